@@ -1,0 +1,146 @@
+/*
+ * batch.h - the record batch: Apache Kafka's RecordBatch, magic 2, unchanged from client to store.
+ *
+ * Source of the format: the Kafka protocol guide, "Record Batch" and "Record". All integers are big-endian.
+ *
+ *   offset  bytes  field                    covered by crc
+ *        0      8  baseOffset               no
+ *        8      4  batchLength              no    (bytes after this field)
+ *       12      4  partitionLeaderEpoch     no
+ *       16      1  magic (2)                no
+ *       17      4  crc (CRC-32C)            no    (of everything from byte 21 on)
+ *       21      2  attributes               yes   (bits 0-2 codec, 3 timestamp type, 4 transactional, 5 control,
+ *                                                  6 has delete horizon)
+ *       23      4  lastOffsetDelta          yes
+ *       27      8  baseTimestamp            yes
+ *       35      8  maxTimestamp             yes
+ *       43      8  producerId               yes
+ *       51      2  producerEpoch            yes
+ *       53      4  baseSequence             yes
+ *       57      4  recordCount              yes
+ *       61      -  records, compressed as a whole when a codec is set
+ *
+ * A record: length varint, attributes int8, timestampDelta varlong, offsetDelta varint, keyLength varint (-1: null),
+ * key, valueLength varint (-1: null), value, headerCount varint, then per header keyLength varint, key,
+ * valueLength varint (-1: null), value. Varints are zigzag.
+ */
+#ifndef SH_CORE_BATCH_H
+#define SH_CORE_BATCH_H
+
+#include <stdint.h>
+
+#include "core/bytes.h"
+#include "core/codec.h"
+#include "core/status.h"
+
+#define SH_BATCH_HEADER_BYTES 61
+#define SH_BATCH_UNCOVERED_BYTES 21 /* the header bytes outside the batch's own CRC */
+#define SH_BATCH_MAGIC 2
+
+#define SH_BATCH_ATTR_CODEC_MASK 0x07
+#define SH_BATCH_ATTR_LOG_APPEND_TIME 0x08
+#define SH_BATCH_ATTR_TRANSACTIONAL 0x10
+#define SH_BATCH_ATTR_CONTROL 0x20
+
+/* The header, decoded. `total_bytes` is the whole batch with its header. */
+typedef struct ShBatchHeader {
+    int64_t base_offset;
+    int32_t leader_epoch;
+    uint32_t crc;
+    int16_t attributes;
+    int32_t last_offset_delta;
+    int64_t base_timestamp_ms;
+    int64_t max_timestamp_ms;
+    int64_t producer_id; /* -1: none */
+    int16_t producer_epoch;
+    int32_t base_sequence;
+    int32_t record_count;
+    size_t total_bytes;
+} ShBatchHeader;
+
+/* Bounds that a batch from outside must keep. */
+typedef struct ShBatchLimits {
+    size_t batch_bytes_max;        /* the batch as it is on the wire */
+    size_t decompressed_bytes_max; /* its records section once decompressed */
+} ShBatchLimits;
+
+/* One record. Key, value and headers borrow from the batch or from the reader's scratch. */
+typedef struct ShRecord {
+    int64_t offset;
+    int64_t timestamp_ms;
+    const uint8_t *key; /* NULL: no key */
+    size_t key_length;
+    const uint8_t *value; /* NULL: a tombstone */
+    size_t value_length;
+    const uint8_t *headers; /* the encoded headers, `header_count` of them; see sh_record_next_header */
+    size_t headers_length;
+    int32_t header_count;
+} ShRecord;
+
+typedef struct ShHeader {
+    const char *key; /* not NUL-terminated */
+    size_t key_length;
+    const uint8_t *value; /* NULL: null */
+    size_t value_length;
+} ShHeader;
+
+/* Decode the header at the start of `data`, checking only that it is whole, of magic 2 and of a sane length.
+ * The batch may be followed by others: continue at data + header->total_bytes. SH_CORRUPT when it is cut off. */
+ShStatus sh_batch_peek(const uint8_t *data, size_t length, ShBatchHeader *header, ShError *err) SH_MUST_CHECK;
+
+/* Check one whole batch as it must be before it is accepted: length and magic, CRC, codec, attributes, record
+ * count against the offsets and against the records that are really there, each varint and length inside its
+ * bounds, decompressed size. `length` may exceed the batch. `scratch` is reused between calls by one thread.
+ * Failures: SH_CORRUPT, SH_TOO_LARGE, SH_UNSUPPORTED (old magic, unknown codec), SH_INVALID (empty batch, a control
+ * batch's flag is reported by the header for the caller to refuse). */
+ShStatus sh_batch_check(const uint8_t *data, size_t length, const ShBatchLimits *limits, ShScratch *scratch,
+                        ShBatchHeader *header, ShError *err) SH_MUST_CHECK;
+
+/* Overwrite the fields outside the CRC, in place. */
+void sh_batch_set_base_offset(uint8_t *batch, int64_t base_offset);
+void sh_batch_set_leader_epoch(uint8_t *batch, int32_t leader_epoch);
+
+/* --- reading the records of one batch ------------------------------------------------------------------- */
+
+typedef struct ShBatchReader {
+    ShBatchHeader header;
+    const uint8_t *next;
+    const uint8_t *end;
+    int32_t records_left;
+} ShBatchReader;
+
+/* Start reading a batch that was checked before, or not: damage is an error, never undefined. `scratch` takes the
+ * decompressed records and must live as long as the records are used. No CRC is computed here. */
+ShStatus sh_batch_reader_init(ShBatchReader *reader, const uint8_t *data, size_t length, size_t decompressed_bytes_max,
+                              ShScratch *scratch, ShError *err) SH_MUST_CHECK;
+
+/* The next record into `record`; `*more` is false after the last one. */
+ShStatus sh_batch_reader_next(ShBatchReader *reader, ShRecord *record, bool *more, ShError *err) SH_MUST_CHECK;
+
+/* The next header of a record: `cursor` starts at 0 and is kept by the caller. False after the last one. */
+bool sh_record_next_header(const ShRecord *record, size_t *cursor, ShHeader *header);
+
+/* --- building a batch ----------------------------------------------------------------------------------- */
+
+typedef struct ShBatchBuilder ShBatchBuilder;
+
+/* A builder that is reused from batch to batch. NULL when memory is short. */
+ShBatchBuilder *sh_batch_builder_new(ShCodec codec);
+void sh_batch_builder_free(ShBatchBuilder *builder);
+
+/* Append one record; offset is ignored (records are numbered from 0), headers are given as an array. */
+ShStatus sh_batch_builder_add(ShBatchBuilder *builder, const ShRecord *record, const ShHeader *headers,
+                              size_t header_count, ShError *err) SH_MUST_CHECK;
+
+int32_t sh_batch_builder_count(const ShBatchBuilder *builder);
+/* The size of the batch so far, before compression, with its header. */
+size_t sh_batch_builder_bytes(const ShBatchBuilder *builder);
+/* Producer fields of the batch under construction; -1, -1, -1 unless set. Reset by finish. */
+void sh_batch_builder_set_producer(ShBatchBuilder *builder, int64_t producer_id, int16_t producer_epoch,
+                                   int32_t base_sequence, bool transactional);
+
+/* The finished batch, base offset 0, in a buffer of its own that the caller releases; the builder is empty again.
+ * SH_INVALID when there is no record. */
+ShStatus sh_batch_builder_finish(ShBatchBuilder *builder, ShBuf **out, ShError *err) SH_MUST_CHECK;
+
+#endif
