@@ -1,0 +1,96 @@
+/*
+ * config.h - the agent's settings: from defaults, then a YAML file, then the environment, then checked.
+ *
+ * Each setting is one row of the table in config_table.c: name, type, unit, default, range, help. The file is a
+ * flat YAML mapping of names to values; the environment overrides it with STREAMHOUSE_<NAME in upper case>. Sizes
+ * take kB, MB, GB, TB (powers of 1024, as in PostgreSQL), durations ms, s, min, h.
+ */
+#ifndef SH_AGENT_BASE_CONFIG_H
+#define SH_AGENT_BASE_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "core/status.h"
+
+typedef enum ShWalSync { SH_WAL_SYNC_ALWAYS, SH_WAL_SYNC_INTERVAL, SH_WAL_SYNC_NEVER } ShWalSync;
+typedef enum ShStoreKind { SH_STORE_DIRECTORY, SH_STORE_S3 } ShStoreKind;
+typedef enum ShLogLevel { SH_LOG_DEBUG, SH_LOG_INFO, SH_LOG_WARN, SH_LOG_ERROR } ShLogLevel;
+typedef enum ShLogFormat { SH_LOG_TEXT, SH_LOG_JSON } ShLogFormat;
+typedef enum ShSignPayload { SH_SIGN_AUTO, SH_SIGN_ALWAYS, SH_SIGN_NEVER } ShSignPayload;
+
+/* All settings, checked. Strings are owned by the struct and never NULL ("" when unset). Read-only once loaded. */
+typedef struct ShConfig {
+    /* identity and addresses */
+    char *agent_id;           /* default: the host's name */
+    char *zone;               /* availability zone, may be "" */
+    char *data_dir;           /* where wal/ and the directory store live unless named below */
+    char *listen_address;     /* gRPC, host:port; default 127.0.0.1:50051, port 0: any free one */
+    char *advertised_address; /* what clients are told; default: the bound listen address */
+    char *http_address;       /* host:port; default 127.0.0.1:8080 */
+    char *postgres;           /* libpq connection string; default "dbname=streamhouse" */
+    char *port_file;          /* where to write the bound addresses once ready, for scripts; "" : nowhere */
+
+    /* write-ahead log */
+    char *wal_dir; /* default: data_dir/wal */
+    ShWalSync wal_sync;
+    int64_t wal_sync_interval_ms;
+    int64_t wal_file_bytes;
+    int64_t wal_budget_bytes;
+
+    /* store */
+    ShStoreKind store;
+    char *store_dir; /* default: data_dir/store */
+    char *s3_bucket;
+    char *s3_prefix;
+    char *s3_region;
+    char *s3_endpoint; /* "" : AWS for the region */
+    bool s3_path_style;
+    char *s3_access_key;
+    char *s3_secret_key; /* never printed */
+    char *s3_session_token; /* never printed */
+    ShSignPayload s3_sign_payload;
+    int64_t s3_multipart_bytes; /* objects larger than this go up in parts of this size */
+    int64_t s3_timeout_ms;      /* of one request attempt */
+    int64_t s3_retries_max;
+
+    /* flush and publish */
+    int64_t flush_bytes;              /* an object is due when so many bytes wait */
+    int64_t flush_interval_ms;        /* ... or when the oldest waits so long */
+    int64_t object_flush_interval_ms; /* the same for topics of durability `object`, whose producers wait for it */
+    int64_t uploads_max;              /* uploads in flight */
+
+    /* bounds */
+    int64_t memory_budget_bytes;
+    int64_t message_bytes_max; /* a gRPC message */
+    int64_t batch_bytes_max;
+    int64_t batch_decompressed_bytes_max;
+    int64_t fetch_bytes_max; /* of one fetch response */
+    int64_t fetch_wait_max_ms;
+
+    /* threads and times */
+    int64_t rpc_threads;
+    int64_t read_threads;
+    int64_t heartbeat_interval_ms;
+    int64_t drain_timeout_ms;
+
+    ShLogLevel log_level;
+    ShLogFormat log_format;
+} ShConfig;
+
+/* Load settings: defaults, then `path` (NULL: no file), then the environment `environ_list` (NULL-terminated
+ * "NAME=value" strings). Unknown names, bad values and values out of range are SH_INVALID with the name, what was
+ * found, where (file and line, or the variable), the unit and the range. */
+ShStatus sh_config_load(const char *path, char **environ_list, ShConfig **out, ShError *err) SH_MUST_CHECK;
+void sh_config_free(ShConfig *config);
+
+/* Print every setting with its value ("(hidden)" for secrets) as YAML, for --check-config and the log. */
+void sh_config_print(const ShConfig *config, FILE *to);
+
+/* Print the reference: a Markdown table of all settings with unit, default, range and help. */
+void sh_config_print_reference(FILE *to);
+
+const char *sh_wal_sync_name(ShWalSync sync);
+
+#endif

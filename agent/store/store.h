@@ -1,0 +1,51 @@
+/*
+ * store.h - where objects rest: an S3 bucket, or a directory with the same semantics.
+ *
+ * Calls block and may be made from several threads at once. Keys are relative ("a3/agent-1/..."), the store puts
+ * its own prefix before them. Objects are never overwritten: a put of an existing key fails with SH_EXISTS.
+ */
+#ifndef SH_AGENT_STORE_STORE_H
+#define SH_AGENT_STORE_STORE_H
+
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "agent/base/config.h"
+#include "core/bytes.h"
+#include "core/status.h"
+
+typedef struct ShStore ShStore;
+
+/* Open the store that the settings name. No request is made. */
+ShStatus sh_store_open(const ShConfig *config, ShStore **out, ShError *err) SH_MUST_CHECK;
+void sh_store_close(ShStore *store);
+
+/* Try the store out, at start: reach the endpoint, prove the credentials, find the bucket, write, read and delete a
+ * small object. The error names endpoint, bucket and the setting to look at: SH_DENIED (wrong key or secret),
+ * SH_NOT_FOUND (no bucket, no directory), SH_UNAVAILABLE (endpoint does not answer). */
+ShStatus sh_store_check(ShStore *store, ShError *err) SH_MUST_CHECK;
+
+/* Store an object from pieces, whole or not at all, durable on return. SH_EXISTS when the key is taken. A lost reply is
+ * retried inside; an object that is found to have been stored by that lost request is SH_OK. */
+ShStatus sh_store_put(ShStore *store, const char *key, const struct iovec *pieces, size_t piece_count,
+                      uint64_t total_bytes, ShError *err) SH_MUST_CHECK;
+
+/* Read `length` bytes at `position`; fewer only where the object ends. Objects that do not exist: SH_NOT_FOUND. The
+ * buffer is the caller's to release. */
+ShStatus sh_store_get(ShStore *store, const char *key, uint64_t position, uint64_t length, ShBuf **out,
+                      ShError *err) SH_MUST_CHECK;
+
+/* The size of an object; SH_NOT_FOUND. */
+ShStatus sh_store_size(ShStore *store, const char *key, uint64_t *bytes, ShError *err) SH_MUST_CHECK;
+
+/* Delete an object; one that does not exist is SH_OK. */
+ShStatus sh_store_delete(ShStore *store, const char *key, ShError *err) SH_MUST_CHECK;
+
+/* Call `fn` for each object whose key begins with `prefix`, in key order; `fn` returns false to stop. */
+typedef bool (*ShStoreListFn)(void *arg, const char *key, uint64_t bytes);
+ShStatus sh_store_list(ShStore *store, const char *prefix, ShStoreListFn fn, void *arg, ShError *err) SH_MUST_CHECK;
+
+/* For logs and errors: "directory /data/store" or "bucket b at http://...". Owned by the store. */
+const char *sh_store_describe(const ShStore *store);
+
+#endif
