@@ -1,0 +1,292 @@
+/*
+ * pg.h - what the agent asks PostgreSQL: one C function for each SQL function that agents may call.
+ *
+ * Each ShPg is one connection, used by one thread at a time, opened when first needed and again after a failure. Calls
+ * block until the answer or the deadline. The SQL functions are documented in docs/reference/sql.md; nothing else of the
+ * database is known here.
+ *
+ * Errors: SH_UNAVAILABLE (no connection, server starting or stopping, reply lost: retriable; whether the call took
+ * effect is unknown), SH_FENCED (this incarnation was superseded), SH_UNSUPPORTED (server or extension too old or
+ * missing; the message names the remedy), SH_INVALID / SH_EXISTS / SH_NOT_FOUND / SH_DENIED as the SQLSTATE says. The
+ * message holds the server's message, detail and hint, never the connection's password.
+ */
+#ifndef SH_AGENT_PG_PG_H
+#define SH_AGENT_PG_PG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/bytes.h"
+#include "core/status.h"
+
+typedef struct ShPg ShPg;
+
+#define SH_TOPIC_NAME_BYTES 250 /* 249 characters and the NUL */
+#define SH_AGENT_ID_BYTES 128
+#define SH_ADDRESS_BYTES 272
+
+/* `conninfo` is libpq's; `application_name` shows in pg_stat_activity. No connection is made yet. */
+ShStatus sh_pg_new(const char *conninfo, const char *application_name, int64_t timeout_ms, ShPg **out,
+                   ShError *err) SH_MUST_CHECK;
+void sh_pg_free(ShPg *pg);
+
+/* Connect now and check server version (15 or newer), extension and its version, and the rights of the role. */
+ShStatus sh_pg_check(ShPg *pg, ShError *err) SH_MUST_CHECK;
+
+/* Break a call that another thread has under way (for shutdown). */
+void sh_pg_cancel(ShPg *pg);
+
+/* --- incarnation and lease -------------------------------------------------------------------------------- */
+
+typedef struct ShPgRegister {
+    const char *agent_id;
+    ShUuid wal_uuid;
+    int64_t incarnation_no;
+    const char *address;
+    const char *http_address;
+    const char *zone;
+    const char *boot_id;
+    const char *version;
+    int64_t calls_seen;
+} ShPgRegister;
+
+typedef struct ShPgRegistered {
+    int64_t incarnation;
+    ShUuid cluster_id;
+    int64_t term;
+    int lease_ticks;
+    int tick_interval_ms;
+    int64_t calls;
+} ShPgRegistered;
+
+ShStatus sh_pg_register(ShPg *pg, const ShPgRegister *request, ShPgRegistered *out, ShError *err) SH_MUST_CHECK;
+
+typedef struct ShPgHeartbeat {
+    int64_t assignment_version; /* rises when sh_pg_assignments would answer differently */
+    int64_t metadata_version;   /* rises when sh_pg_metadata would answer differently */
+    int64_t calls;
+} ShPgHeartbeat;
+
+ShStatus sh_pg_heartbeat(ShPg *pg, int64_t incarnation, int64_t calls_seen, ShPgHeartbeat *out,
+                         ShError *err) SH_MUST_CHECK;
+
+/* End the incarnation after a drain; SH_INVALID while it has open epochs. */
+ShStatus sh_pg_end(ShPg *pg, int64_t incarnation, ShError *err) SH_MUST_CHECK;
+
+/* --- partitions and epochs -------------------------------------------------------------------------------- */
+
+typedef enum ShAction { SH_ACTION_OWN, SH_ACTION_RECOVER, SH_ACTION_GRANT, SH_ACTION_RELEASE } ShAction;
+
+typedef struct ShPgAssignment {
+    ShUuid topic_id;
+    char topic[SH_TOPIC_NAME_BYTES];
+    int64_t segment_bytes;
+    int64_t retention_ms; /* -1: for ever */
+    int32_t batch_bytes_max;
+    int32_t partition;
+    ShAction action;
+    int64_t epoch; /* of an owned or recoverable partition; else 0, as the next three */
+    int64_t start_offset;
+    int64_t limit_offset;
+    int64_t published_end;
+    bool open; /* epoch state: open, or only granted */
+} ShPgAssignment;
+
+/* All partitions this incarnation owns or should own. `*out` is freed with free(). */
+ShStatus sh_pg_assignments(ShPg *pg, int64_t incarnation, ShPgAssignment **out, size_t *count,
+                           ShError *err) SH_MUST_CHECK;
+
+/* Names one partition and, except for grants, its epoch. */
+typedef struct ShPgPartition {
+    ShUuid topic_id;
+    int32_t partition;
+    int64_t epoch;
+} ShPgPartition;
+
+typedef enum ShEpochResult {
+    SH_EPOCH_GRANTED,
+    SH_EPOCH_OPEN,
+    SH_EPOCH_SEALED,
+    SH_EPOCH_BUSY,       /* another incarnation has an unsealed epoch there */
+    SH_EPOCH_NOT_TARGET, /* placed on another agent meanwhile */
+    SH_EPOCH_FENCED,
+    SH_EPOCH_DROPPED, /* the topic is gone */
+    SH_EPOCH_MISMATCH /* seal: the end is not the published end */
+} ShEpochResult;
+
+typedef struct ShPgEpoch {
+    ShEpochResult result;
+    int64_t epoch;
+    int64_t start_offset;
+    int64_t limit_offset;
+    int64_t published_end;
+} ShPgEpoch;
+
+/* Batched; `out` has `count` places and is filled in the order of the requests. */
+ShStatus sh_pg_grant(ShPg *pg, int64_t incarnation, const ShPgPartition *partitions, size_t count, ShPgEpoch *out,
+                     ShError *err) SH_MUST_CHECK;
+ShStatus sh_pg_open(ShPg *pg, int64_t incarnation, const ShPgPartition *partitions, size_t count, ShPgEpoch *out,
+                    ShError *err) SH_MUST_CHECK;
+
+typedef struct ShPgSeal {
+    ShPgPartition partition;
+    int64_t end_offset; /* must be the published end */
+    bool lost;          /* acknowledged offsets may be missing: the next epoch starts at the limit */
+} ShPgSeal;
+
+ShStatus sh_pg_seal(ShPg *pg, int64_t incarnation, const ShPgSeal *seals, size_t count, ShPgEpoch *out,
+                    ShError *err) SH_MUST_CHECK;
+
+/* --- publish ---------------------------------------------------------------------------------------------- */
+
+typedef struct ShPgRun {
+    ShUuid topic_id;
+    int32_t partition;
+    int64_t epoch;
+    int64_t first_offset; /* -1: ownerless, assigned by the publish */
+    int64_t offset_count;
+    int64_t record_count;
+    uint64_t position;
+    uint64_t length;
+    int64_t min_timestamp_ms;
+    int64_t max_timestamp_ms;
+    bool is_void; /* offsets skipped, no data */
+} ShPgRun;
+
+typedef struct ShPgPublish {
+    int64_t incarnation;
+    int64_t publish_no;
+    int64_t confirmed_no; /* results up to this publish are no longer needed */
+    ShUuid object_id;
+    const char *object_key;
+    uint64_t object_bytes;
+    const ShPgRun *runs;
+    size_t run_count;
+} ShPgPublish;
+
+typedef enum ShPublishResult {
+    SH_PUBLISH_PUBLISHED,
+    SH_PUBLISH_DUPLICATE,
+    SH_PUBLISH_VOID,
+    SH_PUBLISH_GAP, /* an earlier publish of the partition is missing */
+    SH_PUBLISH_FENCED,
+    SH_PUBLISH_DROPPED,
+    SH_PUBLISH_UNKNOWN /* no such topic or epoch, and no tombstone either */
+} ShPublishResult;
+
+typedef struct ShPgRunResult {
+    ShPublishResult result;
+    int64_t first_offset;
+    int64_t published_end;
+} ShPgRunResult;
+
+/* One transaction, decided per run; repeating a call whose reply was lost gives the same results. `results` has
+ * run_count places. SH_CANCELLED: the object was abandoned, upload again under a new key. */
+ShStatus sh_pg_publish(ShPg *pg, const ShPgPublish *publish, ShPgRunResult *results, ShError *err) SH_MUST_CHECK;
+
+/* --- reading ---------------------------------------------------------------------------------------------- */
+
+#define SH_OBJECT_KEY_BYTES 512
+
+typedef struct ShPgSegment {
+    int64_t first_offset; /* of the first record readers may see; the run may begin below, at base_offset */
+    int64_t base_offset;  /* of the run's relative offset 0 */
+    int64_t last_offset;
+    int64_t epoch;
+    char object_key[SH_OBJECT_KEY_BYTES];
+    uint64_t position;
+    uint64_t length;
+    int64_t records;
+    int64_t min_timestamp_ms;
+    int64_t max_timestamp_ms;
+} ShPgSegment;
+
+/* Segments from the one that holds `from_offset`, or the next above it, at most `max` of them. */
+ShStatus sh_pg_read_index(ShPg *pg, const ShUuid *topic_id, int32_t partition, int64_t from_offset, size_t max,
+                          ShPgSegment *out, size_t *count, ShError *err) SH_MUST_CHECK;
+
+typedef struct ShPgBounds {
+    bool found;
+    int64_t log_start;
+    int64_t published_end;
+    int64_t epoch;
+} ShPgBounds;
+
+ShStatus sh_pg_read_bounds(ShPg *pg, const ShPgPartition *partitions, size_t count, ShPgBounds *out,
+                           ShError *err) SH_MUST_CHECK;
+
+/* The first segment with a record at or after a time; `*found` false when there is none. */
+ShStatus sh_pg_find_timestamp(ShPg *pg, const ShUuid *topic_id, int32_t partition, int64_t timestamp_ms,
+                              ShPgSegment *out, bool *found, ShError *err) SH_MUST_CHECK;
+
+/* --- metadata and administration -------------------------------------------------------------------------- */
+
+typedef struct ShPgPartitionInfo {
+    ShUuid topic_id;
+    char topic[SH_TOPIC_NAME_BYTES];
+    bool object_durability;
+    int64_t retention_ms; /* -1: for ever */
+    int64_t segment_bytes;
+    int32_t batch_bytes_max;
+    int32_t partition;
+    char owner[SH_AGENT_ID_BYTES]; /* "" : none */
+    char address[SH_ADDRESS_BYTES];
+    char zone[64];
+    int64_t epoch;
+} ShPgPartitionInfo;
+
+typedef struct ShPgAgentInfo {
+    char agent_id[SH_AGENT_ID_BYTES];
+    char address[SH_ADDRESS_BYTES];
+    char zone[64];
+} ShPgAgentInfo;
+
+typedef struct ShPgMetadata {
+    int64_t version;
+    ShPgPartitionInfo *partitions; /* ordered by topic name and partition */
+    size_t partition_count;
+    ShPgAgentInfo *agents; /* with a live lease */
+    size_t agent_count;
+} ShPgMetadata;
+
+ShStatus sh_pg_metadata(ShPg *pg, ShPgMetadata **out, ShError *err) SH_MUST_CHECK;
+void sh_pg_metadata_free(ShPgMetadata *metadata);
+
+typedef struct ShPgCreateTopic {
+    const char *name;
+    int32_t partitions;       /* 0: default */
+    const char *durability;   /* "" : default, as the next two */
+    const char *retention;    /* an interval */
+    const char *segment_size; /* such as 64MB */
+} ShPgCreateTopic;
+
+ShStatus sh_pg_create_topic(ShPg *pg, const ShPgCreateTopic *request, ShUuid *topic_id, ShError *err) SH_MUST_CHECK;
+ShStatus sh_pg_drop_topic(ShPg *pg, const char *name, ShError *err) SH_MUST_CHECK;
+
+typedef struct ShPgPartitionSize {
+    ShUuid topic_id;
+    char topic[SH_TOPIC_NAME_BYTES];
+    char durability[16];
+    char retention[64]; /* an interval; "" : for ever */
+    int64_t segment_bytes;
+    int32_t partition;
+    char owner[SH_AGENT_ID_BYTES];
+    int64_t epoch;
+    int64_t log_start;
+    int64_t published_end;
+    int64_t records;
+    int64_t bytes;
+} ShPgPartitionSize;
+
+/* Partitions of the named topics (count 0: all) with their sizes, ordered; freed with free(). */
+ShStatus sh_pg_describe(ShPg *pg, const char *const *topics, size_t topic_count, ShPgPartitionSize **out,
+                        size_t *count, ShError *err) SH_MUST_CHECK;
+
+/* Wait up to `timeout_ms` for news on the channel `streamhouse` (LISTEN on this connection); `*news` tells whether
+ * any came. Also returns early, without news, when sh_pg_wake is called. */
+ShStatus sh_pg_wait_news(ShPg *pg, int64_t timeout_ms, bool *news, ShError *err) SH_MUST_CHECK;
+/* End a sh_pg_wait_news of this connection from any thread. */
+void sh_pg_wake(ShPg *pg);
+
+#endif
