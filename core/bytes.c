@@ -81,7 +81,8 @@ ShStatus sh_uuid_parse(const char *text, ShUuid *out, ShError *err)
         }
     }
     if (!valid)
-        return sh_fail(err, SH_INVALID, "\"%.64s\" is not a UUID: 8-4-4-4-12 hexadecimal digits are expected", text);
+        return sh_fail(err, SH_INVALID, "\"%.64s\" is not a UUID: 8-4-4-4-12 hexadecimal digits are expected",
+                       text);
     *out = uuid;
     return SH_OK;
 }

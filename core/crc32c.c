@@ -12,7 +12,7 @@ uint32_t sh_crc32c(const void *data, size_t length)
 
 uint32_t sh_crc32c_extend(uint32_t crc, const void *data, size_t length)
 {
-    /* crc32_iscsi works on the bare remainder: the inversions before and after, which make it a CRC-32C, are ours. */
+    /* crc32_iscsi works on the bare remainder; the inversions before and after make it a CRC-32C. */
     unsigned char *next = (unsigned char *)data;
     uint32_t remainder = ~crc;
     while (length > 0) {

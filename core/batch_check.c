@@ -1,0 +1,141 @@
+#include <inttypes.h>
+
+#include "core/batch.h"
+#include "core/batch_internal.h"
+#include "core/crc32c.h"
+
+#define LENGTH_FIELD_END 12 /* batchLength counts from here */
+#define MAGIC_POSITION 16
+#define ATTR_KNOWN_MASK 0x7F
+
+static ShStatus check_header(const ShBatchHeader *header, ShError *err) SH_MUST_CHECK;
+static ShStatus check_producer(const ShBatchHeader *header, ShError *err) SH_MUST_CHECK;
+static ShStatus check_records(const uint8_t *records, const uint8_t *end, int32_t count, ShError *err) SH_MUST_CHECK;
+
+ShStatus sh_batch_peek(const uint8_t *data, size_t length, ShBatchHeader *header, ShError *err)
+{
+    /* The magic stands at the same place in all versions, and older messages may be shorter than our header. */
+    if (length > MAGIC_POSITION && data[MAGIC_POSITION] != SH_BATCH_MAGIC)
+        return sh_fail(err, SH_UNSUPPORTED, "record batch of magic %d: only magic %d is supported, which producers "
+                       "write since Kafka 0.11", data[MAGIC_POSITION], SH_BATCH_MAGIC);
+    if (length < SH_BATCH_HEADER_BYTES)
+        return sh_fail(err, SH_CORRUPT, "record batch cut off inside its header: %zu bytes of %d", length,
+                       SH_BATCH_HEADER_BYTES);
+
+    int32_t batch_length = (int32_t)sh_get_u32(data + 8);
+    if (batch_length < SH_BATCH_HEADER_BYTES - LENGTH_FIELD_END)
+        return sh_fail(err, SH_CORRUPT, "record batch with a length field of %" PRId32 ", less than its header",
+                       batch_length);
+    size_t total_bytes = (size_t)batch_length + LENGTH_FIELD_END;
+    if (total_bytes > length)
+        return sh_fail(err, SH_CORRUPT, "record batch cut off: %zu bytes of %zu", length, total_bytes);
+
+    *header = (ShBatchHeader){
+        .base_offset = (int64_t)sh_get_u64(data),
+        .leader_epoch = (int32_t)sh_get_u32(data + 12),
+        .crc = sh_get_u32(data + 17),
+        .attributes = (int16_t)sh_get_u16(data + 21),
+        .last_offset_delta = (int32_t)sh_get_u32(data + 23),
+        .base_timestamp_ms = (int64_t)sh_get_u64(data + 27),
+        .max_timestamp_ms = (int64_t)sh_get_u64(data + 35),
+        .producer_id = (int64_t)sh_get_u64(data + 43),
+        .producer_epoch = (int16_t)sh_get_u16(data + 51),
+        .base_sequence = (int32_t)sh_get_u32(data + 53),
+        .record_count = (int32_t)sh_get_u32(data + 57),
+        .total_bytes = total_bytes,
+    };
+    return SH_OK;
+}
+
+ShStatus sh_batch_check(const uint8_t *data, size_t length, const ShBatchLimits *limits, ShScratch *scratch,
+                        ShBatchHeader *header, ShError *err)
+{
+    ShBatchHeader peeked;
+    ShStatus status = sh_batch_peek(data, length, &peeked, err);
+    if (status != SH_OK)
+        return status;
+    if (peeked.total_bytes > limits->batch_bytes_max)
+        return sh_fail(err, SH_TOO_LARGE, "record batch of %zu bytes: at most %zu are allowed", peeked.total_bytes,
+                       limits->batch_bytes_max);
+
+    uint32_t crc = sh_crc32c(data + SH_BATCH_UNCOVERED_BYTES, peeked.total_bytes - SH_BATCH_UNCOVERED_BYTES);
+    if (crc != peeked.crc)
+        return sh_fail(err, SH_CORRUPT, "record batch with a wrong checksum: its CRC-32C is %08" PRIx32
+                       ", its header says %08" PRIx32, crc, peeked.crc);
+    status = check_header(&peeked, err);
+    if (status != SH_OK)
+        return status;
+
+    const uint8_t *records;
+    const uint8_t *end;
+    status = sh_batch_open_records(data, &peeked, limits->decompressed_bytes_max, scratch, &records, &end, err);
+    if (status != SH_OK)
+        return status;
+    status = check_records(records, end, peeked.record_count, err);
+    if (status != SH_OK)
+        return status;
+    *header = peeked;
+    return SH_OK;
+}
+
+void sh_batch_set_base_offset(uint8_t *batch, int64_t base_offset)
+{
+    sh_put_u64(batch, (uint64_t)base_offset);
+}
+
+void sh_batch_set_leader_epoch(uint8_t *batch, int32_t leader_epoch)
+{
+    sh_put_u32(batch + LENGTH_FIELD_END, (uint32_t)leader_epoch);
+}
+
+static ShStatus check_header(const ShBatchHeader *header, ShError *err)
+{
+    if ((header->attributes & ~ATTR_KNOWN_MASK) != 0)
+        return sh_fail(err, SH_UNSUPPORTED, "record batch with reserved attribute bits set: 0x%04x",
+                       (unsigned)(uint16_t)header->attributes);
+    if (header->record_count == 0)
+        return sh_fail(err, SH_INVALID, "record batch without records");
+    if (header->record_count < 0)
+        return sh_fail(err, SH_CORRUPT, "record batch with a record count of %" PRId32, header->record_count);
+    if (header->last_offset_delta != header->record_count - 1)
+        return sh_fail(err, SH_CORRUPT, "record batch with a last offset delta of %" PRId32 " for %" PRId32
+                       " records: they must be numbered without a hole", header->last_offset_delta,
+                       header->record_count);
+    return check_producer(header, err);
+}
+
+static ShStatus check_producer(const ShBatchHeader *header, ShError *err)
+{
+    bool control = (header->attributes & SH_BATCH_ATTR_CONTROL) != 0;
+    bool transactional = (header->attributes & SH_BATCH_ATTR_TRANSACTIONAL) != 0;
+    if (header->producer_id < -1)
+        return sh_fail(err, SH_INVALID, "record batch with a producer id of %" PRId64, header->producer_id);
+    if (header->producer_id < 0 && transactional)
+        return sh_fail(err, SH_INVALID, "transactional record batch without a producer id");
+    if (header->producer_id >= 0 && header->producer_epoch < 0)
+        return sh_fail(err, SH_INVALID, "record batch of producer %" PRId64 " with a producer epoch of %d",
+                       header->producer_id, header->producer_epoch);
+    /* Control batches belong to a producer, but not to its sequence. */
+    if (header->producer_id >= 0 && !control && header->base_sequence < 0)
+        return sh_fail(err, SH_INVALID, "record batch of producer %" PRId64 " with a base sequence of %" PRId32,
+                       header->producer_id, header->base_sequence);
+    return SH_OK;
+}
+
+static ShStatus check_records(const uint8_t *records, const uint8_t *end, int32_t count, ShError *err)
+{
+    const uint8_t *next = records;
+    for (int32_t i = 0; i < count; i++) {
+        ShRecordPlace place = {.index = i, .count = count};
+        ShRecord record;
+        ShStatus status = sh_record_decode(&next, end, place, &record, err);
+        if (status != SH_OK)
+            return status;
+        if (record.offset != i)
+            return sh_record_fail(place, err, "has an offset delta of %" PRId64 ", not %" PRId32, record.offset, i);
+    }
+    if (next != end)
+        return sh_fail(err, SH_CORRUPT, "record batch with %td bytes left over after its %" PRId32 " records",
+                       end - next, count);
+    return SH_OK;
+}
