@@ -91,8 +91,9 @@ ShStatus sh_batch_peek(const uint8_t *data, size_t length, ShBatchHeader *header
 /* Check one whole batch as it must be before it is accepted: length and magic, CRC, codec, attributes, record
  * count against the offsets and against the records that are really there, each varint and length inside its
  * bounds, decompressed size. `length` may exceed the batch. `scratch` is reused between calls by one thread.
- * Failures: SH_CORRUPT, SH_TOO_LARGE, SH_UNSUPPORTED (old magic, unknown codec), SH_INVALID (empty batch, a control
- * batch's flag is reported by the header for the caller to refuse). */
+ * Failures: SH_CORRUPT, SH_TOO_LARGE, SH_UNSUPPORTED (old magic, unknown codec, reserved attribute bits), SH_INVALID
+ * (empty batch, producer id without epoch or sequence, transaction without producer id). A control batch is accepted:
+ * its flag is in the header, for the caller to refuse. */
 ShStatus sh_batch_check(const uint8_t *data, size_t length, const ShBatchLimits *limits, ShScratch *scratch,
                         ShBatchHeader *header, ShError *err) SH_MUST_CHECK;
 

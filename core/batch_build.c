@@ -58,13 +58,14 @@ ShStatus sh_batch_builder_add(ShBatchBuilder *builder, const ShRecord *record, c
 {
     if (builder->count == INT32_MAX)
         return sh_fail(err, SH_TOO_LARGE, "the batch holds as many records as it can");
-    size_t body_bytes;
+    size_t body_bytes = 0;
     ShStatus status = measure_body(builder, record, headers, header_count, &body_bytes, err);
     if (status != SH_OK)
         return status;
     size_t record_bytes = sh_varint_bytes((int64_t)body_bytes) + body_bytes;
     if (record_bytes > RECORDS_BYTES_MAX - builder->records.length)
-        return sh_fail(err, SH_TOO_LARGE, "a record of %zu bytes does not fit into the batch any more", record_bytes);
+        return sh_fail(err, SH_TOO_LARGE, "a record of %zu bytes does not fit into the batch any more",
+                       record_bytes);
     status = sh_codec_reserve_extra(&builder->records, record_bytes, err);
     if (status != SH_OK)
         return status;
@@ -135,18 +136,21 @@ static ShStatus measure_body(const ShBatchBuilder *builder, const ShRecord *reco
 {
     if (header_count > FIELD_BYTES_MAX || record->key_length > FIELD_BYTES_MAX
         || record->value_length > FIELD_BYTES_MAX)
-        return sh_fail(err, SH_TOO_LARGE, "a record with a key of %zu bytes, a value of %zu bytes and %zu headers",
+        return sh_fail(err, SH_TOO_LARGE,
+                       "a record with a key of %zu bytes, a value of %zu bytes and %zu headers",
                        record->key_length, record->value_length, header_count);
 
     size_t bytes = 1 + sh_varint_bytes(timestamp_delta(builder, record)) + sh_varint_bytes(builder->count)
                    + bytes_field_size(record->key, record->key_length)
-                   + bytes_field_size(record->value, record->value_length) + sh_varint_bytes((int64_t)header_count);
+                   + bytes_field_size(record->value, record->value_length)
+                   + sh_varint_bytes((int64_t)header_count);
     for (size_t i = 0; i < header_count; i++) {
         if (headers[i].key == NULL)
             return sh_fail(err, SH_INVALID, "header %zu of %zu has no key", i + 1, header_count);
         if (headers[i].key_length > FIELD_BYTES_MAX || headers[i].value_length > FIELD_BYTES_MAX
             || bytes > RECORDS_BYTES_MAX)
-            return sh_fail(err, SH_TOO_LARGE, "header %zu of %zu makes the record too large", i + 1, header_count);
+            return sh_fail(err, SH_TOO_LARGE, "header %zu of %zu makes the record too large", i + 1,
+                           header_count);
         bytes += bytes_field_size(headers[i].key, headers[i].key_length)
                  + bytes_field_size(headers[i].value, headers[i].value_length);
     }
@@ -196,7 +200,8 @@ static int64_t timestamp_delta(const ShBatchBuilder *builder, const ShRecord *re
 
 static void write_header(const ShBatchBuilder *builder, uint8_t *batch, size_t total_bytes)
 {
-    unsigned attributes = (unsigned)builder->codec | (builder->transactional ? SH_BATCH_ATTR_TRANSACTIONAL : 0);
+    unsigned attributes =
+        (unsigned)builder->codec | (builder->transactional ? SH_BATCH_ATTR_TRANSACTIONAL : 0);
 
     sh_batch_set_base_offset(batch, 0);
     sh_put_u32(batch + 8, (uint32_t)(total_bytes - 12));
@@ -210,7 +215,8 @@ static void write_header(const ShBatchBuilder *builder, uint8_t *batch, size_t t
     sh_put_u16(batch + 51, (uint16_t)builder->producer_epoch);
     sh_put_u32(batch + 53, (uint32_t)builder->base_sequence);
     sh_put_u32(batch + 57, (uint32_t)builder->count);
-    sh_put_u32(batch + 17, sh_crc32c(batch + SH_BATCH_UNCOVERED_BYTES, total_bytes - SH_BATCH_UNCOVERED_BYTES));
+    sh_put_u32(batch + 17,
+               sh_crc32c(batch + SH_BATCH_UNCOVERED_BYTES, total_bytes - SH_BATCH_UNCOVERED_BYTES));
 }
 
 static void reset(ShBatchBuilder *builder)

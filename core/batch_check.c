@@ -10,22 +10,26 @@
 
 static ShStatus check_header(const ShBatchHeader *header, ShError *err) SH_MUST_CHECK;
 static ShStatus check_producer(const ShBatchHeader *header, ShError *err) SH_MUST_CHECK;
-static ShStatus check_records(const uint8_t *records, const uint8_t *end, int32_t count, ShError *err) SH_MUST_CHECK;
+static ShStatus check_records(const uint8_t *records, const uint8_t *end, int32_t count,
+                              ShError *err) SH_MUST_CHECK;
 
 ShStatus sh_batch_peek(const uint8_t *data, size_t length, ShBatchHeader *header, ShError *err)
 {
-    /* The magic stands at the same place in all versions, and older messages may be shorter than our header. */
+    /* The magic stands at the same place in all versions, and older messages may be shorter than our header.
+     */
     if (length > MAGIC_POSITION && data[MAGIC_POSITION] != SH_BATCH_MAGIC)
-        return sh_fail(err, SH_UNSUPPORTED, "record batch of magic %d: only magic %d is supported, which producers "
-                       "write since Kafka 0.11", data[MAGIC_POSITION], SH_BATCH_MAGIC);
+        return sh_fail(err, SH_UNSUPPORTED,
+                       "record batch of magic %d: only magic %d is supported, which producers "
+                       "write since Kafka 0.11",
+                       data[MAGIC_POSITION], SH_BATCH_MAGIC);
     if (length < SH_BATCH_HEADER_BYTES)
         return sh_fail(err, SH_CORRUPT, "record batch cut off inside its header: %zu bytes of %d", length,
                        SH_BATCH_HEADER_BYTES);
 
     int32_t batch_length = (int32_t)sh_get_u32(data + 8);
     if (batch_length < SH_BATCH_HEADER_BYTES - LENGTH_FIELD_END)
-        return sh_fail(err, SH_CORRUPT, "record batch with a length field of %" PRId32 ", less than its header",
-                       batch_length);
+        return sh_fail(err, SH_CORRUPT,
+                       "record batch with a length field of %" PRId32 ", less than its header", batch_length);
     size_t total_bytes = (size_t)batch_length + LENGTH_FIELD_END;
     if (total_bytes > length)
         return sh_fail(err, SH_CORRUPT, "record batch cut off: %zu bytes of %zu", length, total_bytes);
@@ -55,20 +59,23 @@ ShStatus sh_batch_check(const uint8_t *data, size_t length, const ShBatchLimits 
     if (status != SH_OK)
         return status;
     if (peeked.total_bytes > limits->batch_bytes_max)
-        return sh_fail(err, SH_TOO_LARGE, "record batch of %zu bytes: at most %zu are allowed", peeked.total_bytes,
-                       limits->batch_bytes_max);
+        return sh_fail(err, SH_TOO_LARGE, "record batch of %zu bytes: at most %zu are allowed",
+                       peeked.total_bytes, limits->batch_bytes_max);
 
     uint32_t crc = sh_crc32c(data + SH_BATCH_UNCOVERED_BYTES, peeked.total_bytes - SH_BATCH_UNCOVERED_BYTES);
     if (crc != peeked.crc)
-        return sh_fail(err, SH_CORRUPT, "record batch with a wrong checksum: its CRC-32C is %08" PRIx32
-                       ", its header says %08" PRIx32, crc, peeked.crc);
+        return sh_fail(err, SH_CORRUPT,
+                       "record batch with a wrong checksum: its CRC-32C is %08" PRIx32
+                       ", its header says %08" PRIx32,
+                       crc, peeked.crc);
     status = check_header(&peeked, err);
     if (status != SH_OK)
         return status;
 
     const uint8_t *records;
     const uint8_t *end;
-    status = sh_batch_open_records(data, &peeked, limits->decompressed_bytes_max, scratch, &records, &end, err);
+    status =
+        sh_batch_open_records(data, &peeked, limits->decompressed_bytes_max, scratch, &records, &end, err);
     if (status != SH_OK)
         return status;
     status = check_records(records, end, peeked.record_count, err);
@@ -98,9 +105,10 @@ static ShStatus check_header(const ShBatchHeader *header, ShError *err)
     if (header->record_count < 0)
         return sh_fail(err, SH_CORRUPT, "record batch with a record count of %" PRId32, header->record_count);
     if (header->last_offset_delta != header->record_count - 1)
-        return sh_fail(err, SH_CORRUPT, "record batch with a last offset delta of %" PRId32 " for %" PRId32
-                       " records: they must be numbered without a hole", header->last_offset_delta,
-                       header->record_count);
+        return sh_fail(err, SH_CORRUPT,
+                       "record batch with a last offset delta of %" PRId32 " for %" PRId32
+                       " records: they must be numbered without a hole",
+                       header->last_offset_delta, header->record_count);
     return check_producer(header, err);
 }
 
@@ -117,7 +125,8 @@ static ShStatus check_producer(const ShBatchHeader *header, ShError *err)
                        header->producer_id, header->producer_epoch);
     /* Control batches belong to a producer, but not to its sequence. */
     if (header->producer_id >= 0 && !control && header->base_sequence < 0)
-        return sh_fail(err, SH_INVALID, "record batch of producer %" PRId64 " with a base sequence of %" PRId32,
+        return sh_fail(err, SH_INVALID,
+                       "record batch of producer %" PRId64 " with a base sequence of %" PRId32,
                        header->producer_id, header->base_sequence);
     return SH_OK;
 }
@@ -127,12 +136,13 @@ static ShStatus check_records(const uint8_t *records, const uint8_t *end, int32_
     const uint8_t *next = records;
     for (int32_t i = 0; i < count; i++) {
         ShRecordPlace place = {.index = i, .count = count};
-        ShRecord record;
+        ShRecord record = {0};
         ShStatus status = sh_record_decode(&next, end, place, &record, err);
         if (status != SH_OK)
             return status;
         if (record.offset != i)
-            return sh_record_fail(place, err, "has an offset delta of %" PRId64 ", not %" PRId32, record.offset, i);
+            return sh_record_fail(place, err, "has an offset delta of %" PRId64 ", not %" PRId32,
+                                  record.offset, i);
     }
     if (next != end)
         return sh_fail(err, SH_CORRUPT, "record batch with %td bytes left over after its %" PRId32 " records",

@@ -16,9 +16,9 @@ typedef struct ShRecordPlace {
 } ShRecordPlace;
 
 /* Find the records section of a batch whose header was peeked, decompressing it into `scratch` if need be. */
-ShStatus sh_batch_open_records(const uint8_t *batch, const ShBatchHeader *header, size_t decompressed_bytes_max,
-                               ShScratch *scratch, const uint8_t **records, const uint8_t **end,
-                               ShError *err) SH_MUST_CHECK;
+ShStatus sh_batch_open_records(const uint8_t *batch, const ShBatchHeader *header,
+                               size_t decompressed_bytes_max, ShScratch *scratch, const uint8_t **records,
+                               const uint8_t **end, ShError *err) SH_MUST_CHECK;
 
 /* The message "record 3 of 10 in the batch <problem>", out of the decoder's way. */
 ShStatus sh_record_fail(ShRecordPlace place, ShError *err, const char *fmt, ...) SH_PRINTF(3, 4)
@@ -48,9 +48,10 @@ static inline bool sh_record_read_bytes(const uint8_t **next, const uint8_t *end
     return true;
 }
 
-/* Decode the record at `*next` and step over it. `record->offset` and `record->timestamp_ms` get the bare deltas. */
-static inline SH_MUST_CHECK ShStatus sh_record_decode(const uint8_t **next, const uint8_t *end, ShRecordPlace place,
-                                                      ShRecord *record, ShError *err)
+/* Decode the record at `*next` and step over it. `record->offset` and `record->timestamp_ms` get the bare
+ * deltas. */
+static inline SH_MUST_CHECK ShStatus sh_record_decode(const uint8_t **next, const uint8_t *end,
+                                                      ShRecordPlace place, ShRecord *record, ShError *err)
 {
     const uint8_t *p = *next;
     int32_t length;

@@ -7,18 +7,19 @@
 
 static int64_t record_timestamp(const ShBatchHeader *header, int64_t delta_ms);
 
-ShStatus sh_batch_reader_init(ShBatchReader *reader, const uint8_t *data, size_t length, size_t decompressed_bytes_max,
-                              ShScratch *scratch, ShError *err)
+ShStatus sh_batch_reader_init(ShBatchReader *reader, const uint8_t *data, size_t length,
+                              size_t decompressed_bytes_max, ShScratch *scratch, ShError *err)
 {
     ShBatchReader opened;
     ShStatus status = sh_batch_peek(data, length, &opened.header, err);
     if (status != SH_OK)
         return status;
     if (opened.header.record_count < 0)
-        return sh_fail(err, SH_CORRUPT, "record batch with a record count of %" PRId32, opened.header.record_count);
+        return sh_fail(err, SH_CORRUPT, "record batch with a record count of %" PRId32,
+                       opened.header.record_count);
     opened.records_left = opened.header.record_count;
-    status = sh_batch_open_records(data, &opened.header, decompressed_bytes_max, scratch, &opened.next, &opened.end,
-                                   err);
+    status = sh_batch_open_records(data, &opened.header, decompressed_bytes_max, scratch, &opened.next,
+                                   &opened.end, err);
     if (status != SH_OK)
         return status;
     *reader = opened;
@@ -30,20 +31,22 @@ ShStatus sh_batch_reader_next(ShBatchReader *reader, ShRecord *record, bool *mor
     const ShBatchHeader *header = &reader->header;
     if (reader->records_left == 0) {
         if (reader->next != reader->end)
-            return sh_fail(err, SH_CORRUPT, "record batch with %td bytes left over after its %" PRId32 " records",
+            return sh_fail(err, SH_CORRUPT,
+                           "record batch with %td bytes left over after its %" PRId32 " records",
                            reader->end - reader->next, header->record_count);
         *more = false;
         return SH_OK;
     }
 
-    ShRecordPlace place = {.index = header->record_count - reader->records_left, .count = header->record_count};
+    ShRecordPlace place = {.index = header->record_count - reader->records_left,
+                           .count = header->record_count};
     ShRecord decoded;
     ShStatus status = sh_record_decode(&reader->next, reader->end, place, &decoded, err);
     if (status != SH_OK)
         return status;
     if (decoded.offset < 0 || decoded.offset > header->last_offset_delta)
-        return sh_record_fail(place, err, "has an offset delta of %" PRId64 ", outside 0 to %" PRId32, decoded.offset,
-                              header->last_offset_delta);
+        return sh_record_fail(place, err, "has an offset delta of %" PRId64 ", outside 0 to %" PRId32,
+                              decoded.offset, header->last_offset_delta);
 
     decoded.offset = (int64_t)((uint64_t)header->base_offset + (uint64_t)decoded.offset);
     decoded.timestamp_ms = record_timestamp(header, decoded.timestamp_ms);
@@ -68,8 +71,9 @@ bool sh_record_next_header(const ShRecord *record, size_t *cursor, ShHeader *hea
     return true;
 }
 
-ShStatus sh_batch_open_records(const uint8_t *batch, const ShBatchHeader *header, size_t decompressed_bytes_max,
-                               ShScratch *scratch, const uint8_t **records, const uint8_t **end, ShError *err)
+ShStatus sh_batch_open_records(const uint8_t *batch, const ShBatchHeader *header,
+                               size_t decompressed_bytes_max, ShScratch *scratch, const uint8_t **records,
+                               const uint8_t **end, ShError *err)
 {
     const uint8_t *section = batch + SH_BATCH_HEADER_BYTES;
     size_t section_bytes = header->total_bytes - SH_BATCH_HEADER_BYTES;
@@ -79,13 +83,15 @@ ShStatus sh_batch_open_records(const uint8_t *batch, const ShBatchHeader *header
 
     if (codec == SH_CODEC_NONE) {
         if (section_bytes > decompressed_bytes_max)
-            return sh_fail(err, SH_TOO_LARGE, "record batch with %zu bytes of records: at most %zu are allowed",
-                           section_bytes, decompressed_bytes_max);
+            return sh_fail(err, SH_TOO_LARGE,
+                           "record batch with %zu bytes of records: at most %zu are allowed", section_bytes,
+                           decompressed_bytes_max);
         *records = section;
         *end = section + section_bytes;
         return SH_OK;
     }
-    ShStatus status = sh_codec_decompress((ShCodec)codec, section, section_bytes, decompressed_bytes_max, scratch, err);
+    ShStatus status =
+        sh_codec_decompress((ShCodec)codec, section, section_bytes, decompressed_bytes_max, scratch, err);
     if (status != SH_OK)
         return sh_fail_prefix(err, status, "record batch that cannot be decompressed");
     *records = scratch->data;
@@ -100,8 +106,8 @@ ShStatus sh_record_fail(ShRecordPlace place, ShError *err, const char *fmt, ...)
     va_start(args, fmt);
     vsnprintf(problem, sizeof problem, fmt, args);
     va_end(args);
-    return sh_fail(err, SH_CORRUPT, "record %" PRId32 " of %" PRId32 " in the batch %s", place.index + 1, place.count,
-                   problem);
+    return sh_fail(err, SH_CORRUPT, "record %" PRId32 " of %" PRId32 " in the batch %s", place.index + 1,
+                   place.count, problem);
 }
 
 ShStatus sh_record_check_headers(const uint8_t *next, const uint8_t *end, int32_t count, ShRecordPlace place,
@@ -111,10 +117,12 @@ ShStatus sh_record_check_headers(const uint8_t *next, const uint8_t *end, int32_
         const uint8_t *data;
         size_t length;
         if (!sh_record_read_bytes(&next, end, &data, &length) || data == NULL)
-            return sh_record_fail(place, err, "has a header (%" PRId32 " of %" PRId32 ") whose key's length is wrong",
+            return sh_record_fail(place, err,
+                                  "has a header (%" PRId32 " of %" PRId32 ") whose key's length is wrong",
                                   i + 1, count);
         if (!sh_record_read_bytes(&next, end, &data, &length))
-            return sh_record_fail(place, err, "has a header (%" PRId32 " of %" PRId32 ") whose value's length is wrong",
+            return sh_record_fail(place, err,
+                                  "has a header (%" PRId32 " of %" PRId32 ") whose value's length is wrong",
                                   i + 1, count);
     }
     if (next != end)

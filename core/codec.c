@@ -29,7 +29,8 @@ ShStatus sh_codec_parse(const char *name, ShCodec *out, ShError *err)
             return SH_OK;
         }
     }
-    return sh_fail(err, SH_INVALID, "\"%.64s\" is no codec: none, gzip, snappy, lz4 or zstd is expected", name);
+    return sh_fail(err, SH_INVALID, "\"%.64s\" is no codec: none, gzip, snappy, lz4 or zstd is expected",
+                   name);
 }
 
 void sh_scratch_free(ShScratch *scratch)
@@ -64,13 +65,14 @@ ShStatus sh_codec_compress(ShCodec codec, const uint8_t *data, size_t length, Sh
     return sh_fail(err, SH_UNSUPPORTED, "codec number %d is unknown", (int)codec);
 }
 
-ShStatus sh_codec_decompress(ShCodec codec, const uint8_t *data, size_t length, size_t max_bytes, ShScratch *out,
-                             ShError *err)
+ShStatus sh_codec_decompress(ShCodec codec, const uint8_t *data, size_t length, size_t max_bytes,
+                             ShScratch *out, ShError *err)
 {
     out->length = 0;
     switch (codec) {
     case SH_CODEC_NONE:
-        return length > max_bytes ? sh_codec_fail_too_large(err, codec, max_bytes) : copy(data, length, out, err);
+        return length > max_bytes ? sh_codec_fail_too_large(err, codec, max_bytes)
+                                  : copy(data, length, out, err);
     case SH_CODEC_GZIP: return sh_gzip_decompress(data, length, max_bytes, out, err);
     case SH_CODEC_SNAPPY: return sh_snappy_decompress(data, length, max_bytes, out, err);
     case SH_CODEC_LZ4: return sh_lz4_decompress(data, length, max_bytes, out, err);

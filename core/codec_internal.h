@@ -1,8 +1,9 @@
 /*
- * codec_internal.h - what the codec files share: one pair of functions per codec, and room that grows as it is used.
+ * codec_internal.h - what the codec files share: one pair of functions per codec, and room that grows as it
+ * is used.
  *
- * Only core/codec*.c include it. Each compress appends to `out`; each decompress expects `out` to be empty and
- * never lets it hold more than `max_bytes` on return.
+ * Only core/codec*.c include it. Each compress appends to `out`; each decompress expects `out` to be empty
+ * and never lets it hold more than `max_bytes` on return.
  */
 #ifndef SH_CORE_CODEC_INTERNAL_H
 #define SH_CORE_CODEC_INTERNAL_H
@@ -29,8 +30,8 @@ ShStatus sh_zstd_decompress(const uint8_t *data, size_t length, size_t max_bytes
 ShStatus sh_codec_reserve_extra(ShScratch *out, size_t extra, ShError *err) SH_MUST_CHECK;
 
 /* The next room for a decompressor whose output size is unknown: `*room` bytes, at least one, at out->data +
- * out->length. The area doubles as it fills, whatever the input declares, and ends one byte past `max_bytes`: when
- * that byte has been written too, this fails with SH_TOO_LARGE. */
+ * out->length. The area doubles as it fills, whatever the input declares, and ends one byte past `max_bytes`:
+ * when that byte has been written too, this fails with SH_TOO_LARGE. */
 ShStatus sh_codec_next_room(ShScratch *out, ShCodec codec, size_t max_bytes, size_t *room,
                             ShError *err) SH_MUST_CHECK;
 

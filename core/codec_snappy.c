@@ -7,7 +7,8 @@
  *       12      4  lowest compatible version
  *       16      -  blocks: length, 4 bytes, then that many bytes of raw snappy
  *
- * No raw stream can begin with the magic: read as one, it would start with a copy of bytes that do not exist yet.
+ * No raw stream can begin with the magic: read as one, it would start with a copy of bytes that do not exist
+ * yet.
  */
 #include <snappy-c.h>
 #include <string.h>
@@ -19,7 +20,8 @@
 #define XERIAL_BLOCK_HEADER_BYTES 4
 #define XERIAL_VERSION 1
 
-/* The densest element is a 3-byte copy of 64 bytes: a greater declared length is a lie, not worth an allocation. */
+/* The densest element is a 3-byte copy of 64 bytes: a greater declared length is a lie, not worth an
+ * allocation. */
 #define RAW_RATIO_MAX 22
 
 static const uint8_t xerial_magic[8] = {0x82, 'S', 'N', 'A', 'P', 'P', 'Y', 0};
@@ -43,14 +45,16 @@ ShStatus sh_snappy_compress(const uint8_t *data, size_t length, ShScratch *out, 
     return SH_OK;
 }
 
-ShStatus sh_snappy_decompress(const uint8_t *data, size_t length, size_t max_bytes, ShScratch *out, ShError *err)
+ShStatus sh_snappy_decompress(const uint8_t *data, size_t length, size_t max_bytes, ShScratch *out,
+                              ShError *err)
 {
     if (length >= sizeof xerial_magic && memcmp(data, xerial_magic, sizeof xerial_magic) == 0)
         return decompress_xerial(data, length, max_bytes, out, err);
     return append_raw(data, length, max_bytes, out, err);
 }
 
-static ShStatus decompress_xerial(const uint8_t *data, size_t length, size_t max_bytes, ShScratch *out, ShError *err)
+static ShStatus decompress_xerial(const uint8_t *data, size_t length, size_t max_bytes, ShScratch *out,
+                                  ShError *err)
 {
     if (length < XERIAL_HEADER_BYTES)
         return sh_fail(err, SH_CORRUPT, "the snappy data is cut off inside its xerial header");
@@ -64,8 +68,8 @@ static ShStatus decompress_xerial(const uint8_t *data, size_t length, size_t max
         uint32_t block_bytes = sh_get_u32(data + position);
         position += XERIAL_BLOCK_HEADER_BYTES;
         if (block_bytes > length - position)
-            return sh_fail(err, SH_CORRUPT, "a snappy block of %u bytes ends %zu bytes past the data", block_bytes,
-                           block_bytes - (length - position));
+            return sh_fail(err, SH_CORRUPT, "a snappy block of %u bytes ends %zu bytes past the data",
+                           block_bytes, block_bytes - (length - position));
         ShStatus status = append_raw(data + position, block_bytes, max_bytes, out, err);
         if (status != SH_OK)
             return status;
@@ -82,14 +86,15 @@ static ShStatus append_raw(const uint8_t *data, size_t length, size_t max_bytes,
     if (declared > max_bytes - out->length)
         return sh_codec_fail_too_large(err, SH_CODEC_SNAPPY, max_bytes);
     if (declared / RAW_RATIO_MAX > length)
-        return sh_fail(err, SH_CORRUPT, "the snappy data is damaged: %zu bytes cannot hold the %zu declared", length,
-                       declared);
+        return sh_fail(err, SH_CORRUPT, "the snappy data is damaged: %zu bytes cannot hold the %zu declared",
+                       length, declared);
 
     ShStatus status = sh_codec_reserve_extra(out, declared, err);
     if (status != SH_OK)
         return status;
     size_t produced = declared;
-    if (snappy_uncompress((const char *)data, length, (char *)out->data + out->length, &produced) != SNAPPY_OK)
+    if (snappy_uncompress((const char *)data, length, (char *)out->data + out->length, &produced)
+        != SNAPPY_OK)
         return sh_fail(err, SH_CORRUPT, "the snappy data is damaged");
     out->length += produced;
     return SH_OK;

@@ -18,15 +18,18 @@ ShStatus sh_zstd_compress(const uint8_t *data, size_t length, ShScratch *out, Sh
 
     size_t written = ZSTD_compress(out->data + out->length, bound, data, length, ZSTD_CLEVEL_DEFAULT);
     if (ZSTD_isError(written))
-        return sh_fail(err, ZSTD_getErrorCode(written) == ZSTD_error_memory_allocation ? SH_NO_MEMORY : SH_INTERNAL,
-                       "zstd cannot compress: %s", ZSTD_getErrorName(written));
+        return sh_fail(
+            err, ZSTD_getErrorCode(written) == ZSTD_error_memory_allocation ? SH_NO_MEMORY : SH_INTERNAL,
+            "zstd cannot compress: %s", ZSTD_getErrorName(written));
     out->length += written;
     return SH_OK;
 }
 
-/* Decoding straight into the output needs no window buffer, whose size (up to 128 MiB) the input declares. The
- * output is not sized by the declared content either: it doubles, and the frame is decoded again, until it fits. */
-ShStatus sh_zstd_decompress(const uint8_t *data, size_t length, size_t max_bytes, ShScratch *out, ShError *err)
+/* Decoding straight into the output needs no window buffer, whose size (up to 128 MiB) the input declares.
+ * The output is not sized by the declared content either: it doubles, and the frame is decoded again, until
+ * it fits. */
+ShStatus sh_zstd_decompress(const uint8_t *data, size_t length, size_t max_bytes, ShScratch *out,
+                            ShError *err)
 {
     unsigned long long declared = ZSTD_getFrameContentSize(data, length);
     if (declared == ZSTD_CONTENTSIZE_ERROR)

@@ -1,8 +1,8 @@
 /*
  * murmur2.h - the hash by which Kafka's clients spread keys over partitions.
  *
- * It is the 32-bit MurmurHash2 of the key with the seed that the Java client uses, so that a key lands in the same
- * partition whichever client wrote it.
+ * It is the 32-bit MurmurHash2 of the key with the seed that the Java client uses, so that a key lands in the
+ * same partition whichever client wrote it.
  */
 #ifndef SH_CORE_MURMUR2_H
 #define SH_CORE_MURMUR2_H

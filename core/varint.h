@@ -1,5 +1,6 @@
 /*
- * varint.h - the zigzag varints of record fields: seven bits a byte, the lowest first, the sign in the lowest bit.
+ * varint.h - the zigzag varints of record fields: seven bits a byte, the lowest first, the sign in the lowest
+ * bit.
  *
  * Only core/batch_*.c include it. Reading takes any encoding of at most 5 (10) bytes that fits 32 (64) bits.
  */
@@ -40,7 +41,8 @@ static inline uint8_t *sh_varint_write(uint8_t *p, int64_t value)
     return p;
 }
 
-/* Any encoding of at most `bytes_max` bytes, byte by byte. False when it is longer, cut off, or exceeds 64 bits. */
+/* Any encoding of at most `bytes_max` bytes, byte by byte. False when it is longer, cut off, or exceeds 64
+ * bits. */
 static inline bool sh_varint_read_any(const uint8_t **next, const uint8_t *end, int bytes_max, uint64_t *raw)
 {
     const uint8_t *p = *next;
