@@ -16,7 +16,11 @@
 
 typedef struct ShStore ShStore;
 
-/* Open the store that the settings name. No request is made. */
+/* Keys are 1 to SH_STORE_KEY_BYTES_MAX bytes: components of at most 255 bytes, joined by '/', none of them empty or
+ * beginning with a dot, and no control characters. Anything else is SH_INVALID. */
+#define SH_STORE_KEY_BYTES_MAX 512
+
+/* Open the store that the settings name. No request is made; a directory is created where its parent exists. */
 ShStatus sh_store_open(const ShConfig *config, ShStore **out, ShError *err) SH_MUST_CHECK;
 void sh_store_close(ShStore *store);
 
@@ -30,8 +34,8 @@ ShStatus sh_store_check(ShStore *store, ShError *err) SH_MUST_CHECK;
 ShStatus sh_store_put(ShStore *store, const char *key, const struct iovec *pieces, size_t piece_count,
                       uint64_t total_bytes, ShError *err) SH_MUST_CHECK;
 
-/* Read `length` bytes at `position`; fewer only where the object ends. Objects that do not exist: SH_NOT_FOUND. The
- * buffer is the caller's to release. */
+/* Read `length` bytes at `position`; fewer only where the object ends, none at or beyond its end. Objects that do not
+ * exist: SH_NOT_FOUND. The buffer is the caller's to release. */
 ShStatus sh_store_get(ShStore *store, const char *key, uint64_t position, uint64_t length, ShBuf **out,
                       ShError *err) SH_MUST_CHECK;
 

@@ -1,0 +1,148 @@
+#include "agent/store/store_internal.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define COMPONENT_BYTES_MAX 255 /* what a file name may have */
+
+static ShStatus check_key(const char *key, ShError *err);
+static ShStatus check_prefix(const char *prefix, ShError *err);
+static ShStatus check_components(const char *text, bool is_prefix, ShError *err);
+
+ShStatus sh_store_open(const ShConfig *config, ShStore **out, ShError *err)
+{
+    if (config->store == SH_STORE_S3)
+        return sh_s3_store_open(config, out, err);
+    return sh_dir_store_open(config, out, err);
+}
+
+void sh_store_close(ShStore *store)
+{
+    if (store != NULL)
+        store->ops->close(store);
+}
+
+const char *sh_store_describe(const ShStore *store)
+{
+    return store->description;
+}
+
+ShStatus sh_store_check(ShStore *store, ShError *err)
+{
+    return store->ops->check(store, err);
+}
+
+ShStatus sh_store_put(ShStore *store, const char *key, const struct iovec *pieces, size_t piece_count,
+                      uint64_t total_bytes, ShError *err)
+{
+    ShStatus status = check_key(key, err);
+    if (status != SH_OK)
+        return status;
+
+    uint64_t sum = 0;
+    for (size_t i = 0; i < piece_count; i++)
+        sum += pieces[i].iov_len;
+    if (sum != total_bytes)
+        return sh_fail(err, SH_INTERNAL, "object %s: its pieces are %llu bytes, %llu were announced", key,
+                       (unsigned long long)sum, (unsigned long long)total_bytes);
+    return store->ops->put(store, key, pieces, piece_count, total_bytes, err);
+}
+
+ShStatus sh_store_get(ShStore *store, const char *key, uint64_t position, uint64_t length, ShBuf **out, ShError *err)
+{
+    ShStatus status = check_key(key, err);
+    return status == SH_OK ? store->ops->get(store, key, position, length, out, err) : status;
+}
+
+ShStatus sh_store_size(ShStore *store, const char *key, uint64_t *bytes, ShError *err)
+{
+    ShStatus status = check_key(key, err);
+    return status == SH_OK ? store->ops->size(store, key, bytes, err) : status;
+}
+
+ShStatus sh_store_delete(ShStore *store, const char *key, ShError *err)
+{
+    ShStatus status = check_key(key, err);
+    return status == SH_OK ? store->ops->delete(store, key, err) : status;
+}
+
+ShStatus sh_store_list(ShStore *store, const char *prefix, ShStoreListFn fn, void *arg, ShError *err)
+{
+    ShStatus status = check_prefix(prefix, err);
+    return status == SH_OK ? store->ops->list(store, prefix, fn, arg, err) : status;
+}
+
+ShStatus sh_store_probe(ShStore *store, ShError *err)
+{
+    static const char content[] = "StreamHouse was here";
+    ShUuid id;
+    char id_text[SH_UUID_TEXT_BYTES];
+    char key[64];
+    ShBuf *got = NULL;
+
+    ShStatus status = sh_uuid_random(&id, err);
+    if (status != SH_OK)
+        return status;
+    sh_uuid_format(&id, id_text);
+    snprintf(key, sizeof key, "check/%s", id_text);
+
+    const struct iovec piece = {.iov_base = (void *)(uintptr_t)content, .iov_len = sizeof content};
+    status = sh_store_put(store, key, &piece, 1, sizeof content, err);
+    if (status != SH_OK)
+        return sh_fail_prefix(err, status, "%s does not take a test object", sh_store_describe(store));
+
+    status = sh_store_get(store, key, 0, sizeof content, &got, err);
+    if (status != SH_OK) {
+        (void)sh_fail_prefix(err, status, "%s does not give a test object back", sh_store_describe(store));
+    } else if (got->length != sizeof content || memcmp(got->data, content, sizeof content) != 0) {
+        status = sh_fail(err, SH_CORRUPT, "%s gives other bytes back than were stored",
+                         sh_store_describe(store));
+    }
+    sh_buf_unref(got);
+
+    /* The object goes even when it could not be read; the first failure is the one to report. */
+    ShError delete_err;
+    ShStatus deleted = sh_store_delete(store, key, status == SH_OK ? err : &delete_err);
+    if (status == SH_OK && deleted != SH_OK)
+        status = sh_fail_prefix(err, deleted, "%s does not delete a test object", sh_store_describe(store));
+    return status;
+}
+
+static ShStatus check_key(const char *key, ShError *err)
+{
+    if (key[0] == '\0')
+        return sh_fail(err, SH_INVALID, "an object's key is empty");
+    return check_components(key, false, err);
+}
+
+/* A prefix is the beginning of a key: it may be empty, and its last component may be. */
+static ShStatus check_prefix(const char *prefix, ShError *err)
+{
+    return prefix[0] == '\0' ? SH_OK : check_components(prefix, true, err);
+}
+
+static ShStatus check_components(const char *text, bool is_prefix, ShError *err)
+{
+    size_t length = strnlen(text, SH_STORE_KEY_BYTES_MAX + 1);
+    if (length > SH_STORE_KEY_BYTES_MAX)
+        return sh_fail(err, SH_INVALID, "an object's key is longer than %d bytes", SH_STORE_KEY_BYTES_MAX);
+    for (size_t i = 0; i < length; i++)
+        if ((unsigned char)text[i] < 0x20 || text[i] == 0x7F)
+            return sh_fail(err, SH_INVALID, "an object's key holds a control character at byte %zu", i);
+
+    /* No component may begin with a dot: that refuses "..", and keeps the directory store's own names free. */
+    for (const char *component = text;;) {
+        size_t component_length = strcspn(component, "/");
+        bool last = component[component_length] == '\0';
+        bool may_be_empty = is_prefix && last;
+        if (component[0] == '.' || (component_length == 0 && !may_be_empty))
+            return sh_fail(err, SH_INVALID, "the object key \"%s\" has a component that is empty or begins with a dot",
+                           text);
+        if (component_length > COMPONENT_BYTES_MAX)
+            return sh_fail(err, SH_INVALID, "the object key \"%s\" has a component of more than %d bytes", text,
+                           COMPONENT_BYTES_MAX);
+        if (last)
+            return SH_OK;
+        component += component_length + 1;
+    }
+}
