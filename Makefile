@@ -1,10 +1,61 @@
-# StreamHouse: one front door.
+# StreamHouse: one front door. `make help` lists the targets.
 
 include mk/build.mk
 
 .DEFAULT_GOAL := all
-.PHONY: all clean
-all: programs
+.PHONY: help deps deps-test all install up down purge psql quickstart test bench clean
 
+SUDO = $(if $(filter 0,$(shell id -u)),,sudo)
+
+help:
+	@sed -n 's/^## //p' $(MAKEFILE_LIST)
+
+## make deps         install the Debian packages that building and running need
+deps:
+	@deploy/install-packages.sh build run
+deps-test:
+	@deploy/install-packages.sh build run test
+
+## make all          build the agent, the command, the client library and the extension
+all: programs
+	@$(MAKE) --no-print-directory -f pgxs.mk all
+
+## make install      install the extension into PostgreSQL (needs root or sudo)
+install: all
+	@$(SUDO) $(MAKE) --no-print-directory -s -f pgxs.mk install
+
+## make quickstart   install, build, start PostgreSQL and an agent, stream real data through, show the result
+quickstart:
+	@deploy/install-packages.sh build run
+	@$(MAKE) --no-print-directory -s -j$$(nproc) all
+	@$(MAKE) --no-print-directory -s install
+	@deploy/local/quickstart.sh
+
+## make up           start the private PostgreSQL and the agent of this checkout
+up: install
+	@deploy/local/up.sh
+## make down         stop them
+down:
+	@deploy/local/down.sh
+## make purge        stop them and remove their data
+purge:
+	@deploy/local/down.sh --purge
+## make psql         psql to the private PostgreSQL
+psql:
+	@bash -c '. deploy/local/lib.sh; load_env || fail "nothing runs here; start it with make up"; psql_admin'
+
+## make test         install what the tests need and run every layer; LAYER=name runs one
+test: deps-test
+	@tests/run.sh $(LAYER)
+
+## make bench        measure; ONLY=name runs one
+bench:
+	@deploy/install-packages.sh build run
+	@$(MAKE) --no-print-directory -s -j$$(nproc) all benches
+	@$(MAKE) --no-print-directory -s install
+	@bench/run.sh $(ONLY)
+
+## make clean        remove what was built
 clean:
-	rm -rf build
+	rm -rf build results output_iso
+	@$(MAKE) --no-print-directory -s -f pgxs.mk clean
