@@ -89,3 +89,7 @@ build/fuzz/%: tests/fuzz/%.c $(wildcard core/*.c) $(wildcard core/*.h) | $(GEN)/
 	clang $(FUZZ_CFLAGS) $(PKG_CFLAGS) -o $@ $< $(shell sed -n 's,^// link: ,,p' tests/fuzz/$*.c) $(wildcard core/*.c) $(PKG_LIBS) -lpthread
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
+
+.PHONY: print-unit-tests
+print-unit-tests:
+	@printf '%s\n' $(UNIT_TESTS)

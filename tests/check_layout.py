@@ -1,0 +1,117 @@
+#!/usr/bin/python3
+"""The folder tree is the architecture: check who includes whom, the sizes of files, and that folders say what they hold.
+
+Prints one line a finding and exits 1 when there is any.
+"""
+import pathlib
+import re
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+# A folder may include its own headers and those of the folders named here. Longest prefix wins.
+MAY_INCLUDE = {
+    "core": [],
+    "proto": [],
+    "extension": ["core"],
+    "bgworkers": ["extension", "core"],
+    "agent/base": ["core"],
+    "agent/wal": ["agent/base", "core"],
+    "agent/store": ["agent/base", "core"],
+    "agent/pg": ["agent/base", "core"],
+    "agent/log": ["agent/wal", "agent/store", "agent/pg", "agent/base", "core"],
+    "agent/rpc": ["agent/log", "agent/base", "core", "proto"],
+    "agent/http": ["agent/log", "agent/base", "core"],
+    "agent": ["agent/rpc", "agent/http", "agent/log", "agent/base", "core"],
+    "client": ["core", "proto"],
+    "cli": ["client", "core"],
+    "bench": ["client", "core", "proto", "agent/base", "agent/log", "agent/wal", "agent/store", "agent/rpc"],
+}
+# A library's header may stand only here.
+ONLY_IN = {
+    r"grpc/": ("agent/rpc", "client", "bench", "tests"),
+    r"curl/": ("agent/store/s3_http.c", "tests"),
+    r"libpq": ("agent/pg", "tests"),
+    r"microhttpd": ("agent/http",),
+}
+LINES_MAX = 600
+COLUMNS_MAX = 110
+FILES_WITHOUT_README = 4
+CODE = {".c", ".h"}
+SIZED = {".c", ".h", ".sql", ".py", ".sh", ".js", ".ts"}
+NOT_SIZED = ("expected/", "tests/isolation/expected/", "tests/unit/core/vectors/")
+
+
+def tracked():
+    listed = subprocess.run(["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, check=True,
+                            capture_output=True, text=True)
+    return [p for p in listed.stdout.splitlines() if (ROOT / p).is_file()]
+
+
+def home(path):
+    """The entry of MAY_INCLUDE a file belongs to."""
+    folders = [f for f in MAY_INCLUDE if path.startswith(f + "/")]
+    return max(folders, key=len) if folders else None
+
+
+def include_findings(path, text):
+    folder = home(path)
+    for number, line in enumerate(text.splitlines(), 1):
+        included = re.match(r'\s*#\s*include\s*([<"])([^>"]+)[>"]', line)
+        if not included:
+            continue
+        kind, name = included.groups()
+        for library, places in ONLY_IN.items():
+            if re.match(library, name) and not path.startswith(places):
+                yield f"{path}:{number}: {name} may be included only in {', '.join(places)}"
+        if kind == '"' and folder and (ROOT / name).exists():
+            target = home(name)
+            if target and target != folder and target not in MAY_INCLUDE[folder]:
+                yield f"{path}:{number}: {folder} may not include {target}"
+
+
+def size_findings(path, text):
+    lines = text.splitlines()
+    if path.startswith(NOT_SIZED):
+        return
+    if len(lines) > LINES_MAX:
+        yield f"{path}: {len(lines)} lines, more than {LINES_MAX}; does it tell one thing?"
+    if pathlib.Path(path).suffix in CODE:
+        for number, line in enumerate(lines, 1):
+            if len(line.expandtabs(4)) > COLUMNS_MAX:
+                yield f"{path}:{number}: longer than {COLUMNS_MAX} columns"
+
+
+def word_findings(path, text):
+    for number, line in enumerate(text.splitlines(), 1):
+        if re.search(r"\b(TODO|FIXME|XXX)\b", line) and path != "tests/check_layout.py":
+            yield f"{path}:{number}: unfinished work is an issue, not a comment"
+
+
+def readme_findings(paths):
+    folders = {}
+    for path in paths:
+        folders.setdefault(str(pathlib.Path(path).parent), []).append(pathlib.Path(path).name)
+    for folder, names in sorted(folders.items()):
+        code = [n for n in names if pathlib.Path(n).suffix in SIZED]
+        if len(code) > FILES_WITHOUT_README and folder not in ("sql", ".") and "README.md" not in names:
+            yield f"{folder}/: {len(code)} files and no README.md"
+
+
+def main():
+    paths = tracked()
+    findings = list(readme_findings(paths))
+    for path in paths:
+        if pathlib.Path(path).suffix not in SIZED:
+            continue
+        text = (ROOT / path).read_text(errors="replace")
+        findings += [*size_findings(path, text), *word_findings(path, text)]
+        if pathlib.Path(path).suffix in CODE:
+            findings += include_findings(path, text)
+    print("\n".join(findings) if findings else f"layout: {len(paths)} files keep the order")
+    return 1 if findings else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

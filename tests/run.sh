@@ -1,0 +1,148 @@
+#!/bin/bash
+# Run the tests in layers; every layer says what passed, what failed, how long it took and what it may take.
+#
+#   tests/run.sh [LAYER...]     all layers, or those named: layout build units sql isolation integration clients fuzz
+#                               asan tsan
+#
+# The closing line is "N passed, N failed"; the exit status is 1 when anything failed. Logs of failed layers are printed,
+# all of them stay in build/test-logs/.
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit 1
+
+LAYERS=${*:-layout build units sql isolation integration clients fuzz asan tsan}
+LOGS=$PWD/build/test-logs
+JOBS=$(nproc)
+passed=0
+failed=0
+mkdir -p "$LOGS"
+
+# --- services that several layers share: one PostgreSQL, one S3 server
+
+SERVICES=$(mktemp -d /tmp/sh-services-XXXXXX)
+chmod 755 "$SERVICES"
+stop_services() {
+    [ ! -d "$SERVICES/pg" ] || tests/harness/postgres.sh stop "$SERVICES/pg"
+    [ ! -d "$SERVICES/rgw" ] || tests/harness/radosgw.sh stop "$SERVICES/rgw"
+    rm -rf "$SERVICES"
+}
+trap stop_services EXIT
+
+need_postgres() {
+    [ -n "${STREAMHOUSE_TEST_PG:-}" ] && return
+    STREAMHOUSE_DATABASE='' tests/harness/postgres.sh start "$SERVICES/pg" || return 1
+    . "$SERVICES/pg/env"
+}
+need_s3() {
+    [ -n "${STREAMHOUSE_TEST_S3_ENDPOINT:-}" ] && return
+    tests/harness/radosgw.sh start "$SERVICES/rgw" >"$LOGS/radosgw.log" 2>&1 || { tail -20 "$LOGS/radosgw.log"; return 1; }
+    set -a
+    . "$SERVICES/rgw/env"
+    set +a
+}
+
+# --- layers: each writes its own words to stdout and sets good and bad
+
+# Programs that speak TAP: one line "ok" or "not ok" a test. A program that dies early counts as one failure.
+run_units() {
+    local variant=$1 program name log status
+    need_postgres && need_s3 || { bad=1; return; }
+    for program in $(make -s VARIANT="$variant" print-unit-tests); do
+        name=$(basename "$program")
+        log=$LOGS/$variant-$name.log
+        ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS=ignore_noninstrumented_modules=1 \
+            CMOCKA_MESSAGE_OUTPUT=TAP timeout 300 "$program" >"$log" 2>&1 </dev/null
+        status=$?
+        good=$((good + $(grep -c '^ok ' "$log")))
+        local not_ok
+        not_ok=$(grep -c '^not ok ' "$log")
+        [ "$status" = 0 ] || [ "$not_ok" != 0 ] || not_ok=1
+        bad=$((bad + not_ok))
+        [ "$status" = 0 ] || { echo "--- $variant $name (status $status)"; grep -v '^ok ' "$log" | tail -60; }
+    done
+}
+
+# pytest's closing words, such as "3 failed, 40 passed in 12.3s".
+run_pytest() {
+    local variant=$1 log=$LOGS/pytest-$1.log
+    shift
+    need_s3 || { bad=1; return; }
+    STREAMHOUSE_VARIANT=$variant /usr/bin/python3 -m pytest -q -x --maxfail=5 -p no:cacheprovider "$@" >"$log" 2>&1
+    local status=$?
+    good=$(tail -1 "$log" | sed -n 's/.*\b\([0-9]\+\) passed.*/\1/p')
+    bad=$(tail -5 "$log" | sed -n 's/.*\b\([0-9]\+\) \(failed\|error\).*/\1/p' | awk "{ n += \$1 } END { print n + 0 }")
+    good=${good:-0} bad=${bad:-0}
+    [ "$status" = 0 ] || [ "$bad" != 0 ] || bad=1
+    [ "$status" = 0 ] || tail -120 "$log"
+}
+
+layer_layout() {
+    /usr/bin/python3 tests/check_layout.py; local status=$?
+    [ "$status" = 0 ] && good=1 || bad=1
+}
+
+layer_build() {
+    make -s -j"$JOBS" programs unit-tests benches >"$LOGS/build.log" 2>&1 && make -s install >>"$LOGS/build.log" 2>&1 \
+        && good=1 || { bad=1; tail -40 "$LOGS/build.log"; }
+}
+
+layer_units() { run_units release; }
+
+# pg_regress and the isolation tester say "ok" and "FAILED", or in later versions TAP.
+run_pg_suite() {
+    local log=$LOGS/$1.log
+    need_postgres || { bad=1; return; }
+    make -s -f pgxs.mk installcheck PG_SUITE="$1" >"$log" 2>&1
+    local status=$?
+    good=$(grep -cE '^(test .*\.\.\. ok|ok )' "$log")
+    bad=$(grep -cE '^(test .*\.\.\. FAILED|not ok )' "$log")
+    [ "$status" = 0 ] || { [ "$bad" != 0 ] || bad=1; tail -40 "$log"; find . -name regression.diffs -exec head -100 {} +; }
+}
+layer_sql() { run_pg_suite regress; }
+layer_isolation() { run_pg_suite isolation; }
+
+layer_integration() { run_pytest release tests/integration; }
+layer_clients() { run_pytest release tests/clients; }
+
+layer_fuzz() {
+    local target name
+    make -s -j"$JOBS" fuzzers >"$LOGS/fuzz-build.log" 2>&1 || { bad=1; tail -40 "$LOGS/fuzz-build.log"; return; }
+    for target in build/fuzz/fuzz_*; do
+        [ -x "$target" ] || continue
+        name=$(basename "$target")
+        mkdir -p "build/fuzz/corpus/$name"
+        if "$target" -max_total_time="${FUZZ_SECONDS:-8}" -rss_limit_mb=4096 -print_final_stats=0 -verbosity=0 \
+            -artifact_prefix="$LOGS/$name-" "build/fuzz/corpus/$name" "tests/fuzz/corpus/${name#fuzz_}" >"$LOGS/$name.log" 2>&1
+        then good=$((good + 1)); else bad=$((bad + 1)); tail -40 "$LOGS/$name.log"; fi
+    done
+}
+
+run_instrumented() {
+    make -s -j"$JOBS" VARIANT="$1" programs unit-tests >"$LOGS/build-$1.log" 2>&1 || { bad=1; tail -40 "$LOGS/build-$1.log"; return; }
+    run_units "$1"
+    local units_good=$good units_bad=$bad
+    run_pytest "$1" tests/integration
+    good=$((good + units_good)) bad=$((bad + units_bad))
+}
+layer_asan() { run_instrumented asan; }
+layer_tsan() { run_instrumented tsan; }
+
+# Seconds that each layer may take; over it the layer says so and fails.
+declare -A BUDGET=([layout]=10 [build]=180 [units]=120 [sql]=40 [isolation]=40 [integration]=180 [clients]=60 [fuzz]=120
+    [asan]=330 [tsan]=420)
+
+for layer in $LAYERS; do
+    declare -F "layer_$layer" >/dev/null || { echo "tests/run.sh: no layer $layer" >&2; exit 2; }
+    good=0 bad=0 started=$SECONDS
+    "layer_$layer"
+    [ $((good + bad)) -gt 0 ] || { echo "the layer ran no test"; bad=1; }
+    took=$((SECONDS - started))
+    if [ "$took" -gt "${BUDGET[$layer]}" ]; then
+        echo "the layer took $took s of its ${BUDGET[$layer]} s"
+        [ "${CI:-}" = true ] || bad=$((bad + 1))
+    fi
+    printf '%-12s %4d passed %4d failed %4d s (budget %d s)\n' "$layer" "$good" "$bad" "$took" "${BUDGET[$layer]}"
+    passed=$((passed + good)) failed=$((failed + bad))
+done
+
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ]
