@@ -1,6 +1,6 @@
 """Record batches by hand, from the Kafka protocol guide: a second opinion on the format, and a source of bad ones."""
+import gzip
 import struct
-import zlib
 
 _POLYNOMIAL = 0x82F63B78
 _TABLE = []
@@ -38,15 +38,16 @@ def record(index, key, value):
     return varint(len(body)) + body
 
 
-def batch(values, timestamp_ms=1_600_000_000_000, magic=2, attributes=0, count=None, records=None, crc=None, producer_id=-1):
-    """A batch of (key, value) pairs or of plain values; the other arguments make it wrong."""
+def batch(values, timestamp_ms=1_600_000_000_000, codec=0, magic=2, attributes=0, count=None, records=None, crc=None,
+          producer_id=-1):
+    """A batch of (key, value) pairs or of plain values, with codec 0 (none) or 1 (gzip); the other arguments make it
+    wrong: `records` is taken as it is, compressed or not."""
     pairs = [v if isinstance(v, tuple) else (None, v) for v in values]
     if records is None:
         records = b"".join(record(i, k, v) for i, (k, v) in enumerate(pairs))
-    if attributes & 7 == 1:
-        packer = zlib.compressobj(wbits=31)
-        records = packer.compress(records) + packer.flush()
+        if codec == 1:
+            records = gzip.compress(records)
     count = len(pairs) if count is None else count
-    covered = struct.pack(">hiqqqhii", attributes, count - 1, timestamp_ms, timestamp_ms, producer_id, -1, -1, count) + records
+    covered = struct.pack(">hiqqqhii", attributes | codec, count - 1, timestamp_ms, timestamp_ms, producer_id, -1, -1, count) + records
     head = struct.pack(">ibI", 0, magic, crc32c(covered) if crc is None else crc)
     return struct.pack(">qi", 0, len(head) + len(covered)) + head + covered

@@ -1,0 +1,176 @@
+"""What keeps an agent from starting: one line that names the thing and the remedy, a non-zero exit."""
+import os
+import socket
+import struct
+import subprocess
+import threading
+
+import pytest
+
+from harness.agent import PROGRAM
+from harness.processes import free_port, run
+
+
+def assert_refuses(agent, *fragments):
+    status, line = agent.run_to_failure()
+    assert status not in (0, 66) and status > 0, line
+    for fragment in fragments:
+        assert fragment in line, line
+    return line
+
+
+def test_a_missing_wal_directory(make_agent, directory):
+    missing = directory / "nowhere"
+    assert_refuses(make_agent(wal_dir=missing), str(missing))
+    assert not missing.exists()
+
+
+def test_a_wal_directory_that_is_a_file(make_agent, directory):
+    file = directory / "file"
+    file.touch()
+    assert_refuses(make_agent(wal_dir=file), str(file))
+
+
+def test_an_unwritable_wal_directory(make_agent, directory):
+    # Root may write anywhere but to a read-only mount.
+    path = directory / "readonly"
+    path.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", path], check=True)
+    try:
+        assert_refuses(make_agent(wal_dir=path), str(path))
+    finally:
+        subprocess.run(["umount", path], check=True)
+
+
+def test_a_wal_directory_in_use(agent, make_agent):
+    other = make_agent("a2", wal_dir=agent.settings["data_dir"] + "/wal")
+    assert_refuses(other, agent.settings["data_dir"] + "/wal", str(agent.process.pid))
+    assert agent.http("/health")[0] == 200
+
+
+def test_postgresql_absent(make_agent):
+    agent = make_agent()
+    port = free_port()
+    agent.settings["postgres"] = f"host=127.0.0.1 port={port} user=postgres dbname=x"
+    assert_refuses(agent, str(port))
+
+
+def test_the_password_is_not_told(make_agent):
+    agent = make_agent()
+    agent.settings["postgres"] = f"host=127.0.0.1 port={free_port()} user=postgres dbname=x password=hunter2"
+    _, line = agent.run_to_failure()
+    assert "hunter2" not in line + agent.log_text()
+
+
+def test_no_extension(postgres, database, make_agent):
+    agent = make_agent()
+    agent.settings["postgres"] = postgres.conninfo("postgres")
+    assert_refuses(agent, "CREATE EXTENSION streamhouse")
+
+
+def test_an_old_server(make_agent):
+    """A scripted server that greets as PostgreSQL 14."""
+    def message(kind, body):
+        return kind + struct.pack(">i", len(body) + 4) + body
+
+    def serve(listener):
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            with connection:
+                (length,) = struct.unpack(">i", connection.recv(4))
+                request = connection.recv(length - 4)
+                if request[:4] in (struct.pack(">i", 80877103), struct.pack(">i", 80877104)):  # SSL, GSS
+                    connection.sendall(b"N")
+                    (length,) = struct.unpack(">i", connection.recv(4))
+                    connection.recv(length - 4)
+                connection.sendall(message(b"R", struct.pack(">i", 0)) + message(b"S", b"server_version\x0014.9\0")
+                                   + message(b"K", struct.pack(">ii", 1, 1)) + message(b"Z", b"I"))
+                while connection.recv(4096):
+                    pass
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=serve, args=(listener,), daemon=True).start()
+        agent = make_agent()
+        agent.settings["postgres"] = f"host=127.0.0.1 port={listener.getsockname()[1]} user=x dbname=x sslmode=disable"
+        assert_refuses(agent, "14", "15")
+
+
+def test_grpc_port_in_use(make_agent):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert_refuses(make_agent(listen_address=f"127.0.0.1:{port}"), str(port))
+
+
+def test_a_second_agent_on_the_same_port(agent, make_agent):
+    assert_refuses(make_agent("a2", listen_address=agent.address), agent.address)
+
+
+def test_http_port_in_use(make_agent):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert_refuses(make_agent(http_address=f"127.0.0.1:{port}"), str(port))
+
+
+def test_the_same_agent_id_twice(agent, make_agent, directory):
+    twin = make_agent("a1")
+    twin.directory = directory / "twin"
+    (twin.directory / "wal").mkdir(parents=True)
+    twin.settings |= {"data_dir": str(twin.directory), "port_file": str(twin.directory / "ports")}
+    assert_refuses(twin, "a1")
+
+
+BAD_SETTINGS = {
+    "unknown name": ({"flush_intervall": "1s"}, ("flush_intervall", "flush_interval")),
+    "not a number": ({"uploads_max": "many"}, ("uploads_max", "many")),
+    "out of range": ({"uploads_max": "0"}, ("uploads_max", "1")),
+    "bad unit": ({"wal_budget": "4 parsecs"}, ("wal_budget", "parsecs")),
+    "bad choice": ({"wal_sync": "sometimes"}, ("wal_sync", "always")),
+    "bad address": ({"listen_address": "nowhere"}, ("listen_address",)),
+    "s3 without a bucket": ({"store": "s3"}, ("s3_bucket",)),
+}
+
+
+@pytest.mark.parametrize("name", BAD_SETTINGS)
+def test_bad_settings(make_agent, name):
+    settings, fragments = BAD_SETTINGS[name]
+    agent = make_agent(**settings)
+    assert_refuses(agent, *fragments)
+    checked = run(agent.command("--check-config"))
+    assert checked.returncode == 2 and len(checked.stderr.splitlines()) == 1, checked.stderr
+
+
+def test_settings_from_the_environment(make_agent):
+    agent = make_agent()
+    good = run(agent.command("--check-config"), env={**os.environ, "STREAMHOUSE_UPLOADS_MAX": "7",
+                                                     "STREAMHOUSE_S3_SECRET_KEY": "hunter2"})
+    assert good.returncode == 0, good.stderr
+    assert "uploads_max: 7" in good.stdout and "hunter2" not in good.stdout
+    bad = run(agent.command("--check-config"), env={**os.environ, "STREAMHOUSE_UPLOADS_MAX": "-7"})
+    assert bad.returncode == 2 and "STREAMHOUSE_UPLOADS_MAX" in bad.stderr
+
+
+def test_the_command_line():
+    assert "0.1.0" in run([PROGRAM, "--version"]).stdout
+    assert "--check-config" in run([PROGRAM, "--help"]).stdout
+    unknown = run([PROGRAM, "--nope"])
+    assert unknown.returncode == 2 and unknown.stderr
+    absent = run([PROGRAM, "--config", "/nowhere/agent.yaml"])
+    assert absent.returncode == 2 and "/nowhere/agent.yaml" in absent.stderr
+
+
+def test_a_damaged_wal_is_refused_and_left_alone(database, make_agent, connect):
+    agent = make_agent(flush_interval="1h", flush_bytes="512MB").start()
+    database.execute("SELECT streamhouse.create_topic('t')")
+    client = connect(agent)
+    for i in range(50):
+        client.produce("t", values=[b"%d" % i * 100])
+    agent.kill()
+    (file,) = agent.wal_files()[:1] or [None]
+    data = bytearray(file.read_bytes())
+    data[600] ^= 0xFF  # in one of the first batches: long since synced
+    file.write_bytes(data)
+    assert_refuses(agent, file.name)
+    assert file.read_bytes() == bytes(data)
