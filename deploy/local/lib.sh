@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-HOME_DIR=$ROOT/.streamhouse
+HOME_DIR=${STREAMHOUSE_HOME:-$ROOT/.streamhouse}
 BIN=$ROOT/build/release
 PG_BIN=$(pg_config --bindir 2>/dev/null || true)
 
@@ -18,7 +18,7 @@ as_postgres() {
 choose_pg_dir() {
     PG_DIR=$HOME_DIR/pg
     if [ "$(id -u)" = 0 ] && ! as_postgres test -x "$HOME_DIR"; then
-        PG_DIR=/var/tmp/streamhouse-$(printf %s "$ROOT" | md5sum | cut -c1-12)
+        PG_DIR=/var/tmp/streamhouse-$(printf %s "$HOME_DIR" | md5sum | cut -c1-12)
     fi
 }
 
