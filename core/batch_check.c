@@ -135,13 +135,12 @@ static ShStatus check_records(const uint8_t *records, const uint8_t *end, int32_
 {
     const uint8_t *next = records;
     for (int32_t i = 0; i < count; i++) {
-        ShRecordPlace place = {.index = i, .count = count};
         ShRecord record = {0};
-        ShStatus status = sh_record_decode(&next, end, place, &record, err);
+        ShStatus status = sh_record_decode(&next, end, i, count, &record, err);
         if (status != SH_OK)
             return status;
         if (record.offset != i)
-            return sh_record_fail(place, err, "has an offset delta of %" PRId64 ", not %" PRId32,
+            return sh_record_fail(i, count, err, "has an offset delta of %" PRId64 ", not %" PRId32,
                                   record.offset, i);
     }
     if (next != end)

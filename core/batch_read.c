@@ -38,14 +38,14 @@ ShStatus sh_batch_reader_next(ShBatchReader *reader, ShRecord *record, bool *mor
         return SH_OK;
     }
 
-    ShRecordPlace place = {.index = header->record_count - reader->records_left,
-                           .count = header->record_count};
+    int32_t count = header->record_count;
+    int32_t index = count - reader->records_left;
     ShRecord decoded;
-    ShStatus status = sh_record_decode(&reader->next, reader->end, place, &decoded, err);
+    ShStatus status = sh_record_decode(&reader->next, reader->end, index, count, &decoded, err);
     if (status != SH_OK)
         return status;
-    if (decoded.offset < 0 || decoded.offset > header->last_offset_delta)
-        return sh_record_fail(place, err, "has an offset delta of %" PRId64 ", outside 0 to %" PRId32,
+    if (decoded.offset > header->last_offset_delta)
+        return sh_record_fail(index, count, err, "has an offset delta of %" PRId64 ", outside 0 to %" PRId32,
                               decoded.offset, header->last_offset_delta);
 
     decoded.offset = (int64_t)((uint64_t)header->base_offset + (uint64_t)decoded.offset);
@@ -60,14 +60,16 @@ bool sh_record_next_header(const ShRecord *record, size_t *cursor, ShHeader *hea
 {
     if (*cursor >= record->headers_length)
         return false;
-    const uint8_t *next = record->headers + *cursor;
     const uint8_t *end = record->headers + record->headers_length;
     const uint8_t *key;
-    if (!sh_record_read_bytes(&next, end, &key, &header->key_length) || key == NULL
-        || !sh_record_read_bytes(&next, end, &header->value, &header->value_length))
+    const uint8_t *p = sh_record_read_bytes(record->headers + *cursor, end, &key, &header->key_length);
+    if (p == NULL || key == NULL)
+        return false;
+    p = sh_record_read_bytes(p, end, &header->value, &header->value_length);
+    if (p == NULL)
         return false;
     header->key = (const char *)key;
-    *cursor = (size_t)(next - record->headers);
+    *cursor = (size_t)(p - record->headers);
     return true;
 }
 
@@ -99,34 +101,37 @@ ShStatus sh_batch_open_records(const uint8_t *batch, const ShBatchHeader *header
     return SH_OK;
 }
 
-ShStatus sh_record_fail(ShRecordPlace place, ShError *err, const char *fmt, ...)
+ShStatus sh_record_fail(int32_t index, int32_t count, ShError *err, const char *fmt, ...)
 {
     char problem[160];
     va_list args;
     va_start(args, fmt);
     vsnprintf(problem, sizeof problem, fmt, args);
     va_end(args);
-    return sh_fail(err, SH_CORRUPT, "record %" PRId32 " of %" PRId32 " in the batch %s", place.index + 1,
-                   place.count, problem);
+    return sh_fail(err, SH_CORRUPT, "record %" PRId32 " of %" PRId32 " in the batch %s", index + 1, count,
+                   problem);
 }
 
-ShStatus sh_record_check_headers(const uint8_t *next, const uint8_t *end, int32_t count, ShRecordPlace place,
-                                 ShError *err)
+ShStatus sh_record_check_headers(const uint8_t *headers, const uint8_t *end, int32_t header_count,
+                                 int32_t index, int32_t count, ShError *err)
 {
-    for (int32_t i = 0; i < count; i++) {
+    const uint8_t *p = headers;
+    for (int32_t i = 0; i < header_count; i++) {
         const uint8_t *data;
         size_t length;
-        if (!sh_record_read_bytes(&next, end, &data, &length) || data == NULL)
-            return sh_record_fail(place, err,
-                                  "has a header (%" PRId32 " of %" PRId32 ") whose key's length is wrong",
-                                  i + 1, count);
-        if (!sh_record_read_bytes(&next, end, &data, &length))
-            return sh_record_fail(place, err,
-                                  "has a header (%" PRId32 " of %" PRId32 ") whose value's length is wrong",
-                                  i + 1, count);
+        p = sh_record_read_bytes(p, end, &data, &length);
+        if (p == NULL || data == NULL)
+            return sh_record_fail(index, count, err,
+                                  "has a wrong key length in header %" PRId32 " of %" PRId32, i + 1,
+                                  header_count);
+        p = sh_record_read_bytes(p, end, &data, &length);
+        if (p == NULL)
+            return sh_record_fail(index, count, err,
+                                  "has a wrong value length in header %" PRId32 " of %" PRId32, i + 1,
+                                  header_count);
     }
-    if (next != end)
-        return sh_record_fail(place, err, "has %td bytes left over after its headers", end - next);
+    if (p != end)
+        return sh_record_fail(index, count, err, "has %td bytes left over after its headers", end - p);
     return SH_OK;
 }
 

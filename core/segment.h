@@ -1,7 +1,7 @@
 /*
  * segment.h - the segment object: what one flush of one agent stores, and the only form in which records rest.
  *
- * The byte table stands in segment.c and docs/reference/segment-format.md. In short:
+ * The byte table stands in segment_format.h and docs/reference/segment-format.md. In short:
  *
  *   header   magic, version, writer (agent incarnation, WAL uuid), publish number, results of earlier publishes; CRC
  *   data     runs: the batches of one partition and epoch one after the other, base offsets relative to the run
@@ -43,7 +43,7 @@ typedef struct ShSegmentRun {
     int64_t record_count;
     uint64_t position; /* of the first batch in the object */
     uint64_t length;   /* bytes of the run's batches */
-    int64_t min_timestamp_ms;
+    int64_t min_timestamp_ms; /* the smallest base timestamp: a batch may hold older records behind its first */
     int64_t max_timestamp_ms;
     int32_t batch_count;
     uint32_t headers_crc; /* CRC-32C of the batches' first 21 bytes, as they stand in the object */
@@ -85,7 +85,8 @@ ShSegmentWriter *sh_segment_writer_new(const ShSegmentWriterId *id, const ShSegm
                                        size_t result_count);
 void sh_segment_writer_free(ShSegmentWriter *writer);
 
-/* Start the next run. Its first_offset is that of its first batch, or SH_OFFSET_UNASSIGNED. */
+/* Start the next run. Its first_offset is that of its first batch, or SH_OFFSET_UNASSIGNED. Each run must get a
+ * batch before the next one starts: an object without any run is fine, a run without any batch is SH_INVALID. */
 ShStatus sh_segment_writer_begin_run(ShSegmentWriter *writer, const ShUuid *topic_id, int32_t partition,
                                      int64_t epoch, int64_t first_offset, ShError *err) SH_MUST_CHECK;
 
@@ -118,6 +119,8 @@ typedef struct ShSegmentTrailer {
     uint64_t footer_length;
     uint32_t footer_crc;
     uint32_t header_crc;
+    uint32_t header_length;
+    ShUuid object_id;
     uint32_t version;
 } ShSegmentTrailer;
 
@@ -137,14 +140,16 @@ typedef struct ShSegmentIndex {
 } ShSegmentIndex;
 
 /* Parse and verify a whole object in memory: header, footer, trailer, every run's place and headers_crc, and every
- * batch's CRC. `*out` is freed with sh_segment_index_free. Foreign bytes are safe: any damage is SH_CORRUPT. */
+ * batch's CRC. `*out` is freed with sh_segment_index_free. Foreign bytes are safe: any damage is SH_CORRUPT, an
+ * undamaged object of another version SH_UNSUPPORTED. */
 ShStatus sh_segment_parse(const uint8_t *object, uint64_t object_bytes, ShSegmentIndex **out,
                           ShError *err) SH_MUST_CHECK;
 void sh_segment_index_free(ShSegmentIndex *index);
 
 /* Turn `length` bytes of a run, read from the store, into batches with absolute offsets, in place: walks the
  * batches, checks each one's bounds and CRC, and adds `first_offset` to its base offset. `leader_epoch` is written
- * into each batch. `*usable` is the length of the whole batches (a range read may end inside one). */
+ * into each batch. `*usable` is the length of the whole batches (a range read may end inside one); a caller that
+ * read a run to its end must find all of it usable. On failure the batches before the damage are rebased already. */
 ShStatus sh_segment_rebase(uint8_t *run, size_t length, int64_t first_offset, int32_t leader_epoch, size_t *usable,
                            ShError *err) SH_MUST_CHECK;
 

@@ -2,12 +2,12 @@
  * varint.h - the zigzag varints of record fields: seven bits a byte, the lowest first, the sign in the lowest
  * bit.
  *
- * Only core/batch_*.c include it. Reading takes any encoding of at most 5 (10) bytes that fits 32 (64) bits.
+ * Only core/batch_*.c and core/varint.c include it. Reading takes any encoding of at most 5 (10) bytes that
+ * fits 32 (64) bits.
  */
 #ifndef SH_CORE_VARINT_H
 #define SH_CORE_VARINT_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -41,63 +41,41 @@ static inline uint8_t *sh_varint_write(uint8_t *p, int64_t value)
     return p;
 }
 
-/* Any encoding of at most `bytes_max` bytes, byte by byte. False when it is longer, cut off, or exceeds 64
- * bits. */
-static inline bool sh_varint_read_any(const uint8_t **next, const uint8_t *end, int bytes_max, uint64_t *raw)
+/* Any encoding that fits, byte by byte; out of line, to keep the usual case small. */
+const uint8_t *sh_varint_read_slow(const uint8_t *p, const uint8_t *end, uint32_t *raw);
+const uint8_t *sh_varlong_read_slow(const uint8_t *p, const uint8_t *end, uint64_t *raw);
+
+/* Read a 32-bit varint at `p`, still zigzag; returns the place behind it, NULL when it is cut off or too
+ * long. Nearly all varints of real records take one or two bytes: these are read without a loop. */
+static inline const uint8_t *sh_varint_read_raw(const uint8_t *p, const uint8_t *end, uint32_t *raw)
 {
-    const uint8_t *p = *next;
-    uint64_t value = 0;
-    for (int i = 0; i < bytes_max && p < end; i++) {
-        uint64_t byte = *p++;
-        if (i == SH_VARLONG_BYTES_MAX - 1 && byte > 1)
-            return false;
-        value |= (byte & 0x7F) << (7 * i);
-        if (byte < 0x80) {
-            *next = p;
-            *raw = value;
-            return true;
-        }
+    if (p < end && p[0] < 0x80) {
+        *raw = p[0];
+        return p + 1;
     }
-    return false;
-}
-
-/* Nearly all varints of real records take one or two bytes: these are read without a loop. */
-static inline bool sh_varint_read_raw(const uint8_t **next, const uint8_t *end, int bytes_max, uint64_t *raw)
-{
-    const uint8_t *p = *next;
-    if (end - p >= 2) {
-        if (p[0] < 0x80) {
-            *next = p + 1;
-            *raw = p[0];
-            return true;
-        }
-        if (p[1] < 0x80) {
-            *next = p + 2;
-            *raw = (uint64_t)(p[0] & 0x7F) | (uint64_t)p[1] << 7;
-            return true;
-        }
+    if (end - p >= 2 && p[1] < 0x80) {
+        *raw = (uint32_t)(p[0] & 0x7F) | (uint32_t)p[1] << 7;
+        return p + 2;
     }
-    return sh_varint_read_any(next, end, bytes_max, raw);
+    return sh_varint_read_slow(p, end, raw);
 }
 
-/* Read a 32-bit varint at `*next` and step over it; false when it is cut off or too long. */
-static inline bool sh_varint_read(const uint8_t **next, const uint8_t *end, int32_t *value)
+/* The same with 64 bits, decoded. */
+static inline const uint8_t *sh_varlong_read(const uint8_t *p, const uint8_t *end, int64_t *value)
 {
+    if (p < end && p[0] < 0x80) {
+        *value = sh_zigzag_decode(p[0]);
+        return p + 1;
+    }
+    if (end - p >= 2 && p[1] < 0x80) {
+        *value = sh_zigzag_decode((uint64_t)(p[0] & 0x7F) | (uint64_t)p[1] << 7);
+        return p + 2;
+    }
     uint64_t raw;
-    if (!sh_varint_read_raw(next, end, SH_VARINT_BYTES_MAX, &raw) || raw > UINT32_MAX)
-        return false;
-    *value = (int32_t)sh_zigzag_decode(raw);
-    return true;
-}
-
-/* The same with 64 bits. */
-static inline bool sh_varlong_read(const uint8_t **next, const uint8_t *end, int64_t *value)
-{
-    uint64_t raw;
-    if (!sh_varint_read_raw(next, end, SH_VARLONG_BYTES_MAX, &raw))
-        return false;
-    *value = sh_zigzag_decode(raw);
-    return true;
+    p = sh_varlong_read_slow(p, end, &raw);
+    if (p != NULL)
+        *value = sh_zigzag_decode(raw);
+    return p;
 }
 
 #endif
