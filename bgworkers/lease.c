@@ -1,0 +1,47 @@
+/*
+ * lease.c - one tick per streamhouse.tick_interval.
+ *
+ * Leases are counted in ticks, not in time, so a server that was down or a clock that jumped expires nobody. Each step
+ * of a tick is a transaction of its own: the tick itself holds row locks of leases, which must not be held while
+ * rebalance() waits for the control lock.
+ */
+#include "bgworkers/lease.h"
+
+#include "commands/dbcommands.h"
+#include "miscadmin.h"
+#include "storage/ipc.h"
+
+#include "access/xact.h"
+#include "bgworkers/loop.h"
+#include "extension/settings.h"
+
+static bool is_wanted(void);
+
+void
+sh_lease_main(Datum arg)
+{
+    sh_worker_begin(DatumGetObjectId(arg));
+    while (is_wanted()) {
+        bool agents_changed = false;
+
+        if (sh_worker_run("SELECT streamhouse.lease_tick()", &agents_changed) && agents_changed)
+            sh_worker_run("SELECT streamhouse.rebalance()", NULL);
+        sh_worker_run("SELECT streamhouse.prune_publish_results()", NULL);
+        sh_worker_wait(sh_tick_interval_ms);
+    }
+    proc_exit(0);
+}
+
+/* False when the extension was dropped or the setting now names another database. */
+static bool
+is_wanted(void)
+{
+    const char *connected;
+    bool same;
+
+    StartTransactionCommand();
+    connected = get_database_name(MyDatabaseId);
+    same = connected != NULL && strcmp(connected, sh_database) == 0;
+    CommitTransactionCommand();
+    return same && sh_worker_has_extension();
+}

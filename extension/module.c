@@ -1,0 +1,24 @@
+/* module.c - what happens when PostgreSQL loads the library. */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "miscadmin.h"
+
+#include "bgworkers/launcher.h"
+#include "extension/settings.h"
+
+#if PG_VERSION_NUM < 150000
+#error "StreamHouse needs PostgreSQL 15 or newer"
+#endif
+
+PG_MODULE_MAGIC;
+
+void _PG_init(void);
+
+void
+_PG_init(void)
+{
+    sh_settings_define();
+    if (process_shared_preload_libraries_in_progress)
+        sh_launcher_register();
+}

@@ -1,0 +1,26 @@
+-- Roles belong to the whole server: they may be there already, from another database.
+DO $$
+DECLARE
+    role_name text;
+BEGIN
+    FOREACH role_name IN ARRAY ARRAY['streamhouse_admin', 'streamhouse_agent', 'streamhouse_read'] LOOP
+        IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = role_name) THEN
+            EXECUTE pg_catalog.format('CREATE ROLE %I NOLOGIN', role_name);
+        END IF;
+    END LOOP;
+END
+$$;
+
+-- Settings, in plain units. Calling one loads the library, which declares them.
+CREATE FUNCTION streamhouse.tick_interval_ms() RETURNS int
+    LANGUAGE c STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'sh_setting_tick_interval_ms';
+CREATE FUNCTION streamhouse.lease_ticks() RETURNS int
+    LANGUAGE c STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'sh_setting_lease_ticks';
+CREATE FUNCTION streamhouse.offset_range() RETURNS int
+    LANGUAGE c STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'sh_setting_offset_range';
+COMMENT ON FUNCTION streamhouse.tick_interval_ms IS 'The setting streamhouse.tick_interval in milliseconds';
+COMMENT ON FUNCTION streamhouse.lease_ticks IS 'The setting streamhouse.lease_ticks';
+COMMENT ON FUNCTION streamhouse.offset_range IS 'The setting streamhouse.offset_range';

@@ -1,0 +1,113 @@
+-- Configuration and control: small tables, changed by the functions of topics, agents and epochs.
+--
+-- Locks are taken in this order: the row of cluster (control_lock), lease, epoch_head by (topic_id, partition, epoch).
+-- Publishing takes the last two only, so it never waits for control.
+
+CREATE TABLE streamhouse.cluster (
+    one_row            boolean PRIMARY KEY DEFAULT true CHECK (one_row),
+    cluster_id         uuid   NOT NULL DEFAULT gen_random_uuid(),
+    term               bigint NOT NULL DEFAULT 1 CHECK (term BETWEEN 1 AND 4194303),
+    system_identifier  bigint NOT NULL,
+    timeline           bigint NOT NULL,
+    metadata_version   bigint NOT NULL DEFAULT 1,
+    assignment_version bigint NOT NULL DEFAULT 1,
+    placed_agents      text[] NOT NULL DEFAULT '{}'
+) WITH (fillfactor = 20);
+COMMENT ON TABLE streamhouse.cluster IS
+    'One row, made at first use: identity, term, versions of what agents cache, and the agents that placement last saw';
+
+CREATE TABLE streamhouse.topic (
+    topic_id        uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    name            text        NOT NULL UNIQUE,
+    durability      text        NOT NULL CHECK (durability IN ('wal', 'object')),
+    partition_count int         NOT NULL CHECK (partition_count BETWEEN 1 AND 10000),
+    retention       interval    CHECK (retention > interval '0'),
+    retention_bytes bigint      CHECK (retention_bytes > 0),
+    segment_bytes   bigint      NOT NULL CHECK (segment_bytes > 0),
+    batch_bytes_max int         NOT NULL CHECK (batch_bytes_max > 0),
+    created_at      timestamptz NOT NULL DEFAULT now()
+);
+-- Metric names turn '.' into '_', so two names must differ by more than that.
+CREATE UNIQUE INDEX topic_metric_name ON streamhouse.topic (replace(name, '.', '_'));
+COMMENT ON TABLE streamhouse.topic IS 'Topics and their settings';
+
+CREATE TABLE streamhouse.dropped_topic (
+    topic_id   uuid PRIMARY KEY,
+    name       text        NOT NULL,
+    dropped_at timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE streamhouse.dropped_topic IS
+    'Topics that were dropped: what an agent still holds for them is let go, unlike data of an unknown topic';
+
+CREATE TABLE streamhouse.agent (
+    agent_id       text PRIMARY KEY CHECK (length(agent_id) BETWEEN 1 AND 255),
+    incarnation_id bigint      NOT NULL,
+    address        text        NOT NULL,
+    http_address   text,
+    zone           text,
+    registered_at  timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE streamhouse.agent IS 'Agents by name, with the addresses and the incarnation that registered last';
+
+CREATE TABLE streamhouse.incarnation (
+    incarnation_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    wal_uuid       uuid        NOT NULL,
+    incarnation_no bigint      NOT NULL CHECK (incarnation_no > 0),
+    agent_id       text        NOT NULL REFERENCES streamhouse.agent DEFERRABLE INITIALLY DEFERRED,
+    state          text        NOT NULL DEFAULT 'live' CHECK (state IN ('live', 'fenced', 'ended')),
+    boot_id        text,
+    version        text,
+    registered_at  timestamptz NOT NULL DEFAULT now(),
+    UNIQUE (wal_uuid, incarnation_no)
+);
+COMMENT ON TABLE streamhouse.incarnation IS
+    'Starts of agents: the number rises with each start of one WAL, and registering one fences the older ones';
+
+CREATE TABLE streamhouse.lease (
+    wal_uuid       uuid PRIMARY KEY,
+    incarnation_id bigint UNIQUE REFERENCES streamhouse.incarnation,
+    ticks_left     int    NOT NULL CHECK (ticks_left >= 0),
+    calls          bigint NOT NULL CHECK (calls >= 0)
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
+COMMENT ON TABLE streamhouse.lease IS
+    'One lease per WAL, updated in place: its incarnation (null: fenced or ended), ticks left, and calls counted';
+
+CREATE TABLE streamhouse.partition (
+    topic_id     uuid   NOT NULL REFERENCES streamhouse.topic,
+    partition    int    NOT NULL CHECK (partition >= 0),
+    log_start    bigint NOT NULL DEFAULT 0 CHECK (log_start >= 0),
+    next_offset  bigint NOT NULL DEFAULT 0 CHECK (next_offset >= 0),
+    next_epoch   bigint NOT NULL DEFAULT 1 CHECK (next_epoch BETWEEN 1 AND (1::bigint << 40) - 1),
+    target_agent text REFERENCES streamhouse.agent,
+    PRIMARY KEY (topic_id, partition)
+) WITH (fillfactor = 70);
+COMMENT ON TABLE streamhouse.partition IS
+    'Partitions: where the log starts, where and under which number the next epoch begins, and who should own it';
+
+CREATE TABLE streamhouse.epoch (
+    topic_id       uuid    NOT NULL,
+    partition      int     NOT NULL,
+    epoch          bigint  NOT NULL CHECK (epoch > 0),
+    incarnation_id bigint REFERENCES streamhouse.incarnation,
+    durability     text    NOT NULL CHECK (durability IN ('wal', 'object')),
+    state          text    NOT NULL CHECK (state IN ('granted', 'open', 'sealed')),
+    inherited      boolean NOT NULL DEFAULT false,
+    start_offset   bigint  NOT NULL CHECK (start_offset >= 0),
+    limit_offset   bigint  NOT NULL,
+    end_offset     bigint,
+    records_base   bigint  NOT NULL CHECK (records_base >= 0),
+    bytes_base     bigint  NOT NULL CHECK (bytes_base >= 0),
+    PRIMARY KEY (topic_id, partition, epoch),
+    FOREIGN KEY (topic_id, partition) REFERENCES streamhouse.partition,
+    CHECK ((incarnation_id IS NULL) = (durability = 'object')),
+    CHECK (limit_offset > start_offset),
+    CHECK ((end_offset IS NOT NULL) = (state = 'sealed')),
+    CHECK (end_offset BETWEEN start_offset AND limit_offset)
+) WITH (fillfactor = 70);
+CREATE UNIQUE INDEX epoch_unsealed ON streamhouse.epoch (topic_id, partition) INCLUDE (epoch) WHERE state <> 'sealed';
+CREATE INDEX epoch_incarnation ON streamhouse.epoch (incarnation_id) WHERE state <> 'sealed';
+COMMENT ON TABLE streamhouse.epoch IS
+    'Epochs of partitions: exclusive ranges of offsets, owned by an incarnation or, for object durability, by nobody';
+
+-- The foreign keys above keep control consistent. The tables of the next file have none: publish_object alone writes
+-- them, under the heads' locks, and a check per row would cost more than the row.

@@ -1,0 +1,116 @@
+-- What all control functions share: the lock, the versions, the check of history, the check of the caller.
+--
+-- SQLSTATEs of StreamHouse (docs/reference/sql.md explains them):
+--   SH001 fenced incarnation              SH006 incarnation has open epochs
+--   SH002 unknown incarnation             SH007 publish number in use by another object
+--   SH003 the database lost history       SH008 object was abandoned
+--   SH004 agent id is live elsewhere      SH009 object was published and confirmed
+--   SH005 incarnation number not above the known ones
+
+CREATE FUNCTION streamhouse.current_timeline() RETURNS bigint
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$ SELECT ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::bigint $$;
+COMMENT ON FUNCTION streamhouse.current_timeline IS
+    'Timeline that the server writes now (pg_control_checkpoint lags behind a promotion)';
+
+CREATE FUNCTION streamhouse.control_lock() RETURNS streamhouse.cluster
+LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+DECLARE
+    locked cluster;
+BEGIN
+    SELECT * INTO locked FROM cluster FOR UPDATE;
+    IF NOT FOUND THEN
+        INSERT INTO cluster (system_identifier, timeline)
+        SELECT system_identifier, current_timeline() FROM pg_control_system()
+        ON CONFLICT DO NOTHING;
+        SELECT * INTO locked FROM cluster FOR UPDATE;
+    END IF;
+    RETURN locked;
+END
+$$;
+COMMENT ON FUNCTION streamhouse.control_lock IS
+    'Serialises changes of topics, agents and epochs until the transaction ends; returns the cluster''s row';
+
+CREATE FUNCTION streamhouse.check_history() RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+DECLARE
+    stored record;
+BEGIN
+    SELECT c.system_identifier, c.timeline, s.system_identifier AS system_now, current_timeline() AS timeline_now
+    INTO stored FROM cluster AS c, pg_control_system() AS s;
+    IF stored.system_now <> stored.system_identifier THEN
+        RAISE EXCEPTION 'this database is a copy of another server''s'
+            USING ERRCODE = 'SH003',
+                  DETAIL = format('Its agents worked with system identifier %s; this server has %s.',
+                                  stored.system_identifier, stored.system_now),
+                  HINT = 'A restored or cloned database may lack history. Starting a new term is not supported yet.';
+    ELSIF stored.timeline_now <> stored.timeline THEN
+        RAISE EXCEPTION 'this server was promoted or recovered to a point in time'
+            USING ERRCODE = 'SH003',
+                  DETAIL = format('Its agents worked on timeline %s; the server is on %s.',
+                                  stored.timeline, stored.timeline_now),
+                  HINT = 'A promoted server may lack history. Starting a new term is not supported yet.';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION streamhouse.check_history IS
+    'Raises SH003 when the server is not the one, or not on the timeline, that the cluster was made on';
+
+CREATE FUNCTION streamhouse.check_calls(calls bigint, calls_seen bigint) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+BEGIN
+    IF calls_seen > calls THEN
+        RAISE EXCEPTION 'the database lost history'
+            USING ERRCODE = 'SH003',
+                  DETAIL = format('The agent has seen call number %s; the database knows of %s.', calls_seen, calls),
+                  HINT = 'It was restored or failed over to a server that lagged behind. Starting a new term is not '
+                         'supported yet; keep the agent''s WAL and its objects.';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION streamhouse.check_calls IS
+    'Raises SH003 when an agent has seen more calls than the database remembers';
+
+CREATE FUNCTION streamhouse.bump_versions(assignments boolean) RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+    UPDATE cluster
+    SET metadata_version = metadata_version + 1,
+        assignment_version = assignment_version + bump_versions.assignments::int;
+    SELECT pg_notify('streamhouse', (SELECT metadata_version::text FROM cluster));
+$$;
+COMMENT ON FUNCTION streamhouse.bump_versions IS
+    'Tells agents, by versions and NOTIFY streamhouse, that metadata (and assignments) changed. Needs the control lock';
+
+CREATE FUNCTION streamhouse.agent_enter(incarnation bigint) RETURNS bigint
+LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+DECLARE
+    counted bigint;
+    known   incarnation;
+BEGIN
+    UPDATE lease SET calls = lease.calls + 1
+    WHERE lease.incarnation_id = agent_enter.incarnation
+    RETURNING lease.calls INTO counted;
+    IF FOUND THEN
+        RETURN counted;
+    END IF;
+
+    SELECT * INTO known FROM incarnation AS i WHERE i.incarnation_id = agent_enter.incarnation;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'incarnation % is unknown', coalesce(agent_enter.incarnation::text, 'null')
+            USING ERRCODE = 'SH002', HINT = 'Register the agent with streamhouse.agent_register().';
+    END IF;
+    RAISE EXCEPTION 'incarnation % of agent "%" is %', known.incarnation_id, known.agent_id, known.state
+        USING ERRCODE = 'SH001',
+              DETAIL = CASE known.state WHEN 'ended' THEN 'It ended its lease itself.'
+                       ELSE 'A newer incarnation of its WAL, or another WAL under its agent id, took its place.' END,
+              HINT = 'Start the agent again: it registers a new incarnation and recovers its WAL.';
+END
+$$;
+COMMENT ON FUNCTION streamhouse.agent_enter IS
+    'Begins an agent''s call: counts it and locks the lease''s row, so that no newer incarnation can register before '
+    'the transaction ends. Raises SH001 or SH002 for an incarnation that holds no lease';

@@ -1,0 +1,179 @@
+-- What people type: create_topic, alter_topic, drop_topic.
+
+CREATE FUNCTION streamhouse.check_topic_name(name text) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+DECLARE
+    problem text;
+    other   text;
+BEGIN
+    problem := CASE
+        WHEN check_topic_name.name IS NULL OR check_topic_name.name = '' THEN 'The name is empty.'
+        WHEN length(check_topic_name.name) > 249 THEN
+            format('The name has %s characters; 249 are allowed.', length(check_topic_name.name))
+        WHEN check_topic_name.name IN ('.', '..') THEN 'The names "." and ".." are not allowed.'
+        WHEN check_topic_name.name !~ '^[a-zA-Z0-9._-]+$' THEN
+            'A name consists of letters a-z and A-Z, digits, ".", "_" and "-".'
+    END;
+    IF problem IS NOT NULL THEN
+        RAISE EXCEPTION 'invalid topic name "%"', coalesce(left(check_topic_name.name, 260), '')
+            USING ERRCODE = 'invalid_parameter_value', DETAIL = problem;
+    END IF;
+
+    SELECT t.name INTO other FROM topic AS t
+    WHERE replace(t.name, '.', '_') = replace(check_topic_name.name, '.', '_');
+    IF other = check_topic_name.name THEN
+        RAISE EXCEPTION 'topic "%" exists already', other
+            USING ERRCODE = 'duplicate_object', HINT = 'Change it with streamhouse.alter_topic().';
+    ELSIF other IS NOT NULL THEN
+        RAISE EXCEPTION 'topic name "%" collides with "%"', check_topic_name.name, other
+            USING ERRCODE = 'duplicate_object',
+                  DETAIL = 'Names that differ only in "." and "_" would share their metrics.';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION streamhouse.check_topic_name IS 'Raises an error for a topic name that is malformed or taken';
+
+CREATE FUNCTION streamhouse.parse_size(setting text, size text, bytes_min bigint, bytes_max bigint) RETURNS bigint
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+DECLARE
+    bytes bigint := pg_size_bytes(size);
+BEGIN
+    IF bytes NOT BETWEEN bytes_min AND bytes_max THEN
+        RAISE EXCEPTION '% is out of range: %', setting, size
+            USING ERRCODE = 'invalid_parameter_value',
+                  DETAIL = format('It must be between %s and %s.', pg_size_pretty(bytes_min),
+                                  pg_size_pretty(bytes_max));
+    END IF;
+    RETURN bytes;
+END
+$$;
+COMMENT ON FUNCTION streamhouse.parse_size IS
+    'Turns a size such as 64MB into bytes and checks its range; null stays null';
+
+CREATE FUNCTION streamhouse.check_topic_settings(partitions int, retention interval, durability text,
+                                                 orphan_timeout interval) RETURNS void
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+BEGIN
+    IF partitions NOT BETWEEN 1 AND 10000 THEN
+        RAISE EXCEPTION 'partitions is out of range: %', partitions
+            USING ERRCODE = 'invalid_parameter_value', DETAIL = 'It must be between 1 and 10000.';
+    ELSIF retention <= interval '0' THEN
+        RAISE EXCEPTION 'retention is out of range: %', retention
+            USING ERRCODE = 'invalid_parameter_value', DETAIL = 'It must be above 0.',
+                  HINT = 'Leave it out to keep records for ever.';
+    ELSIF durability NOT IN ('wal', 'object') THEN
+        RAISE EXCEPTION 'unknown durability "%"', durability
+            USING ERRCODE = 'invalid_parameter_value',
+                  DETAIL = 'It is "wal" (acknowledged from the agent''s disk) or "object" (from the object store).';
+    ELSIF orphan_timeout IS NOT NULL THEN
+        RAISE EXCEPTION 'orphan_timeout is not supported yet'
+            USING ERRCODE = 'feature_not_supported',
+                  DETAIL = 'Partitions of an agent that is gone wait until it returns.';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION streamhouse.check_topic_settings IS 'Raises an error for settings of a topic out of their ranges';
+
+CREATE FUNCTION streamhouse.create_topic(
+    name           text,
+    partitions     int      DEFAULT 1,
+    retention      interval DEFAULT NULL,
+    segment_size   text     DEFAULT '64MB',
+    durability     text     DEFAULT 'wal',
+    retention_size text     DEFAULT NULL,
+    max_batch_size text     DEFAULT '1MB',
+    orphan_timeout interval DEFAULT NULL
+) RETURNS uuid
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    new_id uuid;
+BEGIN
+    IF partitions IS NULL OR segment_size IS NULL OR durability IS NULL OR max_batch_size IS NULL THEN
+        RAISE EXCEPTION 'partitions, segment_size, durability and max_batch_size must not be null'
+            USING ERRCODE = 'null_value_not_allowed', HINT = 'Leave an argument out to get its default.';
+    END IF;
+    PERFORM control_lock();
+    PERFORM check_topic_name(name);
+    PERFORM check_topic_settings(partitions, retention, durability, orphan_timeout);
+
+    INSERT INTO topic AS t (name, durability, partition_count, retention, retention_bytes, segment_bytes,
+                            batch_bytes_max)
+    VALUES (name, durability, partitions, retention,
+            parse_size('retention_size', retention_size, 1 << 20, 1::bigint << 60),
+            parse_size('segment_size', segment_size, 1 << 20, 1 << 30),
+            parse_size('max_batch_size', max_batch_size, 1 << 10, 64 << 20))
+    RETURNING t.topic_id INTO new_id;
+    PERFORM add_partitions(new_id, 0, partitions);
+    RETURN new_id;
+END
+$$;
+COMMENT ON FUNCTION streamhouse.create_topic IS
+    'Creates a topic and returns its id. Retention is stored; null keeps records for ever';
+
+CREATE FUNCTION streamhouse.add_partitions(topic_id uuid, first_partition int, partition_count int) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+BEGIN
+    INSERT INTO partition (topic_id, partition)
+    SELECT add_partitions.topic_id, p
+    FROM generate_series(first_partition, partition_count - 1) AS p;
+    PERFORM begin_ownerless_epochs(add_partitions.topic_id);
+    PERFORM place_partitions();
+    PERFORM bump_versions(assignments => true);
+END
+$$;
+COMMENT ON FUNCTION streamhouse.add_partitions IS
+    'Adds the partitions from first_partition up to partition_count, and places them. Needs the control lock';
+
+CREATE FUNCTION streamhouse.topic_for_change(name text) RETURNS streamhouse.topic
+LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+DECLARE
+    found_topic topic;
+BEGIN
+    SELECT * INTO found_topic FROM topic AS t WHERE t.name = topic_for_change.name;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'topic "%" does not exist', coalesce(topic_for_change.name, '')
+            USING ERRCODE = 'undefined_object', HINT = 'SELECT name FROM streamhouse.topics lists the topics.';
+    END IF;
+    RETURN found_topic;
+END
+$$;
+COMMENT ON FUNCTION streamhouse.topic_for_change IS 'The topic of this name, or an error. Needs the control lock';
+
+CREATE FUNCTION streamhouse.drop_topic(name text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+DECLARE
+    doomed topic;
+BEGIN
+    PERFORM control_lock();
+    doomed := topic_for_change(drop_topic.name);
+
+    -- Publishes that hold a head finish first; those that wait for one find it gone.
+    PERFORM FROM epoch_head AS h WHERE h.topic_id = doomed.topic_id
+    ORDER BY h.topic_id, h.partition, h.epoch FOR UPDATE;
+    DELETE FROM epoch_head AS h WHERE h.topic_id = doomed.topic_id;
+    DELETE FROM epoch AS e WHERE e.topic_id = doomed.topic_id;
+    DELETE FROM partition AS p WHERE p.topic_id = doomed.topic_id;
+
+    WITH gone AS (
+        DELETE FROM segment AS s WHERE s.topic_id = doomed.topic_id RETURNING s.object_id
+    )
+    UPDATE object AS o SET live_rows = o.live_rows - g.row_count
+    FROM (SELECT object_id, count(*)::int AS row_count FROM gone GROUP BY object_id) AS g
+    WHERE o.object_id = g.object_id;
+
+    DELETE FROM topic AS t WHERE t.topic_id = doomed.topic_id;
+    INSERT INTO dropped_topic (topic_id, name) VALUES (doomed.topic_id, doomed.name);
+    PERFORM place_partitions();
+    PERFORM bump_versions(assignments => true);
+END
+$$;
+COMMENT ON FUNCTION streamhouse.drop_topic IS
+    'Drops a topic with all its records. A topic made again under the name is another one';

@@ -1,0 +1,79 @@
+-- alter_topic, and the change of durability, which is a change of epoch.
+
+CREATE FUNCTION streamhouse.alter_topic(
+    name           text,
+    partitions     int      DEFAULT NULL,
+    retention      interval DEFAULT NULL,
+    segment_size   text     DEFAULT NULL,
+    durability     text     DEFAULT NULL,
+    retention_size text     DEFAULT NULL,
+    max_batch_size text     DEFAULT NULL,
+    orphan_timeout interval DEFAULT NULL,
+    reset          text[]   DEFAULT '{}'
+) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    old topic;
+BEGIN
+    PERFORM control_lock();
+    old := topic_for_change(name);
+    PERFORM check_topic_settings(partitions, retention, durability, orphan_timeout);
+    IF partitions < old.partition_count THEN
+        RAISE EXCEPTION 'topic "%" has % partitions and cannot be given %', name, old.partition_count, partitions
+            USING ERRCODE = 'invalid_parameter_value', DETAIL = 'Partitions can only be added.';
+    ELSIF NOT reset <@ ARRAY['retention', 'retention_size'] THEN
+        RAISE EXCEPTION 'cannot reset %', reset
+            USING ERRCODE = 'invalid_parameter_value', DETAIL = 'retention and retention_size can be reset.';
+    END IF;
+
+    UPDATE topic AS t SET
+        partition_count = coalesce(partitions, t.partition_count),
+        durability      = coalesce(durability, t.durability),
+        retention       = coalesce(retention, CASE WHEN 'retention' <> ALL (reset) THEN t.retention END),
+        retention_bytes = coalesce(parse_size('retention_size', retention_size, 1 << 20, 1::bigint << 60),
+                                   CASE WHEN 'retention_size' <> ALL (reset) THEN t.retention_bytes END),
+        segment_bytes   = coalesce(parse_size('segment_size', segment_size, 1 << 20, 1 << 30), t.segment_bytes),
+        batch_bytes_max = coalesce(parse_size('max_batch_size', max_batch_size, 1 << 10, 64 << 20), t.batch_bytes_max)
+    WHERE t.topic_id = old.topic_id;
+    IF durability <> old.durability THEN
+        PERFORM roll_durability(old.topic_id, durability);
+    END IF;
+    PERFORM add_partitions(old.topic_id, old.partition_count, coalesce(partitions, old.partition_count));
+END
+$$;
+COMMENT ON FUNCTION streamhouse.alter_topic IS
+    'Changes settings of a topic; what is left out stays. Partitions only grow. A new durability begins a new epoch of '
+    'each partition as soon as its owner has sealed the current one. reset names settings to clear';
+
+CREATE FUNCTION streamhouse.roll_durability(topic_id uuid, durability text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+BEGIN
+    -- An open epoch with an owner stays: agent_assignments asks the owner to release it, and its seal begins the
+    -- ownerless one. An epoch that was never open goes, and its owner's agent_open is told.
+    DELETE FROM epoch AS e WHERE e.topic_id = roll_durability.topic_id AND e.state = 'granted';
+    IF roll_durability.durability = 'object' THEN
+        UPDATE partition AS p SET target_agent = NULL
+        WHERE p.topic_id = roll_durability.topic_id AND p.target_agent IS NOT NULL;
+        RETURN;
+    END IF;
+
+    PERFORM FROM epoch_head AS h JOIN epoch AS e USING (topic_id, partition, epoch)
+    WHERE e.topic_id = roll_durability.topic_id AND e.state = 'open' AND e.incarnation_id IS NULL
+    ORDER BY h.topic_id, h.partition, h.epoch FOR UPDATE OF h;
+
+    WITH ended AS (
+        UPDATE epoch AS e SET state = 'sealed', end_offset = h.published_end
+        FROM epoch_head AS h
+        WHERE e.topic_id = roll_durability.topic_id AND e.state = 'open' AND e.incarnation_id IS NULL
+          AND (h.topic_id, h.partition, h.epoch) = (e.topic_id, e.partition, e.epoch)
+        RETURNING e.topic_id, e.partition, e.end_offset
+    )
+    UPDATE partition AS p SET next_offset = ended.end_offset
+    FROM ended WHERE (p.topic_id, p.partition) = (ended.topic_id, ended.partition);
+END
+$$;
+COMMENT ON FUNCTION streamhouse.roll_durability IS
+    'Ends the epochs of a topic''s former durability, as far as no agent has to do it. Needs the control lock';

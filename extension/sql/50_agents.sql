@@ -1,0 +1,163 @@
+-- Agents: register, heartbeat, end.
+
+CREATE FUNCTION streamhouse.agent_register(
+    agent_id       text,
+    wal_uuid       uuid,
+    incarnation_no bigint,
+    address        text,
+    http_address   text,
+    zone           text,
+    boot_id        text,
+    version        text,
+    calls_seen     bigint
+) RETURNS TABLE (incarnation_id bigint, cluster_id uuid, term bigint, lease_ticks int, tick_interval_ms int,
+                 calls bigint)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    control   cluster := control_lock();
+    new_id    bigint;
+    new_calls bigint;
+BEGIN
+    PERFORM check_history();
+    PERFORM check_registration(agent_id, wal_uuid, incarnation_no, calls_seen);
+    PERFORM fence_predecessors(agent_id, wal_uuid);
+
+    INSERT INTO incarnation AS i (wal_uuid, incarnation_no, agent_id, boot_id, version)
+    VALUES (agent_register.wal_uuid, agent_register.incarnation_no, agent_register.agent_id,
+            agent_register.boot_id, agent_register.version)
+    RETURNING i.incarnation_id INTO new_id;
+    INSERT INTO agent AS a (agent_id, incarnation_id, address, http_address, zone)
+    VALUES (agent_register.agent_id, new_id, agent_register.address, agent_register.http_address,
+            agent_register.zone)
+    ON CONFLICT ON CONSTRAINT agent_pkey DO UPDATE
+    SET incarnation_id = excluded.incarnation_id, address = excluded.address, http_address = excluded.http_address,
+        zone = excluded.zone, registered_at = now();
+    INSERT INTO lease AS l (wal_uuid, incarnation_id, ticks_left, calls)
+    VALUES (agent_register.wal_uuid, new_id, lease_ticks(), 1)
+    ON CONFLICT ON CONSTRAINT lease_pkey DO UPDATE
+    SET incarnation_id = new_id, ticks_left = excluded.ticks_left, calls = l.calls + 1
+    RETURNING l.calls INTO new_calls;
+
+    -- What the WAL's older incarnations opened, this one recovers and seals.
+    UPDATE epoch AS e SET incarnation_id = new_id, inherited = true
+    FROM incarnation AS i
+    WHERE e.incarnation_id = i.incarnation_id AND i.wal_uuid = agent_register.wal_uuid AND e.state = 'open';
+
+    PERFORM place_partitions();
+    PERFORM bump_versions(assignments => true);
+    RETURN QUERY SELECT new_id, control.cluster_id, control.term, lease_ticks(), tick_interval_ms(), new_calls;
+END
+$$;
+COMMENT ON FUNCTION streamhouse.agent_register IS
+    'An agent''s start: registers an incarnation of its WAL, fences the older ones and hands it their open epochs. '
+    'Raises SH003, SH004, SH005';
+
+CREATE FUNCTION streamhouse.check_registration(agent_id text, wal_uuid uuid, incarnation_no bigint,
+                                               calls_seen bigint) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    newest bigint;
+    other  uuid;
+BEGIN
+    IF check_registration.agent_id !~ '^[a-zA-Z0-9._-]{1,249}$' OR check_registration.incarnation_no < 1
+       OR num_nulls(check_registration.agent_id, check_registration.wal_uuid, check_registration.incarnation_no,
+                    check_registration.calls_seen) > 0 THEN
+        RAISE EXCEPTION 'an agent needs an id, a WAL uuid, an incarnation number above 0 and the calls it has seen'
+            USING ERRCODE = 'invalid_parameter_value',
+                  DETAIL = 'An id has 1 to 249 letters a-z and A-Z, digits, ".", "_" and "-".';
+    END IF;
+    PERFORM check_calls(coalesce((SELECT calls FROM lease WHERE wal_uuid = check_registration.wal_uuid), 0),
+                        check_registration.calls_seen);
+
+    SELECT i.wal_uuid INTO other
+    FROM live_agent AS live JOIN incarnation AS i USING (incarnation_id)
+    WHERE live.agent_id = check_registration.agent_id AND i.wal_uuid <> check_registration.wal_uuid;
+    IF FOUND THEN
+        RAISE EXCEPTION 'agent id "%" is in use by a live agent with another WAL', check_registration.agent_id
+            USING ERRCODE = 'SH004',
+                  DETAIL = format('The live agent''s WAL is %s, this one''s is %s.', other,
+                                  check_registration.wal_uuid),
+                  HINT = 'Give each agent an agent id of its own, or stop the other agent and wait until its lease '
+                         'has run out.';
+    END IF;
+
+    SELECT max(incarnation_no) INTO newest FROM incarnation WHERE wal_uuid = check_registration.wal_uuid;
+    IF check_registration.incarnation_no <= newest THEN
+        RAISE EXCEPTION 'incarnation number % is not above the last known, %', check_registration.incarnation_no, newest
+            USING ERRCODE = 'SH005',
+                  DETAIL = format('The WAL is %s.', check_registration.wal_uuid),
+                  HINT = 'The WAL directory was copied, or restored from a backup. Only its newest copy may be used.';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION streamhouse.check_registration IS 'Raises an error for an incarnation that may not register';
+
+CREATE FUNCTION streamhouse.fence_predecessors(agent_id text, wal_uuid uuid) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    fenced bigint[];
+BEGIN
+    -- Those of the WAL, and one of another WAL whose lease ran out under the same agent id.
+    SELECT array_agg(i.incarnation_id) INTO fenced FROM incarnation AS i
+    WHERE i.state = 'live'
+      AND (i.wal_uuid = fence_predecessors.wal_uuid OR i.agent_id = fence_predecessors.agent_id);
+    IF fenced IS NULL THEN
+        RETURN;
+    END IF;
+    -- Taking the incarnation from the lease is the fence: it waits for calls under way, and later ones find no lease.
+    UPDATE lease SET incarnation_id = NULL, ticks_left = 0 WHERE incarnation_id = ANY (fenced);
+    UPDATE incarnation SET state = 'fenced' WHERE incarnation_id = ANY (fenced);
+    DELETE FROM epoch WHERE incarnation_id = ANY (fenced) AND state = 'granted';
+END
+$$;
+COMMENT ON FUNCTION streamhouse.fence_predecessors IS
+    'Fences the older incarnations of a WAL and of an agent id; what was granted to them but never open vanishes';
+
+CREATE FUNCTION streamhouse.agent_heartbeat(incarnation bigint, calls_seen bigint)
+RETURNS TABLE (assignment_version bigint, metadata_version bigint, calls bigint)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    counted bigint := agent_enter(incarnation);
+BEGIN
+    PERFORM check_history();
+    PERFORM check_calls(counted - 1, calls_seen);
+    UPDATE lease SET ticks_left = lease_ticks() WHERE incarnation_id = incarnation;
+    RETURN QUERY SELECT c.assignment_version, c.metadata_version, counted FROM cluster AS c;
+END
+$$;
+COMMENT ON FUNCTION streamhouse.agent_heartbeat IS
+    'Renews an agent''s lease and tells the versions of assignments and metadata. A lease that ran out but that nothing '
+    'superseded is renewed too. Raises SH001, SH002, SH003';
+
+CREATE FUNCTION streamhouse.agent_end(incarnation bigint) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+DECLARE
+    open_epochs int;
+BEGIN
+    PERFORM control_lock();
+    PERFORM agent_enter(incarnation);
+    SELECT count(*) INTO open_epochs FROM epoch AS e
+    WHERE e.incarnation_id = agent_end.incarnation AND e.state = 'open';
+    IF open_epochs > 0 THEN
+        RAISE EXCEPTION 'incarnation % has % open epochs', incarnation, open_epochs
+            USING ERRCODE = 'SH006', HINT = 'Publish what is left of them and seal them with agent_seal() first.';
+    END IF;
+    DELETE FROM epoch AS e WHERE e.incarnation_id = agent_end.incarnation AND e.state = 'granted';
+    UPDATE lease AS l SET incarnation_id = NULL, ticks_left = 0 WHERE l.incarnation_id = agent_end.incarnation;
+    UPDATE incarnation AS i SET state = 'ended' WHERE i.incarnation_id = agent_end.incarnation;
+    PERFORM place_partitions();
+    PERFORM bump_versions(assignments => true);
+END
+$$;
+COMMENT ON FUNCTION streamhouse.agent_end IS
+    'An agent''s clean end, after it has sealed its epochs: ends the lease and gives its partitions to others. Raises '
+    'SH001, SH002, SH006';

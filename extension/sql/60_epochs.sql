@@ -1,0 +1,247 @@
+-- Epochs: what an agent should do, grant, open, seal.
+
+CREATE FUNCTION streamhouse.epoch_number(term bigint, counter bigint) RETURNS bigint
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$ SELECT (term << 40) | counter $$;
+COMMENT ON FUNCTION streamhouse.epoch_number IS 'An epoch''s number: the term in the high bits, a counter in the low 40';
+
+CREATE FUNCTION streamhouse.absent_topic(topic_id uuid) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+    SELECT CASE WHEN EXISTS (SELECT FROM topic AS t WHERE t.topic_id = absent_topic.topic_id) THEN NULL
+                WHEN EXISTS (SELECT FROM dropped_topic AS d WHERE d.topic_id = absent_topic.topic_id) THEN 'dropped'
+                ELSE 'unknown' END
+$$;
+COMMENT ON FUNCTION streamhouse.absent_topic IS
+    'Null for a topic that exists; else dropped, or unknown for an id that no topic ever had';
+
+CREATE FUNCTION streamhouse.records_before(topic_id uuid, partition int, epoch bigint)
+RETURNS TABLE (records bigint, bytes bigint)
+LANGUAGE sql STABLE SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+    SELECT coalesce(max(e.records_base + h.records), 0), coalesce(max(e.bytes_base + h.bytes), 0)
+    FROM (SELECT * FROM epoch AS e
+          WHERE e.topic_id = records_before.topic_id AND e.partition = records_before.partition
+            AND e.epoch < records_before.epoch
+          ORDER BY e.epoch DESC LIMIT 1) AS e
+    JOIN epoch_head AS h USING (topic_id, partition, epoch)
+$$;
+COMMENT ON FUNCTION streamhouse.records_before IS
+    'Records and bytes published in a partition before an epoch, all earlier epochs being sealed';
+
+CREATE FUNCTION streamhouse.begin_ownerless_epochs(topic_id uuid) RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+    WITH numbered AS (
+        UPDATE partition AS p SET next_epoch = p.next_epoch + 1
+        FROM topic AS t
+        WHERE p.topic_id = begin_ownerless_epochs.topic_id AND t.topic_id = p.topic_id AND t.durability = 'object'
+          AND NOT EXISTS (SELECT FROM epoch AS e
+                          WHERE e.topic_id = p.topic_id AND e.partition = p.partition AND e.state <> 'sealed')
+        RETURNING p.topic_id, p.partition, p.next_offset, p.next_epoch - 1 AS counter
+    ), begun AS (
+        INSERT INTO epoch (topic_id, partition, epoch, durability, state, start_offset, limit_offset,
+                           records_base, bytes_base)
+        SELECT n.topic_id, n.partition, epoch_number(c.term, n.counter), 'object', 'open', n.next_offset,
+               9223372036854775807, b.records, b.bytes
+        FROM numbered AS n, cluster AS c,
+             LATERAL records_before(n.topic_id, n.partition, epoch_number(c.term, n.counter)) AS b
+        RETURNING topic_id, partition, epoch, start_offset
+    )
+    INSERT INTO epoch_head (topic_id, partition, epoch, published_end)
+    SELECT topic_id, partition, epoch, start_offset FROM begun
+$$;
+COMMENT ON FUNCTION streamhouse.begin_ownerless_epochs IS
+    'Opens an ownerless epoch in each partition of an object topic that has no unsealed epoch. Needs the control lock';
+
+CREATE FUNCTION streamhouse.agent_assignments(incarnation bigint)
+RETURNS TABLE (topic_id uuid, topic text, durability text, segment_bytes bigint, retention_ms bigint,
+               batch_bytes_max int, partition int, action text, epoch bigint, start_offset bigint,
+               limit_offset bigint, published_end bigint, epoch_state text)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    caller text;
+BEGIN
+    PERFORM agent_enter(incarnation);
+    SELECT i.agent_id INTO caller FROM incarnation AS i WHERE i.incarnation_id = agent_assignments.incarnation;
+    RETURN QUERY
+    SELECT t.topic_id, t.name, t.durability, t.segment_bytes, (extract(epoch FROM t.retention) * 1000)::bigint,
+           t.batch_bytes_max, p.partition,
+           CASE WHEN e.epoch IS NULL THEN 'grant'
+                WHEN e.inherited THEN 'recover'
+                WHEN t.durability <> e.durability OR other.agent_id IS NOT NULL THEN 'release'
+                ELSE 'own' END,
+           e.epoch, e.start_offset, e.limit_offset, coalesce(h.published_end, e.start_offset), e.state
+    FROM partition AS p
+    JOIN topic AS t USING (topic_id)
+    LEFT JOIN epoch AS e ON e.topic_id = p.topic_id AND e.partition = p.partition AND e.state <> 'sealed'
+                        AND e.incarnation_id = agent_assignments.incarnation
+    LEFT JOIN epoch_head AS h ON (h.topic_id, h.partition, h.epoch) = (e.topic_id, e.partition, e.epoch)
+    LEFT JOIN live_agent AS other ON other.agent_id = p.target_agent AND p.target_agent <> caller
+    WHERE e.epoch IS NOT NULL
+       OR (p.target_agent = caller AND t.durability = 'wal' AND is_free(p.topic_id, p.partition))
+    ORDER BY t.name, p.partition;
+END
+$$;
+COMMENT ON FUNCTION streamhouse.agent_assignments IS
+    'What an incarnation should do, partition by partition: own (keep), recover (publish what is left of an inherited '
+    'epoch, seal), grant (call agent_grant), release (flush, publish, seal). Raises SH001, SH002';
+
+CREATE FUNCTION streamhouse.is_free(topic_id uuid, partition int) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+    SELECT NOT EXISTS (
+        SELECT FROM epoch AS e LEFT JOIN live_agent AS owner USING (incarnation_id)
+        WHERE e.topic_id = is_free.topic_id AND e.partition = is_free.partition AND e.state <> 'sealed'
+          AND (e.state = 'open' OR owner.agent_id IS NOT NULL))
+$$;
+COMMENT ON FUNCTION streamhouse.is_free IS
+    'True when a partition has no unsealed epoch, or only one that was granted to an agent now gone and never open';
+
+CREATE FUNCTION streamhouse.agent_grant(incarnation bigint, topic_ids uuid[], partitions int[])
+RETURNS TABLE (topic_id uuid, partition int, result text, epoch bigint, start_offset bigint, limit_offset bigint)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    control cluster := control_lock();
+    caller  text;
+BEGIN
+    PERFORM agent_enter(incarnation);
+    PERFORM check_history();
+    SELECT i.agent_id INTO caller FROM incarnation AS i WHERE i.incarnation_id = agent_grant.incarnation;
+
+    -- Epochs that an agent now gone was granted and never opened make room.
+    DELETE FROM epoch AS e
+    USING unnest(topic_ids, partitions) AS asked(topic_id, partition), partition AS p
+    WHERE (e.topic_id, e.partition) = (asked.topic_id, asked.partition)
+      AND (p.topic_id, p.partition) = (asked.topic_id, asked.partition) AND p.target_agent = caller
+      AND e.state = 'granted' AND is_free(e.topic_id, e.partition);
+
+    WITH numbered AS (
+        UPDATE partition AS p SET next_epoch = p.next_epoch + 1
+        FROM (SELECT DISTINCT * FROM unnest(topic_ids, partitions)) AS asked(topic_id, partition), topic AS t
+        WHERE (p.topic_id, p.partition) = (asked.topic_id, asked.partition) AND t.topic_id = p.topic_id
+          AND t.durability = 'wal' AND p.target_agent = caller
+          AND NOT EXISTS (SELECT FROM epoch AS e
+                          WHERE e.topic_id = p.topic_id AND e.partition = p.partition AND e.state <> 'sealed')
+        RETURNING p.topic_id, p.partition, p.next_offset, epoch_number(control.term, p.next_epoch - 1) AS epoch
+    )
+    INSERT INTO epoch (topic_id, partition, epoch, incarnation_id, durability, state, start_offset, limit_offset,
+                       records_base, bytes_base)
+    SELECT n.topic_id, n.partition, n.epoch, agent_grant.incarnation, 'wal', 'granted', n.next_offset,
+           n.next_offset + offset_range(), b.records, b.bytes
+    FROM numbered AS n, LATERAL records_before(n.topic_id, n.partition, n.epoch) AS b;
+    IF FOUND THEN
+        PERFORM bump_versions(assignments => false);
+    END IF;
+
+    RETURN QUERY
+    SELECT asked.topic_id, asked.partition,
+           coalesce(absent_topic(asked.topic_id),
+                    CASE WHEN mine.epoch IS NOT NULL THEN 'granted'
+                         WHEN p.target_agent = caller THEN 'busy'
+                         ELSE 'not_target' END),
+           mine.epoch, mine.start_offset, mine.limit_offset
+    FROM unnest(topic_ids, partitions) WITH ORDINALITY AS asked(topic_id, partition, ordinal)
+    LEFT JOIN partition AS p ON (p.topic_id, p.partition) = (asked.topic_id, asked.partition)
+    LEFT JOIN epoch AS mine ON (mine.topic_id, mine.partition) = (asked.topic_id, asked.partition)
+                           AND mine.state = 'granted' AND mine.incarnation_id = agent_grant.incarnation
+    ORDER BY asked.ordinal;
+END
+$$;
+COMMENT ON FUNCTION streamhouse.agent_grant IS
+    'Gives partitions to an incarnation, each with an epoch and its exclusive range of offsets: granted; busy (another '
+    'epoch is unsealed); not_target (placement means another agent); dropped; unknown. Asked again, it answers the '
+    'same. Raises SH001, SH002, SH003';
+
+CREATE FUNCTION streamhouse.agent_open(incarnation bigint, topic_ids uuid[], partitions int[], epochs bigint[])
+RETURNS TABLE (topic_id uuid, partition int, epoch bigint, result text)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+#variable_conflict use_column
+BEGIN
+    PERFORM control_lock();
+    PERFORM agent_enter(incarnation);
+    WITH opened AS (
+        UPDATE epoch AS e SET state = 'open'
+        FROM unnest(topic_ids, partitions, epochs) AS asked(topic_id, partition, epoch)
+        WHERE (e.topic_id, e.partition, e.epoch) = (asked.topic_id, asked.partition, asked.epoch)
+          AND e.incarnation_id = agent_open.incarnation AND e.state = 'granted'
+        RETURNING e.topic_id, e.partition, e.epoch, e.start_offset
+    )
+    INSERT INTO epoch_head (topic_id, partition, epoch, published_end)
+    SELECT topic_id, partition, epoch, start_offset FROM opened;
+
+    RETURN QUERY
+    SELECT asked.topic_id, asked.partition, asked.epoch,
+           coalesce(absent_topic(asked.topic_id), CASE e.state WHEN 'open' THEN 'open' ELSE 'fenced' END)
+    FROM unnest(topic_ids, partitions, epochs) WITH ORDINALITY AS asked(topic_id, partition, epoch, ordinal)
+    LEFT JOIN epoch AS e ON (e.topic_id, e.partition, e.epoch) = (asked.topic_id, asked.partition, asked.epoch)
+                        AND e.incarnation_id = agent_open.incarnation
+    ORDER BY asked.ordinal;
+END
+$$;
+COMMENT ON FUNCTION streamhouse.agent_open IS
+    'Opens granted epochs, before the first acknowledgement: open; fenced (no longer this incarnation''s); dropped; '
+    'unknown. Asked again, it answers the same. Raises SH001, SH002';
+
+CREATE FUNCTION streamhouse.agent_seal(incarnation bigint, topic_ids uuid[], partitions int[], epochs bigint[],
+                                       end_offsets bigint[], lost boolean[])
+RETURNS TABLE (topic_id uuid, partition int, epoch bigint, result text, published_end bigint)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    touched_topic uuid;
+BEGIN
+    PERFORM control_lock();
+    PERFORM agent_enter(incarnation);
+    PERFORM FROM epoch_head AS h
+    WHERE (h.topic_id, h.partition, h.epoch) IN (SELECT * FROM unnest(topic_ids, partitions, epochs))
+    ORDER BY h.topic_id, h.partition, h.epoch FOR UPDATE;
+
+    DELETE FROM epoch AS e
+    USING unnest(topic_ids, partitions, epochs) AS asked(topic_id, partition, epoch)
+    WHERE (e.topic_id, e.partition, e.epoch) = (asked.topic_id, asked.partition, asked.epoch)
+      AND e.incarnation_id = agent_seal.incarnation AND e.state = 'granted';
+
+    WITH sealed AS (
+        UPDATE epoch AS e SET state = 'sealed', end_offset = h.published_end
+        FROM unnest(topic_ids, partitions, epochs, end_offsets, lost)
+             AS asked(topic_id, partition, epoch, end_offset, lost)
+        JOIN epoch_head AS h USING (topic_id, partition, epoch)
+        WHERE (e.topic_id, e.partition, e.epoch) = (asked.topic_id, asked.partition, asked.epoch)
+          AND e.incarnation_id = agent_seal.incarnation AND e.state = 'open'
+          AND asked.end_offset = h.published_end
+        RETURNING e.topic_id, e.partition, CASE WHEN asked.lost THEN e.limit_offset ELSE e.end_offset END AS next
+    )
+    UPDATE partition AS p SET next_offset = sealed.next
+    FROM sealed WHERE (p.topic_id, p.partition) = (sealed.topic_id, sealed.partition);
+
+    FOR touched_topic IN SELECT DISTINCT unnest(topic_ids) LOOP
+        PERFORM begin_ownerless_epochs(touched_topic);
+    END LOOP;
+    PERFORM bump_versions(assignments => true);
+
+    RETURN QUERY
+    SELECT asked.topic_id, asked.partition, asked.epoch,
+           coalesce(absent_topic(asked.topic_id),
+                    CASE WHEN e.state = 'sealed' AND e.end_offset = asked.end_offset THEN 'sealed'
+                         WHEN e.state = 'open' AND e.incarnation_id = agent_seal.incarnation THEN 'mismatch'
+                         WHEN e.epoch IS NULL AND h.epoch IS NULL THEN 'sealed'
+                         ELSE 'fenced' END),
+           h.published_end
+    FROM unnest(topic_ids, partitions, epochs, end_offsets) WITH ORDINALITY
+         AS asked(topic_id, partition, epoch, end_offset, ordinal)
+    LEFT JOIN epoch AS e ON (e.topic_id, e.partition, e.epoch) = (asked.topic_id, asked.partition, asked.epoch)
+    LEFT JOIN epoch_head AS h ON (h.topic_id, h.partition, h.epoch) = (asked.topic_id, asked.partition, asked.epoch)
+    ORDER BY asked.ordinal;
+END
+$$;
+COMMENT ON FUNCTION streamhouse.agent_seal IS
+    'Ends epochs at the offset that is published: sealed; mismatch (end_offsets is not the published end); fenced (not '
+    'this incarnation''s); dropped; unknown. An epoch that was never open vanishes. With lost, acknowledged records '
+    'beyond the end may be missing, and the next epoch starts at the limit. Raises SH001, SH002';

@@ -1,0 +1,78 @@
+-- Reading the index. Readers stop at the published end of the oldest unsealed epoch (guarantee G3).
+
+CREATE FUNCTION streamhouse.read_bounds(topic_ids uuid[], partitions int[])
+RETURNS TABLE (topic_id uuid, partition int, log_start bigint, published_end bigint, epoch bigint)
+LANGUAGE sql STABLE SECURITY INVOKER SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+    SELECT p.topic_id, p.partition, p.log_start, coalesce(unsealed.published_end, p.next_offset),
+           coalesce(unsealed.epoch, last.epoch)
+    FROM unnest(topic_ids, partitions) WITH ORDINALITY AS asked(topic_id, partition, ordinal)
+    JOIN partition AS p USING (topic_id, partition)
+    LEFT JOIN LATERAL (
+        SELECT e.epoch, coalesce(h.published_end, e.start_offset) AS published_end
+        FROM epoch AS e LEFT JOIN epoch_head AS h USING (topic_id, partition, epoch)
+        WHERE e.topic_id = p.topic_id AND e.partition = p.partition AND e.state <> 'sealed'
+        ORDER BY e.epoch LIMIT 1
+    ) AS unsealed ON true
+    LEFT JOIN LATERAL (
+        SELECT e.epoch FROM epoch AS e
+        WHERE e.topic_id = p.topic_id AND e.partition = p.partition
+        ORDER BY e.epoch DESC LIMIT 1
+    ) AS last ON true
+    ORDER BY asked.ordinal
+$$;
+COMMENT ON FUNCTION streamhouse.read_bounds IS
+    'Where readers of partitions may begin and must stop, and the current epoch. Partitions that do not exist are left '
+    'out of the answer';
+
+CREATE FUNCTION streamhouse.read_index(topic_id uuid, partition int, from_offset bigint, max_rows int)
+RETURNS TABLE (first_offset bigint, base_offset bigint, last_offset bigint, epoch bigint, object_key text,
+               "position" bigint, length bigint, records bigint, min_timestamp_ms bigint, max_timestamp_ms bigint)
+LANGUAGE sql STABLE SECURITY INVOKER SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+    SELECT s.first_offset, s.base_offset, s.last_offset, s.epoch, o.object_key, s.position, s.bytes, s.records,
+           s.min_timestamp_ms, s.max_timestamp_ms
+    FROM segment AS s JOIN object AS o USING (object_id)
+    WHERE s.topic_id = read_index.topic_id AND s.partition = read_index.partition
+      AND s.first_offset >= coalesce(
+              (SELECT c.first_offset FROM segment AS c
+               WHERE c.topic_id = read_index.topic_id AND c.partition = read_index.partition
+                 AND c.first_offset <= from_offset
+               ORDER BY c.first_offset DESC LIMIT 1), 0)
+      AND s.last_offset >= from_offset
+      AND s.first_offset < (SELECT b.published_end
+                            FROM read_bounds(ARRAY[read_index.topic_id], ARRAY[read_index.partition]) AS b)
+    ORDER BY s.first_offset
+    LIMIT max_rows
+$$;
+COMMENT ON FUNCTION streamhouse.read_index IS
+    'Segments of a partition in order, from the one that holds an offset, or the next one above it. A run''s batches '
+    'begin at base_offset; what lies below first_offset is to be skipped';
+
+CREATE FUNCTION streamhouse.find_timestamps(topic_ids uuid[], partitions int[], timestamps bigint[])
+RETURNS TABLE (topic_id uuid, partition int, first_offset bigint, base_offset bigint, last_offset bigint,
+               epoch bigint, object_key text, "position" bigint, length bigint, records bigint,
+               min_timestamp_ms bigint, max_timestamp_ms bigint)
+LANGUAGE sql STABLE SECURITY INVOKER SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+    SELECT asked.topic_id, asked.partition, s.first_offset, s.base_offset, s.last_offset, s.epoch, o.object_key,
+           s.position, s.bytes, s.records, s.min_timestamp_ms, s.max_timestamp_ms
+    FROM unnest(topic_ids, partitions, timestamps) WITH ORDINALITY AS asked(topic_id, partition, timestamp_ms, ordinal)
+    LEFT JOIN LATERAL (
+        SELECT h.epoch FROM epoch_head AS h
+        WHERE h.topic_id = asked.topic_id AND h.partition = asked.partition
+          AND h.timestamp_high_ms >= asked.timestamp_ms
+          AND h.epoch <= (SELECT b.epoch FROM read_bounds(ARRAY[asked.topic_id], ARRAY[asked.partition]) AS b)
+        ORDER BY h.epoch LIMIT 1
+    ) AS e ON true
+    LEFT JOIN LATERAL (
+        SELECT * FROM segment AS c
+        WHERE c.topic_id = asked.topic_id AND c.partition = asked.partition AND c.epoch = e.epoch
+          AND c.timestamp_high_ms >= asked.timestamp_ms
+        ORDER BY c.timestamp_high_ms, c.first_offset LIMIT 1
+    ) AS s ON true
+    LEFT JOIN object AS o USING (object_id)
+    ORDER BY asked.ordinal
+$$;
+COMMENT ON FUNCTION streamhouse.find_timestamps IS
+    'For each partition the first segment that holds a record at or after a time in milliseconds; nulls when none does';

@@ -1,0 +1,36 @@
+-- What agents tell their clients.
+
+CREATE FUNCTION streamhouse.metadata_version() RETURNS bigint
+LANGUAGE sql STABLE SECURITY INVOKER SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$ SELECT coalesce((SELECT c.metadata_version FROM cluster AS c), 0) $$;
+COMMENT ON FUNCTION streamhouse.metadata_version IS
+    'Rises with every change of topics, agents and owners; 0 before the first';
+
+CREATE FUNCTION streamhouse.agent_metadata()
+RETURNS TABLE (topic_id uuid, name text, durability text, retention_ms bigint, segment_bytes bigint,
+               batch_bytes_max int, partition int, agent_id text, address text, zone text, epoch bigint,
+               metadata_version bigint)
+LANGUAGE sql STABLE SECURITY INVOKER SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+    SELECT t.topic_id, t.name, t.durability, (extract(epoch FROM t.retention) * 1000)::bigint, t.segment_bytes,
+           t.batch_bytes_max, p.partition, a.agent_id, a.address, a.zone, e.epoch, c.metadata_version
+    FROM cluster AS c, topic AS t
+    JOIN partition AS p USING (topic_id)
+    LEFT JOIN epoch AS e ON (e.topic_id, e.partition) = (p.topic_id, p.partition) AND e.state <> 'sealed'
+    LEFT JOIN agent AS a ON a.incarnation_id = e.incarnation_id
+    ORDER BY t.name, p.partition
+$$;
+COMMENT ON FUNCTION streamhouse.agent_metadata IS
+    'Every partition with its topic''s settings and its owner. epoch is null while no epoch is granted. An object topic '
+    'whose partition still shows an owner has yet to be released by it';
+
+CREATE FUNCTION streamhouse.agent_live_agents()
+RETURNS TABLE (agent_id text, address text, http_address text, zone text, version text, incarnation_id bigint,
+               ticks_left int)
+LANGUAGE sql STABLE SECURITY INVOKER SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+    SELECT live.agent_id, live.address, live.http_address, live.zone, i.version, live.incarnation_id, live.ticks_left
+    FROM live_agent AS live JOIN incarnation AS i USING (incarnation_id)
+    ORDER BY live.agent_id
+$$;
+COMMENT ON FUNCTION streamhouse.agent_live_agents IS 'Agents whose lease has not run out, with their addresses';

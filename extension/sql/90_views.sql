@@ -1,0 +1,85 @@
+-- What operators ask about.
+
+CREATE VIEW streamhouse.partitions AS
+SELECT t.name AS topic, p.partition, a.agent_id AS owner,
+       coalesce(h.records + e.records_base, b.records) AS records,
+       coalesce(h.bytes + e.bytes_base, b.bytes) AS bytes,
+       p.log_start, coalesce(h.published_end, p.next_offset) AS published_end,
+       e.epoch, e.state AS epoch_state, p.target_agent AS target,
+       CASE WHEN e.incarnation_id IS NOT NULL AND live.agent_id IS NULL THEN
+                format('waits for agent "%s" to return: its epoch %s is %s and cannot be taken over yet',
+                       i.agent_id, e.epoch, e.state)
+            WHEN e.inherited THEN format('agent "%s" recovers its epoch %s', i.agent_id, e.epoch)
+            WHEN e.durability <> t.durability THEN format('agent "%s" is to release it: the durability changed', i.agent_id)
+            WHEN e.incarnation_id IS NOT NULL AND p.target_agent <> i.agent_id THEN
+                format('moves from agent "%s" to "%s"', i.agent_id, p.target_agent)
+            WHEN e.epoch IS NULL AND p.target_agent IS NULL THEN 'waits for a live agent'
+            WHEN e.epoch IS NULL THEN format('agent "%s" is to take it', p.target_agent)
+            ELSE 'ok' END AS status,
+       t.topic_id
+FROM streamhouse.partition AS p
+JOIN streamhouse.topic AS t USING (topic_id)
+LEFT JOIN streamhouse.epoch AS e
+       ON (e.topic_id, e.partition) = (p.topic_id, p.partition) AND e.state <> 'sealed'
+LEFT JOIN streamhouse.epoch_head AS h ON (h.topic_id, h.partition, h.epoch) = (e.topic_id, e.partition, e.epoch)
+LEFT JOIN streamhouse.incarnation AS i USING (incarnation_id)
+LEFT JOIN streamhouse.agent AS a ON a.incarnation_id = e.incarnation_id
+LEFT JOIN streamhouse.live_agent AS live ON live.incarnation_id = e.incarnation_id
+CROSS JOIN LATERAL streamhouse.records_before(p.topic_id, p.partition, 9223372036854775807) AS b;
+COMMENT ON VIEW streamhouse.partitions IS
+    'Partitions with owner, published records and bytes, published end, and what they wait for';
+
+CREATE VIEW streamhouse.topics AS
+SELECT t.name, t.partition_count AS partitions, t.durability, sum(p.records)::bigint AS records,
+       sum(p.bytes)::bigint AS bytes, t.retention, pg_size_pretty(t.retention_bytes) AS retention_size,
+       pg_size_pretty(t.segment_bytes) AS segment_size, pg_size_pretty(t.batch_bytes_max::bigint) AS max_batch_size,
+       t.created_at, t.topic_id
+FROM streamhouse.topic AS t
+JOIN streamhouse.partitions AS p USING (topic_id)
+GROUP BY t.topic_id;
+COMMENT ON VIEW streamhouse.topics IS 'Topics with their settings and what is published';
+
+CREATE VIEW streamhouse.agents AS
+SELECT a.agent_id, CASE WHEN l.ticks_left > 0 THEN 'live' WHEN i.state = 'live' THEN 'expired' ELSE i.state END AS state,
+       a.address, a.http_address, a.zone, i.version,
+       (SELECT count(*) FROM streamhouse.epoch AS e
+        WHERE e.incarnation_id = a.incarnation_id AND e.state <> 'sealed') AS partitions,
+       a.incarnation_id, i.wal_uuid, i.incarnation_no, a.registered_at
+FROM streamhouse.agent AS a
+JOIN streamhouse.incarnation AS i USING (incarnation_id)
+LEFT JOIN streamhouse.lease AS l USING (incarnation_id);
+COMMENT ON VIEW streamhouse.agents IS 'Agents, whether they are live, and how many partitions they own';
+
+CREATE VIEW streamhouse.leases AS
+SELECT i.agent_id, l.incarnation_id, i.state, l.ticks_left, l.calls, l.wal_uuid
+FROM streamhouse.lease AS l
+LEFT JOIN LATERAL (SELECT * FROM streamhouse.incarnation AS i
+                   WHERE i.wal_uuid = l.wal_uuid ORDER BY i.incarnation_no DESC LIMIT 1) AS i ON true;
+COMMENT ON VIEW streamhouse.leases IS 'Leases by WAL: ticks until they run out, and calls counted';
+
+CREATE VIEW streamhouse.epochs AS
+SELECT t.name AS topic, e.partition, e.epoch, e.state, e.durability, i.agent_id, e.incarnation_id, e.start_offset,
+       e.end_offset, nullif(e.limit_offset, 9223372036854775807) AS limit_offset,
+       coalesce(h.published_end, e.start_offset) AS published_end, coalesce(h.records, 0) AS records,
+       coalesce(h.bytes, 0) AS bytes, e.topic_id
+FROM streamhouse.epoch AS e
+JOIN streamhouse.topic AS t USING (topic_id)
+LEFT JOIN streamhouse.epoch_head AS h ON (h.topic_id, h.partition, h.epoch) = (e.topic_id, e.partition, e.epoch)
+LEFT JOIN streamhouse.incarnation AS i USING (incarnation_id);
+COMMENT ON VIEW streamhouse.epochs IS 'Epochs of partitions with their ranges of offsets and how far they are published';
+
+CREATE VIEW streamhouse.objects AS
+SELECT o.object_key, o.state, o.bytes, o.live_rows AS segments, i.agent_id, o.incarnation_id, o.publish_no,
+       o.created_at, o.object_id
+FROM streamhouse.object AS o
+LEFT JOIN streamhouse.incarnation AS i USING (incarnation_id);
+COMMENT ON VIEW streamhouse.objects IS 'Objects in the store, who wrote them, and how many segments refer to them';
+
+CREATE VIEW streamhouse.segments AS
+SELECT t.name AS topic, s.partition, s.first_offset, s.last_offset, s.records, s.bytes, s.epoch,
+       to_timestamp(s.min_timestamp_ms / 1000.0) AS min_timestamp,
+       to_timestamp(s.max_timestamp_ms / 1000.0) AS max_timestamp, o.object_key, s.position, s.base_offset, s.topic_id
+FROM streamhouse.segment AS s
+JOIN streamhouse.topic AS t USING (topic_id)
+LEFT JOIN streamhouse.object AS o USING (object_id);
+COMMENT ON VIEW streamhouse.segments IS 'The index: which object holds which offsets of a partition';

@@ -1,0 +1,24 @@
+-- Who may call what. Functions that change tables run as their owner, so that no role needs to write a table and the
+-- rules in the functions cannot be gone around.
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA streamhouse FROM PUBLIC;
+REVOKE ALL ON ALL TABLES IN SCHEMA streamhouse FROM PUBLIC;
+REVOKE ALL ON SCHEMA streamhouse FROM PUBLIC;
+GRANT USAGE ON SCHEMA streamhouse TO streamhouse_read, streamhouse_agent, streamhouse_admin;
+GRANT SELECT ON ALL TABLES IN SCHEMA streamhouse TO streamhouse_read, streamhouse_agent, streamhouse_admin;
+
+GRANT EXECUTE ON FUNCTION
+    streamhouse.read_index, streamhouse.read_bounds, streamhouse.find_timestamps, streamhouse.agent_metadata,
+    streamhouse.agent_live_agents, streamhouse.metadata_version, streamhouse.records_before,
+    streamhouse.tick_interval_ms, streamhouse.lease_ticks, streamhouse.offset_range
+TO streamhouse_read, streamhouse_agent, streamhouse_admin;
+
+-- An agent serves the gRPC service Admin too.
+GRANT EXECUTE ON FUNCTION streamhouse.create_topic, streamhouse.alter_topic, streamhouse.drop_topic
+TO streamhouse_agent, streamhouse_admin;
+
+GRANT EXECUTE ON FUNCTION
+    streamhouse.agent_register, streamhouse.agent_heartbeat, streamhouse.agent_end, streamhouse.agent_assignments,
+    streamhouse.agent_grant, streamhouse.agent_open, streamhouse.agent_seal, streamhouse.publish_object
+TO streamhouse_agent;
+
+GRANT EXECUTE ON FUNCTION streamhouse.rebalance TO streamhouse_admin;

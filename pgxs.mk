@@ -1,0 +1,32 @@
+# The PostgreSQL extension, built by PGXS: make -f pgxs.mk [all|install|installcheck]
+#
+# installcheck wants a running server with shared_preload_libraries = 'streamhouse' and an empty streamhouse.database;
+# PGHOST and PGPORT say where it is.
+
+EXTENSION = extension/streamhouse
+MODULE_big = streamhouse
+OBJS = extension/module.o extension/settings.o bgworkers/launcher.o bgworkers/loop.o bgworkers/lease.o
+DATA_built = extension/streamhouse--0.1.0.sql
+EXTRA_CLEAN = $(OBJS:.o=.d)
+
+PG_CONFIG ?= pg_config
+PG_CPPFLAGS = -isystem $(shell $(PG_CONFIG) --includedir-server) -I$(CURDIR)
+PG_CFLAGS = -MMD -MP -std=gnu11 -Wextra -Wshadow -Wconversion -Werror \
+            -Wno-declaration-after-statement -Wno-unused-parameter
+override with_llvm = no
+
+REGRESS_USER ?= postgres
+REGRESS = install topics alter placement agents epochs publish read views roles worker
+REGRESS_OPTS = --user=$(REGRESS_USER)
+ISOLATION = two_incarnations racing_publishes lost_reply out_of_order drop_while_publishing
+ISOLATION_OPTS = --inputdir=tests/isolation --user=$(REGRESS_USER) --load-extension=streamhouse
+
+PGXS := $(shell $(PG_CONFIG) --pgxs)
+ifeq ($(PGXS),)
+$(error No pg_config: install postgresql-server-dev-15, or say PG_CONFIG=/path/to/pg_config)
+endif
+include $(PGXS)
+-include $(OBJS:.o=.d)
+
+extension/streamhouse--0.1.0.sql: $(sort $(wildcard extension/sql/*.sql))
+	{ printf '%s\n' '\echo Use "CREATE EXTENSION streamhouse" to load this file. \quit'; cat $^; } > $@.tmp && mv $@.tmp $@
