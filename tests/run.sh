@@ -66,7 +66,7 @@ run_pytest() {
     local variant=$1 log=$LOGS/pytest-$1.log
     shift
     need_s3 || { bad=1; return; }
-    STREAMHOUSE_VARIANT=$variant /usr/bin/python3 -m pytest -q -x --maxfail=5 -p no:cacheprovider "$@" >"$log" 2>&1
+    STREAMHOUSE_TEST_VARIANT=$variant /usr/bin/python3 -m pytest -q -x --maxfail=5 -p no:cacheprovider "$@" >"$log" 2>&1
     local status=$?
     good=$(tail -1 "$log" | sed -n 's/.*\b\([0-9]\+\) passed.*/\1/p')
     bad=$(tail -5 "$log" | sed -n 's/.*\b\([0-9]\+\) \(failed\|error\).*/\1/p' | awk "{ n += \$1 } END { print n + 0 }")

@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-HOME_DIR=${STREAMHOUSE_HOME:-$ROOT/.streamhouse}
+HOME_DIR=${SH_INSTANCE_DIR:-$ROOT/.streamhouse}
 BIN=$ROOT/build/release
 PG_BIN=$(pg_config --bindir 2>/dev/null || true)
 

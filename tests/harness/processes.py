@@ -7,7 +7,7 @@ import subprocess
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-VARIANT = os.environ.get("STREAMHOUSE_VARIANT", "release")
+VARIANT = os.environ.get("STREAMHOUSE_TEST_VARIANT", "release")
 BUILD = ROOT / "build" / VARIANT
 # Instrumented programs are slower: deadlines stretch with them.
 PATIENCE = {"release": 1, "asan": 3, "tsan": 6}[VARIANT]

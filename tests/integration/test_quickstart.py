@@ -7,7 +7,7 @@ SCRIPTS = ROOT / "deploy" / "local"
 
 
 def test_quickstart_twice_and_down(directory):
-    environment = {**os.environ, "STREAMHOUSE_HOME": str(directory / "home")}
+    environment = {**os.environ, "SH_INSTANCE_DIR": str(directory / "home")}
     for name in ("PGHOST", "PGPORT", "PGUSER"):
         environment.pop(name, None)
     try:
