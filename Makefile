@@ -59,3 +59,8 @@ bench:
 clean:
 	rm -rf build results output_iso
 	@$(MAKE) --no-print-directory -s -f pgxs.mk clean
+
+## make format       lay out the C code by .clang-format
+.PHONY: format
+format:
+	@git ls-files '*.c' '*.h' | grep -v '/vectors' | xargs clang-format -i
