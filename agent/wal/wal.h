@@ -81,7 +81,7 @@ ShStatus sh_wal_start(ShWal *wal, ShError *err) SH_MUST_CHECK;
  * dead. */
 ShStatus sh_wal_append(ShWal *wal, ShWalEntry *entry, ShError *err) SH_MUST_CHECK;
 
-/* A batch of that file has a committed disposition. Any thread; the file is deleted by the writer thread when it was
+/* A batch of that file has a committed disposition. Any thread; a thread of the WAL deletes the file when it was
  * the last one. */
 void sh_wal_release(ShWal *wal, uint64_t file_no, int64_t batches);
 
