@@ -1,0 +1,85 @@
+#include <ctype.h>
+#include <string.h>
+
+#include "agent/base/config_table.h"
+
+#define PREFIX "STREAMHOUSE_"
+#define NAME_BYTES 64
+
+static bool is_setting_variable(const char *name, size_t length);
+static ShStatus read_variable(const char *name, size_t length, const char *value, ShConfig *config, ShError *err);
+static ShStatus take_aws_credentials(char **environ_list, ShConfig *config, ShError *err);
+static ShStatus set_from_aws(char **environ_list, const char *variable, const char *setting, ShConfig *config,
+                             ShError *err);
+
+ShStatus sh_config_read_environment(char **environ_list, ShConfig *config, ShError *err)
+{
+    for (char **variable = environ_list; *variable != NULL; variable++) {
+        const char *equals = strchr(*variable, '=');
+        if (equals == NULL || !is_setting_variable(*variable, (size_t)(equals - *variable)))
+            continue;
+        ShStatus status = read_variable(*variable, (size_t)(equals - *variable), equals + 1, config, err);
+        if (status != SH_OK)
+            return status;
+    }
+    return take_aws_credentials(environ_list, config, err);
+}
+
+ShStatus sh_config_read_aws_region(char **environ_list, ShConfig *config, ShError *err)
+{
+    return set_from_aws(environ_list, "AWS_REGION", "s3_region", config, err);
+}
+
+/* Some names with the prefix are not settings: what main reads before them, and what the tests are run with. */
+static bool is_setting_variable(const char *name, size_t length)
+{
+    static const char *const others[] = {PREFIX "CONFIG", PREFIX "FAULTS", PREFIX "VARIANT"};
+    if (strncmp(name, PREFIX, strlen(PREFIX)) != 0 || strncmp(name, PREFIX "TEST_", strlen(PREFIX "TEST_")) == 0)
+        return false;
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        if (strlen(others[i]) == length && strncmp(name, others[i], length) == 0)
+            return false;
+    }
+    return true;
+}
+
+static ShStatus read_variable(const char *name, size_t length, const char *value, ShConfig *config, ShError *err)
+{
+    char setting_name[NAME_BYTES];
+    size_t kept = 0;
+    for (size_t i = strlen(PREFIX); i < length && kept < sizeof setting_name - 1; i++)
+        setting_name[kept++] = (char)tolower((unsigned char)name[i]);
+    setting_name[kept] = '\0';
+
+    const ShSetting *setting;
+    ShStatus status = sh_config_find(setting_name, PREFIX, &setting, err);
+    if (status == SH_OK)
+        status = sh_setting_set(setting, value, config, err);
+    return status == SH_OK ? SH_OK : sh_fail_prefix(err, status, "variable %.*s", (int)length, name);
+}
+
+/* Keys, secrets and tokens belong together: the three come from one place. */
+static ShStatus take_aws_credentials(char **environ_list, ShConfig *config, ShError *err)
+{
+    if (config->s3_access_key[0] != '\0' || config->s3_secret_key[0] != '\0' || config->s3_session_token[0] != '\0')
+        return SH_OK;
+    ShStatus status = set_from_aws(environ_list, "AWS_ACCESS_KEY_ID", "s3_access_key", config, err);
+    if (status == SH_OK)
+        status = set_from_aws(environ_list, "AWS_SECRET_ACCESS_KEY", "s3_secret_key", config, err);
+    if (status == SH_OK)
+        status = set_from_aws(environ_list, "AWS_SESSION_TOKEN", "s3_session_token", config, err);
+    return status;
+}
+
+static ShStatus set_from_aws(char **environ_list, const char *variable, const char *setting, ShConfig *config,
+                             ShError *err)
+{
+    size_t length = strlen(variable);
+    for (char **entry = environ_list; *entry != NULL; entry++) {
+        if (strncmp(*entry, variable, length) != 0 || (*entry)[length] != '=' || (*entry)[length + 1] == '\0')
+            continue;
+        ShStatus status = sh_setting_set(sh_setting_find(setting), *entry + length + 1, config, err);
+        return status == SH_OK ? SH_OK : sh_fail_prefix(err, status, "variable %s", variable);
+    }
+    return SH_OK;
+}

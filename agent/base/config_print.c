@@ -1,0 +1,87 @@
+#include <ctype.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/base/config_table.h"
+
+static void print_unit(const ShSetting *setting, FILE *to);
+static void print_default(const ShSetting *setting, FILE *to);
+static void print_range(const ShSetting *setting, FILE *to);
+
+void sh_config_print(const ShConfig *config, FILE *to)
+{
+    for (size_t i = 0; i < sh_setting_count; i++) {
+        fprintf(to, "%s: ", sh_settings[i].name);
+        sh_setting_print(&sh_settings[i], config, to);
+        fputc('\n', to);
+    }
+}
+
+void sh_config_print_reference(FILE *to)
+{
+    fputs("# Settings of the agent\n\n"
+          "This page is printed from the table in `agent/base/config_table.c`; edit that.\n\n"
+          "Settings come from their defaults, then from the file named by `--config` or `STREAMHOUSE_CONFIG`, then from\n"
+          "the environment; the last one wins. The file is YAML, one `name: value` a line. A variable is `STREAMHOUSE_`\n"
+          "and the name in upper case: `flush_interval: 2s` in the file, `STREAMHOUSE_FLUSH_INTERVAL=2s` in the\n"
+          "environment. A name that does not exist is an error, in both places.\n\n"
+          "Sizes take kB, MB, GB and TB (powers of 1024), a bare number is in bytes. Durations take ms, s, min and h, a\n"
+          "bare number is in milliseconds. `streamhouse-agent --check-config` checks everything and prints what holds.\n",
+          to);
+    for (size_t i = 0; i < sh_setting_count; i++) {
+        const ShSetting *setting = &sh_settings[i];
+        if (setting->section != NULL)
+            fprintf(to, "\n## %s\n\n| setting | unit | default | range | meaning |\n|---|---|---|---|---|\n",
+                    setting->section);
+        fprintf(to, "| `%s` | ", setting->name);
+        print_unit(setting, to);
+        fputs(" | ", to);
+        print_default(setting, to);
+        fputs(" | ", to);
+        print_range(setting, to);
+        fprintf(to, " | %s |\n", setting->help);
+    }
+}
+
+static void print_unit(const ShSetting *setting, FILE *to)
+{
+    static const char *const units[] = {
+        [SH_SETTING_TEXT] = "text",           [SH_SETTING_SECRET] = "text, secret", [SH_SETTING_CONNINFO] = "text",
+        [SH_SETTING_ADDRESS] = "host:port",   [SH_SETTING_FLAG] = "true or false",  [SH_SETTING_NUMBER] = "number",
+        [SH_SETTING_SIZE] = "size in bytes", [SH_SETTING_DURATION] = "duration in ms", [SH_SETTING_CHOICE] = "word",
+    };
+    fputs(units[setting->kind], to);
+}
+
+static void print_default(const ShSetting *setting, FILE *to)
+{
+    if (setting->default_words != NULL)
+        fputs(setting->default_words, to);
+    else if (setting->default_text[0] == '\0')
+        fputs("empty", to);
+    else
+        fprintf(to, "`%s`", setting->default_text);
+}
+
+static void print_range(const ShSetting *setting, FILE *to)
+{
+    char min[32];
+    char max[32];
+    switch (setting->kind) {
+    case SH_SETTING_NUMBER:
+    case SH_SETTING_SIZE:
+    case SH_SETTING_DURATION:
+        sh_setting_format_number(setting, setting->min, min);
+        sh_setting_format_number(setting, setting->max, max);
+        fprintf(to, "%s to %s", min, max);
+        break;
+    case SH_SETTING_CHOICE:
+        for (int i = 0; setting->choices[i] != NULL; i++)
+            fprintf(to, "%s`%s`", i == 0 ? "" : ", ", setting->choices[i]);
+        break;
+    case SH_SETTING_FLAG:
+        break;
+    default:
+        fprintf(to, "%s%lld characters", setting->min > 0 ? "1 to " : "up to ", (long long)setting->max);
+    }
+}
