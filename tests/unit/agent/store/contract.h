@@ -207,7 +207,7 @@ typedef struct ContractRacer {
     ShStore *store;
     pthread_barrier_t *start;
     const char *key;
-    char text[16];
+    char text[24];
     ShStatus status;
     ShError err;
 } ContractRacer;

@@ -1,0 +1,334 @@
+#include "agent/store/s3_client.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "agent/base/clock.h"
+#include "agent/base/fault.h"
+#include "agent/base/log.h"
+
+#define BACKOFF_MAX_MS 5000
+#define RETRIES_MAX_WHEN_FAST 1
+#define HEADERS_MAX 8 /* of one request */
+
+/* What is said of each operation. A fault point makes an attempt fail before it is sent, or loses its answer. */
+typedef struct OperationInfo {
+    const char *name;
+    const char *method;
+    const char *fault;
+    const char *reply_fault;
+} OperationInfo;
+
+static const OperationInfo operations[SH_S3_OPERATION_COUNT] = {
+    [SH_S3_PUT] = {"put", "PUT", "store.put", "store.put.reply"},
+    [SH_S3_GET] = {"get", "GET", "store.get", NULL},
+    [SH_S3_HEAD] = {"head", "HEAD", NULL, NULL},
+    [SH_S3_DELETE] = {"delete", "DELETE", "store.delete", NULL},
+    [SH_S3_LIST] = {"list", "GET", NULL, NULL},
+    [SH_S3_UPLOAD_CREATE] = {"upload_create", "POST", "store.put", NULL},
+    [SH_S3_UPLOAD_PART] = {"upload_part", "PUT", NULL, NULL},
+    [SH_S3_UPLOAD_COMPLETE] = {"upload_complete", "POST", NULL, "store.put.reply"},
+    [SH_S3_UPLOAD_ABORT] = {"upload_abort", "DELETE", NULL, NULL},
+};
+
+/* A request in the form that is signed and sent; the same for all its attempts but for the time. */
+typedef struct Prepared {
+    char *path;
+    char *query;
+    char *url;
+    char payload_hash[SH_S3_SHA256_HEX_BYTES];
+} Prepared;
+
+static void register_metrics(ShS3Client *client);
+static ShStatus prepare(const ShS3Client *client, const ShS3Request *request, Prepared *out, ShError *err);
+static char *build_path(const ShS3Client *client, const ShS3Request *request);
+static char *build_query(const ShS3Request *request);
+static void prepared_free(Prepared *prepared);
+static ShStatus attempt(ShS3Client *client, const ShS3Request *request, const Prepared *prepared, ShS3Reply *reply,
+                        ShError *err);
+static ShStatus send_once(ShS3Client *client, const ShS3Request *request, const Prepared *prepared,
+                          ShS3HttpReply *reply, ShError *err);
+static bool is_success(const ShS3Request *request, ShS3Reply *reply);
+static int64_t backoff_ms(const ShS3Client *client, int64_t retry, int retry_after_s);
+static void wait_ms(int64_t ms);
+
+ShStatus sh_s3_client_new(const ShConfig *config, int64_t backoff_base_ms, ShS3Client **out, ShError *err)
+{
+    ShS3Client *client = calloc(1, sizeof *client);
+    if (client == NULL)
+        return sh_fail(err, SH_NO_MEMORY, "no memory for the S3 client");
+
+    ShStatus status = sh_s3_address_parse(config, &client->address, err);
+    if (status != SH_OK)
+        goto done;
+    status = sh_s3_http_new(&client->http, err);
+    if (status != SH_OK)
+        goto done;
+    client->credentials.access_key = strdup(config->s3_access_key);
+    client->credentials.secret_key = strdup(config->s3_secret_key);
+    client->credentials.region = strdup(config->s3_region);
+    client->session_token = strdup(config->s3_session_token);
+    if (client->credentials.access_key == NULL || client->credentials.secret_key == NULL ||
+        client->credentials.region == NULL || client->session_token == NULL) {
+        status = sh_fail(err, SH_NO_MEMORY, "no memory for the S3 client");
+        goto done;
+    }
+    client->sign_payload = config->s3_sign_payload == SH_SIGN_ALWAYS ||
+                           (config->s3_sign_payload == SH_SIGN_AUTO && !client->address.https);
+    client->timeout_ms = config->s3_timeout_ms;
+    client->retries_max = config->s3_retries_max;
+    client->backoff_base_ms = backoff_base_ms;
+    register_metrics(client);
+    *out = client;
+    client = NULL;
+
+done:
+    sh_s3_client_free(client);
+    return status;
+}
+
+void sh_s3_client_free(ShS3Client *client)
+{
+    if (client == NULL)
+        return;
+    sh_s3_http_free(client->http);
+    sh_s3_address_free(&client->address);
+    free((char *)(uintptr_t)client->credentials.access_key);
+    free((char *)(uintptr_t)client->credentials.secret_key);
+    free((char *)(uintptr_t)client->credentials.region);
+    free(client->session_token);
+    free(client);
+}
+
+ShStatus sh_s3_request(ShS3Client *client, const ShS3Request *request, ShS3Reply *reply, ShError *err)
+{
+    const OperationInfo *info = &operations[request->operation];
+    ShError why = {0};
+    Prepared prepared = {0};
+    *reply = (ShS3Reply){0};
+
+    ShStatus status = prepare(client, request, &prepared, &why);
+    if (status != SH_OK)
+        goto done;
+    int64_t retries_max = request->fail_fast && client->retries_max > RETRIES_MAX_WHEN_FAST ? RETRIES_MAX_WHEN_FAST
+                                                                                           : client->retries_max;
+    for (int64_t retry = 0;; retry++) {
+        status = attempt(client, request, &prepared, reply, &why);
+        if (status == SH_OK || !why.retriable || retry >= retries_max)
+            break;
+        int64_t delay_ms = backoff_ms(client, retry, reply->http.retry_after_s);
+        sh_log_warn("s3_retry", "operation=%s key=\"%s\" retry=%lld delay_ms=%lld reason=\"%s\"", info->name,
+                    request->key != NULL ? request->key : "", (long long)retry + 1, (long long)delay_ms, why.message);
+        wait_ms(delay_ms);
+        /* The failed attempt may have done its work before it failed. */
+        reply->uncertain = true;
+    }
+
+done:
+    prepared_free(&prepared);
+    if (status != SH_OK && err != NULL) {
+        *err = why;
+        (void)sh_fail_prefix(err, status, "S3 %s %s in bucket %s at %s", info->name,
+                             request->key != NULL ? request->key : "objects", client->address.bucket,
+                             client->address.origin);
+    }
+    return status;
+}
+
+void sh_s3_reply_clear(ShS3Reply *reply)
+{
+    sh_buf_unref(reply->http.body);
+    reply->http.body = NULL;
+}
+
+static void register_metrics(ShS3Client *client)
+{
+    char labels[80];
+    for (int i = 0; i < SH_S3_OPERATION_COUNT; i++) {
+        snprintf(labels, sizeof labels, "operation=\"%s\",result=\"ok\"", operations[i].name);
+        client->requests_ok[i] = sh_metric_counter("streamhouse_s3_requests_total", labels,
+                                                   "Requests to S3, each attempt counted.");
+        snprintf(labels, sizeof labels, "operation=\"%s\",result=\"error\"", operations[i].name);
+        client->requests_failed[i] = sh_metric_counter("streamhouse_s3_requests_total", labels,
+                                                       "Requests to S3, each attempt counted.");
+        snprintf(labels, sizeof labels, "operation=\"%s\"", operations[i].name);
+        client->duration[i] = sh_metric_histogram("streamhouse_s3_request_duration_seconds", labels,
+                                                  "Time of a request to S3, of each attempt.");
+    }
+    for (int i = SH_S3_ERROR_NONE + 1; i < SH_S3_ERROR_CLASS_COUNT; i++) {
+        snprintf(labels, sizeof labels, "class=\"%s\"", sh_s3_error_class_name((ShS3ErrorClass)i));
+        client->errors[i] = sh_metric_counter("streamhouse_s3_errors_total", labels, "Failures of S3 by class.");
+    }
+}
+
+static ShStatus prepare(const ShS3Client *client, const ShS3Request *request, Prepared *out, ShError *err)
+{
+    out->path = build_path(client, request);
+    out->query = build_query(request);
+    if (out->path == NULL || out->query == NULL ||
+        asprintf(&out->url, "%s%s%s%s", client->address.origin, out->path, out->query[0] != '\0' ? "?" : "",
+                 out->query) < 0) {
+        out->url = NULL;
+        return sh_fail(err, SH_NO_MEMORY, "no memory for a request");
+    }
+    if (request->body_bytes == 0)
+        snprintf(out->payload_hash, sizeof out->payload_hash, "%s", SH_S3_EMPTY_SHA256);
+    else if (!client->sign_payload)
+        snprintf(out->payload_hash, sizeof out->payload_hash, "%s", SH_S3_UNSIGNED_PAYLOAD);
+    else
+        return sh_s3_sha256_hex(request->body, request->body_count, out->payload_hash, err);
+    return SH_OK;
+}
+
+/* NULL when memory is short, as below. */
+static char *build_path(const ShS3Client *client, const ShS3Request *request)
+{
+    char *text = NULL;
+    size_t length = 0;
+    FILE *out = open_memstream(&text, &length);
+    if (out == NULL)
+        return NULL;
+    fputs(client->address.bucket_path, out);
+    if (request->key != NULL) {
+        putc('/', out);
+        sh_s3_write_encoded(out, client->address.key_prefix, true);
+        sh_s3_write_encoded(out, request->key, true);
+    } else if (client->address.bucket_path[0] == '\0') {
+        putc('/', out);
+    }
+    if (fclose(out) == 0)
+        return text;
+    free(text);
+    return NULL;
+}
+
+static char *build_query(const ShS3Request *request)
+{
+    char *text = NULL;
+    size_t length = 0;
+    FILE *out = open_memstream(&text, &length);
+    if (out == NULL)
+        return NULL;
+    for (size_t i = 0; i < request->parameter_count; i++) {
+        fprintf(out, "%s%s=", i == 0 ? "" : "&", request->parameters[i].name);
+        sh_s3_write_encoded(out, request->parameters[i].value, false);
+    }
+    if (fclose(out) == 0)
+        return text;
+    free(text);
+    return NULL;
+}
+
+static void prepared_free(Prepared *prepared)
+{
+    free(prepared->path);
+    free(prepared->query);
+    free(prepared->url);
+}
+
+/* One attempt of any request: every exchange with the server passes through here, with its operation's kind, and is
+ * counted, timed and judged. */
+static ShStatus attempt(ShS3Client *client, const ShS3Request *request, const Prepared *prepared, ShS3Reply *reply,
+                        ShError *err)
+{
+    const OperationInfo *info = &operations[request->operation];
+    ShS3ErrorClass class = SH_S3_ERROR_NONE;
+    sh_s3_reply_clear(reply);
+    reply->http = (ShS3HttpReply){0};
+    reply->complaint = (ShS3Complaint){0};
+
+    int64_t start_us = sh_clock_now_us();
+    ShStatus status = info->fault != NULL && sh_fault_hit(info->fault)
+                          ? sh_fail(err, SH_UNAVAILABLE, "fault point %s", info->fault)
+                          : send_once(client, request, prepared, &reply->http, err);
+    if (status == SH_OK && info->reply_fault != NULL && sh_fault_hit(info->reply_fault))
+        status = sh_fail(err, SH_UNAVAILABLE, "fault point %s", info->reply_fault);
+    sh_metric_observe_us(client->duration[request->operation], sh_clock_now_us() - start_us);
+
+    reply->uncertain = reply->uncertain || reply->http.resent;
+    if (status != SH_OK)
+        class = sh_s3_judge_transport(status);
+    else if (!is_success(request, reply))
+        status = sh_s3_judge(reply->http.code, &reply->complaint, &class, err);
+
+    bool failed = class != SH_S3_ERROR_NONE;
+    sh_metric_add(failed ? client->requests_failed[request->operation] : client->requests_ok[request->operation], 1);
+    if (failed)
+        sh_metric_add(client->errors[class], 1);
+    return status;
+}
+
+/* Sign with the time of now and exchange. The headers stand in the order in which they are signed. */
+static ShStatus send_once(ShS3Client *client, const ShS3Request *request, const Prepared *prepared,
+                          ShS3HttpReply *reply, ShError *err)
+{
+    const char *method = operations[request->operation].method;
+    char timestamp[SH_S3_TIMESTAMP_BYTES];
+    char authorization[SH_S3_AUTHORIZATION_BYTES];
+    ShS3Header headers[HEADERS_MAX];
+    size_t count = 0;
+    sh_s3_format_timestamp(sh_clock_wall_ms(), timestamp);
+    headers[count++] = (ShS3Header){"host", client->address.host};
+    if (request->if_none_match)
+        headers[count++] = (ShS3Header){"if-none-match", "*"};
+    if (request->range != NULL)
+        headers[count++] = (ShS3Header){"range", request->range};
+    headers[count++] = (ShS3Header){"x-amz-content-sha256", prepared->payload_hash};
+    headers[count++] = (ShS3Header){"x-amz-date", timestamp};
+    if (client->session_token[0] != '\0')
+        headers[count++] = (ShS3Header){"x-amz-security-token", client->session_token};
+
+    const ShS3Signable signable = {.method = method,
+                                   .path = prepared->path,
+                                   .query = prepared->query,
+                                   .headers = headers,
+                                   .header_count = count,
+                                   .payload_hash = prepared->payload_hash,
+                                   .timestamp = timestamp};
+    ShStatus status = sh_s3_sign(&signable, &client->credentials, authorization, err);
+    if (status != SH_OK)
+        return status;
+    headers[count++] = (ShS3Header){"authorization", authorization};
+
+    const ShS3HttpRequest http_request = {.method = method,
+                                          .url = prepared->url,
+                                          .headers = headers,
+                                          .header_count = count,
+                                          .body = request->body,
+                                          .body_count = request->body_count,
+                                          .body_bytes = request->body_bytes,
+                                          .reply_bytes_max = request->reply_bytes_max,
+                                          .timeout_ms = client->timeout_ms};
+    return sh_s3_http_exchange(client->http, &http_request, reply, err);
+}
+
+/* Completing an upload takes long, so S3 may send 200 first and the error in the body. */
+static bool is_success(const ShS3Request *request, ShS3Reply *reply)
+{
+    bool is_2xx = reply->http.code >= 200 && reply->http.code <= 299;
+    if (is_2xx && request->operation != SH_S3_UPLOAD_COMPLETE)
+        return true;
+    return !sh_s3_xml_complaint(reply->http.body, &reply->complaint) && is_2xx;
+}
+
+/* Full jitter: anything between nothing and a bound that doubles, and not before the server wants to be asked. */
+static int64_t backoff_ms(const ShS3Client *client, int64_t retry, int retry_after_s)
+{
+    int64_t bound = client->backoff_base_ms;
+    for (int64_t i = 0; i < retry && bound < BACKOFF_MAX_MS; i++)
+        bound *= 2;
+    bound = bound < BACKOFF_MAX_MS ? bound : BACKOFF_MAX_MS;
+    int64_t delay = (int64_t)arc4random_uniform((uint32_t)bound + 1);
+    int64_t asked = retry_after_s > 0 ? (int64_t)retry_after_s * 1000 : 0;
+    asked = asked < BACKOFF_MAX_MS ? asked : BACKOFF_MAX_MS;
+    return delay > asked ? delay : asked;
+}
+
+static void wait_ms(int64_t ms)
+{
+    struct timespec left = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
+    while (nanosleep(&left, &left) != 0 && errno == EINTR) {
+    }
+}

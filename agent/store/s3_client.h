@@ -1,0 +1,89 @@
+/*
+ * s3_client.h - requests to one bucket: addressed, signed, sent, judged, and sent again where that helps.
+ */
+#ifndef SH_AGENT_STORE_S3_CLIENT_H
+#define SH_AGENT_STORE_S3_CLIENT_H
+
+#include "agent/base/config.h"
+#include "agent/base/metrics.h"
+#include "agent/store/s3_error.h"
+#include "agent/store/s3_http.h"
+
+/* The kinds of request, for metrics, fault points and limits of rate. */
+typedef enum ShS3Operation {
+    SH_S3_PUT,
+    SH_S3_GET,
+    SH_S3_HEAD,
+    SH_S3_DELETE,
+    SH_S3_LIST,
+    SH_S3_UPLOAD_CREATE,
+    SH_S3_UPLOAD_PART,
+    SH_S3_UPLOAD_COMPLETE,
+    SH_S3_UPLOAD_ABORT,
+    SH_S3_OPERATION_COUNT
+} ShS3Operation;
+
+/* Where the bucket is. All strings are owned. */
+typedef struct ShS3Address {
+    char *origin;      /* "http://127.0.0.1:9000", with the bucket in the host's name unless path_style */
+    char *host;        /* the Host header */
+    char *bucket_path; /* "/bucket" in path style, else "" */
+    char *bucket;
+    char *key_prefix; /* "" or ends in '/' */
+    bool https;
+} ShS3Address;
+
+ShStatus sh_s3_address_parse(const ShConfig *config, ShS3Address *out, ShError *err) SH_MUST_CHECK;
+void sh_s3_address_free(ShS3Address *address);
+
+typedef struct ShS3Client {
+    ShS3Http *http;
+    ShS3Address address;
+    ShS3Credentials credentials; /* owned strings */
+    char *session_token;         /* "" : none */
+    bool sign_payload;
+    int64_t timeout_ms;
+    int64_t retries_max;
+    int64_t backoff_base_ms;
+    ShMetric *requests_ok[SH_S3_OPERATION_COUNT];
+    ShMetric *requests_failed[SH_S3_OPERATION_COUNT];
+    ShMetric *duration[SH_S3_OPERATION_COUNT];
+    ShMetric *errors[SH_S3_ERROR_CLASS_COUNT];
+} ShS3Client;
+
+ShStatus sh_s3_client_new(const ShConfig *config, int64_t backoff_base_ms, ShS3Client **out,
+                          ShError *err) SH_MUST_CHECK;
+void sh_s3_client_free(ShS3Client *client);
+
+/* A query parameter; its value is encoded on the way. */
+typedef struct ShS3Parameter {
+    const char *name;
+    const char *value;
+} ShS3Parameter;
+
+typedef struct ShS3Request {
+    ShS3Operation operation;
+    const char *key;                 /* without the prefix; NULL: the bucket itself */
+    const ShS3Parameter *parameters; /* sorted by name */
+    size_t parameter_count;
+    bool if_none_match; /* only when there is no such object */
+    const char *range;  /* value of the Range header, or NULL */
+    const struct iovec *body;
+    size_t body_count;
+    uint64_t body_bytes;
+    uint64_t reply_bytes_max;
+    bool fail_fast; /* no retries: the caller wants to know how things stand */
+} ShS3Request;
+
+typedef struct ShS3Reply {
+    ShS3HttpReply http; /* of the last attempt; its body is released with sh_s3_reply_clear */
+    ShS3Complaint complaint;
+    bool uncertain; /* an earlier copy of the request may have been carried out, its answer was lost */
+} ShS3Reply;
+
+/* Send a request, with retries and full jitter. SH_OK for a 2xx answer, else what sh_s3_judge says; the
+ * message begins with operation, key and bucket. `reply` is always set and to be cleared. */
+ShStatus sh_s3_request(ShS3Client *client, const ShS3Request *request, ShS3Reply *reply, ShError *err) SH_MUST_CHECK;
+void sh_s3_reply_clear(ShS3Reply *reply);
+
+#endif

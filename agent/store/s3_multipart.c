@@ -1,0 +1,218 @@
+/*
+ * s3_multipart.c - an object that is too large for one request goes up in parts, one after the other.
+ *
+ * The object appears when the upload is completed, and not at all otherwise. The key is looked up before the first
+ * byte is sent; If-None-Match at the completion closes the gap until then where the server knows it.
+ */
+#include "agent/store/s3_store.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "agent/base/log.h"
+
+#define PARTS_MAX 10000 /* what S3 takes */
+#define REPLY_BYTES_MAX (64 * 1024)
+
+/* An upload under way. */
+typedef struct Upload {
+    ShS3Store *store;
+    const char *key;
+    const struct iovec *pieces;
+    size_t piece_count;
+    uint64_t total_bytes;
+    uint64_t part_bytes;
+    size_t part_count;
+    struct iovec *slice; /* the pieces of the part at hand */
+    char (*etags)[SH_S3_ETAG_BYTES];
+    char id[SH_S3_TEXT_BYTES_MAX];
+} Upload;
+
+static ShStatus create_upload(Upload *upload, ShError *err);
+static ShStatus put_part(Upload *upload, size_t part, ShError *err);
+static size_t slice_pieces(const Upload *upload, uint64_t position, uint64_t length);
+static bool is_plain_etag(const char *etag);
+static ShStatus complete_upload(Upload *upload, ShError *err);
+static ShStatus request_completion(Upload *upload, const struct iovec *body, bool if_none_match, ShError *err);
+static char *build_completion(const Upload *upload, size_t *length);
+static void abort_upload(Upload *upload);
+
+ShStatus sh_s3_multipart_put(ShS3Store *store, const char *key, const struct iovec *pieces, size_t piece_count,
+                             uint64_t total_bytes, ShError *err)
+{
+    Upload upload = {.store = store,
+                     .key = key,
+                     .pieces = pieces,
+                     .piece_count = piece_count,
+                     .total_bytes = total_bytes,
+                     .part_bytes = (uint64_t)store->part_bytes};
+    uint64_t least_part_bytes = (total_bytes + PARTS_MAX - 1) / PARTS_MAX;
+    if (upload.part_bytes < least_part_bytes)
+        upload.part_bytes = least_part_bytes;
+    upload.part_count = (size_t)((total_bytes + upload.part_bytes - 1) / upload.part_bytes);
+
+    ShStatus status = sh_s3_refuse_existing(store, key, err);
+    if (status != SH_OK)
+        return status;
+    upload.slice = calloc(piece_count, sizeof *upload.slice);
+    upload.etags = calloc(upload.part_count, sizeof *upload.etags);
+    if (upload.slice == NULL || upload.etags == NULL) {
+        status = sh_fail(err, SH_NO_MEMORY, "no memory to upload object %s", key);
+        goto done;
+    }
+
+    status = create_upload(&upload, err);
+    for (size_t part = 0; status == SH_OK && part < upload.part_count; part++)
+        status = put_part(&upload, part, err);
+    if (status == SH_OK)
+        status = complete_upload(&upload, err);
+    if (status != SH_OK && upload.id[0] != '\0')
+        abort_upload(&upload);
+
+done:
+    free(upload.slice);
+    free(upload.etags);
+    return status;
+}
+
+static ShStatus create_upload(Upload *upload, ShError *err)
+{
+    ShS3Reply reply;
+    const ShS3Parameter parameter = {"uploads", ""};
+    const ShS3Request request = {.operation = SH_S3_UPLOAD_CREATE,
+                                 .key = upload->key,
+                                 .parameters = &parameter,
+                                 .parameter_count = 1,
+                                 .reply_bytes_max = REPLY_BYTES_MAX};
+    ShStatus status = sh_s3_request(upload->store->client, &request, &reply, err);
+    if (status == SH_OK)
+        status = sh_s3_xml_upload_id(reply.http.body, upload->id, err);
+    sh_s3_reply_clear(&reply);
+    return status;
+}
+
+static ShStatus put_part(Upload *upload, size_t part, ShError *err)
+{
+    ShS3Reply reply;
+    char number[24];
+    uint64_t position = part * upload->part_bytes;
+    uint64_t left = upload->total_bytes - position;
+    uint64_t length = left < upload->part_bytes ? left : upload->part_bytes;
+    snprintf(number, sizeof number, "%zu", part + 1);
+
+    const ShS3Parameter parameters[] = {{"partNumber", number}, {"uploadId", upload->id}};
+    const ShS3Request request = {.operation = SH_S3_UPLOAD_PART,
+                                 .key = upload->key,
+                                 .parameters = parameters,
+                                 .parameter_count = 2,
+                                 .body = upload->slice,
+                                 .body_count = slice_pieces(upload, position, length),
+                                 .body_bytes = length};
+    ShStatus status = sh_s3_request(upload->store->client, &request, &reply, err);
+    if (status == SH_OK && !is_plain_etag(reply.http.etag))
+        status = sh_fail(err, SH_CORRUPT, "object %s: the server gave part %s no usable ETag", upload->key, number);
+    if (status == SH_OK)
+        snprintf(upload->etags[part], SH_S3_ETAG_BYTES, "%s", reply.http.etag);
+    sh_s3_reply_clear(&reply);
+    return status;
+}
+
+/* Fill upload->slice with the pieces' bytes from `position` on; returns how many pieces that takes. */
+static size_t slice_pieces(const Upload *upload, uint64_t position, uint64_t length)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < upload->piece_count && length > 0; i++) {
+        const struct iovec *piece = &upload->pieces[i];
+        if (position >= piece->iov_len) {
+            position -= piece->iov_len;
+            continue;
+        }
+        uint64_t left = piece->iov_len - position;
+        size_t taken = (size_t)(left < length ? left : length);
+        upload->slice[count++] = (struct iovec){.iov_base = (uint8_t *)piece->iov_base + position, .iov_len = taken};
+        position = 0;
+        length -= taken;
+    }
+    return count;
+}
+
+/* An ETag goes back to the server inside XML as it came, so it must hold nothing that XML would read. */
+static bool is_plain_etag(const char *etag)
+{
+    static const char plain[] = "\"-_+/=ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    return etag[0] != '\0' && etag[strspn(etag, plain)] == '\0';
+}
+
+static ShStatus complete_upload(Upload *upload, ShError *err)
+{
+    size_t length = 0;
+    char *text = build_completion(upload, &length);
+    if (text == NULL)
+        return sh_fail(err, SH_NO_MEMORY, "no memory to upload object %s", upload->key);
+    const struct iovec body = {.iov_base = text, .iov_len = length};
+
+    bool conditional = !atomic_load(&upload->store->conditions_refused);
+    ShStatus status = request_completion(upload, &body, conditional, err);
+    if (status == SH_UNSUPPORTED && conditional) {
+        sh_s3_remember_conditions_refused(upload->store);
+        status = request_completion(upload, &body, false, err);
+    }
+    free(text);
+    return status;
+}
+
+/* A completion whose answer was lost meets its own object, or finds the upload gone. */
+static ShStatus request_completion(Upload *upload, const struct iovec *body, bool if_none_match, ShError *err)
+{
+    ShS3Reply reply;
+    const ShS3Parameter parameter = {"uploadId", upload->id};
+    const ShS3Request request = {.operation = SH_S3_UPLOAD_COMPLETE,
+                                 .key = upload->key,
+                                 .parameters = &parameter,
+                                 .parameter_count = 1,
+                                 .if_none_match = if_none_match,
+                                 .body = body,
+                                 .body_count = 1,
+                                 .body_bytes = body->iov_len,
+                                 .reply_bytes_max = REPLY_BYTES_MAX};
+    ShStatus status = sh_s3_request(upload->store->client, &request, &reply, err);
+    if ((status == SH_EXISTS || status == SH_NOT_FOUND) && reply.uncertain)
+        status = sh_s3_confirm_stored(upload->store, upload->key, upload->total_bytes, err);
+    sh_s3_reply_clear(&reply);
+    return status;
+}
+
+/* NULL when memory is short. */
+static char *build_completion(const Upload *upload, size_t *length)
+{
+    char *text = NULL;
+    FILE *out = open_memstream(&text, length);
+    if (out == NULL)
+        return NULL;
+    fputs("<CompleteMultipartUpload xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">", out);
+    for (size_t i = 0; i < upload->part_count; i++)
+        fprintf(out, "<Part><PartNumber>%zu</PartNumber><ETag>%s</ETag></Part>", i + 1, upload->etags[i]);
+    fputs("</CompleteMultipartUpload>", out);
+    if (fclose(out) == 0)
+        return text;
+    free(text);
+    return NULL;
+}
+
+/* The put has failed already; parts that cannot be removed either cost room, so the log says so. */
+static void abort_upload(Upload *upload)
+{
+    ShS3Reply reply;
+    ShError err = {0};
+    const ShS3Parameter parameter = {"uploadId", upload->id};
+    const ShS3Request request = {.operation = SH_S3_UPLOAD_ABORT,
+                                 .key = upload->key,
+                                 .parameters = &parameter,
+                                 .parameter_count = 1,
+                                 .fail_fast = true};
+    ShStatus status = sh_s3_request(upload->store->client, &request, &reply, &err);
+    if (status != SH_OK && status != SH_NOT_FOUND)
+        sh_log_warn("s3_upload_left_behind", "key=\"%s\" upload_id=\"%s\" reason=\"%s\"", upload->key, upload->id,
+                    err.message);
+    sh_s3_reply_clear(&reply);
+}

@@ -1,0 +1,44 @@
+/*
+ * s3_store.h - the parts of the S3 store that its files share. For agent/store and its tests only.
+ */
+#ifndef SH_AGENT_STORE_S3_STORE_H
+#define SH_AGENT_STORE_S3_STORE_H
+
+#include <stdatomic.h>
+
+#include "agent/store/s3_client.h"
+#include "agent/store/store_internal.h"
+
+/* What tests make smaller than anybody else would. */
+typedef struct ShS3Options {
+    int list_keys_max;       /* keys of one page of a list: 1 to 1000 */
+    int64_t backoff_base_ms; /* the bound of the first retry's delay; it doubles */
+} ShS3Options;
+
+typedef struct ShS3Store {
+    ShStore base;
+    ShS3Client *client;
+    int64_t part_bytes; /* larger objects go up in parts of this size */
+    int list_keys_max;
+    /* Set once the server has answered that it does not know If-None-Match. */
+    atomic_bool conditions_refused;
+} ShS3Store;
+
+ShStatus sh_s3_store_open_with(const ShConfig *config, const ShS3Options *options, ShStore **out,
+                               ShError *err) SH_MUST_CHECK;
+
+/* Put an object in parts. An upload that fails is aborted, so that the server keeps no parts of it. */
+ShStatus sh_s3_multipart_put(ShS3Store *store, const char *key, const struct iovec *pieces, size_t piece_count,
+                             uint64_t total_bytes, ShError *err) SH_MUST_CHECK;
+
+/* What follows a refused condition, or an upload that is gone, after a copy of the request whose answer was lost:
+ * keys are random, so an object of the right size is ours. SH_EXISTS otherwise. */
+ShStatus sh_s3_confirm_stored(ShS3Store *store, const char *key, uint64_t total_bytes, ShError *err) SH_MUST_CHECK;
+
+/* SH_EXISTS when there is such an object. */
+ShStatus sh_s3_refuse_existing(ShS3Store *store, const char *key, ShError *err) SH_MUST_CHECK;
+
+/* Note that the server does without conditions, and say so in the log, once. */
+void sh_s3_remember_conditions_refused(ShS3Store *store);
+
+#endif
