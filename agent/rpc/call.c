@@ -1,0 +1,380 @@
+#include "agent/rpc/call.h"
+
+#include <grpc/slice.h>
+#include <grpc/support/alloc.h>
+#include <grpc/support/time.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/base/clock.h"
+#include "agent/base/log.h"
+#include "agent/rpc/message.h"
+#include "agent/rpc/server.h"
+#include "agent/rpc/wire.h"
+
+static void on_new(void *owner, bool ok);
+static void on_read(void *owner, bool ok);
+static void on_written(void *owner, bool ok);
+static void on_end(void *owner, bool ok);
+static void on_close(void *owner, bool ok);
+static bool start_batch(ShCall *call, const grpc_op *ops, size_t count, ShTag *tag);
+static void send_end(ShCall *call, grpc_byte_buffer *message);
+static void mark_ended(ShCall *call);
+static void stop_listening(ShCall *call);
+static grpc_op headers_op(void);
+static grpc_op message_op(grpc_byte_buffer *message, bool more_follow);
+static grpc_op close_op(ShCall *call);
+static void unref(ShCall *call);
+static void free_call(ShCall *call);
+static void *alloc_in_call(void *call, size_t bytes);
+static void free_in_call(void *call, void *memory);
+
+void sh_call_expect(ShWorker *worker, ShMethodEntry *entry)
+{
+    ShRpc *rpc = worker->rpc;
+    ShCall *call = gpr_zalloc(entry->method->call_bytes);
+    call->method = entry->method;
+    call->entry = entry;
+    call->worker = worker;
+    call->refs = 1;
+    call->details_text = grpc_empty_slice();
+    call->new_tag = (ShTag){ .run = on_new, .owner = call };
+    call->read_tag = (ShTag){ .run = on_read, .owner = call };
+    call->write_tag = (ShTag){ .run = on_written, .owner = call };
+    call->end_tag = (ShTag){ .run = on_end, .owner = call };
+    call->close_tag = (ShTag){ .run = on_close, .owner = call };
+    grpc_metadata_array_init(&call->metadata);
+    grpc_call_details_init(&call->details);
+
+    grpc_call_error error;
+    if (entry->method->path == NULL)
+        error = grpc_server_request_call(rpc->server, &call->call, &call->details, &call->metadata, worker->queue,
+                                         worker->queue, &call->new_tag);
+    else
+        error = grpc_server_request_registered_call(rpc->server, entry->handle, &call->call, &call->deadline,
+                                                    &call->metadata,
+                                                    entry->method->reads_stream ? NULL : &call->incoming,
+                                                    worker->queue, worker->queue, &call->new_tag);
+    if (error != GRPC_CALL_OK) {
+        sh_log_error("rpc_expect_failed", "method=%s error=\"%s\"", entry->method->name,
+                     grpc_call_error_to_string(error));
+        free_call(call);
+    }
+}
+
+ShEngine *sh_call_engine(const ShCall *call)
+{
+    return call->worker->rpc->engine;
+}
+
+const ShConfig *sh_call_config(const ShCall *call)
+{
+    return call->worker->rpc->config;
+}
+
+void sh_call_hold(ShCall *call)
+{
+    call->refs++;
+}
+
+void sh_call_release(ShCall *call)
+{
+    unref(call);
+}
+
+void sh_call_read(ShCall *call)
+{
+    if (call->ended)
+        return;
+    grpc_op op = { .op = GRPC_OP_RECV_MESSAGE, .data.recv_message.recv_message = &call->incoming };
+    start_batch(call, &op, 1, &call->read_tag);
+}
+
+void sh_call_send_headers(ShCall *call)
+{
+    grpc_op op = headers_op();
+    call->headers_sent = true;
+    call->writing = start_batch(call, &op, 1, &call->write_tag);
+}
+
+void sh_call_write(ShCall *call, grpc_byte_buffer *message, bool more_follow)
+{
+    if (!call->ended && !call->ending) {
+        grpc_op ops[2];
+        size_t count = 0;
+        if (!call->headers_sent)
+            ops[count++] = headers_op();
+        ops[count++] = message_op(message, more_follow);
+        call->headers_sent = true;
+        call->writing = start_batch(call, ops, count, &call->write_tag);
+    }
+    grpc_byte_buffer_destroy(message);
+}
+
+void sh_call_answer(ShCall *call, grpc_byte_buffer *message)
+{
+    if (!call->ended && !call->ending) {
+        call->ending = true;
+        call->code = GRPC_STATUS_OK;
+        send_end(call, message);
+    }
+    grpc_byte_buffer_destroy(message);
+}
+
+void sh_call_end(ShCall *call, grpc_status_code code, const char *text)
+{
+    if (call->ended || call->ending)
+        return;
+    call->ending = true;
+    call->code = code;
+    call->details_text = grpc_slice_from_copied_string(text);
+    if (!call->writing)
+        send_end(call, NULL);
+}
+
+void sh_call_add_trailing(ShCall *call, const char *key, const void *value, size_t length)
+{
+    if (call->ended || call->ending || call->trailing_count == sizeof call->trailing / sizeof call->trailing[0])
+        return;
+    grpc_metadata *entry = &call->trailing[call->trailing_count++];
+    entry->key = grpc_slice_from_static_string(key);
+    entry->value = grpc_slice_from_copied_buffer(value, length);
+}
+
+bool sh_call_read_failed(const ShCall *call)
+{
+    return grpc_call_failed_before_recv_message(call->call) != 0;
+}
+
+void sh_call_listen(ShCall *call)
+{
+    ShWorker *worker = call->worker;
+    pthread_mutex_lock(&worker->listeners_mutex);
+    TAILQ_INSERT_TAIL(&worker->listeners, call, listeners_link);
+    pthread_mutex_unlock(&worker->listeners_mutex);
+    call->listening = true;
+}
+
+void sh_call_count(ShCall *call, grpc_status_code code, int64_t started_us)
+{
+    ShMethodEntry *entry = call->entry;
+    sh_metric_add(entry->requests[code <= GRPC_STATUS_UNAUTHENTICATED ? code : GRPC_STATUS_UNKNOWN], 1);
+    sh_metric_observe_us(entry->duration, sh_clock_now_us() - started_us);
+}
+
+void *sh_call_alloc(ShCall *call, size_t bytes)
+{
+    return grpc_call_arena_alloc(call->call, bytes);
+}
+
+ProtobufCMessage *sh_call_parse(ShCall *call, grpc_byte_buffer *request, const ProtobufCMessageDescriptor *type,
+                                uint32_t repeated_field, ShError *err)
+{
+    ProtobufCMessage *parsed = NULL;
+    ShBuf *bytes = NULL;
+    size_t entries = 0;
+    if (request == NULL) {
+        sh_fail(err, SH_INVALID, "the request message is missing");
+        goto done;
+    }
+    if (grpc_byte_buffer_length(request) > SH_RPC_SMALL_REQUEST_BYTES_MAX) {
+        sh_fail(err, SH_INVALID, "the request has more than %d bytes", SH_RPC_SMALL_REQUEST_BYTES_MAX);
+        goto done;
+    }
+    bytes = sh_message_join(request);
+    if (bytes == NULL) {
+        sh_fail(err, SH_NO_MEMORY, "no memory for the request");
+        goto done;
+    }
+    if (sh_wire_count(bytes->data, bytes->length, repeated_field, &entries, err) != SH_OK)
+        goto done;
+    if (entries > SH_RPC_ENTRIES_MAX) {
+        sh_fail(err, SH_INVALID, "the request names %zu topics or partitions; at most %d are allowed", entries,
+                SH_RPC_ENTRIES_MAX);
+        goto done;
+    }
+    ProtobufCAllocator allocator = { .alloc = alloc_in_call, .free = free_in_call, .allocator_data = call };
+    parsed = protobuf_c_message_unpack(type, &allocator, bytes->length, bytes->data);
+    if (parsed == NULL)
+        sh_fail(err, SH_INVALID, "malformed protobuf message: it is no %s", type->name);
+done:
+    sh_buf_unref(bytes);
+    return parsed;
+}
+
+static void on_new(void *owner, bool ok)
+{
+    ShCall *call = owner;
+    if (!ok) {
+        free_call(call);
+        return;
+    }
+    ShRpc *rpc = call->worker->rpc;
+    sh_call_expect(call->worker, call->entry);
+    call->started_us = sh_clock_now_us();
+    atomic_fetch_add_explicit(&rpc->calls_open, 1, memory_order_relaxed);
+    if (call->entry->streams != NULL)
+        sh_metric_add(call->entry->streams, 1);
+
+    if (call->method->cancelled != NULL) {
+        grpc_op op = close_op(call);
+        start_batch(call, &op, 1, &call->close_tag);
+    }
+    sh_call_hold(call);
+    call->method->start(call, call->incoming);
+    grpc_byte_buffer_destroy(call->incoming);
+    call->incoming = NULL;
+    unref(call);
+}
+
+static void on_read(void *owner, bool ok)
+{
+    ShCall *call = owner;
+    grpc_byte_buffer *message = call->incoming;
+    call->incoming = NULL;
+    if (!call->ended && !call->ending)
+        call->method->read(call, ok ? message : NULL);
+    grpc_byte_buffer_destroy(message);
+    unref(call);
+}
+
+static void on_written(void *owner, bool ok)
+{
+    ShCall *call = owner;
+    call->writing = false;
+    if (call->ending && !call->ended)
+        send_end(call, NULL);
+    else if (ok && !call->ended)
+        call->method->written(call);
+    unref(call);
+}
+
+static void on_end(void *owner, bool ok)
+{
+    (void)ok;
+    unref(owner);
+}
+
+static void on_close(void *owner, bool ok)
+{
+    (void)ok;
+    ShCall *call = owner;
+    if (call->close_cancelled && !call->ended) {
+        call->code = GRPC_STATUS_CANCELLED;
+        call->method->cancelled(call);
+        mark_ended(call);
+    }
+    unref(call);
+}
+
+/* Start operations; the call lives until they are complete. A refusal means that the call is beyond use. */
+static bool start_batch(ShCall *call, const grpc_op *ops, size_t count, ShTag *tag)
+{
+    grpc_call_error error = grpc_call_start_batch(call->call, ops, count, tag, NULL);
+    if (error == GRPC_CALL_OK) {
+        call->refs++;
+        return true;
+    }
+    sh_log_error("rpc_call_failed", "method=%s error=\"%s\"", call->method->name, grpc_call_error_to_string(error));
+    grpc_call_cancel(call->call, NULL);
+    return false;
+}
+
+/* Send the status, with the headers and the answer where they are still to be sent. */
+static void send_end(ShCall *call, grpc_byte_buffer *message)
+{
+    grpc_op ops[4];
+    size_t count = 0;
+    if (!call->headers_sent)
+        ops[count++] = headers_op();
+    if (message != NULL)
+        ops[count++] = message_op(message, false);
+    if (call->method->cancelled == NULL)
+        ops[count++] = close_op(call);
+    ops[count] = (grpc_op){ .op = GRPC_OP_SEND_STATUS_FROM_SERVER };
+    ops[count].data.send_status_from_server.status = call->code;
+    ops[count].data.send_status_from_server.status_details = &call->details_text;
+    ops[count].data.send_status_from_server.trailing_metadata = call->trailing;
+    ops[count].data.send_status_from_server.trailing_metadata_count = call->trailing_count;
+    count++;
+    call->headers_sent = true;
+    start_batch(call, ops, count, &call->end_tag);
+    mark_ended(call);
+}
+
+/* The call has its end: count it, and give up its own reference. The caller holds another. */
+static void mark_ended(ShCall *call)
+{
+    call->ended = true;
+    stop_listening(call);
+    if (!call->method->counts_messages)
+        sh_call_count(call, call->code, call->started_us);
+    unref(call);
+}
+
+static void stop_listening(ShCall *call)
+{
+    if (!call->listening)
+        return;
+    ShWorker *worker = call->worker;
+    pthread_mutex_lock(&worker->listeners_mutex);
+    TAILQ_REMOVE(&worker->listeners, call, listeners_link);
+    pthread_mutex_unlock(&worker->listeners_mutex);
+    call->listening = false;
+}
+
+static grpc_op headers_op(void)
+{
+    return (grpc_op){ .op = GRPC_OP_SEND_INITIAL_METADATA };
+}
+
+static grpc_op message_op(grpc_byte_buffer *message, bool more_follow)
+{
+    grpc_op op = { .op = GRPC_OP_SEND_MESSAGE, .flags = more_follow ? GRPC_WRITE_BUFFER_HINT : 0 };
+    op.data.send_message.send_message = message;
+    return op;
+}
+
+static grpc_op close_op(ShCall *call)
+{
+    grpc_op op = { .op = GRPC_OP_RECV_CLOSE_ON_SERVER };
+    op.data.recv_close_on_server.cancelled = &call->close_cancelled;
+    return op;
+}
+
+static void unref(ShCall *call)
+{
+    if (--call->refs > 0)
+        return;
+    ShRpc *rpc = call->worker->rpc;
+    if (call->entry->streams != NULL)
+        sh_metric_add(call->entry->streams, -1);
+    if (call->method->destroy != NULL)
+        call->method->destroy(call);
+    free_call(call);
+    sh_rpc_call_closed(rpc);
+}
+
+static void free_call(ShCall *call)
+{
+    for (size_t i = 0; i < call->trailing_count; i++)
+        grpc_slice_unref(call->trailing[i].value);
+    grpc_slice_unref(call->details_text);
+    grpc_metadata_array_destroy(&call->metadata);
+    grpc_call_details_destroy(&call->details);
+    grpc_byte_buffer_destroy(call->incoming);
+    if (call->call != NULL)
+        grpc_call_unref(call->call);
+    gpr_free(call);
+}
+
+static void *alloc_in_call(void *call, size_t bytes)
+{
+    return sh_call_alloc(call, bytes);
+}
+
+static void free_in_call(void *call, void *memory)
+{
+    (void)call;
+    (void)memory;
+}

@@ -1,0 +1,129 @@
+/*
+ * call.h - one call from its arrival to its end, and the table of what each method does with it.
+ *
+ * A method has a struct of its own that begins with a ShCall, and functions for the events of its calls. They run on
+ * the call's worker and never block. A call ends once: by an answer, by sh_call_end, or by the client going away
+ * (then sends are dropped in silence). It is freed when it has ended, no gRPC operation is under way, and every hold
+ * that the method took for the engine is released.
+ */
+#ifndef SH_AGENT_RPC_CALL_H
+#define SH_AGENT_RPC_CALL_H
+
+#include <grpc/grpc.h>
+#include <protobuf-c/protobuf-c.h>
+#include <sys/queue.h>
+
+#include "agent/base/metrics.h"
+#include "agent/log/engine.h"
+#include "agent/rpc/worker.h"
+
+typedef struct ShCall ShCall;
+
+typedef struct ShMethod {
+    const char *path;      /* "/package.Service/Method"; NULL: any other path */
+    const char *name;      /* of metrics */
+    size_t call_bytes;     /* of the method's struct */
+    bool reads_stream;     /* many requests: the method calls sh_call_read */
+    bool writes_stream;    /* many responses: sh_call_write, then sh_call_end */
+    bool counts_messages;  /* the method itself counts and times its requests (sh_call_count) */
+    bool hot;              /* expects many new calls at once */
+
+    /* The call is there; `request` is its message (NULL with reads_stream), freed afterwards. */
+    void (*start)(ShCall *call, grpc_byte_buffer *request);
+    /* A message of the stream, freed afterwards; NULL: the client has sent its last. */
+    void (*read)(ShCall *call, grpc_byte_buffer *message);
+    /* The headers or a message of sh_call_write are on their way: the next may be written. */
+    void (*written)(ShCall *call);
+    /* The server's phase has changed (server.h). Only after sh_call_listen. */
+    void (*notified)(ShCall *call);
+    /* The client has gone, or its deadline has passed. NULL: never asked for. */
+    void (*cancelled)(ShCall *call);
+    /* Free what the struct holds. May be NULL. */
+    void (*destroy)(ShCall *call);
+} ShMethod;
+
+/* A method at this server. */
+typedef struct ShMethodEntry {
+    const ShMethod *method;
+    void *handle; /* gRPC's, of the registered path */
+    ShMetric *requests[17]; /* by gRPC status code */
+    ShMetric *duration;
+    ShMetric *streams; /* open; NULL for unary methods */
+} ShMethodEntry;
+
+struct ShCall {
+    const ShMethod *method;
+    ShMethodEntry *entry;
+    ShWorker *worker;
+    grpc_call *call;
+    int64_t started_us;
+
+    /* what gRPC fills in */
+    grpc_metadata_array metadata;
+    grpc_call_details details; /* of a call without a method */
+    gpr_timespec deadline;
+    grpc_byte_buffer *incoming;
+    int close_cancelled;
+
+    ShTag new_tag, read_tag, write_tag, end_tag, close_tag;
+    int refs; /* the call's own until it has ended, one for each operation under way, one for each hold */
+    bool headers_sent;
+    bool writing;
+    bool ending;  /* the status is set; it is sent when the write under way is done */
+    bool ended;   /* the status is sent, or the client has gone */
+    bool listening;
+    TAILQ_ENTRY(ShCall) listeners_link;
+
+    /* how the call ends */
+    grpc_status_code code;
+    grpc_slice details_text;
+    grpc_metadata trailing[2];
+    size_t trailing_count;
+};
+
+/* Wait for one more call of a method on this worker. */
+void sh_call_expect(ShWorker *worker, ShMethodEntry *entry);
+
+ShEngine *sh_call_engine(const ShCall *call);
+const ShConfig *sh_call_config(const ShCall *call);
+
+/* Keep the call alive while the engine works for it. */
+void sh_call_hold(ShCall *call);
+void sh_call_release(ShCall *call);
+
+/* Read the next message of the stream; one at a time. */
+void sh_call_read(ShCall *call);
+
+/* Send the response headers of a stream now, so that the client knows that it stands. `written` follows. */
+void sh_call_send_headers(ShCall *call);
+/* Send a message of the stream; one at a time. `more_follow` lets gRPC gather it with the next. Takes the message. */
+void sh_call_write(ShCall *call, grpc_byte_buffer *message, bool more_follow);
+
+/* End a unary call with its answer. Takes the message. */
+void sh_call_answer(ShCall *call, grpc_byte_buffer *message);
+
+/* End the call with a status and a text. Only the first end counts. */
+void sh_call_end(ShCall *call, grpc_status_code code, const char *text);
+/* Before sh_call_end: add trailing metadata. `key` is static. The value is copied. */
+void sh_call_add_trailing(ShCall *call, const char *key, const void *value, size_t length);
+
+/* The client's stream of requests failed rather than ended. */
+bool sh_call_read_failed(const ShCall *call);
+
+/* Have `notified` called when the server's phase changes. Ends with the call. */
+void sh_call_listen(ShCall *call);
+
+/* Count one request and its time, for methods that do it themselves. */
+void sh_call_count(ShCall *call, grpc_status_code code, int64_t started_us);
+
+/* Memory that lives as long as the call. NULL never: gRPC aborts when memory is short. */
+void *sh_call_alloc(ShCall *call, size_t bytes);
+
+/* Parse a small request by protobuf-c into the call's memory. At most SH_RPC_ENTRIES_MAX fields `repeated_field`, at most
+ * SH_RPC_SMALL_REQUEST_BYTES_MAX in all. NULL: SH_INVALID in `err`. */
+#define SH_RPC_ENTRIES_MAX 10000
+#define SH_RPC_SMALL_REQUEST_BYTES_MAX (4 << 20)
+ProtobufCMessage *sh_call_parse(ShCall *call, grpc_byte_buffer *request, const ProtobufCMessageDescriptor *type,
+                                uint32_t repeated_field, ShError *err);
+
+#endif

@@ -1,0 +1,165 @@
+#include "agent/rpc/decode.h"
+
+#include "agent/rpc/message.h"
+#include "agent/rpc/wire.h"
+
+/* Field numbers of Record and Header. */
+enum { RECORD_KEY = 1, RECORD_VALUE, RECORD_HEADERS, RECORD_TIMESTAMP, RECORD_OFFSET };
+enum { HEADER_KEY = 1, HEADER_VALUE };
+
+typedef struct Decoding {
+    ShWorker *worker;
+    uint32_t number;
+    size_t decompressed_bytes_max;
+    size_t bytes_max;
+    int64_t offset; /* records below it are skipped */
+    int64_t next_offset;
+    bool full;
+} Decoding;
+
+static ShStatus decode_slice(Decoding *decoding, const ShSlice *slice, ShError *err);
+static ShStatus decode_batch(Decoding *decoding, const uint8_t *data, size_t length, ShError *err);
+static ShStatus put_record(ShScratch *out, uint32_t number, const ShRecord *record, ShError *err);
+static size_t header_bytes(const ShHeader *header);
+static size_t header_key_bytes(const ShHeader *header);
+static size_t record_bytes(const ShRecord *record);
+static uint8_t *put_varint_field(uint8_t *to, uint32_t field, uint64_t value);
+static uint8_t *put_bytes_field(uint8_t *to, uint32_t field, const void *data, size_t length);
+
+void sh_decode_records(ShWorker *worker, const ShConfig *config, uint32_t number, size_t bytes_max, ShFetchPart *part)
+{
+    Decoding decoding = {
+        .worker = worker,
+        .number = number,
+        .decompressed_bytes_max = (size_t)config->batch_decompressed_bytes_max,
+        .bytes_max = bytes_max,
+        .offset = part->offset,
+        .next_offset = part->offset,
+    };
+    worker->encoded.length = 0;
+    ShStatus status = SH_OK;
+    for (size_t i = 0; i < part->slice_count && status == SH_OK && !decoding.full; i++)
+        status = decode_slice(&decoding, &part->slices[i], &part->error);
+    if (status != SH_OK && worker->encoded.length > 0)
+        sh_error_clear(&part->error);
+    if (status != SH_OK || decoding.full)
+        part->next_offset = decoding.next_offset;
+}
+
+static ShStatus decode_slice(Decoding *decoding, const ShSlice *slice, ShError *err)
+{
+    const uint8_t *next = slice->data;
+    size_t left = slice->length;
+    while (left > 0 && !decoding->full) {
+        ShBatchHeader header;
+        ShStatus status = sh_batch_peek(next, left, &header, err);
+        if (status == SH_OK && !(header.attributes & SH_BATCH_ATTR_CONTROL))
+            status = decode_batch(decoding, next, header.total_bytes, err);
+        if (status != SH_OK)
+            return status;
+        next += header.total_bytes;
+        left -= header.total_bytes;
+    }
+    return SH_OK;
+}
+
+static ShStatus decode_batch(Decoding *decoding, const uint8_t *data, size_t length, ShError *err)
+{
+    ShScratch *encoded = &decoding->worker->encoded;
+    ShBatchReader reader;
+    ShStatus status = sh_batch_reader_init(&reader, data, length, decoding->decompressed_bytes_max,
+                                           &decoding->worker->scratch, err);
+    while (status == SH_OK) {
+        ShRecord record;
+        bool more;
+        status = sh_batch_reader_next(&reader, &record, &more, err);
+        if (status != SH_OK || !more)
+            break;
+        if (record.offset < decoding->offset)
+            continue;
+        decoding->full = encoded->length > 0 && encoded->length + record_bytes(&record) > decoding->bytes_max;
+        if (decoding->full)
+            break;
+        status = put_record(encoded, decoding->number, &record, err);
+        if (status == SH_OK)
+            decoding->next_offset = record.offset + 1;
+    }
+    return status;
+}
+
+static ShStatus put_record(ShScratch *out, uint32_t number, const ShRecord *record, ShError *err)
+{
+    size_t bytes = record_bytes(record);
+    ShStatus status = sh_scratch_reserve(out, out->length + bytes + 2 * SH_WIRE_VARINT_BYTES_MAX, err);
+    if (status != SH_OK)
+        return status;
+    uint8_t *to = sh_wire_put_varint(out->data + out->length, (uint64_t)number << 3 | SH_WIRE_BYTES);
+    to = sh_wire_put_varint(to, bytes);
+    if (record->key != NULL)
+        to = put_bytes_field(to, RECORD_KEY, record->key, record->key_length);
+    if (record->value != NULL)
+        to = put_bytes_field(to, RECORD_VALUE, record->value, record->value_length);
+    size_t cursor = 0;
+    ShHeader header;
+    while (sh_record_next_header(record, &cursor, &header)) {
+        to = sh_wire_put_varint(to, RECORD_HEADERS << 3 | SH_WIRE_BYTES);
+        to = sh_wire_put_varint(to, header_bytes(&header));
+        to = put_bytes_field(to, HEADER_KEY, header.key, header_key_bytes(&header));
+        if (header.value != NULL)
+            to = put_bytes_field(to, HEADER_VALUE, header.value, header.value_length);
+    }
+    if (record->timestamp_ms != 0)
+        to = put_varint_field(to, RECORD_TIMESTAMP, (uint64_t)record->timestamp_ms);
+    if (record->offset != 0)
+        to = put_varint_field(to, RECORD_OFFSET, (uint64_t)record->offset);
+    out->length = (size_t)(to - out->data);
+    return SH_OK;
+}
+
+static size_t record_bytes(const ShRecord *record)
+{
+    size_t bytes = 0;
+    if (record->key != NULL)
+        bytes += sh_out_bytes_size(RECORD_KEY, record->key_length);
+    if (record->value != NULL)
+        bytes += sh_out_bytes_size(RECORD_VALUE, record->value_length);
+    size_t cursor = 0;
+    ShHeader header;
+    while (sh_record_next_header(record, &cursor, &header))
+        bytes += sh_out_bytes_size(RECORD_HEADERS, header_bytes(&header));
+    if (record->timestamp_ms != 0)
+        bytes += sh_out_varint_size(RECORD_TIMESTAMP, (uint64_t)record->timestamp_ms);
+    if (record->offset != 0)
+        bytes += sh_out_varint_size(RECORD_OFFSET, (uint64_t)record->offset);
+    return bytes;
+}
+
+static size_t header_bytes(const ShHeader *header)
+{
+    size_t bytes = sh_out_bytes_size(HEADER_KEY, header_key_bytes(header));
+    if (header->value != NULL)
+        bytes += sh_out_bytes_size(HEADER_VALUE, header->value_length);
+    return bytes;
+}
+
+/* A proto3 string must be UTF-8; a batch does not promise it. A key that is not is shown up to its last whole
+ * character, rather than make the whole answer unreadable. */
+static size_t header_key_bytes(const ShHeader *header)
+{
+    return sh_wire_utf8_prefix((const uint8_t *)header->key, header->key_length);
+}
+
+static uint8_t *put_varint_field(uint8_t *to, uint32_t field, uint64_t value)
+{
+    to = sh_wire_put_varint(to, (uint64_t)field << 3 | SH_WIRE_VARINT);
+    return sh_wire_put_varint(to, value);
+}
+
+static uint8_t *put_bytes_field(uint8_t *to, uint32_t field, const void *data, size_t length)
+{
+    to = sh_wire_put_varint(to, (uint64_t)field << 3 | SH_WIRE_BYTES);
+    to = sh_wire_put_varint(to, length);
+    if (length > 0)
+        memcpy(to, data, length);
+    return to + length;
+}

@@ -1,0 +1,241 @@
+#include "agent/rpc/fetch_request.h"
+
+#include <string.h>
+
+#include "agent/rpc/decode.h"
+#include "agent/rpc/message.h"
+#include "agent/rpc/target.h"
+
+/* Field numbers of FetchResponse and FetchResult. */
+enum { RESPONSE_RESULTS = 1 };
+enum {
+    RESULT_TOPIC = 1,
+    RESULT_TOPIC_ID,
+    RESULT_PARTITION,
+    RESULT_LOG_START,
+    RESULT_HIGH_WATERMARK,
+    RESULT_NEXT_OFFSET,
+    RESULT_EPOCH,
+    RESULT_BATCHES,
+    RESULT_RECORDS,
+    RESULT_ERROR,
+};
+
+static ShStatus check_part(const Streamhouse__V1__FetchPartition *wire, ShFetchPart *part, ShError *err);
+static int64_t at_most(int32_t asked, int64_t limit);
+static void on_fetch_done(ShFetch *fetch);
+static void put_result(ShOut *out, ShFetchRequest *request, ShFetchPart *part, size_t bytes_left);
+static size_t fields_bytes(const ShFetchPart *part);
+static void put_fields(ShOut *out, const ShFetchPart *part);
+static size_t small_bytes(const ShFetchRequest *request);
+
+ShStatus sh_fetch_request_init(ShFetchRequest *request, ShCall *call, grpc_byte_buffer *message, ShError *err)
+{
+    const ShConfig *config = sh_call_config(call);
+    const Streamhouse__V1__FetchRequest *wire = (const Streamhouse__V1__FetchRequest *)sh_call_parse(
+        call, message, &streamhouse__v1__fetch_request__descriptor, 1, err);
+    if (wire == NULL)
+        return SH_INVALID;
+    if (wire->n_partitions == 0)
+        return sh_fail(err, SH_INVALID, "the request names no partition");
+    if (wire->max_wait_ms < 0 || wire->min_bytes < 0 || wire->max_bytes < 0)
+        return sh_fail(err, SH_INVALID, "max_wait_ms, min_bytes and max_bytes must not be negative");
+
+    ShFetchPart *parts = sh_call_alloc(call, wire->n_partitions * sizeof *parts);
+    for (size_t i = 0; i < wire->n_partitions; i++) {
+        ShStatus status = check_part(wire->partitions[i], &parts[i], err);
+        if (status != SH_OK)
+            return sh_fail_prefix(err, status, "partition %zu of the request", i);
+    }
+    request->wake = (ShWake){ .call = call };
+    request->decode = wire->decode;
+    request->fetch = (ShFetch){
+        .parts = parts,
+        .part_count = wire->n_partitions,
+        .wait_max_ms = wire->max_wait_ms < config->fetch_wait_max_ms ? wire->max_wait_ms : config->fetch_wait_max_ms,
+        .bytes_min = wire->min_bytes > 0 ? wire->min_bytes : 1,
+        .bytes_max = at_most(wire->max_bytes, config->fetch_bytes_max),
+    };
+    atomic_init(&request->state, SH_FETCH_IDLE);
+    return SH_OK;
+}
+
+void sh_fetch_request_start(ShFetchRequest *request, void (*answered)(ShWake *wake))
+{
+    request->wake.run = answered;
+    request->fetch.done = on_fetch_done;
+    request->fetch.arg = request;
+    request->fetch.engine_state = NULL;
+    for (size_t i = 0; i < request->fetch.part_count; i++) {
+        ShFetchPart *part = &request->fetch.parts[i];
+        sh_error_clear(&part->error);
+        part->redirect.address[0] = '\0';
+        part->slices = NULL;
+        part->slice_count = 0;
+        part->bytes = 0;
+        part->next_offset = part->offset;
+    }
+    atomic_store(&request->state, SH_FETCH_WAITING);
+    sh_engine_fetch(sh_call_engine(request->wake.call), &request->fetch);
+}
+
+void sh_fetch_request_cancel(ShFetchRequest *request)
+{
+    int expected = SH_FETCH_WAITING;
+    if (!atomic_compare_exchange_strong(&request->state, &expected, SH_FETCH_CANCELLING))
+        return;
+    sh_engine_fetch_cancel(sh_call_engine(request->wake.call), &request->fetch);
+    expected = SH_FETCH_CANCELLING;
+    if (!atomic_compare_exchange_strong(&request->state, &expected, SH_FETCH_WAITING))
+        sh_worker_post(&request->wake); /* done came meanwhile, and left the wake to us */
+}
+
+grpc_byte_buffer *sh_fetch_request_answer(ShFetchRequest *request, bool news_only)
+{
+    ShOut out;
+    sh_out_init(&out, small_bytes(request));
+    size_t bytes_left = (size_t)request->fetch.bytes_max;
+    for (size_t i = 0; i < request->fetch.part_count; i++) {
+        ShFetchPart *part = &request->fetch.parts[i];
+        if (news_only && part->slice_count == 0)
+            continue;
+        size_t before = part->bytes;
+        put_result(&out, request, part, bytes_left);
+        bytes_left -= before < bytes_left ? before : bytes_left;
+    }
+    sh_fetch_release(&request->fetch);
+    return sh_out_finish(&out);
+}
+
+bool sh_fetch_request_has_news(const ShFetchRequest *request)
+{
+    for (size_t i = 0; i < request->fetch.part_count; i++) {
+        if (request->fetch.parts[i].slice_count > 0)
+            return true;
+    }
+    return false;
+}
+
+grpc_status_code sh_fetch_request_code(const ShFetchRequest *request)
+{
+    const ShFetchPart *parts = request->fetch.parts;
+    grpc_status_code code = sh_rpc_code(parts[0].error.status, SH_FROM_STORE);
+    for (size_t i = 1; i < request->fetch.part_count; i++) {
+        if (sh_rpc_code(parts[i].error.status, SH_FROM_STORE) != code)
+            return GRPC_STATUS_OK;
+    }
+    return code;
+}
+
+const ShFetchPart *sh_fetch_request_failed_part(const ShFetchRequest *request)
+{
+    for (size_t i = 0; i < request->fetch.part_count; i++) {
+        if (request->fetch.parts[i].error.status != SH_OK)
+            return &request->fetch.parts[i];
+    }
+    return NULL;
+}
+
+static ShStatus check_part(const Streamhouse__V1__FetchPartition *wire, ShFetchPart *part, ShError *err)
+{
+    *part = (ShFetchPart){ .offset = wire->offset, .bytes_max = wire->max_bytes };
+    ShWireBytes topic = { .data = (const uint8_t *)wire->topic, .length = strlen(wire->topic) };
+    ShWireBytes topic_id = { .data = wire->topic_id.data, .length = wire->topic_id.len };
+    ShStatus status = sh_target_parse(topic, topic_id, wire->partition, &part->target, err);
+    if (status != SH_OK)
+        return status;
+    if (wire->offset < 0 || wire->max_bytes < 0)
+        return sh_fail(err, SH_INVALID, "offset and max_bytes must not be negative");
+    return SH_OK;
+}
+
+/* What was asked for, or the limit where nothing or more was. */
+static int64_t at_most(int32_t asked, int64_t limit)
+{
+    return asked > 0 && asked < limit ? asked : limit;
+}
+
+static void on_fetch_done(ShFetch *fetch)
+{
+    ShFetchRequest *request = fetch->arg;
+    if (atomic_exchange(&request->state, SH_FETCH_DONE) == SH_FETCH_WAITING)
+        sh_worker_post(&request->wake);
+}
+
+static void put_result(ShOut *out, ShFetchRequest *request, ShFetchPart *part, size_t bytes_left)
+{
+    ShWorker *worker = request->wake.call->worker;
+    if (request->decode && part->error.status == SH_OK)
+        sh_decode_records(worker, sh_call_config(request->wake.call), RESULT_RECORDS, bytes_left, part);
+    if (part->error.status != SH_OK) {
+        ShPartitionError error;
+        sh_partition_error_fill(&error, &part->error, &part->redirect, SH_FROM_STORE);
+        size_t error_bytes = streamhouse__v1__partition_error__get_packed_size(&error.error);
+        sh_out_open(out, RESPONSE_RESULTS, fields_bytes(part) + sh_out_bytes_size(RESULT_ERROR, error_bytes));
+        put_fields(out, part);
+        sh_out_message(out, RESULT_ERROR, &error.error.base);
+        return;
+    }
+    if (request->decode) {
+        sh_out_open(out, RESPONSE_RESULTS, fields_bytes(part) + worker->encoded.length);
+        put_fields(out, part);
+        sh_out_raw(out, worker->encoded.data, worker->encoded.length);
+        return;
+    }
+    size_t batches_bytes = part->bytes > 0 ? sh_out_bytes_size(RESULT_BATCHES, part->bytes) : 0;
+    sh_out_open(out, RESPONSE_RESULTS, fields_bytes(part) + batches_bytes);
+    put_fields(out, part);
+    if (part->bytes == 0)
+        return;
+    sh_out_open(out, RESULT_BATCHES, part->bytes);
+    for (size_t i = 0; i < part->slice_count; i++)
+        sh_out_take_slice(out, &part->slices[i]);
+}
+
+/* The size of a FetchResult's fields before its payload; zero and empty ones are left out. */
+static size_t fields_bytes(const ShFetchPart *part)
+{
+    size_t bytes = 0;
+    if (part->target.topic_length > 0)
+        bytes += sh_out_bytes_size(RESULT_TOPIC, part->target.topic_length);
+    if (!sh_uuid_is_zero(&part->target.topic_id))
+        bytes += sh_out_bytes_size(RESULT_TOPIC_ID, sizeof part->target.topic_id.bytes);
+    if (part->target.partition != 0)
+        bytes += sh_out_varint_size(RESULT_PARTITION, (uint64_t)part->target.partition);
+    if (part->log_start != 0)
+        bytes += sh_out_varint_size(RESULT_LOG_START, (uint64_t)part->log_start);
+    if (part->high_watermark != 0)
+        bytes += sh_out_varint_size(RESULT_HIGH_WATERMARK, (uint64_t)part->high_watermark);
+    if (part->next_offset != 0)
+        bytes += sh_out_varint_size(RESULT_NEXT_OFFSET, (uint64_t)part->next_offset);
+    if (part->epoch != 0)
+        bytes += sh_out_varint_size(RESULT_EPOCH, (uint64_t)part->epoch);
+    return bytes;
+}
+
+static void put_fields(ShOut *out, const ShFetchPart *part)
+{
+    if (part->target.topic_length > 0)
+        sh_out_bytes(out, RESULT_TOPIC, part->target.topic, part->target.topic_length);
+    if (!sh_uuid_is_zero(&part->target.topic_id))
+        sh_out_bytes(out, RESULT_TOPIC_ID, part->target.topic_id.bytes, sizeof part->target.topic_id.bytes);
+    if (part->target.partition != 0)
+        sh_out_varint(out, RESULT_PARTITION, (uint64_t)part->target.partition);
+    if (part->log_start != 0)
+        sh_out_varint(out, RESULT_LOG_START, (uint64_t)part->log_start);
+    if (part->high_watermark != 0)
+        sh_out_varint(out, RESULT_HIGH_WATERMARK, (uint64_t)part->high_watermark);
+    if (part->next_offset != 0)
+        sh_out_varint(out, RESULT_NEXT_OFFSET, (uint64_t)part->next_offset);
+    if (part->epoch != 0)
+        sh_out_varint(out, RESULT_EPOCH, (uint64_t)part->epoch);
+}
+
+/* Room for the fields, and for the batches that are too small to be referred to. */
+static size_t small_bytes(const ShFetchRequest *request)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < request->fetch.part_count; i++)
+        bytes += 80 + request->fetch.parts[i].target.topic_length;
+    return bytes < 8192 ? bytes : 8192;
+}

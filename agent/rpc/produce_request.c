@@ -1,0 +1,313 @@
+#include "agent/rpc/produce_request.h"
+
+#include <stdlib.h>
+
+#include "agent/base/clock.h"
+#include "agent/rpc/message.h"
+#include "agent/rpc/records.h"
+#include "agent/rpc/target.h"
+#include "agent/rpc/wire.h"
+
+/* Field numbers of ProduceResponse and ProduceResult. */
+enum { RESPONSE_ID = 1, RESPONSE_RESULTS = 2 };
+enum { RESULT_TOPIC = 1, RESULT_TOPIC_ID, RESULT_PARTITION, RESULT_OFFSET, RESULT_COUNT, RESULT_EPOCH, RESULT_ERROR };
+
+typedef struct Sizes {
+    size_t parts;
+    size_t batches;
+} Sizes;
+
+static ShStatus count_all(const ShBuf *message, uint64_t *request_id, Sizes *sizes, ShError *err);
+static size_t count_batches(const ShWirePartition *partition);
+static ShProduceRequest *alloc_request(ShBuf *message, const Sizes *sizes, ShAppendBatch **batches);
+static ShStatus check_all(ShCall *call, ShProduceRequest *request, ShAppendBatch *batches, ShError *err);
+static void init_part(ShAppendPart *part, ShAppendBatch *batches);
+static ShStatus check_part(ShCall *call, ShProduceRequest *request, const ShWirePartition *wire, ShAppendPart *part,
+                           ShError *err);
+static ShStatus check_batches(ShWorker *worker, const ShWirePartition *wire, const ShBatchLimits *limits,
+                              ShAppendPart *part, ShError *err);
+static void on_append_done(ShAppend *append);
+static size_t result_bytes(const ShAppendPart *part, const ShPartitionError *error);
+static void put_result(ShOut *out, const ShAppendPart *part, const ShPartitionError *error);
+
+ShStatus sh_produce_request_new(ShCall *call, grpc_byte_buffer *message, ShProduceRequest **out, ShError *err)
+{
+    ShBuf *joined = sh_message_join(message);
+    if (joined == NULL)
+        return sh_fail(err, SH_NO_MEMORY, "no memory for a request of %zu bytes", grpc_byte_buffer_length(message));
+
+    uint64_t request_id;
+    Sizes sizes = { 0 };
+    ShAppendBatch *batches;
+    ShStatus status = count_all(joined, &request_id, &sizes, err);
+    ShProduceRequest *request = status == SH_OK ? alloc_request(joined, &sizes, &batches) : NULL;
+    if (request == NULL) {
+        sh_buf_unref(joined);
+        return status != SH_OK ? status : sh_fail(err, SH_NO_MEMORY, "no memory for a request");
+    }
+    request->wake.call = call;
+    request->request_id = request_id;
+
+    status = check_all(call, request, batches, err);
+    if (status != SH_OK) {
+        sh_produce_request_free(request);
+        return status;
+    }
+    *out = request;
+    return SH_OK;
+}
+
+void sh_produce_request_free(ShProduceRequest *request)
+{
+    if (request == NULL)
+        return;
+    for (size_t i = 0; i < request->append.part_count; i++) {
+        if (request->parts[i].owner != request->message)
+            sh_buf_unref(request->parts[i].owner);
+    }
+    sh_buf_unref(request->message);
+    free(request);
+}
+
+void sh_produce_request_append(ShProduceRequest *request, void (*answered)(ShWake *wake))
+{
+    request->wake.run = answered;
+    if (request->append.part_count == 0) {
+        sh_worker_post(&request->wake);
+        return;
+    }
+    request->append.parts = request->parts;
+    request->append.done = on_append_done;
+    request->append.arg = request;
+    sh_engine_append(sh_call_engine(request->wake.call), &request->append);
+}
+
+grpc_byte_buffer *sh_produce_request_answer(const ShProduceRequest *request)
+{
+    ShOut out;
+    sh_out_init(&out, 16 + 96 * request->part_count);
+    if (request->request_id != 0)
+        sh_out_varint(&out, RESPONSE_ID, request->request_id);
+    for (size_t i = 0; i < request->part_count; i++) {
+        const ShAppendPart *part = &request->parts[request->places[i]];
+        ShPartitionError error;
+        bool failed = part->error.status != SH_OK;
+        if (failed)
+            sh_partition_error_fill(&error, &part->error, &part->redirect, SH_FROM_CLIENT);
+        put_result(&out, part, failed ? &error : NULL);
+    }
+    return sh_out_finish(&out);
+}
+
+grpc_status_code sh_produce_request_code(const ShProduceRequest *request, ShPartitionError *first)
+{
+    if (request->part_count == 0)
+        return GRPC_STATUS_OK;
+    const ShAppendPart *first_part = &request->parts[request->places[0]];
+    grpc_status_code code = sh_rpc_code(first_part->error.status, SH_FROM_CLIENT);
+    for (size_t i = 0; i < request->part_count && code != GRPC_STATUS_OK; i++) {
+        if (sh_rpc_code(request->parts[i].error.status, SH_FROM_CLIENT) != code)
+            return GRPC_STATUS_OK;
+    }
+    if (code != GRPC_STATUS_OK && first != NULL)
+        sh_partition_error_fill(first, &first_part->error, &first_part->redirect, SH_FROM_CLIENT);
+    return code;
+}
+
+static ShStatus count_all(const ShBuf *message, uint64_t *request_id, Sizes *sizes, ShError *err)
+{
+    ShStatus status = sh_wire_produce_request(message->data, message->length, request_id, &sizes->parts, err);
+    if (status != SH_OK)
+        return status;
+    if (sizes->parts == 0)
+        return sh_fail(err, SH_INVALID, "the request names no partition");
+    if (sizes->parts > SH_RPC_ENTRIES_MAX)
+        return sh_fail(err, SH_INVALID, "the request names %zu partitions; at most %d are allowed", sizes->parts,
+                       SH_RPC_ENTRIES_MAX);
+
+    ShWireReader reader = sh_wire_reader(message->data, message->length);
+    for (size_t i = 0; i < sizes->parts; i++) {
+        ShWirePartition wire;
+        bool more;
+        status = sh_wire_next_partition(&reader, &wire, &more, err);
+        if (status != SH_OK)
+            return status;
+        sizes->batches += count_batches(&wire);
+    }
+    return SH_OK;
+}
+
+/* How many batches the part will have, at most. */
+static size_t count_batches(const ShWirePartition *partition)
+{
+    if (partition->record_count > 0)
+        return 1;
+    size_t count = 0;
+    ShWireBytes left = partition->batches;
+    ShBatchHeader header;
+    while (left.length > 0 && sh_batch_peek(left.data, left.length, &header, NULL) == SH_OK) {
+        left.data += header.total_bytes;
+        left.length -= header.total_bytes;
+        count++;
+    }
+    return count;
+}
+
+/* The request, its parts, their batches and the places, one behind the other by falling alignment. */
+static ShProduceRequest *alloc_request(ShBuf *message, const Sizes *sizes, ShAppendBatch **batches)
+{
+    size_t bytes = sizeof(ShProduceRequest) + sizes->parts * (sizeof(ShAppendPart) + sizeof(uint32_t)) +
+                   sizes->batches * sizeof(ShAppendBatch);
+    ShProduceRequest *request = malloc(bytes);
+    if (request == NULL)
+        return NULL;
+    *request = (ShProduceRequest){ .message = message,
+                                   .part_count = sizes->parts,
+                                   .held_bytes = bytes + message->length,
+                                   .started_us = sh_clock_now_us() };
+    request->parts = (ShAppendPart *)(request + 1);
+    *batches = (ShAppendBatch *)(request->parts + sizes->parts);
+    request->places = (uint32_t *)(*batches + sizes->batches);
+    return request;
+}
+
+/* Accepted parts fill `parts` from the front, refused ones from the back. */
+static ShStatus check_all(ShCall *call, ShProduceRequest *request, ShAppendBatch *batches, ShError *err)
+{
+    size_t *front = &request->append.part_count;
+    size_t back = request->part_count;
+    ShWireReader reader = sh_wire_reader(request->message->data, request->message->length);
+    for (size_t i = 0; i < request->part_count; i++) {
+        ShWirePartition wire;
+        bool more;
+        ShStatus status = sh_wire_next_partition(&reader, &wire, &more, err);
+        if (status != SH_OK)
+            return status;
+        ShAppendPart *part = &request->parts[*front];
+        init_part(part, batches);
+        if (check_part(call, request, &wire, part, &part->error) == SH_OK) {
+            batches += part->batch_count;
+            request->places[i] = (uint32_t)(*front)++;
+        } else {
+            request->places[i] = (uint32_t)--back;
+            if (back != *front)
+                request->parts[back] = *part;
+        }
+    }
+    return SH_OK;
+}
+
+/* Only what is read before the engine sets it: the structs are large, and requests many. */
+static void init_part(ShAppendPart *part, ShAppendBatch *batches)
+{
+    part->owner = NULL;
+    part->batches = batches;
+    part->batch_count = 0;
+    sh_error_clear(&part->error);
+    part->base_offset = 0;
+    part->record_count = 0;
+    part->epoch = 0;
+    part->redirect.agent_id[0] = '\0';
+    part->redirect.address[0] = '\0';
+    part->redirect.zone[0] = '\0';
+    part->redirect.epoch = 0;
+}
+
+static ShStatus check_part(ShCall *call, ShProduceRequest *request, const ShWirePartition *wire, ShAppendPart *part,
+                           ShError *err)
+{
+    ShStatus status = sh_target_parse(wire->topic, wire->topic_id, wire->partition, &part->target, err);
+    if (status != SH_OK)
+        return status;
+    if (wire->batches.length > 0 && wire->record_count > 0)
+        return sh_fail(err, SH_INVALID, "both batches and records are given");
+    if (wire->batches.length == 0 && wire->record_count == 0)
+        return sh_fail(err, SH_INVALID, "neither batches nor records are given");
+
+    ShBatchLimits limits = {
+        .batch_bytes_max = (size_t)sh_engine_batch_bytes_max(sh_call_engine(call), &part->target),
+        .decompressed_bytes_max = (size_t)sh_call_config(call)->batch_decompressed_bytes_max,
+    };
+    if (wire->record_count == 0) {
+        part->owner = request->message;
+        return check_batches(call->worker, wire, &limits, part, err);
+    }
+    status = sh_records_build(call->worker, wire, &limits, &part->owner, err);
+    if (status != SH_OK)
+        return status;
+    part->batches[0].data = part->owner->data;
+    part->batch_count = 1;
+    request->held_bytes += part->owner->length;
+    return sh_batch_peek(part->owner->data, part->owner->length, &part->batches[0].header, err);
+}
+
+static ShStatus check_batches(ShWorker *worker, const ShWirePartition *wire, const ShBatchLimits *limits,
+                              ShAppendPart *part, ShError *err)
+{
+    /* The message is this request's own, so the engine may write into it what lies outside the CRC. */
+    uint8_t *next = (uint8_t *)(uintptr_t)wire->batches.data;
+    size_t left = wire->batches.length;
+    while (left > 0) {
+        ShBatchHeader header;
+        ShStatus status = sh_batch_check(next, left, limits, &worker->scratch, &header, err);
+        if (status != SH_OK)
+            return sh_fail_prefix(err, status, "batch %zu", part->batch_count);
+        if (header.attributes & SH_BATCH_ATTR_CONTROL)
+            return sh_fail(err, SH_INVALID, "batch %zu: clients cannot write control batches", part->batch_count);
+        if (header.attributes & SH_BATCH_ATTR_TRANSACTIONAL)
+            return sh_fail(err, SH_UNSUPPORTED, "batch %zu: transactions are not supported", part->batch_count);
+        part->batches[part->batch_count++] = (ShAppendBatch){ .data = next, .header = header };
+        next += header.total_bytes;
+        left -= header.total_bytes;
+    }
+    return SH_OK;
+}
+
+static void on_append_done(ShAppend *append)
+{
+    ShProduceRequest *request = append->arg;
+    sh_worker_post(&request->wake);
+}
+
+/* The size of a ProduceResult's fields; zero and empty ones are left out. */
+static size_t result_bytes(const ShAppendPart *part, const ShPartitionError *error)
+{
+    size_t bytes = 0;
+    if (part->target.topic_length > 0)
+        bytes += sh_out_bytes_size(RESULT_TOPIC, part->target.topic_length);
+    if (!sh_uuid_is_zero(&part->target.topic_id))
+        bytes += sh_out_bytes_size(RESULT_TOPIC_ID, sizeof part->target.topic_id.bytes);
+    if (part->target.partition != 0)
+        bytes += sh_out_varint_size(RESULT_PARTITION, (uint64_t)part->target.partition);
+    if (error != NULL)
+        return bytes + sh_out_bytes_size(RESULT_ERROR,
+                                         streamhouse__v1__partition_error__get_packed_size(&error->error));
+    if (part->base_offset != 0)
+        bytes += sh_out_varint_size(RESULT_OFFSET, (uint64_t)part->base_offset);
+    if (part->record_count != 0)
+        bytes += sh_out_varint_size(RESULT_COUNT, (uint64_t)part->record_count);
+    if (part->epoch != 0)
+        bytes += sh_out_varint_size(RESULT_EPOCH, (uint64_t)part->epoch);
+    return bytes;
+}
+
+static void put_result(ShOut *out, const ShAppendPart *part, const ShPartitionError *error)
+{
+    sh_out_open(out, RESPONSE_RESULTS, result_bytes(part, error));
+    if (part->target.topic_length > 0)
+        sh_out_bytes(out, RESULT_TOPIC, part->target.topic, part->target.topic_length);
+    if (!sh_uuid_is_zero(&part->target.topic_id))
+        sh_out_bytes(out, RESULT_TOPIC_ID, part->target.topic_id.bytes, sizeof part->target.topic_id.bytes);
+    if (part->target.partition != 0)
+        sh_out_varint(out, RESULT_PARTITION, (uint64_t)part->target.partition);
+    if (error != NULL) {
+        sh_out_message(out, RESULT_ERROR, &error->error.base);
+        return;
+    }
+    if (part->base_offset != 0)
+        sh_out_varint(out, RESULT_OFFSET, (uint64_t)part->base_offset);
+    if (part->record_count != 0)
+        sh_out_varint(out, RESULT_COUNT, (uint64_t)part->record_count);
+    if (part->epoch != 0)
+        sh_out_varint(out, RESULT_EPOCH, (uint64_t)part->epoch);
+}

@@ -1,0 +1,56 @@
+/*
+ * server.h - the inside of ShRpc, for the files of this folder.
+ */
+#ifndef SH_AGENT_RPC_SERVER_H
+#define SH_AGENT_RPC_SERVER_H
+
+#include <grpc/grpc.h>
+#include <stdatomic.h>
+
+#include "agent/rpc/call.h"
+#include "agent/rpc/rpc.h"
+#include "agent/rpc/worker.h"
+
+/* The life of the server. It only moves on; calls that listen are told. */
+typedef enum ShPhase { SH_PHASE_SERVING, SH_PHASE_DRAINING, SH_PHASE_STOPPING } ShPhase;
+
+struct ShRpc {
+    const ShConfig *config;
+    ShEngine *engine;
+    grpc_server *server;
+    char *bound;
+    bool serving; /* the threads run */
+
+    ShWorker *workers;
+    size_t worker_count;
+    size_t workers_started;
+    ShMethodEntry *methods;
+
+    atomic_int phase;
+    atomic_llong request_bytes; /* of all ProduceStreams' requests under way */
+
+    atomic_long calls_open;
+    pthread_mutex_t mutex;
+    pthread_cond_t changed;
+    bool shut_down; /* by `mutex`: no more calls will come */
+    ShTag shutdown_tag;
+};
+
+static inline ShPhase sh_rpc_phase(const ShRpc *rpc)
+{
+    return (ShPhase)atomic_load_explicit(&rpc->phase, memory_order_relaxed);
+}
+
+/* A call was freed; sh_rpc_stop waits for the last one. */
+void sh_rpc_call_closed(ShRpc *rpc);
+
+/* All methods, by the files that serve them. */
+extern const ShMethod sh_method_produce, sh_method_produce_stream;
+extern const ShMethod sh_method_fetch, sh_method_fetch_stream;
+extern const ShMethod sh_method_list_offsets, sh_method_metadata;
+extern const ShMethod sh_method_create_topic, sh_method_delete_topic, sh_method_describe_topics;
+extern const ShMethod sh_method_health_check, sh_method_health_watch;
+extern const ShMethod sh_method_reflection_v1, sh_method_reflection_v1alpha;
+extern const ShMethod sh_method_unknown;
+
+#endif

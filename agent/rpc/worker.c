@@ -1,0 +1,144 @@
+#include "agent/rpc/worker.h"
+
+#include <stdio.h>
+
+#include "agent/base/clock.h"
+#include "agent/rpc/call.h"
+
+static _Thread_local ShWorker *this_worker;
+
+static void *run_worker(void *arg);
+static void on_inbox(void *owner, bool ok);
+static void on_phase(void *owner, bool ok);
+static void run_posted_here(ShWorker *worker);
+
+void sh_worker_init(ShWorker *worker, struct ShRpc *rpc)
+{
+    *worker = (ShWorker){ .rpc = rpc };
+    worker->queue = grpc_completion_queue_create_for_next(NULL);
+    worker->inbox_tag = (ShTag){ .run = on_inbox, .owner = worker };
+    worker->phase_tag = (ShTag){ .run = on_phase, .owner = worker };
+    worker->posted_here_end = &worker->posted_here;
+    pthread_mutex_init(&worker->listeners_mutex, NULL);
+    TAILQ_INIT(&worker->listeners);
+}
+
+ShStatus sh_worker_start(ShWorker *worker, size_t index, ShError *err)
+{
+    char name[16];
+    snprintf(name, sizeof name, "rpc-%zu", index);
+    return sh_thread_start(&worker->thread, name, run_worker, worker, err);
+}
+
+void sh_worker_stop(ShWorker *worker, bool started)
+{
+    grpc_completion_queue_shutdown(worker->queue);
+    if (started)
+        pthread_join(worker->thread, NULL);
+    else
+        run_worker(worker);
+    grpc_completion_queue_destroy(worker->queue);
+    pthread_mutex_destroy(&worker->listeners_mutex);
+    for (size_t codec = 0; codec <= SH_CODEC_ZSTD; codec++)
+        sh_batch_builder_free(worker->builders[codec]);
+    sh_scratch_free(&worker->scratch);
+    sh_scratch_free(&worker->encoded);
+}
+
+void sh_worker_post(ShWake *wake)
+{
+    ShWorker *worker = wake->call->worker;
+    if (worker == this_worker) {
+        wake->next = NULL;
+        *worker->posted_here_end = wake;
+        worker->posted_here_end = &wake->next;
+        return;
+    }
+
+    /* The inbox is emptied only by the event that is posted here, so whoever finds it empty still has a live call
+     * to post that event through. A batch without operations is gRPC's way to put a tag into a queue. */
+    grpc_call *call = wake->call->call;
+    ShWake *newest = atomic_load_explicit(&worker->inbox, memory_order_relaxed);
+    do {
+        wake->next = newest;
+    } while (!atomic_compare_exchange_weak_explicit(&worker->inbox, &newest, wake, memory_order_release,
+                                                    memory_order_relaxed));
+    if (newest == NULL)
+        grpc_call_start_batch(call, NULL, 0, &worker->inbox_tag, NULL);
+}
+
+void sh_worker_announce(ShWorker *worker)
+{
+    pthread_mutex_lock(&worker->listeners_mutex);
+    ShCall *first = TAILQ_FIRST(&worker->listeners);
+    if (first != NULL)
+        grpc_call_start_batch(first->call, NULL, 0, &worker->phase_tag, NULL);
+    pthread_mutex_unlock(&worker->listeners_mutex);
+}
+
+ShBatchBuilder *sh_worker_builder(ShWorker *worker, ShCodec codec)
+{
+    if (worker->builders[codec] == NULL)
+        worker->builders[codec] = sh_batch_builder_new(codec);
+    return worker->builders[codec];
+}
+
+static void *run_worker(void *arg)
+{
+    ShWorker *worker = arg;
+    this_worker = worker;
+    for (;;) {
+        grpc_event event = grpc_completion_queue_next(worker->queue, gpr_inf_future(GPR_CLOCK_REALTIME), NULL);
+        if (event.type == GRPC_QUEUE_SHUTDOWN)
+            break;
+        ShTag *tag = event.tag;
+        tag->run(tag->owner, event.success != 0);
+        run_posted_here(worker);
+    }
+    this_worker = NULL;
+    return NULL;
+}
+
+/* Run what the engine's threads have posted, in the order in which they did. */
+static void on_inbox(void *owner, bool ok)
+{
+    (void)ok;
+    ShWorker *worker = owner;
+    ShWake *newest = atomic_exchange_explicit(&worker->inbox, NULL, memory_order_acquire);
+    ShWake *oldest = NULL;
+    while (newest != NULL) {
+        ShWake *next = newest->next;
+        newest->next = oldest;
+        oldest = newest;
+        newest = next;
+    }
+    while (oldest != NULL) {
+        ShWake *wake = oldest;
+        oldest = wake->next;
+        wake->run(wake);
+    }
+}
+
+static void on_phase(void *owner, bool ok)
+{
+    (void)ok;
+    ShWorker *worker = owner;
+    ShCall *call = TAILQ_FIRST(&worker->listeners);
+    while (call != NULL) {
+        ShCall *next = TAILQ_NEXT(call, listeners_link);
+        call->method->notified(call);
+        call = next;
+    }
+}
+
+/* Wakes that came on this thread itself, from engine calls that were done at once. */
+static void run_posted_here(ShWorker *worker)
+{
+    while (worker->posted_here != NULL) {
+        ShWake *wake = worker->posted_here;
+        worker->posted_here = wake->next;
+        if (worker->posted_here == NULL)
+            worker->posted_here_end = &worker->posted_here;
+        wake->run(wake);
+    }
+}
