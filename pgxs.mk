@@ -15,10 +15,14 @@ PG_CFLAGS = -MMD -MP -std=gnu11 -Wextra -Wshadow -Wconversion -Werror \
             -Wno-declaration-after-statement -Wno-unused-parameter
 override with_llvm = no
 
+# PG_SUITE=regress or PG_SUITE=isolation runs one of the two.
+PG_SUITE ?= regress isolation
 REGRESS_USER ?= postgres
-REGRESS = install topics alter placement agents epochs publish read views roles worker
+REGRESS = $(if $(filter regress,$(PG_SUITE)), \
+    install topics alter placement agents epochs publish read views roles worker)
 REGRESS_OPTS = --user=$(REGRESS_USER)
-ISOLATION = two_incarnations racing_publishes lost_reply out_of_order drop_while_publishing
+ISOLATION = $(if $(filter isolation,$(PG_SUITE)), \
+    two_incarnations racing_publishes lost_reply out_of_order drop_while_publishing)
 ISOLATION_OPTS = --inputdir=tests/isolation --user=$(REGRESS_USER) --load-extension=streamhouse
 
 PGXS := $(shell $(PG_CONFIG) --pgxs)

@@ -87,7 +87,7 @@ CREATE FUNCTION streamhouse.create_topic(
     max_batch_size text     DEFAULT '1MB',
     orphan_timeout interval DEFAULT NULL
 ) RETURNS uuid
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
 AS $$
 #variable_conflict use_variable
 DECLARE
@@ -139,7 +139,7 @@ BEGIN
     SELECT * INTO found_topic FROM topic AS t WHERE t.name = topic_for_change.name;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'topic "%" does not exist', coalesce(topic_for_change.name, '')
-            USING ERRCODE = 'undefined_object', HINT = 'SELECT name FROM streamhouse.topics lists the topics.';
+            USING ERRCODE = 'undefined_object', HINT = 'SELECT topic FROM streamhouse.topics lists the topics.';
     END IF;
     RETURN found_topic;
 END
@@ -147,7 +147,7 @@ $$;
 COMMENT ON FUNCTION streamhouse.topic_for_change IS 'The topic of this name, or an error. Needs the control lock';
 
 CREATE FUNCTION streamhouse.drop_topic(name text) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
 AS $$
 DECLARE
     doomed topic;

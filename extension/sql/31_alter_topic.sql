@@ -11,7 +11,7 @@ CREATE FUNCTION streamhouse.alter_topic(
     orphan_timeout interval DEFAULT NULL,
     reset          text[]   DEFAULT '{}'
 ) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
 AS $$
 #variable_conflict use_variable
 DECLARE

@@ -19,7 +19,7 @@ DECLARE
     moved int;
 BEGIN
     -- Each live agent gets a quota, the larger quotas going to those that hold most already. An agent keeps what it
-    -- holds up to its quota, giving up first where it holds most of one topic; the rest is dealt out in turn.
+    -- holds up to its quota, of each topic about the same share; the rest is dealt out in turn.
     -- A partition whose open epoch belongs to an agent that is gone stays: only that agent can end the epoch.
     WITH movable AS (
         SELECT p.topic_id, p.partition, t.name, live.agent_id AS holder
@@ -33,7 +33,7 @@ BEGIN
               WHERE e.topic_id = p.topic_id AND e.partition = p.partition AND e.state = 'open'
                 AND e.incarnation_id IS NOT NULL AND owner.agent_id IS NULL)
     ), depth AS (
-        SELECT *, row_number() OVER (PARTITION BY holder, topic_id ORDER BY partition) AS topic_rank FROM movable
+        SELECT *, percent_rank() OVER (PARTITION BY holder, topic_id ORDER BY partition) AS topic_rank FROM movable
     ), ranked AS (
         SELECT *, row_number() OVER (PARTITION BY holder ORDER BY topic_rank, name, partition) AS holder_rank
         FROM depth
@@ -68,7 +68,7 @@ COMMENT ON FUNCTION streamhouse.place_partitions IS
     'Spreads partitions evenly over live agents, moving as few as it can; returns how many. Needs the control lock';
 
 CREATE FUNCTION streamhouse.rebalance() RETURNS int
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
 AS $$
 DECLARE
     moved int;
@@ -83,11 +83,14 @@ COMMENT ON FUNCTION streamhouse.rebalance IS
     'Spreads partitions evenly over live agents and returns how many get another owner. Owners hand over cleanly';
 
 CREATE FUNCTION streamhouse.lease_tick() RETURNS boolean
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
 AS $$
 BEGIN
-    UPDATE lease SET ticks_left = ticks_left - 1 WHERE ticks_left > 0;
-    RETURN live_agent_ids() IS DISTINCT FROM (SELECT placed_agents FROM cluster);
+    -- A locked lease belongs to an agent in the middle of a call: it is alive, and the tick does not wait for it.
+    UPDATE lease AS l SET ticks_left = l.ticks_left - 1
+    FROM (SELECT wal_uuid FROM lease WHERE ticks_left > 0 FOR UPDATE SKIP LOCKED) AS idle
+    WHERE l.wal_uuid = idle.wal_uuid;
+    RETURN coalesce((SELECT placed_agents <> live_agent_ids() FROM cluster), false);
 END
 $$;
 COMMENT ON FUNCTION streamhouse.lease_tick IS
@@ -95,7 +98,7 @@ COMMENT ON FUNCTION streamhouse.lease_tick IS
     'placement last saw, so that rebalance() is due';
 
 CREATE FUNCTION streamhouse.prune_publish_results() RETURNS bigint
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
 AS $$
 DECLARE
     pruned bigint;

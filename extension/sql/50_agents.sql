@@ -12,7 +12,7 @@ CREATE FUNCTION streamhouse.agent_register(
     calls_seen     bigint
 ) RETURNS TABLE (incarnation_id bigint, cluster_id uuid, term bigint, lease_ticks int, tick_interval_ms int,
                  calls bigint)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -121,7 +121,7 @@ COMMENT ON FUNCTION streamhouse.fence_predecessors IS
 
 CREATE FUNCTION streamhouse.agent_heartbeat(incarnation bigint, calls_seen bigint)
 RETURNS TABLE (assignment_version bigint, metadata_version bigint, calls bigint)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -138,7 +138,7 @@ COMMENT ON FUNCTION streamhouse.agent_heartbeat IS
     'superseded is renewed too. Raises SH001, SH002, SH003';
 
 CREATE FUNCTION streamhouse.agent_end(incarnation bigint) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
 AS $$
 DECLARE
     open_epochs int;

@@ -58,7 +58,7 @@ CREATE FUNCTION streamhouse.agent_assignments(incarnation bigint)
 RETURNS TABLE (topic_id uuid, topic text, durability text, segment_bytes bigint, retention_ms bigint,
                batch_bytes_max int, partition int, action text, epoch bigint, start_offset bigint,
                limit_offset bigint, published_end bigint, epoch_state text)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -102,7 +102,7 @@ COMMENT ON FUNCTION streamhouse.is_free IS
 
 CREATE FUNCTION streamhouse.agent_grant(incarnation bigint, topic_ids uuid[], partitions int[])
 RETURNS TABLE (topic_id uuid, partition int, result text, epoch bigint, start_offset bigint, limit_offset bigint)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -159,7 +159,7 @@ COMMENT ON FUNCTION streamhouse.agent_grant IS
 
 CREATE FUNCTION streamhouse.agent_open(incarnation bigint, topic_ids uuid[], partitions int[], epochs bigint[])
 RETURNS TABLE (topic_id uuid, partition int, epoch bigint, result text)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
 AS $$
 #variable_conflict use_column
 BEGIN
@@ -191,7 +191,7 @@ COMMENT ON FUNCTION streamhouse.agent_open IS
 CREATE FUNCTION streamhouse.agent_seal(incarnation bigint, topic_ids uuid[], partitions int[], epochs bigint[],
                                        end_offsets bigint[], lost boolean[])
 RETURNS TABLE (topic_id uuid, partition int, epoch bigint, result text, published_end bigint)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE

@@ -20,7 +20,7 @@ CREATE FUNCTION streamhouse.publish_object(
     voids           boolean[]
 ) RETURNS TABLE (ordinal int, result text, first_offset bigint, published_end bigint)
 LANGUAGE plpgsql SECURITY DEFINER
-SET search_path = pg_catalog, streamhouse, pg_temp SET plan_cache_mode = force_generic_plan
+SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
 BEGIN

@@ -6,8 +6,10 @@ CREATE FUNCTION streamhouse.publish_entries(
     record_counts bigint[], positions bigint[], lengths bigint[], min_timestamps bigint[], max_timestamps bigint[],
     voids boolean[]
 ) RETURNS void
-LANGUAGE sql SET search_path = pg_catalog, streamhouse, pg_temp
+LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
 AS $$
+#variable_conflict use_column
+BEGIN
     WITH entry AS (
         SELECT e.*, h.published_end AS head_end, h.timestamp_high_ms AS head_high,
                -- Offsets outside of an epoch's range are not the epoch's, and a run that brings offsets is not for an
@@ -88,7 +90,8 @@ AS $$
                                    WHEN result IN ('void', 'duplicate') THEN run_first END ORDER BY ordinal), '{}'),
            coalesce(array_agg(CASE WHEN result IN ('published', 'void') THEN run_end ELSE end_before END
                               ORDER BY ordinal), '{}')
-    FROM decided
+    FROM decided;
+END
 $$;
 COMMENT ON FUNCTION streamhouse.publish_entries IS
     'Decides and stores the entries of a publish; their heads are locked. Per epoch, in order: a run that begins at the '

@@ -2,7 +2,7 @@
 
 CREATE FUNCTION streamhouse.read_bounds(topic_ids uuid[], partitions int[])
 RETURNS TABLE (topic_id uuid, partition int, log_start bigint, published_end bigint, epoch bigint)
-LANGUAGE sql STABLE SECURITY INVOKER SET search_path = pg_catalog, streamhouse, pg_temp
+LANGUAGE sql STABLE SECURITY INVOKER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
 AS $$
     SELECT p.topic_id, p.partition, p.log_start, coalesce(unsealed.published_end, p.next_offset),
            coalesce(unsealed.epoch, last.epoch)
@@ -28,7 +28,7 @@ COMMENT ON FUNCTION streamhouse.read_bounds IS
 CREATE FUNCTION streamhouse.read_index(topic_id uuid, partition int, from_offset bigint, max_rows int)
 RETURNS TABLE (first_offset bigint, base_offset bigint, last_offset bigint, epoch bigint, object_key text,
                "position" bigint, length bigint, records bigint, min_timestamp_ms bigint, max_timestamp_ms bigint)
-LANGUAGE sql STABLE SECURITY INVOKER SET search_path = pg_catalog, streamhouse, pg_temp
+LANGUAGE sql STABLE SECURITY INVOKER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
 AS $$
     SELECT s.first_offset, s.base_offset, s.last_offset, s.epoch, o.object_key, s.position, s.bytes, s.records,
            s.min_timestamp_ms, s.max_timestamp_ms
@@ -53,7 +53,7 @@ CREATE FUNCTION streamhouse.find_timestamps(topic_ids uuid[], partitions int[], 
 RETURNS TABLE (topic_id uuid, partition int, first_offset bigint, base_offset bigint, last_offset bigint,
                epoch bigint, object_key text, "position" bigint, length bigint, records bigint,
                min_timestamp_ms bigint, max_timestamp_ms bigint)
-LANGUAGE sql STABLE SECURITY INVOKER SET search_path = pg_catalog, streamhouse, pg_temp
+LANGUAGE sql STABLE SECURITY INVOKER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
 AS $$
     SELECT asked.topic_id, asked.partition, s.first_offset, s.base_offset, s.last_offset, s.epoch, o.object_key,
            s.position, s.bytes, s.records, s.min_timestamp_ms, s.max_timestamp_ms

@@ -10,7 +10,7 @@ CREATE FUNCTION streamhouse.agent_metadata()
 RETURNS TABLE (topic_id uuid, name text, durability text, retention_ms bigint, segment_bytes bigint,
                batch_bytes_max int, partition int, agent_id text, address text, zone text, epoch bigint,
                metadata_version bigint)
-LANGUAGE sql STABLE SECURITY INVOKER SET search_path = pg_catalog, streamhouse, pg_temp
+LANGUAGE sql STABLE SECURITY INVOKER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
 AS $$
     SELECT t.topic_id, t.name, t.durability, (extract(epoch FROM t.retention) * 1000)::bigint, t.segment_bytes,
            t.batch_bytes_max, p.partition, a.agent_id, a.address, a.zone, e.epoch, c.metadata_version
@@ -27,7 +27,7 @@ COMMENT ON FUNCTION streamhouse.agent_metadata IS
 CREATE FUNCTION streamhouse.agent_live_agents()
 RETURNS TABLE (agent_id text, address text, http_address text, zone text, version text, incarnation_id bigint,
                ticks_left int)
-LANGUAGE sql STABLE SECURITY INVOKER SET search_path = pg_catalog, streamhouse, pg_temp
+LANGUAGE sql STABLE SECURITY INVOKER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
 AS $$
     SELECT live.agent_id, live.address, live.http_address, live.zone, i.version, live.incarnation_id, live.ticks_left
     FROM live_agent AS live JOIN incarnation AS i USING (incarnation_id)

@@ -2,41 +2,44 @@
 
 CREATE VIEW streamhouse.partitions AS
 SELECT t.name AS topic, p.partition, a.agent_id AS owner,
-       coalesce(h.records + e.records_base, b.records) AS records,
-       coalesce(h.bytes + e.bytes_base, b.bytes) AS bytes,
-       p.log_start, coalesce(h.published_end, p.next_offset) AS published_end,
+       coalesce(e.records_base + coalesce(h.records, 0), 0) AS records,
+       coalesce(e.bytes_base + coalesce(h.bytes, 0), 0) AS bytes,
+       p.log_start, CASE WHEN e.state = 'open' THEN h.published_end ELSE p.next_offset END AS published_end,
        e.epoch, e.state AS epoch_state, p.target_agent AS target,
-       CASE WHEN e.incarnation_id IS NOT NULL AND live.agent_id IS NULL THEN
-                format('waits for agent "%s" to return: its epoch %s is %s and cannot be taken over yet',
-                       i.agent_id, e.epoch, e.state)
-            WHEN e.inherited THEN format('agent "%s" recovers its epoch %s', i.agent_id, e.epoch)
-            WHEN e.durability <> t.durability THEN format('agent "%s" is to release it: the durability changed', i.agent_id)
-            WHEN e.incarnation_id IS NOT NULL AND p.target_agent <> i.agent_id THEN
-                format('moves from agent "%s" to "%s"', i.agent_id, p.target_agent)
-            WHEN e.epoch IS NULL AND p.target_agent IS NULL THEN 'waits for a live agent'
-            WHEN e.epoch IS NULL THEN format('agent "%s" is to take it', p.target_agent)
+       CASE WHEN (e.state = 'sealed' OR e.epoch IS NULL) AND target.agent_id IS NULL THEN 'waits for a live agent'
+            WHEN e.state = 'sealed' OR e.epoch IS NULL THEN format('agent "%s" is to take it', target.agent_id)
+            WHEN e.durability = 'object' THEN 'ok'
+            WHEN owner.agent_id IS NULL AND e.state = 'open' THEN
+                format('waits for agent "%s" to return: its epoch is open and cannot be taken over yet', i.agent_id)
+            WHEN owner.agent_id IS NULL THEN format('agent "%s" is gone before it began', i.agent_id)
+            WHEN e.inherited THEN format('agent "%s" recovers it', i.agent_id)
+            WHEN t.durability = 'object' THEN format('agent "%s" is to release it: the durability changed', i.agent_id)
+            WHEN target.agent_id <> i.agent_id THEN format('moves from agent "%s" to "%s"', i.agent_id, target.agent_id)
             ELSE 'ok' END AS status,
        t.topic_id
 FROM streamhouse.partition AS p
 JOIN streamhouse.topic AS t USING (topic_id)
-LEFT JOIN streamhouse.epoch AS e
-       ON (e.topic_id, e.partition) = (p.topic_id, p.partition) AND e.state <> 'sealed'
+LEFT JOIN LATERAL (SELECT * FROM streamhouse.epoch AS e
+                   WHERE e.topic_id = p.topic_id AND e.partition = p.partition
+                   ORDER BY e.epoch DESC LIMIT 1) AS e ON true
 LEFT JOIN streamhouse.epoch_head AS h ON (h.topic_id, h.partition, h.epoch) = (e.topic_id, e.partition, e.epoch)
 LEFT JOIN streamhouse.incarnation AS i USING (incarnation_id)
-LEFT JOIN streamhouse.agent AS a ON a.incarnation_id = e.incarnation_id
-LEFT JOIN streamhouse.live_agent AS live ON live.incarnation_id = e.incarnation_id
-CROSS JOIN LATERAL streamhouse.records_before(p.topic_id, p.partition, 9223372036854775807) AS b;
+LEFT JOIN streamhouse.agent AS a ON a.incarnation_id = e.incarnation_id AND e.state <> 'sealed'
+LEFT JOIN streamhouse.live_agent AS owner ON owner.incarnation_id = e.incarnation_id
+LEFT JOIN streamhouse.live_agent AS target ON target.agent_id = p.target_agent
+ORDER BY t.name, p.partition;
 COMMENT ON VIEW streamhouse.partitions IS
     'Partitions with owner, published records and bytes, published end, and what they wait for';
 
 CREATE VIEW streamhouse.topics AS
-SELECT t.name, t.partition_count AS partitions, t.durability, sum(p.records)::bigint AS records,
+SELECT t.name AS topic, t.partition_count AS partitions, t.durability, sum(p.records)::bigint AS records,
        sum(p.bytes)::bigint AS bytes, t.retention, pg_size_pretty(t.retention_bytes) AS retention_size,
        pg_size_pretty(t.segment_bytes) AS segment_size, pg_size_pretty(t.batch_bytes_max::bigint) AS max_batch_size,
        t.created_at, t.topic_id
 FROM streamhouse.topic AS t
 JOIN streamhouse.partitions AS p USING (topic_id)
-GROUP BY t.topic_id;
+GROUP BY t.topic_id
+ORDER BY t.name;
 COMMENT ON VIEW streamhouse.topics IS 'Topics with their settings and what is published';
 
 CREATE VIEW streamhouse.agents AS
@@ -44,10 +47,11 @@ SELECT a.agent_id, CASE WHEN l.ticks_left > 0 THEN 'live' WHEN i.state = 'live' 
        a.address, a.http_address, a.zone, i.version,
        (SELECT count(*) FROM streamhouse.epoch AS e
         WHERE e.incarnation_id = a.incarnation_id AND e.state <> 'sealed') AS partitions,
-       a.incarnation_id, i.wal_uuid, i.incarnation_no, a.registered_at
+       l.ticks_left, l.calls, a.incarnation_id, i.wal_uuid, i.incarnation_no, a.registered_at
 FROM streamhouse.agent AS a
 JOIN streamhouse.incarnation AS i USING (incarnation_id)
-LEFT JOIN streamhouse.lease AS l USING (incarnation_id);
+LEFT JOIN streamhouse.lease AS l USING (incarnation_id)
+ORDER BY a.agent_id;
 COMMENT ON VIEW streamhouse.agents IS 'Agents, whether they are live, and how many partitions they own';
 
 CREATE VIEW streamhouse.leases AS

@@ -1,0 +1,66 @@
+-- Who may do what. PUBLIC may do nothing.
+\set SHOW_CONTEXT never
+SET search_path = fixture;
+SELECT renew();
+GRANT USAGE ON SCHEMA fixture TO PUBLIC;
+SELECT p.oid::regprocedure AS open_to_public FROM pg_proc AS p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) AS a
+WHERE p.pronamespace = 'streamhouse'::regnamespace AND a.grantee = 0;
+SELECT c.oid::regclass AS open_to_public FROM pg_class AS c, aclexplode(c.relacl) AS a
+WHERE c.relnamespace = 'streamhouse'::regnamespace AND a.grantee = 0;
+
+SELECT p.proname,
+       has_function_privilege('streamhouse_read', p.oid, 'EXECUTE') AS read,
+       has_function_privilege('streamhouse_agent', p.oid, 'EXECUTE') AS agent,
+       has_function_privilege('streamhouse_admin', p.oid, 'EXECUTE') AS admin
+FROM pg_proc AS p
+WHERE p.pronamespace = 'streamhouse'::regnamespace
+  AND (has_function_privilege('streamhouse_read', p.oid, 'EXECUTE') OR has_function_privilege('streamhouse_agent', p.oid, 'EXECUTE')
+       OR has_function_privilege('streamhouse_admin', p.oid, 'EXECUTE'))
+ORDER BY p.proname COLLATE "C";
+
+-- No role writes a table.
+SELECT c.oid::regclass AS writable FROM pg_class AS c, unnest(ARRAY['streamhouse_read', 'streamhouse_agent', 'streamhouse_admin']) AS role
+WHERE c.relnamespace = 'streamhouse'::regnamespace AND c.relkind IN ('r', 'v')
+  AND has_table_privilege(role, c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE');
+
+CREATE ROLE regress_streamhouse_nobody;
+SET ROLE regress_streamhouse_nobody;
+SELECT * FROM streamhouse.topics;
+SELECT streamhouse.create_topic('t');
+RESET ROLE;
+DROP ROLE regress_streamhouse_nobody;
+
+SET ROLE streamhouse_admin;
+SELECT streamhouse.create_topic('t') IS NOT NULL AS made;
+SELECT streamhouse.alter_topic('t', partitions => 2);
+SELECT streamhouse.rebalance();
+SELECT streamhouse.agent_end(1);
+DELETE FROM streamhouse.topic;
+RESET ROLE;
+
+-- An agent's whole day.
+SET ROLE streamhouse_agent;
+SELECT register('a', 1) AS a \gset
+SELECT take(:a);
+SELECT * FROM publish(:a, 1, '{t 0 0+1}');
+SELECT count(*) FROM streamhouse.read_index(topic('t'), 0, 0, 1);
+SELECT calls > 0 AS renewed FROM streamhouse.agent_heartbeat(:a, 0);
+SELECT count(*) FROM streamhouse.agent_metadata();
+SELECT seal(:a, '{own}');
+SELECT streamhouse.agent_end(:a);
+SELECT streamhouse.rebalance();
+RESET ROLE;
+
+SET ROLE streamhouse_read;
+SELECT topic, records FROM streamhouse.topics;
+SELECT topic, partition, records, status FROM streamhouse.partitions;
+SELECT agent_id, state FROM streamhouse.agents;
+SELECT count(*) FROM streamhouse.leases;
+SELECT count(*) FROM streamhouse.epochs;
+SELECT count(*) FROM streamhouse.objects;
+SELECT count(*) FROM streamhouse.segments;
+SELECT published_end FROM streamhouse.read_bounds(ARRAY[topic('t')], ARRAY[0]);
+SELECT streamhouse.create_topic('u');
+SELECT streamhouse.drop_topic('t');
+RESET ROLE;
+REVOKE USAGE ON SCHEMA fixture FROM PUBLIC;

@@ -1,0 +1,49 @@
+-- The background workers: the launcher always, the lease worker where streamhouse.database says.
+\set SHOW_CONTEXT never
+SET search_path = fixture;
+SELECT renew();
+SELECT backend_type, application_name, datname FROM pg_stat_activity WHERE backend_type LIKE 'streamhouse%';
+SELECT streamhouse.create_topic('t') IS NOT NULL AS made;
+SELECT register('a', 1) AS a \gset
+
+-- True as soon as the query says so, false after half a minute.
+CREATE FUNCTION fixture.comes_true(query text) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+    deadline timestamptz := clock_timestamp() + interval '30 seconds';
+    reached boolean;
+BEGIN
+    LOOP
+        PERFORM pg_stat_clear_snapshot();
+        EXECUTE query INTO reached;
+        IF reached OR clock_timestamp() > deadline THEN
+            RETURN reached;
+        END IF;
+        PERFORM pg_sleep(0.02);
+    END LOOP;
+END $$;
+
+SELECT format('ALTER SYSTEM SET streamhouse.database = %L', current_database()) \gexec
+ALTER SYSTEM SET streamhouse.tick_interval = '20ms';
+SELECT pg_reload_conf();
+SELECT comes_true($$ SELECT count(*) = 1 FROM pg_stat_activity
+                     WHERE backend_type = 'streamhouse lease' AND application_name = 'streamhouse lease' AND datname = current_database() $$);
+
+-- It lets the lease run out, and places anew.
+SELECT comes_true($$ SELECT state = 'expired' FROM streamhouse.agents $$);
+SELECT comes_true($$ SELECT placed_agents = '{}' FROM streamhouse.cluster $$);
+
+-- It survives an error, and ends with the extension.
+ALTER FUNCTION streamhouse.prune_publish_results RENAME TO prune_nothing;
+UPDATE streamhouse.lease SET ticks_left = 3;
+SELECT comes_true($$ SELECT state = 'expired' FROM streamhouse.agents $$);
+SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'streamhouse lease';
+DROP EXTENSION streamhouse;
+SELECT comes_true($$ SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'streamhouse lease' $$);
+
+-- A database that does not exist harms nobody.
+ALTER SYSTEM SET streamhouse.database = 'no such database';
+SELECT pg_reload_conf();
+SELECT comes_true($$ SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'streamhouse launcher' $$);
+ALTER SYSTEM RESET streamhouse.database;
+ALTER SYSTEM RESET streamhouse.tick_interval;
+SELECT pg_reload_conf();
