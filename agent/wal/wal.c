@@ -98,7 +98,7 @@ void sh_wal_release(ShWal *wal, uint64_t file_no, int64_t batches)
     }
     pthread_mutex_unlock(&wal->lock);
     if (!known)
-        sh_log_error("wal_release_unknown", "dir=%s file=%016" PRIx64 " batches=%" PRId64, wal->dir, file_no, batches);
+        sh_log_error("wal_release_unknown", "dir=\"%s\" file=%016" PRIx64 " batches=%" PRId64, wal->dir, file_no, batches);
 }
 
 void sh_wal_note_calls(ShWal *wal, int64_t calls)

@@ -99,7 +99,7 @@ void sh_wal_file_delete(ShWal *wal, ShWalFile *file)
     sh_wal_file_name(file->no, name);
     sh_wal_file_close(file);
     if (unlinkat(wal->dir_fd, name, 0) != 0)
-        sh_log_warn("wal_file_not_deleted", "dir=%s file=%s reason=\"%s\"", wal->dir, name, strerror(errno));
+        sh_log_warn("wal_file_not_deleted", "dir=\"%s\" file=%s reason=\"%s\"", wal->dir, name, strerror(errno));
     else
         atomic_fetch_sub(&wal->disk_bytes, file->size_bytes);
     free(file);

@@ -72,7 +72,7 @@ static void prepare(ShWal *wal)
         sh_wal_file_delete(wal, too_small);
     ShStatus status = sh_wal_file_create(wal, no, size_bytes, &file, &err);
     if (status != SH_OK)
-        sh_log_warn("wal_space_lacking", "dir=%s reason=\"%s\"", wal->dir, err.message);
+        sh_log_warn("wal_space_lacking", "dir=\"%s\" reason=\"%s\"", wal->dir, err.message);
 
     pthread_mutex_lock(&wal->lock);
     wal->prepared = file;

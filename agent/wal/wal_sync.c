@@ -66,7 +66,7 @@ void *sh_wal_run_syncer(void *arg)
         else {
             ShError err;
             if (sh_wal_sync_current(wal, &err) != SH_OK)
-                sh_log_warn("wal_sync_failed", "dir=%s reason=\"%s\"", wal->dir, err.message);
+                sh_log_warn("wal_sync_failed", "dir=\"%s\" reason=\"%s\"", wal->dir, err.message);
         }
     }
     pthread_mutex_unlock(&wal->lock);

@@ -1,4 +1,5 @@
 #include <inttypes.h>
+#include <unistd.h>
 
 #include "agent/base/clock.h"
 #include "agent/base/log.h"
@@ -18,7 +19,7 @@ static ShStatus write_group(Writer *writer, ShWalList *nodes, ShError *err);
 static ShWalEntry *link_entries(const ShWalList *nodes, uint64_t file_no);
 static void acknowledge(Writer *writer);
 static ShStatus seal_current(Writer *writer, ShError *err);
-static void retire_current(ShWal *wal);
+static int retire_current(ShWal *wal);
 static ShStatus replace_current(Writer *writer, ShError *err);
 static ShStatus rewrite(ShWal *wal, const ShWalFile *dead, ShError *err);
 static ShStatus open_next(ShWal *wal, int64_t frames_bytes, bool may_wait, ShError *err);
@@ -150,26 +151,31 @@ static ShStatus seal_current(Writer *writer, ShError *err)
     pthread_mutex_unlock(&wal->lock);
 
     ShStatus status = sh_wal_file_write_end(wal, file, synced, err);
+    int fd = -1;
     pthread_mutex_lock(&wal->lock);
     if (status == SH_OK)
         status = sh_wal_sync_current(wal, err);
     if (status == SH_OK)
-        retire_current(wal);
+        fd = retire_current(wal);
     pthread_mutex_unlock(&wal->lock);
     if (status != SH_OK)
         return replace_current(writer, err);
-    sh_wal_file_close(file);
+    close(fd);
     return SH_OK;
 }
 
-/* With the lock held. */
-static void retire_current(ShWal *wal)
+/* With the lock held. The file may be deleted as soon as the lock is left, so its descriptor is the caller's now. */
+static int retire_current(ShWal *wal)
 {
-    wal->current->sealed = true;
-    wal->sealed_bytes += wal->current->size_bytes;
+    ShWalFile *file = wal->current;
+    int fd = file->fd;
+    file->fd = -1;
+    file->sealed = true;
+    wal->sealed_bytes += file->size_bytes;
     wal->current = NULL;
     wal->current_failed = false;
     pthread_cond_signal(&wal->keeper_wake);
+    return fd;
 }
 
 /* After a failed write or sync nobody knows what the kernel still has of the file: it is dead, and what it held unsynced
@@ -181,13 +187,13 @@ static ShStatus replace_current(Writer *writer, ShError *err)
     pthread_mutex_lock(&wal->lock);
     sh_wal_sync_claim(wal);
     dead->held++; /* keeps the dead file until it points to the new one */
-    retire_current(wal);
-    sh_log_warn("wal_file_dead", "dir=%s file=%016" PRIx64 " unsynced_batches=%" PRId64 " reason=\"%s\"", wal->dir,
+    int fd = retire_current(wal);
+    sh_log_warn("wal_file_dead", "dir=\"%s\" file=%016" PRIx64 " unsynced_batches=%" PRId64 " reason=\"%s\"", wal->dir,
                 dead->no, wal->unsynced.count, err->message);
     int64_t bytes = sh_wal_frame_bytes(0) + wal->unsynced.frame_bytes;
     pthread_mutex_unlock(&wal->lock);
     sh_metric_add(wal->metrics.files_dead, 1);
-    sh_wal_file_close(dead);
+    close(fd);
 
     ShWalList safe = {0};
     ShStatus status = open_next(wal, bytes, false, err);
@@ -259,7 +265,7 @@ static ShStatus open_next(ShWal *wal, int64_t frames_bytes, bool may_wait, ShErr
 static void die(Writer *writer, const ShError *err)
 {
     ShWal *wal = writer->wal;
-    sh_log_error("wal_dead", "dir=%s reason=\"%s\"", wal->dir, err->message);
+    sh_log_error("wal_dead", "dir=\"%s\" reason=\"%s\"", wal->dir, err->message);
     pthread_mutex_lock(&wal->lock);
     wal->dead = true;
     wal->dead_error = *err;
