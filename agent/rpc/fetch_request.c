@@ -49,6 +49,7 @@ ShStatus sh_fetch_request_init(ShFetchRequest *request, ShCall *call, grpc_byte_
     }
     request->wake = (ShWake){ .call = call };
     request->decode = wire->decode;
+    request->bytes_asked = wire->max_bytes > 0;
     request->fetch = (ShFetch){
         .parts = parts,
         .part_count = wire->n_partitions,

@@ -18,6 +18,7 @@ typedef struct ShFetchRequest {
     ShWake wake; /* first; posted when the engine has answered */
     ShFetch fetch;
     bool decode;
+    bool bytes_asked; /* the client set max_bytes */
     atomic_int state;
 } ShFetchRequest;
 

@@ -82,6 +82,15 @@ void sh_out_message(ShOut *out, uint32_t field, const ProtobufCMessage *message)
     out->chunk_used += bytes;
 }
 
+void sh_out_take_message(ShOut *out, uint32_t field, ShOut *inner)
+{
+    grpc_byte_buffer *message = sh_out_finish(inner);
+    sh_out_open(out, field, grpc_byte_buffer_length(message));
+    flush_chunk(out);
+    grpc_slice_buffer_move_into(&message->data.raw.slice_buffer, &out->buffer->data.raw.slice_buffer);
+    grpc_byte_buffer_destroy(message);
+}
+
 void sh_out_open(ShOut *out, uint32_t field, size_t length)
 {
     uint8_t *at = reserve(out, 2 * SH_WIRE_VARINT_BYTES_MAX);

@@ -36,6 +36,8 @@ void sh_out_varint(ShOut *out, uint32_t field, uint64_t value);
 void sh_out_bytes(ShOut *out, uint32_t field, const void *data, size_t length);
 /* A field that is a message of protobuf-c. */
 void sh_out_message(ShOut *out, uint32_t field, const ProtobufCMessage *message);
+/* A field that is a message written beside; `inner` is done. */
+void sh_out_take_message(ShOut *out, uint32_t field, ShOut *inner);
 /* The tag and length of a field whose `length` bytes the caller writes next. */
 void sh_out_open(ShOut *out, uint32_t field, size_t length);
 /* Bytes without a tag, copied. */

@@ -4,6 +4,7 @@
 #include "agent/rpc/error.h"
 #include "agent/rpc/message.h"
 #include "agent/rpc/server.h"
+#include "agent/rpc/target.h"
 
 typedef struct MetadataCall {
     ShCall call;
@@ -12,6 +13,7 @@ typedef struct MetadataCall {
 } MetadataCall;
 
 static void start(ShCall *call, grpc_byte_buffer *message);
+static bool names_are_valid(const Streamhouse__V1__MetadataRequest *request);
 static bool knows_all(const ShMeta *meta, const Streamhouse__V1__MetadataRequest *request);
 static void on_refreshed(void *arg, ShStatus status, const ShError *err);
 static void on_wake(ShWake *wake);
@@ -40,6 +42,11 @@ static void start(ShCall *call, grpc_byte_buffer *message)
         return;
     }
 
+    if (!names_are_valid(self->request)) {
+        sh_call_end(call, GRPC_STATUS_INVALID_ARGUMENT, SH_TOPIC_NAME_RULE);
+        return;
+    }
+
     ShEngine *engine = sh_call_engine(call);
     const ShMeta *meta = sh_engine_meta(engine);
     bool complete = knows_all(meta, self->request);
@@ -53,6 +60,15 @@ static void start(ShCall *call, grpc_byte_buffer *message)
     sh_call_hold(call);
     self->wake = (ShWake){ .call = call, .run = on_wake };
     sh_engine_meta_refresh(engine, on_refreshed, self);
+}
+
+static bool names_are_valid(const Streamhouse__V1__MetadataRequest *request)
+{
+    for (size_t i = 0; i < request->n_topics; i++) {
+        if (!sh_target_is_topic_name((const uint8_t *)request->topics[i], strlen(request->topics[i])))
+            return false;
+    }
+    return true;
 }
 
 static bool knows_all(const ShMeta *meta, const Streamhouse__V1__MetadataRequest *request)

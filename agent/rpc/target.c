@@ -2,14 +2,11 @@
 
 #define TOPIC_BYTES_MAX 249
 
-static bool is_topic_name(ShWireBytes topic);
-
 ShStatus sh_target_parse(ShWireBytes topic, ShWireBytes topic_id, int32_t partition, ShTarget *target, ShError *err)
 {
     *target = (ShTarget){ .partition = partition };
-    if (!is_topic_name(topic))
-        return sh_fail(err, SH_INVALID, "a topic's name has at most %d of the characters a-z A-Z 0-9 . _ -",
-                       TOPIC_BYTES_MAX);
+    if (!sh_target_is_topic_name(topic.data, topic.length))
+        return sh_fail(err, SH_INVALID, SH_TOPIC_NAME_RULE);
     target->topic = (const char *)topic.data;
     target->topic_length = topic.length;
 
@@ -26,13 +23,12 @@ ShStatus sh_target_parse(ShWireBytes topic, ShWireBytes topic_id, int32_t partit
     return SH_OK;
 }
 
-/* Of the characters and length that a name may have; the empty name is for addressing by id. */
-static bool is_topic_name(ShWireBytes topic)
+bool sh_target_is_topic_name(const uint8_t *name, size_t length)
 {
-    if (topic.length > TOPIC_BYTES_MAX)
+    if (length > TOPIC_BYTES_MAX)
         return false;
-    for (size_t i = 0; i < topic.length; i++) {
-        uint8_t c = topic.data[i];
+    for (size_t i = 0; i < length; i++) {
+        uint8_t c = name[i];
         bool allowed = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
                        c == '_' || c == '-';
         if (!allowed)

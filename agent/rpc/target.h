@@ -12,4 +12,9 @@
 ShStatus sh_target_parse(ShWireBytes topic, ShWireBytes topic_id, int32_t partition, ShTarget *target,
                          ShError *err) SH_MUST_CHECK;
 
+/* Of the characters and length that a topic's name may have; the empty name too, for addressing by id. */
+bool sh_target_is_topic_name(const uint8_t *name, size_t length);
+
+#define SH_TOPIC_NAME_RULE "a topic's name has at most 249 of the characters a-z A-Z 0-9 . _ -"
+
 #endif

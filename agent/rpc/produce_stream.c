@@ -1,0 +1,195 @@
+/*
+ * produce_stream.c - pipelined produce, the hot path of writers.
+ *
+ * The stream reads the next request while earlier ones are on their way to the disk, and answers each when it is durable.
+ * It is fast because a message costs one read, one copy, one check and one write of a few bytes: no thread hands it to
+ * another before the engine has it, and answers that are ready together leave in one system call.
+ *
+ * What it guarantees: answers of one partition leave in the engine's order; at most REQUESTS_MAX requests and
+ * STREAM_BYTES_MAX bytes of a stream are under way, and no stream reads on while all of them hold more than a quarter
+ * of the memory budget, except that a stream with nothing under way may always read one.
+ */
+#include "agent/rpc/produce_request.h"
+#include "agent/rpc/server.h"
+
+#define REQUESTS_MAX 1024
+#define STREAM_BYTES_MAX (16 << 20)
+
+typedef struct ProduceStream {
+    ShCall call;
+    bool reading;
+    bool read_all; /* the client has sent its last, or nothing more is wanted from it */
+    ShError failure; /* with read_all: why; it is told when everything before it is answered */
+    size_t under_way;
+    size_t under_way_bytes;
+    ShProduceRequest *answers; /* durable or refused, not yet written; oldest first */
+    ShProduceRequest **answers_end;
+} ProduceStream;
+
+static void start(ShCall *call, grpc_byte_buffer *none);
+static void on_read(ShCall *call, grpc_byte_buffer *message);
+static void on_answered(ShWake *wake);
+static void on_written(ShCall *call);
+static void notified(ShCall *call);
+static void cancelled(ShCall *call);
+static void destroy(ShCall *call);
+static void read_on(ProduceStream *stream);
+static bool may_read(const ProduceStream *stream);
+static void write_next(ProduceStream *stream);
+static void account(ProduceStream *stream, const ShProduceRequest *request, int sign);
+static ShProduceRequest *pop_answer(ProduceStream *stream);
+static void end_if_done(ProduceStream *stream);
+
+const ShMethod sh_method_produce_stream = {
+    .path = "/streamhouse.v1.StreamHouse/ProduceStream",
+    .name = "ProduceStream",
+    .call_bytes = sizeof(ProduceStream),
+    .reads_stream = true,
+    .writes_stream = true,
+    .counts_messages = true,
+    .hot = true,
+    .start = start,
+    .read = on_read,
+    .written = on_written,
+    .notified = notified,
+    .cancelled = cancelled,
+    .destroy = destroy,
+};
+
+static void start(ShCall *call, grpc_byte_buffer *none)
+{
+    (void)none;
+    ProduceStream *stream = (ProduceStream *)call;
+    stream->answers_end = &stream->answers;
+    sh_call_send_headers(call);
+    sh_call_listen(call);
+    read_on(stream);
+    notified(call);
+}
+
+static void on_read(ShCall *call, grpc_byte_buffer *message)
+{
+    ProduceStream *stream = (ProduceStream *)call;
+    ShProduceRequest *request = NULL;
+    stream->reading = false;
+    if (message == NULL) {
+        stream->read_all = true;
+    } else if (sh_produce_request_new(call, message, &request, &stream->failure) != SH_OK) {
+        /* Without its request_id a request cannot be answered, so the stream ends behind it. */
+        stream->read_all = true;
+        sh_call_count(call, sh_rpc_code(stream->failure.status, SH_FROM_CLIENT), call->started_us);
+    } else {
+        account(stream, request, 1);
+        sh_call_hold(call);
+        sh_produce_request_append(request, on_answered);
+    }
+    read_on(stream);
+    end_if_done(stream);
+}
+
+static void on_answered(ShWake *wake)
+{
+    ShProduceRequest *request = (ShProduceRequest *)wake;
+    ShCall *call = wake->call;
+    ProduceStream *stream = (ProduceStream *)call;
+    request->next = NULL;
+    *stream->answers_end = request;
+    stream->answers_end = &request->next;
+    if (!call->writing)
+        write_next(stream);
+    sh_call_release(call);
+}
+
+static void on_written(ShCall *call)
+{
+    ProduceStream *stream = (ProduceStream *)call;
+    write_next(stream);
+    end_if_done(stream);
+}
+
+/* A server that stops takes no more requests, and answers those that it has. */
+static void notified(ShCall *call)
+{
+    ProduceStream *stream = (ProduceStream *)call;
+    if (sh_rpc_phase(call->worker->rpc) != SH_PHASE_STOPPING || stream->read_all)
+        return;
+    stream->read_all = true;
+    sh_fail(&stream->failure, SH_UNAVAILABLE, "the agent is shutting down; ask for the partitions' new owners");
+    end_if_done(stream);
+}
+
+static void cancelled(ShCall *call)
+{
+    ProduceStream *stream = (ProduceStream *)call;
+    stream->read_all = true;
+}
+
+static void destroy(ShCall *call)
+{
+    ProduceStream *stream = (ProduceStream *)call;
+    while (stream->answers != NULL) {
+        ShProduceRequest *request = pop_answer(stream);
+        account(stream, request, -1);
+        sh_produce_request_free(request);
+    }
+}
+
+static void read_on(ProduceStream *stream)
+{
+    if (!stream->reading && !stream->read_all && may_read(stream)) {
+        stream->reading = true;
+        sh_call_read(&stream->call);
+    }
+}
+
+static bool may_read(const ProduceStream *stream)
+{
+    if (stream->under_way == 0)
+        return true;
+    const ShRpc *rpc = stream->call.worker->rpc;
+    long long all_bytes = atomic_load_explicit(&rpc->request_bytes, memory_order_relaxed);
+    return stream->under_way < REQUESTS_MAX && stream->under_way_bytes < STREAM_BYTES_MAX &&
+           all_bytes < rpc->config->memory_budget_bytes / 4;
+}
+
+/* Write the oldest answer. Its request is done with: its memory makes room for another to be read. */
+static void write_next(ProduceStream *stream)
+{
+    ShCall *call = &stream->call;
+    if (stream->answers == NULL)
+        return;
+    ShProduceRequest *request = pop_answer(stream);
+    sh_call_count(call, sh_produce_request_code(request, NULL), request->started_us);
+    sh_call_write(call, sh_produce_request_answer(request), stream->answers != NULL);
+    account(stream, request, -1);
+    sh_produce_request_free(request);
+    read_on(stream);
+}
+
+static void account(ProduceStream *stream, const ShProduceRequest *request, int sign)
+{
+    long long bytes = (long long)request->held_bytes * sign;
+    stream->under_way += (size_t)sign;
+    stream->under_way_bytes += (size_t)bytes;
+    atomic_fetch_add_explicit(&stream->call.worker->rpc->request_bytes, bytes, memory_order_relaxed);
+}
+
+static ShProduceRequest *pop_answer(ProduceStream *stream)
+{
+    ShProduceRequest *request = stream->answers;
+    stream->answers = request->next;
+    if (stream->answers == NULL)
+        stream->answers_end = &stream->answers;
+    return request;
+}
+
+/* The stream ends when no more is read and all that was read is answered. */
+static void end_if_done(ProduceStream *stream)
+{
+    if (!stream->read_all || stream->under_way > 0)
+        return;
+    if (stream->failure.status == SH_OK)
+        sh_call_end(&stream->call, GRPC_STATUS_OK, "");
+    else
+        sh_call_fail(&stream->call, &stream->failure);
+}
