@@ -1,0 +1,69 @@
+#include "client/refresh.h"
+
+#include <string.h>
+
+#define DELAY_MIN_MS 50
+#define DELAY_MAX_MS 1000
+#define CALL_TIMEOUT_MS 5000
+
+static void on_writable(void *context);
+static void on_message(void *context, ShBuf *message);
+static void on_closed(void *context, const ShRefusal *why);
+
+int64_t sh_refresh_run(ShRefresh *refresh, int64_t now_ms)
+{
+    if (!refresh->wanted || refresh->call != NULL)
+        return INT64_MAX;
+    if (now_ms < refresh->not_before_ms)
+        return refresh->not_before_ms;
+
+    refresh->delay_ms = refresh->delay_ms == 0 ? DELAY_MIN_MS : refresh->delay_ms * 2;
+    if (refresh->delay_ms > DELAY_MAX_MS)
+        refresh->delay_ms = DELAY_MAX_MS;
+    refresh->not_before_ms = now_ms + refresh->delay_ms;
+
+    ShCallEvents events = {on_writable, on_message, on_closed, refresh};
+    refresh->request = sh_client_metadata_request(refresh->client);
+    sh_client_address(refresh->client, refresh->address);
+    if (refresh->request != NULL)
+        refresh->call = sh_call_start(refresh->loop, refresh->address, SH_METHOD_METADATA, CALL_TIMEOUT_MS, &events);
+    if (refresh->call == NULL) {
+        sh_buf_unref(refresh->request);
+        refresh->request = NULL;
+        return refresh->not_before_ms;
+    }
+    sh_call_read(refresh->call);
+    return INT64_MAX;
+}
+
+static void on_writable(void *context)
+{
+    ShRefresh *refresh = context;
+    if (refresh->request == NULL) {
+        sh_call_end_writes(refresh->call);
+        return;
+    }
+    ShSlice whole = {refresh->request->data, refresh->request->length, refresh->request};
+    sh_call_write(refresh->call, &whole, 1);
+    sh_buf_unref(refresh->request);
+    refresh->request = NULL;
+}
+
+static void on_message(void *context, ShBuf *message)
+{
+    ShRefresh *refresh = context;
+    if (sh_client_take_metadata(refresh->client, message, NULL) == SH_OK) {
+        refresh->wanted = false;
+        refresh->delay_ms = 0;
+    }
+}
+
+static void on_closed(void *context, const ShRefusal *why)
+{
+    ShRefresh *refresh = context;
+    sh_buf_unref(refresh->request);
+    refresh->request = NULL;
+    refresh->call = NULL;
+    if (why->error.status != SH_OK)
+        sh_client_address_failed(refresh->client, refresh->address);
+}

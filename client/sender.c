@@ -1,0 +1,341 @@
+#include "client/sender.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define REDIRECTS_AT_ONCE_MAX 3 /* after so many attempts a redirect waits like any retry */
+
+struct ShSender {
+    ShProducerOptions options;
+    ShSenderPort port;
+    uint64_t random;
+    uint64_t last_id;
+    ShLane *active; /* lanes with something waiting or under way */
+};
+
+static int64_t run_lane(ShSender *sender, ShLane *lane, int64_t now_ms);
+static void expire_waiting(ShSender *sender, ShLane *lane, int64_t now_ms);
+static bool send_next(ShSender *sender, ShLane *lane, int64_t now_ms);
+static ShParcel *form_parcel(ShSender *sender, ShLane *lane);
+static int64_t next_time(ShSender *sender, const ShLane *lane, int64_t now_ms);
+static ShParcel *find_parcel(ShSender *sender, uint64_t id);
+static void refuse(ShSender *sender, ShParcel *parcel, const ShRefusal *why, int64_t now_ms);
+static void retry_or_fail(ShSender *sender, ShParcel *parcel, const ShError *error, int64_t hold_ms, int64_t now_ms);
+static bool is_outcome_unknown(ShStatus status);
+static void fail_unknown(ShSender *sender, ShParcel *parcel, const ShError *error);
+static int64_t backoff_ms(ShSender *sender, int attempts, int retry_after_ms);
+static void finish(ShSender *sender, ShParcel *parcel, int64_t base_offset, const ShError *error);
+static void unlink_parcel(ShLane *lane, ShParcel *parcel);
+
+ShSender *sh_sender_new(const ShProducerOptions *options, const ShSenderPort *port, uint64_t seed)
+{
+    ShSender *sender = calloc(1, sizeof *sender);
+    if (sender == NULL)
+        return NULL;
+    sender->options = *options;
+    sender->port = *port;
+    sender->random = seed | 1;
+    return sender;
+}
+
+void sh_sender_free(ShSender *sender)
+{
+    free(sender);
+}
+
+void sh_sender_add(ShSender *sender, ShPendingBatch *batch)
+{
+    ShLane *lane = batch->lane;
+    batch->next = NULL;
+    if (lane->waiting_last != NULL)
+        lane->waiting_last->next = batch;
+    else
+        lane->waiting = batch;
+    lane->waiting_last = batch;
+    if (!lane->active) {
+        lane->active = true;
+        lane->next_active = sender->active;
+        sender->active = lane;
+    }
+}
+
+int64_t sh_sender_run(ShSender *sender, int64_t now_ms)
+{
+    int64_t due_ms = INT64_MAX;
+    for (ShLane **link = &sender->active; *link != NULL;) {
+        ShLane *lane = *link;
+        int64_t lane_due_ms = run_lane(sender, lane, now_ms);
+        if (lane_due_ms < due_ms)
+            due_ms = lane_due_ms;
+        if (lane->waiting == NULL && lane->parcels == NULL) {
+            lane->active = false;
+            *link = lane->next_active;
+        } else {
+            link = &lane->next_active;
+        }
+    }
+    return due_ms;
+}
+
+void sh_sender_answered(ShSender *sender, const ShProduceAnswer *answer, int64_t now_ms)
+{
+    ShParcel *parcel = find_parcel(sender, answer->request_id);
+    if (parcel == NULL)
+        return;
+    parcel->id = 0;
+    parcel->lane->under_way--;
+    if (answer->refused)
+        refuse(sender, parcel, &answer->refusal, now_ms);
+    else
+        finish(sender, parcel, answer->base_offset, NULL);
+}
+
+void sh_sender_link_lost(ShSender *sender, const char *address, const ShRefusal *why, int64_t now_ms)
+{
+    ShRefusal lost = *why;
+    if (lost.error.status == SH_OK || !lost.error.retriable)
+        (void)sh_fail(&lost.error, SH_UNAVAILABLE, "the connection to %s ended: %.300s", address,
+                      why->error.status != SH_OK ? why->error.message : "the server closed it");
+    sender->port.want_metadata(sender->port.context);
+    for (ShLane *lane = sender->active; lane != NULL; lane = lane->next_active) {
+        for (ShParcel *parcel = lane->parcels, *next = NULL; parcel != NULL; parcel = next) {
+            next = parcel->next;
+            if (parcel->id == 0 || strcmp(parcel->address, address) != 0)
+                continue;
+            parcel->id = 0;
+            lane->under_way--;
+            if (parcel->written && sender->options.retry == SH_RETRY_SAFE)
+                fail_unknown(sender, parcel, &lost.error);
+            else
+                retry_or_fail(sender, parcel, &lost.error,
+                              backoff_ms(sender, parcel->attempts, lost.error.retry_after_ms), now_ms);
+        }
+    }
+}
+
+void sh_sender_cancel(ShSender *sender)
+{
+    ShError error;
+    (void)sh_fail(&error, SH_CANCELLED, "the producer was closed before the record was acknowledged");
+    for (; sender->active != NULL; sender->active = sender->active->next_active) {
+        ShLane *lane = sender->active;
+        lane->active = false;
+        while (lane->parcels != NULL)
+            finish(sender, lane->parcels, -1, &error);
+        lane->under_way = 0;
+        for (ShPendingBatch *batch = lane->waiting, *next = NULL; batch != NULL; batch = next) {
+            next = batch->next;
+            sender->port.done(sender->port.context, batch, -1, &error);
+        }
+        lane->waiting = lane->waiting_last = NULL;
+    }
+}
+
+static int64_t run_lane(ShSender *sender, ShLane *lane, int64_t now_ms)
+{
+    for (ShParcel *parcel = lane->parcels; parcel != NULL; parcel = parcel->next) {
+        if (parcel->id != 0 && now_ms >= parcel->sent_ms + sender->options.request_timeout_ms) {
+            sender->port.drop_link(sender->port.context, parcel->address);
+            break;
+        }
+    }
+    expire_waiting(sender, lane, now_ms);
+    while (send_next(sender, lane, now_ms))
+        ;
+    return next_time(sender, lane, now_ms);
+}
+
+/* Give up what no attempt can deliver in time. What is under way is not given up: its answer may still come. */
+static void expire_waiting(ShSender *sender, ShLane *lane, int64_t now_ms)
+{
+    ShError error;
+    (void)sh_fail(&error, SH_TIMEOUT, "not delivered within %d ms", sender->options.delivery_timeout_ms);
+    if (lane->under_way > 0)
+        return;
+    while (lane->parcels != NULL && now_ms >= lane->parcels->deadline_ms)
+        finish(sender, lane->parcels, -1, &error);
+    while (lane->parcels == NULL && lane->waiting != NULL &&
+           now_ms >= lane->waiting->created_ms + sender->options.delivery_timeout_ms) {
+        ShPendingBatch *batch = lane->waiting;
+        lane->waiting = batch->next;
+        if (lane->waiting == NULL)
+            lane->waiting_last = NULL;
+        sender->port.done(sender->port.context, batch, -1, &error);
+    }
+}
+
+/* True when a parcel was sent and the lane may have more to send. */
+static bool send_next(ShSender *sender, ShLane *lane, int64_t now_ms)
+{
+    ShParcel *again = lane->parcels;
+    while (again != NULL && again->id != 0)
+        again = again->next;
+    int limit = again != NULL ? 1 : sender->options.in_flight_max;
+    if (now_ms < lane->hold_until_ms || lane->under_way >= limit || (again == NULL && lane->waiting == NULL))
+        return false;
+
+    ShPartitionOwner owner;
+    if (!sender->port.find_owner(sender->port.context, lane, &owner)) {
+        sender->port.want_metadata(sender->port.context);
+        lane->hold_until_ms = now_ms + sender->options.retry_backoff_ms;
+        return false;
+    }
+    ShParcel *parcel = again != NULL ? again : form_parcel(sender, lane);
+    if (parcel == NULL) {
+        lane->hold_until_ms = now_ms + sender->options.retry_backoff_ms;
+        return false;
+    }
+    snprintf(parcel->address, sizeof parcel->address, "%s", owner.address);
+    parcel->id = ++sender->last_id;
+    parcel->sent_ms = now_ms;
+    parcel->written = false;
+    parcel->attempts++;
+    lane->under_way++;
+    sender->port.send(sender->port.context, parcel);
+    return true;
+}
+
+/* The waiting batches that fit into one request; at least one. NULL when memory is short. */
+static ShParcel *form_parcel(ShSender *sender, ShLane *lane)
+{
+    ShParcel *parcel = calloc(1, sizeof *parcel);
+    if (parcel == NULL)
+        return NULL;
+    parcel->lane = lane;
+    parcel->deadline_ms = lane->waiting->created_ms + sender->options.delivery_timeout_ms;
+    while (lane->waiting != NULL && parcel->batch_count < SH_PARCEL_BATCHES_MAX) {
+        ShPendingBatch *batch = lane->waiting;
+        if (parcel->batch_count > 0 && parcel->bytes + batch->bytes->length > sender->options.request_bytes)
+            break;
+        parcel->batches[parcel->batch_count++] = batch;
+        parcel->bytes += batch->bytes->length;
+        lane->waiting = batch->next;
+        batch->next = NULL;
+    }
+    if (lane->waiting == NULL)
+        lane->waiting_last = NULL;
+
+    parcel->previous = lane->parcels_last;
+    if (parcel->previous != NULL)
+        parcel->previous->next = parcel;
+    else
+        lane->parcels = parcel;
+    lane->parcels_last = parcel;
+    return parcel;
+}
+
+/* When the lane has to be looked at again, if nothing happens before. */
+static int64_t next_time(ShSender *sender, const ShLane *lane, int64_t now_ms)
+{
+    int64_t due_ms = INT64_MAX;
+    for (const ShParcel *parcel = lane->parcels; parcel != NULL; parcel = parcel->next) {
+        int64_t overdue_ms = parcel->sent_ms + sender->options.request_timeout_ms;
+        if (parcel->id != 0 && overdue_ms > now_ms && overdue_ms < due_ms)
+            due_ms = overdue_ms;
+    }
+    bool idle = lane->under_way == 0 && (lane->parcels != NULL || lane->waiting != NULL);
+    if (idle && lane->hold_until_ms < due_ms)
+        due_ms = lane->hold_until_ms;
+    return due_ms;
+}
+
+static ShParcel *find_parcel(ShSender *sender, uint64_t id)
+{
+    for (ShLane *lane = sender->active; id != 0 && lane != NULL; lane = lane->next_active) {
+        for (ShParcel *parcel = lane->parcels; parcel != NULL; parcel = parcel->next) {
+            if (parcel->id == id)
+                return parcel;
+        }
+    }
+    return NULL;
+}
+
+/* The server said no: turn to the owner that it names, try again, or give up. */
+static void refuse(ShSender *sender, ShParcel *parcel, const ShRefusal *why, int64_t now_ms)
+{
+    const ShError *error = &why->error;
+    ShStatus status = error->status;
+    if (is_outcome_unknown(status) && sender->options.retry == SH_RETRY_SAFE) {
+        fail_unknown(sender, parcel, error);
+        return;
+    }
+    int64_t hold_ms = backoff_ms(sender, parcel->attempts, error->retry_after_ms);
+    if (status == SH_NOT_OWNER || status == SH_FENCED) {
+        bool turned = why->has_owner && sender->port.learn_owner(sender->port.context, parcel->lane, &why->owner) &&
+                      strcmp(why->owner.address, parcel->address) != 0;
+        if (!turned)
+            sender->port.want_metadata(sender->port.context);
+        else if (parcel->attempts <= REDIRECTS_AT_ONCE_MAX)
+            hold_ms = 0;
+        retry_or_fail(sender, parcel, error, hold_ms, now_ms);
+    } else if (error->retriable || status == SH_CANCELLED) {
+        retry_or_fail(sender, parcel, error, hold_ms, now_ms);
+    } else {
+        finish(sender, parcel, -1, error);
+    }
+}
+
+static void retry_or_fail(ShSender *sender, ShParcel *parcel, const ShError *error, int64_t hold_ms, int64_t now_ms)
+{
+    if (now_ms + hold_ms < parcel->deadline_ms) {
+        if (parcel->lane->hold_until_ms < now_ms + hold_ms)
+            parcel->lane->hold_until_ms = now_ms + hold_ms;
+        return;
+    }
+    ShError late;
+    (void)sh_fail(&late, SH_TIMEOUT, "not delivered within %d ms; at last: %.350s",
+                  sender->options.delivery_timeout_ms, error->message);
+    finish(sender, parcel, -1, &late);
+}
+
+/* After these the records may have been stored although the server did not say so. */
+static bool is_outcome_unknown(ShStatus status)
+{
+    return status == SH_TIMEOUT || status == SH_CANCELLED || status == SH_INTERNAL || status == SH_IO;
+}
+
+static void fail_unknown(ShSender *sender, ShParcel *parcel, const ShError *error)
+{
+    ShError unknown = *error;
+    (void)sh_fail(&unknown, SH_UNAVAILABLE, "outcome unknown, not sent again: %.400s", error->message);
+    unknown.retriable = false;
+    finish(sender, parcel, -1, &unknown);
+}
+
+/* As long as the server asks for; else doubling from attempt to attempt, of which the upper half is jitter. */
+static int64_t backoff_ms(ShSender *sender, int attempts, int retry_after_ms)
+{
+    int64_t delay_ms = sender->options.retry_backoff_ms;
+    for (int i = 1; i < attempts && delay_ms < sender->options.retry_backoff_max_ms; i++)
+        delay_ms *= 2;
+    if (delay_ms > sender->options.retry_backoff_max_ms)
+        delay_ms = sender->options.retry_backoff_max_ms;
+    int64_t half_ms = delay_ms / 2;
+    delay_ms = half_ms + (int64_t)(sh_client_random(&sender->random) % (uint64_t)(half_ms + 1));
+    return retry_after_ms > delay_ms ? retry_after_ms : delay_ms;
+}
+
+static void finish(ShSender *sender, ShParcel *parcel, int64_t base_offset, const ShError *error)
+{
+    unlink_parcel(parcel->lane, parcel);
+    for (size_t i = 0; i < parcel->batch_count; i++) {
+        int32_t count = parcel->batches[i]->count;
+        sender->port.done(sender->port.context, parcel->batches[i], base_offset, error);
+        if (error == NULL)
+            base_offset += count;
+    }
+    free(parcel);
+}
+
+static void unlink_parcel(ShLane *lane, ShParcel *parcel)
+{
+    if (parcel->previous != NULL)
+        parcel->previous->next = parcel->next;
+    else
+        lane->parcels = parcel->next;
+    if (parcel->next != NULL)
+        parcel->next->previous = parcel->previous;
+    else
+        lane->parcels_last = parcel->previous;
+}
