@@ -312,16 +312,22 @@ static ShStatus fail_transfer(const Transfer *transfer, CURLcode code, const cha
         return sh_fail(err, SH_TIMEOUT, "no complete answer within %lld ms (%s)",
                        (long long)transfer->request->timeout_ms, detail);
     case CURLE_URL_MALFORMAT:
-    case CURLE_UNSUPPORTED_PROTOCOL:
         return sh_fail(err, SH_INVALID, "%s; see the setting s3_endpoint", detail);
     case CURLE_PEER_FAILED_VERIFICATION:
     case CURLE_SSL_CACERT_BADFILE:
     case CURLE_SSL_CERTPROBLEM:
-        status = sh_fail(err, SH_UNAVAILABLE, "the server's certificate is not trusted: %s; see s3_endpoint", detail);
-        if (err != NULL)
-            err->retriable = false;
-        return status;
+        status = sh_fail(err, SH_UNAVAILABLE, "the server's certificate is not trusted: %s; see the setting s3_endpoint",
+                         detail);
+        break;
+    case CURLE_UNSUPPORTED_PROTOCOL: /* an answer without HTTP's first line */
+    case CURLE_WEIRD_SERVER_REPLY:
+        status = sh_fail(err, SH_UNAVAILABLE, "what answers there is no HTTP server: %s; see the setting s3_endpoint",
+                         detail);
+        break;
     default:
         return sh_fail(err, SH_UNAVAILABLE, "%s; see the setting s3_endpoint", detail);
     }
+    if (err != NULL)
+        err->retriable = false;
+    return status;
 }

@@ -1,0 +1,362 @@
+/*
+ * The S3 store against a server that misbehaves as written down: throttling, cut and lost answers, silence, and
+ * servers that know less than S3.
+ */
+#include "tests/unit/agent/store/contract.h"
+#include "tests/unit/agent/store/scripted_server.h"
+
+#include "agent/base/fault.h"
+#include "agent/store/s3_store.h"
+
+#define SECRET "a-secret-that-must-not-be-seen"
+#define TOKEN "a-token-that-must-not-be-seen"
+#define STEPS(array) (array), sizeof(array) / sizeof((array)[0])
+
+#define OK "HTTP/1.1 200 OK\r\nETag: \"e1\"\r\nContent-Length: 0\r\n\r\n"
+#define NO_CONTENT "HTTP/1.1 204 No Content\r\n\r\n"
+#define SLOW_DOWN \
+    "HTTP/1.1 503 Slow Down\r\nContent-Length: 66\r\n\r\n" \
+    "<Error><Code>SlowDown</Code><Message>not so fast</Message></Error>"
+#define EXISTS "HTTP/1.1 412 Precondition Failed\r\nContent-Length: 0\r\n\r\n"
+#define ABSENT "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
+#define SIZE_5 "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
+#define SIZE_6 "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n"
+#define NOT_IMPLEMENTED \
+    "HTTP/1.1 501 Not Implemented\r\nContent-Length: 42\r\n\r\n<Error><Code>NotImplemented</Code></Error>"
+#define UPLOAD_CREATED \
+    "HTTP/1.1 200 OK\r\nContent-Length: 86\r\n\r\n<InitiateMultipartUploadResult><UploadId>u1</UploadId>" \
+    "</InitiateMultipartUploadResult>"
+
+typedef struct Fixture {
+    ScriptedServer server;
+    ShStore *store;
+    ShError err;
+} Fixture;
+
+static const ShS3Options quick = {.list_keys_max = 4, .backoff_base_ms = 1};
+
+static Fixture *start(const ScriptStep *steps, size_t step_count, int64_t timeout_ms, int64_t retries_max)
+{
+    Fixture *f = calloc(1, sizeof *f);
+    assert_non_null(f);
+    script_start(&f->server, steps, step_count);
+    ShConfig config = {.store = SH_STORE_S3,
+                       .s3_endpoint = f->server.endpoint,
+                       .s3_access_key = (char *)(uintptr_t) "key",
+                       .s3_secret_key = (char *)(uintptr_t)SECRET,
+                       .s3_session_token = (char *)(uintptr_t)TOKEN,
+                       .s3_bucket = (char *)(uintptr_t) "bucket",
+                       .s3_prefix = (char *)(uintptr_t) "pre/fix",
+                       .s3_region = (char *)(uintptr_t) "us-east-1",
+                       .s3_path_style = true,
+                       .s3_sign_payload = SH_SIGN_AUTO,
+                       .s3_multipart_bytes = 8,
+                       .s3_timeout_ms = timeout_ms,
+                       .s3_retries_max = retries_max};
+    contract_assert_status(sh_s3_store_open_with(&config, &quick, &f->store, &f->err), SH_OK, &f->err);
+    return f;
+}
+
+static void assert_asked(const Fixture *f, size_t number, const char *start_of_request, const char *header)
+{
+    const char *request = f->server.requests[number];
+    if (strncmp(request, start_of_request, strlen(start_of_request)) != 0)
+        fail_msg("request %zu is not \"%s\": %s", number, start_of_request, request);
+    if (header != NULL && strcasestr(request, header) == NULL)
+        fail_msg("request %zu has no \"%s\": %s", number, header, request);
+}
+
+static void stop(Fixture *f)
+{
+    sh_store_close(f->store);
+    script_stop(&f->server);
+    assert_null(strstr(f->err.message, SECRET));
+    assert_null(strstr(f->err.message, TOKEN));
+    free(f);
+}
+
+static void test_throttled_request_is_retried(void **state)
+{
+    (void)state;
+    static const ScriptStep steps[] = {{SCRIPT_REPLY, SLOW_DOWN}, {SCRIPT_REPLY, SLOW_DOWN}, {SCRIPT_REPLY, OK}};
+    Fixture *f = start(STEPS(steps), 5000, 5);
+    ShMetric *throttled = sh_metric_counter("streamhouse_s3_errors_total", "class=\"throttled\"", "");
+    int64_t before = sh_metric_value(throttled);
+    contract_assert_status(contract_put_text(f->store, "a/b", "12345", &f->err), SH_OK, &f->err);
+    assert_int_equal(sh_metric_value(throttled) - before, 2);
+    assert_asked(f, 2, "PUT /bucket/pre/fix/a/b HTTP/1.1", "If-None-Match: *");
+    assert_asked(f, 2, "PUT ", "x-amz-security-token: " TOKEN);
+    stop(f);
+}
+
+static void test_retries_end(void **state)
+{
+    (void)state;
+    static const ScriptStep steps[] = {{SCRIPT_REPLY, SLOW_DOWN}, {SCRIPT_REPLY, SLOW_DOWN}};
+    Fixture *f = start(STEPS(steps), 5000, 1);
+    contract_assert_status(contract_put_text(f->store, "a", "12345", &f->err), SH_UNAVAILABLE, &f->err);
+    assert_true(f->err.retriable);
+    assert_non_null(strstr(f->err.message, "SlowDown"));
+    assert_non_null(strstr(f->err.message, "not so fast"));
+    stop(f);
+}
+
+static void test_refusal_is_not_retried(void **state)
+{
+    (void)state;
+    static const ScriptStep steps[] = {
+        {SCRIPT_REPLY, "HTTP/1.1 403 Forbidden\r\nContent-Length: 40\r\n\r\n<Error><Code>AccessDenied</Code></Error>"}};
+    Fixture *f = start(STEPS(steps), 5000, 5);
+    contract_assert_status(contract_put_text(f->store, "a", "12345", &f->err), SH_DENIED, &f->err);
+    assert_false(f->err.retriable);
+    stop(f);
+}
+
+static void test_truncated_body_is_read_again(void **state)
+{
+    (void)state;
+    static const ScriptStep steps[] = {
+        {SCRIPT_CUT, "HTTP/1.1 206 Partial\r\nContent-Range: bytes 2-6/7\r\nContent-Length: 5\r\n\r\nhel"},
+        {SCRIPT_REPLY, "HTTP/1.1 206 Partial\r\nContent-Range: bytes 2-6/7\r\nContent-Length: 5\r\n\r\nhello"}};
+    Fixture *f = start(STEPS(steps), 5000, 5);
+    contract_assert_content(f->store, "a", 2, 100, "hello", 5);
+    assert_asked(f, 1, "GET /bucket/pre/fix/a HTTP/1.1", "Range: bytes=2-101");
+    stop(f);
+}
+
+static void test_silence_ends_at_the_deadline(void **state)
+{
+    (void)state;
+    static const ScriptStep steps[] = {{SCRIPT_HANG, ""}, {SCRIPT_HANG, ""}};
+    Fixture *f = start(STEPS(steps), 100, 1);
+    ShBuf *got = NULL;
+    int64_t start_ms = sh_clock_now_ms();
+    contract_assert_status(sh_store_get(f->store, "a", 0, 10, &got, &f->err), SH_TIMEOUT, &f->err);
+    assert_true(f->err.retriable);
+    assert_in_range(sh_clock_now_ms() - start_ms, 150, 10000);
+    stop(f);
+}
+
+/* The connection dies after the request, so nobody knows whether the object was stored. */
+static void test_lost_reply_meets_its_own_object(void **state)
+{
+    (void)state;
+    static const ScriptStep steps[] = {{SCRIPT_CUT, ""}, {SCRIPT_REPLY, EXISTS}, {SCRIPT_CUT, SIZE_5}};
+    Fixture *f = start(STEPS(steps), 5000, 5);
+    contract_assert_status(contract_put_text(f->store, "a", "12345", &f->err), SH_OK, &f->err);
+    assert_asked(f, 2, "HEAD /bucket/pre/fix/a HTTP/1.1", NULL);
+    stop(f);
+}
+
+static void test_lost_reply_meets_another_object(void **state)
+{
+    (void)state;
+    static const ScriptStep steps[] = {{SCRIPT_CUT, ""}, {SCRIPT_REPLY, EXISTS}, {SCRIPT_CUT, SIZE_6}};
+    Fixture *f = start(STEPS(steps), 5000, 5);
+    contract_assert_status(contract_put_text(f->store, "a", "12345", &f->err), SH_EXISTS, &f->err);
+    stop(f);
+}
+
+/* A kept connection dies under the second put. libcurl sends it again by itself, over a new one: a lost answer too. */
+static void test_lost_reply_on_kept_connection(void **state)
+{
+    (void)state;
+    static const ScriptStep steps[] = {
+        {SCRIPT_REPLY, OK}, {SCRIPT_CUT, ""}, {SCRIPT_REPLY, EXISTS}, {SCRIPT_CUT, SIZE_5}};
+    Fixture *f = start(STEPS(steps), 5000, 5);
+    contract_assert_status(contract_put_text(f->store, "a", "1", &f->err), SH_OK, &f->err);
+    contract_assert_status(contract_put_text(f->store, "b", "12345", &f->err), SH_OK, &f->err);
+    stop(f);
+}
+
+static void test_existing_object_at_first_try(void **state)
+{
+    (void)state;
+    static const ScriptStep steps[] = {{SCRIPT_REPLY, EXISTS}};
+    Fixture *f = start(STEPS(steps), 5000, 5);
+    contract_assert_status(contract_put_text(f->store, "a", "12345", &f->err), SH_EXISTS, &f->err);
+    stop(f);
+}
+
+/* The first put learns that conditions are unknown, the second knows. */
+static void test_server_without_conditions(void **state)
+{
+    (void)state;
+    static const ScriptStep steps[] = {{SCRIPT_REPLY, NOT_IMPLEMENTED}, {SCRIPT_REPLY, ABSENT}, {SCRIPT_REPLY, OK},
+                                       {SCRIPT_CUT, SIZE_5}};
+    Fixture *f = start(STEPS(steps), 5000, 5);
+    contract_assert_status(contract_put_text(f->store, "a", "12345", &f->err), SH_OK, &f->err);
+    contract_assert_status(contract_put_text(f->store, "a", "12345", &f->err), SH_EXISTS, &f->err);
+    assert_asked(f, 1, "HEAD ", NULL);
+    assert_asked(f, 2, "PUT ", NULL);
+    assert_null(strcasestr(f->server.requests[2], "if-none-match"));
+    stop(f);
+}
+
+static void test_failed_upload_is_aborted(void **state)
+{
+    (void)state;
+    static const ScriptStep steps[] = {
+        {SCRIPT_REPLY, ABSENT},
+        {SCRIPT_REPLY, UPLOAD_CREATED},
+        {SCRIPT_REPLY, OK},
+        {SCRIPT_REPLY, "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"},
+        {SCRIPT_REPLY, NO_CONTENT}};
+    Fixture *f = start(STEPS(steps), 5000, 5);
+    contract_assert_status(contract_put_text(f->store, "a", "0123456789", &f->err), SH_DENIED, &f->err);
+    assert_asked(f, 1, "POST /bucket/pre/fix/a?uploads= ", NULL);
+    assert_asked(f, 2, "PUT /bucket/pre/fix/a?partNumber=1&uploadId=u1 ", "Content-Length: 8");
+    assert_asked(f, 3, "PUT /bucket/pre/fix/a?partNumber=2&uploadId=u1 ", "Content-Length: 2");
+    assert_asked(f, 4, "DELETE /bucket/pre/fix/a?uploadId=u1 ", NULL);
+    stop(f);
+}
+
+/* S3 may answer 200 and then fail; the upload that the retry finds gone has become the object. */
+static void test_completion_fails_after_200(void **state)
+{
+    (void)state;
+    static const ScriptStep steps[] = {
+        {SCRIPT_REPLY, ABSENT},
+        {SCRIPT_REPLY, UPLOAD_CREATED},
+        {SCRIPT_REPLY, OK},
+        {SCRIPT_REPLY, OK},
+        {SCRIPT_REPLY, "HTTP/1.1 200 OK\r\nContent-Length: 41\r\n\r\n<Error><Code>InternalError</Code></Error>"},
+        {SCRIPT_REPLY, "HTTP/1.1 404 Not Found\r\nContent-Length: 40\r\n\r\n<Error><Code>NoSuchUpload</Code></Error>"},
+        {SCRIPT_CUT, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n"}};
+    Fixture *f = start(STEPS(steps), 5000, 5);
+    contract_assert_status(contract_put_text(f->store, "a", "0123456789", &f->err), SH_OK, &f->err);
+    assert_asked(f, 4, "POST /bucket/pre/fix/a?uploadId=u1 ", "If-None-Match: *");
+    stop(f);
+}
+
+static void test_wrong_ranges_are_refused(void **state)
+{
+    (void)state;
+    static const char *const replies[] = {
+        "HTTP/1.1 206 Partial\r\nContent-Range: bytes 0-4/100\r\nContent-Length: 5\r\n\r\nhello",  /* another place */
+        "HTTP/1.1 206 Partial\r\nContent-Range: bytes 2-6/100\r\nContent-Length: 5\r\n\r\nhello",  /* too few */
+        "HTTP/1.1 206 Partial\r\nContent-Length: 5\r\n\r\nhello",                                  /* not said */
+        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",                                       /* range ignored */
+        "HTTP/1.1 206 Partial\r\nContent-Range: bytes 2-21/30\r\nContent-Length: 20\r\n\r\n01234567890123456789",
+        "HTTP/1.1 206 Partial\r\nTransfer-Encoding: chunked\r\n\r\n14\r\n01234567890123456789\r\n0\r\n\r\n"};
+    for (size_t i = 0; i < sizeof replies / sizeof replies[0]; i++) {
+        const ScriptStep step = {SCRIPT_CUT, replies[i]};
+        Fixture *f = start(&step, 1, 5000, 0);
+        ShBuf *got = NULL;
+        ShStatus status = sh_store_get(f->store, "a", 2, 10, &got, &f->err);
+        if (status != SH_CORRUPT && status != SH_UNSUPPORTED && status != SH_TOO_LARGE)
+            fail_msg("reply %zu gives %s", i, sh_status_name(status));
+        assert_null(got);
+        stop(f);
+    }
+}
+
+static void test_delete_of_a_missing_bucket_fails(void **state)
+{
+    (void)state;
+    static const ScriptStep steps[] = {
+        {SCRIPT_REPLY, "HTTP/1.1 404 Not Found\r\nContent-Length: 40\r\n\r\n<Error><Code>NoSuchBucket</Code></Error>"},
+        {SCRIPT_REPLY, "HTTP/1.1 404 Not Found\r\nContent-Length: 37\r\n\r\n<Error><Code>NoSuchKey</Code></Error>"},
+        {SCRIPT_REPLY, NO_CONTENT}};
+    Fixture *f = start(STEPS(steps), 5000, 0);
+    contract_assert_status(sh_store_delete(f->store, "a", &f->err), SH_NOT_FOUND, &f->err);
+    assert_non_null(strstr(f->err.message, "s3_bucket"));
+    contract_assert_status(sh_store_delete(f->store, "a", &f->err), SH_OK, &f->err);
+    contract_assert_status(sh_store_delete(f->store, "a", &f->err), SH_OK, &f->err);
+    stop(f);
+}
+
+static void check_with_reply(const char *reply, ShStatus want, const char *words)
+{
+    const ScriptStep step = {SCRIPT_CUT, reply};
+    Fixture *f = start(&step, 1, 5000, 0);
+    contract_assert_status(sh_store_check(f->store, &f->err), want, &f->err);
+    if (strstr(f->err.message, words) == NULL)
+        fail_msg("\"%s\" does not say \"%s\"", f->err.message, words);
+    stop(f);
+}
+
+static void test_check_knows_what_is_no_s3_server(void **state)
+{
+    (void)state;
+    check_with_reply("HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\n<html></html>", SH_UNAVAILABLE, "s3_endpoint");
+    check_with_reply("HTTP/1.1 404 Not Found\r\nContent-Length: 9\r\n\r\nnot found", SH_UNAVAILABLE, "no S3 server");
+    check_with_reply("220 mail.example.com ESMTP\r\n", SH_UNAVAILABLE, "s3_endpoint");
+    check_with_reply("HTTP/1.1 301 Moved\r\nContent-Length: 0\r\nLocation: http://x/\r\n\r\n", SH_INVALID, "s3_region");
+    check_with_reply("HTTP/1.1 403 Forbidden\r\nContent-Length: 48\r\n\r\n"
+                     "<Error><Code>RequestTimeTooSkewed</Code></Error>", SH_DENIED, "clock");
+}
+
+/* The points fail single attempts, so a store that retries gets over them. */
+static void test_fault_points_fail_attempts(void **state)
+{
+    (void)state;
+    static const ScriptStep steps[] = {{SCRIPT_REPLY, OK}, {SCRIPT_REPLY, NO_CONTENT}};
+    Fixture *f = start(STEPS(steps), 5000, 2);
+    contract_assert_status(sh_fault_arm("store.put=error:2,store.delete=error:1,store.get=error", &f->err), SH_OK,
+                           &f->err);
+    contract_assert_status(contract_put_text(f->store, "a", "1", &f->err), SH_OK, &f->err);
+    contract_assert_status(sh_store_delete(f->store, "a", &f->err), SH_OK, &f->err);
+    ShBuf *got = NULL;
+    contract_assert_status(sh_store_get(f->store, "a", 0, 1, &got, &f->err), SH_UNAVAILABLE, &f->err);
+    assert_int_equal(sh_fault_arm(NULL, &f->err), SH_OK);
+    stop(f);
+}
+
+static void test_bad_addresses_are_refused(void **state)
+{
+    (void)state;
+    static const char *const buckets[] = {"", "ab", "UPPER", "a/b", "..", "a..b", "bucket?x", "-bucket"};
+    static const char *const endpoints[] = {"localhost:9000", "ftp://host", "http://", "http://host/path",
+                                            "http://user:secret@host", "http://host?x"};
+    char *const empty = (char *)(uintptr_t) "";
+    ShConfig config = {.store = SH_STORE_S3,
+                       .s3_endpoint = (char *)(uintptr_t) "http://127.0.0.1:1",
+                       .s3_access_key = empty,
+                       .s3_secret_key = empty,
+                       .s3_session_token = empty,
+                       .s3_prefix = empty,
+                       .s3_region = (char *)(uintptr_t) "us-east-1"};
+    ShStore *store = NULL;
+    ShError err = {0};
+    for (size_t i = 0; i < sizeof buckets / sizeof buckets[0]; i++) {
+        config.s3_bucket = (char *)(uintptr_t)buckets[i];
+        contract_assert_status(sh_store_open(&config, &store, &err), SH_INVALID, &err);
+        assert_non_null(strstr(err.message, "s3_bucket"));
+    }
+    config.s3_bucket = (char *)(uintptr_t) "bucket";
+    for (size_t i = 0; i < sizeof endpoints / sizeof endpoints[0]; i++) {
+        config.s3_endpoint = (char *)(uintptr_t)endpoints[i];
+        contract_assert_status(sh_store_open(&config, &store, &err), SH_INVALID, &err);
+        assert_non_null(strstr(err.message, "s3_endpoint"));
+        assert_null(strstr(err.message, "secret"));
+    }
+    config.s3_endpoint = empty;
+    contract_assert_status(sh_store_open(&config, &store, &err), SH_OK, &err);
+    assert_string_equal(sh_store_describe(store), "bucket bucket at https://bucket.s3.us-east-1.amazonaws.com");
+    sh_store_close(store);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_throttled_request_is_retried),
+        cmocka_unit_test(test_retries_end),
+        cmocka_unit_test(test_refusal_is_not_retried),
+        cmocka_unit_test(test_truncated_body_is_read_again),
+        cmocka_unit_test(test_silence_ends_at_the_deadline),
+        cmocka_unit_test(test_lost_reply_meets_its_own_object),
+        cmocka_unit_test(test_lost_reply_meets_another_object),
+        cmocka_unit_test(test_lost_reply_on_kept_connection),
+        cmocka_unit_test(test_existing_object_at_first_try),
+        cmocka_unit_test(test_server_without_conditions),
+        cmocka_unit_test(test_failed_upload_is_aborted),
+        cmocka_unit_test(test_completion_fails_after_200),
+        cmocka_unit_test(test_wrong_ranges_are_refused),
+        cmocka_unit_test(test_delete_of_a_missing_bucket_fails),
+        cmocka_unit_test(test_check_knows_what_is_no_s3_server),
+        cmocka_unit_test(test_fault_points_fail_attempts),
+        cmocka_unit_test(test_bad_addresses_are_refused),
+    };
+    return cmocka_run_group_tests_name("S3 store against a scripted server", tests, NULL, NULL);
+}
