@@ -34,7 +34,7 @@ void sh_pg_free(ShPg *pg);
 /* Connect now and check server version (15 or newer), extension and its version, and the rights of the role. */
 ShStatus sh_pg_check(ShPg *pg, ShError *err) SH_MUST_CHECK;
 
-/* Break a call that another thread has under way (for shutdown). */
+/* Break a call that another thread has under way, or else the next one: it fails with SH_UNAVAILABLE (for shutdown). */
 void sh_pg_cancel(ShPg *pg);
 
 /* --- incarnation and lease -------------------------------------------------------------------------------- */
@@ -284,9 +284,10 @@ ShStatus sh_pg_describe(ShPg *pg, const char *const *topics, size_t topic_count,
                         size_t *count, ShError *err) SH_MUST_CHECK;
 
 /* Wait up to `timeout_ms` for news on the channel `streamhouse` (LISTEN on this connection); `*news` tells whether
- * any came. Also returns early, without news, when sh_pg_wake is called. */
+ * any came; on a new connection it is true at once, because some may have been missed. Also returns early, without
+ * news, when sh_pg_wake is called. */
 ShStatus sh_pg_wait_news(ShPg *pg, int64_t timeout_ms, bool *news, ShError *err) SH_MUST_CHECK;
-/* End a sh_pg_wait_news of this connection from any thread. */
+/* End the sh_pg_wait_news of this connection that is under way, or else the next one, from any thread. */
 void sh_pg_wake(ShPg *pg);
 
 #endif

@@ -1,0 +1,129 @@
+#include <stdlib.h>
+
+#include "agent/pg/pg_internal.h"
+
+/* In the order of ShAction and of ShEpochResult. */
+static const char *const actions[] = {"own", "recover", "grant", "release", NULL};
+static const char *const results[] = {"granted", "open",    "sealed",   "busy",    "not_target",
+                                      "fenced",  "dropped", "mismatch", "unknown", NULL};
+#define RESULT_UNKNOWN 8 /* an id that no topic ever had */
+
+static void read_assignment(ShPgRow *row, ShPgAssignment *out);
+static ShStatus call_epochs(ShPg *pg, ShPgStatement statement, int64_t incarnation, ShPgArray *arrays,
+                            size_t array_count, size_t count, ShPgEpoch *out, ShError *err);
+static ShStatus read_epochs(const PGresult *result, size_t count, ShPgEpoch *out, ShError *err);
+
+ShStatus sh_pg_assignments(ShPg *pg, int64_t incarnation, ShPgAssignment **out, size_t *count, ShError *err)
+{
+    ShPgNumber number;
+    const char *const values[] = {sh_pg_number(&number, incarnation)};
+    PGresult *result;
+    ShStatus status = sh_pg_call(pg, SH_PG_ASSIGNMENTS, values, &result, err);
+    if (status != SH_OK)
+        return status;
+
+    size_t row_count = (size_t)PQntuples(result);
+    ShPgAssignment *assignments = calloc(row_count + 1, sizeof *assignments);
+    if (assignments == NULL)
+        status = sh_fail(err, SH_NO_MEMORY, "memory is short for %zu assignments", row_count);
+    for (size_t i = 0; i < row_count && status == SH_OK; i++) {
+        ShPgRow row = {.result = result, .row = (int)i};
+        read_assignment(&row, &assignments[i]);
+        status = sh_pg_row_end(&row, err);
+    }
+    PQclear(result);
+    if (status != SH_OK) {
+        free(assignments);
+        return status;
+    }
+    *out = assignments;
+    *count = row_count;
+    return SH_OK;
+}
+
+ShStatus sh_pg_grant(ShPg *pg, int64_t incarnation, const ShPgPartition *partitions, size_t count, ShPgEpoch *out,
+                     ShError *err)
+{
+    ShPgArray arrays[2] = {0};
+    for (size_t i = 0; i < count; i++) {
+        sh_pg_array_add_uuid(&arrays[0], &partitions[i].topic_id);
+        sh_pg_array_add_number(&arrays[1], partitions[i].partition);
+    }
+    return call_epochs(pg, SH_PG_GRANT, incarnation, arrays, 2, count, out, err);
+}
+
+ShStatus sh_pg_open(ShPg *pg, int64_t incarnation, const ShPgPartition *partitions, size_t count, ShPgEpoch *out,
+                    ShError *err)
+{
+    ShPgArray arrays[3] = {0};
+    for (size_t i = 0; i < count; i++) {
+        sh_pg_array_add_uuid(&arrays[0], &partitions[i].topic_id);
+        sh_pg_array_add_number(&arrays[1], partitions[i].partition);
+        sh_pg_array_add_number(&arrays[2], partitions[i].epoch);
+    }
+    return call_epochs(pg, SH_PG_OPEN, incarnation, arrays, 3, count, out, err);
+}
+
+ShStatus sh_pg_seal(ShPg *pg, int64_t incarnation, const ShPgSeal *seals, size_t count, ShPgEpoch *out, ShError *err)
+{
+    ShPgArray arrays[5] = {0};
+    for (size_t i = 0; i < count; i++) {
+        sh_pg_array_add_uuid(&arrays[0], &seals[i].partition.topic_id);
+        sh_pg_array_add_number(&arrays[1], seals[i].partition.partition);
+        sh_pg_array_add_number(&arrays[2], seals[i].partition.epoch);
+        sh_pg_array_add_number(&arrays[3], seals[i].end_offset);
+        sh_pg_array_add_bool(&arrays[4], seals[i].lost);
+    }
+    return call_epochs(pg, SH_PG_SEAL, incarnation, arrays, 5, count, out, err);
+}
+
+static void read_assignment(ShPgRow *row, ShPgAssignment *out)
+{
+    out->topic_id = sh_pg_row_uuid(row);
+    sh_pg_row_text(row, out->topic, sizeof out->topic);
+    out->segment_bytes = sh_pg_row_number(row, 0);
+    out->retention_ms = sh_pg_row_number(row, -1);
+    out->batch_bytes_max = (int32_t)sh_pg_row_number(row, 0);
+    out->partition = (int32_t)sh_pg_row_number(row, 0);
+    out->action = (ShAction)sh_pg_row_word(row, actions);
+    out->epoch = sh_pg_row_number(row, 0);
+    out->start_offset = sh_pg_row_number(row, 0);
+    out->limit_offset = sh_pg_row_number(row, 0);
+    out->published_end = sh_pg_row_number(row, 0);
+    out->open = sh_pg_row_bool(row);
+}
+
+/* Calls a function of an incarnation and arrays; frees the arrays. */
+static ShStatus call_epochs(ShPg *pg, ShPgStatement statement, int64_t incarnation, ShPgArray *arrays,
+                            size_t array_count, size_t count, ShPgEpoch *out, ShError *err)
+{
+    const char *values[6];
+    ShPgNumber number;
+    PGresult *result = NULL;
+    values[0] = sh_pg_number(&number, incarnation);
+    ShStatus status = sh_pg_arrays_end(arrays, array_count, values + 1, err);
+    if (status == SH_OK)
+        status = sh_pg_call(pg, statement, values, &result, err);
+    if (status == SH_OK) {
+        status = read_epochs(result, count, out, err);
+        PQclear(result);
+    }
+    sh_pg_arrays_free(arrays, array_count);
+    return status;
+}
+
+static ShStatus read_epochs(const PGresult *result, size_t count, ShPgEpoch *out, ShError *err)
+{
+    ShStatus status = sh_pg_expect_rows(result, count, err);
+    for (size_t i = 0; i < count && status == SH_OK; i++) {
+        ShPgRow row = {.result = result, .row = (int)i};
+        int word = sh_pg_row_word(&row, results);
+        out[i].result = word == RESULT_UNKNOWN ? SH_EPOCH_DROPPED : (ShEpochResult)word;
+        out[i].epoch = sh_pg_row_number(&row, 0);
+        out[i].start_offset = sh_pg_row_number(&row, 0);
+        out[i].limit_offset = sh_pg_row_number(&row, 0);
+        out[i].published_end = sh_pg_row_number(&row, 0);
+        status = sh_pg_row_end(&row, err);
+    }
+    return status;
+}

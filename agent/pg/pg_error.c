@@ -1,0 +1,81 @@
+#include <string.h>
+
+#include "agent/pg/pg_internal.h"
+
+typedef struct ErrorMapping {
+    const char *prefix; /* of the SQLSTATE */
+    ShStatus status;
+} ErrorMapping;
+
+/* The first match counts. The SH... codes are the extension's own, see docs/reference/sql.md. */
+static const ErrorMapping mappings[] = {
+    {"SH001", SH_FENCED},      /* fenced incarnation */
+    {"SH002", SH_FENCED},      /* unknown incarnation */
+    {"SH003", SH_UNSUPPORTED}, /* the database lost history */
+    {"SH004", SH_EXISTS},      /* agent id is live elsewhere */
+    {"SH005", SH_INVALID},     /* incarnation number not above the known ones */
+    {"SH006", SH_INVALID},     /* incarnation has open epochs */
+    {"SH007", SH_INVALID},     /* publish number in use by another object */
+    {"SH008", SH_CANCELLED},   /* object was abandoned */
+    {"SH009", SH_EXISTS},      /* object was published and confirmed */
+    {"42501", SH_DENIED},      /* insufficient privilege */
+    {"28", SH_DENIED},         /* authorization */
+    {"42704", SH_NOT_FOUND},   /* undefined object: the topic */
+    {"42710", SH_EXISTS},      /* duplicate object: the topic */
+    {"42883", SH_UNSUPPORTED}, /* undefined function */
+    {"42P01", SH_UNSUPPORTED}, /* undefined table */
+    {"42703", SH_UNSUPPORTED}, /* undefined column */
+    {"3F000", SH_UNSUPPORTED}, /* undefined schema */
+    {"0A", SH_UNSUPPORTED},    /* feature not supported */
+    {"22", SH_INVALID},        /* data */
+    {"23", SH_INVALID},        /* constraint */
+    {"08", SH_UNAVAILABLE},    /* connection */
+    {"25006", SH_UNAVAILABLE}, /* read only: a standby, or one about to become primary */
+    {"40", SH_UNAVAILABLE},    /* transaction rolled back: deadlock, serialization */
+    {"53", SH_UNAVAILABLE},    /* resources */
+    {"55", SH_UNAVAILABLE},    /* object not in the needed state: lock not available */
+    {"57", SH_UNAVAILABLE},    /* operator intervention: shutdown, time-out */
+    {"58", SH_UNAVAILABLE},    /* system error outside PostgreSQL */
+};
+
+static ShStatus status_of(const char *sqlstate);
+static const char *field(const PGresult *result, int code);
+
+ShStatus sh_pg_fail_result(const PGresult *result, ShError *err)
+{
+    const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    const char *message = field(result, PG_DIAG_MESSAGE_PRIMARY);
+    const char *detail = field(result, PG_DIAG_MESSAGE_DETAIL);
+    const char *hint = field(result, PG_DIAG_MESSAGE_HINT);
+    /* libpq makes results without a SQLSTATE when the connection breaks. */
+    ShStatus status = sqlstate == NULL ? SH_UNAVAILABLE : status_of(sqlstate);
+    if (status == SH_UNSUPPORTED && hint[0] == '\0')
+        hint = "The extension may be missing or of another version: CREATE EXTENSION streamhouse, or ALTER EXTENSION "
+               "streamhouse UPDATE.";
+    if (message[0] == '\0')
+        message = PQresultErrorMessage(result);
+    size_t length = strcspn(message, "\n");
+    return sh_fail(err, status, "%.*s%s%s%s%s", (int)length, message, detail[0] == '\0' ? "" : ". ", detail,
+                   hint[0] == '\0' ? "" : detail[0] == '\0' ? ". " : " ", hint);
+}
+
+ShStatus sh_pg_fail_connection(const PGconn *conn, const char *what, ShError *err)
+{
+    const char *message = PQerrorMessage(conn);
+    return sh_fail(err, SH_UNAVAILABLE, "%s: %.*s", what, (int)strcspn(message, "\n"), message);
+}
+
+static ShStatus status_of(const char *sqlstate)
+{
+    for (size_t i = 0; i < sizeof mappings / sizeof mappings[0]; i++) {
+        if (strncmp(sqlstate, mappings[i].prefix, strlen(mappings[i].prefix)) == 0)
+            return mappings[i].status;
+    }
+    return SH_INTERNAL;
+}
+
+static const char *field(const PGresult *result, int code)
+{
+    const char *text = PQresultErrorField(result, code);
+    return text != NULL ? text : "";
+}
