@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -24,18 +25,26 @@ typedef struct Recovery {
     ShWal *wal;
     Found *files;
     size_t count;
-    ShScratch bytes; /* of the file being read */
 } Recovery;
 
+/* The bytes of one file. */
+typedef struct Mapped {
+    const uint8_t *bytes;
+    size_t length;
+} Mapped;
+
 static ShStatus scan_all(Recovery *recovery, ShError *err);
-static ShStatus read_file(Recovery *recovery, uint64_t no, ShError *err);
+static ShStatus scan_file(const ShWal *wal, Found *file, ShError *err);
+static ShStatus map_file(const ShWal *wal, uint64_t no, Mapped *out, ShError *err);
+static void unmap_file(Mapped *mapped);
 static ShStatus judge_all(Recovery *recovery, ShError *err);
 static void apply_cut(Recovery *recovery, Found *file);
 static ShStatus fail_damaged(const ShWal *wal, const Found *file, ShError *err);
 static ShStatus mend(const ShWal *wal, Found *file, ShWalRecovery *stats, ShError *err);
 static ShStatus end_at(const ShWal *wal, const Found *file, int fd, ShError *err);
-static ShStatus deliver(Recovery *recovery, const Found *file, ShWalRecoverFn fn, void *arg, ShWalRecovery *stats,
+static ShStatus deliver(ShWal *wal, const Found *found, ShWalRecoverFn fn, void *arg, ShWalRecovery *stats,
                         ShError *err);
+static ShStatus adopt(ShWal *wal, const Found *found, ShWalFile **out, ShError *err);
 static ShStatus deliver_batch(ShWal *wal, ShWalFile *file, const ShWalFrame *frame, const uint8_t *batch,
                               ShWalRecoverFn fn, void *arg, ShError *err);
 
@@ -49,14 +58,13 @@ ShStatus sh_wal_recover(ShWal *wal, ShWalRecoverFn fn, void *arg, ShWalRecovery 
     for (size_t i = 0; status == SH_OK && i < recovery.count; i++)
         status = mend(wal, &recovery.files[i], &sums, err);
     for (size_t i = 0; status == SH_OK && i < recovery.count; i++)
-        status = deliver(&recovery, &recovery.files[i], fn, arg, &sums, err);
+        status = deliver(wal, &recovery.files[i], fn, arg, &sums, err);
     if (status == SH_OK) {
         sh_metric_add(wal->metrics.batches_recovered, sums.batches);
         sh_log_info("wal_recovered", "dir=\"%s\" files=%" PRId64 " batches=%" PRId64 " bytes=%" PRId64
                     " torn_bytes=%" PRId64, wal->dir, sums.files, sums.batches, sums.bytes, sums.torn_bytes);
         *stats = sums;
     }
-    sh_scratch_free(&recovery.bytes);
     free(recovery.files);
     return status;
 }
@@ -73,59 +81,75 @@ static ShStatus scan_all(Recovery *recovery, ShError *err)
         status = sh_fail(err, SH_NO_MEMORY, "no memory to recover %zu WAL files", recovery->count);
 
     for (size_t i = 0; status == SH_OK && i < recovery->count; i++) {
-        Found *file = &recovery->files[i];
-        file->no = numbers[i];
-        status = read_file(recovery, file->no, err);
-        if (status != SH_OK)
-            break;
-        ShWalFileId id;
-        status = sh_wal_decode_file_header(recovery->bytes.data, recovery->bytes.length, &id, err);
-        if (status == SH_OK && !sh_uuid_equal(&id.wal_uuid, &wal->wal_uuid))
-            status = sh_fail(err, SH_CORRUPT, "the file belongs to another WAL; move it to that one's directory");
-        if (status == SH_OK && id.file_no != file->no)
-            status = sh_fail(err, SH_CORRUPT, "the file has the name of another: its number is %016" PRIx64,
-                             id.file_no);
-        if (status != SH_OK)
-            sh_fail_prefix(err, status, "WAL file %s/%016" PRIx64 ".wal", wal->dir, file->no);
-        else
-            sh_wal_scan(&id, recovery->bytes.data, recovery->bytes.length, &file->scan);
-        file->size_bytes = (int64_t)recovery->bytes.length;
-        file->end = file->scan.end;
+        recovery->files[i].no = numbers[i];
+        status = scan_file(wal, &recovery->files[i], err);
     }
     free(numbers);
     return status;
 }
 
-static ShStatus read_file(Recovery *recovery, uint64_t no, ShError *err)
+static ShStatus scan_file(const ShWal *wal, Found *file, ShError *err)
 {
-    ShWal *wal = recovery->wal;
+    Mapped mapped;
+    ShStatus status = map_file(wal, file->no, &mapped, err);
+    if (status != SH_OK)
+        return status;
+    ShWalFileId id;
+    status = sh_wal_decode_file_header(mapped.bytes, mapped.length, &id, err);
+    if (status == SH_OK && !sh_uuid_equal(&id.wal_uuid, &wal->wal_uuid))
+        status = sh_fail(err, SH_CORRUPT, "the file belongs to another WAL; move it to that one's directory");
+    if (status == SH_OK && id.file_no != file->no)
+        status = sh_fail(err, SH_CORRUPT, "the file has the name of another: its number is %016" PRIx64, id.file_no);
+    if (status != SH_OK) {
+        sh_fail_prefix(err, status, "WAL file %s/%016" PRIx64 ".wal", wal->dir, file->no);
+    } else {
+        sh_wal_scan(&id, mapped.bytes, mapped.length, &file->scan);
+        file->size_bytes = (int64_t)mapped.length;
+        file->end = file->scan.end;
+    }
+    unmap_file(&mapped);
+    return status;
+}
+
+/* Map the file's pages rather than copy them: recovery is as fast as the checksums. All pages are fetched here, so that
+ * a disk that cannot read them is an error and not a signal later. */
+static ShStatus map_file(const ShWal *wal, uint64_t no, Mapped *out, ShError *err)
+{
     char name[SH_WAL_FILE_NAME_BYTES];
     struct stat info;
     sh_wal_file_name(no, name);
     ShStatus status = SH_OK;
+    Mapped mapped = {0};
     int fd = openat(wal->dir_fd, name, O_RDONLY | O_CLOEXEC);
     if (fd < 0 || fstat(fd, &info) != 0) {
         status = sh_fail(err, SH_IO, "WAL file %s/%s cannot be opened: %s", wal->dir, name, strerror(errno));
         goto done;
     }
-    status = sh_scratch_reserve(&recovery->bytes, (size_t)info.st_size + 1, err);
-    recovery->bytes.length = 0;
-    while (status == SH_OK && recovery->bytes.length < (size_t)info.st_size) {
-        ssize_t got = pread(fd, recovery->bytes.data + recovery->bytes.length,
-                            (size_t)info.st_size - recovery->bytes.length, (off_t)recovery->bytes.length);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got <= 0)
-            status = sh_fail(err, SH_IO, "WAL file %s/%s cannot be read at %zu: %s", wal->dir, name,
-                             recovery->bytes.length, got < 0 ? strerror(errno) : "it became shorter");
-        else
-            recovery->bytes.length += (size_t)got;
+    mapped.length = (size_t)info.st_size;
+    if (mapped.length > 0) {
+        void *bytes = mmap(NULL, mapped.length, PROT_READ, MAP_PRIVATE, fd, 0);
+        /* Kernels before 5.14 do not know the advice; there the pages come as they are touched. */
+        if (bytes == MAP_FAILED || (madvise(bytes, mapped.length, MADV_POPULATE_READ) != 0 && errno != EINVAL)) {
+            status = sh_fail(err, SH_IO, "WAL file %s/%s cannot be read: %s", wal->dir, name, strerror(errno));
+            if (bytes != MAP_FAILED)
+                munmap(bytes, mapped.length);
+            goto done;
+        }
+        mapped.bytes = bytes;
     }
+    *out = mapped;
 
 done:
     if (fd >= 0)
         close(fd);
     return status;
+}
+
+static void unmap_file(Mapped *mapped)
+{
+    if (mapped->bytes != NULL)
+        munmap((void *)mapped->bytes, mapped->length);
+    *mapped = (Mapped){0};
 }
 
 /* Decide what each file holds, from the last one back: a frame of a later file proves that the earlier ones were
@@ -216,15 +240,47 @@ static ShStatus end_at(const ShWal *wal, const Found *file, int fd, ShError *err
     return status;
 }
 
-static ShStatus deliver(Recovery *recovery, const Found *found, ShWalRecoverFn fn, void *arg, ShWalRecovery *stats,
+static ShStatus deliver(ShWal *wal, const Found *found, ShWalRecoverFn fn, void *arg, ShWalRecovery *stats,
                         ShError *err)
 {
     if (found->end == SH_WAL_FILE_HEADER_BYTES)
         return SH_OK;
-    ShWal *wal = recovery->wal;
-    ShStatus status = read_file(recovery, found->no, err);
+    ShWalFile *file = NULL;
+    Mapped mapped;
+    ShStatus status = map_file(wal, found->no, &mapped, err);
     if (status != SH_OK)
         return status;
+    status = adopt(wal, found, &file, err);
+
+    ShWalFileId id = {wal->wal_uuid, found->no};
+    ShWalFrame frame;
+    for (int64_t position = SH_WAL_FILE_HEADER_BYTES; status == SH_OK && position < found->end;
+         position += sh_wal_frame_bytes(frame.batch_length)) {
+        if (!sh_wal_decode_frame(&id, mapped.bytes, mapped.length, position, &frame)) {
+            status = sh_fail(err, SH_IO, "WAL file %s/%016" PRIx64 ".wal changed while it was read", wal->dir,
+                             found->no);
+            break;
+        }
+        if (frame.type != SH_WAL_FRAME_BATCH)
+            continue;
+        status = deliver_batch(wal, file, &frame, mapped.bytes + position + SH_WAL_FRAME_HEADER_BYTES, fn, arg, err);
+        stats->batches++;
+        stats->bytes += (int64_t)frame.batch_length;
+    }
+    stats->files++;
+    unmap_file(&mapped);
+    /* The reading's own hold stays after a failure: batches that nobody was given must not be deleted. */
+    if (status == SH_OK) {
+        pthread_mutex_lock(&wal->lock);
+        file->held--;
+        pthread_mutex_unlock(&wal->lock);
+    }
+    return status;
+}
+
+/* Count the file among those of the log, held once by its reader. */
+static ShStatus adopt(ShWal *wal, const Found *found, ShWalFile **out, ShError *err)
+{
     ShWalFile *file = calloc(1, sizeof *file);
     if (file == NULL)
         return sh_fail(err, SH_NO_MEMORY, "no memory to recover a WAL file");
@@ -236,30 +292,8 @@ static ShStatus deliver(Recovery *recovery, const Found *found, ShWalRecoverFn f
     wal->sealed_bytes += file->size_bytes;
     pthread_mutex_unlock(&wal->lock);
     atomic_fetch_add(&wal->disk_bytes, file->size_bytes);
-    stats->files++;
-
-    ShWalFileId id = {wal->wal_uuid, found->no};
-    ShWalFrame frame;
-    for (int64_t position = SH_WAL_FILE_HEADER_BYTES; status == SH_OK && position < found->end;
-         position += sh_wal_frame_bytes(frame.batch_length)) {
-        if (!sh_wal_decode_frame(&id, recovery->bytes.data, recovery->bytes.length, position, &frame)) {
-            status = sh_fail(err, SH_IO, "WAL file %s/%016" PRIx64 ".wal changed while it was read", wal->dir, id.file_no);
-            break;
-        }
-        if (frame.type != SH_WAL_FRAME_BATCH)
-            continue;
-        status = deliver_batch(wal, file, &frame, recovery->bytes.data + position + SH_WAL_FRAME_HEADER_BYTES, fn,
-                               arg, err);
-        stats->batches++;
-        stats->bytes += (int64_t)frame.batch_length;
-    }
-    /* The reading's own hold stays after a failure: batches that nobody was given must not be deleted. */
-    if (status == SH_OK) {
-        pthread_mutex_lock(&wal->lock);
-        file->held--;
-        pthread_mutex_unlock(&wal->lock);
-    }
-    return status;
+    *out = file;
+    return SH_OK;
 }
 
 static ShStatus deliver_batch(ShWal *wal, ShWalFile *file, const ShWalFrame *frame, const uint8_t *batch,
