@@ -18,11 +18,13 @@ ShStatus sh_address_parse(const char *text, ShAddress *out, ShError *err)
 
     size_t length = (size_t)(host_end - host);
     if (!is_host(host, length, bracketed))
-        return sh_fail(err, SH_INVALID, "\"%s\" is not host:port: the host is not a name or an address%s", text,
+        return sh_fail(err, SH_INVALID, "\"%s\" is not host:port: the host is not a name or an address%s",
+                       text,
                        memchr(host, ':', length) != NULL ? " (an IPv6 address stands in brackets)" : "");
     uint16_t port;
     if (!parse_port(colon + 1, &port))
-        return sh_fail(err, SH_INVALID, "\"%s\" is not host:port: the port is a number from 0 to 65535", text);
+        return sh_fail(err, SH_INVALID, "\"%s\" is not host:port: the port is a number from 0 to 65535",
+                       text);
 
     memcpy(out->host, host, length);
     out->host[length] = '\0';
@@ -33,8 +35,8 @@ ShStatus sh_address_parse(const char *text, ShAddress *out, ShError *err)
 void sh_address_format(const ShAddress *address, char text[SH_ADDRESS_TEXT_BYTES])
 {
     bool brackets = strchr(address->host, ':') != NULL;
-    snprintf(text, SH_ADDRESS_TEXT_BYTES, "%s%s%s:%u", brackets ? "[" : "", address->host, brackets ? "]" : "",
-             address->port);
+    snprintf(text, SH_ADDRESS_TEXT_BYTES, "%s%s%s:%u", brackets ? "[" : "", address->host,
+             brackets ? "]" : "", address->port);
 }
 
 static bool is_host(const char *host, size_t length, bool bracketed)

@@ -17,8 +17,8 @@ typedef struct ShAddress {
     uint16_t port;
 } ShAddress;
 
-/* Strict: a host, a colon and a decimal port of 0 to 65535; an IPv6 address stands in brackets. SH_INVALID names what
- * is wrong. No name is looked up. */
+/* Strict: a host, a colon and a decimal port of 0 to 65535; an IPv6 address stands in brackets. SH_INVALID
+ * names what is wrong. No name is looked up. */
 ShStatus sh_address_parse(const char *text, ShAddress *out, ShError *err) SH_MUST_CHECK;
 
 void sh_address_format(const ShAddress *address, char text[SH_ADDRESS_TEXT_BYTES]);

@@ -141,7 +141,8 @@ static bool is_text(const ShSetting *setting)
            setting->kind == SH_SETTING_CONNINFO || setting->kind == SH_SETTING_ADDRESS;
 }
 
-/* Levenshtein's distance, one row at a time; names too long to be a slip of the finger are far from everything. */
+/* Levenshtein's distance, one row at a time; names too long to be a slip of the finger are far from
+ * everything. */
 static size_t edit_distance(const char *a, const char *b)
 {
     size_t row[NAME_BYTES];

@@ -1,12 +1,12 @@
 /*
  * config.h - the agent's settings: from defaults, then a YAML file, then the environment, then checked.
  *
- * Each setting is one row of the table in config_table.c: name, type, unit, default, range, help. The file is a
- * flat YAML mapping of names to values; the environment overrides it with STREAMHOUSE_<NAME in upper case>. Sizes
- * take kB, MB, GB, TB (powers of 1024, as in PostgreSQL), durations ms, s, min, h.
+ * Each setting is one row of the table in config_table.c: name, type, unit, default, range, help. The file is
+ * a flat YAML mapping of names to values; the environment overrides it with STREAMHOUSE_<NAME in upper case>.
+ * Sizes take kB, MB, GB, TB (powers of 1024, as in PostgreSQL), durations ms, s, min, h.
  *
- * A name is the field's without its unit: flush_interval_ms is `flush_interval`, wal_budget_bytes `wal_budget`; three
- * sizes of things are `wal_file_size`, `flush_size` and `s3_multipart_size`.
+ * A name is the field's without its unit: flush_interval_ms is `flush_interval`, wal_budget_bytes
+ * `wal_budget`; three sizes of things are `wal_file_size`, `flush_size` and `s3_multipart_size`.
  */
 #ifndef SH_AGENT_BASE_CONFIG_H
 #define SH_AGENT_BASE_CONFIG_H
@@ -23,7 +23,8 @@ typedef enum ShLogLevel { SH_LOG_DEBUG, SH_LOG_INFO, SH_LOG_WARN, SH_LOG_ERROR }
 typedef enum ShLogFormat { SH_LOG_TEXT, SH_LOG_JSON } ShLogFormat;
 typedef enum ShSignPayload { SH_SIGN_AUTO, SH_SIGN_ALWAYS, SH_SIGN_NEVER } ShSignPayload;
 
-/* All settings, checked. Strings are owned by the struct and never NULL ("" when unset). Read-only once loaded. */
+/* All settings, checked. Strings are owned by the struct and never NULL ("" when unset). Read-only once
+ * loaded. */
 typedef struct ShConfig {
     /* identity and addresses */
     char *agent_id;           /* default: the host's name */
@@ -61,7 +62,7 @@ typedef struct ShConfig {
     /* flush and publish */
     int64_t flush_bytes;              /* an object is due when so many bytes wait */
     int64_t flush_interval_ms;        /* ... or when the oldest waits so long */
-    int64_t object_flush_interval_ms; /* the same for topics of durability `object`, whose producers wait for it */
+    int64_t object_flush_interval_ms; /* the same for topics of durability `object`, where producers wait */
     int64_t uploads_max;              /* uploads in flight */
 
     /* bounds */
@@ -83,8 +84,8 @@ typedef struct ShConfig {
 } ShConfig;
 
 /* Load settings: defaults, then `path` (NULL: no file), then the environment `environ_list` (NULL-terminated
- * "NAME=value" strings). Unknown names, bad values and values out of range are SH_INVALID with the name, what was
- * found, where (file and line, or the variable), the unit and the range. */
+ * "NAME=value" strings). Unknown names, bad values and values out of range are SH_INVALID with the name, what
+ * was found, where (file and line, or the variable), the unit and the range. */
 ShStatus sh_config_load(const char *path, char **environ_list, ShConfig **out, ShError *err) SH_MUST_CHECK;
 void sh_config_free(ShConfig *config);
 

@@ -20,7 +20,8 @@ static ShStatus check_identity(const ShConfig *config, ShError *err)
 {
     static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
     if (config->agent_id[strspn(config->agent_id, allowed)] != '\0')
-        return sh_fail(err, SH_INVALID, "agent_id: \"%s\" has other characters than letters, digits, '.', '_', '-'",
+        return sh_fail(err, SH_INVALID,
+                       "agent_id: \"%s\" has other characters than letters, digits, '.', '_', '-'",
                        config->agent_id);
     size_t length = strlen(config->advertised_address);
     if (length >= 2 && strcmp(config->advertised_address + length - 2, ":0") == 0)
@@ -32,19 +33,23 @@ static ShStatus check_identity(const ShConfig *config, ShError *err)
 static ShStatus check_bounds(const ShConfig *config, ShError *err)
 {
     if (config->wal_file_bytes > config->wal_budget_bytes / 2)
-        return sh_fail(err, SH_INVALID, "wal_file_size (%lld bytes) must be at most half of wal_budget (%lld bytes)",
+        return sh_fail(err, SH_INVALID,
+                       "wal_file_size (%lld bytes) must be at most half of wal_budget (%lld bytes)",
                        (long long)config->wal_file_bytes, (long long)config->wal_budget_bytes);
     if (config->batch_bytes_max >= config->message_bytes_max)
         return sh_fail(err, SH_INVALID, "batch_bytes_max (%lld) must be below message_bytes_max (%lld)",
                        (long long)config->batch_bytes_max, (long long)config->message_bytes_max);
     if (config->batch_bytes_max > config->wal_file_bytes / 2)
-        return sh_fail(err, SH_INVALID, "batch_bytes_max (%lld) must be at most half of wal_file_size (%lld bytes)",
+        return sh_fail(err, SH_INVALID,
+                       "batch_bytes_max (%lld) must be at most half of wal_file_size (%lld bytes)",
                        (long long)config->batch_bytes_max, (long long)config->wal_file_bytes);
     if (config->batch_decompressed_bytes_max < config->batch_bytes_max)
-        return sh_fail(err, SH_INVALID, "batch_decompressed_bytes_max (%lld) must not be below batch_bytes_max (%lld)",
+        return sh_fail(err, SH_INVALID,
+                       "batch_decompressed_bytes_max (%lld) must not be below batch_bytes_max (%lld)",
                        (long long)config->batch_decompressed_bytes_max, (long long)config->batch_bytes_max);
     if (config->flush_bytes > config->memory_budget_bytes / 2)
-        return sh_fail(err, SH_INVALID, "flush_size (%lld bytes) must be at most half of memory_budget (%lld bytes)",
+        return sh_fail(err, SH_INVALID,
+                       "flush_size (%lld bytes) must be at most half of memory_budget (%lld bytes)",
                        (long long)config->flush_bytes, (long long)config->memory_budget_bytes);
     return SH_OK;
 }
@@ -61,6 +66,7 @@ static ShStatus check_s3(const ShConfig *config, ShError *err)
                        "s3_secret_key: must be set when store is s3 (or the variable AWS_SECRET_ACCESS_KEY)");
     const char *endpoint = config->s3_endpoint;
     if (endpoint[0] != '\0' && strncmp(endpoint, "http://", 7) != 0 && strncmp(endpoint, "https://", 8) != 0)
-        return sh_fail(err, SH_INVALID, "s3_endpoint: \"%s\" does not start with http:// or https://", endpoint);
+        return sh_fail(err, SH_INVALID, "s3_endpoint: \"%s\" does not start with http:// or https://",
+                       endpoint);
     return SH_OK;
 }

@@ -7,7 +7,8 @@
 #define NAME_BYTES 64
 
 static bool is_setting_variable(const char *name, size_t length);
-static ShStatus read_variable(const char *name, size_t length, const char *value, ShConfig *config, ShError *err);
+static ShStatus read_variable(const char *name, size_t length, const char *value, ShConfig *config,
+                              ShError *err);
 static ShStatus take_aws_credentials(char **environ_list, ShConfig *config, ShError *err);
 static ShStatus set_from_aws(char **environ_list, const char *variable, const char *setting, ShConfig *config,
                              ShError *err);
@@ -30,11 +31,12 @@ ShStatus sh_config_read_aws_region(char **environ_list, ShConfig *config, ShErro
     return set_from_aws(environ_list, "AWS_REGION", "s3_region", config, err);
 }
 
-/* Some names with the prefix are not settings: what main reads before them, and what the tests are run with. */
+/* Some names with the prefix are not settings: what main reads before them, and what tests are run with. */
 static bool is_setting_variable(const char *name, size_t length)
 {
-    static const char *const others[] = {PREFIX "CONFIG", PREFIX "FAULTS", PREFIX "VARIANT"};
-    if (strncmp(name, PREFIX, strlen(PREFIX)) != 0 || strncmp(name, PREFIX "TEST_", strlen(PREFIX "TEST_")) == 0)
+    static const char *const others[] = {PREFIX "CONFIG", PREFIX "FAULTS"};
+    if (strncmp(name, PREFIX, strlen(PREFIX)) != 0 ||
+        strncmp(name, PREFIX "TEST_", strlen(PREFIX "TEST_")) == 0)
         return false;
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
         if (strlen(others[i]) == length && strncmp(name, others[i], length) == 0)
@@ -43,7 +45,8 @@ static bool is_setting_variable(const char *name, size_t length)
     return true;
 }
 
-static ShStatus read_variable(const char *name, size_t length, const char *value, ShConfig *config, ShError *err)
+static ShStatus read_variable(const char *name, size_t length, const char *value, ShConfig *config,
+                              ShError *err)
 {
     char setting_name[NAME_BYTES];
     size_t kept = 0;
@@ -61,7 +64,8 @@ static ShStatus read_variable(const char *name, size_t length, const char *value
 /* Keys, secrets and tokens belong together: the three come from one place. */
 static ShStatus take_aws_credentials(char **environ_list, ShConfig *config, ShError *err)
 {
-    if (config->s3_access_key[0] != '\0' || config->s3_secret_key[0] != '\0' || config->s3_session_token[0] != '\0')
+    if (config->s3_access_key[0] != '\0' || config->s3_secret_key[0] != '\0' ||
+        config->s3_session_token[0] != '\0')
         return SH_OK;
     ShStatus status = set_from_aws(environ_list, "AWS_ACCESS_KEY_ID", "s3_access_key", config, err);
     if (status == SH_OK)

@@ -109,8 +109,8 @@ static ShStatus read_setting(FileReader *reader, const yaml_event_t *key)
         return sh_fail_prefix(reader->err, status, "%s:%zu", reader->path, line);
     size_t *first_line = &reader->first_line[setting - sh_settings];
     if (*first_line != 0)
-        return sh_fail(reader->err, SH_INVALID, "%s:%zu: %s was given in line %zu already", reader->path, line,
-                       setting->name, *first_line);
+        return sh_fail(reader->err, SH_INVALID, "%s:%zu: %s was given in line %zu already", reader->path,
+                       line, setting->name, *first_line);
     *first_line = line;
 
     yaml_event_t value;
@@ -118,8 +118,8 @@ static ShStatus read_setting(FileReader *reader, const yaml_event_t *key)
     if (status != SH_OK)
         return status;
     if (!is_text(&value))
-        status = sh_fail(reader->err, SH_INVALID, "%s: a single value is expected, not a list, map, alias or NUL",
-                         setting->name);
+        status = sh_fail(reader->err, SH_INVALID,
+                         "%s: a single value is expected, not a list, map, alias or NUL", setting->name);
     else
         status = sh_setting_set(setting, (const char *)value.data.scalar.value, reader->config, reader->err);
     if (status != SH_OK)

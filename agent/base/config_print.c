@@ -21,12 +21,14 @@ void sh_config_print_reference(FILE *to)
 {
     fputs("# Settings of the agent\n\n"
           "This page is printed from the table in `agent/base/config_table.c`; edit that.\n\n"
-          "Settings come from their defaults, then from the file named by `--config` or `STREAMHOUSE_CONFIG`, then from\n"
-          "the environment; the last one wins. The file is YAML, one `name: value` a line. A variable is `STREAMHOUSE_`\n"
-          "and the name in upper case: `flush_interval: 2s` in the file, `STREAMHOUSE_FLUSH_INTERVAL=2s` in the\n"
-          "environment. A name that does not exist is an error, in both places.\n\n"
-          "Sizes take kB, MB, GB and TB (powers of 1024), a bare number is in bytes. Durations take ms, s, min and h, a\n"
-          "bare number is in milliseconds. `streamhouse-agent --check-config` checks everything and prints what holds.\n",
+          "Settings come from their defaults, then from the file named by `--config` or\n"
+          "`STREAMHOUSE_CONFIG`, then from the environment; the last one wins. The file is YAML, one\n"
+          "`name: value` a line. A variable is `STREAMHOUSE_` and the name in upper case:\n"
+          "`flush_interval: 2s` in the file, `STREAMHOUSE_FLUSH_INTERVAL=2s` in the environment. A name that\n"
+          "does not exist is an error, in both places.\n\n"
+          "Sizes take kB, MB, GB and TB (powers of 1024), a bare number is in bytes. Durations take ms, s,\n"
+          "min and h, a bare number is in milliseconds. `streamhouse-agent --check-config` checks everything\n"
+          "and prints what holds.\n",
           to);
     for (size_t i = 0; i < sh_setting_count; i++) {
         const ShSetting *setting = &sh_settings[i];
@@ -46,9 +48,11 @@ void sh_config_print_reference(FILE *to)
 static void print_unit(const ShSetting *setting, FILE *to)
 {
     static const char *const units[] = {
-        [SH_SETTING_TEXT] = "text",           [SH_SETTING_SECRET] = "text, secret", [SH_SETTING_CONNINFO] = "text",
-        [SH_SETTING_ADDRESS] = "host:port",   [SH_SETTING_FLAG] = "true or false",  [SH_SETTING_NUMBER] = "number",
-        [SH_SETTING_SIZE] = "size in bytes", [SH_SETTING_DURATION] = "duration in ms", [SH_SETTING_CHOICE] = "word",
+        [SH_SETTING_TEXT] = "text",          [SH_SETTING_SECRET] = "text, secret",
+        [SH_SETTING_CONNINFO] = "text",      [SH_SETTING_ADDRESS] = "host:port",
+        [SH_SETTING_FLAG] = "true or false", [SH_SETTING_NUMBER] = "number",
+        [SH_SETTING_SIZE] = "size in bytes", [SH_SETTING_DURATION] = "duration in ms",
+        [SH_SETTING_CHOICE] = "word",
     };
     fputs(units[setting->kind], to);
 }

@@ -52,8 +52,10 @@ static inline int64_t *sh_setting_number(const ShSetting *setting, ShConfig *con
     return (int64_t *)(void *)((char *)config + setting->offset);
 }
 
-/* Parse `text` into the setting's place. SH_INVALID says "name: what is wrong"; a secret's text is never in it. */
-ShStatus sh_setting_set(const ShSetting *setting, const char *text, ShConfig *config, ShError *err) SH_MUST_CHECK;
+/* Parse `text` into the setting's place. SH_INVALID says "name: what is wrong"; a secret's text is never in
+ * it. */
+ShStatus sh_setting_set(const ShSetting *setting, const char *text, ShConfig *config,
+                        ShError *err) SH_MUST_CHECK;
 
 /* A value as it would stand in the file, "(hidden)" for secrets. */
 void sh_setting_print(const ShSetting *setting, const ShConfig *config, FILE *to);
@@ -66,9 +68,10 @@ ShStatus sh_config_read_aws_region(char **environ_list, ShConfig *config, ShErro
 ShStatus sh_config_read_file(const char *path, ShConfig *config, ShError *err) SH_MUST_CHECK;
 ShStatus sh_config_read_environment(char **environ_list, ShConfig *config, ShError *err) SH_MUST_CHECK;
 
-/* Find the setting; SH_INVALID with a suggestion of a similar name when there is none. `prefix` stands before names in
- * the message, which are in upper case if it is not empty. */
-ShStatus sh_config_find(const char *name, const char *prefix, const ShSetting **out, ShError *err) SH_MUST_CHECK;
+/* Find the setting; SH_INVALID with a suggestion of a similar name when there is none. `prefix` stands before
+ * names in the message, which are in upper case if it is not empty. */
+ShStatus sh_config_find(const char *name, const char *prefix, const ShSetting **out,
+                        ShError *err) SH_MUST_CHECK;
 
 /* What must hold between settings. */
 ShStatus sh_config_check(const ShConfig *config, ShError *err) SH_MUST_CHECK;

@@ -98,8 +98,8 @@ static ShStatus set_text(const ShSetting *setting, const char *text, ShConfig *c
     if ((int64_t)length < setting->min)
         return sh_fail(err, SH_INVALID, "%s: must not be empty", setting->name);
     if ((int64_t)length > setting->max)
-        return sh_fail(err, SH_INVALID, "%s: has %zu characters, at most %lld are allowed", setting->name, length,
-                       (long long)setting->max);
+        return sh_fail(err, SH_INVALID, "%s: has %zu characters, at most %lld are allowed", setting->name,
+                       length, (long long)setting->max);
     if (setting->kind == SH_SETTING_ADDRESS && length > 0) {
         ShAddress address;
         ShStatus status = sh_address_parse(text, &address, err);

@@ -1,9 +1,9 @@
 /*
  * fault.h - named places where a test can make a call fail, stall or kill the process.
  *
- * STREAMHOUSE_FAULTS="wal.fdatasync=error:2,store.put=crash,pg.publish.reply=error" arms them at start: `error` fails the
- * call, `error:N` its first N passes, `crash` is _exit(137) at the spot, `stall:MS` delays it. Unarmed, a point costs
- * one relaxed load. Names are listed in docs/internals/faults.md.
+ * STREAMHOUSE_FAULTS="wal.fdatasync=error:2,store.put=crash,pg.publish.reply=error" arms them at start:
+ * `error` fails the call, `error:N` its first N passes, `crash` is _exit(137) at the spot, `stall:MS` delays
+ * it. Unarmed, a point costs one relaxed load. Names are listed in docs/internals/faults.md.
  */
 #ifndef SH_AGENT_BASE_FAULT_H
 #define SH_AGENT_BASE_FAULT_H

@@ -30,7 +30,8 @@ static bool add_escaped(ShLogLine *line, const char *value, size_t length);
 static bool add_text(ShLogLine *line, const char *text, size_t length);
 static size_t character_bytes(const char *text, size_t length);
 
-void sh_log_line_begin(ShLogLine *line, ShLogFormat format, int64_t wall_ms, ShLogLevel level, const char *event)
+void sh_log_line_begin(ShLogLine *line, ShLogFormat format, int64_t wall_ms, ShLogLevel level,
+                       const char *event)
 {
     static const char *const levels[] = {"DEBUG", "INFO", "WARN", "ERROR"};
     line->json = format == SH_LOG_JSON;
@@ -44,7 +45,8 @@ void sh_log_line_begin(ShLogLine *line, ShLogFormat format, int64_t wall_ms, ShL
     snprintf(stamp + length, sizeof stamp - length, ".%03dZ", (int)(wall_ms % 1000));
 
     char start[256];
-    const char *shape = line->json ? "{\"time\":\"%s\",\"level\":\"%s\",\"event\":\"%.128s\"" : "%s %s %.128s";
+    const char *shape =
+        line->json ? "{\"time\":\"%s\",\"level\":\"%s\",\"event\":\"%.128s\"" : "%s %s %.128s";
     int bytes = snprintf(start, sizeof start, shape, stamp, levels[level], event);
     add_text(line, start, (size_t)bytes);
 }
@@ -201,7 +203,8 @@ static void add_pair(ShLogLine *line, const char *key, const char *value, size_t
 {
     size_t before = line->length;
     bool quoted = line->json ? !is_number : needs_quotes(value, length);
-    bool fits = add_text(line, line->json ? ",\"" : " ", line->json ? 2 : 1) && add_text(line, key, strlen(key)) &&
+    bool fits = add_text(line, line->json ? ",\"" : " ", line->json ? 2 : 1) &&
+                add_text(line, key, strlen(key)) &&
                 add_text(line, line->json ? "\":" : "=", line->json ? 2 : 1) &&
                 add_text(line, "\"", quoted ? 1 : 0) &&
                 (quoted ? add_escaped(line, value, length) : add_text(line, value, length)) &&

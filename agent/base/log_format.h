@@ -1,5 +1,6 @@
 /*
- * log_format.h - the text of one log line: the format is cut into its pairs, each value is printed and escaped.
+ * log_format.h - the text of one log line: the format is cut into its pairs, each value is printed and
+ * escaped.
  *
  * Only log.c and its tests include it.
  */
@@ -23,7 +24,8 @@ typedef struct ShLogLine {
 } ShLogLine;
 
 /* Start a line: time, level and event. */
-void sh_log_line_begin(ShLogLine *line, ShLogFormat format, int64_t wall_ms, ShLogLevel level, const char *event);
+void sh_log_line_begin(ShLogLine *line, ShLogFormat format, int64_t wall_ms, ShLogLevel level,
+                       const char *event);
 /* Add the pairs of a format as sh_log_write takes it. */
 void sh_log_line_pairs(ShLogLine *line, const char *fmt, va_list args);
 /* Add one pair whose value is a number. */

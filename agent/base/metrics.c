@@ -40,7 +40,8 @@ static int refresh_count;
 
 static ShMetric *find_or_create(MetricKind kind, bool in_seconds, const char *name, const char *labels,
                                 const char *help);
-static ShMetric *create(MetricKind kind, bool in_seconds, const char *name, const char *labels, const char *help);
+static ShMetric *create(MetricKind kind, bool in_seconds, const char *name, const char *labels,
+                        const char *help);
 static char *copy_text(const char *text);
 static void die(const char *reason, const char *name) __attribute__((noreturn));
 static ShStatus print_heading(ShScratch *out, const ShMetric *metric, ShError *err);
@@ -167,7 +168,8 @@ static ShMetric *find_or_create(MetricKind kind, bool in_seconds, const char *na
     return found;
 }
 
-static ShMetric *create(MetricKind kind, bool in_seconds, const char *name, const char *labels, const char *help)
+static ShMetric *create(MetricKind kind, bool in_seconds, const char *name, const char *labels,
+                        const char *help)
 {
     ShMetric *metric = calloc(1, sizeof *metric);
     if (metric == NULL)
@@ -209,7 +211,8 @@ static ShStatus print_sample(ShScratch *out, const ShMetric *metric, ShError *er
     const char *open = metric->labels[0] != '\0' ? "{" : "";
     const char *close = metric->labels[0] != '\0' ? "}" : "";
     if (metric->in_seconds)
-        return append(out, err, "%s%s%s%s %.6f\n", metric->name, open, metric->labels, close, (double)value / 1e6);
+        return append(out, err, "%s%s%s%s %.6f\n", metric->name, open, metric->labels, close,
+                      (double)value / 1e6);
     return append(out, err, "%s%s%s%s %lld\n", metric->name, open, metric->labels, close, (long long)value);
 }
 
@@ -220,8 +223,8 @@ static ShStatus print_histogram(ShScratch *out, const ShMetric *metric, ShError 
     int64_t bound_us = FIRST_BUCKET_US;
     for (int i = 0; i < BUCKET_COUNT; i++, bound_us *= 2) {
         below += atomic_load_explicit(&metric->buckets[i], memory_order_relaxed);
-        ShStatus status = append(out, err, "%s_bucket{%s%sle=\"%.10g\"} %lld\n", metric->name, metric->labels, comma,
-                                 (double)bound_us / 1e6, (long long)below);
+        ShStatus status = append(out, err, "%s_bucket{%s%sle=\"%.10g\"} %lld\n", metric->name, metric->labels,
+                                 comma, (double)bound_us / 1e6, (long long)below);
         if (status != SH_OK)
             return status;
     }
@@ -229,8 +232,8 @@ static ShStatus print_histogram(ShScratch *out, const ShMetric *metric, ShError 
     double sum = (double)atomic_load_explicit(&metric->value, memory_order_relaxed) / 1e6;
     const char *open = metric->labels[0] != '\0' ? "{" : "";
     const char *close = metric->labels[0] != '\0' ? "}" : "";
-    ShStatus status = append(out, err, "%s_bucket{%s%sle=\"+Inf\"} %lld\n", metric->name, metric->labels, comma,
-                             (long long)below);
+    ShStatus status = append(out, err, "%s_bucket{%s%sle=\"+Inf\"} %lld\n", metric->name, metric->labels,
+                             comma, (long long)below);
     if (status == SH_OK)
         status = append(out, err, "%s_sum%s%s%s %.6f\n", metric->name, open, metric->labels, close, sum);
     if (status == SH_OK)

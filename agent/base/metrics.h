@@ -13,14 +13,16 @@
 
 typedef struct ShMetric ShMetric;
 
-/* Find or create a metric. `name` ends in its unit (streamhouse_wal_sync_duration_seconds) and counters in _total;
- * `labels` is NULL or text such as operation="put"; `help` is one sentence. The same (name, labels) gives
- * the same metric. Aborts the process only if memory is short at start or a name is used for two types. */
+/* Find or create a metric. `name` ends in its unit (streamhouse_wal_sync_duration_seconds) and counters in
+ * _total; `labels` is NULL or text such as operation="put"; `help` is one sentence. The same (name, labels)
+ * gives the same metric. Aborts the process only if memory is short at start or a name is used for two types.
+ */
 ShMetric *sh_metric_counter(const char *name, const char *labels, const char *help);
 /* A counter of time: its value counts microseconds and is printed in seconds. */
 ShMetric *sh_metric_counter_seconds(const char *name, const char *labels, const char *help);
 ShMetric *sh_metric_gauge(const char *name, const char *labels, const char *help);
-/* A latency histogram in seconds, buckets in powers of two from 0.0001 s to about 52 s; observe in microseconds. */
+/* A latency histogram in seconds, buckets in powers of two from 0.0001 s to about 52 s; observe in
+ * microseconds. */
 ShMetric *sh_metric_histogram(const char *name, const char *labels, const char *help);
 
 void sh_metric_add(ShMetric *counter, int64_t n);

@@ -23,13 +23,15 @@ struct ShHttp {
     struct MHD_Daemon *daemon;
 };
 
-static ShStatus open_listener(const char *address, int *out, char bound_address[SH_ADDRESS_TEXT_BYTES], ShError *err);
+static ShStatus open_listener(const char *address, int *out, char bound_address[SH_ADDRESS_TEXT_BYTES],
+                              ShError *err);
 static ShStatus resolve(const char *address, struct addrinfo **out, ShError *err);
 static ShStatus bind_and_listen(const struct addrinfo *place, const char *address, int *out, ShError *err);
 static ShStatus format_bound(int fd, char bound_address[SH_ADDRESS_TEXT_BYTES], ShError *err);
 static struct MHD_Daemon *start_daemon(ShHttp *http, int listener);
-static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *url, const char *method,
-                                  const char *version, const char *upload, size_t *upload_bytes, void **state);
+static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *url,
+                                  const char *method, const char *version, const char *upload,
+                                  size_t *upload_bytes, void **state);
 static enum MHD_Result send_answer(struct MHD_Connection *connection, ShHttpAnswer *answer);
 
 ShStatus sh_http_start(const char *address, ShHttpReadyFn ready, void *arg, ShHttp **out,
@@ -64,13 +66,14 @@ void sh_http_stop(ShHttp *http)
     free(http);
 }
 
-static ShStatus open_listener(const char *address, int *out, char bound_address[SH_ADDRESS_TEXT_BYTES], ShError *err)
+static ShStatus open_listener(const char *address, int *out, char bound_address[SH_ADDRESS_TEXT_BYTES],
+                              ShError *err)
 {
     struct addrinfo *places;
     ShStatus status = resolve(address, &places, err);
     if (status != SH_OK)
         return status;
-    int fd;
+    int fd = -1;
     status = bind_and_listen(places, address, &fd, err);
     freeaddrinfo(places);
     if (status != SH_OK)
@@ -94,7 +97,8 @@ static ShStatus resolve(const char *address, struct addrinfo **out, ShError *err
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
     int error = getaddrinfo(parsed.host, port, &hints, out);
     if (error != 0)
-        return sh_fail(err, SH_UNAVAILABLE, "http_address: cannot resolve %s: %s", parsed.host, gai_strerror(error));
+        return sh_fail(err, SH_UNAVAILABLE, "http_address: cannot resolve %s: %s", parsed.host,
+                       gai_strerror(error));
     return SH_OK;
 }
 
@@ -102,14 +106,15 @@ static ShStatus bind_and_listen(const struct addrinfo *place, const char *addres
 {
     int fd = socket(place->ai_family, place->ai_socktype | SOCK_CLOEXEC, place->ai_protocol);
     if (fd < 0)
-        return sh_fail(err, SH_UNAVAILABLE, "http_address: cannot make a socket for %s: %s", address, strerror(errno));
+        return sh_fail(err, SH_UNAVAILABLE, "http_address: cannot make a socket for %s: %s", address,
+                       strerror(errno));
     int on = 1;
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     if (bind(fd, place->ai_addr, place->ai_addrlen) != 0 || listen(fd, BACKLOG) != 0) {
         int error = errno;
         close(fd);
-        return sh_fail(err, SH_UNAVAILABLE, "http_address: cannot listen on %s: %s%s", address, strerror(error),
-                       error == EADDRINUSE ? "; another program has the port" : "");
+        return sh_fail(err, SH_UNAVAILABLE, "http_address: cannot listen on %s: %s%s", address,
+                       strerror(error), error == EADDRINUSE ? "; another program has the port" : "");
     }
     *out = fd;
     return SH_OK;
@@ -140,15 +145,16 @@ static struct MHD_Daemon *start_daemon(ShHttp *http, int listener)
     struct MHD_Daemon *daemon =
         MHD_start_daemon(MHD_USE_AUTO | MHD_USE_INTERNAL_POLLING_THREAD, 0, NULL, NULL, on_request, http,
                          MHD_OPTION_LISTEN_SOCKET, listener, MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX,
-                         MHD_OPTION_CONNECTION_TIMEOUT, CONNECTION_TIMEOUT_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-                         CONNECTION_MEMORY_BYTES, MHD_OPTION_END);
+                         MHD_OPTION_CONNECTION_TIMEOUT, CONNECTION_TIMEOUT_S,
+                         MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY_BYTES, MHD_OPTION_END);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return daemon;
 }
 
 /* Called for the headers, then for each piece of a body, which is thrown away, then for the answer. */
-static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *url, const char *method,
-                                  const char *version, const char *upload, size_t *upload_bytes, void **state)
+static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *url,
+                                  const char *method, const char *version, const char *upload,
+                                  size_t *upload_bytes, void **state)
 {
     (void)version;
     (void)upload;
@@ -174,7 +180,8 @@ static enum MHD_Result send_answer(struct MHD_Connection *connection, ShHttpAnsw
         MHD_create_response_from_buffer(answer->body.length, answer->body.data, MHD_RESPMEM_MUST_COPY);
     if (response == NULL)
         return MHD_NO;
-    enum MHD_Result result = MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, answer->content_type);
+    enum MHD_Result result =
+        MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, answer->content_type);
     if (result == MHD_YES && answer->allow != NULL)
         result = MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, answer->allow);
     if (result == MHD_YES)

@@ -18,12 +18,13 @@
 
 typedef struct ShHttp ShHttp;
 
-/* Whether the agent can serve; if not, why, in at most `reason_bytes` with the NUL. Called from the server's thread; must
- * not block. */
+/* Whether the agent can serve; if not, why, in at most `reason_bytes` with the NUL. Called from the server's
+ * thread; must not block. */
 typedef bool (*ShHttpReadyFn)(void *arg, char *reason, size_t reason_bytes);
 
-/* Listen on `address` (host:port; port 0: any free one) and serve in a thread of its own. `bound_address` receives
- * where it listens. SH_INVALID for an address that is none; SH_UNAVAILABLE when it cannot be bound, naming it. */
+/* Listen on `address` (host:port; port 0: any free one) and serve in a thread of its own. `bound_address`
+ * receives where it listens. SH_INVALID for an address that is none; SH_UNAVAILABLE when it cannot be bound,
+ * naming it. */
 ShStatus sh_http_start(const char *address, ShHttpReadyFn ready, void *arg, ShHttp **out,
                        char bound_address[SH_ADDRESS_TEXT_BYTES], ShError *err) SH_MUST_CHECK;
 

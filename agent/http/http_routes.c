@@ -81,7 +81,8 @@ static ShStatus get_metrics(const ShHttpContext *context, ShHttpAnswer *answer, 
 /* The server leaves out the body of an answer to HEAD by itself. */
 static bool method_fits(const Route *route, const char *method)
 {
-    return strcmp(route->method, method) == 0 || (strcmp(route->method, "GET") == 0 && strcmp(method, "HEAD") == 0);
+    return strcmp(route->method, method) == 0 ||
+           (strcmp(route->method, "GET") == 0 && strcmp(method, "HEAD") == 0);
 }
 
 static ShStatus set_text(ShHttpAnswer *answer, unsigned code, const char *text, ShError *err)

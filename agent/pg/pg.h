@@ -1,14 +1,14 @@
 /*
  * pg.h - what the agent asks PostgreSQL: one C function for each SQL function that agents may call.
  *
- * Each ShPg is one connection, used by one thread at a time, opened when first needed and again after a failure. Calls
- * block until the answer or the deadline. The SQL functions are documented in docs/reference/sql.md; nothing else of the
- * database is known here.
+ * Each ShPg is one connection, used by one thread at a time, opened when first needed and again after a
+ * failure. Calls block until the answer or the deadline. The SQL functions are documented in
+ * docs/reference/sql.md; nothing else of the database is known here.
  *
- * Errors: SH_UNAVAILABLE (no connection, server starting or stopping, reply lost: retriable; whether the call took
- * effect is unknown), SH_FENCED (this incarnation was superseded), SH_UNSUPPORTED (server or extension too old or
- * missing; the message names the remedy), SH_INVALID / SH_EXISTS / SH_NOT_FOUND / SH_DENIED as the SQLSTATE says. The
- * message holds the server's message, detail and hint, never the connection's password.
+ * Errors: SH_UNAVAILABLE (no connection, server starting or stopping, reply lost: retriable; whether the call
+ * took effect is unknown), SH_FENCED (this incarnation was superseded), SH_UNSUPPORTED (server or extension
+ * too old or missing; the message names the remedy), SH_INVALID / SH_EXISTS / SH_NOT_FOUND / SH_DENIED as the
+ * SQLSTATE says. The message holds the server's message, detail and hint, never the connection's password.
  */
 #ifndef SH_AGENT_PG_PG_H
 #define SH_AGENT_PG_PG_H
@@ -31,13 +31,16 @@ ShStatus sh_pg_new(const char *conninfo, const char *application_name, int64_t t
                    ShError *err) SH_MUST_CHECK;
 void sh_pg_free(ShPg *pg);
 
-/* Connect now and check server version (15 or newer), extension and its version, and the rights of the role. */
+/* Connect now and check server version (15 or newer), extension and its version, and the rights of the role.
+ */
 ShStatus sh_pg_check(ShPg *pg, ShError *err) SH_MUST_CHECK;
 
-/* Break a call that another thread has under way, or else the next one: it fails with SH_UNAVAILABLE (for shutdown). */
+/* Break a call that another thread has under way, or else the next one: it fails with SH_UNAVAILABLE (for
+ * shutdown). */
 void sh_pg_cancel(ShPg *pg);
 
-/* --- incarnation and lease -------------------------------------------------------------------------------- */
+/* --- incarnation and lease --------------------------------------------------------------------------------
+ */
 
 typedef struct ShPgRegister {
     const char *agent_id;
@@ -60,7 +63,8 @@ typedef struct ShPgRegistered {
     int64_t calls;
 } ShPgRegistered;
 
-ShStatus sh_pg_register(ShPg *pg, const ShPgRegister *request, ShPgRegistered *out, ShError *err) SH_MUST_CHECK;
+ShStatus sh_pg_register(ShPg *pg, const ShPgRegister *request, ShPgRegistered *out,
+                        ShError *err) SH_MUST_CHECK;
 
 typedef struct ShPgHeartbeat {
     int64_t assignment_version; /* rises when sh_pg_assignments would answer differently */
@@ -74,7 +78,8 @@ ShStatus sh_pg_heartbeat(ShPg *pg, int64_t incarnation, int64_t calls_seen, ShPg
 /* End the incarnation after a drain; SH_INVALID while it has open epochs. */
 ShStatus sh_pg_end(ShPg *pg, int64_t incarnation, ShError *err) SH_MUST_CHECK;
 
-/* --- partitions and epochs -------------------------------------------------------------------------------- */
+/* --- partitions and epochs --------------------------------------------------------------------------------
+ */
 
 typedef enum ShAction { SH_ACTION_OWN, SH_ACTION_RECOVER, SH_ACTION_GRANT, SH_ACTION_RELEASE } ShAction;
 
@@ -124,10 +129,10 @@ typedef struct ShPgEpoch {
 } ShPgEpoch;
 
 /* Batched; `out` has `count` places and is filled in the order of the requests. */
-ShStatus sh_pg_grant(ShPg *pg, int64_t incarnation, const ShPgPartition *partitions, size_t count, ShPgEpoch *out,
-                     ShError *err) SH_MUST_CHECK;
-ShStatus sh_pg_open(ShPg *pg, int64_t incarnation, const ShPgPartition *partitions, size_t count, ShPgEpoch *out,
-                    ShError *err) SH_MUST_CHECK;
+ShStatus sh_pg_grant(ShPg *pg, int64_t incarnation, const ShPgPartition *partitions, size_t count,
+                     ShPgEpoch *out, ShError *err) SH_MUST_CHECK;
+ShStatus sh_pg_open(ShPg *pg, int64_t incarnation, const ShPgPartition *partitions, size_t count,
+                    ShPgEpoch *out, ShError *err) SH_MUST_CHECK;
 
 typedef struct ShPgSeal {
     ShPgPartition partition;
@@ -138,7 +143,8 @@ typedef struct ShPgSeal {
 ShStatus sh_pg_seal(ShPg *pg, int64_t incarnation, const ShPgSeal *seals, size_t count, ShPgEpoch *out,
                     ShError *err) SH_MUST_CHECK;
 
-/* --- publish ---------------------------------------------------------------------------------------------- */
+/* --- publish ----------------------------------------------------------------------------------------------
+ */
 
 typedef struct ShPgRun {
     ShUuid topic_id;
@@ -181,11 +187,13 @@ typedef struct ShPgRunResult {
     int64_t published_end;
 } ShPgRunResult;
 
-/* One transaction, decided per run; repeating a call whose reply was lost gives the same results. `results` has
- * run_count places. SH_CANCELLED: the object was abandoned, upload again under a new key. */
-ShStatus sh_pg_publish(ShPg *pg, const ShPgPublish *publish, ShPgRunResult *results, ShError *err) SH_MUST_CHECK;
+/* One transaction, decided per run; repeating a call whose reply was lost gives the same results. `results`
+ * has run_count places. SH_CANCELLED: the object was abandoned, upload again under a new key. */
+ShStatus sh_pg_publish(ShPg *pg, const ShPgPublish *publish, ShPgRunResult *results,
+                       ShError *err) SH_MUST_CHECK;
 
-/* --- reading ---------------------------------------------------------------------------------------------- */
+/* --- reading ----------------------------------------------------------------------------------------------
+ */
 
 #define SH_OBJECT_KEY_BYTES 512
 
@@ -203,8 +211,8 @@ typedef struct ShPgSegment {
 } ShPgSegment;
 
 /* Segments from the one that holds `from_offset`, or the next above it, at most `max` of them. */
-ShStatus sh_pg_read_index(ShPg *pg, const ShUuid *topic_id, int32_t partition, int64_t from_offset, size_t max,
-                          ShPgSegment *out, size_t *count, ShError *err) SH_MUST_CHECK;
+ShStatus sh_pg_read_index(ShPg *pg, const ShUuid *topic_id, int32_t partition, int64_t from_offset,
+                          size_t max, ShPgSegment *out, size_t *count, ShError *err) SH_MUST_CHECK;
 
 typedef struct ShPgBounds {
     bool found;
@@ -220,7 +228,8 @@ ShStatus sh_pg_read_bounds(ShPg *pg, const ShPgPartition *partitions, size_t cou
 ShStatus sh_pg_find_timestamp(ShPg *pg, const ShUuid *topic_id, int32_t partition, int64_t timestamp_ms,
                               ShPgSegment *out, bool *found, ShError *err) SH_MUST_CHECK;
 
-/* --- metadata and administration -------------------------------------------------------------------------- */
+/* --- metadata and administration --------------------------------------------------------------------------
+ */
 
 typedef struct ShPgPartitionInfo {
     ShUuid topic_id;
@@ -261,7 +270,8 @@ typedef struct ShPgCreateTopic {
     const char *segment_size; /* such as 64MB */
 } ShPgCreateTopic;
 
-ShStatus sh_pg_create_topic(ShPg *pg, const ShPgCreateTopic *request, ShUuid *topic_id, ShError *err) SH_MUST_CHECK;
+ShStatus sh_pg_create_topic(ShPg *pg, const ShPgCreateTopic *request, ShUuid *topic_id,
+                            ShError *err) SH_MUST_CHECK;
 ShStatus sh_pg_drop_topic(ShPg *pg, const char *name, ShError *err) SH_MUST_CHECK;
 
 typedef struct ShPgPartitionSize {
@@ -283,9 +293,9 @@ typedef struct ShPgPartitionSize {
 ShStatus sh_pg_describe(ShPg *pg, const char *const *topics, size_t topic_count, ShPgPartitionSize **out,
                         size_t *count, ShError *err) SH_MUST_CHECK;
 
-/* Wait up to `timeout_ms` for news on the channel `streamhouse` (LISTEN on this connection); `*news` tells whether
- * any came; on a new connection it is true at once, because some may have been missed. Also returns early, without
- * news, when sh_pg_wake is called. */
+/* Wait up to `timeout_ms` for news on the channel `streamhouse` (LISTEN on this connection); `*news` tells
+ * whether any came; on a new connection it is true at once, because some may have been missed. Also returns
+ * early, without news, when sh_pg_wake is called. */
 ShStatus sh_pg_wait_news(ShPg *pg, int64_t timeout_ms, bool *news, ShError *err) SH_MUST_CHECK;
 /* End the sh_pg_wait_news of this connection that is under way, or else the next one, from any thread. */
 void sh_pg_wake(ShPg *pg);

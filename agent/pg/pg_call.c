@@ -14,13 +14,15 @@ static const Statement statements[SH_PG_STATEMENT_COUNT] = {
     [SH_PG_REGISTER] = {"register", 9,
                         "SELECT incarnation_id, cluster_id, term, lease_ticks, tick_interval_ms, calls "
                         "FROM streamhouse.agent_register($1, $2, $3, $4, $5, $6, $7, $8, $9)"},
-    [SH_PG_HEARTBEAT] = {"heartbeat", 2,
-                         "SELECT assignment_version, metadata_version, calls FROM streamhouse.agent_heartbeat($1, $2)"},
+    [SH_PG_HEARTBEAT] =
+        {"heartbeat", 2,
+         "SELECT assignment_version, metadata_version, calls FROM streamhouse.agent_heartbeat($1, $2)"},
     [SH_PG_END] = {"end", 1, "SELECT streamhouse.agent_end($1)"},
-    [SH_PG_ASSIGNMENTS] = {"assignments", 1,
-                           "SELECT topic_id, topic, segment_bytes, retention_ms, batch_bytes_max, partition, action, "
-                           "epoch, start_offset, limit_offset, published_end, coalesce(epoch_state = 'open', false) "
-                           "FROM streamhouse.agent_assignments($1)"},
+    [SH_PG_ASSIGNMENTS] =
+        {"assignments", 1,
+         "SELECT topic_id, topic, segment_bytes, retention_ms, batch_bytes_max, partition, action, "
+         "epoch, start_offset, limit_offset, published_end, coalesce(epoch_state = 'open', false) "
+         "FROM streamhouse.agent_assignments($1)"},
     [SH_PG_GRANT] = {"grant", 3,
                      "SELECT result, epoch, start_offset, limit_offset, start_offset "
                      "FROM streamhouse.agent_grant($1, $2, $3)"},
@@ -31,34 +33,39 @@ static const Statement statements[SH_PG_STATEMENT_COUNT] = {
     [SH_PG_PUBLISH] = {"publish", 17,
                        "SELECT ordinal, result, first_offset, published_end FROM streamhouse.publish_object("
                        "$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)"},
-    [SH_PG_READ_INDEX] = {"read_index", 4,
-                          "SELECT first_offset, base_offset, last_offset, epoch, object_key, \"position\", length, "
-                          "records, min_timestamp_ms, max_timestamp_ms FROM streamhouse.read_index($1, $2, $3, $4)"},
+    [SH_PG_READ_INDEX] =
+        {"read_index", 4,
+         "SELECT first_offset, base_offset, last_offset, epoch, object_key, \"position\", length, "
+         "records, min_timestamp_ms, max_timestamp_ms FROM streamhouse.read_index($1, $2, $3, $4)"},
     [SH_PG_READ_BOUNDS] = {"read_bounds", 2,
                            "SELECT topic_id, partition, log_start, published_end, epoch "
                            "FROM streamhouse.read_bounds($1, $2)"},
-    [SH_PG_FIND_TIMESTAMPS] = {"find_timestamps", 3,
-                               "SELECT first_offset, base_offset, last_offset, epoch, object_key, \"position\", "
-                               "length, records, min_timestamp_ms, max_timestamp_ms "
-                               "FROM streamhouse.find_timestamps($1, $2, $3) WHERE first_offset IS NOT NULL"},
+    [SH_PG_FIND_TIMESTAMPS] =
+        {"find_timestamps", 3,
+         "SELECT first_offset, base_offset, last_offset, epoch, object_key, \"position\", "
+         "length, records, min_timestamp_ms, max_timestamp_ms "
+         "FROM streamhouse.find_timestamps($1, $2, $3) WHERE first_offset IS NOT NULL"},
     [SH_PG_METADATA_VERSION] = {"metadata_version", 0, "SELECT streamhouse.metadata_version()"},
-    [SH_PG_METADATA] = {"metadata", 0,
-                        "SELECT topic_id, name, durability = 'object', retention_ms, segment_bytes, batch_bytes_max, "
-                        "partition, agent_id, address, zone, epoch FROM streamhouse.agent_metadata()"},
+    [SH_PG_METADATA] =
+        {"metadata", 0,
+         "SELECT topic_id, name, durability = 'object', retention_ms, segment_bytes, batch_bytes_max, "
+         "partition, agent_id, address, zone, epoch FROM streamhouse.agent_metadata()"},
     [SH_PG_LIVE_AGENTS] = {"live_agents", 0,
                            "SELECT agent_id, address, zone FROM streamhouse.agent_live_agents()"},
     [SH_PG_DROP_TOPIC] = {"drop_topic", 1, "SELECT streamhouse.drop_topic($1)"},
-    [SH_PG_DESCRIBE] = {"describe", 1,
-                        "SELECT p.topic_id, p.topic, t.durability, t.retention, t.segment_bytes, p.partition, "
-                        "p.owner, p.epoch, p.log_start, p.published_end, p.records, p.bytes "
-                        "FROM streamhouse.partitions AS p JOIN streamhouse.topic AS t USING (topic_id) "
-                        "WHERE $1::text[] = '{}' OR p.topic = ANY ($1::text[]) "
-                        "ORDER BY p.topic, p.partition"},
+    [SH_PG_DESCRIBE] =
+        {"describe", 1,
+         "SELECT p.topic_id, p.topic, t.durability, t.retention, t.segment_bytes, p.partition, "
+         "p.owner, p.epoch, p.log_start, p.published_end, p.records, p.bytes "
+         "FROM streamhouse.partitions AS p JOIN streamhouse.topic AS t USING (topic_id) "
+         "WHERE $1::text[] = '{}' OR p.topic = ANY ($1::text[]) "
+         "ORDER BY p.topic, p.partition"},
 };
 
 static ShStatus prepare(ShPg *pg, ShPgStatement statement, int64_t deadline_ms, ShError *err);
 
-ShStatus sh_pg_call(ShPg *pg, ShPgStatement statement, const char *const *values, PGresult **out, ShError *err)
+ShStatus sh_pg_call(ShPg *pg, ShPgStatement statement, const char *const *values, PGresult **out,
+                    ShError *err)
 {
     ShStatus status = sh_pg_connect(pg, err);
     int64_t deadline_ms = sh_clock_now_ms() + pg->timeout_ms;
@@ -66,14 +73,15 @@ ShStatus sh_pg_call(ShPg *pg, ShPgStatement statement, const char *const *values
         status = prepare(pg, statement, deadline_ms, err);
     if (status != SH_OK)
         return status;
-    if (!PQsendQueryPrepared(pg->conn, statements[statement].name, statements[statement].value_count, values, NULL,
-                             NULL, 0)) {
+    if (!PQsendQueryPrepared(pg->conn, statements[statement].name, statements[statement].value_count, values,
+                             NULL, NULL, 0)) {
         status = sh_pg_fail_connection(pg->conn, "cannot ask PostgreSQL", err);
         sh_pg_disconnect(pg);
         return status;
     }
     status = sh_pg_receive(pg, deadline_ms, out, err);
-    /* Prepared statements outlive an update of the extension only in part: a new connection prepares them anew. */
+    /* Prepared statements outlive an update of the extension only in part: a new connection prepares them
+     * anew. */
     if (status == SH_UNSUPPORTED)
         sh_pg_disconnect(pg);
     return status;

@@ -28,10 +28,11 @@ ShStatus sh_pg_check(ShPg *pg, ShError *err)
 static ShStatus check_extension(ShPg *pg, ShError *err)
 {
     PGresult *result;
-    ShStatus status = sh_pg_query(pg,
-                                  "SELECT current_database(), pg_catalog.pg_is_in_recovery(), "
-                                  "(SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'streamhouse')",
-                                  0, NULL, &result, err);
+    ShStatus status =
+        sh_pg_query(pg,
+                    "SELECT current_database(), pg_catalog.pg_is_in_recovery(), "
+                    "(SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'streamhouse')",
+                    0, NULL, &result, err);
     if (status != SH_OK)
         return status;
     status = judge_extension(result, err);
@@ -48,17 +49,20 @@ static ShStatus judge_extension(const PGresult *result, ShError *err)
     if (strcmp(PQgetvalue(result, 0, 1), "t") == 0)
         return sh_fail(err, SH_UNAVAILABLE, "the PostgreSQL server is a standby; agents need the primary");
     if (PQgetisnull(result, 0, 2))
-        return sh_fail(err, SH_UNSUPPORTED,
-                       "the database \"%s\" has no extension streamhouse; run there: CREATE EXTENSION streamhouse",
-                       database);
+        return sh_fail(
+            err, SH_UNSUPPORTED,
+            "the database \"%s\" has no extension streamhouse; run there: CREATE EXTENSION streamhouse",
+            database);
 
     const char *version = PQgetvalue(result, 0, 2);
     size_t length = strlen(EXTENSION_VERSION);
-    if (strncmp(version, EXTENSION_VERSION, length) != 0 || (version[length] != '.' && version[length] != '\0'))
-        return sh_fail(err, SH_UNSUPPORTED,
-                       "the extension streamhouse in database \"%s\" is version %s, this agent needs %s; install the "
-                       "matching version and run: ALTER EXTENSION streamhouse UPDATE",
-                       database, version, EXTENSION_VERSION);
+    if (strncmp(version, EXTENSION_VERSION, length) != 0 ||
+        (version[length] != '.' && version[length] != '\0'))
+        return sh_fail(
+            err, SH_UNSUPPORTED,
+            "the extension streamhouse in database \"%s\" is version %s, this agent needs %s; install the "
+            "matching version and run: ALTER EXTENSION streamhouse UPDATE",
+            database, version, EXTENSION_VERSION);
     return SH_OK;
 }
 
@@ -87,7 +91,8 @@ static ShStatus judge_rights(const PGresult *result, ShError *err)
     if (status != SH_OK || strcmp(PQgetvalue(result, 0, 1), "t") == 0)
         return status;
     const char *role = PQgetvalue(result, 0, 0);
-    return sh_fail(err, SH_DENIED,
-                   "the role %s may not call StreamHouse's functions; run as a superuser: GRANT streamhouse_agent TO %s",
-                   role, role);
+    return sh_fail(
+        err, SH_DENIED,
+        "the role %s may not call StreamHouse's functions; run as a superuser: GRANT streamhouse_agent TO %s",
+        role, role);
 }

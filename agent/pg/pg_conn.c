@@ -21,7 +21,8 @@ static ShStatus flush_query(ShPg *pg, int64_t deadline_ms, ShError *err);
 static ShStatus wait_until_read(ShPg *pg, int64_t deadline_ms, ShError *err);
 static ShStatus fail_late(const ShPg *pg, const char *what, ShError *err);
 
-ShStatus sh_pg_new(const char *conninfo, const char *application_name, int64_t timeout_ms, ShPg **out, ShError *err)
+ShStatus sh_pg_new(const char *conninfo, const char *application_name, int64_t timeout_ms, ShPg **out,
+                   ShError *err)
 {
     ShStatus status = check_conninfo(conninfo, err);
     if (status != SH_OK)
@@ -101,7 +102,8 @@ void sh_pg_disconnect(ShPg *pg)
 
 ShStatus sh_pg_wait(ShPg *pg, short events, int64_t deadline_ms, bool *ready, ShError *err)
 {
-    struct pollfd fds[] = {{.fd = PQsocket(pg->conn), .events = events}, {.fd = pg->cancel_fd, .events = POLLIN}};
+    struct pollfd fds[] = {{.fd = PQsocket(pg->conn), .events = events},
+                           {.fd = pg->cancel_fd, .events = POLLIN}};
     for (;;) {
         int64_t left_ms = deadline_ms - sh_clock_now_ms();
         int wait_ms = left_ms <= 0 ? 0 : left_ms > INT32_MAX ? INT32_MAX : (int)left_ms;
@@ -212,7 +214,8 @@ static ShStatus poll_connection(ShPg *pg, int64_t deadline_ms, ShError *err)
         if (state == PGRES_POLLING_FAILED || PQstatus(pg->conn) == CONNECTION_BAD)
             return sh_pg_fail_connection(pg->conn, "cannot connect to PostgreSQL", err);
         bool ready;
-        ShStatus status = sh_pg_wait(pg, state == PGRES_POLLING_READING ? POLLIN : POLLOUT, deadline_ms, &ready, err);
+        ShStatus status =
+            sh_pg_wait(pg, state == PGRES_POLLING_READING ? POLLIN : POLLOUT, deadline_ms, &ready, err);
         if (status != SH_OK)
             return status;
         if (!ready)
@@ -228,8 +231,8 @@ static ShStatus set_up_session(ShPg *pg, int64_t deadline_ms, ShError *err)
     ShPgNumber timeout;
     const char *const values[] = {sh_pg_number(&timeout, pg->timeout_ms)};
     PQsetnonblocking(pg->conn, 1);
-    if (!PQsendQueryParams(pg->conn, "SELECT pg_catalog.set_config('statement_timeout', $1, false)", 1, NULL, values,
-                           NULL, NULL, 0))
+    if (!PQsendQueryParams(pg->conn, "SELECT pg_catalog.set_config('statement_timeout', $1, false)", 1, NULL,
+                           values, NULL, NULL, 0))
         return sh_pg_fail_connection(pg->conn, "cannot ask PostgreSQL", err);
     PGresult *result;
     ShStatus status = sh_pg_receive(pg, deadline_ms, &result, err);

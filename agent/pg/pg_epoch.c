@@ -41,8 +41,8 @@ ShStatus sh_pg_assignments(ShPg *pg, int64_t incarnation, ShPgAssignment **out, 
     return SH_OK;
 }
 
-ShStatus sh_pg_grant(ShPg *pg, int64_t incarnation, const ShPgPartition *partitions, size_t count, ShPgEpoch *out,
-                     ShError *err)
+ShStatus sh_pg_grant(ShPg *pg, int64_t incarnation, const ShPgPartition *partitions, size_t count,
+                     ShPgEpoch *out, ShError *err)
 {
     ShPgArray arrays[2] = {0};
     for (size_t i = 0; i < count; i++) {
@@ -52,8 +52,8 @@ ShStatus sh_pg_grant(ShPg *pg, int64_t incarnation, const ShPgPartition *partiti
     return call_epochs(pg, SH_PG_GRANT, incarnation, arrays, 2, count, out, err);
 }
 
-ShStatus sh_pg_open(ShPg *pg, int64_t incarnation, const ShPgPartition *partitions, size_t count, ShPgEpoch *out,
-                    ShError *err)
+ShStatus sh_pg_open(ShPg *pg, int64_t incarnation, const ShPgPartition *partitions, size_t count,
+                    ShPgEpoch *out, ShError *err)
 {
     ShPgArray arrays[3] = {0};
     for (size_t i = 0; i < count; i++) {
@@ -64,7 +64,8 @@ ShStatus sh_pg_open(ShPg *pg, int64_t incarnation, const ShPgPartition *partitio
     return call_epochs(pg, SH_PG_OPEN, incarnation, arrays, 3, count, out, err);
 }
 
-ShStatus sh_pg_seal(ShPg *pg, int64_t incarnation, const ShPgSeal *seals, size_t count, ShPgEpoch *out, ShError *err)
+ShStatus sh_pg_seal(ShPg *pg, int64_t incarnation, const ShPgSeal *seals, size_t count, ShPgEpoch *out,
+                    ShError *err)
 {
     ShPgArray arrays[5] = {0};
     for (size_t i = 0; i < count; i++) {

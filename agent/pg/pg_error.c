@@ -50,7 +50,8 @@ ShStatus sh_pg_fail_result(const PGresult *result, ShError *err)
     /* libpq makes results without a SQLSTATE when the connection breaks. */
     ShStatus status = sqlstate == NULL ? SH_UNAVAILABLE : status_of(sqlstate);
     if (status == SH_UNSUPPORTED && hint[0] == '\0')
-        hint = "The extension may be missing or of another version: CREATE EXTENSION streamhouse, or ALTER EXTENSION "
+        hint = "The extension may be missing or of another version: CREATE EXTENSION streamhouse, or ALTER "
+               "EXTENSION "
                "streamhouse UPDATE.";
     if (message[0] == '\0')
         message = PQresultErrorMessage(result);

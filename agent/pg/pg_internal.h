@@ -1,5 +1,6 @@
 /*
- * pg_internal.h - what the files of pg/ share: the connection, calls, parameters and rows. Nobody else includes it.
+ * pg_internal.h - what the files of pg/ share: the connection, calls, parameters and rows. Nobody else
+ * includes it.
  */
 #ifndef SH_AGENT_PG_PG_INTERNAL_H
 #define SH_AGENT_PG_PG_INTERNAL_H
@@ -19,32 +20,35 @@ struct ShPg {
     bool listening;
 };
 
-/* --- connection (pg_conn.c) ------------------------------------------------------------------------------- */
+/* --- connection (pg_conn.c) -------------------------------------------------------------------------------
+ */
 
 /* Connect unless there is a connection that still answers. */
 ShStatus sh_pg_connect(ShPg *pg, ShError *err) SH_MUST_CHECK;
 void sh_pg_disconnect(ShPg *pg);
 
-/* Wait for `events` of the connection's socket. `*ready` is false when `deadline_ms` (of sh_clock_now_ms) passed; a
- * cancel is SH_UNAVAILABLE. */
+/* Wait for `events` of the connection's socket. `*ready` is false when `deadline_ms` (of sh_clock_now_ms)
+ * passed; a cancel is SH_UNAVAILABLE. */
 ShStatus sh_pg_wait(ShPg *pg, short events, int64_t deadline_ms, bool *ready, ShError *err) SH_MUST_CHECK;
 
-/* Receive the answer to what was sent, within `deadline_ms`. `*out` is a result without error, for PQclear. The
- * connection is given up when the answer does not come. */
+/* Receive the answer to what was sent, within `deadline_ms`. `*out` is a result without error, for PQclear.
+ * The connection is given up when the answer does not come. */
 ShStatus sh_pg_receive(ShPg *pg, int64_t deadline_ms, PGresult **out, ShError *err) SH_MUST_CHECK;
 
 /* Connect if need be, and run one statement with text parameters. */
 ShStatus sh_pg_query(ShPg *pg, const char *sql, int value_count, const char *const *values, PGresult **out,
                      ShError *err) SH_MUST_CHECK;
 
-/* --- errors (pg_error.c) ---------------------------------------------------------------------------------- */
+/* --- errors (pg_error.c) ----------------------------------------------------------------------------------
+ */
 
 /* Turn a failed result into an error: the status of its SQLSTATE; message, detail and hint. */
 ShStatus sh_pg_fail_result(const PGresult *result, ShError *err);
 /* The connection's own complaint, SH_UNAVAILABLE. */
 ShStatus sh_pg_fail_connection(const PGconn *conn, const char *what, ShError *err);
 
-/* --- prepared statements (pg_call.c) ---------------------------------------------------------------------- */
+/* --- prepared statements (pg_call.c) ----------------------------------------------------------------------
+ */
 
 typedef enum ShPgStatement {
     SH_PG_REGISTER,
@@ -70,7 +74,8 @@ typedef enum ShPgStatement {
 ShStatus sh_pg_call(ShPg *pg, ShPgStatement statement, const char *const *values, PGresult **out,
                     ShError *err) SH_MUST_CHECK;
 
-/* --- parameters (pg_array.c) ------------------------------------------------------------------------------ */
+/* --- parameters (pg_array.c) ------------------------------------------------------------------------------
+ */
 
 /* Room for any bigint as text. */
 typedef struct ShPgNumber {
@@ -78,8 +83,8 @@ typedef struct ShPgNumber {
 } ShPgNumber;
 const char *sh_pg_number(ShPgNumber *number, int64_t value);
 
-/* An array in PostgreSQL's text form, built element by element. Zero-initialise it. Shortage of memory is noticed
- * at the end. */
+/* An array in PostgreSQL's text form, built element by element. Zero-initialise it. Shortage of memory is
+ * noticed at the end. */
 typedef struct ShPgArray {
     char *text;
     size_t length;
@@ -96,7 +101,8 @@ void sh_pg_array_add_null(ShPgArray *array);
 ShStatus sh_pg_arrays_end(ShPgArray *arrays, size_t count, const char **values, ShError *err) SH_MUST_CHECK;
 void sh_pg_arrays_free(ShPgArray *arrays, size_t count);
 
-/* --- rows (pg_row.c) -------------------------------------------------------------------------------------- */
+/* --- rows (pg_row.c) --------------------------------------------------------------------------------------
+ */
 
 /* Reads the columns of one row in turn. What does not have the expected form latches `bad`. */
 typedef struct ShPgRow {

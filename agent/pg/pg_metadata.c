@@ -13,7 +13,8 @@ ShStatus sh_pg_metadata(ShPg *pg, ShPgMetadata **out, ShError *err)
     if (metadata == NULL)
         return sh_fail(err, SH_NO_MEMORY, "memory is short for the metadata");
 
-    /* The version comes first: a change in between makes the rows newer than it says, and is asked for again. */
+    /* The version comes first: a change in between makes the rows newer than it says, and is asked for again.
+     */
     ShStatus status = read_version(pg, metadata, err);
     if (status == SH_OK)
         status = read_partitions(pg, metadata, err);

@@ -2,7 +2,8 @@
 #include "agent/pg/pg_internal.h"
 
 /* In the order of ShPublishResult. */
-static const char *const words[] = {"published", "duplicate", "void", "gap", "fenced", "dropped", "unknown", NULL};
+static const char *const words[] = {"published", "duplicate", "void",    "gap",
+                                    "fenced",    "dropped",   "unknown", NULL};
 
 #define SCALAR_COUNT 6
 #define ARRAY_COUNT 11

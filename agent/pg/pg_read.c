@@ -1,17 +1,19 @@
 #include "agent/pg/pg_internal.h"
 
 static void read_segment(ShPgRow *row, ShPgSegment *out);
-static ShStatus read_segments(const PGresult *result, size_t max, ShPgSegment *out, size_t *count, ShError *err);
-static ShStatus match_bounds(const PGresult *result, const ShPgPartition *partitions, size_t count, ShPgBounds *out,
-                             ShError *err);
+static ShStatus read_segments(const PGresult *result, size_t max, ShPgSegment *out, size_t *count,
+                              ShError *err);
+static ShStatus match_bounds(const PGresult *result, const ShPgPartition *partitions, size_t count,
+                             ShPgBounds *out, ShError *err);
 
-ShStatus sh_pg_read_index(ShPg *pg, const ShUuid *topic_id, int32_t partition, int64_t from_offset, size_t max,
-                          ShPgSegment *out, size_t *count, ShError *err)
+ShStatus sh_pg_read_index(ShPg *pg, const ShUuid *topic_id, int32_t partition, int64_t from_offset,
+                          size_t max, ShPgSegment *out, size_t *count, ShError *err)
 {
     char topic[SH_UUID_TEXT_BYTES];
     ShPgNumber numbers[3];
     sh_uuid_format(topic_id, topic);
-    const char *const values[] = {topic, sh_pg_number(&numbers[0], partition), sh_pg_number(&numbers[1], from_offset),
+    const char *const values[] = {topic, sh_pg_number(&numbers[0], partition),
+                                  sh_pg_number(&numbers[1], from_offset),
                                   sh_pg_number(&numbers[2], (int64_t)max)};
     PGresult *result;
     ShStatus status = sh_pg_call(pg, SH_PG_READ_INDEX, values, &result, err);
@@ -22,7 +24,8 @@ ShStatus sh_pg_read_index(ShPg *pg, const ShUuid *topic_id, int32_t partition, i
     return status;
 }
 
-ShStatus sh_pg_read_bounds(ShPg *pg, const ShPgPartition *partitions, size_t count, ShPgBounds *out, ShError *err)
+ShStatus sh_pg_read_bounds(ShPg *pg, const ShPgPartition *partitions, size_t count, ShPgBounds *out,
+                           ShError *err)
 {
     ShPgArray arrays[2] = {0};
     for (size_t i = 0; i < count; i++) {
@@ -79,11 +82,13 @@ static void read_segment(ShPgRow *row, ShPgSegment *out)
     out->max_timestamp_ms = sh_pg_row_number(row, 0);
 }
 
-static ShStatus read_segments(const PGresult *result, size_t max, ShPgSegment *out, size_t *count, ShError *err)
+static ShStatus read_segments(const PGresult *result, size_t max, ShPgSegment *out, size_t *count,
+                              ShError *err)
 {
     size_t row_count = (size_t)PQntuples(result);
     if (row_count > max)
-        return sh_fail(err, SH_INTERNAL, "PostgreSQL's answer has %zu segments instead of at most %zu", row_count, max);
+        return sh_fail(err, SH_INTERNAL, "PostgreSQL's answer has %zu segments instead of at most %zu",
+                       row_count, max);
     for (size_t i = 0; i < row_count; i++) {
         ShPgRow row = {.result = result, .row = (int)i};
         read_segment(&row, &out[i]);
@@ -96,8 +101,8 @@ static ShStatus read_segments(const PGresult *result, size_t max, ShPgSegment *o
 }
 
 /* The answer has the order of the question, and leaves out partitions that do not exist. */
-static ShStatus match_bounds(const PGresult *result, const ShPgPartition *partitions, size_t count, ShPgBounds *out,
-                             ShError *err)
+static ShStatus match_bounds(const PGresult *result, const ShPgPartition *partitions, size_t count,
+                             ShPgBounds *out, ShError *err)
 {
     int next = 0;
     for (size_t i = 0; i < count; i++) {

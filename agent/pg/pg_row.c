@@ -62,14 +62,16 @@ ShStatus sh_pg_row_end(const ShPgRow *row, ShError *err)
 {
     if (!row->bad)
         return SH_OK;
-    return sh_fail(err, SH_INTERNAL, "PostgreSQL's answer has a row that cannot be understood, number %d", row->row + 1);
+    return sh_fail(err, SH_INTERNAL, "PostgreSQL's answer has a row that cannot be understood, number %d",
+                   row->row + 1);
 }
 
 ShStatus sh_pg_expect_rows(const PGresult *result, size_t count, ShError *err)
 {
     if (PQntuples(result) == (int)count)
         return SH_OK;
-    return sh_fail(err, SH_INTERNAL, "PostgreSQL's answer has %d rows instead of %zu", PQntuples(result), count);
+    return sh_fail(err, SH_INTERNAL, "PostgreSQL's answer has %d rows instead of %zu", PQntuples(result),
+                   count);
 }
 
 /* The next column's text; NULL for a null. */

@@ -6,7 +6,8 @@
 
 #define CREATE_ARGUMENTS_MAX 5
 
-/* A call of create_topic that names only the arguments that are given, so that the others get SQL's defaults. */
+/* A call of create_topic that names only the arguments that are given, so that the others get SQL's defaults.
+ */
 typedef struct CreateCall {
     char sql[256];
     const char *values[CREATE_ARGUMENTS_MAX];
@@ -98,8 +99,8 @@ done:
 static void add_argument(CreateCall *call, const char *name, const char *value)
 {
     size_t length = strlen(call->sql);
-    snprintf(call->sql + length, sizeof call->sql - length, "%s%s => $%d", call->value_count == 0 ? "" : ", ", name,
-             call->value_count + 1);
+    snprintf(call->sql + length, sizeof call->sql - length, "%s%s => $%d", call->value_count == 0 ? "" : ", ",
+             name, call->value_count + 1);
     call->values[call->value_count++] = value;
 }
 
