@@ -17,7 +17,7 @@ typedef struct Walk {
     char path[SH_STORE_KEY_BYTES_MAX + 2];
 } Walk;
 
-/* One directory's names. Those of subdirectories end in '/', so that sorting them sorts the keys below them. */
+/* One directory's names. Those of directories end in '/', so that sorting them sorts the keys below. */
 typedef struct Names {
     char **items;
     size_t count;
@@ -68,19 +68,21 @@ static ShStatus visit(Walk *walk, int fd, const char *name, size_t path_length, 
     if (name[name_length - 1] == '/') {
         int child_fd = openat(fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
         if (child_fd < 0)
-            return sh_fail(err, SH_IO, "cannot open directory %s of the store: %s", walk->path, strerror(errno));
+            return sh_fail(err, SH_IO, "cannot open directory %s of the store: %s", walk->path,
+                           strerror(errno));
         return walk_directory(walk, child_fd, path_length, err);
     }
     struct stat st;
     if (fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
-        return errno == ENOENT ? SH_OK /* deleted meanwhile */
-                               : sh_fail(err, SH_IO, "cannot look at object %s: %s", walk->path, strerror(errno));
+        return errno == ENOENT
+                   ? SH_OK /* deleted meanwhile */
+                   : sh_fail(err, SH_IO, "cannot look at object %s: %s", walk->path, strerror(errno));
     if (S_ISREG(st.st_mode))
         walk->stopped = !walk->fn(walk->arg, walk->path, (uint64_t)st.st_size);
     return SH_OK;
 }
 
-/* A directory matters while its path and the prefix agree as far as both go; an object must have all of it. */
+/* A directory matters while its path and the prefix agree as far as both go; an object must have it all. */
 static bool may_match(const Walk *walk, size_t path_length)
 {
     bool is_directory = walk->path[path_length - 1] == '/';

@@ -9,6 +9,7 @@
 #include "agent/store/store.h"
 
 /* sh_store_list over the regular files below `root_fd`, which stays open and is not moved. */
-ShStatus sh_dir_list(int root_fd, const char *prefix, ShStoreListFn fn, void *arg, ShError *err) SH_MUST_CHECK;
+ShStatus sh_dir_list(int root_fd, const char *prefix, ShStoreListFn fn, void *arg,
+                     ShError *err) SH_MUST_CHECK;
 
 #endif

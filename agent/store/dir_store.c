@@ -4,8 +4,8 @@
  *   <store_dir>/a3/agent-1/...   an object; its key is its path
  *   <store_dir>/.tmp/<uuid>      an object that is being written, or what a crash left of one
  *
- * An object gets its name by link(2), which gives a name only once: of two racing puts one wins. It is on disk, with
- * every directory above it, before put returns.
+ * An object gets its name by link(2), which gives a name only once: of two racing puts one wins. It is on
+ * disk, with every directory above it, before put returns.
  */
 #include "agent/store/dir_list.h"
 #include "agent/store/store_internal.h"
@@ -21,7 +21,7 @@
 
 #include "agent/base/fault.h"
 
-#define TEMP_DIR ".tmp"
+#define TEMP_DIR       ".tmp"
 #define TEMP_AGE_MAX_S (24 * 3600) /* an older temporary file has no writer any more */
 
 typedef struct DirStore {
@@ -44,8 +44,8 @@ static void dir_close(ShStore *base);
 static ShStatus open_directories(DirStore *store, ShError *err);
 static int open_or_make_directory(int parent_fd, const char *name);
 static void remove_old_temp_files(int temp_fd);
-static ShStatus write_temp_file(DirStore *store, const char *temp, const struct iovec *pieces, size_t piece_count,
-                                ShError *err);
+static ShStatus write_temp_file(DirStore *store, const char *temp, const struct iovec *pieces,
+                                size_t piece_count, ShError *err);
 static ShStatus write_pieces(int fd, const struct iovec *pieces, size_t piece_count, ShError *err);
 static ShStatus give_name(DirStore *store, const char *temp, const char *key, ShError *err);
 static ShStatus open_parent(DirStore *store, const char *key, int *out_fd, ShError *err);
@@ -152,7 +152,8 @@ static ShStatus dir_get(ShStore *base, const char *key, uint64_t position, uint6
         goto done;
     }
     while (buf->length < wanted) {
-        ssize_t got = pread(fd, buf->data + buf->length, wanted - buf->length, (off_t)(position + buf->length));
+        ssize_t got = pread(fd, buf->data + buf->length, wanted - buf->length,
+                            (off_t)(position + buf->length));
         if (got < 0 && errno == EINTR)
             continue;
         if (got <= 0) {
@@ -205,18 +206,21 @@ static ShStatus dir_list(ShStore *base, const char *prefix, ShStoreListFn fn, vo
     return sh_dir_list(((DirStore *)base)->root_fd, prefix, fn, arg, err);
 }
 
-/* The root is made where only its last component is missing: a wrong path shall not grow a tree in a wrong place. */
+/* The root is made where only its last component is missing: a wrong path shall not grow a tree in a wrong
+ * place. */
 static ShStatus open_directories(DirStore *store, ShError *err)
 {
     store->root_fd = open_or_make_directory(AT_FDCWD, store->path);
     if (store->root_fd < 0 && errno == ENOENT)
-        return sh_fail(err, SH_NOT_FOUND,
-                       "the store's directory %s cannot be made: its parent directory is missing; create it or "
-                       "change store_dir", store->path);
+        return sh_fail(
+            err, SH_NOT_FOUND,
+            "the store's directory %s cannot be made: its parent directory is missing; create it or "
+            "change store_dir",
+            store->path);
     if (store->root_fd < 0)
         return sh_fail(err, errno == EACCES ? SH_DENIED : SH_IO,
-                       "the store's directory %s cannot be opened: %s; see the setting store_dir", store->path,
-                       strerror(errno));
+                       "the store's directory %s cannot be opened: %s; see the setting store_dir",
+                       store->path, strerror(errno));
     store->temp_fd = open_or_make_directory(store->root_fd, TEMP_DIR);
     if (store->temp_fd < 0)
         return sh_fail(err, errno == EACCES ? SH_DENIED : SH_IO,
@@ -257,8 +261,8 @@ static void remove_old_temp_files(int temp_fd)
     closedir(dir);
 }
 
-static ShStatus write_temp_file(DirStore *store, const char *temp, const struct iovec *pieces, size_t piece_count,
-                                ShError *err)
+static ShStatus write_temp_file(DirStore *store, const char *temp, const struct iovec *pieces,
+                                size_t piece_count, ShError *err)
 {
     int fd = openat(store->temp_fd, temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0640);
     if (fd < 0)
@@ -309,8 +313,9 @@ static ShStatus give_name(DirStore *store, const char *temp, const char *key, Sh
     return status;
 }
 
-/* Open the directory that the key's file stands in, making what is missing. Each directory above it is synced, also
- * one that was there: another thread may have made it a moment ago and not have come to its own sync. */
+/* Open the directory that the key's file stands in, making what is missing. Each directory above it is
+ * synced, also one that was there: another thread may have made it a moment ago and not have come to its own
+ * sync. */
 static ShStatus open_parent(DirStore *store, const char *key, int *out_fd, ShError *err)
 {
     char component[NAME_MAX + 1];
@@ -340,8 +345,9 @@ static ShStatus open_object(DirStore *store, const char *key, int *out_fd, uint6
     struct stat st;
     int fd = openat(store->root_fd, key, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0)
-        return errno == ENOENT || errno == ENOTDIR ? sh_fail(err, SH_NOT_FOUND, "object %s does not exist", key)
-                                                   : fail_errno(err, "cannot open object", key);
+        return errno == ENOENT || errno == ENOTDIR
+                   ? sh_fail(err, SH_NOT_FOUND, "object %s does not exist", key)
+                   : fail_errno(err, "cannot open object", key);
     if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
         close(fd);
         return sh_fail(err, SH_NOT_FOUND, "object %s does not exist", key);

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 
 static bool is_bucket_name(const char *bucket);
-static ShStatus split_endpoint(const char *endpoint, const char **scheme, const char **host, size_t *host_length,
-                               ShError *err);
+static ShStatus split_endpoint(const char *endpoint, const char **scheme, const char **host,
+                               size_t *host_length, ShError *err);
 static char *format(const char *fmt, ...) SH_PRINTF(1, 2);
 
 ShStatus sh_s3_address_parse(const ShConfig *config, ShS3Address *out, ShError *err)
@@ -20,7 +20,8 @@ ShStatus sh_s3_address_parse(const ShConfig *config, ShS3Address *out, ShError *
     size_t prefix_length = strlen(prefix);
 
     if (!is_bucket_name(config->s3_bucket))
-        return sh_fail(err, SH_INVALID, "s3_bucket \"%s\" is no bucket name: 3 to 63 of a-z, 0-9, '.' and '-'",
+        return sh_fail(err, SH_INVALID,
+                       "s3_bucket \"%s\" is no bucket name: 3 to 63 of a-z, 0-9, '.' and '-'",
                        config->s3_bucket);
     if (prefix[0] == '/' || prefix_length > 256)
         return sh_fail(err, SH_INVALID, "s3_prefix must not begin with a '/' or be longer than 256 bytes");
@@ -28,16 +29,16 @@ ShStatus sh_s3_address_parse(const ShConfig *config, ShS3Address *out, ShError *
     char *aws_endpoint = format("https://s3.%s.amazonaws.com", config->s3_region);
     if (aws_endpoint == NULL)
         return sh_fail(err, SH_NO_MEMORY, "no memory for the bucket's address");
-    status = split_endpoint(config->s3_endpoint[0] != '\0' ? config->s3_endpoint : aws_endpoint, &scheme, &host,
-                            &host_length, err);
+    status = split_endpoint(config->s3_endpoint[0] != '\0' ? config->s3_endpoint : aws_endpoint, &scheme,
+                            &host, &host_length, err);
     if (status != SH_OK)
         goto done;
 
     const bool path_style = config->s3_path_style;
     const char *slash = prefix_length > 0 && prefix[prefix_length - 1] != '/' ? "/" : "";
     address.https = strcmp(scheme, "https") == 0;
-    address.host = format("%s%s%.*s", path_style ? "" : config->s3_bucket, path_style ? "" : ".", (int)host_length,
-                          host);
+    address.host = format("%s%s%.*s", path_style ? "" : config->s3_bucket, path_style ? "" : ".",
+                          (int)host_length, host);
     address.origin = address.host != NULL ? format("%s://%s", scheme, address.host) : NULL;
     address.bucket_path = format("%s%s", path_style ? "/" : "", path_style ? config->s3_bucket : "");
     address.key_prefix = format("%s%s", prefix, slash);
@@ -70,12 +71,13 @@ void sh_s3_address_free(ShS3Address *address)
 static bool is_bucket_name(const char *bucket)
 {
     size_t length = strlen(bucket);
-    return length >= 3 && length <= 63 && strspn(bucket, "abcdefghijklmnopqrstuvwxyz0123456789.-") == length &&
+    return length >= 3 && length <= 63 &&
+           strspn(bucket, "abcdefghijklmnopqrstuvwxyz0123456789.-") == length &&
            strstr(bucket, "..") == NULL && bucket[0] != '.' && bucket[0] != '-';
 }
 
-static ShStatus split_endpoint(const char *endpoint, const char **scheme, const char **host, size_t *host_length,
-                               ShError *err)
+static ShStatus split_endpoint(const char *endpoint, const char **scheme, const char **host,
+                               size_t *host_length, ShError *err)
 {
     if (strncmp(endpoint, "http://", 7) == 0) {
         *scheme = "http";
@@ -89,8 +91,9 @@ static ShStatus split_endpoint(const char *endpoint, const char **scheme, const 
     *host_length = strcspn(*host, "/?#@ ");
     const char *rest = *host + *host_length;
     if (*host_length == 0 || (rest[0] != '\0' && strcmp(rest, "/") != 0))
-        return sh_fail(err, SH_INVALID,
-                       "s3_endpoint must be scheme, host and port alone, such as https://s3.example.com:9000");
+        return sh_fail(
+            err, SH_INVALID,
+            "s3_endpoint must be scheme, host and port alone, such as https://s3.example.com:9000");
     return SH_OK;
 }
 

@@ -9,11 +9,11 @@
 #include "agent/base/fault.h"
 #include "agent/base/log.h"
 
-#define BACKOFF_MAX_MS 5000
+#define BACKOFF_MAX_MS        5000
 #define RETRIES_MAX_WHEN_FAST 1
-#define HEADERS_MAX 8 /* of one request */
+#define HEADERS_MAX           8 /* of one request */
 
-/* What is said of each operation. A fault point makes an attempt fail before it is sent, or loses its answer. */
+/* One operation. A fault point makes an attempt fail before it is sent, or loses its answer. */
 typedef struct OperationInfo {
     const char *name;
     const char *method;
@@ -46,8 +46,8 @@ static ShStatus prepare(const ShS3Client *client, const ShS3Request *request, Pr
 static char *build_path(const ShS3Client *client, const ShS3Request *request);
 static char *build_query(const ShS3Request *request);
 static void prepared_free(Prepared *prepared);
-static ShStatus attempt(ShS3Client *client, const ShS3Request *request, const Prepared *prepared, ShS3Reply *reply,
-                        ShError *err);
+static ShStatus attempt(ShS3Client *client, const ShS3Request *request, const Prepared *prepared,
+                        ShS3Reply *reply, ShError *err);
 static ShStatus send_once(ShS3Client *client, const ShS3Request *request, const Prepared *prepared,
                           ShS3HttpReply *reply, ShError *err);
 static bool is_success(const ShS3Request *request, ShS3Reply *reply);
@@ -95,9 +95,9 @@ void sh_s3_client_free(ShS3Client *client)
         return;
     sh_s3_http_free(client->http);
     sh_s3_address_free(&client->address);
-    free((char *)(uintptr_t)client->credentials.access_key);
-    free((char *)(uintptr_t)client->credentials.secret_key);
-    free((char *)(uintptr_t)client->credentials.region);
+    free((char *)client->credentials.access_key);
+    free((char *)client->credentials.secret_key);
+    free((char *)client->credentials.region);
     free(client->session_token);
     free(client);
 }
@@ -112,15 +112,17 @@ ShStatus sh_s3_request(ShS3Client *client, const ShS3Request *request, ShS3Reply
     ShStatus status = prepare(client, request, &prepared, &why);
     if (status != SH_OK)
         goto done;
-    int64_t retries_max = request->fail_fast && client->retries_max > RETRIES_MAX_WHEN_FAST ? RETRIES_MAX_WHEN_FAST
-                                                                                           : client->retries_max;
+    int64_t retries_max = request->fail_fast && client->retries_max > RETRIES_MAX_WHEN_FAST
+                              ? RETRIES_MAX_WHEN_FAST
+                              : client->retries_max;
     for (int64_t retry = 0;; retry++) {
         status = attempt(client, request, &prepared, reply, &why);
         if (status == SH_OK || !why.retriable || retry >= retries_max)
             break;
         int64_t delay_ms = backoff_ms(client, retry, reply->http.retry_after_s);
         sh_log_warn("s3_retry", "operation=%s key=\"%s\" retry=%lld delay_ms=%lld reason=\"%s\"", info->name,
-                    request->key != NULL ? request->key : "", (long long)retry + 1, (long long)delay_ms, why.message);
+                    request->key != NULL ? request->key : "", (long long)retry + 1, (long long)delay_ms,
+                    why.message);
         wait_ms(delay_ms);
         /* The failed attempt may have done its work before it failed. */
         reply->uncertain = true;
@@ -159,7 +161,8 @@ static void register_metrics(ShS3Client *client)
     }
     for (int i = SH_S3_ERROR_NONE + 1; i < SH_S3_ERROR_CLASS_COUNT; i++) {
         snprintf(labels, sizeof labels, "class=\"%s\"", sh_s3_error_class_name((ShS3ErrorClass)i));
-        client->errors[i] = sh_metric_counter("streamhouse_s3_errors_total", labels, "Failures of S3 by class.");
+        client->errors[i] = sh_metric_counter("streamhouse_s3_errors_total", labels,
+                                              "Failures of S3 by class.");
     }
 }
 
@@ -228,10 +231,10 @@ static void prepared_free(Prepared *prepared)
     free(prepared->url);
 }
 
-/* One attempt of any request: every exchange with the server passes through here, with its operation's kind, and is
- * counted, timed and judged. */
-static ShStatus attempt(ShS3Client *client, const ShS3Request *request, const Prepared *prepared, ShS3Reply *reply,
-                        ShError *err)
+/* One attempt of any request: every exchange with the server passes through here, with its operation's kind,
+ * and is counted, timed and judged. */
+static ShStatus attempt(ShS3Client *client, const ShS3Request *request, const Prepared *prepared,
+                        ShS3Reply *reply, ShError *err)
 {
     const OperationInfo *info = &operations[request->operation];
     ShS3ErrorClass class = SH_S3_ERROR_NONE;
@@ -254,7 +257,8 @@ static ShStatus attempt(ShS3Client *client, const ShS3Request *request, const Pr
         status = sh_s3_judge(reply->http.code, &reply->complaint, &class, err);
 
     bool failed = class != SH_S3_ERROR_NONE;
-    sh_metric_add(failed ? client->requests_failed[request->operation] : client->requests_ok[request->operation], 1);
+    sh_metric_add(
+        failed ? client->requests_failed[request->operation] : client->requests_ok[request->operation], 1);
     if (failed)
         sh_metric_add(client->errors[class], 1);
     return status;
@@ -313,7 +317,8 @@ static bool is_success(const ShS3Request *request, ShS3Reply *reply)
     return !sh_s3_xml_complaint(reply->http.body, &reply->complaint) && is_2xx;
 }
 
-/* Full jitter: anything between nothing and a bound that doubles, and not before the server wants to be asked. */
+/* Full jitter: anything between nothing and a bound that doubles, and not before the server wants to be
+ * asked. */
 static int64_t backoff_ms(const ShS3Client *client, int64_t retry, int retry_after_s)
 {
     int64_t bound = client->backoff_base_ms;

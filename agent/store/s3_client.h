@@ -83,7 +83,8 @@ typedef struct ShS3Reply {
 
 /* Send a request, with retries and full jitter. SH_OK for a 2xx answer, else what sh_s3_judge says; the
  * message begins with operation, key and bucket. `reply` is always set and to be cleared. */
-ShStatus sh_s3_request(ShS3Client *client, const ShS3Request *request, ShS3Reply *reply, ShError *err) SH_MUST_CHECK;
+ShStatus sh_s3_request(ShS3Client *client, const ShS3Request *request, ShS3Reply *reply,
+                       ShError *err) SH_MUST_CHECK;
 void sh_s3_reply_clear(ShS3Reply *reply);
 
 #endif

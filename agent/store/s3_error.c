@@ -1,67 +1,86 @@
 #include "agent/store/s3_error.h"
 
+#include <limits.h>
 #include <string.h>
 
-/* One kind of refusal. Rows are tried in order; the first that fits decides. */
-typedef struct Refusal {
-    const char *code; /* S3's error code, or NULL: any */
-    long http_first;  /* the range of HTTP codes, 0 to 0: any */
-    long http_last;
+/* What a refusal means, and what to do about it ("" : nothing to say). */
+typedef struct Verdict {
     ShStatus status;
     bool retriable;
     ShS3ErrorClass class;
-    const char *advice; /* what to do, or NULL */
-} Refusal;
+    const char *advice;
+} Verdict;
 
-static const Refusal *find_refusal(long http_code, const char *code);
+static const Verdict *find_verdict(long http_code, const char *code);
+static const char *before(const char *text, const char *separator);
 
-static const Refusal refusals[] = {
-    {"SlowDown", 0, 0, SH_UNAVAILABLE, true, SH_S3_ERROR_THROTTLED, NULL},
-    {"RequestLimitExceeded", 0, 0, SH_UNAVAILABLE, true, SH_S3_ERROR_THROTTLED, NULL},
-    {"InternalError", 0, 0, SH_UNAVAILABLE, true, SH_S3_ERROR_SERVER, NULL},
-    {"RequestTimeout", 0, 0, SH_TIMEOUT, true, SH_S3_ERROR_TIMEOUT, NULL},
+/* By S3's error code, which says more than the HTTP code. */
+static const struct {
+    const char *code;
+    Verdict verdict;
+} by_code[] = {
+    {"SlowDown", {SH_UNAVAILABLE, true, SH_S3_ERROR_THROTTLED, ""}},
+    {"RequestLimitExceeded", {SH_UNAVAILABLE, true, SH_S3_ERROR_THROTTLED, ""}},
+    {"InternalError", {SH_UNAVAILABLE, true, SH_S3_ERROR_SERVER, ""}},
+    {"RequestTimeout", {SH_TIMEOUT, true, SH_S3_ERROR_TIMEOUT, ""}},
     /* Two writers of one key at once; the retry learns who won. */
-    {"ConditionalRequestConflict", 0, 0, SH_UNAVAILABLE, true, SH_S3_ERROR_NONE, NULL},
-    {"OperationAborted", 0, 0, SH_UNAVAILABLE, true, SH_S3_ERROR_SERVER, NULL},
+    {"ConditionalRequestConflict", {SH_UNAVAILABLE, true, SH_S3_ERROR_NONE, ""}},
+    {"OperationAborted", {SH_UNAVAILABLE, true, SH_S3_ERROR_SERVER, ""}},
     /* The payload was damaged on its way. */
-    {"BadDigest", 0, 0, SH_UNAVAILABLE, true, SH_S3_ERROR_TRANSPORT, NULL},
-    {"XAmzContentSHA256Mismatch", 0, 0, SH_UNAVAILABLE, true, SH_S3_ERROR_TRANSPORT, NULL},
-    {"IncompleteBody", 0, 0, SH_UNAVAILABLE, true, SH_S3_ERROR_TRANSPORT, NULL},
+    {"BadDigest", {SH_UNAVAILABLE, true, SH_S3_ERROR_TRANSPORT, ""}},
+    {"XAmzContentSHA256Mismatch", {SH_UNAVAILABLE, true, SH_S3_ERROR_TRANSPORT, ""}},
+    {"IncompleteBody", {SH_UNAVAILABLE, true, SH_S3_ERROR_TRANSPORT, ""}},
+    {"SignatureDoesNotMatch",
+     {SH_DENIED, false, SH_S3_ERROR_DENIED,
+      "the secret does not fit the key: see the settings s3_secret_key and s3_access_key"}},
+    {"InvalidAccessKeyId",
+     {SH_DENIED, false, SH_S3_ERROR_DENIED,
+      "the server does not know this key: see the setting s3_access_key"}},
+    {"ExpiredToken", {SH_DENIED, false, SH_S3_ERROR_DENIED, "see the setting s3_session_token"}},
+    {"InvalidToken", {SH_DENIED, false, SH_S3_ERROR_DENIED, "see the setting s3_session_token"}},
+    {"RequestTimeTooSkewed",
+     {SH_DENIED, false, SH_S3_ERROR_DENIED, "this host's clock and the server's are too far apart"}},
+    {"QuotaExceeded",
+     {SH_EXHAUSTED, false, SH_S3_ERROR_REQUEST, "the bucket's or the user's quota is used up"}},
+    {"NoSuchBucket",
+     {SH_NOT_FOUND, false, SH_S3_ERROR_REQUEST,
+      "the bucket does not exist: see the setting s3_bucket, or create it with \"aws s3 mb s3://BUCKET\""}},
+    {"InvalidBucketName", {SH_INVALID, false, SH_S3_ERROR_REQUEST, "see the setting s3_bucket"}},
+    {"AuthorizationHeaderMalformed",
+     {SH_INVALID, false, SH_S3_ERROR_REQUEST,
+      "the bucket may be in another region: see the setting s3_region"}},
+    {"EntityTooLarge", {SH_TOO_LARGE, false, SH_S3_ERROR_REQUEST, "see the setting s3_multipart_bytes"}},
+};
 
-    {"SignatureDoesNotMatch", 0, 0, SH_DENIED, false, SH_S3_ERROR_DENIED,
-     "the secret does not fit the key: see the settings s3_secret_key and s3_access_key"},
-    {"InvalidAccessKeyId", 0, 0, SH_DENIED, false, SH_S3_ERROR_DENIED,
-     "the server does not know this key: see the setting s3_access_key"},
-    {"ExpiredToken", 0, 0, SH_DENIED, false, SH_S3_ERROR_DENIED, "see the setting s3_session_token"},
-    {"InvalidToken", 0, 0, SH_DENIED, false, SH_S3_ERROR_DENIED, "see the setting s3_session_token"},
-    {"RequestTimeTooSkewed", 0, 0, SH_DENIED, false, SH_S3_ERROR_DENIED,
-     "this host's clock and the server's are too far apart"},
-    {"QuotaExceeded", 0, 0, SH_EXHAUSTED, false, SH_S3_ERROR_REQUEST, "the bucket's or the user's quota is used up"},
-
-    {"NoSuchBucket", 0, 0, SH_NOT_FOUND, false, SH_S3_ERROR_REQUEST,
-     "the bucket does not exist: see the setting s3_bucket, or create it with \"aws s3 mb s3://BUCKET\""},
-    {"InvalidBucketName", 0, 0, SH_INVALID, false, SH_S3_ERROR_REQUEST, "see the setting s3_bucket"},
-    {"AuthorizationHeaderMalformed", 0, 0, SH_INVALID, false, SH_S3_ERROR_REQUEST,
-     "the bucket may be in another region: see the setting s3_region"},
-    {"EntityTooLarge", 0, 0, SH_TOO_LARGE, false, SH_S3_ERROR_REQUEST, "see the setting s3_multipart_bytes"},
-
-    {NULL, 300, 399, SH_INVALID, false, SH_S3_ERROR_REQUEST,
-     "the server points elsewhere: see the settings s3_region and s3_endpoint"},
-    {NULL, 401, 401, SH_DENIED, false, SH_S3_ERROR_DENIED, "see the settings s3_access_key and s3_secret_key"},
-    {NULL, 403, 403, SH_DENIED, false, SH_S3_ERROR_DENIED,
-     "see the settings s3_access_key and s3_secret_key, and what this key may do in the bucket"},
-    {NULL, 404, 404, SH_NOT_FOUND, false, SH_S3_ERROR_NONE, NULL},
-    {NULL, 408, 408, SH_TIMEOUT, true, SH_S3_ERROR_TIMEOUT, NULL},
-    {NULL, 409, 409, SH_UNAVAILABLE, true, SH_S3_ERROR_SERVER, NULL},
-    {NULL, 412, 412, SH_EXISTS, false, SH_S3_ERROR_NONE, NULL},
-    {NULL, 416, 416, SH_OUT_OF_RANGE, false, SH_S3_ERROR_NONE, NULL},
-    {NULL, 429, 429, SH_UNAVAILABLE, true, SH_S3_ERROR_THROTTLED, NULL},
-    {NULL, 400, 499, SH_INVALID, false, SH_S3_ERROR_REQUEST, NULL},
-    {NULL, 501, 501, SH_UNSUPPORTED, false, SH_S3_ERROR_REQUEST, NULL},
-    {NULL, 503, 503, SH_UNAVAILABLE, true, SH_S3_ERROR_THROTTLED, NULL},
-    {NULL, 500, 599, SH_UNAVAILABLE, true, SH_S3_ERROR_SERVER, NULL},
-    {NULL, 0, 0, SH_UNAVAILABLE, false, SH_S3_ERROR_REQUEST,
-     "this is not how an S3 server answers: see the setting s3_endpoint"},
+/* By HTTP code, in order: the first range that fits decides. The last one fits everything. */
+static const struct {
+    long first;
+    long last;
+    Verdict verdict;
+} by_http_code[] = {
+    {300,
+     399,
+     {SH_INVALID, false, SH_S3_ERROR_REQUEST,
+      "the server points elsewhere: see the settings s3_region and s3_endpoint"}},
+    {401, 401, {SH_DENIED, false, SH_S3_ERROR_DENIED, "see the settings s3_access_key and s3_secret_key"}},
+    {403,
+     403,
+     {SH_DENIED, false, SH_S3_ERROR_DENIED,
+      "see the settings s3_access_key and s3_secret_key, and what this key may do in the bucket"}},
+    {404, 404, {SH_NOT_FOUND, false, SH_S3_ERROR_NONE, ""}},
+    {408, 408, {SH_TIMEOUT, true, SH_S3_ERROR_TIMEOUT, ""}},
+    {409, 409, {SH_UNAVAILABLE, true, SH_S3_ERROR_SERVER, ""}},
+    {412, 412, {SH_EXISTS, false, SH_S3_ERROR_NONE, ""}},
+    {416, 416, {SH_OUT_OF_RANGE, false, SH_S3_ERROR_NONE, ""}},
+    {429, 429, {SH_UNAVAILABLE, true, SH_S3_ERROR_THROTTLED, ""}},
+    {400, 499, {SH_INVALID, false, SH_S3_ERROR_REQUEST, ""}},
+    {501, 501, {SH_UNSUPPORTED, false, SH_S3_ERROR_REQUEST, ""}},
+    {503, 503, {SH_UNAVAILABLE, true, SH_S3_ERROR_THROTTLED, ""}},
+    {500, 599, {SH_UNAVAILABLE, true, SH_S3_ERROR_SERVER, ""}},
+    {0,
+     LONG_MAX,
+     {SH_UNAVAILABLE, false, SH_S3_ERROR_REQUEST,
+      "this is not how an S3 server answers: see the setting s3_endpoint"}},
 };
 
 const char *sh_s3_error_class_name(ShS3ErrorClass class)
@@ -77,14 +96,13 @@ const char *sh_s3_error_class_name(ShS3ErrorClass class)
 
 ShStatus sh_s3_judge(long http_code, const ShS3Complaint *complaint, ShS3ErrorClass *class, ShError *err)
 {
-    const Refusal *refusal = find_refusal(http_code, complaint->code);
-    *class = refusal->class;
-    ShStatus status = sh_fail(err, refusal->status, "HTTP %ld%s%s%s%s%s%s", http_code,
-                              complaint->code[0] != '\0' ? " " : "", complaint->code,
-                              complaint->message[0] != '\0' ? ": " : "", complaint->message,
-                              refusal->advice != NULL ? "; " : "", refusal->advice != NULL ? refusal->advice : "");
+    const Verdict *verdict = find_verdict(http_code, complaint->code);
+    *class = verdict->class;
+    ShStatus status = sh_fail(err, verdict->status, "HTTP %ld%s%s%s%s%s%s", http_code,
+                              before(complaint->code, " "), complaint->code, before(complaint->message, ": "),
+                              complaint->message, before(verdict->advice, "; "), verdict->advice);
     if (err != NULL)
-        err->retriable = refusal->retriable;
+        err->retriable = verdict->retriable;
     return status;
 }
 
@@ -93,15 +111,20 @@ ShS3ErrorClass sh_s3_judge_transport(ShStatus status)
     return status == SH_TIMEOUT ? SH_S3_ERROR_TIMEOUT : SH_S3_ERROR_TRANSPORT;
 }
 
-/* The last row fits everything. */
-static const Refusal *find_refusal(long http_code, const char *code)
+static const Verdict *find_verdict(long http_code, const char *code)
 {
-    const Refusal *refusal = refusals;
-    for (;; refusal++) {
-        bool code_fits = refusal->code == NULL || strcmp(refusal->code, code) == 0;
-        bool http_fits = refusal->http_last == 0 ||
-                         (http_code >= refusal->http_first && http_code <= refusal->http_last);
-        if (code_fits && http_fits)
-            return refusal;
-    }
+    for (size_t i = 0; i < sizeof by_code / sizeof by_code[0]; i++)
+        if (strcmp(by_code[i].code, code) == 0)
+            return &by_code[i].verdict;
+
+    size_t row = 0;
+    while (http_code < by_http_code[row].first || http_code > by_http_code[row].last)
+        row++;
+    return &by_http_code[row].verdict;
+}
+
+/* The separator where a text follows it. */
+static const char *before(const char *text, const char *separator)
+{
+    return text[0] != '\0' ? separator : "";
 }

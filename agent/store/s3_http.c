@@ -6,14 +6,14 @@
 #include <stdlib.h>
 #include <strings.h>
 
-#define IDLE_HANDLES_MAX 64
-#define CONNECT_TIMEOUT_MS 10000
+#define IDLE_HANDLES_MAX     64
+#define CONNECT_TIMEOUT_MS   10000
 #define ERROR_BODY_BYTES_MAX (64 * 1024)
-#define FIRST_BODY_BYTES (16 * 1024) /* when the server does not announce a length */
-#define SOCKET_BUFFER_BYTES (256 * 1024)
-#define HTTP_ERROR_FIRST 300
+#define FIRST_BODY_BYTES     (16 * 1024) /* when the server does not announce a length */
+#define SOCKET_BUFFER_BYTES  (256 * 1024)
+#define HTTP_ERROR_FIRST     300
 
-/* A libcurl handle keeps its connections, so handles are kept, and the one that was used last is used next. */
+/* A libcurl handle keeps its connections, so handles are kept; the one that was used last is used next. */
 struct ShS3Http {
     pthread_mutex_t mutex;
     CURL *idle[IDLE_HANDLES_MAX]; /* guarded by mutex, as is idle_count */
@@ -69,7 +69,8 @@ void sh_s3_http_free(ShS3Http *http)
     free(http);
 }
 
-ShStatus sh_s3_http_exchange(ShS3Http *http, const ShS3HttpRequest *request, ShS3HttpReply *reply, ShError *err)
+ShStatus sh_s3_http_exchange(ShS3Http *http, const ShS3HttpRequest *request, ShS3HttpReply *reply,
+                             ShError *err)
 {
     ShStatus status = SH_OK;
     ShS3HttpReply got = {0};
@@ -132,7 +133,7 @@ static void give_back_handle(ShS3Http *http, CURL *curl)
         curl_easy_cleanup(curl);
 }
 
-/* NULL when memory is short. An empty "Expect" keeps libcurl from asking for permission before large bodies. */
+/* NULL when memory is short. The empty "Expect" sends large bodies without asking for permission first. */
 static struct curl_slist *build_header_list(const ShS3HttpRequest *request)
 {
     struct curl_slist *list = curl_slist_append(NULL, "expect:");
@@ -153,7 +154,8 @@ static struct curl_slist *build_header_list(const ShS3HttpRequest *request)
 
 static void set_options(CURL *curl, const ShS3HttpRequest *request, Transfer *transfer)
 {
-    int64_t connect_timeout_ms = request->timeout_ms < CONNECT_TIMEOUT_MS ? request->timeout_ms : CONNECT_TIMEOUT_MS;
+    int64_t connect_timeout_ms = request->timeout_ms < CONNECT_TIMEOUT_MS ? request->timeout_ms
+                                                                          : CONNECT_TIMEOUT_MS;
     curl_easy_setopt(curl, CURLOPT_URL, request->url);
     curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
@@ -229,7 +231,8 @@ static size_t on_reply_bytes(char *bytes, size_t size, size_t count, void *arg)
     return length;
 }
 
-/* Make room for `more` bytes: at once for all that the server announced, else by doubling, never beyond the bound. */
+/* Make room for `more` bytes: at once for all that the server announced, else by doubling, never beyond the
+ * bound. */
 static bool reserve_body(Transfer *transfer, size_t more)
 {
     ShBuf *old = transfer->reply->body;
@@ -316,13 +319,13 @@ static ShStatus fail_transfer(const Transfer *transfer, CURLcode code, const cha
     case CURLE_PEER_FAILED_VERIFICATION:
     case CURLE_SSL_CACERT_BADFILE:
     case CURLE_SSL_CERTPROBLEM:
-        status = sh_fail(err, SH_UNAVAILABLE, "the server's certificate is not trusted: %s; see the setting s3_endpoint",
-                         detail);
+        status = sh_fail(err, SH_UNAVAILABLE,
+                         "the server's certificate is not trusted: %s; see the setting s3_endpoint", detail);
         break;
     case CURLE_UNSUPPORTED_PROTOCOL: /* an answer without HTTP's first line */
     case CURLE_WEIRD_SERVER_REPLY:
-        status = sh_fail(err, SH_UNAVAILABLE, "what answers there is no HTTP server: %s; see the setting s3_endpoint",
-                         detail);
+        status = sh_fail(err, SH_UNAVAILABLE,
+                         "what answers there is no HTTP server: %s; see the setting s3_endpoint", detail);
         break;
     default:
         return sh_fail(err, SH_UNAVAILABLE, "%s; see the setting s3_endpoint", detail);

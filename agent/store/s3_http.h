@@ -30,8 +30,8 @@ typedef struct ShS3HttpRequest {
     int64_t timeout_ms;       /* for the whole exchange */
 } ShS3HttpRequest;
 
-/* What the server answered. `resent` is true when the body went out twice, because a kept connection turned out to
- * be dead: then the first copy may have arrived. Strings are "" when the header was absent. */
+/* What the server answered. `resent` is true when the body went out twice, because a kept connection turned
+ * out to be dead: then the first copy may have arrived. Strings are "" when the header was absent. */
 typedef struct ShS3HttpReply {
     long code;
     bool resent;
@@ -46,7 +46,8 @@ ShStatus sh_s3_http_new(ShS3Http **out, ShError *err) SH_MUST_CHECK;
 void sh_s3_http_free(ShS3Http *http);
 
 /* Any answer of the server is SH_OK, an HTTP error too. Otherwise, with reply->resent alone being set:
- * SH_UNAVAILABLE (host not found, refused, cut; retriable but for a bad certificate), SH_TIMEOUT, SH_TOO_LARGE. */
+ * SH_UNAVAILABLE (host not found, refused, cut; retriable but for a bad certificate), SH_TIMEOUT,
+ * SH_TOO_LARGE. */
 ShStatus sh_s3_http_exchange(ShS3Http *http, const ShS3HttpRequest *request, ShS3HttpReply *reply,
                              ShError *err) SH_MUST_CHECK;
 

@@ -1,8 +1,8 @@
 /*
  * s3_multipart.c - an object that is too large for one request goes up in parts, one after the other.
  *
- * The object appears when the upload is completed, and not at all otherwise. The key is looked up before the first
- * byte is sent; If-None-Match at the completion closes the gap until then where the server knows it.
+ * The object appears when the upload is completed, and not at all otherwise. The key is looked up before the
+ * first byte is sent; If-None-Match at the completion closes the gap until then where the server knows it.
  */
 #include "agent/store/s3_store.h"
 
@@ -11,7 +11,7 @@
 
 #include "agent/base/log.h"
 
-#define PARTS_MAX 10000 /* what S3 takes */
+#define PARTS_MAX       10000 /* what S3 takes */
 #define REPLY_BYTES_MAX (64 * 1024)
 
 /* An upload under way. */
@@ -33,12 +33,13 @@ static ShStatus put_part(Upload *upload, size_t part, ShError *err);
 static size_t slice_pieces(const Upload *upload, uint64_t position, uint64_t length);
 static bool is_plain_etag(const char *etag);
 static ShStatus complete_upload(Upload *upload, ShError *err);
-static ShStatus request_completion(Upload *upload, const struct iovec *body, bool if_none_match, ShError *err);
+static ShStatus request_completion(Upload *upload, const struct iovec *body, bool if_none_match,
+                                   ShError *err);
 static char *build_completion(const Upload *upload, size_t *length);
 static void abort_upload(Upload *upload);
 
-ShStatus sh_s3_multipart_put(ShS3Store *store, const char *key, const struct iovec *pieces, size_t piece_count,
-                             uint64_t total_bytes, ShError *err)
+ShStatus sh_s3_multipart_put(ShS3Store *store, const char *key, const struct iovec *pieces,
+                             size_t piece_count, uint64_t total_bytes, ShError *err)
 {
     Upload upload = {.store = store,
                      .key = key,
@@ -110,7 +111,8 @@ static ShStatus put_part(Upload *upload, size_t part, ShError *err)
                                  .body_bytes = length};
     ShStatus status = sh_s3_request(upload->store->client, &request, &reply, err);
     if (status == SH_OK && !is_plain_etag(reply.http.etag))
-        status = sh_fail(err, SH_CORRUPT, "object %s: the server gave part %s no usable ETag", upload->key, number);
+        status = sh_fail(err, SH_CORRUPT, "object %s: the server gave part %s no usable ETag", upload->key,
+                         number);
     if (status == SH_OK)
         snprintf(upload->etags[part], SH_S3_ETAG_BYTES, "%s", reply.http.etag);
     sh_s3_reply_clear(&reply);
@@ -129,7 +131,8 @@ static size_t slice_pieces(const Upload *upload, uint64_t position, uint64_t len
         }
         uint64_t left = piece->iov_len - position;
         size_t taken = (size_t)(left < length ? left : length);
-        upload->slice[count++] = (struct iovec){.iov_base = (uint8_t *)piece->iov_base + position, .iov_len = taken};
+        upload->slice[count++] = (struct iovec){.iov_base = (uint8_t *)piece->iov_base + position,
+                                                .iov_len = taken};
         position = 0;
         length -= taken;
     }
@@ -212,7 +215,7 @@ static void abort_upload(Upload *upload)
                                  .fail_fast = true};
     ShStatus status = sh_s3_request(upload->store->client, &request, &reply, &err);
     if (status != SH_OK && status != SH_NOT_FOUND)
-        sh_log_warn("s3_upload_left_behind", "key=\"%s\" upload_id=\"%s\" reason=\"%s\"", upload->key, upload->id,
-                    err.message);
+        sh_log_warn("s3_upload_left_behind", "key=\"%s\" upload_id=\"%s\" reason=\"%s\"", upload->key,
+                    upload->id, err.message);
     sh_s3_reply_clear(&reply);
 }

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <time.h>
 
-#define DATE_LENGTH 8 /* the date's part of a timestamp */
+#define DATE_LENGTH  8 /* the date's part of a timestamp */
 #define DIGEST_BYTES 32
 
 static char *build_string_to_sign(const ShS3Signable *request, const char *scope);
@@ -26,8 +26,8 @@ ShStatus sh_s3_sign(const ShS3Signable *request, const ShS3Credentials *credenti
 {
     char scope[128];
     char signature[SH_S3_SHA256_HEX_BYTES];
-    int scope_length = snprintf(scope, sizeof scope, "%.*s/%s/s3/aws4_request", DATE_LENGTH, request->timestamp,
-                                credentials->region);
+    int scope_length = snprintf(scope, sizeof scope, "%.*s/%s/s3/aws4_request", DATE_LENGTH,
+                                request->timestamp, credentials->region);
     if (scope_length >= (int)sizeof scope)
         return sh_fail(err, SH_INVALID, "the setting s3_region is too long");
 
@@ -124,7 +124,8 @@ static void write_signed_names(FILE *out, const ShS3Signable *request)
         fprintf(out, "%s%s", i == 0 ? "" : ";", request->headers[i].name);
 }
 
-/* The signing key is the secret hashed with each component of the scope in turn: date, region, service, "aws4_request". */
+/* The signing key is the secret hashed with each component of the scope in turn: date, region, service,
+ * "aws4_request". */
 static bool derive_signature(const char *secret_key, const char *scope, const char *text,
                              char hex[SH_S3_SHA256_HEX_BYTES])
 {

@@ -1,8 +1,8 @@
 /*
  * s3_sign.h - AWS Signature Version 4 for S3: a pure function of request, time and credentials.
  *
- * Source: Amazon S3 API reference, "Signature Calculations for the Authorization Header: Transferring Payload in a
- * Single Chunk". S3 encodes a path once, where other AWS services do it twice.
+ * Source: Amazon S3 API reference, "Signature Calculations for the Authorization Header: Transferring Payload
+ * in a Single Chunk". S3 encodes a path once, where other AWS services do it twice.
  */
 #ifndef SH_AGENT_STORE_S3_SIGN_H
 #define SH_AGENT_STORE_S3_SIGN_H
@@ -13,8 +13,8 @@
 
 #include "core/status.h"
 
-#define SH_S3_SHA256_HEX_BYTES 65     /* 64 digits and the NUL */
-#define SH_S3_TIMESTAMP_BYTES 17      /* 20130524T000000Z and the NUL */
+#define SH_S3_SHA256_HEX_BYTES    65  /* 64 digits and the NUL */
+#define SH_S3_TIMESTAMP_BYTES     17  /* 20130524T000000Z and the NUL */
 #define SH_S3_AUTHORIZATION_BYTES 512 /* bounds the access key and the region */
 
 /* The payload hash of a request without a body, and the words for a body that is not hashed. */
@@ -32,7 +32,8 @@ typedef struct ShS3Header {
     const char *value;
 } ShS3Header;
 
-/* A request as it will be sent. Headers are sorted by name and include host, x-amz-date and x-amz-content-sha256. */
+/* A request as it will be sent. Headers are sorted by name and include host, x-amz-date and
+ * x-amz-content-sha256. */
 typedef struct ShS3Signable {
     const char *method;
     const char *path;  /* percent-encoded, begins with '/' */

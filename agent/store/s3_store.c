@@ -5,9 +5,9 @@
 
 #include "agent/base/log.h"
 
-#define LIST_KEYS_MAX 1000 /* what S3 gives at most */
+#define LIST_KEYS_MAX        1000 /* what S3 gives at most */
 #define LIST_REPLY_BYTES_MAX (8 * 1024 * 1024)
-#define BACKOFF_BASE_MS 50
+#define BACKOFF_BASE_MS      50
 
 static ShStatus s3_check(ShStore *base, ShError *err);
 static ShStatus s3_put(ShStore *base, const char *key, const struct iovec *pieces, size_t piece_count,
@@ -23,8 +23,8 @@ static ShStatus put_once(ShS3Store *store, const ShS3Request *request, ShError *
 static ShStatus check_range(const ShS3HttpReply *reply, const char *key, uint64_t position, uint64_t length,
                             ShError *err);
 static ShStatus empty_range(ShBuf **out, ShError *err);
-static ShStatus list_page(ShS3Store *store, const char *prefix, const char *token, bool fail_fast, ShS3Reply *reply,
-                          ShError *err);
+static ShStatus list_page(ShS3Store *store, const char *prefix, const char *token, bool fail_fast,
+                          ShS3Reply *reply, ShError *err);
 static bool pass_on_listed(void *arg, const char *key, uint64_t bytes);
 static bool ignore_listed(void *arg, const char *key, uint64_t bytes);
 
@@ -42,7 +42,8 @@ ShStatus sh_s3_store_open(const ShConfig *config, ShStore **out, ShError *err)
     return sh_s3_store_open_with(config, &options, out, err);
 }
 
-ShStatus sh_s3_store_open_with(const ShConfig *config, const ShS3Options *options, ShStore **out, ShError *err)
+ShStatus sh_s3_store_open_with(const ShConfig *config, const ShS3Options *options, ShStore **out,
+                               ShError *err)
 {
     ShS3Store *store = calloc(1, sizeof *store);
     if (store == NULL)
@@ -97,8 +98,10 @@ ShStatus sh_s3_refuse_existing(ShS3Store *store, const char *key, ShError *err)
 void sh_s3_remember_conditions_refused(ShS3Store *store)
 {
     if (!atomic_exchange(&store->conditions_refused, true))
-        sh_log_warn("s3_without_conditions", "store=\"%s\" reason=\"the server does not know If-None-Match: existing "
-                    "keys are looked up before a put instead\"", store->base.description);
+        sh_log_warn("s3_without_conditions",
+                    "store=\"%s\" reason=\"the server does not know If-None-Match: existing "
+                    "keys are looked up before a put instead\"",
+                    store->base.description);
 }
 
 static void s3_close(ShStore *base)
@@ -109,7 +112,8 @@ static void s3_close(ShStore *base)
     free(store);
 }
 
-/* A list of one key proves endpoint, credentials and bucket with an answer that has words, which HEAD has not. */
+/* A list of one key proves endpoint, credentials and bucket with an answer that has words, which HEAD has
+ * not. */
 static ShStatus s3_check(ShStore *base, ShError *err)
 {
     ShS3Store *store = (ShS3Store *)base;
@@ -117,7 +121,8 @@ static ShStatus s3_check(ShStore *base, ShError *err)
     char token[SH_S3_TEXT_BYTES_MAX];
     ShStatus status = list_page(store, "", "", true, &reply, err);
     if (status == SH_OK && sh_s3_xml_list(reply.http.body, ignore_listed, NULL, token, NULL) != SH_OK)
-        status = sh_fail(err, SH_UNAVAILABLE, "%s: what answers there is no S3 server; see the setting s3_endpoint",
+        status = sh_fail(err, SH_UNAVAILABLE,
+                         "%s: what answers there is no S3 server; see the setting s3_endpoint",
                          base->description);
     else if (status == SH_NOT_FOUND && reply.complaint.code[0] == '\0')
         status = sh_fail(err, SH_UNAVAILABLE,
@@ -153,7 +158,8 @@ static ShStatus s3_put(ShStore *base, const char *key, const struct iovec *piece
     return put_once(store, &request, err);
 }
 
-static ShStatus s3_get(ShStore *base, const char *key, uint64_t position, uint64_t length, ShBuf **out, ShError *err)
+static ShStatus s3_get(ShStore *base, const char *key, uint64_t position, uint64_t length, ShBuf **out,
+                       ShError *err)
 {
     ShS3Store *store = (ShS3Store *)base;
     ShS3Reply reply;
@@ -168,7 +174,8 @@ static ShStatus s3_get(ShStore *base, const char *key, uint64_t position, uint64
     snprintf(range, sizeof range, "bytes=%llu-%llu", (unsigned long long)position,
              (unsigned long long)(position + length - 1));
 
-    const ShS3Request request = {.operation = SH_S3_GET, .key = key, .range = range, .reply_bytes_max = length};
+    const ShS3Request request = {
+        .operation = SH_S3_GET, .key = key, .range = range, .reply_bytes_max = length};
     ShStatus status = sh_s3_request(store->client, &request, &reply, err);
     if (status == SH_OUT_OF_RANGE) {
         status = empty_range(out, err);
@@ -260,11 +267,13 @@ static ShStatus check_range(const ShS3HttpReply *reply, const char *key, uint64_
     unsigned long long total;
     uint64_t got = reply->body != NULL ? reply->body->length : 0;
     if (reply->code == 200)
-        return position == 0 ? SH_OK : sh_fail(err, SH_UNSUPPORTED, "object %s: the server ignores ranges", key);
-    if (sscanf(reply->content_range, "bytes %llu-%llu/%llu", &first, &last, &total) != 3 || first != position ||
-        got > total || (got < length && position + got != total))
-        return sh_fail(err, SH_CORRUPT, "object %s: the server sent %llu bytes, Content-Range \"%s\", for %llu at %llu",
-                       key, (unsigned long long)got, reply->content_range, (unsigned long long)length,
+        return position == 0 ? SH_OK
+                             : sh_fail(err, SH_UNSUPPORTED, "object %s: the server ignores ranges", key);
+    if (sscanf(reply->content_range, "bytes %llu-%llu/%llu", &first, &last, &total) != 3 ||
+        first != position || got > total || (got < length && position + got != total))
+        return sh_fail(err, SH_CORRUPT,
+                       "object %s: the server sent %llu bytes, Content-Range \"%s\", for %llu at %llu", key,
+                       (unsigned long long)got, reply->content_range, (unsigned long long)length,
                        (unsigned long long)position);
     return SH_OK;
 }
@@ -279,8 +288,8 @@ static ShStatus empty_range(ShBuf **out, ShError *err)
 }
 
 /* One page, from its beginning when `token` is "". Of a fast failing request's page one key is enough. */
-static ShStatus list_page(ShS3Store *store, const char *prefix, const char *token, bool fail_fast, ShS3Reply *reply,
-                          ShError *err)
+static ShStatus list_page(ShS3Store *store, const char *prefix, const char *token, bool fail_fast,
+                          ShS3Reply *reply, ShError *err)
 {
     char keys_max[16];
     char full_prefix[1024];

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define DEPTH_MAX 8
+#define DEPTH_MAX  8
 #define NAME_BYTES 40
 
 /* A document under way. `names` is the path of open elements; `text` collects the innermost one's text. */
@@ -88,7 +88,8 @@ static bool parse(const ShBuf *body, bool (*on_end)(Document *), void *result)
     XML_SetElementHandler(document.parser, on_start_element, on_end_element);
     XML_SetCharacterDataHandler(document.parser, on_text);
     XML_SetStartDoctypeDeclHandler(document.parser, on_doctype);
-    enum XML_Status status = XML_Parse(document.parser, (const char *)body->data, (int)body->length, XML_TRUE);
+    enum XML_Status status = XML_Parse(document.parser, (const char *)body->data, (int)body->length,
+                                       XML_TRUE);
     XML_ParserFree(document.parser);
     return status == XML_STATUS_OK && !document.refused;
 }
@@ -161,7 +162,8 @@ static bool end_of_complaint_element(Document *document)
 {
     ShS3Complaint *complaint = document->result;
     if (at(document, "Error", NULL, "Code")) {
-        snprintf(complaint->code, sizeof complaint->code, "%.*s", (int)sizeof complaint->code - 1, document->text);
+        snprintf(complaint->code, sizeof complaint->code, "%.*s", (int)sizeof complaint->code - 1,
+                 document->text);
     } else if (at(document, "Error", NULL, "Message")) {
         snprintf(complaint->message, sizeof complaint->message, "%.*s", (int)sizeof complaint->message - 1,
                  document->text);

@@ -1,6 +1,6 @@
 /*
- * s3_xml.h - the few XML documents that an S3 server answers with. The input is foreign: its depth, the length of
- * each text and document type declarations (entities) are bounded or refused.
+ * s3_xml.h - the few XML documents that an S3 server answers with. The input is foreign: its depth, the
+ * length of each text and document type declarations (entities) are bounded or refused.
  */
 #ifndef SH_AGENT_STORE_S3_XML_H
 #define SH_AGENT_STORE_S3_XML_H
@@ -26,8 +26,8 @@ bool sh_s3_xml_complaint(const ShBuf *body, ShS3Complaint *out);
 /* The UploadId of an <InitiateMultipartUploadResult>; SH_CORRUPT when there is none. */
 ShStatus sh_s3_xml_upload_id(const ShBuf *body, char out[SH_S3_TEXT_BYTES_MAX], ShError *err) SH_MUST_CHECK;
 
-/* Call `fn` for each object of a <ListBucketResult>, until it returns false. `next_token` is "" on the last page.
- * SH_CORRUPT when the document is no such result, or damaged. */
+/* Call `fn` for each object of a <ListBucketResult>, until it returns false. `next_token` is "" on the last
+ * page. SH_CORRUPT when the document is no such result, or damaged. */
 typedef bool (*ShS3ListedFn)(void *arg, const char *key, uint64_t bytes);
 ShStatus sh_s3_xml_list(const ShBuf *body, ShS3ListedFn fn, void *arg, char next_token[SH_S3_TEXT_BYTES_MAX],
                         ShError *err) SH_MUST_CHECK;

@@ -48,7 +48,8 @@ ShStatus sh_store_put(ShStore *store, const char *key, const struct iovec *piece
     return store->ops->put(store, key, pieces, piece_count, total_bytes, err);
 }
 
-ShStatus sh_store_get(ShStore *store, const char *key, uint64_t position, uint64_t length, ShBuf **out, ShError *err)
+ShStatus sh_store_get(ShStore *store, const char *key, uint64_t position, uint64_t length, ShBuf **out,
+                      ShError *err)
 {
     ShStatus status = check_key(key, err);
     return status == SH_OK ? store->ops->get(store, key, position, length, out, err) : status;
@@ -63,7 +64,7 @@ ShStatus sh_store_size(ShStore *store, const char *key, uint64_t *bytes, ShError
 ShStatus sh_store_delete(ShStore *store, const char *key, ShError *err)
 {
     ShStatus status = check_key(key, err);
-    return status == SH_OK ? store->ops->delete(store, key, err) : status;
+    return status == SH_OK ? store->ops->delete (store, key, err) : status;
 }
 
 ShStatus sh_store_list(ShStore *store, const char *prefix, ShStoreListFn fn, void *arg, ShError *err)
@@ -86,7 +87,7 @@ ShStatus sh_store_probe(ShStore *store, ShError *err)
     sh_uuid_format(&id, id_text);
     snprintf(key, sizeof key, "check/%s", id_text);
 
-    const struct iovec piece = {.iov_base = (void *)(uintptr_t)content, .iov_len = sizeof content};
+    const struct iovec piece = {.iov_base = (void *)content, .iov_len = sizeof content};
     status = sh_store_put(store, key, &piece, 1, sizeof content, err);
     if (status != SH_OK)
         return sh_fail_prefix(err, status, "%s does not take a test object", sh_store_describe(store));
@@ -130,17 +131,18 @@ static ShStatus check_components(const char *text, bool is_prefix, ShError *err)
         if ((unsigned char)text[i] < 0x20 || text[i] == 0x7F)
             return sh_fail(err, SH_INVALID, "an object's key holds a control character at byte %zu", i);
 
-    /* No component may begin with a dot: that refuses "..", and keeps the directory store's own names free. */
+    /* No component may begin with a dot: that refuses "..", and keeps the directory store's own names free.
+     */
     for (const char *component = text;;) {
         size_t component_length = strcspn(component, "/");
         bool last = component[component_length] == '\0';
         bool may_be_empty = is_prefix && last;
         if (component[0] == '.' || (component_length == 0 && !may_be_empty))
-            return sh_fail(err, SH_INVALID, "the object key \"%s\" has a component that is empty or begins with a dot",
-                           text);
+            return sh_fail(err, SH_INVALID,
+                           "the object key \"%s\" has a component that is empty or begins with a dot", text);
         if (component_length > COMPONENT_BYTES_MAX)
-            return sh_fail(err, SH_INVALID, "the object key \"%s\" has a component of more than %d bytes", text,
-                           COMPONENT_BYTES_MAX);
+            return sh_fail(err, SH_INVALID, "the object key \"%s\" has a component of more than %d bytes",
+                           text, COMPONENT_BYTES_MAX);
         if (last)
             return SH_OK;
         component += component_length + 1;

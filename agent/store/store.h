@@ -1,8 +1,9 @@
 /*
  * store.h - where objects rest: an S3 bucket, or a directory with the same semantics.
  *
- * Calls block and may be made from several threads at once. Keys are relative ("a3/agent-1/..."), the store puts
- * its own prefix before them. Objects are never overwritten: a put of an existing key fails with SH_EXISTS.
+ * Calls block and may be made from several threads at once. Keys are relative ("a3/agent-1/..."), the store
+ * puts its own prefix before them. Objects are never overwritten: a put of an existing key fails with
+ * SH_EXISTS.
  */
 #ifndef SH_AGENT_STORE_STORE_H
 #define SH_AGENT_STORE_STORE_H
@@ -16,26 +17,26 @@
 
 typedef struct ShStore ShStore;
 
-/* Keys are 1 to SH_STORE_KEY_BYTES_MAX bytes: components of at most 255 bytes, joined by '/', none of them empty or
- * beginning with a dot, and no control characters. Anything else is SH_INVALID. */
+/* Keys are 1 to SH_STORE_KEY_BYTES_MAX bytes: components of at most 255 bytes, joined by '/', none of them
+ * empty or beginning with a dot, and no control characters. Anything else is SH_INVALID. */
 #define SH_STORE_KEY_BYTES_MAX 512
 
-/* Open the store that the settings name. No request is made; a directory is created where its parent exists. */
+/* Open the store that the settings name. No request is made; a directory is made where its parent exists. */
 ShStatus sh_store_open(const ShConfig *config, ShStore **out, ShError *err) SH_MUST_CHECK;
 void sh_store_close(ShStore *store);
 
-/* Try the store out, at start: reach the endpoint, prove the credentials, find the bucket, write, read and delete a
- * small object. The error names endpoint, bucket and the setting to look at: SH_DENIED (wrong key or secret),
- * SH_NOT_FOUND (no bucket, no directory), SH_UNAVAILABLE (endpoint does not answer). */
+/* Try the store out, at start: reach the endpoint, prove the credentials, find the bucket, write, read and
+ * delete a small object. The error names endpoint, bucket and the setting to look at: SH_DENIED (wrong key or
+ * secret), SH_NOT_FOUND (no bucket, no directory), SH_UNAVAILABLE (endpoint does not answer). */
 ShStatus sh_store_check(ShStore *store, ShError *err) SH_MUST_CHECK;
 
-/* Store an object from pieces, whole or not at all, durable on return. SH_EXISTS when the key is taken. A lost reply is
- * retried inside; an object that is found to have been stored by that lost request is SH_OK. */
+/* Store an object from pieces, whole or not at all, durable on return. SH_EXISTS when the key is taken. A
+ * lost reply is retried inside; an object that is found to have been stored by that lost request is SH_OK. */
 ShStatus sh_store_put(ShStore *store, const char *key, const struct iovec *pieces, size_t piece_count,
                       uint64_t total_bytes, ShError *err) SH_MUST_CHECK;
 
-/* Read `length` bytes at `position`; fewer only where the object ends, none at or beyond its end. Objects that do not
- * exist: SH_NOT_FOUND. The buffer is the caller's to release. */
+/* Read `length` bytes at `position`; fewer only where the object ends, none at or beyond its end. Objects
+ * that do not exist: SH_NOT_FOUND. The buffer is the caller's to release. */
 ShStatus sh_store_get(ShStore *store, const char *key, uint64_t position, uint64_t length, ShBuf **out,
                       ShError *err) SH_MUST_CHECK;
 
@@ -47,7 +48,8 @@ ShStatus sh_store_delete(ShStore *store, const char *key, ShError *err) SH_MUST_
 
 /* Call `fn` for each object whose key begins with `prefix`, in key order; `fn` returns false to stop. */
 typedef bool (*ShStoreListFn)(void *arg, const char *key, uint64_t bytes);
-ShStatus sh_store_list(ShStore *store, const char *prefix, ShStoreListFn fn, void *arg, ShError *err) SH_MUST_CHECK;
+ShStatus sh_store_list(ShStore *store, const char *prefix, ShStoreListFn fn, void *arg,
+                       ShError *err) SH_MUST_CHECK;
 
 /* For logs and errors: "directory /data/store" or "bucket b at http://...". Owned by the store. */
 const char *sh_store_describe(const ShStore *store);

@@ -11,7 +11,8 @@ typedef struct ShStoreOps {
     ShStatus (*check)(ShStore *store, ShError *err);
     ShStatus (*put)(ShStore *store, const char *key, const struct iovec *pieces, size_t piece_count,
                     uint64_t total_bytes, ShError *err);
-    ShStatus (*get)(ShStore *store, const char *key, uint64_t position, uint64_t length, ShBuf **out, ShError *err);
+    ShStatus (*get)(ShStore *store, const char *key, uint64_t position, uint64_t length, ShBuf **out,
+                    ShError *err);
     ShStatus (*size)(ShStore *store, const char *key, uint64_t *bytes, ShError *err);
     ShStatus (*delete)(ShStore *store, const char *key, ShError *err);
     ShStatus (*list)(ShStore *store, const char *prefix, ShStoreListFn fn, void *arg, ShError *err);

@@ -21,7 +21,7 @@
 
 static inline ShStatus contract_put_text(ShStore *store, const char *key, const char *text, ShError *err)
 {
-    const struct iovec piece = {.iov_base = (void *)(uintptr_t)text, .iov_len = strlen(text)};
+    const struct iovec piece = {.iov_base = (void *)text, .iov_len = strlen(text)};
     return sh_store_put(store, key, &piece, 1, piece.iov_len, err);
 }
 
@@ -31,8 +31,8 @@ static inline void contract_assert_status(ShStatus got, ShStatus want, const ShE
         fail_msg("status %s instead of %s: %s", sh_status_name(got), sh_status_name(want), err->message);
 }
 
-static inline void contract_assert_content(ShStore *store, const char *key, uint64_t position, uint64_t length,
-                                           const void *want, size_t want_length)
+static inline void contract_assert_content(ShStore *store, const char *key, uint64_t position,
+                                           uint64_t length, const void *want, size_t want_length)
 {
     ShError err = {0};
     ShBuf *got = NULL;
@@ -46,10 +46,10 @@ static inline void contract_assert_content(ShStore *store, const char *key, uint
 static inline void contract_put_and_read(ShStore *store)
 {
     ShError err = {0};
-    struct iovec pieces[] = {{.iov_base = (void *)(uintptr_t) "alpha ", .iov_len = 6},
+    struct iovec pieces[] = {{.iov_base = "alpha ", .iov_len = 6},
                              {.iov_base = NULL, .iov_len = 0},
-                             {.iov_base = (void *)(uintptr_t) "beta ", .iov_len = 5},
-                             {.iov_base = (void *)(uintptr_t) "gamma", .iov_len = 5}};
+                             {.iov_base = "beta ", .iov_len = 5},
+                             {.iov_base = "gamma", .iov_len = 5}};
     contract_assert_status(sh_store_put(store, "read/one", pieces, 4, 16, &err), SH_OK, &err);
 
     uint64_t bytes = 0;
@@ -97,8 +97,9 @@ static inline void contract_never_overwritten(ShStore *store)
 /* Keys that need quoting in a URL or a signature. */
 static inline void contract_odd_keys(ShStore *store)
 {
-    static const char *const keys[] = {"odd/with blank", "odd/plus+and&equals=", "odd/per%20cent", "odd/caf\xc3\xa9",
-                                       "odd/a~b-c_d.e", "odd/quote'\"<x>;:@,!$*()", "odd/quest?ion#hash"};
+    static const char *const keys[] = {
+        "odd/with blank", "odd/plus+and&equals=",     "odd/per%20cent",    "odd/caf\xc3\xa9",
+        "odd/a~b-c_d.e",  "odd/quote'\"<x>;:@,!$*()", "odd/quest?ion#hash"};
     ShError err = {0};
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
         contract_assert_status(contract_put_text(store, keys[i], keys[i], &err), SH_OK, &err);
@@ -117,7 +118,8 @@ static inline void contract_refused_keys(ShStore *store)
     for (size_t i = 0; i < sizeof long_key - 1; i++)
         long_key[i] = i % 2 == 0 ? 'x' : '/';
     long_key[sizeof long_key - 1] = '\0';
-    const char *keys[] = {"", "/etc/passwd", "../up", "a/../../up", "a/..", ".", "a/./b", "a//b", "a/", ".tmp/x",
+    const char *keys[] = {"",          "/etc/passwd", "../up",   "a/../../up",   "a/..",
+                          ".",         "a/./b",       "a//b",    "a/",           ".tmp/x",
                           "a/.hidden", "line\nbreak", "del\x7f", long_component, long_key};
 
     ShError err = {0};
@@ -129,7 +131,7 @@ static inline void contract_refused_keys(ShStore *store)
         contract_assert_status(sh_store_size(store, keys[i], &bytes, &err), SH_INVALID, &err);
         contract_assert_status(sh_store_delete(store, keys[i], &err), SH_INVALID, &err);
     }
-    const struct iovec piece = {.iov_base = (void *)(uintptr_t) "x", .iov_len = 1};
+    const struct iovec piece = {.iov_base = "x", .iov_len = 1};
     contract_assert_status(sh_store_put(store, "short", &piece, 1, 2, &err), SH_INTERNAL, &err);
 }
 
@@ -150,11 +152,12 @@ static inline bool contract_collect(void *arg, const char *key, uint64_t bytes)
     return list->count != list->stop_after;
 }
 
-/* "list/b-x" sorts before "list/b/1", and that before "list/b0": a directory sorts by its name with the slash. */
+/* "list/b-x" sorts before "list/b/1", and that before "list/b0": a directory sorts by its name with the
+ * slash. */
 static inline void contract_list_in_order(ShStore *store)
 {
-    static const char *const sorted[] = {"list/B", "list/a", "list/b b&<c>", "list/b-x", "list/b/1", "list/b/2/3",
-                                         "list/b0", "list/c/d/e"};
+    static const char *const sorted[] = {"list/B",   "list/a",     "list/b b&<c>", "list/b-x",
+                                         "list/b/1", "list/b/2/3", "list/b0",      "list/c/d/e"};
     const size_t count = sizeof sorted / sizeof sorted[0];
     ShError err = {0};
     for (size_t i = 0; i < count; i++)
@@ -283,7 +286,8 @@ static inline void contract_large_object(ShStore *store, size_t length)
     contract_assert_content(store, "large/one", 0, length, bytes, length);
     contract_assert_content(store, "large/one", length / 2 - 100, 1000, bytes + length / 2 - 100, 1000);
     contract_assert_content(store, "large/one", length - 7, 1000, bytes + length - 7, 7);
-    contract_assert_status(sh_store_put(store, "large/one", pieces, PIECE_COUNT, length, &err), SH_EXISTS, &err);
+    contract_assert_status(sh_store_put(store, "large/one", pieces, PIECE_COUNT, length, &err), SH_EXISTS,
+                           &err);
     free(pieces);
     free(bytes);
 }

@@ -22,7 +22,7 @@
 #include "agent/base/clock.h"
 #include "core/status.h"
 
-#define SCRIPT_STEPS_MAX 16
+#define SCRIPT_STEPS_MAX      16
 #define SCRIPT_HEAD_BYTES_MAX 8192
 
 typedef enum ScriptAction {

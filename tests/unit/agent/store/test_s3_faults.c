@@ -1,6 +1,6 @@
 /*
- * The S3 store against a server that misbehaves as written down: throttling, cut and lost answers, silence, and
- * servers that know less than S3.
+ * The S3 store against a server that misbehaves as written down: throttling, cut and lost answers, silence,
+ * and servers that know less than S3.
  */
 #include "tests/unit/agent/store/contract.h"
 #include "tests/unit/agent/store/scripted_server.h"
@@ -8,23 +8,25 @@
 #include "agent/base/fault.h"
 #include "agent/store/s3_store.h"
 
-#define SECRET "a-secret-that-must-not-be-seen"
-#define TOKEN "a-token-that-must-not-be-seen"
+#define SECRET       "a-secret-that-must-not-be-seen"
+#define TOKEN        "a-token-that-must-not-be-seen"
 #define STEPS(array) (array), sizeof(array) / sizeof((array)[0])
 
-#define OK "HTTP/1.1 200 OK\r\nETag: \"e1\"\r\nContent-Length: 0\r\n\r\n"
+#define OK         "HTTP/1.1 200 OK\r\nETag: \"e1\"\r\nContent-Length: 0\r\n\r\n"
 #define NO_CONTENT "HTTP/1.1 204 No Content\r\n\r\n"
-#define SLOW_DOWN \
-    "HTTP/1.1 503 Slow Down\r\nContent-Length: 66\r\n\r\n" \
+#define SLOW_DOWN                                                                                            \
+    "HTTP/1.1 503 Slow Down\r\nContent-Length: 66\r\n\r\n"                                                   \
     "<Error><Code>SlowDown</Code><Message>not so fast</Message></Error>"
 #define EXISTS "HTTP/1.1 412 Precondition Failed\r\nContent-Length: 0\r\n\r\n"
 #define ABSENT "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
 #define SIZE_5 "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
 #define SIZE_6 "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n"
-#define NOT_IMPLEMENTED \
-    "HTTP/1.1 501 Not Implemented\r\nContent-Length: 42\r\n\r\n<Error><Code>NotImplemented</Code></Error>"
-#define UPLOAD_CREATED \
-    "HTTP/1.1 200 OK\r\nContent-Length: 86\r\n\r\n<InitiateMultipartUploadResult><UploadId>u1</UploadId>" \
+#define COMPLAINT(status, length, code)                                                                      \
+    "HTTP/1.1 " status "\r\nContent-Length: " length "\r\n\r\n<Error><Code>" code "</Code></Error>"
+#define NOT_IMPLEMENTED COMPLAINT("501 Not Implemented", "42", "NotImplemented")
+#define PARTIAL         "HTTP/1.1 206 Partial Content\r\n"
+#define UPLOAD_CREATED                                                                                       \
+    "HTTP/1.1 200 OK\r\nContent-Length: 86\r\n\r\n<InitiateMultipartUploadResult><UploadId>u1</UploadId>"    \
     "</InitiateMultipartUploadResult>"
 
 typedef struct Fixture {
@@ -42,12 +44,12 @@ static Fixture *start(const ScriptStep *steps, size_t step_count, int64_t timeou
     script_start(&f->server, steps, step_count);
     ShConfig config = {.store = SH_STORE_S3,
                        .s3_endpoint = f->server.endpoint,
-                       .s3_access_key = (char *)(uintptr_t) "key",
-                       .s3_secret_key = (char *)(uintptr_t)SECRET,
-                       .s3_session_token = (char *)(uintptr_t)TOKEN,
-                       .s3_bucket = (char *)(uintptr_t) "bucket",
-                       .s3_prefix = (char *)(uintptr_t) "pre/fix",
-                       .s3_region = (char *)(uintptr_t) "us-east-1",
+                       .s3_access_key = "key",
+                       .s3_secret_key = SECRET,
+                       .s3_session_token = TOKEN,
+                       .s3_bucket = "bucket",
+                       .s3_prefix = "pre/fix",
+                       .s3_region = "us-east-1",
                        .s3_path_style = true,
                        .s3_sign_payload = SH_SIGN_AUTO,
                        .s3_multipart_bytes = 8,
@@ -78,7 +80,8 @@ static void stop(Fixture *f)
 static void test_throttled_request_is_retried(void **state)
 {
     (void)state;
-    static const ScriptStep steps[] = {{SCRIPT_REPLY, SLOW_DOWN}, {SCRIPT_REPLY, SLOW_DOWN}, {SCRIPT_REPLY, OK}};
+    static const ScriptStep steps[] = {
+        {SCRIPT_REPLY, SLOW_DOWN}, {SCRIPT_REPLY, SLOW_DOWN}, {SCRIPT_REPLY, OK}};
     Fixture *f = start(STEPS(steps), 5000, 5);
     ShMetric *throttled = sh_metric_counter("streamhouse_s3_errors_total", "class=\"throttled\"", "");
     int64_t before = sh_metric_value(throttled);
@@ -104,8 +107,7 @@ static void test_retries_end(void **state)
 static void test_refusal_is_not_retried(void **state)
 {
     (void)state;
-    static const ScriptStep steps[] = {
-        {SCRIPT_REPLY, "HTTP/1.1 403 Forbidden\r\nContent-Length: 40\r\n\r\n<Error><Code>AccessDenied</Code></Error>"}};
+    static const ScriptStep steps[] = {{SCRIPT_REPLY, COMPLAINT("403 Forbidden", "40", "AccessDenied")}};
     Fixture *f = start(STEPS(steps), 5000, 5);
     contract_assert_status(contract_put_text(f->store, "a", "12345", &f->err), SH_DENIED, &f->err);
     assert_false(f->err.retriable);
@@ -116,8 +118,8 @@ static void test_truncated_body_is_read_again(void **state)
 {
     (void)state;
     static const ScriptStep steps[] = {
-        {SCRIPT_CUT, "HTTP/1.1 206 Partial\r\nContent-Range: bytes 2-6/7\r\nContent-Length: 5\r\n\r\nhel"},
-        {SCRIPT_REPLY, "HTTP/1.1 206 Partial\r\nContent-Range: bytes 2-6/7\r\nContent-Length: 5\r\n\r\nhello"}};
+        {SCRIPT_CUT, PARTIAL "Content-Range: bytes 2-6/7\r\nContent-Length: 5\r\n\r\nhel"},
+        {SCRIPT_REPLY, PARTIAL "Content-Range: bytes 2-6/7\r\nContent-Length: 5\r\n\r\nhello"}};
     Fixture *f = start(STEPS(steps), 5000, 5);
     contract_assert_content(f->store, "a", 2, 100, "hello", 5);
     assert_asked(f, 1, "GET /bucket/pre/fix/a HTTP/1.1", "Range: bytes=2-101");
@@ -157,7 +159,8 @@ static void test_lost_reply_meets_another_object(void **state)
     stop(f);
 }
 
-/* A kept connection dies under the second put. libcurl sends it again by itself, over a new one: a lost answer too. */
+/* A kept connection dies under the second put. libcurl sends it again by itself, over a new one: a lost
+ * answer too. */
 static void test_lost_reply_on_kept_connection(void **state)
 {
     (void)state;
@@ -182,8 +185,8 @@ static void test_existing_object_at_first_try(void **state)
 static void test_server_without_conditions(void **state)
 {
     (void)state;
-    static const ScriptStep steps[] = {{SCRIPT_REPLY, NOT_IMPLEMENTED}, {SCRIPT_REPLY, ABSENT}, {SCRIPT_REPLY, OK},
-                                       {SCRIPT_CUT, SIZE_5}};
+    static const ScriptStep steps[] = {
+        {SCRIPT_REPLY, NOT_IMPLEMENTED}, {SCRIPT_REPLY, ABSENT}, {SCRIPT_REPLY, OK}, {SCRIPT_CUT, SIZE_5}};
     Fixture *f = start(STEPS(steps), 5000, 5);
     contract_assert_status(contract_put_text(f->store, "a", "12345", &f->err), SH_OK, &f->err);
     contract_assert_status(contract_put_text(f->store, "a", "12345", &f->err), SH_EXISTS, &f->err);
@@ -196,12 +199,11 @@ static void test_server_without_conditions(void **state)
 static void test_failed_upload_is_aborted(void **state)
 {
     (void)state;
-    static const ScriptStep steps[] = {
-        {SCRIPT_REPLY, ABSENT},
-        {SCRIPT_REPLY, UPLOAD_CREATED},
-        {SCRIPT_REPLY, OK},
-        {SCRIPT_REPLY, "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"},
-        {SCRIPT_REPLY, NO_CONTENT}};
+    static const ScriptStep steps[] = {{SCRIPT_REPLY, ABSENT},
+                                       {SCRIPT_REPLY, UPLOAD_CREATED},
+                                       {SCRIPT_REPLY, OK},
+                                       {SCRIPT_REPLY, "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"},
+                                       {SCRIPT_REPLY, NO_CONTENT}};
     Fixture *f = start(STEPS(steps), 5000, 5);
     contract_assert_status(contract_put_text(f->store, "a", "0123456789", &f->err), SH_DENIED, &f->err);
     assert_asked(f, 1, "POST /bucket/pre/fix/a?uploads= ", NULL);
@@ -215,14 +217,13 @@ static void test_failed_upload_is_aborted(void **state)
 static void test_completion_fails_after_200(void **state)
 {
     (void)state;
-    static const ScriptStep steps[] = {
-        {SCRIPT_REPLY, ABSENT},
-        {SCRIPT_REPLY, UPLOAD_CREATED},
-        {SCRIPT_REPLY, OK},
-        {SCRIPT_REPLY, OK},
-        {SCRIPT_REPLY, "HTTP/1.1 200 OK\r\nContent-Length: 41\r\n\r\n<Error><Code>InternalError</Code></Error>"},
-        {SCRIPT_REPLY, "HTTP/1.1 404 Not Found\r\nContent-Length: 40\r\n\r\n<Error><Code>NoSuchUpload</Code></Error>"},
-        {SCRIPT_CUT, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n"}};
+    static const ScriptStep steps[] = {{SCRIPT_REPLY, ABSENT},
+                                       {SCRIPT_REPLY, UPLOAD_CREATED},
+                                       {SCRIPT_REPLY, OK},
+                                       {SCRIPT_REPLY, OK},
+                                       {SCRIPT_REPLY, COMPLAINT("200 OK", "41", "InternalError")},
+                                       {SCRIPT_REPLY, COMPLAINT("404 Not Found", "40", "NoSuchUpload")},
+                                       {SCRIPT_CUT, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n"}};
     Fixture *f = start(STEPS(steps), 5000, 5);
     contract_assert_status(contract_put_text(f->store, "a", "0123456789", &f->err), SH_OK, &f->err);
     assert_asked(f, 4, "POST /bucket/pre/fix/a?uploadId=u1 ", "If-None-Match: *");
@@ -233,12 +234,15 @@ static void test_wrong_ranges_are_refused(void **state)
 {
     (void)state;
     static const char *const replies[] = {
-        "HTTP/1.1 206 Partial\r\nContent-Range: bytes 0-4/100\r\nContent-Length: 5\r\n\r\nhello",  /* another place */
-        "HTTP/1.1 206 Partial\r\nContent-Range: bytes 2-6/100\r\nContent-Length: 5\r\n\r\nhello",  /* too few */
-        "HTTP/1.1 206 Partial\r\nContent-Length: 5\r\n\r\nhello",                                  /* not said */
-        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",                                       /* range ignored */
-        "HTTP/1.1 206 Partial\r\nContent-Range: bytes 2-21/30\r\nContent-Length: 20\r\n\r\n01234567890123456789",
-        "HTTP/1.1 206 Partial\r\nTransfer-Encoding: chunked\r\n\r\n14\r\n01234567890123456789\r\n0\r\n\r\n"};
+        /* from another place, too few, not said which, all of it */
+        PARTIAL "Content-Range: bytes 0-4/100\r\nContent-Length: 5\r\n\r\nhello",
+        PARTIAL "Content-Range: bytes 2-6/100\r\nContent-Length: 5\r\n\r\nhello",
+        PARTIAL "Content-Length: 5\r\n\r\nhello",
+        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+        /* more than asked for, with the length announced and without */
+        PARTIAL "Content-Range: bytes 2-21/30\r\nContent-Length: 20\r\n\r\n01234567890123456789",
+        PARTIAL "Transfer-Encoding: chunked\r\n\r\n14\r\n01234567890123456789\r\n0\r\n\r\n",
+    };
     for (size_t i = 0; i < sizeof replies / sizeof replies[0]; i++) {
         const ScriptStep step = {SCRIPT_CUT, replies[i]};
         Fixture *f = start(&step, 1, 5000, 0);
@@ -254,10 +258,9 @@ static void test_wrong_ranges_are_refused(void **state)
 static void test_delete_of_a_missing_bucket_fails(void **state)
 {
     (void)state;
-    static const ScriptStep steps[] = {
-        {SCRIPT_REPLY, "HTTP/1.1 404 Not Found\r\nContent-Length: 40\r\n\r\n<Error><Code>NoSuchBucket</Code></Error>"},
-        {SCRIPT_REPLY, "HTTP/1.1 404 Not Found\r\nContent-Length: 37\r\n\r\n<Error><Code>NoSuchKey</Code></Error>"},
-        {SCRIPT_REPLY, NO_CONTENT}};
+    static const ScriptStep steps[] = {{SCRIPT_REPLY, COMPLAINT("404 Not Found", "40", "NoSuchBucket")},
+                                       {SCRIPT_REPLY, COMPLAINT("404 Not Found", "37", "NoSuchKey")},
+                                       {SCRIPT_REPLY, NO_CONTENT}};
     Fixture *f = start(STEPS(steps), 5000, 0);
     contract_assert_status(sh_store_delete(f->store, "a", &f->err), SH_NOT_FOUND, &f->err);
     assert_non_null(strstr(f->err.message, "s3_bucket"));
@@ -279,12 +282,14 @@ static void check_with_reply(const char *reply, ShStatus want, const char *words
 static void test_check_knows_what_is_no_s3_server(void **state)
 {
     (void)state;
-    check_with_reply("HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\n<html></html>", SH_UNAVAILABLE, "s3_endpoint");
-    check_with_reply("HTTP/1.1 404 Not Found\r\nContent-Length: 9\r\n\r\nnot found", SH_UNAVAILABLE, "no S3 server");
+    check_with_reply("HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\n<html></html>", SH_UNAVAILABLE,
+                     "s3_endpoint");
+    check_with_reply("HTTP/1.1 404 Not Found\r\nContent-Length: 9\r\n\r\nnot found", SH_UNAVAILABLE,
+                     "no S3 server");
     check_with_reply("220 mail.example.com ESMTP\r\n", SH_UNAVAILABLE, "s3_endpoint");
-    check_with_reply("HTTP/1.1 301 Moved\r\nContent-Length: 0\r\nLocation: http://x/\r\n\r\n", SH_INVALID, "s3_region");
-    check_with_reply("HTTP/1.1 403 Forbidden\r\nContent-Length: 48\r\n\r\n"
-                     "<Error><Code>RequestTimeTooSkewed</Code></Error>", SH_DENIED, "clock");
+    check_with_reply("HTTP/1.1 301 Moved\r\nContent-Length: 0\r\nLocation: http://x/\r\n\r\n", SH_INVALID,
+                     "s3_region");
+    check_with_reply(COMPLAINT("403 Forbidden", "48", "RequestTimeTooSkewed"), SH_DENIED, "clock");
 }
 
 /* The points fail single attempts, so a store that retries gets over them. */
@@ -293,8 +298,8 @@ static void test_fault_points_fail_attempts(void **state)
     (void)state;
     static const ScriptStep steps[] = {{SCRIPT_REPLY, OK}, {SCRIPT_REPLY, NO_CONTENT}};
     Fixture *f = start(STEPS(steps), 5000, 2);
-    contract_assert_status(sh_fault_arm("store.put=error:2,store.delete=error:1,store.get=error", &f->err), SH_OK,
-                           &f->err);
+    contract_assert_status(sh_fault_arm("store.put=error:2,store.delete=error:1,store.get=error", &f->err),
+                           SH_OK, &f->err);
     contract_assert_status(contract_put_text(f->store, "a", "1", &f->err), SH_OK, &f->err);
     contract_assert_status(sh_store_delete(f->store, "a", &f->err), SH_OK, &f->err);
     ShBuf *got = NULL;
@@ -307,33 +312,35 @@ static void test_bad_addresses_are_refused(void **state)
 {
     (void)state;
     static const char *const buckets[] = {"", "ab", "UPPER", "a/b", "..", "a..b", "bucket?x", "-bucket"};
-    static const char *const endpoints[] = {"localhost:9000", "ftp://host", "http://", "http://host/path",
-                                            "http://user:secret@host", "http://host?x"};
-    char *const empty = (char *)(uintptr_t) "";
+    static const char *const endpoints[] = {
+        "localhost:9000",          "ftp://host",   "http://", "http://host/path",
+        "http://user:secret@host", "http://host?x"};
+    char *const empty = "";
     ShConfig config = {.store = SH_STORE_S3,
-                       .s3_endpoint = (char *)(uintptr_t) "http://127.0.0.1:1",
+                       .s3_endpoint = "http://127.0.0.1:1",
                        .s3_access_key = empty,
                        .s3_secret_key = empty,
                        .s3_session_token = empty,
                        .s3_prefix = empty,
-                       .s3_region = (char *)(uintptr_t) "us-east-1"};
+                       .s3_region = "us-east-1"};
     ShStore *store = NULL;
     ShError err = {0};
     for (size_t i = 0; i < sizeof buckets / sizeof buckets[0]; i++) {
-        config.s3_bucket = (char *)(uintptr_t)buckets[i];
+        config.s3_bucket = (char *)buckets[i];
         contract_assert_status(sh_store_open(&config, &store, &err), SH_INVALID, &err);
         assert_non_null(strstr(err.message, "s3_bucket"));
     }
-    config.s3_bucket = (char *)(uintptr_t) "bucket";
+    config.s3_bucket = "bucket";
     for (size_t i = 0; i < sizeof endpoints / sizeof endpoints[0]; i++) {
-        config.s3_endpoint = (char *)(uintptr_t)endpoints[i];
+        config.s3_endpoint = (char *)endpoints[i];
         contract_assert_status(sh_store_open(&config, &store, &err), SH_INVALID, &err);
         assert_non_null(strstr(err.message, "s3_endpoint"));
         assert_null(strstr(err.message, "secret"));
     }
     config.s3_endpoint = empty;
     contract_assert_status(sh_store_open(&config, &store, &err), SH_OK, &err);
-    assert_string_equal(sh_store_describe(store), "bucket bucket at https://bucket.s3.us-east-1.amazonaws.com");
+    assert_string_equal(sh_store_describe(store),
+                        "bucket bucket at https://bucket.s3.us-east-1.amazonaws.com");
     sh_store_close(store);
 }
 

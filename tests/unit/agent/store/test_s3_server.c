@@ -7,7 +7,7 @@
 #include "agent/base/fault.h"
 #include "agent/store/s3_store.h"
 
-#define PART_BYTES (5 * 1024 * 1024)
+#define PART_BYTES  (5 * 1024 * 1024)
 #define LARGE_BYTES (12 * 1024 * 1024 + 345)
 
 static const ShS3Options quick = {.list_keys_max = 4, .backoff_base_ms = 2};
@@ -35,8 +35,8 @@ static ShConfig server_config(char prefix[64])
                       .s3_secret_key = setting("STREAMHOUSE_TEST_S3_SECRET_KEY"),
                       .s3_bucket = setting("STREAMHOUSE_TEST_S3_BUCKET"),
                       .s3_prefix = prefix,
-                      .s3_region = (char *)(uintptr_t) "us-east-1",
-                      .s3_session_token = (char *)(uintptr_t) "",
+                      .s3_region = "us-east-1",
+                      .s3_session_token = "",
                       .s3_path_style = true,
                       .s3_sign_payload = SH_SIGN_AUTO,
                       .s3_multipart_bytes = PART_BYTES,
@@ -160,23 +160,23 @@ static void test_check_tells_what_is_wrong(void **state)
     const ShConfig good = server_config(prefix);
 
     ShConfig wrong_secret = good;
-    wrong_secret.s3_secret_key = (char *)(uintptr_t) "not-the-secret";
+    wrong_secret.s3_secret_key = "not-the-secret";
     check_fails(&wrong_secret, SH_DENIED, "s3_secret_key", "SignatureDoesNotMatch");
 
     ShConfig unknown_key = good;
-    unknown_key.s3_access_key = (char *)(uintptr_t) "nobody";
+    unknown_key.s3_access_key = "nobody";
     check_fails(&unknown_key, SH_DENIED, "s3_access_key", "does not know this key");
 
     ShConfig no_bucket = good;
-    no_bucket.s3_bucket = (char *)(uintptr_t) "no-such-bucket";
+    no_bucket.s3_bucket = "no-such-bucket";
     check_fails(&no_bucket, SH_NOT_FOUND, "s3_bucket", "create it");
 
     ShConfig refused = good;
-    refused.s3_endpoint = (char *)(uintptr_t) "http://127.0.0.1:1";
+    refused.s3_endpoint = "http://127.0.0.1:1";
     check_fails(&refused, SH_UNAVAILABLE, "s3_endpoint", "127.0.0.1:1");
 
     ShConfig no_host = good;
-    no_host.s3_endpoint = (char *)(uintptr_t) "http://no-such-host.invalid";
+    no_host.s3_endpoint = "http://no-such-host.invalid";
     check_fails(&no_host, SH_UNAVAILABLE, "s3_endpoint", "no-such-host.invalid");
 }
 

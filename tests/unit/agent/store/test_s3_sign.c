@@ -1,6 +1,6 @@
 /*
- * The four examples of the Amazon S3 API reference, "Signature Calculations for the Authorization Header: Transferring
- * Payload in a Single Chunk", with the example credentials that it publishes.
+ * The four examples of the Amazon S3 API reference, "Signature Calculations for the Authorization Header:
+ * Transferring Payload in a Single Chunk", with the example credentials that it publishes.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,9 +13,18 @@
 
 #include "agent/store/s3_sign.h"
 
-#define HOST {"host", "examplebucket.s3.amazonaws.com"}
-#define EMPTY_PAYLOAD {"x-amz-content-sha256", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}
-#define DATE {"x-amz-date", "20130524T000000Z"}
+#define HOST                                                                                                 \
+    {                                                                                                        \
+        "host", "examplebucket.s3.amazonaws.com"                                                             \
+    }
+#define EMPTY_PAYLOAD                                                                                        \
+    {                                                                                                        \
+        "x-amz-content-sha256", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"           \
+    }
+#define DATE                                                                                                 \
+    {                                                                                                        \
+        "x-amz-date", "20130524T000000Z"                                                                     \
+    }
 
 static const ShS3Credentials example = {.access_key = "AKIAIOSFODNN7EXAMPLE",
                                         .secret_key = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
@@ -54,9 +63,9 @@ static void test_put_object(void **state)
     (void)state;
     char hash[SH_S3_SHA256_HEX_BYTES];
     ShError err = {0};
-    const struct iovec pieces[] = {{.iov_base = (void *)(uintptr_t) "Welcome to ", .iov_len = 11},
+    const struct iovec pieces[] = {{.iov_base = "Welcome to ", .iov_len = 11},
                                    {.iov_base = NULL, .iov_len = 0},
-                                   {.iov_base = (void *)(uintptr_t) "Amazon S3.", .iov_len = 10}};
+                                   {.iov_base = "Amazon S3.", .iov_len = 10}};
     assert_int_equal(sh_s3_sha256_hex(pieces, 3, hash, &err), SH_OK);
     assert_string_equal(hash, "44ce7dd67c959e0d3524ffac1771dfbba87d2b6b4b4e99e42034a8b803f8b072");
 

@@ -8,7 +8,8 @@
 
 #include "agent/store/s3_xml.h"
 
-#define LIST_HEAD "<?xml version=\"1.0\"?><ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">"
+#define LIST_HEAD                                                                                            \
+    "<?xml version=\"1.0\"?><ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">"
 
 typedef struct Seen {
     int count;
@@ -41,12 +42,14 @@ static void test_list(void **state)
     (void)state;
     Seen seen = {0};
     char token[SH_S3_TEXT_BYTES_MAX];
-    assert_int_equal(parse_list(LIST_HEAD "<Name>b</Name><KeyCount>2</KeyCount><IsTruncated>true</IsTruncated>"
-                                "<Contents><Key>a &amp; &lt;b&gt;</Key><Size>12</Size><Owner><ID>x</ID></Owner></Contents>"
-                                "<Contents><Size>18446744073709551615</Size><Key>caf\xc3\xa9</Key></Contents>"
-                                "<NextContinuationToken>t/1=</NextContinuationToken></ListBucketResult>",
-                                &seen, token),
-                     SH_OK);
+    assert_int_equal(
+        parse_list(LIST_HEAD
+                   "<Name>b</Name><KeyCount>2</KeyCount><IsTruncated>true</IsTruncated>"
+                   "<Contents><Key>a &amp; &lt;b&gt;</Key><Size>12</Size><Owner><ID>x</ID></Owner></Contents>"
+                   "<Contents><Size>18446744073709551615</Size><Key>caf\xc3\xa9</Key></Contents>"
+                   "<NextContinuationToken>t/1=</NextContinuationToken></ListBucketResult>",
+                   &seen, token),
+        SH_OK);
     assert_int_equal(seen.count, 2);
     assert_string_equal(seen.last_key, "caf\xc3\xa9");
     assert_true(seen.last_bytes == UINT64_MAX);
@@ -59,7 +62,8 @@ static void test_list_stops(void **state)
     Seen seen = {.stop_after = 1};
     char token[SH_S3_TEXT_BYTES_MAX];
     assert_int_equal(parse_list(LIST_HEAD "<Contents><Key>a</Key></Contents><Contents><Key>b</Key></Contents>"
-                                "</ListBucketResult>", &seen, token),
+                                          "</ListBucketResult>",
+                                &seen, token),
                      SH_OK);
     assert_int_equal(seen.count, 1);
     assert_string_equal(token, "");
@@ -82,7 +86,8 @@ static void test_list_refuses_damage(void **state)
         LIST_HEAD "<IsTruncated>true</IsTruncated></ListBucketResult>",
         LIST_HEAD "<a><b><c><d><e><f><g><h><i></i></h></g></f></e></d></c></b></a></ListBucketResult>",
         LIST_HEAD "<Contents><Key>\xff\xfe</Key></Contents></ListBucketResult>",
-        "<!DOCTYPE x [<!ENTITY a \"boom\">]><ListBucketResult><Contents><Key>&a;</Key></Contents></ListBucketResult>",
+        "<!DOCTYPE x [<!ENTITY a "
+        "\"boom\">]><ListBucketResult><Contents><Key>&a;</Key></Contents></ListBucketResult>",
         "<!DOCTYPE x SYSTEM \"file:///etc/passwd\"><ListBucketResult></ListBucketResult>",
     };
     char token[SH_S3_TEXT_BYTES_MAX];
@@ -115,7 +120,8 @@ static void test_list_refuses_endless_text(void **state)
 static void test_every_truncation_is_refused(void **state)
 {
     (void)state;
-    static const char whole[] = LIST_HEAD "<Contents><Key>a&amp;b</Key><Size>1</Size></Contents></ListBucketResult>";
+    static const char whole[] = LIST_HEAD
+        "<Contents><Key>a&amp;b</Key><Size>1</Size></Contents></ListBucketResult>";
     char token[SH_S3_TEXT_BYTES_MAX];
     ShError err;
     for (size_t length = 0; length < sizeof whole - 1; length++) {
