@@ -69,6 +69,9 @@ ShStatus sh_codec_decompress(ShCodec codec, const uint8_t *data, size_t length, 
                              ShScratch *out, ShError *err)
 {
     out->length = 0;
+    ShStatus status = sh_scratch_reserve(out, 1, err); /* an empty output has an address too */
+    if (status != SH_OK)
+        return status;
     switch (codec) {
     case SH_CODEC_NONE:
         return length > max_bytes ? sh_codec_fail_too_large(err, codec, max_bytes)

@@ -39,7 +39,8 @@ ShStatus sh_scratch_reserve(ShScratch *scratch, size_t capacity, ShError *err) S
 ShStatus sh_codec_compress(ShCodec codec, const uint8_t *data, size_t length, ShScratch *out, ShError *err) SH_MUST_CHECK;
 
 /* Replace the content of `out` by the decompressed form of `data`. Output beyond `max_bytes` fails with
- * SH_TOO_LARGE before it is produced, so that a small input cannot fill the memory; damage is SH_CORRUPT. */
+ * SH_TOO_LARGE before it is produced, so that a small input cannot fill the memory; damage is SH_CORRUPT.
+ * `out->data` is not NULL afterwards, even if nothing came out. */
 ShStatus sh_codec_decompress(ShCodec codec, const uint8_t *data, size_t length, size_t max_bytes, ShScratch *out,
                              ShError *err) SH_MUST_CHECK;
 

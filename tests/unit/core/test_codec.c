@@ -114,6 +114,23 @@ static void one_byte_beyond_the_bound_is_too_large(void **state)
     free(data);
 }
 
+static void empty_output_has_an_address(void **state)
+{
+    (void)state;
+    ShScratch compressed = {0};
+    EACH_CODEC(codec)
+    {
+        ShScratch out = {0};
+        compress_all(*codec, (const uint8_t *)"", 0, &compressed);
+        assert_int_equal(sh_codec_decompress(*codec, compressed.data, compressed.length, 0, &out, NULL),
+                         SH_OK);
+        assert_int_equal(out.length, 0);
+        assert_non_null(out.data);
+        sh_scratch_free(&out);
+    }
+    sh_scratch_free(&compressed);
+}
+
 static void compress_appends(void **state)
 {
     (void)state;
@@ -186,7 +203,7 @@ static void declared_size_alone_takes_no_memory(void **state)
     ShError err;
     assert_int_equal(sh_codec_decompress(SH_CODEC_SNAPPY, snappy, sizeof snappy, SIZE_MAX, &out, &err),
                      SH_CORRUPT);
-    assert_int_equal(out.capacity, 0);
+    assert_true(out.capacity < 1024);
 
     /* A zstd frame that declares 512 MiB: magic, descriptor (4-byte size, single segment), size, an empty
      * block. */
@@ -346,6 +363,7 @@ int main(void)
         cmocka_unit_test(unknown_number_is_unsupported),
         cmocka_unit_test(data_round_trips_at_many_sizes),
         cmocka_unit_test(one_byte_beyond_the_bound_is_too_large),
+        cmocka_unit_test(empty_output_has_an_address),
         cmocka_unit_test(compress_appends),
         cmocka_unit_test(bombs_stop_at_the_bound),
         cmocka_unit_test(zstd_bomb_that_declares_nothing_stops_at_the_bound),
