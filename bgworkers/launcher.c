@@ -1,11 +1,13 @@
 /*
- * launcher.c - starts the lease worker and starts it again when it ends.
+ * launcher.c - the one static background worker. It is connected to no database, and keeps the lease
+ * worker running in the one that streamhouse.database names, whenever that exists and holds the
+ * extension.
  *
- * A worker ends by itself where there is nothing to do (no extension in the database) and when it is terminated
- * (DROP DATABASE ... WITH (FORCE)). The pause before the next start leaves DROP DATABASE room to finish: a connected
- * worker would block it.
+ * A worker ends by itself where there is nothing to do (no extension in the database), where it is in the
+ * way of DROP DATABASE, and when it is terminated. The pause before the next start lets DROP DATABASE
+ * finish.
  */
-#include "bgworkers/launcher.h"
+#include "postgres.h"
 
 #include "access/xact.h"
 #include "commands/dbcommands.h"
@@ -19,14 +21,18 @@
 
 #include "bgworkers/loop.h"
 #include "extension/settings.h"
+#include "extension/workers.h"
 
-#define SH_LAUNCH_PAUSE_MS 5000L
+#define SH_LAUNCH_PAUSE_MS 2000L
+
+/* Entry point, called by the postmaster by name. */
+extern PGDLLEXPORT void sh_launcher_main(Datum arg);
 
 static Oid find_database(void);
 static BackgroundWorkerHandle *start_lease_worker(Oid database);
 
 void
-sh_launcher_register(void)
+sh_workers_register(void)
 {
     BackgroundWorker worker = {0};
 
@@ -49,16 +55,11 @@ sh_launcher_main(Datum arg)
     for (;;) {
         pid_t pid;
 
-        if (lease != NULL && GetBackgroundWorkerPid(lease, &pid) == BGWH_STOPPED) {
+        if (lease == NULL) {
+            lease = start_lease_worker(find_database());
+        } else if (GetBackgroundWorkerPid(lease, &pid) == BGWH_STOPPED) {
             pfree(lease);
             lease = NULL;
-            sh_worker_wait(SH_LAUNCH_PAUSE_MS);
-        }
-        if (lease == NULL) {
-            Oid database = find_database();
-
-            if (OidIsValid(database))
-                lease = start_lease_worker(database);
         }
         sh_worker_wait(SH_LAUNCH_PAUSE_MS);
     }
@@ -78,13 +79,15 @@ find_database(void)
     return database;
 }
 
-/* NULL when no worker slot is free (max_worker_processes): the launcher tries again later. */
+/* NULL when there is no database, or no slot for a worker (max_worker_processes): to be tried again later. */
 static BackgroundWorkerHandle *
 start_lease_worker(Oid database)
 {
     BackgroundWorker worker = {0};
     BackgroundWorkerHandle *handle = NULL;
 
+    if (!OidIsValid(database))
+        return NULL;
     snprintf(worker.bgw_name, BGW_MAXLEN, "streamhouse lease");
     snprintf(worker.bgw_type, BGW_MAXLEN, "streamhouse lease");
     snprintf(worker.bgw_library_name, BGW_MAXLEN, "streamhouse");

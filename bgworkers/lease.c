@@ -1,17 +1,17 @@
 /*
  * lease.c - one tick per streamhouse.tick_interval.
  *
- * Leases are counted in ticks, not in time, so a server that was down or a clock that jumped expires nobody. Each step
- * of a tick is a transaction of its own: the tick itself holds row locks of leases, which must not be held while
- * rebalance() waits for the control lock.
+ * Leases are counted in ticks, not in time, so a server that was down or a clock that jumped expires
+ * nobody. Each step of a tick is a transaction of its own: the tick itself locks leases, which must not
+ * be held while rebalance() waits for the control lock.
  */
 #include "bgworkers/lease.h"
 
+#include "access/xact.h"
 #include "commands/dbcommands.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
 
-#include "access/xact.h"
 #include "bgworkers/loop.h"
 #include "extension/settings.h"
 
@@ -32,7 +32,7 @@ sh_lease_main(Datum arg)
     proc_exit(0);
 }
 
-/* False when the extension was dropped or the setting now names another database. */
+/* False when the extension was dropped, the setting names another database, or this one is to be dropped. */
 static bool
 is_wanted(void)
 {
@@ -43,5 +43,5 @@ is_wanted(void)
     connected = get_database_name(MyDatabaseId);
     same = connected != NULL && strcmp(connected, sh_database) == 0;
     CommitTransactionCommand();
-    return same && sh_worker_has_extension();
+    return same && sh_worker_has_extension() && !sh_worker_is_in_the_way();
 }

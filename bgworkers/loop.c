@@ -2,13 +2,16 @@
 #include "bgworkers/loop.h"
 
 #include "access/xact.h"
+#include "catalog/pg_database.h"
 #include "commands/extension.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "pgstat.h"
+#include "portability/instr_time.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "storage/latch.h"
+#include "storage/lock.h"
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
@@ -36,12 +39,24 @@ sh_worker_begin(Oid database)
 void
 sh_worker_wait(long timeout_ms)
 {
-    WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, timeout_ms, PG_WAIT_EXTENSION);
-    ResetLatch(MyLatch);
-    CHECK_FOR_INTERRUPTS();
-    if (ConfigReloadPending) {
-        ConfigReloadPending = false;
-        ProcessConfigFile(PGC_SIGHUP);
+    instr_time start;
+    long left_ms = timeout_ms;
+
+    INSTR_TIME_SET_CURRENT(start);
+    while (left_ms > 0) {
+        instr_time now;
+
+        WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, left_ms, PG_WAIT_EXTENSION);
+        ResetLatch(MyLatch);
+        CHECK_FOR_INTERRUPTS();
+        if (ConfigReloadPending) {
+            ConfigReloadPending = false;
+            ProcessConfigFile(PGC_SIGHUP);
+            return;
+        }
+        INSTR_TIME_SET_CURRENT(now);
+        INSTR_TIME_SUBTRACT(now, start);
+        left_ms = timeout_ms - (long)INSTR_TIME_GET_MILLISEC(now);
     }
 }
 
@@ -54,6 +69,19 @@ sh_worker_has_extension(void)
     found = OidIsValid(get_extension_oid("streamhouse", true));
     CommitTransactionCommand();
     return found;
+}
+
+bool
+sh_worker_is_in_the_way(void)
+{
+    LOCKTAG tag;
+    bool is_free;
+
+    SET_LOCKTAG_OBJECT(tag, InvalidOid, DatabaseRelationId, MyDatabaseId, 0);
+    StartTransactionCommand();
+    is_free = LockAcquire(&tag, RowExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL;
+    CommitTransactionCommand();
+    return !is_free;
 }
 
 bool
@@ -94,9 +122,11 @@ run_in_transaction(const char *sql, bool *value)
         elog(ERROR, "could not run \"%s\"", sql);
     if (value != NULL) {
         bool is_null = true;
+        Datum first = (Datum)0;
 
-        *value = SPI_processed > 0 &&
-                 DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null)) && !is_null;
+        if (SPI_processed > 0)
+            first = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null);
+        *value = !is_null && DatumGetBool(first);
     }
     SPI_finish();
     PopActiveSnapshot();

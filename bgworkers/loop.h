@@ -6,19 +6,22 @@
 
 #include "postgres.h"
 
-/* Take over signals, connect to `database` (InvalidOid: to none, shared catalogs only) as the bootstrap superuser and
- * show the worker's name in pg_stat_activity. */
+/* Take over signals, connect to `database` (InvalidOid: to none, shared catalogs only) as the bootstrap
+ * superuser, and show the worker's name in pg_stat_activity. */
 void sh_worker_begin(Oid database);
 
-/* Sleep at most `timeout_ms`, less when the latch is set. Ends the process on SIGTERM and on the postmaster's death;
- * reads the configuration again on SIGHUP. */
+/* Sleep for `timeout_ms`, or until the configuration changes, which is read then. Ends the process on SIGTERM
+ * and on the postmaster's death. */
 void sh_worker_wait(long timeout_ms);
 
 /* True when the extension is created in the connected database. */
 bool sh_worker_has_extension(void);
 
-/* Run one command in a transaction of its own. An error is logged and swallowed: the next tick tries again. Returns
- * false then. `*value` (may be NULL) is set to the first row's first column, a boolean. */
+/* True when somebody waits to drop, rename or copy the connected database, which its sessions prevent. */
+bool sh_worker_is_in_the_way(void);
+
+/* Run one command in a transaction of its own. An error is logged and swallowed: the next tick tries again.
+ * Returns false then. `*value` (may be NULL) is set to the first row's first column, a boolean. */
 bool sh_worker_run(const char *sql, bool *value);
 
 #endif

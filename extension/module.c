@@ -4,8 +4,8 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 
-#include "bgworkers/launcher.h"
 #include "extension/settings.h"
+#include "extension/workers.h"
 
 #if PG_VERSION_NUM < 150000
 #error "StreamHouse needs PostgreSQL 15 or newer"
@@ -20,5 +20,5 @@ _PG_init(void)
 {
     sh_settings_define();
     if (process_shared_preload_libraries_in_progress)
-        sh_launcher_register();
+        sh_workers_register();
 }

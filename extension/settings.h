@@ -1,8 +1,8 @@
 /*
  * settings.h - the extension's settings (streamhouse.*), as PostgreSQL keeps them.
  *
- * docs/reference/sql.md lists them with units and ranges. The variables belong to the configuration machinery of
- * PostgreSQL: read them, never write them.
+ * docs/reference/sql.md lists them with units and ranges. The variables belong to the configuration
+ * machinery of PostgreSQL: read them, never write them.
  */
 #ifndef SH_EXTENSION_SETTINGS_H
 #define SH_EXTENSION_SETTINGS_H

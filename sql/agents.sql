@@ -86,7 +86,8 @@ SELECT streamhouse.agent_end(:restarted);
 \echo :SQLSTATE
 SELECT agent_id, state, partitions FROM streamhouse.agents;
 
--- An agent that lost its disk comes with a new WAL, once its lease has run out; the old WAL keeps its open epochs.
+-- An agent that lost its disk comes with a new WAL, once its lease has run out; the old WAL keeps its
+-- open epochs.
 SELECT register('a', 1, 3) AS third \gset
 SELECT take(:third);
 SELECT register('a', 5);

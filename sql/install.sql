@@ -87,9 +87,9 @@ BEGIN
             WHERE result = 'sealed');
 END $$;
 
--- Publish runs written as 'topic partition first+count', with '?' for an offset that the publish is to assign, 'void'
--- before a void range and '@n' before that for epoch n in place of the latest. A record has 10 bytes, and its time is
--- its offset.
+-- Publish runs written as 'topic partition first+count', with '?' for an offset that the publish is to
+-- assign, 'void' before a void range and '@n' before that for epoch n in place of the latest. A record
+-- has 10 bytes, and its time is its offset.
 CREATE FUNCTION publish(incarnation bigint, number bigint, runs text[], confirmed bigint DEFAULT 0, object text DEFAULT NULL)
 RETURNS TABLE (run text, result text, first_offset bigint, published_end bigint) LANGUAGE plpgsql AS $$
 BEGIN

@@ -40,10 +40,20 @@ SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'streamhouse lease';
 DROP EXTENSION streamhouse;
 SELECT comes_true($$ SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'streamhouse lease' $$);
 
--- A database that does not exist harms nobody.
-ALTER SYSTEM SET streamhouse.database = 'no such database';
+-- A worker does not keep its database from being dropped.
+CREATE DATABASE regress_streamhouse_dropped;
+\set here :DBNAME
+\c regress_streamhouse_dropped
+CREATE EXTENSION streamhouse;
+ALTER SYSTEM SET streamhouse.database = 'regress_streamhouse_dropped';
 SELECT pg_reload_conf();
-SELECT comes_true($$ SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'streamhouse launcher' $$);
+\c :here
+SET search_path = fixture;
+SELECT comes_true($$ SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'streamhouse lease' AND datname = 'regress_streamhouse_dropped' $$);
+DROP DATABASE regress_streamhouse_dropped;
+
+-- And one that does not exist harms nobody.
+SELECT backend_type FROM pg_stat_activity WHERE backend_type LIKE 'streamhouse%';
 ALTER SYSTEM RESET streamhouse.database;
 ALTER SYSTEM RESET streamhouse.tick_interval;
 SELECT pg_reload_conf();

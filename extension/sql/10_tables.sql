@@ -1,7 +1,7 @@
 -- Configuration and control: small tables, changed by the functions of topics, agents and epochs.
 --
--- Locks are taken in this order: the row of cluster (control_lock), lease, epoch_head by (topic_id, partition, epoch).
--- Publishing takes the last two only, so it never waits for control.
+-- Locks are taken in this order: the row of cluster (control_lock), lease, epoch_head by (topic_id,
+-- partition, epoch). Publishing takes the last two only, so it never waits for control.
 
 CREATE TABLE streamhouse.cluster (
     one_row            boolean PRIMARY KEY DEFAULT true CHECK (one_row),
@@ -109,5 +109,5 @@ CREATE INDEX epoch_incarnation ON streamhouse.epoch (incarnation_id) WHERE state
 COMMENT ON TABLE streamhouse.epoch IS
     'Epochs of partitions: exclusive ranges of offsets, owned by an incarnation or, for object durability, by nobody';
 
--- The foreign keys above keep control consistent. The tables of the next file have none: publish_object alone writes
--- them, under the heads' locks, and a check per row would cost more than the row.
+-- The foreign keys above keep control consistent. The tables of the next file have none: publish_object
+-- alone writes them, under the heads' locks, and a check per row would cost more than the row.

@@ -43,8 +43,8 @@ CREATE TABLE streamhouse.segment (
     PRIMARY KEY (topic_id, partition, first_offset),
     CHECK (base_offset <= first_offset AND first_offset <= last_offset)
 ) WITH (autovacuum_vacuum_insert_scale_factor = 0.1);
--- timestamp_high_ms is the highest time of the epoch up to and with this row. It never falls as offsets rise, so one
--- descent of this index finds the first segment that reaches a time.
+-- timestamp_high_ms is the highest time of the epoch up to and with this row. It never falls as offsets
+-- rise, so one descent of this index finds the first segment that reaches a time.
 CREATE INDEX segment_time ON streamhouse.segment (topic_id, partition, epoch, timestamp_high_ms, first_offset);
 COMMENT ON TABLE streamhouse.segment IS
     'Runs of batches in objects. A run''s batches begin at base_offset; those below first_offset are published elsewhere';

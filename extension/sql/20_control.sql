@@ -1,7 +1,7 @@
 -- What all control functions share: the lock, the versions, the check of history, the check of the caller.
 --
--- Functions that agents and people call set jit = off: their queries are short, and where tables have no statistics
--- yet, PostgreSQL takes them for long ones and spends half a second on compiling them.
+-- Functions that agents and people call set jit = off: their queries are short, and where tables have no
+-- statistics yet, PostgreSQL takes them for long ones and spends half a second on compiling them.
 --
 -- SQLSTATEs of StreamHouse (docs/reference/sql.md explains them):
 --   SH001 fenced incarnation              SH006 incarnation has open epochs

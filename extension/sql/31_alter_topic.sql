@@ -51,8 +51,8 @@ CREATE FUNCTION streamhouse.roll_durability(topic_id uuid, durability text) RETU
 LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
 AS $$
 BEGIN
-    -- An open epoch with an owner stays: agent_assignments asks the owner to release it, and its seal begins the
-    -- ownerless one. An epoch that was never open goes, and its owner's agent_open is told.
+    -- An open epoch with an owner stays: agent_assignments asks the owner to release it, and its seal
+    -- begins the ownerless one. An epoch that was never open goes, and its owner's agent_open is told.
     DELETE FROM epoch AS e WHERE e.topic_id = roll_durability.topic_id AND e.state = 'granted';
     IF roll_durability.durability = 'object' THEN
         UPDATE partition AS p SET target_agent = NULL

@@ -18,9 +18,10 @@ AS $$
 DECLARE
     moved int;
 BEGIN
-    -- Each live agent gets a quota, the larger quotas going to those that hold most already. An agent keeps what it
-    -- holds up to its quota, of each topic about the same share; the rest is dealt out in turn.
-    -- A partition whose open epoch belongs to an agent that is gone stays: only that agent can end the epoch.
+    -- Each live agent gets a quota, the larger quotas going to those that hold most already. An agent
+    -- keeps what it holds up to its quota, of each topic about the same share; the rest is dealt out in
+    -- turn. A partition whose open epoch belongs to an agent that is gone stays: only that agent can end
+    -- the epoch.
     WITH movable AS (
         SELECT p.topic_id, p.partition, t.name, live.agent_id AS holder
         FROM partition AS p
@@ -86,7 +87,8 @@ CREATE FUNCTION streamhouse.lease_tick() RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
 AS $$
 BEGIN
-    -- A locked lease belongs to an agent in the middle of a call: it is alive, and the tick does not wait for it.
+    -- A locked lease belongs to an agent in the middle of a call: it is alive, and the tick does not wait
+    -- for it.
     UPDATE lease AS l SET ticks_left = l.ticks_left - 1
     FROM (SELECT wal_uuid FROM lease WHERE ticks_left > 0 FOR UPDATE SKIP LOCKED) AS idle
     WHERE l.wal_uuid = idle.wal_uuid;

@@ -110,7 +110,8 @@ BEGIN
     IF fenced IS NULL THEN
         RETURN;
     END IF;
-    -- Taking the incarnation from the lease is the fence: it waits for calls under way, and later ones find no lease.
+    -- Taking the incarnation from the lease is the fence: it waits for calls under way, and later ones
+    -- find no lease.
     UPDATE lease SET incarnation_id = NULL, ticks_left = 0 WHERE incarnation_id = ANY (fenced);
     UPDATE incarnation SET state = 'fenced' WHERE incarnation_id = ANY (fenced);
     DELETE FROM epoch WHERE incarnation_id = ANY (fenced) AND state = 'granted';

@@ -1,4 +1,5 @@
--- How a publish decides: all entries at once, by windows over each epoch's entries in the order they were given.
+-- How a publish decides: all entries at once, by windows over each epoch's entries in the order they were
+-- given.
 
 CREATE FUNCTION streamhouse.publish_entries(
     incarnation bigint, publish_no bigint, object_id uuid, object_key text, object_bytes bigint,
@@ -12,8 +13,8 @@ AS $$
 BEGIN
     WITH entry AS (
         SELECT e.*, h.published_end AS head_end, h.timestamp_high_ms AS head_high,
-               -- Offsets outside of an epoch's range are not the epoch's, and a run that brings offsets is not for an
-               -- ownerless epoch: whoever sends these holds no such epoch.
+               -- Offsets outside of an epoch's range are not the epoch's, and a run that brings offsets
+               -- is not for an ownerless epoch: whoever sends these holds no such epoch.
                coalesce(ep.state = 'open'
                         AND ep.incarnation_id IS NOT DISTINCT FROM
                             CASE WHEN e.first_given IS NOT NULL THEN publish_entries.incarnation END

@@ -1,5 +1,5 @@
--- Who may call what. Functions that change tables run as their owner, so that no role needs to write a table and the
--- rules in the functions cannot be gone around.
+-- Who may call what. Functions that change tables run as their owner, so that no role needs to write a
+-- table and the rules in the functions cannot be gone around.
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA streamhouse FROM PUBLIC;
 REVOKE ALL ON ALL TABLES IN SCHEMA streamhouse FROM PUBLIC;
 REVOKE ALL ON SCHEMA streamhouse FROM PUBLIC;
