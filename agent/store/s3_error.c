@@ -49,7 +49,7 @@ static const struct {
     {"AuthorizationHeaderMalformed",
      {SH_INVALID, false, SH_S3_ERROR_REQUEST,
       "the bucket may be in another region: see the setting s3_region"}},
-    {"EntityTooLarge", {SH_TOO_LARGE, false, SH_S3_ERROR_REQUEST, "see the setting s3_multipart_bytes"}},
+    {"EntityTooLarge", {SH_TOO_LARGE, false, SH_S3_ERROR_REQUEST, "see the setting s3_multipart_size"}},
 };
 
 /* By HTTP code, in order: the first range that fits decides. The last one fits everything. */

@@ -74,6 +74,8 @@ ShStatus sh_s3_confirm_stored(ShS3Store *store, const char *key, uint64_t total_
 {
     uint64_t bytes;
     ShStatus status = s3_size(&store->base, key, &bytes, err);
+    if (status == SH_NOT_FOUND)
+        return sh_fail(err, SH_UNAVAILABLE, "object %s did not arrive in %s", key, store->base.description);
     if (status != SH_OK)
         return status;
     if (bytes != total_bytes)

@@ -1,5 +1,6 @@
 #!/bin/bash
-# A real S3 server for tests: Ceph radosgw on 127.0.0.1, from the Debian packages ceph-mon, ceph-osd and radosgw.
+# A real S3 server for tests: Ceph radosgw on 127.0.0.1, from the Debian packages ceph-mon, ceph-osd,
+# ceph-common and radosgw.
 #
 #   radosgw.sh start DIR    start one in the empty or new directory DIR; writes DIR/env and prints it
 #   radosgw.sh stop DIR     end its processes and remove DIR
@@ -29,6 +30,13 @@ main() {
 }
 
 start() {
+    local program
+    for program in ceph-mon ceph-osd ceph radosgw; do
+        if ! command -v "$program" >/dev/null; then
+            echo "$program is missing: apt-get install ceph-mon ceph-osd ceph-common radosgw" >&2
+            exit 1
+        fi
+    done
     mkdir -p "$1"
     dir=$(cd "$1" && pwd)
     if [ -n "$(ls -A "$dir")" ]; then
