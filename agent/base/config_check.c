@@ -39,10 +39,6 @@ static ShStatus check_bounds(const ShConfig *config, ShError *err)
     if (config->batch_bytes_max >= config->message_bytes_max)
         return sh_fail(err, SH_INVALID, "batch_bytes_max (%lld) must be below message_bytes_max (%lld)",
                        (long long)config->batch_bytes_max, (long long)config->message_bytes_max);
-    if (config->batch_bytes_max > config->wal_file_bytes / 2)
-        return sh_fail(err, SH_INVALID,
-                       "batch_bytes_max (%lld) must be at most half of wal_file_size (%lld bytes)",
-                       (long long)config->batch_bytes_max, (long long)config->wal_file_bytes);
     if (config->batch_decompressed_bytes_max < config->batch_bytes_max)
         return sh_fail(err, SH_INVALID,
                        "batch_decompressed_bytes_max (%lld) must not be below batch_bytes_max (%lld)",

@@ -1,0 +1,362 @@
+/* Every call once through an agent's life, against a real server. */
+#include "tests/unit/agent/pg/pg_fixture.h"
+
+#include "agent/base/fault.h"
+
+/* One agent that owns the partitions of one topic. */
+typedef struct Life {
+    ShPg *pg;
+    ShUuid topic_id;
+    ShUuid wal_uuid;
+    int64_t incarnation;
+    int64_t calls;
+    ShPgPartition partition;
+} Life;
+
+static ShUuid random_uuid(void)
+{
+    ShUuid uuid;
+    assert_int_equal(sh_uuid_random(&uuid, NULL), SH_OK);
+    return uuid;
+}
+
+static int64_t register_agent(Life *life, int64_t incarnation_no)
+{
+    ShError err;
+    ShPgRegistered registered;
+    ShPgRegister request = {.agent_id = "a1",
+                            .wal_uuid = life->wal_uuid,
+                            .incarnation_no = incarnation_no,
+                            .address = "127.0.0.1:50051",
+                            .http_address = "127.0.0.1:8080",
+                            .zone = "z1",
+                            .boot_id = "boot",
+                            .version = "0.1.0",
+                            .calls_seen = life->calls};
+    assert_ok(sh_pg_register(life->pg, &request, &registered, &err));
+    assert_true(registered.lease_ticks > 0);
+    assert_true(registered.tick_interval_ms > 0);
+    assert_false(sh_uuid_is_zero(&registered.cluster_id));
+    assert_true(registered.calls > life->calls);
+    life->calls = registered.calls;
+    return registered.incarnation;
+}
+
+static int begin(void **state)
+{
+    ShError err;
+    Life *life = calloc(1, sizeof *life);
+    life->pg = fixture_pg(fixture_conninfo, 10000);
+    life->wal_uuid = random_uuid();
+    fixture_sql("UPDATE streamhouse.lease SET ticks_left = 0");
+    life->incarnation = register_agent(life, 1);
+    ShPgCreateTopic request = {
+        .name = "orders", .partitions = 2, .durability = "", .retention = "7 days", .segment_size = "32MB"};
+    assert_ok(sh_pg_create_topic(life->pg, &request, &life->topic_id, &err));
+
+    life->partition = (ShPgPartition){.topic_id = life->topic_id, .partition = 1};
+    ShPgEpoch epoch;
+    assert_ok(sh_pg_grant(life->pg, life->incarnation, &life->partition, 1, &epoch, &err));
+    assert_int_equal(epoch.result, SH_EPOCH_GRANTED);
+    assert_int_equal(epoch.start_offset, 0);
+    assert_true(epoch.limit_offset > 0);
+    life->partition.epoch = epoch.epoch;
+    assert_ok(sh_pg_open(life->pg, life->incarnation, &life->partition, 1, &epoch, &err));
+    assert_int_equal(epoch.result, SH_EPOCH_OPEN);
+    *state = life;
+    return 0;
+}
+
+static int end(void **state)
+{
+    Life *life = *state;
+    fixture_sql("SELECT streamhouse.drop_topic(topic) FROM streamhouse.topics");
+    sh_pg_free(life->pg);
+    free(life);
+    return 0;
+}
+
+static ShPgRun run_of(const Life *life, int64_t first_offset)
+{
+    return (ShPgRun){.topic_id = life->topic_id,
+                     .partition = 1,
+                     .epoch = life->partition.epoch,
+                     .first_offset = first_offset,
+                     .offset_count = 10,
+                     .record_count = 10,
+                     .position = 100,
+                     .length = 1000,
+                     .min_timestamp_ms = 5000,
+                     .max_timestamp_ms = 6000};
+}
+
+static ShPgPublish publish_of(const Life *life, int64_t publish_no, const ShPgRun *runs, size_t run_count)
+{
+    static char key[64];
+    ShUuid object_id = random_uuid();
+    strcpy(key, "ab/");
+    sh_uuid_format(&object_id, key + 3);
+    return (ShPgPublish){.incarnation = life->incarnation,
+                         .publish_no = publish_no,
+                         .object_id = object_id,
+                         .object_key = key,
+                         .object_bytes = 4096,
+                         .runs = runs,
+                         .run_count = run_count};
+}
+
+static void test_published_runs_are_found_by_offset_and_time(void **state)
+{
+    Life *life = *state;
+    ShError err;
+    ShPgRun runs[] = {run_of(life, 0), run_of(life, 30)};
+    ShPgPublish publish = publish_of(life, 1, runs, 2);
+    ShPgRunResult results[2];
+    assert_ok(sh_pg_publish(life->pg, &publish, results, &err));
+    assert_int_equal(results[0].result, SH_PUBLISH_PUBLISHED);
+    assert_int_equal(results[0].first_offset, 0);
+    assert_int_equal(results[0].published_end, 10);
+    assert_int_equal(results[1].result, SH_PUBLISH_GAP);
+
+    ShPgSegment segments[4];
+    size_t count;
+    assert_ok(sh_pg_read_index(life->pg, &life->topic_id, 1, 5, 4, segments, &count, &err));
+    assert_int_equal(count, 1);
+    assert_int_equal(segments[0].first_offset, 0);
+    assert_int_equal(segments[0].last_offset, 9);
+    assert_int_equal(segments[0].epoch, life->partition.epoch);
+    assert_string_equal(segments[0].object_key, publish.object_key);
+    assert_int_equal(segments[0].position, 100);
+    assert_int_equal(segments[0].length, 1000);
+    assert_int_equal(segments[0].max_timestamp_ms, 6000);
+    assert_ok(sh_pg_read_index(life->pg, &life->topic_id, 1, 10, 4, segments, &count, &err));
+    assert_int_equal(count, 0);
+
+    bool found;
+    assert_ok(sh_pg_find_timestamp(life->pg, &life->topic_id, 1, 5500, &segments[0], &found, &err));
+    assert_true(found);
+    assert_int_equal(segments[0].first_offset, 0);
+    assert_ok(sh_pg_find_timestamp(life->pg, &life->topic_id, 1, 6001, &segments[0], &found, &err));
+    assert_false(found);
+
+    ShPgPartition asked[] = {{.topic_id = random_uuid()}, life->partition, {.topic_id = life->topic_id, .partition = 7}};
+    ShPgBounds bounds[3];
+    assert_ok(sh_pg_read_bounds(life->pg, asked, 3, bounds, &err));
+    assert_false(bounds[0].found);
+    assert_true(bounds[1].found);
+    assert_int_equal(bounds[1].published_end, 10);
+    assert_int_equal(bounds[1].epoch, life->partition.epoch);
+    assert_false(bounds[2].found);
+}
+
+static void test_a_publish_whose_reply_is_lost_gives_the_same_results_again(void **state)
+{
+    Life *life = *state;
+    ShError err;
+    ShPgRun run = run_of(life, 0);
+    ShPgPublish publish = publish_of(life, 1, &run, 1);
+    ShPgRunResult result;
+    assert_ok(sh_fault_arm("pg.publish.reply=error:1", &err));
+    assert_int_equal(sh_pg_publish(life->pg, &publish, &result, &err), SH_UNAVAILABLE);
+    assert_true(err.retriable);
+    assert_ok(sh_pg_publish(life->pg, &publish, &result, &err));
+    assert_int_equal(result.result, SH_PUBLISH_PUBLISHED);
+    assert_int_equal(result.first_offset, 0);
+    assert_int_equal(result.published_end, 10);
+    assert_ok(sh_fault_arm(NULL, &err));
+
+    publish = publish_of(life, 2, &run, 1);
+    assert_ok(sh_pg_publish(life->pg, &publish, &result, &err));
+    assert_int_equal(result.result, SH_PUBLISH_DUPLICATE);
+}
+
+static void test_void_runs_move_the_published_end(void **state)
+{
+    Life *life = *state;
+    ShError err;
+    ShPgRun run = run_of(life, 0);
+    run.is_void = true;
+    run.record_count = 0;
+    ShPgPublish publish = publish_of(life, 1, &run, 1);
+    ShPgRunResult result;
+    assert_ok(sh_pg_publish(life->pg, &publish, &result, &err));
+    assert_int_equal(result.result, SH_PUBLISH_VOID);
+    assert_int_equal(result.published_end, 10);
+}
+
+static void test_ownerless_runs_get_their_offsets(void **state)
+{
+    Life *life = *state;
+    ShError err;
+    ShPgCreateTopic request = {
+        .name = "clicks", .durability = "object", .retention = "", .segment_size = ""};
+    ShUuid topic_id;
+    assert_ok(sh_pg_create_topic(life->pg, &request, &topic_id, &err));
+    ShPgPartition partition = {.topic_id = topic_id};
+    ShPgBounds bounds;
+    assert_ok(sh_pg_read_bounds(life->pg, &partition, 1, &bounds, &err));
+
+    ShPgRun runs[2] = {run_of(life, -1), run_of(life, -1)};
+    for (int i = 0; i < 2; i++) {
+        runs[i].topic_id = topic_id;
+        runs[i].partition = 0;
+        runs[i].epoch = bounds.epoch;
+    }
+    ShPgPublish publish = publish_of(life, 1, runs, 2);
+    ShPgRunResult results[2];
+    assert_ok(sh_pg_publish(life->pg, &publish, results, &err));
+    assert_int_equal(results[0].result, SH_PUBLISH_PUBLISHED);
+    assert_int_equal(results[0].first_offset, 0);
+    assert_int_equal(results[1].first_offset, 10);
+}
+
+static void test_assignments_tell_what_to_do(void **state)
+{
+    Life *life = *state;
+    ShError err;
+    ShPgAssignment *assignments;
+    size_t count;
+    assert_ok(sh_pg_assignments(life->pg, life->incarnation, &assignments, &count, &err));
+    assert_int_equal(count, 2);
+    assert_string_equal(assignments[0].topic, "orders");
+    assert_int_equal(assignments[0].action, SH_ACTION_GRANT);
+    assert_int_equal(assignments[0].epoch, 0);
+    assert_false(assignments[0].open);
+    assert_int_equal(assignments[1].action, SH_ACTION_OWN);
+    assert_int_equal(assignments[1].epoch, life->partition.epoch);
+    assert_true(assignments[1].open);
+    assert_int_equal(assignments[1].retention_ms, 7LL * 24 * 3600 * 1000);
+    assert_int_equal(assignments[1].segment_bytes, 32 << 20);
+    free(assignments);
+
+    /* The next incarnation of the WAL inherits what is open. */
+    life->incarnation = register_agent(life, 2);
+    assert_ok(sh_pg_assignments(life->pg, life->incarnation, &assignments, &count, &err));
+    assert_int_equal(assignments[1].action, SH_ACTION_RECOVER);
+    free(assignments);
+}
+
+static void test_a_superseded_incarnation_is_fenced(void **state)
+{
+    Life *life = *state;
+    ShError err;
+    ShPgHeartbeat heartbeat;
+    assert_ok(sh_pg_heartbeat(life->pg, life->incarnation, life->calls, &heartbeat, &err));
+    assert_true(heartbeat.calls > life->calls);
+    life->calls = heartbeat.calls;
+    int64_t old = life->incarnation;
+    life->incarnation = register_agent(life, 2);
+    assert_int_equal(sh_pg_heartbeat(life->pg, old, life->calls, &heartbeat, &err), SH_FENCED);
+    assert_false(err.retriable);
+
+    ShPgRun run = run_of(life, 0);
+    ShPgPublish publish = publish_of(life, 1, &run, 1);
+    publish.incarnation = old;
+    ShPgRunResult result;
+    assert_int_equal(sh_pg_publish(life->pg, &publish, &result, &err), SH_FENCED);
+}
+
+static void test_seal_and_end(void **state)
+{
+    Life *life = *state;
+    ShError err;
+    ShPgEpoch sealed[2];
+    assert_int_equal(sh_pg_end(life->pg, life->incarnation, &err), SH_INVALID);
+    assert_message("open epochs");
+
+    ShPgSeal seals[] = {{.partition = life->partition, .end_offset = 3},
+                        {.partition = {.topic_id = random_uuid(), .epoch = 1}}};
+    assert_ok(sh_pg_seal(life->pg, life->incarnation, seals, 2, sealed, &err));
+    assert_int_equal(sealed[0].result, SH_EPOCH_MISMATCH);
+    assert_int_equal(sealed[0].published_end, 0);
+    assert_int_equal(sealed[1].result, SH_EPOCH_DROPPED);
+    seals[0].end_offset = 0;
+    assert_ok(sh_pg_seal(life->pg, life->incarnation, seals, 1, sealed, &err));
+    assert_int_equal(sealed[0].result, SH_EPOCH_SEALED);
+    assert_ok(sh_pg_end(life->pg, life->incarnation, &err));
+}
+
+static void test_metadata_names_owners(void **state)
+{
+    Life *life = *state;
+    ShError err;
+    ShPgMetadata *metadata;
+    assert_ok(sh_pg_metadata(life->pg, &metadata, &err));
+    assert_true(metadata->version > 0);
+    assert_int_equal(metadata->partition_count, 2);
+    assert_string_equal(metadata->partitions[0].owner, "");
+    assert_string_equal(metadata->partitions[1].topic, "orders");
+    assert_string_equal(metadata->partitions[1].owner, "a1");
+    assert_string_equal(metadata->partitions[1].address, "127.0.0.1:50051");
+    assert_string_equal(metadata->partitions[1].zone, "z1");
+    assert_int_equal(metadata->partitions[1].epoch, life->partition.epoch);
+    assert_false(metadata->partitions[1].object_durability);
+    assert_int_equal(metadata->agent_count, 1);
+    assert_string_equal(metadata->agents[0].agent_id, "a1");
+    sh_pg_metadata_free(metadata);
+}
+
+static void test_topics_are_described_and_dropped(void **state)
+{
+    Life *life = *state;
+    ShError err;
+    const char *const names[] = {"no \"such\\ topic", "orders"};
+    ShPgPartitionSize *sizes;
+    size_t count;
+    assert_ok(sh_pg_describe(life->pg, names, 2, &sizes, &count, &err));
+    assert_int_equal(count, 2);
+    assert_string_equal(sizes[1].topic, "orders");
+    assert_string_equal(sizes[1].durability, "wal");
+    assert_string_equal(sizes[1].retention, "7 days");
+    assert_int_equal(sizes[1].segment_bytes, 32 << 20);
+    assert_string_equal(sizes[1].owner, "a1");
+    free(sizes);
+    assert_ok(sh_pg_describe(life->pg, NULL, 0, &sizes, &count, &err));
+    assert_int_equal(count, 2);
+    free(sizes);
+
+    assert_ok(sh_pg_drop_topic(life->pg, "orders", &err));
+    assert_int_equal(sh_pg_drop_topic(life->pg, "orders", &err), SH_NOT_FOUND);
+    assert_message("orders");
+    ShPgEpoch epoch;
+    assert_ok(sh_pg_grant(life->pg, life->incarnation, &life->partition, 1, &epoch, &err));
+    assert_int_equal(epoch.result, SH_EPOCH_DROPPED);
+}
+
+static void test_bad_topics_are_refused_in_words(void **state)
+{
+    Life *life = *state;
+    ShError err;
+    ShUuid id;
+    ShPgCreateTopic request = {.name = "orders", .durability = "", .retention = "", .segment_size = ""};
+    assert_int_equal(sh_pg_create_topic(life->pg, &request, &id, &err), SH_EXISTS);
+    request.name = "a'; DROP TABLE streamhouse.topic; --";
+    assert_int_equal(sh_pg_create_topic(life->pg, &request, &id, &err), SH_INVALID);
+    assert_message("A name consists of");
+    request.name = "fine";
+    request.retention = "soon";
+    assert_int_equal(sh_pg_create_topic(life->pg, &request, &id, &err), SH_INVALID);
+    assert_message("interval");
+    request.retention = "";
+    request.durability = "paper";
+    assert_int_equal(sh_pg_create_topic(life->pg, &request, &id, &err), SH_INVALID);
+    assert_message("paper");
+}
+
+int main(void)
+{
+#define each(test) cmocka_unit_test_setup_teardown(test, begin, end)
+    const struct CMUnitTest tests[] = {
+        each(test_published_runs_are_found_by_offset_and_time),
+        each(test_a_publish_whose_reply_is_lost_gives_the_same_results_again),
+        each(test_void_runs_move_the_published_end),
+        each(test_ownerless_runs_get_their_offsets),
+        each(test_assignments_tell_what_to_do),
+        each(test_a_superseded_incarnation_is_fenced),
+        each(test_seal_and_end),
+        each(test_metadata_names_owners),
+        each(test_topics_are_described_and_dropped),
+        each(test_bad_topics_are_refused_in_words),
+    };
+    return cmocka_run_group_tests(tests, fixture_make_database, fixture_drop_database);
+}
