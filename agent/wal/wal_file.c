@@ -65,6 +65,7 @@ ShStatus sh_wal_file_write_end(const ShWal *wal, const ShWalFile *file, int64_t 
     uint8_t bytes[SH_WAL_FRAME_HEADER_BYTES];
     ShWalFrame end = {.type = SH_WAL_FRAME_END, .synced = synced};
     sh_wal_encode_frame(&(ShWalFileId){wal->wal_uuid, file->no}, file->position, &end, NULL, bytes);
+    errno = EIO; /* for the fault point and a short write */
     if (sh_fault_hit("wal.write") || pwrite(file->fd, bytes, sizeof bytes, file->position) != sizeof bytes)
         return sh_fail(err, SH_IO, "WAL file %016" PRIx64 " cannot be written at %" PRId64 ": %s", file->no,
                        file->position, strerror(errno));

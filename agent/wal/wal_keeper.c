@@ -4,6 +4,9 @@
 #include "agent/base/log.h"
 #include "agent/wal/wal_internal.h"
 
+/* Storing the identity costs two syncs, and the call counter in it rises all the time. */
+#define IDENTITY_INTERVAL_MS 1000
+
 static bool must_prepare(const ShWal *wal);
 static void prepare(ShWal *wal);
 static void store_identity(ShWal *wal);
@@ -11,6 +14,7 @@ static void store_identity(ShWal *wal);
 void *sh_wal_run_keeper(void *arg)
 {
     ShWal *wal = arg;
+    int64_t identity_stored_ms = sh_clock_now_ms();
     pthread_mutex_lock(&wal->lock);
     while (!wal->keeper_closing) {
         if (sh_wal_delete_one_released(wal))
@@ -19,11 +23,12 @@ void *sh_wal_run_keeper(void *arg)
             prepare(wal);
             continue;
         }
-        /* Without a hurry: a store costs two syncs, and the counter rises with every call. */
-        bool signalled = sh_cond_wait_ms(&wal->keeper_wake, &wal->lock,
-                                         wal->space_lacking ? SH_WAL_RETRY_MS : SH_WAL_WAIT_MS_MAX);
-        if (!signalled && wal->identity_dirty)
+        if (wal->identity_dirty && sh_clock_now_ms() - identity_stored_ms >= IDENTITY_INTERVAL_MS) {
             store_identity(wal);
+            identity_stored_ms = sh_clock_now_ms();
+            continue;
+        }
+        sh_cond_wait_ms(&wal->keeper_wake, &wal->lock, wal->space_lacking ? SH_WAL_RETRY_MS : SH_WAL_WAIT_MS_MAX);
     }
     pthread_mutex_unlock(&wal->lock);
     return NULL;

@@ -4,6 +4,8 @@
 #include "agent/base/log.h"
 #include "agent/wal/wal_internal.h"
 
+static void sync_beside_writer(ShWal *wal);
+
 void sh_wal_sync_claim(ShWal *wal)
 {
     while (wal->sync_busy)
@@ -63,12 +65,20 @@ void *sh_wal_run_syncer(void *arg)
             sh_cond_wait_ms(&wal->syncer_wake, &wal->lock, wait_ms);
         else if (wal->sync_busy)
             sh_cond_wait_ms(&wal->sync_done, &wal->lock, SH_WAL_WAIT_MS_MAX);
-        else {
-            ShError err;
-            if (sh_wal_sync_current(wal, &err) != SH_OK)
-                sh_log_warn("wal_sync_failed", "dir=\"%s\" reason=\"%s\"", wal->dir, err.message);
-        }
+        else
+            sync_beside_writer(wal);
     }
     pthread_mutex_unlock(&wal->lock);
     return NULL;
+}
+
+/* With the lock held, which is left meanwhile. A failure has marked the file for the writer. */
+static void sync_beside_writer(ShWal *wal)
+{
+    ShError err;
+    if (sh_wal_sync_current(wal, &err) == SH_OK)
+        return;
+    pthread_mutex_unlock(&wal->lock);
+    sh_log_warn("wal_sync_failed", "dir=\"%s\" reason=\"%s\"", wal->dir, err.message);
+    pthread_mutex_lock(&wal->lock);
 }

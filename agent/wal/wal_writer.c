@@ -188,10 +188,11 @@ static ShStatus replace_current(Writer *writer, ShError *err)
     sh_wal_sync_claim(wal);
     dead->held++; /* keeps the dead file until it points to the new one */
     int fd = retire_current(wal);
-    sh_log_warn("wal_file_dead", "dir=\"%s\" file=%016" PRIx64 " unsynced_batches=%" PRId64 " reason=\"%s\"", wal->dir,
-                dead->no, wal->unsynced.count, err->message);
+    int64_t unsynced = wal->unsynced.count;
     int64_t bytes = sh_wal_frame_bytes(0) + wal->unsynced.frame_bytes;
     pthread_mutex_unlock(&wal->lock);
+    sh_log_warn("wal_file_dead", "dir=\"%s\" file=%016" PRIx64 " unsynced_batches=%" PRId64 " reason=\"%s\"", wal->dir,
+                dead->no, unsynced, err->message);
     sh_metric_add(wal->metrics.files_dead, 1);
     close(fd);
 
