@@ -1,0 +1,264 @@
+#include "agent/log/admin.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/log/engine_internal.h"
+
+#define ADMIN_WAIT_MS 1000
+#define TEXT_BYTES 300
+
+typedef enum JobKind { JOB_CREATE, JOB_DROP, JOB_DESCRIBE } JobKind;
+
+typedef struct ShAdminJob {
+    struct ShAdminJob *next;
+    JobKind kind;
+    ShAdminDoneFn done;
+    void *arg;
+    char name[TEXT_BYTES];
+    int32_t partitions;
+    char durability[TEXT_BYTES];
+    char retention[TEXT_BYTES];
+    char segment_size[TEXT_BYTES];
+    char **names; /* of JOB_DESCRIBE */
+    size_t name_count;
+} ShAdminJob;
+
+static ShAdminJob *new_job(JobKind kind, ShAdminDoneFn done, void *arg);
+static bool set_text(char to[TEXT_BYTES], const char *from);
+static void submit(ShEngine *engine, ShAdminJob *job, bool texts_fit);
+static void fail_job(ShAdminJob *job, ShStatus status, const char *why);
+static void free_job(ShAdminJob *job);
+static void *run(void *arg);
+static ShAdminJob *take(ShAdmin *admin, bool wait);
+static void run_job(ShEngine *engine, ShAdminJob *job);
+static void run_describe(ShEngine *engine, ShAdminJob *job);
+static void copy_size(ShPartitionSize *to, const ShPgPartitionSize *from);
+
+ShStatus sh_admin_init(ShAdmin *admin, ShError *err)
+{
+    *admin = (ShAdmin){0};
+    pthread_mutex_init(&admin->lock, NULL);
+    return sh_cond_init(&admin->wake, err);
+}
+
+ShStatus sh_admin_start(ShEngine *engine, ShError *err)
+{
+    ShStatus status = sh_engine_pg(engine, "admin", &engine->admin.pg, err);
+    if (status == SH_OK)
+        status = sh_thread_start(&engine->admin.thread, "sh-admin", run, engine, err);
+    engine->admin.started = status == SH_OK;
+    return status;
+}
+
+void sh_admin_stop(ShEngine *engine)
+{
+    ShAdmin *admin = &engine->admin;
+    pthread_mutex_lock(&admin->lock);
+    admin->stopping = true;
+    pthread_cond_signal(&admin->wake);
+    pthread_mutex_unlock(&admin->lock);
+    if (admin->started) {
+        sh_pg_cancel(admin->pg);
+        pthread_join(admin->thread, NULL);
+        admin->started = false;
+    }
+    ShAdminJob *job;
+    while ((job = take(admin, false)) != NULL)
+        fail_job(job, SH_CANCELLED, "the agent is stopping");
+    sh_pg_free(admin->pg);
+    admin->pg = NULL;
+}
+
+void sh_admin_destroy(ShAdmin *admin)
+{
+    pthread_cond_destroy(&admin->wake);
+    pthread_mutex_destroy(&admin->lock);
+}
+
+void sh_engine_create_topic(ShEngine *engine, const ShTopicSpec *spec, ShAdminDoneFn done, void *arg)
+{
+    ShAdminJob *job = new_job(JOB_CREATE, done, arg);
+    if (job == NULL)
+        return;
+    job->partitions = spec->partitions;
+    bool fit = set_text(job->name, spec->name) && set_text(job->durability, spec->durability) &&
+               set_text(job->retention, spec->retention) && set_text(job->segment_size, spec->segment_size);
+    submit(engine, job, fit);
+}
+
+void sh_engine_drop_topic(ShEngine *engine, const char *name, ShAdminDoneFn done, void *arg)
+{
+    ShAdminJob *job = new_job(JOB_DROP, done, arg);
+    if (job != NULL)
+        submit(engine, job, set_text(job->name, name));
+}
+
+void sh_engine_describe_topics(ShEngine *engine, const char *const *names, size_t name_count, ShAdminDoneFn done,
+                               void *arg)
+{
+    ShAdminJob *job = new_job(JOB_DESCRIBE, done, arg);
+    if (job == NULL)
+        return;
+    job->names = calloc(name_count + 1, sizeof *job->names);
+    bool copied = job->names != NULL;
+    for (size_t i = 0; i < name_count && copied; i++) {
+        job->names[i] = strdup(names[i]);
+        copied = job->names[i] != NULL;
+        job->name_count += copied;
+    }
+    if (copied)
+        submit(engine, job, true);
+    else
+        fail_job(job, SH_NO_MEMORY, "no memory for the call");
+}
+
+/* NULL after the caller was told that memory is short. */
+static ShAdminJob *new_job(JobKind kind, ShAdminDoneFn done, void *arg)
+{
+    ShAdminJob *job = calloc(1, sizeof *job);
+    if (job == NULL) {
+        ShError err = {0};
+        done(arg, sh_fail(&err, SH_NO_MEMORY, "no memory for the call"), &err, NULL);
+        return NULL;
+    }
+    job->kind = kind;
+    job->done = done;
+    job->arg = arg;
+    return job;
+}
+
+static bool set_text(char to[TEXT_BYTES], const char *from)
+{
+    return snprintf(to, TEXT_BYTES, "%s", from == NULL ? "" : from) < TEXT_BYTES;
+}
+
+static void submit(ShEngine *engine, ShAdminJob *job, bool texts_fit)
+{
+    ShAdmin *admin = &engine->admin;
+    if (!texts_fit) {
+        fail_job(job, SH_INVALID, "a name or setting of the topic is longer than 299 bytes");
+        return;
+    }
+    pthread_mutex_lock(&admin->lock);
+    bool stopping = admin->stopping;
+    bool full = admin->count >= SH_ADMIN_JOBS_MAX;
+    if (!stopping && !full) {
+        if (admin->last != NULL)
+            admin->last->next = job;
+        else
+            admin->first = job;
+        admin->last = job;
+        admin->count++;
+        pthread_cond_signal(&admin->wake);
+    }
+    pthread_mutex_unlock(&admin->lock);
+    if (stopping)
+        fail_job(job, SH_CANCELLED, "the agent is stopping");
+    else if (full)
+        fail_job(job, SH_EXHAUSTED, "too many administration calls are waiting");
+}
+
+static void fail_job(ShAdminJob *job, ShStatus status, const char *why)
+{
+    ShError err = {0};
+    (void)sh_fail(&err, status, "%s", why);
+    job->done(job->arg, status, &err, NULL);
+    free_job(job);
+}
+
+static void free_job(ShAdminJob *job)
+{
+    for (size_t i = 0; i < job->name_count; i++)
+        free(job->names[i]);
+    free(job->names);
+    free(job);
+}
+
+static void *run(void *arg)
+{
+    ShEngine *engine = arg;
+    ShAdminJob *job;
+    while ((job = take(&engine->admin, true)) != NULL) {
+        run_job(engine, job);
+        free_job(job);
+    }
+    return NULL;
+}
+
+/* The next job. With `wait`: NULL only when stopping. */
+static ShAdminJob *take(ShAdmin *admin, bool wait)
+{
+    pthread_mutex_lock(&admin->lock);
+    while (wait && admin->first == NULL && !admin->stopping)
+        sh_cond_wait_ms(&admin->wake, &admin->lock, ADMIN_WAIT_MS);
+    ShAdminJob *job = wait && admin->stopping ? NULL : admin->first;
+    if (job != NULL) {
+        admin->first = job->next;
+        if (admin->first == NULL)
+            admin->last = NULL;
+        admin->count--;
+    }
+    pthread_mutex_unlock(&admin->lock);
+    return job;
+}
+
+static void run_job(ShEngine *engine, ShAdminJob *job)
+{
+    ShPg *pg = engine->admin.pg;
+    ShError err = {0};
+    ShStatus status;
+    ShUuid topic_id = {0};
+    if (job->kind == JOB_DESCRIBE) {
+        run_describe(engine, job);
+        return;
+    }
+    if (job->kind == JOB_CREATE) {
+        ShPgCreateTopic request = {.name = job->name,
+                                   .partitions = job->partitions,
+                                   .durability = job->durability,
+                                   .retention = job->retention,
+                                   .segment_size = job->segment_size};
+        status = sh_pg_create_topic(pg, &request, &topic_id, &err);
+    } else {
+        status = sh_pg_drop_topic(pg, job->name, &err);
+    }
+    if (status == SH_OK)
+        sh_control_refresh(engine);
+    job->done(job->arg, status, status == SH_OK ? NULL : &err, status == SH_OK ? &topic_id : NULL);
+}
+
+static void run_describe(ShEngine *engine, ShAdminJob *job)
+{
+    ShError err = {0};
+    ShPgPartitionSize *rows = NULL;
+    ShPartitionSize *sizes = NULL;
+    size_t count = 0;
+    ShStatus status = sh_pg_describe(engine->admin.pg, (const char *const *)job->names, job->name_count, &rows, &count,
+                                     &err);
+    if (status == SH_OK && (sizes = calloc(count + 1, sizeof *sizes)) == NULL)
+        status = sh_fail(&err, SH_NO_MEMORY, "no memory to describe %zu partitions", count);
+    for (size_t i = 0; status == SH_OK && i < count; i++)
+        copy_size(&sizes[i], &rows[i]);
+    ShTopicSizes result = {.partitions = sizes, .count = count};
+    job->done(job->arg, status, status == SH_OK ? NULL : &err, status == SH_OK ? &result : NULL);
+    free(sizes);
+    free(rows);
+}
+
+static void copy_size(ShPartitionSize *to, const ShPgPartitionSize *from)
+{
+    to->topic_id = from->topic_id;
+    snprintf(to->topic, sizeof to->topic, "%s", from->topic);
+    snprintf(to->durability, sizeof to->durability, "%s", from->durability);
+    snprintf(to->retention, sizeof to->retention, "%s", from->retention);
+    to->segment_bytes = from->segment_bytes;
+    to->partition = from->partition;
+    snprintf(to->owner, sizeof to->owner, "%s", from->owner);
+    to->epoch = from->epoch;
+    to->log_start = from->log_start;
+    to->published_end = from->published_end;
+    to->records = from->records;
+    to->bytes = from->bytes;
+}

@@ -1,0 +1,37 @@
+/*
+ * admin.h - the thread that runs administration calls, one after the other, on a connection of its own.
+ */
+#ifndef SH_AGENT_LOG_ADMIN_H
+#define SH_AGENT_LOG_ADMIN_H
+
+#include <pthread.h>
+#include <stdbool.h>
+
+#include "agent/log/engine.h"
+#include "agent/pg/pg.h"
+
+struct ShAdminJob;
+
+/* Calls waiting at most; more are pushed back. */
+#define SH_ADMIN_JOBS_MAX 256
+
+typedef struct ShAdmin {
+    pthread_t thread;
+    bool started;
+    ShPg *pg;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    /* guarded by lock */
+    bool stopping;
+    struct ShAdminJob *first;
+    struct ShAdminJob *last;
+    int count;
+} ShAdmin;
+
+ShStatus sh_admin_init(ShAdmin *admin, ShError *err) SH_MUST_CHECK;
+ShStatus sh_admin_start(ShEngine *engine, ShError *err) SH_MUST_CHECK;
+/* End the thread; calls that did not begin get SH_CANCELLED. */
+void sh_admin_stop(ShEngine *engine);
+void sh_admin_destroy(ShAdmin *admin);
+
+#endif

@@ -1,0 +1,367 @@
+#include "agent/log/append.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+
+#include "agent/log/engine_internal.h"
+
+#define HAND_OVER_RETRY_MS 100
+#define MEMORY_RETRY_MS 200
+
+/* The batches of one part, made before the partition is locked. */
+typedef struct Intake {
+    ShLogBatch *first; /* chained by wal.next */
+    size_t count;
+    int64_t offsets;
+    int64_t records;
+    int64_t bytes;
+    int64_t cost;
+} Intake;
+
+/* A part whose topic is looked for once more. */
+typedef struct Retry {
+    ShEngine *engine;
+    ShAppend *append;
+    ShAppendPart *part;
+} Retry;
+
+static void start_part(ShEngine *engine, ShAppend *append, ShAppendPart *part, bool refreshed);
+static void retry_part(void *arg, ShStatus status, const ShError *err);
+static void finish_part(ShAppend *append);
+static ShStatus check_batches(const ShAppendPart *part, int64_t batch_bytes_max, ShError *err);
+static ShStatus make_intake(const ShResolved *target, const ShAppendPart *part, Intake *intake, ShError *err);
+static void free_intake(Intake *intake);
+static ShStatus check_state(ShEngine *engine, ShPartition *partition, const Intake *intake, ShAppendPart *part);
+static ShStatus refuse_not_owned(ShEngine *engine, const ShPartition *partition, ShAppendPart *part);
+static ShStatus take_in(ShEngine *engine, ShPartition *partition, Intake *intake, ShAppendPart *part);
+static void take_back(ShPartition *partition, Intake *intake, uint64_t from);
+static ShLogBatch *batch_of(ShWalEntry *entry);
+static ShWalEntry *mark_durable(ShEngine *engine, ShWalEntry *entries, ShAppendWait ***waits_end);
+
+void sh_engine_append(ShEngine *engine, ShAppend *append)
+{
+    /* One more than there are parts, so that `done` cannot come before all of them are started. */
+    __atomic_store_n(&append->pending, (int)append->part_count + 1, __ATOMIC_RELAXED);
+    for (size_t i = 0; i < append->part_count; i++)
+        start_part(engine, append, &append->parts[i], false);
+    finish_part(append);
+}
+
+void sh_append_answer(ShEngine *engine, ShAppendWait *waits, const ShError *err)
+{
+    while (waits != NULL) {
+        ShAppendWait *wait = waits;
+        waits = wait->next;
+        if (err != NULL)
+            wait->part->error = *err;
+        sh_metric_observe_us(engine->metrics.append_duration, sh_clock_now_us() - wait->started_us);
+        ShAppend *append = wait->append;
+        free(wait);
+        finish_part(append);
+    }
+}
+
+void sh_append_on_written(void *arg, ShWalEntry *entries, ShStatus status, const ShError *err)
+{
+    ShEngine *engine = arg;
+    ShAppendWait *waits = NULL;
+    ShAppendWait **waits_end = &waits;
+    if (status != SH_OK) {
+        sh_engine_set_fatal(engine, err);
+        for (; entries != NULL; entries = entries->next) {
+            ShLogBatch *batch = batch_of(entries);
+            if (batch->wait != NULL) {
+                *waits_end = batch->wait;
+                waits_end = &batch->wait->next;
+                batch->wait = NULL;
+            }
+        }
+        sh_append_answer(engine, waits, err);
+        return;
+    }
+    while (entries != NULL)
+        entries = mark_durable(engine, entries, &waits_end);
+    sh_append_answer(engine, waits, NULL);
+}
+
+void sh_append_retry_stalled(ShEngine *engine)
+{
+    if (atomic_load(&engine->flusher.stalled) == 0)
+        return;
+    ShPartition **partitions = NULL;
+    size_t count = 0;
+    if (sh_partition_table_list(&engine->partitions, &partitions, &count, NULL) != SH_OK)
+        return;
+    for (size_t i = 0; i < count; i++) {
+        ShPartition *partition = partitions[i];
+        pthread_mutex_lock(&partition->mutex);
+        if (partition->logged < partition->ring.end && sh_partition_log(partition, engine->wal, NULL) == SH_OK)
+            atomic_fetch_sub(&engine->flusher.stalled, 1);
+        pthread_mutex_unlock(&partition->mutex);
+    }
+    sh_partition_list_free(partitions, count);
+}
+
+static void start_part(ShEngine *engine, ShAppend *append, ShAppendPart *part, bool refreshed)
+{
+    ShResolved found = {0};
+    Intake intake = {0};
+    ShAppendWait *wait = NULL;
+    sh_error_clear(&part->error);
+    ShStatus status = sh_meta_resolve(engine, &part->target, &found, &part->error);
+    if (status == SH_NOT_FOUND && !refreshed) {
+        Retry *retry = malloc(sizeof *retry);
+        if (retry != NULL) {
+            *retry = (Retry){.engine = engine, .append = append, .part = part};
+            sh_engine_meta_refresh(engine, retry_part, retry);
+            return;
+        }
+    }
+    if (status != SH_OK)
+        goto done;
+    status = check_batches(part, found.batch_bytes_max, &part->error);
+    if (status != SH_OK)
+        goto done;
+    status = make_intake(&found, part, &intake, &part->error);
+    if (status != SH_OK)
+        goto done;
+    wait = calloc(1, sizeof *wait);
+    if (wait == NULL) {
+        status = sh_fail(&part->error, SH_NO_MEMORY, "no memory for the call");
+        goto done;
+    }
+    if (!sh_memory_reserve(engine, intake.cost)) {
+        status = sh_fail(&part->error, SH_EXHAUSTED,
+                         "the agent's memory budget of %lld bytes is full of records that are not yet in the store",
+                         (long long)engine->memory.budget_bytes);
+        sh_fail_retry_after(&part->error, status, MEMORY_RETRY_MS);
+        goto done;
+    }
+    *wait = (ShAppendWait){
+        .append = append, .part = part, .offset_count = intake.offsets, .started_us = sh_clock_now_us()};
+    int64_t records = intake.records;
+    int64_t bytes = intake.bytes;
+    int64_t cost = intake.cost;
+    ShLogBatch *last = intake.first;
+    while (last->wal.next != NULL)
+        last = batch_of(last->wal.next);
+    last->wait = wait;
+    status = take_in(engine, found.partition, &intake, part);
+    if (status == SH_OK) {
+        wait = NULL;
+        sh_metric_add(engine->metrics.records, records);
+        sh_metric_add(engine->metrics.bytes, bytes);
+    } else {
+        sh_memory_release(&engine->memory, cost);
+    }
+done:
+    free_intake(&intake);
+    sh_partition_unref(found.partition);
+    if (status != SH_OK) {
+        free(wait);
+        finish_part(append);
+    }
+}
+
+static void retry_part(void *arg, ShStatus status, const ShError *err)
+{
+    Retry retry = *(Retry *)arg;
+    free(arg);
+    if (status == SH_OK) {
+        start_part(retry.engine, retry.append, retry.part, true);
+        return;
+    }
+    retry.part->error = *err;
+    finish_part(retry.append);
+}
+
+static void finish_part(ShAppend *append)
+{
+    if (__atomic_sub_fetch(&append->pending, 1, __ATOMIC_ACQ_REL) == 0)
+        append->done(append);
+}
+
+static ShStatus check_batches(const ShAppendPart *part, int64_t batch_bytes_max, ShError *err)
+{
+    if (part->batch_count == 0)
+        return sh_fail(err, SH_INVALID, "the request holds no records");
+    for (size_t i = 0; i < part->batch_count; i++) {
+        const ShBatchHeader *header = &part->batches[i].header;
+        if (header->attributes & SH_BATCH_ATTR_CONTROL)
+            return sh_fail(err, SH_INVALID, "control batches are written by the agent alone");
+        if (header->producer_id >= 0 || (header->attributes & SH_BATCH_ATTR_TRANSACTIONAL))
+            return sh_fail(err, SH_UNSUPPORTED,
+                           "idempotent and transactional batches are not in this version: send producer id -1");
+        if ((int64_t)header->total_bytes > batch_bytes_max)
+            return sh_fail(err, SH_TOO_LARGE, "a batch of %zu bytes: the topic takes at most %lld (batch_bytes_max)",
+                           header->total_bytes, (long long)batch_bytes_max);
+    }
+    return SH_OK;
+}
+
+static ShStatus make_intake(const ShResolved *target, const ShAppendPart *part, Intake *intake, ShError *err)
+{
+    ShWalEntry *last = NULL;
+    for (size_t i = 0; i < part->batch_count; i++) {
+        ShBatchHeader header = part->batches[i].header;
+        header.base_offset = SH_OFFSET_UNASSIGNED;
+        ShSlice bytes = {.data = part->batches[i].data, .length = header.total_bytes, .owner = part->owner};
+        ShLogBatch *batch = sh_log_batch_new(target->partition, bytes, &header);
+        if (batch == NULL)
+            return sh_fail(err, SH_NO_MEMORY, "no memory for a batch");
+        batch->wal.epoch = target->epoch;
+        if (last == NULL)
+            intake->first = batch;
+        else
+            last->next = &batch->wal;
+        last = &batch->wal;
+        intake->count++;
+        intake->offsets += (int64_t)header.last_offset_delta + 1;
+        intake->records += header.record_count;
+        intake->bytes += (int64_t)header.total_bytes;
+        intake->cost += sh_log_batch_cost(batch);
+    }
+    return SH_OK;
+}
+
+static void free_intake(Intake *intake)
+{
+    for (ShLogBatch *batch = intake->first; batch != NULL;) {
+        ShWalEntry *next = batch->wal.next;
+        sh_log_batch_free(batch);
+        batch = next == NULL ? NULL : batch_of(next);
+    }
+}
+
+/* With the partition's mutex held: may it take these batches now? */
+static ShStatus check_state(ShEngine *engine, ShPartition *partition, const Intake *intake, ShAppendPart *part)
+{
+    ShStatus status;
+    char name[SH_PARTITION_NAME_BYTES];
+    if (atomic_load(&engine->stopping)) {
+        status = sh_fail(&part->error, SH_UNAVAILABLE, "the agent is stopping");
+        return sh_fail_retry_after(&part->error, status, HAND_OVER_RETRY_MS);
+    }
+    if (partition->object_durability) {
+        if (!atomic_load(&engine->draining))
+            return SH_OK;
+        status = sh_fail(&part->error, SH_UNAVAILABLE, "the agent is draining: turn to another one");
+        return sh_fail_retry_after(&part->error, status, HAND_OVER_RETRY_MS);
+    }
+    if (partition->state != SH_PARTITION_OPEN)
+        return refuse_not_owned(engine, partition, part);
+    if (partition->logged < partition->ring.end) {
+        status = sh_fail(&part->error, SH_EXHAUSTED, "the write-ahead log is full");
+        return sh_fail_retry_after(&part->error, status, MEMORY_RETRY_MS);
+    }
+    if (partition->next_offset + intake->offsets <= partition->limit_offset)
+        return SH_OK;
+    /* Offsets beyond the range belong to the next epoch, which the control thread opens. */
+    partition->state = SH_PARTITION_ROLLING;
+    sh_flush_now(engine);
+    sh_control_wake(engine);
+    status = sh_fail(&part->error, SH_UNAVAILABLE, "partition %s moves on to a new epoch", sh_partition_name(partition, name));
+    return sh_fail_retry_after(&part->error, status, HAND_OVER_RETRY_MS);
+}
+
+static ShStatus refuse_not_owned(ShEngine *engine, const ShPartition *partition, ShAppendPart *part)
+{
+    char name[SH_PARTITION_NAME_BYTES];
+    sh_partition_name(partition, name);
+    ShOwner owner;
+    if (partition->state == SH_PARTITION_REMOTE && sh_meta_owner(engine, partition, &owner) &&
+        strcmp(owner.agent_id, engine->config->agent_id) != 0) {
+        part->redirect = owner;
+        return sh_fail(&part->error, SH_NOT_OWNER, "partition %s is owned by agent %s at %s in epoch %lld", name,
+                       owner.agent_id, owner.address, (long long)owner.epoch);
+    }
+    const char *why = partition->state == SH_PARTITION_REMOTE      ? "has no owner at the moment"
+                      : partition->state == SH_PARTITION_RELEASING ? "is being handed over"
+                      : partition->state == SH_PARTITION_ROLLING   ? "moves on to a new epoch"
+                                                                   : "is being opened";
+    ShStatus status = sh_fail(&part->error, SH_UNAVAILABLE, "partition %s %s", name, why);
+    return sh_fail_retry_after(&part->error, status, HAND_OVER_RETRY_MS);
+}
+
+/* Put the batches into the partition. On success they are the partition's, and `part` may be answered at any time. */
+static ShStatus take_in(ShEngine *engine, ShPartition *partition, Intake *intake, ShAppendPart *part)
+{
+    pthread_mutex_lock(&partition->mutex);
+    ShStatus status = check_state(engine, partition, intake, part);
+    if (status == SH_OK)
+        status = sh_batch_ring_reserve(&partition->ring, intake->count, &part->error);
+    if (status != SH_OK)
+        goto done;
+    uint64_t from = partition->ring.end;
+    part->base_offset = partition->object_durability ? SH_OFFSET_UNASSIGNED : partition->next_offset;
+    part->record_count = intake->records;
+    part->epoch = partition->object_durability ? intake->first->wal.epoch : partition->epoch;
+    for (ShLogBatch *batch = intake->first; batch != NULL;) {
+        ShWalEntry *next = batch->wal.next;
+        batch->wal.next = NULL;
+        sh_batch_ring_push(&partition->ring, batch);
+        batch = next == NULL ? NULL : batch_of(next);
+    }
+    if (partition->object_durability) {
+        partition->logged = partition->durable = partition->ring.end;
+        sh_flush_mark_dirty(engine, partition, intake->cost);
+    } else {
+        sh_partition_assign_offsets(partition, from);
+        status = sh_partition_log(partition, engine->wal, &part->error);
+        if (status != SH_OK && partition->logged == from) {
+            take_back(partition, intake, from);
+            goto done;
+        }
+        if (status != SH_OK) {
+            /* Some batches are in the WAL already: the rest follows when there is room. */
+            atomic_fetch_add(&engine->flusher.stalled, 1);
+            status = SH_OK;
+        }
+    }
+    intake->first = NULL;
+done:
+    pthread_mutex_unlock(&partition->mutex);
+    return status;
+}
+
+/* Undo what no one has seen: no offset is consumed. */
+static void take_back(ShPartition *partition, Intake *intake, uint64_t from)
+{
+    partition->next_offset = sh_batch_ring_at(&partition->ring, from)->header.base_offset;
+    intake->first = NULL;
+    while (partition->ring.end > from) {
+        ShLogBatch *batch = sh_batch_ring_pop_newest(&partition->ring);
+        batch->wal.next = intake->first == NULL ? NULL : &intake->first->wal;
+        intake->first = batch;
+    }
+}
+
+static ShLogBatch *batch_of(ShWalEntry *entry)
+{
+    return (ShLogBatch *)((char *)entry - offsetof(ShLogBatch, wal));
+}
+
+/* Make the leading entries of one partition readable and collect who waits for them; returns the rest. A batch may
+ * be gone as soon as the mutex is released. */
+static ShWalEntry *mark_durable(ShEngine *engine, ShWalEntry *entries, ShAppendWait ***waits_end)
+{
+    ShPartition *partition = batch_of(entries)->partition;
+    int64_t cost = 0;
+    pthread_mutex_lock(&partition->mutex);
+    while (entries != NULL && batch_of(entries)->partition == partition) {
+        ShLogBatch *batch = batch_of(entries);
+        entries = entries->next;
+        partition->durable++;
+        partition->high_watermark = sh_log_batch_end(batch);
+        cost += sh_log_batch_cost(batch);
+        if (batch->wait != NULL) {
+            **waits_end = batch->wait;
+            *waits_end = &batch->wait->next;
+            batch->wait = NULL;
+        }
+    }
+    sh_flush_mark_dirty(engine, partition, cost);
+    sh_fetch_wake(engine, partition);
+    pthread_mutex_unlock(&partition->mutex);
+    return entries;
+}

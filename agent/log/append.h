@@ -1,0 +1,29 @@
+/*
+ * append.h - taking in batches: checks, offsets, the hand-over to the WAL, and the answers once they are durable.
+ */
+#ifndef SH_AGENT_LOG_APPEND_H
+#define SH_AGENT_LOG_APPEND_H
+
+#include "agent/log/engine.h"
+#include "agent/wal/wal.h"
+
+/* A part of a call that waits until its batches are durable (durability `object`: published). */
+typedef struct ShAppendWait {
+    struct ShAppendWait *next;
+    ShAppend *append;
+    ShAppendPart *part;
+    int64_t offset_count; /* of the whole part */
+    int64_t started_us;
+} ShAppendWait;
+
+/* Answer a chain of waits: all with success, or all with `err`. No lock may be held. */
+void sh_append_answer(ShEngine *engine, ShAppendWait *waits, const ShError *err);
+
+/* What the WAL calls when a group of batches is written (ShWalWrittenFn; `arg` is the engine). */
+void sh_append_on_written(void *arg, ShWalEntry *entries, ShStatus status, const ShError *err);
+
+/* Hand over what the WAL had refused in the middle of a call; to be called now and then, and after WAL space
+ * became free. */
+void sh_append_retry_stalled(ShEngine *engine);
+
+#endif

@@ -1,0 +1,82 @@
+/*
+ * engine_internal.h - the engine as its own parts see it: one structure, put together from one structure per part.
+ *
+ * Included by the .c files of log/ only.
+ */
+#ifndef SH_AGENT_LOG_ENGINE_INTERNAL_H
+#define SH_AGENT_LOG_ENGINE_INTERNAL_H
+
+#include <stdatomic.h>
+
+#include "agent/base/clock.h"
+#include "agent/base/config.h"
+#include "agent/base/fault.h"
+#include "agent/base/log.h"
+#include "agent/log/admin.h"
+#include "agent/log/append.h"
+#include "agent/log/bounds.h"
+#include "agent/log/control.h"
+#include "agent/log/engine.h"
+#include "agent/log/fetch.h"
+#include "agent/log/flight.h"
+#include "agent/log/flush.h"
+#include "agent/log/log_metrics.h"
+#include "agent/log/memory.h"
+#include "agent/log/meta.h"
+#include "agent/log/partition.h"
+#include "agent/log/partition_table.h"
+#include "agent/log/read_cache.h"
+#include "agent/log/read_pool.h"
+#include "agent/log/results.h"
+#include "agent/pg/pg.h"
+#include "agent/store/store.h"
+#include "agent/wal/wal.h"
+
+struct ShEngine {
+    const ShConfig *config;
+    char address[SH_ADDRESS_BYTES];
+    char http_address[SH_ADDRESS_BYTES];
+    char boot_id[37];
+
+    ShStore *store;
+    ShWal *wal;
+    ShWalIdentity identity;
+    ShPgRegistered registered;
+
+    /* Set once, never cleared. */
+    atomic_bool stopping;
+    atomic_bool draining;
+    atomic_bool recovering; /* cleared when start is over */
+
+    pthread_mutex_t stop_lock;
+    pthread_cond_t stop_cond; /* signalled when stopping is set */
+    ShError fatal;            /* guarded by stop_lock */
+
+    ShLogMetrics metrics;
+    ShMemory memory;
+    ShMetaCache meta;
+    ShPartitionTable partitions;
+    ShFlusher flusher;
+    ShPipeline pipeline;
+    ShResults results;
+    ShFetcher fetcher;
+    ShReadPool read_pool;
+    ShReadCache read_cache;
+    ShBounds bounds;
+    ShControl control;
+    ShAdmin admin;
+};
+
+/* Note what the agent cannot go on after; the first one counts. */
+void sh_engine_set_fatal(ShEngine *engine, const ShError *err);
+
+/* Wait, for at most `ms`; false when the engine is stopping. No lock may be held. */
+bool sh_engine_pause(ShEngine *engine, int64_t ms);
+
+/* How long to wait before try `attempt` (from 0): random, up to a bound that doubles from 100 ms to 5 s. */
+int64_t sh_engine_backoff_ms(int attempt);
+
+/* A connection of this engine's own, for one thread; `role` tells it apart in pg_stat_activity. */
+ShStatus sh_engine_pg(ShEngine *engine, const char *role, ShPg **out, ShError *err) SH_MUST_CHECK;
+
+#endif

@@ -1,0 +1,95 @@
+/*
+ * fetch.h - serving readers: rounds over a fetch's partitions, and the waits between them.
+ *
+ * A round tries every part in memory. When a part needs the store, the whole fetch goes to a read thread, which does
+ * the round again with the store at hand. A round that finds too little leaves a waiter at each partition; whatever
+ * moves a high watermark queues the fetch for another round, which one thread ("sh-fetch") runs. The same thread ends
+ * waits whose time is over.
+ */
+#ifndef SH_AGENT_LOG_FETCH_H
+#define SH_AGENT_LOG_FETCH_H
+
+#include <pthread.h>
+#include <stdbool.h>
+
+#include "agent/log/engine.h"
+#include "agent/log/partition.h"
+
+/* One part's place in its partition's list of waiters (guarded by the partition's mutex). */
+typedef struct ShFetchWaiter {
+    struct ShFetchWaiter *next;
+    struct ShFetchWaiter *prev;
+    ShPartition *partition; /* a reference while registered, else NULL */
+    struct ShFetchState *state;
+    int64_t resume_offset; /* the part's search goes on here, above a hole */
+    bool is_unknown;       /* the part waits to learn its bounds */
+} ShFetchWaiter;
+
+typedef struct ShFetchState {
+    ShEngine *engine;
+    ShFetch *fetch;
+    int64_t started_ms;
+    int64_t asked_deadline_ms; /* of the fetch */
+    int64_t deadline_ms;       /* of the wait under way: later while bounds are unknown */
+    bool refreshed;         /* the metadata was asked for since the call */
+    ShError refresh_error;  /* ... and why it did not come */
+    ShFetchWaiter *waiters; /* one for each part */
+    uint64_t bytes_max;
+    uint64_t bytes;      /* of all parts, in this round */
+    uint64_t generation; /* the fetcher's, when this round began */
+    /* guarded by the fetcher's lock */
+    bool running;   /* a round is under way */
+    bool again;     /* ... and another one is wanted */
+    bool queued;
+    bool cancelled;
+    struct ShFetchState *queue_next;
+    size_t heap_index; /* 1-based; 0: not in the heap */
+} ShFetchState;
+
+typedef struct ShFetcher {
+    pthread_t thread;
+    bool started;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    /* guarded by lock */
+    bool stopping;
+    uint64_t generation; /* rises when everybody shall look again */
+    ShFetchState *queue_first;
+    ShFetchState *queue_last;
+    ShFetchState **heap; /* by deadline */
+    size_t heap_count;
+    size_t heap_capacity;
+} ShFetcher;
+
+ShStatus sh_fetch_init(ShFetcher *fetcher, ShError *err) SH_MUST_CHECK;
+ShStatus sh_fetch_start(ShEngine *engine, ShError *err) SH_MUST_CHECK;
+/* Answer what waits with SH_CANCELLED and end the thread. */
+void sh_fetch_stop(ShEngine *engine);
+void sh_fetch_destroy(ShFetcher *fetcher);
+
+/* With the partition's mutex held: look again, for all who wait at it. */
+void sh_fetch_wake(ShEngine *engine, ShPartition *partition);
+/* Look again, for all who wait anywhere. */
+void sh_fetch_wake_all(ShEngine *engine);
+
+/* What a try of one part came to. */
+typedef enum ShReadOutcome {
+    SH_READ_DATA,   /* slices were added */
+    SH_READ_END,    /* nothing there yet */
+    SH_READ_BOUNDS, /* the same, and whether it is the end is being asked */
+    SH_READ_STORE,  /* what is wanted lies in the store */
+    SH_READ_FAILED  /* the part's error says why */
+} ShReadOutcome;
+
+/* Try part `index` in memory (read_tail.c). At SH_READ_END and SH_READ_BOUNDS its waiter is registered. */
+ShReadOutcome sh_read_tail(ShFetchState *state, size_t index, ShPartition *partition);
+
+/* Read part `index` from the store, on a read thread (read_store.c). SH_READ_END: the store has nothing for the offset;
+ * the waiter's resume_offset was moved above the hole. */
+ShReadOutcome sh_read_store(ShFetchState *state, size_t index, ShPartition *partition, ShPg *pg);
+
+/* Add a batch or several whole ones to part `index`, with a reference on the owner, if they fit into the bounds of part
+ * and fetch; the first batch of a fetch always does. `*added` tells. */
+ShStatus sh_fetch_add_slice(ShFetchState *state, size_t index, ShSlice slice, bool *added, ShError *err) SH_MUST_CHECK;
+
+#endif

@@ -1,0 +1,117 @@
+#include "agent/log/flight.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "agent/log/engine_internal.h"
+
+static bool continues(const ShFlightRange *range, const ShPartition *partition, const ShLogBatch *batch);
+static ShStatus add_range(ShFlight *flight, ShPartition *partition, const ShLogBatch *batch, ShError *err);
+static ShStatus add_batches(ShFlight *flight, const ShFlightRange *range, ShError *err);
+
+ShFlight *sh_flight_new(void)
+{
+    return calloc(1, sizeof(ShFlight));
+}
+
+void sh_flight_free(ShFlight *flight)
+{
+    if (flight == NULL)
+        return;
+    sh_segment_writer_free(flight->writer);
+    for (size_t i = 0; i < flight->range_count; i++)
+        sh_partition_unref(flight->ranges[i].partition);
+    free(flight->ranges);
+    free(flight->results);
+    free(flight);
+}
+
+ShStatus sh_flight_collect(ShFlight *flight, ShPartition *partition, int64_t cost_max, bool *more, ShError *err)
+{
+    ShStatus status = SH_OK;
+    int64_t cost = 0;
+    bool may_end = true; /* the batches of one call to an `object` topic get offsets together */
+    bool fresh = true;
+    pthread_mutex_lock(&partition->mutex);
+    while (partition->flushed < partition->durable && !(may_end && cost >= cost_max && cost > 0)) {
+        const ShLogBatch *batch = sh_batch_ring_at(&partition->ring, partition->flushed);
+        if (fresh || !continues(&flight->ranges[flight->range_count - 1], partition, batch)) {
+            status = add_range(flight, partition, batch, err);
+            if (status != SH_OK)
+                break;
+            fresh = false;
+        }
+        cost += sh_log_batch_cost(batch);
+        may_end = !partition->object_durability || batch->wait != NULL;
+        flight->ranges[flight->range_count - 1].end = ++partition->flushed;
+    }
+    *more = partition->flushed < partition->durable;
+    pthread_mutex_unlock(&partition->mutex);
+    flight->cost += cost;
+    return status;
+}
+
+ShStatus sh_flight_build(ShEngine *engine, ShFlight *flight, ShError *err)
+{
+    flight->id.wal_uuid = engine->identity.wal_uuid;
+    flight->id.incarnation = engine->registered.incarnation;
+    flight->id.created_ms = sh_clock_wall_ms();
+    ShStatus status = sh_uuid_random(&flight->id.object_id, err);
+    if (status != SH_OK)
+        return status;
+    char uuid[SH_UUID_TEXT_BYTES];
+    sh_uuid_format(&flight->id.object_id, uuid);
+    snprintf(flight->key, sizeof flight->key, "%.2s/%s/%lld/%lld-%s.seg", uuid, engine->config->agent_id,
+             (long long)flight->id.incarnation, (long long)flight->id.publish_no, uuid);
+    sh_segment_writer_free(flight->writer);
+    flight->writer = sh_segment_writer_new(&flight->id, flight->results, flight->result_count);
+    if (flight->writer == NULL)
+        return sh_fail(err, SH_NO_MEMORY, "no memory for an object");
+    for (size_t i = 0; i < flight->range_count && status == SH_OK; i++)
+        status = add_batches(flight, &flight->ranges[i], err);
+    if (status == SH_OK)
+        status = sh_segment_writer_finish(flight->writer, &flight->object, err);
+    return status;
+}
+
+/* Does the batch extend the run? */
+static bool continues(const ShFlightRange *range, const ShPartition *partition, const ShLogBatch *batch)
+{
+    if (range->epoch != batch->wal.epoch)
+        return false;
+    if (batch->header.base_offset == SH_OFFSET_UNASSIGNED)
+        return true;
+    return batch->header.base_offset == sh_log_batch_end(sh_batch_ring_at(&partition->ring, range->end - 1));
+}
+
+static ShStatus add_range(ShFlight *flight, ShPartition *partition, const ShLogBatch *batch, ShError *err)
+{
+    if (flight->range_count == flight->range_capacity) {
+        size_t capacity = flight->range_capacity == 0 ? 16 : flight->range_capacity * 2;
+        ShFlightRange *ranges = realloc(flight->ranges, capacity * sizeof *ranges);
+        if (ranges == NULL)
+            return sh_fail(err, SH_NO_MEMORY, "no memory for %zu runs of an object", capacity);
+        flight->ranges = ranges;
+        flight->range_capacity = capacity;
+    }
+    flight->ranges[flight->range_count++] = (ShFlightRange){.partition = sh_partition_ref(partition),
+                                                            .epoch = batch->wal.epoch,
+                                                            .first = partition->flushed,
+                                                            .end = partition->flushed};
+    return SH_OK;
+}
+
+static ShStatus add_batches(ShFlight *flight, const ShFlightRange *range, ShError *err)
+{
+    ShPartition *partition = range->partition;
+    pthread_mutex_lock(&partition->mutex);
+    int64_t first_offset = sh_batch_ring_at(&partition->ring, range->first)->header.base_offset;
+    ShStatus status = sh_segment_writer_begin_run(flight->writer, &partition->key.topic_id, partition->key.number,
+                                                  range->epoch, first_offset, err);
+    for (uint64_t seq = range->first; seq < range->end && status == SH_OK; seq++) {
+        const ShLogBatch *batch = sh_batch_ring_at(&partition->ring, seq);
+        status = sh_segment_writer_add(flight->writer, batch->wal.batch, &batch->header, err);
+    }
+    pthread_mutex_unlock(&partition->mutex);
+    return status;
+}

@@ -1,0 +1,45 @@
+/*
+ * meta.h - the cluster's metadata as this agent last heard it: an immutable snapshot that is replaced as a whole.
+ */
+#ifndef SH_AGENT_LOG_META_H
+#define SH_AGENT_LOG_META_H
+
+#include <pthread.h>
+
+#include "agent/log/engine.h"
+#include "agent/log/partition.h"
+#include "agent/pg/pg.h"
+
+struct ShMetaSnapshot;
+
+typedef struct ShMetaCache {
+    pthread_mutex_t lock;
+    struct ShMetaSnapshot *current; /* guarded by lock; one reference */
+} ShMetaCache;
+
+/* Start with an empty snapshot. */
+ShStatus sh_meta_init(ShMetaCache *cache, const ShUuid *cluster_id, ShError *err) SH_MUST_CHECK;
+void sh_meta_destroy(ShMetaCache *cache);
+
+/* Replace the snapshot. `*version` is that of the metadata. */
+ShStatus sh_meta_replace(ShMetaCache *cache, const ShUuid *cluster_id, const ShPgMetadata *metadata,
+                         ShError *err) SH_MUST_CHECK;
+
+/* What a request names. */
+typedef struct ShResolved {
+    ShPartition *partition; /* a reference */
+    int64_t batch_bytes_max;
+    int64_t epoch; /* as the metadata has it */
+} ShResolved;
+
+/* Find the partition and fill in the target's topic id. SH_NOT_FOUND: no such topic or partition, or the name belongs
+ * to another topic than the id by now. */
+ShStatus sh_meta_resolve(struct ShEngine *engine, ShTarget *target, ShResolved *out, ShError *err) SH_MUST_CHECK;
+
+/* The owner of a partition; false when none is known that has a live lease. */
+bool sh_meta_owner(struct ShEngine *engine, const ShPartition *partition, ShOwner *out);
+
+/* Is the topic in the snapshot? */
+bool sh_meta_has_topic(ShMetaCache *cache, const ShUuid *topic_id);
+
+#endif

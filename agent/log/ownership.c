@@ -1,0 +1,306 @@
+#include "agent/log/ownership.h"
+
+#include <stdlib.h>
+
+#include "agent/log/engine_internal.h"
+
+/* Partitions that one call asks about, with references. */
+typedef struct Batch {
+    ShPartition **partitions;
+    ShPgPartition *names;
+    ShPgEpoch *epochs; /* answers; for an open also what the grant had said */
+    size_t count;
+} Batch;
+
+static ShStatus batch_init(Batch *batch, size_t capacity, ShError *err);
+static void batch_free(Batch *batch);
+static void batch_add(Batch *batch, ShPartition *partition, const ShPgEpoch *epoch);
+static ShStatus take_up(ShEngine *engine, const ShPgAssignment *row, Batch *grants, Batch *opens, ShError *err);
+static void set_opening(ShPartition *partition);
+static void release(ShEngine *engine, ShPartition *partition, const ShPgAssignment *row);
+static ShStatus grant(ShEngine *engine, ShPg *pg, Batch *grants, Batch *opens, ShError *err);
+static ShStatus open_epochs(ShEngine *engine, ShPg *pg, Batch *opens, ShError *err);
+static void begin(ShEngine *engine, ShPartition *partition, const ShPgEpoch *epoch);
+static void give_up(ShPartition *partition);
+static ShStatus collect_drained(ShEngine *engine, Batch *batch, ShError *err);
+static ShStatus seal(ShEngine *engine, ShPg *pg, Batch *batch, size_t *sealed, ShError *err);
+static bool apply_seal(ShEngine *engine, ShPartition *partition, const ShPgEpoch *answer);
+
+ShStatus sh_ownership_update(ShEngine *engine, ShPg *pg, ShError *err)
+{
+    ShPgAssignment *rows = NULL;
+    size_t count = 0;
+    Batch grants = {0};
+    Batch opens = {0};
+    ShStatus status = sh_pg_assignments(pg, engine->registered.incarnation, &rows, &count, err);
+    if (status == SH_OK)
+        status = batch_init(&grants, count, err);
+    if (status == SH_OK)
+        status = batch_init(&opens, count, err);
+    for (size_t i = 0; i < count && status == SH_OK; i++)
+        status = take_up(engine, &rows[i], &grants, &opens, err);
+    if (status == SH_OK && grants.count > 0)
+        status = grant(engine, pg, &grants, &opens, err);
+    if (status == SH_OK && opens.count > 0)
+        status = open_epochs(engine, pg, &opens, err);
+    batch_free(&opens);
+    batch_free(&grants);
+    free(rows);
+    return status;
+}
+
+ShStatus sh_ownership_settle(ShEngine *engine, ShPg *pg, size_t *sealed, ShError *err)
+{
+    Batch batch = {0};
+    *sealed = 0;
+    ShStatus status = collect_drained(engine, &batch, err);
+    if (status == SH_OK && batch.count > 0)
+        status = seal(engine, pg, &batch, sealed, err);
+    batch_free(&batch);
+    return status;
+}
+
+ShStatus sh_ownership_release_all(ShEngine *engine, ShError *err)
+{
+    ShPartition **partitions = NULL;
+    size_t count = 0;
+    ShStatus status = sh_partition_table_list(&engine->partitions, &partitions, &count, err);
+    if (status != SH_OK)
+        return status;
+    for (size_t i = 0; i < count; i++) {
+        pthread_mutex_lock(&partitions[i]->mutex);
+        if (sh_partition_is_owned(partitions[i]))
+            partitions[i]->state = SH_PARTITION_RELEASING;
+        pthread_mutex_unlock(&partitions[i]->mutex);
+    }
+    sh_partition_list_free(partitions, count);
+    sh_flush_now(engine);
+    sh_control_wake(engine);
+    return SH_OK;
+}
+
+size_t sh_ownership_count(ShEngine *engine)
+{
+    ShPartition **partitions = NULL;
+    size_t count = 0;
+    size_t owned = 0;
+    if (sh_partition_table_list(&engine->partitions, &partitions, &count, NULL) != SH_OK)
+        return 1;
+    for (size_t i = 0; i < count; i++) {
+        pthread_mutex_lock(&partitions[i]->mutex);
+        owned += sh_partition_is_owned(partitions[i]) || partitions[i]->state == SH_PARTITION_OPENING ||
+                 !sh_partition_is_drained(partitions[i]);
+        pthread_mutex_unlock(&partitions[i]->mutex);
+    }
+    sh_partition_list_free(partitions, count);
+    return owned;
+}
+
+static ShStatus batch_init(Batch *batch, size_t capacity, ShError *err)
+{
+    batch->partitions = calloc(capacity + 1, sizeof *batch->partitions);
+    batch->names = calloc(capacity + 1, sizeof *batch->names);
+    batch->epochs = calloc(capacity + 1, sizeof *batch->epochs);
+    if (batch->partitions == NULL || batch->names == NULL || batch->epochs == NULL)
+        return sh_fail(err, SH_NO_MEMORY, "no memory to take up %zu partitions", capacity);
+    return SH_OK;
+}
+
+static void batch_free(Batch *batch)
+{
+    if (batch->partitions != NULL)
+        sh_partition_list_free(batch->partitions, batch->count);
+    free(batch->names);
+    free(batch->epochs);
+}
+
+/* `epoch` may be NULL for a grant. */
+static void batch_add(Batch *batch, ShPartition *partition, const ShPgEpoch *epoch)
+{
+    size_t i = batch->count++;
+    batch->partitions[i] = sh_partition_ref(partition);
+    batch->names[i].topic_id = partition->key.topic_id;
+    batch->names[i].partition = partition->key.number;
+    if (epoch != NULL) {
+        batch->names[i].epoch = epoch->epoch;
+        batch->epochs[i] = *epoch;
+    }
+}
+
+static ShStatus take_up(ShEngine *engine, const ShPgAssignment *row, Batch *grants, Batch *opens, ShError *err)
+{
+    ShPartition *partition =
+        sh_partition_table_add(&engine->partitions, &row->topic_id, row->partition, row->topic, false);
+    if (partition == NULL)
+        return sh_fail(err, SH_NO_MEMORY, "no memory for partition %s/%d", row->topic, (int)row->partition);
+    ShPgEpoch epoch = {.result = SH_EPOCH_OPEN,
+                       .epoch = row->epoch,
+                       .start_offset = row->start_offset,
+                       .limit_offset = row->limit_offset,
+                       .published_end = row->published_end};
+    pthread_mutex_lock(&partition->mutex);
+    bool owned = sh_partition_is_owned(partition);
+    pthread_mutex_unlock(&partition->mutex);
+    bool draining = atomic_load(&engine->draining);
+    if (row->action == SH_ACTION_RELEASE || (draining && row->action == SH_ACTION_OWN)) {
+        release(engine, partition, row);
+    } else if (row->action == SH_ACTION_GRANT && !owned && !draining) {
+        set_opening(partition);
+        batch_add(grants, partition, NULL);
+    } else if (row->action == SH_ACTION_OWN && !owned) {
+        /* The answer to the grant or to the open was lost. Nothing can have been accepted since. */
+        set_opening(partition);
+        if (row->open)
+            begin(engine, partition, &epoch);
+        else
+            batch_add(opens, partition, &epoch);
+    }
+    sh_partition_unref(partition);
+    return SH_OK;
+}
+
+static void set_opening(ShPartition *partition)
+{
+    pthread_mutex_lock(&partition->mutex);
+    partition->state = SH_PARTITION_OPENING;
+    pthread_mutex_unlock(&partition->mutex);
+}
+
+static void release(ShEngine *engine, ShPartition *partition, const ShPgAssignment *row)
+{
+    char name[SH_PARTITION_NAME_BYTES];
+    pthread_mutex_lock(&partition->mutex);
+    bool fresh = partition->state != SH_PARTITION_RELEASING;
+    if (!sh_partition_is_owned(partition))
+        sh_partition_open(partition, row->epoch, row->start_offset, row->limit_offset, row->published_end);
+    partition->state = SH_PARTITION_RELEASING;
+    bool drained = sh_partition_is_drained(partition);
+    pthread_mutex_unlock(&partition->mutex);
+    if (fresh)
+        sh_log_info("partition_releasing", "partition=%s epoch=%lld", sh_partition_name(partition, name),
+                    (long long)row->epoch);
+    if (drained)
+        sh_control_wake(engine);
+    else
+        sh_flush_now(engine);
+}
+
+static ShStatus grant(ShEngine *engine, ShPg *pg, Batch *grants, Batch *opens, ShError *err)
+{
+    ShStatus status = sh_pg_grant(pg, engine->registered.incarnation, grants->names, grants->count, grants->epochs, err);
+    for (size_t i = 0; i < grants->count; i++) {
+        if (status == SH_OK && grants->epochs[i].result == SH_EPOCH_GRANTED)
+            batch_add(opens, grants->partitions[i], &grants->epochs[i]);
+        else
+            give_up(grants->partitions[i]);
+    }
+    return status;
+}
+
+static ShStatus open_epochs(ShEngine *engine, ShPg *pg, Batch *opens, ShError *err)
+{
+    ShPgEpoch *answers = calloc(opens->count, sizeof *answers);
+    if (answers == NULL)
+        return sh_fail(err, SH_NO_MEMORY, "no memory to open %zu partitions", opens->count);
+    ShStatus status = sh_pg_open(pg, engine->registered.incarnation, opens->names, opens->count, answers, err);
+    size_t opened = 0;
+    for (size_t i = 0; i < opens->count; i++) {
+        if (status == SH_OK && answers[i].result == SH_EPOCH_OPEN) {
+            begin(engine, opens->partitions[i], &opens->epochs[i]);
+            opened++;
+        } else {
+            give_up(opens->partitions[i]);
+        }
+    }
+    if (opened > 0) {
+        sh_log_info("partitions_opened", "count=%zu", opened);
+        sh_control_refresh(engine); /* clients ask who owns them */
+    }
+    free(answers);
+    return status;
+}
+
+static void begin(ShEngine *engine, ShPartition *partition, const ShPgEpoch *epoch)
+{
+    int64_t published_end = epoch->published_end > epoch->start_offset ? epoch->published_end : epoch->start_offset;
+    pthread_mutex_lock(&partition->mutex);
+    sh_partition_open(partition, epoch->epoch, epoch->start_offset, epoch->limit_offset, published_end);
+    sh_bounds_want(engine, partition, false); /* for the log start */
+    sh_fetch_wake(engine, partition);
+    pthread_mutex_unlock(&partition->mutex);
+}
+
+/* Not ours after all, or not yet: the next assignments tell. */
+static void give_up(ShPartition *partition)
+{
+    pthread_mutex_lock(&partition->mutex);
+    if (partition->state == SH_PARTITION_OPENING)
+        partition->state = SH_PARTITION_REMOTE;
+    pthread_mutex_unlock(&partition->mutex);
+}
+
+static ShStatus collect_drained(ShEngine *engine, Batch *batch, ShError *err)
+{
+    ShPartition **partitions = NULL;
+    size_t count = 0;
+    ShStatus status = sh_partition_table_list(&engine->partitions, &partitions, &count, err);
+    if (status == SH_OK)
+        status = batch_init(batch, count, err);
+    for (size_t i = 0; status == SH_OK && i < count; i++) {
+        ShPartition *partition = partitions[i];
+        pthread_mutex_lock(&partition->mutex);
+        bool leaving = partition->state == SH_PARTITION_ROLLING || partition->state == SH_PARTITION_RELEASING;
+        ShPgEpoch epoch = {.epoch = partition->epoch, .published_end = partition->next_offset};
+        bool ready = leaving && sh_partition_is_drained(partition);
+        pthread_mutex_unlock(&partition->mutex);
+        if (ready)
+            batch_add(batch, partition, &epoch);
+    }
+    sh_partition_list_free(partitions, count);
+    return status;
+}
+
+static ShStatus seal(ShEngine *engine, ShPg *pg, Batch *batch, size_t *sealed, ShError *err)
+{
+    ShStatus status = SH_OK;
+    ShPgSeal *seals = calloc(batch->count, sizeof *seals);
+    ShPgEpoch *answers = calloc(batch->count, sizeof *answers);
+    if (seals == NULL || answers == NULL) {
+        status = sh_fail(err, SH_NO_MEMORY, "no memory to seal %zu epochs", batch->count);
+        goto done;
+    }
+    for (size_t i = 0; i < batch->count; i++)
+        seals[i] = (ShPgSeal){.partition = batch->names[i], .end_offset = batch->epochs[i].published_end};
+    status = sh_pg_seal(pg, engine->registered.incarnation, seals, batch->count, answers, err);
+    for (size_t i = 0; i < batch->count && status == SH_OK; i++)
+        *sealed += apply_seal(engine, batch->partitions[i], &answers[i]);
+done:
+    free(answers);
+    free(seals);
+    return status;
+}
+
+static bool apply_seal(ShEngine *engine, ShPartition *partition, const ShPgEpoch *answer)
+{
+    char name[SH_PARTITION_NAME_BYTES];
+    sh_partition_name(partition, name);
+    if (answer->result != SH_EPOCH_SEALED && answer->result != SH_EPOCH_DROPPED) {
+        ShError err = {0};
+        (void)sh_fail(&err, answer->result == SH_EPOCH_FENCED ? SH_FENCED : SH_INTERNAL,
+                      "partition %s: epoch %lld cannot be sealed: PostgreSQL has its published end at %lld", name,
+                      (long long)partition->epoch, (long long)answer->published_end);
+        sh_engine_set_fatal(engine, &err);
+        return false;
+    }
+    pthread_mutex_lock(&partition->mutex);
+    bool rolls = partition->state == SH_PARTITION_ROLLING;
+    int64_t cost = 0;
+    partition->state = rolls ? SH_PARTITION_OPENING : SH_PARTITION_REMOTE;
+    if (!rolls)
+        cost = sh_partition_evict(partition, partition->published);
+    sh_fetch_wake(engine, partition);
+    pthread_mutex_unlock(&partition->mutex);
+    sh_memory_release(&engine->memory, cost);
+    sh_log_info("epoch_sealed", "partition=%s epoch=%lld", name, (long long)partition->epoch);
+    return true;
+}

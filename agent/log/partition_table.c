@@ -1,0 +1,100 @@
+#include "agent/log/partition_table.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static ShPartitionKey make_key(const ShUuid *topic_id, int32_t number)
+{
+    ShPartitionKey key;
+    memset(&key, 0, sizeof key);
+    key.topic_id = *topic_id;
+    key.number = number;
+    return key;
+}
+
+void sh_partition_table_init(ShPartitionTable *table)
+{
+    pthread_rwlock_init(&table->lock, NULL);
+    table->by_key = NULL;
+}
+
+void sh_partition_table_destroy(ShPartitionTable *table)
+{
+    ShPartition *partition;
+    ShPartition *next;
+    HASH_ITER(hh, table->by_key, partition, next)
+    {
+        HASH_DEL(table->by_key, partition);
+        sh_partition_unref(partition);
+    }
+    pthread_rwlock_destroy(&table->lock);
+}
+
+ShPartition *sh_partition_table_get(ShPartitionTable *table, const ShUuid *topic_id, int32_t number)
+{
+    ShPartitionKey key = make_key(topic_id, number);
+    ShPartition *partition = NULL;
+    pthread_rwlock_rdlock(&table->lock);
+    HASH_FIND(hh, table->by_key, &key, sizeof key, partition);
+    if (partition != NULL)
+        sh_partition_ref(partition);
+    pthread_rwlock_unlock(&table->lock);
+    return partition;
+}
+
+ShPartition *sh_partition_table_add(ShPartitionTable *table, const ShUuid *topic_id, int32_t number, const char *topic,
+                                    bool object_durability)
+{
+    ShPartitionKey key = make_key(topic_id, number);
+    ShPartition *partition = NULL;
+    pthread_rwlock_wrlock(&table->lock);
+    HASH_FIND(hh, table->by_key, &key, sizeof key, partition);
+    if (partition == NULL) {
+        partition = sh_partition_new(topic_id, number, topic, object_durability);
+        if (partition != NULL)
+            HASH_ADD(hh, table->by_key, key, sizeof partition->key, partition);
+    }
+    if (partition != NULL)
+        sh_partition_ref(partition);
+    pthread_rwlock_unlock(&table->lock);
+    return partition;
+}
+
+ShStatus sh_partition_table_list(ShPartitionTable *table, ShPartition ***out, size_t *count, ShError *err)
+{
+    ShStatus status = SH_OK;
+    pthread_rwlock_rdlock(&table->lock);
+    size_t n = 0;
+    ShPartition **list = calloc((size_t)HASH_COUNT(table->by_key) + 1, sizeof *list);
+    if (list == NULL) {
+        status = sh_fail(err, SH_NO_MEMORY, "no memory to list the partitions");
+        goto done;
+    }
+    for (ShPartition *p = table->by_key; p != NULL; p = p->hh.next)
+        list[n++] = sh_partition_ref(p);
+    *out = list;
+    *count = n;
+done:
+    pthread_rwlock_unlock(&table->lock);
+    return status;
+}
+
+void sh_partition_list_free(ShPartition **partitions, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        sh_partition_unref(partitions[i]);
+    free(partitions);
+}
+
+void sh_partition_table_remove(ShPartitionTable *table, ShPartition *partition)
+{
+    ShPartition *found = NULL;
+    pthread_rwlock_wrlock(&table->lock);
+    HASH_FIND(hh, table->by_key, &partition->key, sizeof partition->key, found);
+    if (found == partition)
+        HASH_DEL(table->by_key, found);
+    else
+        found = NULL;
+    pthread_rwlock_unlock(&table->lock);
+    sh_partition_unref(found);
+}

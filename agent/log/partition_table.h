@@ -1,0 +1,34 @@
+/*
+ * partition_table.h - the partitions this agent has something to do with, found by topic id and number.
+ */
+#ifndef SH_AGENT_LOG_PARTITION_TABLE_H
+#define SH_AGENT_LOG_PARTITION_TABLE_H
+
+#include <pthread.h>
+
+#include "agent/log/partition.h"
+
+typedef struct ShPartitionTable {
+    pthread_rwlock_t lock;
+    ShPartition *by_key; /* guarded by lock; the table holds a reference on each */
+} ShPartitionTable;
+
+void sh_partition_table_init(ShPartitionTable *table);
+void sh_partition_table_destroy(ShPartitionTable *table);
+
+/* A reference on the partition, or NULL. */
+ShPartition *sh_partition_table_get(ShPartitionTable *table, const ShUuid *topic_id, int32_t number);
+
+/* A reference on the partition, which is made when it is not there yet; NULL when memory is short. */
+ShPartition *sh_partition_table_add(ShPartitionTable *table, const ShUuid *topic_id, int32_t number, const char *topic,
+                                    bool object_durability);
+
+/* References on all partitions, in no order; `*out` is freed with sh_partition_list_free. */
+ShStatus sh_partition_table_list(ShPartitionTable *table, ShPartition ***out, size_t *count,
+                                 ShError *err) SH_MUST_CHECK;
+void sh_partition_list_free(ShPartition **partitions, size_t count);
+
+/* Forget a partition. References that others hold stay good. */
+void sh_partition_table_remove(ShPartitionTable *table, ShPartition *partition);
+
+#endif

@@ -1,0 +1,283 @@
+/*
+ * publish.c - the publisher thread: makes uploaded objects visible, strictly in the order of their numbers.
+ *
+ * One call publishes an object; its answer is decided for each run. A reply that was lost is asked for again with the
+ * same number and object id, which gives the same results. Only a committed result releases batches from the WAL (G6).
+ */
+#include <stdlib.h>
+
+#include "agent/log/engine_internal.h"
+
+static bool publish_flight(ShEngine *engine, ShPg *pg, ShFlight *flight, ShPgRun *runs, ShPgRunResult *results);
+static ShStatus call_publish(ShEngine *engine, ShPg *pg, const ShFlight *flight, const ShPgRun *runs,
+                             ShPgRunResult *results, ShError *err);
+static bool try_again(ShEngine *engine, ShFlight *flight, ShPgRun *runs, ShStatus status, const ShError *err,
+                      int attempt);
+static void fill_runs(const ShFlight *flight, ShPgRun *runs);
+static bool apply_result(ShEngine *engine, const ShFlight *flight, size_t run, const ShPgRunResult *result);
+static void note_result(ShEngine *engine, const ShFlight *flight, size_t run, const ShPgRunResult *result);
+static void apply_published(ShEngine *engine, const ShFlightRange *range, const ShPgRunResult *result);
+static void apply_dropped(ShEngine *engine, const ShFlightRange *range, const ShError *err);
+static ShAppendWait *settle_batches(ShEngine *engine, const ShFlightRange *range, int64_t first_offset);
+static void set_offsets(const ShFlightRange *range, ShLogBatch *batch, int64_t offset);
+static void refuse(ShEngine *engine, const ShFlight *flight, const ShFlightRange *range, const ShPgRunResult *result);
+static const char *result_name(ShPublishResult result);
+
+void *sh_publish_run(void *arg)
+{
+    ShEngine *engine = arg;
+    ShPg *pg = engine->pipeline.publish_pg;
+    ShFlight *flight;
+    while ((flight = sh_pipeline_wait_uploaded(&engine->pipeline)) != NULL) {
+        ShPgRun *runs = calloc(flight->range_count + 1, sizeof *runs);
+        ShPgRunResult *results = calloc(flight->range_count + 1, sizeof *results);
+        bool done = runs != NULL && results != NULL && publish_flight(engine, pg, flight, runs, results);
+        for (size_t i = 0; done && i < flight->range_count; i++)
+            done = apply_result(engine, flight, i, &results[i]);
+        free(results);
+        free(runs);
+        if (done)
+            sh_pipeline_finish_first(&engine->pipeline);
+        else if (sh_engine_fatal(engine, NULL) != SH_OK || !sh_engine_pause(engine, sh_engine_backoff_ms(0)))
+            break;
+    }
+    return NULL;
+}
+
+/* False when the engine is stopping or cannot go on. */
+static bool publish_flight(ShEngine *engine, ShPg *pg, ShFlight *flight, ShPgRun *runs, ShPgRunResult *results)
+{
+    fill_runs(flight, runs);
+    for (int attempt = 0; !atomic_load(&engine->stopping); attempt++) {
+        ShError err = {0};
+        int64_t started_us = sh_clock_now_us();
+        ShStatus status = call_publish(engine, pg, flight, runs, results, &err);
+        if (status == SH_OK) {
+            sh_metric_observe_us(engine->metrics.publish_duration, sh_clock_now_us() - started_us);
+            return true;
+        }
+        if (!try_again(engine, flight, runs, status, &err, attempt))
+            return false;
+    }
+    return false;
+}
+
+static ShStatus call_publish(ShEngine *engine, ShPg *pg, const ShFlight *flight, const ShPgRun *runs,
+                             ShPgRunResult *results, ShError *err)
+{
+    ShPgPublish request = {.incarnation = engine->registered.incarnation,
+                           .publish_no = flight->id.publish_no,
+                           .confirmed_no = flight->id.publish_no - 1,
+                           .object_id = flight->id.object_id,
+                           .object_key = flight->key,
+                           .object_bytes = flight->object.total_bytes,
+                           .runs = runs,
+                           .run_count = flight->range_count};
+    if (sh_fault_hit("publish.before"))
+        return sh_fail(err, SH_UNAVAILABLE, "fault point publish.before");
+    ShStatus status = sh_pg_publish(pg, &request, results, err);
+    if (status == SH_OK && sh_fault_hit("publish.after"))
+        return sh_fail(err, SH_UNAVAILABLE, "fault point publish.after: the reply is lost");
+    return status;
+}
+
+/* After a failed call: wait, and put an abandoned object up under a new key. False: do not call again. */
+static bool try_again(ShEngine *engine, ShFlight *flight, ShPgRun *runs, ShStatus status, const ShError *err, int attempt)
+{
+    if (atomic_load(&engine->stopping))
+        return false;
+    sh_log_warn("publish_failed", "publish_no=%lld attempt=%d status=%s reason=\"%s\"",
+                (long long)flight->id.publish_no, attempt + 1, sh_status_name(status), err->message);
+    if (status == SH_FENCED || (atomic_load(&engine->recovering) && !err->retriable && status != SH_CANCELLED)) {
+        sh_engine_set_fatal(engine, err);
+        return false;
+    }
+    if (status == SH_CANCELLED) {
+        ShError build_err = {0};
+        if (sh_flight_build(engine, flight, &build_err) != SH_OK) {
+            sh_log_error("flush_failed", "publish_no=%lld reason=\"%s\"", (long long)flight->id.publish_no,
+                         build_err.message);
+            return sh_engine_pause(engine, sh_engine_backoff_ms(attempt));
+        }
+        fill_runs(flight, runs);
+        return sh_upload_flight(engine, flight);
+    }
+    return sh_engine_pause(engine, sh_engine_backoff_ms(attempt));
+}
+
+static void fill_runs(const ShFlight *flight, ShPgRun *runs)
+{
+    for (size_t i = 0; i < flight->range_count; i++) {
+        const ShSegmentRun *from = &flight->object.runs[i];
+        runs[i] = (ShPgRun){.topic_id = from->topic_id,
+                            .partition = from->partition,
+                            .epoch = from->epoch,
+                            .first_offset = from->first_offset,
+                            .offset_count = from->offset_count,
+                            .record_count = from->record_count,
+                            .position = from->position,
+                            .length = from->length,
+                            .min_timestamp_ms = from->min_timestamp_ms,
+                            .max_timestamp_ms = from->max_timestamp_ms};
+    }
+}
+
+/* False when the engine cannot go on: the WAL keeps what is left. */
+static bool apply_result(ShEngine *engine, const ShFlight *flight, size_t run, const ShPgRunResult *result)
+{
+    const ShFlightRange *range = &flight->ranges[run];
+    ShPartition *partition = range->partition;
+    ShError err = {0};
+    switch (result->result) {
+    case SH_PUBLISH_PUBLISHED:
+    case SH_PUBLISH_DUPLICATE:
+        apply_published(engine, range, result);
+        break;
+    case SH_PUBLISH_DROPPED:
+        (void)sh_fail(&err, SH_NOT_FOUND, "topic \"%s\" was dropped", partition->topic);
+        apply_dropped(engine, range, &err);
+        break;
+    default:
+        if (partition->object_durability) {
+            /* Nothing was acknowledged yet, and the producers are told so. */
+            (void)sh_fail(&err, SH_UNAVAILABLE, "topic \"%s\" changed meanwhile (%s): try again", partition->topic,
+                          result_name(result->result));
+            apply_dropped(engine, range, &err);
+            break;
+        }
+        refuse(engine, flight, range, result);
+        return false;
+    }
+    note_result(engine, flight, run, result);
+    return true;
+}
+
+static void note_result(ShEngine *engine, const ShFlight *flight, size_t run, const ShPgRunResult *result)
+{
+    const ShSegmentRun *from = &flight->object.runs[run];
+    ShDisposition disposition = result->result == SH_PUBLISH_PUBLISHED   ? SH_DISPOSITION_PUBLISHED
+                                : result->result == SH_PUBLISH_DUPLICATE ? SH_DISPOSITION_DUPLICATE
+                                : result->result == SH_PUBLISH_DROPPED   ? SH_DISPOSITION_DROPPED
+                                                                         : SH_DISPOSITION_REFUSED;
+    ShSegmentResult note = {.object_id = flight->id.object_id,
+                            .publish_no = flight->id.publish_no,
+                            .topic_id = from->topic_id,
+                            .partition = from->partition,
+                            .epoch = from->epoch,
+                            .first_offset = result->first_offset,
+                            .offset_count = from->offset_count,
+                            .disposition = disposition};
+    ShError err = {0};
+    if (sh_results_add(&engine->results, &note, &err) != SH_OK)
+        sh_log_error("result_not_kept", "publish_no=%lld reason=\"%s\"", (long long)flight->id.publish_no, err.message);
+}
+
+static void apply_published(ShEngine *engine, const ShFlightRange *range, const ShPgRunResult *result)
+{
+    ShPartition *partition = range->partition;
+    pthread_mutex_lock(&partition->mutex);
+    ShAppendWait *waits = settle_batches(engine, range, result->first_offset);
+    if (result->published_end > partition->published_end)
+        partition->published_end = result->published_end;
+    if (partition->object_durability && partition->published_end > partition->high_watermark) {
+        partition->high_watermark = partition->published_end;
+        sh_fetch_wake(engine, partition);
+    }
+    bool wake_control = sh_partition_is_drained(partition) && partition->state != SH_PARTITION_OPEN;
+    pthread_mutex_unlock(&partition->mutex);
+    sh_memory_add_tail(engine, partition, range->end);
+    sh_append_answer(engine, waits, NULL);
+    if (wake_control)
+        sh_control_wake(engine);
+}
+
+/* The run's batches go nowhere: release them and forget them. */
+static void apply_dropped(ShEngine *engine, const ShFlightRange *range, const ShError *err)
+{
+    ShPartition *partition = range->partition;
+    pthread_mutex_lock(&partition->mutex);
+    ShAppendWait *waits = settle_batches(engine, range, SH_OFFSET_UNASSIGNED);
+    int64_t cost = sh_partition_evict(partition, range->end);
+    if (!partition->object_durability && err->status == SH_NOT_FOUND)
+        partition->state = SH_PARTITION_REMOTE;
+    sh_fetch_wake(engine, partition);
+    pthread_mutex_unlock(&partition->mutex);
+    sh_memory_release(&engine->memory, cost);
+    sh_append_answer(engine, waits, err);
+    sh_control_refresh(engine);
+}
+
+/* With the partition's mutex held: the range is decided. Gives offsets to batches that have none, releases the WAL's,
+ * and collects who waits. */
+static ShAppendWait *settle_batches(ShEngine *engine, const ShFlightRange *range, int64_t first_offset)
+{
+    ShPartition *partition = range->partition;
+    ShAppendWait *waits = NULL;
+    ShAppendWait **waits_end = &waits;
+    int64_t offset = first_offset;
+    uint64_t file_no = 0;
+    int64_t in_file = 0;
+    for (uint64_t seq = range->first; seq < range->end; seq++) {
+        ShLogBatch *batch = sh_batch_ring_at(&partition->ring, seq);
+        if (batch->header.base_offset == SH_OFFSET_UNASSIGNED && offset != SH_OFFSET_UNASSIGNED) {
+            set_offsets(range, batch, offset);
+            offset = sh_log_batch_end(batch);
+        }
+        if (batch->wait != NULL) {
+            batch->wait->part->base_offset = sh_log_batch_end(batch) - batch->wait->offset_count;
+            *waits_end = batch->wait;
+            waits_end = &batch->wait->next;
+            batch->wait = NULL;
+        }
+        if (partition->object_durability)
+            continue;
+        if (in_file > 0 && batch->wal.file_no != file_no) {
+            sh_wal_release(engine->wal, file_no, in_file);
+            in_file = 0;
+        }
+        file_no = batch->wal.file_no;
+        in_file++;
+    }
+    if (in_file > 0)
+        sh_wal_release(engine->wal, file_no, in_file);
+    partition->published = range->end;
+    return waits;
+}
+
+static void set_offsets(const ShFlightRange *range, ShLogBatch *batch, int64_t offset)
+{
+    uint8_t *bytes = (uint8_t *)(uintptr_t)batch->wal.batch.data;
+    batch->header.base_offset = offset;
+    batch->header.leader_epoch = (int32_t)(range->epoch & INT32_MAX);
+    sh_batch_set_base_offset(bytes, offset);
+    sh_batch_set_leader_epoch(bytes, batch->header.leader_epoch);
+}
+
+static void refuse(ShEngine *engine, const ShFlight *flight, const ShFlightRange *range, const ShPgRunResult *result)
+{
+    ShError err = {0};
+    char name[SH_PARTITION_NAME_BYTES];
+    sh_partition_name(range->partition, name);
+    if (result->result == SH_PUBLISH_FENCED && !atomic_load(&engine->recovering))
+        (void)sh_fail(&err, SH_FENCED,
+                      "partition %s: this agent is no longer the writer of epoch %lld; a newer incarnation has taken "
+                      "over, and the write-ahead log keeps what is not published",
+                      name, (long long)range->epoch);
+    else if (atomic_load(&engine->recovering))
+        (void)sh_fail(&err, SH_UNSUPPORTED,
+                      "partition %s: the write-ahead log holds records of epoch %lld that cannot be published (%s): "
+                      "recovery after another agent's takeover is not in this version; keep the directory %s",
+                      name, (long long)range->epoch, result_name(result->result), engine->config->wal_dir);
+    else
+        (void)sh_fail(&err, SH_INTERNAL,
+                      "partition %s: publish %lld of epoch %lld was answered with \"%s\"; the write-ahead log keeps "
+                      "the records, restart the agent to publish them",
+                      name, (long long)flight->id.publish_no, (long long)range->epoch, result_name(result->result));
+    sh_engine_set_fatal(engine, &err);
+}
+
+static const char *result_name(ShPublishResult result)
+{
+    static const char *const names[] = {"published", "duplicate", "void", "gap", "fenced", "dropped", "unknown"};
+    return (size_t)result < sizeof names / sizeof names[0] ? names[result] : "not known";
+}

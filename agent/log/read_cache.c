@@ -1,0 +1,203 @@
+#include "agent/log/read_cache.h"
+
+#include <stdlib.h>
+
+#include "agent/log/engine_internal.h"
+
+typedef struct ShCachedRange {
+    ShRange range;
+    ShPartition *partition; /* a reference */
+    struct ShCachedRange *newer; /* by use */
+    struct ShCachedRange *older;
+    struct ShCachedRange *next; /* in the partition */
+    struct ShCachedRange *prev;
+} ShCachedRange;
+
+static void link_newest(ShReadCache *cache, ShCachedRange *cached);
+static void unlink_use(ShReadCache *cache, ShCachedRange *cached);
+static ShCachedRange *detach(ShReadCache *cache, ShCachedRange *cached);
+static void drop(ShEngine *engine, ShCachedRange *cached);
+static int64_t cost_of(const ShRange *range);
+
+void sh_read_cache_init(ShReadCache *cache, int64_t bytes_max)
+{
+    *cache = (ShReadCache){.bytes_max = bytes_max};
+    pthread_mutex_init(&cache->lock, NULL);
+}
+
+void sh_read_cache_destroy(ShEngine *engine)
+{
+    while (sh_read_cache_evict(engine)) {
+    }
+    pthread_mutex_destroy(&engine->read_cache.lock);
+}
+
+bool sh_read_cache_find(ShReadCache *cache, ShPartition *partition, int64_t offset, ShRange *out)
+{
+    pthread_mutex_lock(&cache->lock);
+    ShCachedRange *cached = partition->ranges;
+    while (cached != NULL && (offset < cached->range.first_offset || offset >= cached->range.end_offset))
+        cached = cached->next;
+    if (cached != NULL) {
+        unlink_use(cache, cached);
+        link_newest(cache, cached);
+        *out = cached->range;
+        sh_buf_ref(out->bytes.owner);
+    }
+    pthread_mutex_unlock(&cache->lock);
+    return cached != NULL;
+}
+
+uint64_t sh_read_cache_position(ShReadCache *cache, const ShPartition *partition, const ShPgSegment *segment,
+                                int64_t offset)
+{
+    uint64_t position = 0;
+    pthread_mutex_lock(&cache->lock);
+    for (const ShCachedRange *cached = partition->ranges; cached != NULL; cached = cached->next)
+        if (cached->range.segment_offset == segment->first_offset && cached->range.end_offset <= offset &&
+            cached->range.next_position > position)
+            position = cached->range.next_position;
+    pthread_mutex_unlock(&cache->lock);
+    return position;
+}
+
+void sh_read_cache_add(ShEngine *engine, ShPartition *partition, const ShRange *range)
+{
+    ShReadCache *cache = &engine->read_cache;
+    int64_t cost = cost_of(range);
+    if (cost > cache->bytes_max)
+        return;
+    pthread_mutex_lock(&cache->lock);
+    int64_t excess = cache->bytes + cost - cache->bytes_max;
+    pthread_mutex_unlock(&cache->lock);
+    while (excess > 0 && sh_read_cache_evict(engine)) {
+        pthread_mutex_lock(&cache->lock);
+        excess = cache->bytes + cost - cache->bytes_max;
+        pthread_mutex_unlock(&cache->lock);
+    }
+    ShCachedRange *cached = calloc(1, sizeof *cached);
+    if (cached == NULL || !sh_memory_reserve(engine, cost)) {
+        free(cached);
+        return;
+    }
+    cached->range = *range;
+    sh_buf_ref(range->bytes.owner);
+    cached->partition = sh_partition_ref(partition);
+    pthread_mutex_lock(&cache->lock);
+    cached->next = partition->ranges;
+    if (cached->next != NULL)
+        cached->next->prev = cached;
+    partition->ranges = cached;
+    link_newest(cache, cached);
+    cache->bytes += cost;
+    pthread_mutex_unlock(&cache->lock);
+}
+
+bool sh_read_cache_segment(ShReadCache *cache, const ShPartition *partition, int64_t offset, ShPgSegment *out)
+{
+    bool found = false;
+    pthread_mutex_lock(&cache->lock);
+    size_t low = 0;
+    size_t high = partition->segment_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (partition->segments[middle].last_offset >= offset)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    /* Below the first known row there may be others; between two known ones there are none. */
+    found = low < partition->segment_count && (low > 0 || partition->segments[low].first_offset <= offset);
+    if (found)
+        *out = partition->segments[low];
+    pthread_mutex_unlock(&cache->lock);
+    return found;
+}
+
+void sh_read_cache_set_segments(ShReadCache *cache, ShPartition *partition, ShPgSegment *take_segments, size_t count)
+{
+    pthread_mutex_lock(&cache->lock);
+    ShPgSegment *old = partition->segments;
+    partition->segments = take_segments;
+    partition->segment_count = count;
+    pthread_mutex_unlock(&cache->lock);
+    free(old);
+}
+
+void sh_read_cache_forget(ShEngine *engine, ShPartition *partition)
+{
+    ShReadCache *cache = &engine->read_cache;
+    sh_read_cache_set_segments(cache, partition, NULL, 0);
+    for (;;) {
+        pthread_mutex_lock(&cache->lock);
+        ShCachedRange *cached = detach(cache, partition->ranges);
+        pthread_mutex_unlock(&cache->lock);
+        if (cached == NULL)
+            return;
+        drop(engine, cached);
+    }
+}
+
+bool sh_read_cache_evict(ShEngine *engine)
+{
+    ShReadCache *cache = &engine->read_cache;
+    pthread_mutex_lock(&cache->lock);
+    ShCachedRange *cached = detach(cache, cache->oldest);
+    pthread_mutex_unlock(&cache->lock);
+    if (cached == NULL)
+        return false;
+    drop(engine, cached);
+    return true;
+}
+
+static void link_newest(ShReadCache *cache, ShCachedRange *cached)
+{
+    cached->newer = NULL;
+    cached->older = cache->newest;
+    if (cache->newest != NULL)
+        cache->newest->newer = cached;
+    else
+        cache->oldest = cached;
+    cache->newest = cached;
+}
+
+static void unlink_use(ShReadCache *cache, ShCachedRange *cached)
+{
+    if (cached->newer != NULL)
+        cached->newer->older = cached->older;
+    else
+        cache->newest = cached->older;
+    if (cached->older != NULL)
+        cached->older->newer = cached->newer;
+    else
+        cache->oldest = cached->newer;
+}
+
+/* With the lock held: take a range (or NULL) out of both lists. */
+static ShCachedRange *detach(ShReadCache *cache, ShCachedRange *cached)
+{
+    if (cached == NULL)
+        return NULL;
+    unlink_use(cache, cached);
+    if (cached->prev != NULL)
+        cached->prev->next = cached->next;
+    else
+        cached->partition->ranges = cached->next;
+    if (cached->next != NULL)
+        cached->next->prev = cached->prev;
+    cache->bytes -= cost_of(&cached->range);
+    return cached;
+}
+
+static void drop(ShEngine *engine, ShCachedRange *cached)
+{
+    sh_memory_release(&engine->memory, cost_of(&cached->range));
+    sh_buf_unref(cached->range.bytes.owner);
+    sh_partition_unref(cached->partition);
+    free(cached);
+}
+
+static int64_t cost_of(const ShRange *range)
+{
+    return (int64_t)(range->bytes.owner->capacity + sizeof(ShCachedRange));
+}

@@ -1,0 +1,62 @@
+/*
+ * read_cache.h - what was read of the index and of the store, kept for the next reader.
+ *
+ * Ranges are runs of whole batches with their offsets, as they are sent. A range also remembers where in its segment
+ * the next batch begins, so that a reader who goes on does not search. All share a bounded part of the memory
+ * budget; the least recently used goes first.
+ */
+#ifndef SH_AGENT_LOG_READ_CACHE_H
+#define SH_AGENT_LOG_READ_CACHE_H
+
+#include <pthread.h>
+#include <stdbool.h>
+
+#include "agent/log/partition.h"
+
+struct ShEngine;
+struct ShCachedRange;
+
+typedef struct ShReadCache {
+    int64_t bytes_max;
+    pthread_mutex_t lock;
+    /* guarded by lock */
+    int64_t bytes;
+    struct ShCachedRange *newest; /* by use */
+    struct ShCachedRange *oldest;
+} ShReadCache;
+
+/* Whole batches with the offsets [first_offset, end_offset), read from a segment. */
+typedef struct ShRange {
+    int64_t first_offset;
+    int64_t end_offset;
+    int64_t segment_offset; /* the segment's first_offset, which names it within the partition */
+    uint64_t next_position; /* in the segment: of the batch that follows */
+    ShSlice bytes;
+} ShRange;
+
+void sh_read_cache_init(ShReadCache *cache, int64_t bytes_max);
+void sh_read_cache_destroy(struct ShEngine *engine);
+
+/* The range that holds `offset`; `out->bytes` comes with a reference on its owner. */
+bool sh_read_cache_find(ShReadCache *cache, ShPartition *partition, int64_t offset, ShRange *out);
+
+/* Where in a segment to look for `offset`: at or before the batch that holds it. */
+uint64_t sh_read_cache_position(ShReadCache *cache, const ShPartition *partition, const ShPgSegment *segment,
+                                int64_t offset);
+
+/* Keep a range, if the budget allows it. */
+void sh_read_cache_add(struct ShEngine *engine, ShPartition *partition, const ShRange *range);
+
+/* The segment that holds `offset` or is the next one above it, if known. */
+bool sh_read_cache_segment(ShReadCache *cache, const ShPartition *partition, int64_t offset, ShPgSegment *out);
+
+/* Replace the known rows of the partition's index; takes `segments`. */
+void sh_read_cache_set_segments(ShReadCache *cache, ShPartition *partition, ShPgSegment *take_segments, size_t count);
+
+/* Forget what is known of a partition. */
+void sh_read_cache_forget(struct ShEngine *engine, ShPartition *partition);
+
+/* Drop the least recently used range; false when there is none. */
+bool sh_read_cache_evict(struct ShEngine *engine);
+
+#endif

@@ -1,0 +1,132 @@
+/*
+ * read_tail.c - serving a part from memory, and deciding what else could serve it.
+ */
+#include <string.h>
+
+#include "agent/log/engine_internal.h"
+
+static ShReadOutcome decide(ShFetchState *state, size_t index, ShPartition *partition);
+static bool find_in_memory(const ShPartition *partition, int64_t from, uint64_t *seq, uint64_t *limit);
+static ShReadOutcome take(ShFetchState *state, size_t index, ShPartition *partition, uint64_t seq, uint64_t limit);
+static ShReadOutcome at_end(ShFetchState *state, size_t index, ShPartition *partition);
+static ShReadOutcome fail_range(ShFetchPart *part);
+static ShReadOutcome wait_for(ShFetchState *state, size_t index, ShPartition *partition, ShReadOutcome outcome);
+static bool is_fresh(const ShFetchState *state, const ShPartition *partition);
+
+ShReadOutcome sh_read_tail(ShFetchState *state, size_t index, ShPartition *partition)
+{
+    pthread_mutex_lock(&partition->mutex);
+    ShReadOutcome outcome = decide(state, index, partition);
+    pthread_mutex_unlock(&partition->mutex);
+    return outcome;
+}
+
+static ShReadOutcome decide(ShFetchState *state, size_t index, ShPartition *partition)
+{
+    ShEngine *engine = state->engine;
+    ShFetchPart *part = &state->fetch->parts[index];
+    bool knows_end = sh_partition_is_owned(partition) || partition->object_durability;
+    if (partition->bounds_ms == INT64_MIN) {
+        sh_bounds_want(engine, partition, true);
+        return wait_for(state, index, partition, SH_READ_BOUNDS);
+    }
+    part->log_start = partition->log_start;
+    part->high_watermark = knows_end ? partition->high_watermark : partition->published_end;
+    part->epoch = partition->epoch;
+    if (part->offset > part->high_watermark && !sh_partition_is_owned(partition) && !is_fresh(state, partition)) {
+        sh_bounds_want(engine, partition, false);
+        return wait_for(state, index, partition, SH_READ_BOUNDS);
+    }
+    if (part->offset < part->log_start || part->offset > part->high_watermark)
+        return fail_range(part);
+    int64_t from = state->waiters[index].resume_offset;
+    uint64_t seq;
+    uint64_t limit;
+    if (knows_end && find_in_memory(partition, from, &seq, &limit))
+        return take(state, index, partition, seq, limit);
+    if (from < partition->published_end)
+        return SH_READ_STORE;
+    return at_end(state, index, partition);
+}
+
+/* The readable batch that holds `from`, or the next one above it if nothing else can lie between. */
+static bool find_in_memory(const ShPartition *partition, int64_t from, uint64_t *seq, uint64_t *limit)
+{
+    *limit = partition->object_durability ? partition->published : partition->durable;
+    *seq = sh_batch_ring_find(&partition->ring, *limit, from);
+    if (*seq == *limit)
+        return false;
+    if (sh_batch_ring_at(&partition->ring, *seq)->header.base_offset <= from)
+        return true;
+    /* Above a hole. Other agents write to `object` topics too, so theirs may lie in it. */
+    if (partition->object_durability)
+        return false;
+    return *seq > partition->ring.first || from >= partition->published_end;
+}
+
+static ShReadOutcome take(ShFetchState *state, size_t index, ShPartition *partition, uint64_t seq, uint64_t limit)
+{
+    ShFetchPart *part = &state->fetch->parts[index];
+    bool added = true;
+    uint64_t before = part->bytes;
+    for (; seq < limit && added; seq++) {
+        const ShLogBatch *batch = sh_batch_ring_at(&partition->ring, seq);
+        if (partition->object_durability && part->slice_count > 0 && batch->header.base_offset != part->next_offset)
+            break;
+        if (sh_fetch_add_slice(state, index, batch->wal.batch, &added, &part->error) != SH_OK)
+            return SH_READ_FAILED;
+        if (added)
+            part->next_offset = sh_log_batch_end(batch);
+    }
+    sh_metric_add(state->engine->metrics.fetch_tail_bytes, (int64_t)(part->bytes - before));
+    return SH_READ_DATA;
+}
+
+static ShReadOutcome at_end(ShFetchState *state, size_t index, ShPartition *partition)
+{
+    ShEngine *engine = state->engine;
+    ShFetchPart *part = &state->fetch->parts[index];
+    if (sh_partition_is_owned(partition))
+        return wait_for(state, index, partition, SH_READ_END);
+    sh_bounds_want(engine, partition, false);
+    if (partition->object_durability)
+        return wait_for(state, index, partition, is_fresh(state, partition) ? SH_READ_END : SH_READ_BOUNDS);
+    if (!is_fresh(state, partition))
+        return wait_for(state, index, partition, SH_READ_BOUNDS);
+    ShOwner owner;
+    if (partition->state != SH_PARTITION_REMOTE || !sh_meta_owner(engine, partition, &owner) ||
+        strcmp(owner.agent_id, engine->config->agent_id) == 0)
+        return wait_for(state, index, partition, SH_READ_END);
+    char name[SH_PARTITION_NAME_BYTES];
+    part->redirect = owner;
+    (void)sh_fail(&part->error, SH_NOT_OWNER, "partition %s is owned by agent %s at %s in epoch %lld: its newest records "
+                  "are there", sh_partition_name(partition, name), owner.agent_id, owner.address, (long long)owner.epoch);
+    return SH_READ_FAILED;
+}
+
+static ShReadOutcome fail_range(ShFetchPart *part)
+{
+    (void)sh_fail(&part->error, SH_OUT_OF_RANGE,
+                  "offset %lld is outside of the partition's log, which begins at %lld and ends before %lld",
+                  (long long)part->offset, (long long)part->log_start, (long long)part->high_watermark);
+    return SH_READ_FAILED;
+}
+
+static ShReadOutcome wait_for(ShFetchState *state, size_t index, ShPartition *partition, ShReadOutcome outcome)
+{
+    ShFetchWaiter *waiter = &state->waiters[index];
+    waiter->is_unknown = outcome == SH_READ_BOUNDS;
+    waiter->partition = sh_partition_ref(partition);
+    waiter->prev = NULL;
+    waiter->next = partition->waiters;
+    if (waiter->next != NULL)
+        waiter->next->prev = waiter;
+    partition->waiters = waiter;
+    return outcome;
+}
+
+/* Do the bounds stem from after the call? */
+static bool is_fresh(const ShFetchState *state, const ShPartition *partition)
+{
+    return partition->bounds_ms >= state->started_ms;
+}

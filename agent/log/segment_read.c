@@ -1,0 +1,141 @@
+#include "agent/log/segment_read.h"
+
+#include <stdlib.h>
+
+#include "agent/log/engine_internal.h"
+
+#define INDEX_ROWS 64
+#define CHUNK_BYTES (1 << 20)
+
+static ShStatus read_once(ShEngine *engine, ShPg *pg, ShPartition *partition, int64_t offset, ShRange *out, bool *found,
+                          bool *cached, ShError *err);
+static ShStatus find_segment(ShEngine *engine, ShPg *pg, ShPartition *partition, int64_t offset, ShPgSegment *out,
+                             bool *found, ShError *err);
+static ShStatus search_segment(ShEngine *engine, ShPartition *partition, const ShPgSegment *segment, int64_t offset,
+                               ShRange *out, ShError *err);
+static ShStatus get_batches(ShEngine *engine, const ShPgSegment *segment, uint64_t position, ShRange *out, ShError *err);
+static ShStatus measure(ShRange *range, ShError *err);
+
+ShStatus sh_segment_read(ShEngine *engine, ShPg *pg, ShPartition *partition, int64_t offset, ShRange *out, bool *found,
+                         bool *cached, ShError *err)
+{
+    ShError first = {0};
+    ShStatus status = read_once(engine, pg, partition, offset, out, found, cached, &first);
+    if (status == SH_NOT_FOUND) {
+        /* The object may have been replaced since the index was read. */
+        sh_read_cache_forget(engine, partition);
+        sh_error_clear(&first);
+        status = read_once(engine, pg, partition, offset, out, found, cached, &first);
+    }
+    if (status == SH_NOT_FOUND)
+        return sh_fail(err, SH_CORRUPT, "records of offset %lld are missing: %s", (long long)offset, first.message);
+    if (status != SH_OK && err != NULL)
+        *err = first;
+    return status;
+}
+
+static ShStatus read_once(ShEngine *engine, ShPg *pg, ShPartition *partition, int64_t offset, ShRange *out, bool *found,
+                          bool *cached, ShError *err)
+{
+    *cached = *found = sh_read_cache_find(&engine->read_cache, partition, offset, out);
+    if (*found)
+        return SH_OK;
+    ShPgSegment segment;
+    ShStatus status = find_segment(engine, pg, partition, offset, &segment, found, err);
+    if (status != SH_OK || !*found)
+        return status;
+    int64_t from = offset > segment.first_offset ? offset : segment.first_offset;
+    *cached = sh_read_cache_find(&engine->read_cache, partition, from, out);
+    return *cached ? SH_OK : search_segment(engine, partition, &segment, from, out, err);
+}
+
+static ShStatus find_segment(ShEngine *engine, ShPg *pg, ShPartition *partition, int64_t offset, ShPgSegment *out,
+                             bool *found, ShError *err)
+{
+    *found = sh_read_cache_segment(&engine->read_cache, partition, offset, out);
+    if (*found)
+        return SH_OK;
+    size_t count = 0;
+    ShPgSegment *rows = calloc(INDEX_ROWS, sizeof *rows);
+    if (rows == NULL)
+        return sh_fail(err, SH_NO_MEMORY, "no memory for %d rows of the index", INDEX_ROWS);
+    ShStatus status = sh_pg_read_index(pg, &partition->key.topic_id, partition->key.number, offset, INDEX_ROWS, rows,
+                                       &count, err);
+    if (status != SH_OK || count == 0) {
+        free(rows);
+        return status;
+    }
+    *out = rows[0];
+    *found = true;
+    sh_read_cache_set_segments(&engine->read_cache, partition, rows, count);
+    return SH_OK;
+}
+
+/* Read on in the segment until the batch that ends above `offset` is there. */
+static ShStatus search_segment(ShEngine *engine, ShPartition *partition, const ShPgSegment *segment, int64_t offset,
+                               ShRange *out, ShError *err)
+{
+    uint64_t position = sh_read_cache_position(&engine->read_cache, partition, segment, offset);
+    while (position < segment->length) {
+        ShRange range = {.segment_offset = segment->first_offset};
+        ShStatus status = get_batches(engine, segment, position, &range, err);
+        if (status != SH_OK)
+            return status;
+        position = range.next_position;
+        sh_read_cache_add(engine, partition, &range);
+        if (range.end_offset > offset) {
+            *out = range;
+            return SH_OK;
+        }
+        sh_buf_unref(range.bytes.owner);
+    }
+    return sh_fail(err, SH_CORRUPT, "object %s does not hold offset %lld, although the index says so",
+                   segment->object_key, (long long)offset);
+}
+
+/* Whole batches from `position` of the segment on, with their offsets. */
+static ShStatus get_batches(ShEngine *engine, const ShPgSegment *segment, uint64_t position, ShRange *out, ShError *err)
+{
+    uint64_t left = segment->length - position;
+    uint64_t wanted = left < CHUNK_BYTES ? left : CHUNK_BYTES;
+    for (;;) {
+        ShBuf *buf = NULL;
+        size_t usable = 0;
+        ShStatus status = sh_store_get(engine->store, segment->object_key, segment->position + position, wanted, &buf, err);
+        if (status == SH_OK)
+            status = sh_segment_rebase(buf->data, buf->length, segment->base_offset,
+                                       (int32_t)(segment->epoch & INT32_MAX), &usable, err);
+        if (status == SH_OK && usable > 0) {
+            sh_metric_add(engine->metrics.fetch_store_bytes, (int64_t)usable);
+            out->bytes = (ShSlice){.data = buf->data, .length = usable, .owner = buf};
+            out->next_position = position + usable;
+            status = measure(out, err);
+            if (status == SH_OK)
+                return SH_OK;
+        }
+        /* A batch larger than the chunk: its header says how large. */
+        uint64_t batch_bytes = status == SH_OK && buf->length >= 12 ? 12 + (uint64_t)sh_get_u32(buf->data + 8) : 0;
+        sh_buf_unref(buf);
+        if (status != SH_OK)
+            return status;
+        if (batch_bytes <= wanted || batch_bytes > left)
+            return sh_fail(err, SH_CORRUPT, "object %s is damaged or cut off at %llu", segment->object_key,
+                           (unsigned long long)(segment->position + position));
+        wanted = batch_bytes;
+    }
+}
+
+/* Fill in the offsets that the batches cover. */
+static ShStatus measure(ShRange *range, ShError *err)
+{
+    ShBatchHeader header = {0};
+    for (size_t at = 0; at < range->bytes.length; at += header.total_bytes) {
+        ShStatus status = sh_batch_peek(range->bytes.data + at, range->bytes.length - at, &header, err);
+        if (status != SH_OK)
+            return status;
+        if (at == 0)
+            range->first_offset = header.base_offset;
+        range->end_offset = header.base_offset + header.last_offset_delta + 1;
+    }
+    return SH_OK;
+}
