@@ -71,18 +71,22 @@ static inline SH_MUST_CHECK ShStatus sh_record_decode(const uint8_t **next, cons
     p = sh_record_read_bytes(p, end, &record->value, &record->value_length);
     if (p == NULL)
         return sh_record_fail(index, count, err, "has a value whose length is wrong");
+    record->offset = raw_offset >> 1;
+    *next = end;
+    if (SH_LIKELY(end - p == 1 && p[0] == 0)) {
+        record->header_count = 0;
+        record->headers = end;
+        record->headers_length = 0;
+        return SH_OK;
+    }
+
     uint32_t raw_header_count;
     p = sh_varint_read_raw(p, end, &raw_header_count);
     if (p == NULL || (raw_header_count & 1) != 0)
         return sh_record_fail(index, count, err, "has no valid header count");
-
-    record->offset = raw_offset >> 1;
     record->header_count = (int32_t)(raw_header_count >> 1);
     record->headers = p;
     record->headers_length = (size_t)(end - p);
-    *next = end;
-    if (raw_header_count == 0 && p == end)
-        return SH_OK;
     return sh_record_check_headers(p, end, record->header_count, index, count, err);
 }
 

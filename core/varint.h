@@ -8,8 +8,11 @@
 #ifndef SH_CORE_VARINT_H
 #define SH_CORE_VARINT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#define SH_LIKELY(condition) __builtin_expect(!!(condition), 1)
 
 #define SH_VARINT_BYTES_MAX 5
 #define SH_VARLONG_BYTES_MAX 10
@@ -45,17 +48,28 @@ static inline uint8_t *sh_varint_write(uint8_t *p, int64_t value)
 const uint8_t *sh_varint_read_slow(const uint8_t *p, const uint8_t *end, uint32_t *raw);
 const uint8_t *sh_varlong_read_slow(const uint8_t *p, const uint8_t *end, uint64_t *raw);
 
+/* Whether two bytes can be read at `p`; compared as numbers, because p + 1 need not be a valid pointer. */
+static inline bool sh_varint_has_two(const uint8_t *p, const uint8_t *end)
+{
+    return (uintptr_t)p + 1 < (uintptr_t)end;
+}
+
 /* Read a 32-bit varint at `p`, still zigzag; returns the place behind it, NULL when it is cut off or too
- * long. Nearly all varints of real records take one or two bytes: these are read without a loop. */
+ * long. Nearly all varints of real records take one or two bytes and have others behind them: these are read
+ * without a loop. */
 static inline const uint8_t *sh_varint_read_raw(const uint8_t *p, const uint8_t *end, uint32_t *raw)
 {
-    if (p < end && p[0] < 0x80) {
-        *raw = p[0];
-        return p + 1;
-    }
-    if (end - p >= 2 && p[1] < 0x80) {
-        *raw = (uint32_t)(p[0] & 0x7F) | (uint32_t)p[1] << 7;
-        return p + 2;
+    if (SH_LIKELY(sh_varint_has_two(p, end))) {
+        uint32_t low = p[0];
+        if (SH_LIKELY(low < 0x80)) {
+            *raw = low;
+            return p + 1;
+        }
+        uint32_t high = p[1];
+        if (SH_LIKELY(high < 0x80)) {
+            *raw = (low - 0x80) + (high << 7);
+            return p + 2;
+        }
     }
     return sh_varint_read_slow(p, end, raw);
 }
@@ -63,13 +77,17 @@ static inline const uint8_t *sh_varint_read_raw(const uint8_t *p, const uint8_t 
 /* The same with 64 bits, decoded. */
 static inline const uint8_t *sh_varlong_read(const uint8_t *p, const uint8_t *end, int64_t *value)
 {
-    if (p < end && p[0] < 0x80) {
-        *value = sh_zigzag_decode(p[0]);
-        return p + 1;
-    }
-    if (end - p >= 2 && p[1] < 0x80) {
-        *value = sh_zigzag_decode((uint64_t)(p[0] & 0x7F) | (uint64_t)p[1] << 7);
-        return p + 2;
+    if (SH_LIKELY(sh_varint_has_two(p, end))) {
+        uint64_t low = p[0];
+        if (SH_LIKELY(low < 0x80)) {
+            *value = sh_zigzag_decode(low);
+            return p + 1;
+        }
+        uint64_t high = p[1];
+        if (SH_LIKELY(high < 0x80)) {
+            *value = sh_zigzag_decode((low - 0x80) + (high << 7));
+            return p + 2;
+        }
     }
     uint64_t raw;
     p = sh_varlong_read_slow(p, end, &raw);
