@@ -36,8 +36,8 @@ typedef struct ShTopicShape {
 ShStatus sh_client_topic_shape(ShClient *client, const char *topic, int timeout_ms, ShTopicShape *out,
                                ShError *err) SH_MUST_CHECK;
 
-/* Ask for a topic's metadata again. Blocks. */
-ShStatus sh_client_reload(ShClient *client, const char *topic, int timeout_ms, ShError *err) SH_MUST_CHECK;
+/* Ask for a topic's metadata again; where that fails, what was known stays. Blocks. */
+ShStatus sh_client_reload(ShClient *client, const char *topic, int timeout_ms, ShError *err);
 
 /* The owner as far as it is known; see metadata.h. */
 bool sh_client_owner(ShClient *client, const char *topic, int32_t partition, ShPartitionOwner *out);
