@@ -9,6 +9,14 @@
 #define LIST_REPLY_BYTES_MAX (8 * 1024 * 1024)
 #define BACKOFF_BASE_MS      50
 
+/* Hands a list's keys on to the caller, without the store's prefix. */
+typedef struct Listing {
+    ShStoreListFn fn;
+    void *arg;
+    const char *key_prefix;
+    bool stopped;
+} Listing;
+
 static ShStatus s3_check(ShStore *base, ShError *err);
 static ShStatus s3_put(ShStore *base, const char *key, const struct iovec *pieces, size_t piece_count,
                        uint64_t total_bytes, ShError *err);
@@ -221,14 +229,6 @@ static ShStatus s3_delete(ShStore *base, const char *key, ShError *err)
     sh_s3_reply_clear(&reply);
     return status;
 }
-
-/* Hands a list's keys on to the caller, without the store's prefix. */
-typedef struct Listing {
-    ShStoreListFn fn;
-    void *arg;
-    const char *key_prefix;
-    bool stopped;
-} Listing;
 
 static ShStatus s3_list(ShStore *base, const char *prefix, ShStoreListFn fn, void *arg, ShError *err)
 {

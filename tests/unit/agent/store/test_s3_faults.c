@@ -230,6 +230,24 @@ static void test_completion_fails_after_200(void **state)
     stop(f);
 }
 
+/* The same, but the upload has vanished and left nothing: the whole put may be tried again. */
+static void test_upload_vanishes(void **state)
+{
+    (void)state;
+    static const ScriptStep steps[] = {{SCRIPT_REPLY, ABSENT},
+                                       {SCRIPT_REPLY, UPLOAD_CREATED},
+                                       {SCRIPT_REPLY, OK},
+                                       {SCRIPT_REPLY, OK},
+                                       {SCRIPT_REPLY, COMPLAINT("200 OK", "41", "InternalError")},
+                                       {SCRIPT_REPLY, COMPLAINT("404 Not Found", "40", "NoSuchUpload")},
+                                       {SCRIPT_REPLY, ABSENT},
+                                       {SCRIPT_REPLY, NO_CONTENT}};
+    Fixture *f = start(STEPS(steps), 5000, 5);
+    contract_assert_status(contract_put_text(f->store, "a", "0123456789", &f->err), SH_UNAVAILABLE, &f->err);
+    assert_true(f->err.retriable);
+    stop(f);
+}
+
 static void test_wrong_ranges_are_refused(void **state)
 {
     (void)state;
@@ -359,6 +377,7 @@ int main(void)
         cmocka_unit_test(test_server_without_conditions),
         cmocka_unit_test(test_failed_upload_is_aborted),
         cmocka_unit_test(test_completion_fails_after_200),
+        cmocka_unit_test(test_upload_vanishes),
         cmocka_unit_test(test_wrong_ranges_are_refused),
         cmocka_unit_test(test_delete_of_a_missing_bucket_fails),
         cmocka_unit_test(test_check_knows_what_is_no_s3_server),
