@@ -7,7 +7,7 @@
 #include "agent/log/engine_internal.h"
 
 #define ADMIN_WAIT_MS 1000
-#define TEXT_BYTES 300
+#define TEXT_BYTES    300
 
 typedef enum JobKind { JOB_CREATE, JOB_DROP, JOB_DESCRIBE } JobKind;
 
@@ -95,8 +95,8 @@ void sh_engine_drop_topic(ShEngine *engine, const char *name, ShAdminDoneFn done
         submit(engine, job, set_text(job->name, name));
 }
 
-void sh_engine_describe_topics(ShEngine *engine, const char *const *names, size_t name_count, ShAdminDoneFn done,
-                               void *arg)
+void sh_engine_describe_topics(ShEngine *engine, const char *const *names, size_t name_count,
+                               ShAdminDoneFn done, void *arg)
 {
     ShAdminJob *job = new_job(JOB_DESCRIBE, done, arg);
     if (job == NULL)
@@ -235,8 +235,8 @@ static void run_describe(ShEngine *engine, ShAdminJob *job)
     ShPgPartitionSize *rows = NULL;
     ShPartitionSize *sizes = NULL;
     size_t count = 0;
-    ShStatus status = sh_pg_describe(engine->admin.pg, (const char *const *)job->names, job->name_count, &rows, &count,
-                                     &err);
+    ShStatus status = sh_pg_describe(engine->admin.pg, (const char *const *)job->names, job->name_count,
+                                     &rows, &count, &err);
     if (status == SH_OK && (sizes = calloc(count + 1, sizeof *sizes)) == NULL)
         status = sh_fail(&err, SH_NO_MEMORY, "no memory to describe %zu partitions", count);
     for (size_t i = 0; status == SH_OK && i < count; i++)

@@ -6,7 +6,7 @@
 #include "agent/log/engine_internal.h"
 
 #define HAND_OVER_RETRY_MS 100
-#define MEMORY_RETRY_MS 200
+#define MEMORY_RETRY_MS    200
 
 /* The batches of one part, made before the partition is locked. */
 typedef struct Intake {
@@ -31,7 +31,8 @@ static void finish_part(ShAppend *append);
 static ShStatus check_batches(const ShAppendPart *part, int64_t batch_bytes_max, ShError *err);
 static ShStatus make_intake(const ShResolved *target, const ShAppendPart *part, Intake *intake, ShError *err);
 static void free_intake(Intake *intake);
-static ShStatus check_state(ShEngine *engine, ShPartition *partition, const Intake *intake, ShAppendPart *part);
+static ShStatus check_state(ShEngine *engine, ShPartition *partition, const Intake *intake,
+                            ShAppendPart *part);
 static ShStatus refuse_not_owned(ShEngine *engine, const ShPartition *partition, ShAppendPart *part);
 static ShStatus take_in(ShEngine *engine, ShPartition *partition, Intake *intake, ShAppendPart *part);
 static void take_back(ShPartition *partition, Intake *intake, uint64_t from);
@@ -95,7 +96,8 @@ void sh_append_retry_stalled(ShEngine *engine)
     for (size_t i = 0; i < count; i++) {
         ShPartition *partition = partitions[i];
         pthread_mutex_lock(&partition->mutex);
-        if (partition->logged < partition->ring.end && sh_partition_log(partition, engine->wal, NULL) == SH_OK)
+        if (partition->logged < partition->ring.end &&
+            sh_partition_log(partition, engine->wal, NULL) == SH_OK)
             atomic_fetch_sub(&engine->flusher.stalled, 1);
         pthread_mutex_unlock(&partition->mutex);
     }
@@ -131,9 +133,10 @@ static void start_part(ShEngine *engine, ShAppend *append, ShAppendPart *part, b
         goto done;
     }
     if (!sh_memory_reserve(engine, intake.cost)) {
-        status = sh_fail(&part->error, SH_EXHAUSTED,
-                         "the agent's memory budget of %lld bytes is full of records that are not yet in the store",
-                         (long long)engine->memory.budget_bytes);
+        status = sh_fail(
+            &part->error, SH_EXHAUSTED,
+            "the agent's memory budget of %lld bytes is full of records that are not yet in the store",
+            (long long)engine->memory.budget_bytes);
         sh_fail_retry_after(&part->error, status, MEMORY_RETRY_MS);
         goto done;
     }
@@ -190,10 +193,12 @@ static ShStatus check_batches(const ShAppendPart *part, int64_t batch_bytes_max,
         if (header->attributes & SH_BATCH_ATTR_CONTROL)
             return sh_fail(err, SH_INVALID, "control batches are written by the agent alone");
         if (header->producer_id >= 0 || (header->attributes & SH_BATCH_ATTR_TRANSACTIONAL))
-            return sh_fail(err, SH_UNSUPPORTED,
-                           "idempotent and transactional batches are not in this version: send producer id -1");
+            return sh_fail(
+                err, SH_UNSUPPORTED,
+                "idempotent and transactional batches are not in this version: send producer id -1");
         if ((int64_t)header->total_bytes > batch_bytes_max)
-            return sh_fail(err, SH_TOO_LARGE, "a batch of %zu bytes: the topic takes at most %lld (batch_bytes_max)",
+            return sh_fail(err, SH_TOO_LARGE,
+                           "a batch of %zu bytes: the topic takes at most %lld (batch_bytes_max)",
                            header->total_bytes, (long long)batch_bytes_max);
     }
     return SH_OK;
@@ -234,7 +239,8 @@ static void free_intake(Intake *intake)
 }
 
 /* With the partition's mutex held: may it take these batches now? */
-static ShStatus check_state(ShEngine *engine, ShPartition *partition, const Intake *intake, ShAppendPart *part)
+static ShStatus check_state(ShEngine *engine, ShPartition *partition, const Intake *intake,
+                            ShAppendPart *part)
 {
     ShStatus status;
     char name[SH_PARTITION_NAME_BYTES];
@@ -260,7 +266,8 @@ static ShStatus check_state(ShEngine *engine, ShPartition *partition, const Inta
     partition->state = SH_PARTITION_ROLLING;
     sh_flush_now(engine);
     sh_control_wake(engine);
-    status = sh_fail(&part->error, SH_UNAVAILABLE, "partition %s moves on to a new epoch", sh_partition_name(partition, name));
+    status = sh_fail(&part->error, SH_UNAVAILABLE, "partition %s moves on to a new epoch",
+                     sh_partition_name(partition, name));
     return sh_fail_retry_after(&part->error, status, HAND_OVER_RETRY_MS);
 }
 
@@ -272,8 +279,8 @@ static ShStatus refuse_not_owned(ShEngine *engine, const ShPartition *partition,
     if (partition->state == SH_PARTITION_REMOTE && sh_meta_owner(engine, partition, &owner) &&
         strcmp(owner.agent_id, engine->config->agent_id) != 0) {
         part->redirect = owner;
-        return sh_fail(&part->error, SH_NOT_OWNER, "partition %s is owned by agent %s at %s in epoch %lld", name,
-                       owner.agent_id, owner.address, (long long)owner.epoch);
+        return sh_fail(&part->error, SH_NOT_OWNER, "partition %s is owned by agent %s at %s in epoch %lld",
+                       name, owner.agent_id, owner.address, (long long)owner.epoch);
     }
     const char *why = partition->state == SH_PARTITION_REMOTE      ? "has no owner at the moment"
                       : partition->state == SH_PARTITION_RELEASING ? "is being handed over"
@@ -283,7 +290,8 @@ static ShStatus refuse_not_owned(ShEngine *engine, const ShPartition *partition,
     return sh_fail_retry_after(&part->error, status, HAND_OVER_RETRY_MS);
 }
 
-/* Put the batches into the partition. On success they are the partition's, and `part` may be answered at any time. */
+/* Put the batches into the partition. On success they are the partition's, and `part` may be answered at any
+ * time. */
 static ShStatus take_in(ShEngine *engine, ShPartition *partition, Intake *intake, ShAppendPart *part)
 {
     pthread_mutex_lock(&partition->mutex);
@@ -341,8 +349,8 @@ static ShLogBatch *batch_of(ShWalEntry *entry)
     return (ShLogBatch *)((char *)entry - offsetof(ShLogBatch, wal));
 }
 
-/* Make the leading entries of one partition readable and collect who waits for them; returns the rest. A batch may
- * be gone as soon as the mutex is released. */
+/* Make the leading entries of one partition readable and collect who waits for them; returns the rest. A
+ * batch may be gone as soon as the mutex is released. */
 static ShWalEntry *mark_durable(ShEngine *engine, ShWalEntry *entries, ShAppendWait ***waits_end)
 {
     ShPartition *partition = batch_of(entries)->partition;

@@ -1,5 +1,6 @@
 /*
- * append.h - taking in batches: checks, offsets, the hand-over to the WAL, and the answers once they are durable.
+ * append.h - taking in batches: checks, offsets, the hand-over to the WAL, and the answers once they are
+ * durable.
  */
 #ifndef SH_AGENT_LOG_APPEND_H
 #define SH_AGENT_LOG_APPEND_H

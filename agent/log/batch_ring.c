@@ -39,7 +39,8 @@ ShStatus sh_batch_ring_reserve(ShBatchRing *ring, size_t count, ShError *err)
         return SH_OK;
     ShLogBatch **slots = malloc(capacity * sizeof *slots);
     if (slots == NULL)
-        return sh_fail(err, SH_NO_MEMORY, "no memory for a queue of %llu batches", (unsigned long long)capacity);
+        return sh_fail(err, SH_NO_MEMORY, "no memory for a queue of %llu batches",
+                       (unsigned long long)capacity);
     for (uint64_t seq = ring->first; seq < ring->end; seq++)
         slots[seq & (capacity - 1)] = sh_batch_ring_at(ring, seq);
     free(ring->slots);

@@ -1,9 +1,9 @@
 /*
  * batch_ring.h - the batches of one partition that are in memory, in log order.
  *
- * Batches are named by sequence numbers that only rise: the ring holds [first, end). What has happened to a batch is
- * told by cursors beside the ring (partition.h), never by moving it. The ring has no lock: the partition's
- * mutex guards it.
+ * Batches are named by sequence numbers that only rise: the ring holds [first, end). What has happened to a
+ * batch is told by cursors beside the ring (partition.h), never by moving it. The ring has no lock: the
+ * partition's mutex guards it.
  */
 #ifndef SH_AGENT_LOG_BATCH_RING_H
 #define SH_AGENT_LOG_BATCH_RING_H
@@ -58,8 +58,8 @@ static inline ShLogBatch *sh_batch_ring_at(const ShBatchRing *ring, uint64_t seq
 {
     return ring->slots[seq & (ring->capacity - 1)];
 }
-/* The first batch in [first, limit) that ends above `offset`; `limit` when there is none. All batches below `limit`
- * must have offsets. */
+/* The first batch in [first, limit) that ends above `offset`; `limit` when there is none. All batches below
+ * `limit` must have offsets. */
 uint64_t sh_batch_ring_find(const ShBatchRing *ring, uint64_t limit, int64_t offset);
 /* Free the slots; the ring must be empty. */
 void sh_batch_ring_destroy(ShBatchRing *ring);

@@ -1,8 +1,8 @@
 /*
  * bounds.h - asks PostgreSQL how far partitions are published, for readers that need to know.
  *
- * One thread, one batched query for all partitions that are asked about, at most every SH_BOUNDS_INTERVAL_MS; idle while
- * nobody asks.
+ * One thread, one batched query for all partitions that are asked about, at most every SH_BOUNDS_INTERVAL_MS;
+ * idle while nobody asks.
  */
 #ifndef SH_AGENT_LOG_BOUNDS_H
 #define SH_AGENT_LOG_BOUNDS_H
@@ -36,7 +36,8 @@ ShStatus sh_bounds_start(struct ShEngine *engine, ShError *err) SH_MUST_CHECK;
 void sh_bounds_stop(struct ShEngine *engine);
 void sh_bounds_destroy(ShBounds *bounds);
 
-/* With the partition's mutex held: have its log start and published end asked for; its waiters are woken after. */
+/* With the partition's mutex held: have its log start and published end asked for; its waiters are woken
+ * after. */
 void sh_bounds_want(struct ShEngine *engine, struct ShPartition *partition, bool urgent);
 
 #endif

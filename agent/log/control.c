@@ -48,7 +48,8 @@ void sh_control_stop(ShEngine *engine)
     }
     ShError err = {0};
     bool wanted;
-    answer_refreshes(take_refreshes(control, &wanted), sh_fail(&err, SH_CANCELLED, "the agent is stopping"), &err);
+    answer_refreshes(take_refreshes(control, &wanted), sh_fail(&err, SH_CANCELLED, "the agent is stopping"),
+                     &err);
     sh_pg_free(control->pg);
     control->pg = NULL;
 }
@@ -72,7 +73,8 @@ void sh_control_refresh(ShEngine *engine)
     sh_control_wake(engine);
 }
 
-void sh_engine_meta_refresh(ShEngine *engine, void (*done)(void *arg, ShStatus status, const ShError *err), void *arg)
+void sh_engine_meta_refresh(ShEngine *engine, void (*done)(void *arg, ShStatus status, const ShError *err),
+                            void *arg)
 {
     ShControl *control = &engine->control;
     ShError err = {0};
@@ -135,8 +137,8 @@ static void *run(void *arg)
             sh_engine_set_fatal(engine, &err);
             break;
         }
-        sh_log_warn("control_failed", "attempt=%d status=%s reason=\"%s\"", failures + 1, sh_status_name(status),
-                    err.message);
+        sh_log_warn("control_failed", "attempt=%d status=%s reason=\"%s\"", failures + 1,
+                    sh_status_name(status), err.message);
         bool wanted;
         answer_refreshes(take_refreshes(&engine->control, &wanted), status, &err);
         sh_engine_pause(engine, sh_engine_backoff_ms(failures++));
@@ -168,7 +170,8 @@ static ShStatus heartbeat(ShEngine *engine, ShError *err)
     ShControl *control = &engine->control;
     ShPgHeartbeat answer;
     int64_t sent_ms = sh_clock_now_ms();
-    ShStatus status = sh_pg_heartbeat(control->pg, engine->registered.incarnation, control->calls, &answer, err);
+    ShStatus status = sh_pg_heartbeat(control->pg, engine->registered.incarnation, control->calls, &answer,
+                                      err);
     if (status != SH_OK)
         return status;
     atomic_store(&control->renewed_ms, sent_ms);
@@ -241,7 +244,8 @@ static void forget_dropped(ShEngine *engine)
     if (sh_partition_table_list(&engine->partitions, &partitions, &count, NULL) != SH_OK)
         return;
     for (size_t i = 0; i < count; i++)
-        if (!sh_meta_has_topic(&engine->meta, &partitions[i]->key.topic_id) && forget_if_drained(engine, partitions[i]))
+        if (!sh_meta_has_topic(&engine->meta, &partitions[i]->key.topic_id) &&
+            forget_if_drained(engine, partitions[i]))
             sh_partition_table_remove(&engine->partitions, partitions[i]);
     sh_partition_list_free(partitions, count);
 }

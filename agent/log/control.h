@@ -1,5 +1,6 @@
 /*
- * control.h - the thread that keeps the lease and follows the cluster: heartbeats, news, metadata, assignments.
+ * control.h - the thread that keeps the lease and follows the cluster: heartbeats, news, metadata,
+ * assignments.
  */
 #ifndef SH_AGENT_LOG_CONTROL_H
 #define SH_AGENT_LOG_CONTROL_H

@@ -13,10 +13,10 @@
 #define SH_VERSION "0.1.0"
 #endif
 
-#define PG_TIMEOUT_MS 15000
+#define PG_TIMEOUT_MS    15000
 #define BACKOFF_FIRST_MS 100
-#define BACKOFF_MAX_MS 5000
-#define DRAIN_POLL_MS 10
+#define BACKOFF_MAX_MS   5000
+#define DRAIN_POLL_MS    10
 /* What ranges read from the store may take of the memory budget. */
 #define READ_CACHE_SHARE 4
 
@@ -29,8 +29,8 @@ static ShStatus wait_released(ShEngine *engine, int64_t deadline_ms, ShError *er
 static ShStatus write_last_results(ShEngine *engine, int64_t deadline_ms, ShError *err);
 static ShStatus end_incarnation(ShEngine *engine, ShError *err);
 
-ShStatus sh_engine_start(const ShConfig *config, const char *address, const char *http_address, ShEngine **out,
-                         ShError *err)
+ShStatus sh_engine_start(const ShConfig *config, const char *address, const char *http_address,
+                         ShEngine **out, ShError *err)
 {
     ShEngine *engine = calloc(1, sizeof *engine);
     if (engine == NULL)
@@ -312,7 +312,8 @@ static ShStatus wait_released(ShEngine *engine, int64_t deadline_ms, ShError *er
             return err == NULL ? SH_INTERNAL : err->status;
         if (sh_clock_now_ms() >= deadline_ms)
             return sh_fail(err, SH_TIMEOUT,
-                           "%zu partitions are not handed over within drain_timeout; %" PRId64 " batches stay in the "
+                           "%zu partitions are not handed over within drain_timeout; %" PRId64
+                           " batches stay in the "
                            "write-ahead log %s for the next start",
                            left, sh_wal_batches(engine->wal), engine->config->wal_dir);
         sh_flush_now(engine);
@@ -328,7 +329,8 @@ static ShStatus write_last_results(ShEngine *engine, int64_t deadline_ms, ShErro
     sh_flush_results_now(engine);
     while (!sh_flush_is_idle(engine) || !sh_pipeline_is_empty(&engine->pipeline)) {
         if (sh_clock_now_ms() >= deadline_ms)
-            return sh_fail(err, SH_TIMEOUT, "the results of the last publishes are not in the store within drain_timeout");
+            return sh_fail(err, SH_TIMEOUT,
+                           "the results of the last publishes are not in the store within drain_timeout");
         sh_engine_pause(engine, DRAIN_POLL_MS);
     }
     return SH_OK;
@@ -343,6 +345,7 @@ static ShStatus end_incarnation(ShEngine *engine, ShError *err)
         status = sh_pg_end(pg, engine->registered.incarnation, err);
     sh_pg_free(pg);
     if (status == SH_OK)
-        sh_log_info("drained", "agent=%s wal_batches=%" PRId64, engine->config->agent_id, sh_wal_batches(engine->wal));
+        sh_log_info("drained", "agent=%s wal_batches=%" PRId64, engine->config->agent_id,
+                    sh_wal_batches(engine->wal));
     return status;
 }

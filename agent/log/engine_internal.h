@@ -1,5 +1,6 @@
 /*
- * engine_internal.h - the engine as its own parts see it: one structure, put together from one structure per part.
+ * engine_internal.h - the engine as its own parts see it: one structure, put together from one structure per
+ * part.
  *
  * Included by the .c files of log/ only.
  */

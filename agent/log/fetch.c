@@ -6,7 +6,7 @@
 #include "agent/log/fetch_queue.h"
 
 /* How long a fetch waits to learn the bounds of a partition, whatever its own wait. */
-#define BOUNDS_WAIT_MAX_MS 5000
+#define BOUNDS_WAIT_MAX_MS  5000
 #define FETCHER_WAIT_MAX_MS 1000
 /* A part goes back and forth between memory and store at most so often in one round. */
 #define TRIES_MAX 4
@@ -311,7 +311,8 @@ static bool park(ShFetchState *state)
         is_unknown |= state->waiters[i].is_unknown;
     pthread_mutex_lock(&fetcher->lock);
     int64_t known_ms = state->started_ms + BOUNDS_WAIT_MAX_MS;
-    state->deadline_ms = is_unknown && state->asked_deadline_ms < known_ms ? known_ms : state->asked_deadline_ms;
+    state->deadline_ms = is_unknown && state->asked_deadline_ms < known_ms ? known_ms
+                                                                           : state->asked_deadline_ms;
     if (fetcher->stopping || state->cancelled || state->deadline_ms <= sh_clock_now_ms())
         goto done;
     if (!sh_fetch_heap_add(fetcher, state))
@@ -350,7 +351,8 @@ static void explain_unknown(ShFetchState *state)
         if (!state->waiters[i].is_unknown)
             continue;
         ShError *err = &state->fetch->parts[i].error;
-        ShStatus status = sh_fail(err, SH_UNAVAILABLE, "PostgreSQL does not say how far the partition is published");
+        ShStatus status = sh_fail(err, SH_UNAVAILABLE,
+                                  "PostgreSQL does not say how far the partition is published");
         (void)sh_fail_retry_after(err, status, SH_BOUNDS_INTERVAL_MS);
     }
 }

@@ -1,10 +1,10 @@
 /*
  * fetch.h - serving readers: rounds over a fetch's partitions, and the waits between them.
  *
- * A round tries every part in memory. When a part needs the store, the whole fetch goes to a read thread, which does
- * the round again with the store at hand. A round that finds too little leaves a waiter at each partition; whatever
- * moves a high watermark queues the fetch for another round, which one thread ("sh-fetch") runs. The same thread ends
- * waits whose time is over.
+ * A round tries every part in memory. When a part needs the store, the whole fetch goes to a read thread,
+ * which does the round again with the store at hand. A round that finds too little leaves a waiter at each
+ * partition; whatever moves a high watermark queues the fetch for another round, which one thread
+ * ("sh-fetch") runs. The same thread ends waits whose time is over.
  */
 #ifndef SH_AGENT_LOG_FETCH_H
 #define SH_AGENT_LOG_FETCH_H
@@ -31,15 +31,15 @@ typedef struct ShFetchState {
     int64_t started_ms;
     int64_t asked_deadline_ms; /* of the fetch */
     int64_t deadline_ms;       /* of the wait under way: later while bounds are unknown */
-    bool refreshed;         /* the metadata was asked for since the call */
-    ShError refresh_error;  /* ... and why it did not come */
-    ShFetchWaiter *waiters; /* one for each part */
+    bool refreshed;            /* the metadata was asked for since the call */
+    ShError refresh_error;     /* ... and why it did not come */
+    ShFetchWaiter *waiters;    /* one for each part */
     uint64_t bytes_max;
     uint64_t bytes;      /* of all parts, in this round */
     uint64_t generation; /* the fetcher's, when this round began */
     /* guarded by the fetcher's lock */
-    bool running;   /* a round is under way */
-    bool again;     /* ... and another one is wanted */
+    bool running; /* a round is under way */
+    bool again;   /* ... and another one is wanted */
     bool queued;
     bool cancelled;
     struct ShFetchState *queue_next;
@@ -84,12 +84,13 @@ typedef enum ShReadOutcome {
 /* Try part `index` in memory (read_tail.c). At SH_READ_END and SH_READ_BOUNDS its waiter is registered. */
 ShReadOutcome sh_read_tail(ShFetchState *state, size_t index, ShPartition *partition);
 
-/* Read part `index` from the store, on a read thread (read_store.c). SH_READ_END: the store has nothing for the offset;
- * the waiter's resume_offset was moved above the hole. */
+/* Read part `index` from the store, on a read thread (read_store.c). SH_READ_END: the store has nothing for
+ * the offset; the waiter's resume_offset was moved above the hole. */
 ShReadOutcome sh_read_store(ShFetchState *state, size_t index, ShPartition *partition, ShPg *pg);
 
-/* Add a batch or several whole ones to part `index`, with a reference on the owner, if they fit into the bounds of part
- * and fetch; the first batch of a fetch always does. `*added` tells. */
-ShStatus sh_fetch_add_slice(ShFetchState *state, size_t index, ShSlice slice, bool *added, ShError *err) SH_MUST_CHECK;
+/* Add a batch or several whole ones to part `index`, with a reference on the owner, if they fit into the
+ * bounds of part and fetch; the first batch of a fetch always does. `*added` tells. */
+ShStatus sh_fetch_add_slice(ShFetchState *state, size_t index, ShSlice slice, bool *added,
+                            ShError *err) SH_MUST_CHECK;
 
 #endif

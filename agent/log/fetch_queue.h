@@ -1,5 +1,6 @@
 /*
- * fetch_queue.h - which fetch gets a round next, and whose time is over. All functions want the fetcher's lock held.
+ * fetch_queue.h - which fetch gets a round next, and whose time is over. All functions want the fetcher's
+ * lock held.
  */
 #ifndef SH_AGENT_LOG_FETCH_QUEUE_H
 #define SH_AGENT_LOG_FETCH_QUEUE_H

@@ -26,7 +26,8 @@ void sh_flight_free(ShFlight *flight)
     free(flight);
 }
 
-ShStatus sh_flight_collect(ShFlight *flight, ShPartition *partition, int64_t cost_max, bool *more, ShError *err)
+ShStatus sh_flight_collect(ShFlight *flight, ShPartition *partition, int64_t cost_max, bool *more,
+                           ShError *err)
 {
     ShStatus status = SH_OK;
     int64_t cost = 0;
@@ -106,8 +107,8 @@ static ShStatus add_batches(ShFlight *flight, const ShFlightRange *range, ShErro
     ShPartition *partition = range->partition;
     pthread_mutex_lock(&partition->mutex);
     int64_t first_offset = sh_batch_ring_at(&partition->ring, range->first)->header.base_offset;
-    ShStatus status = sh_segment_writer_begin_run(flight->writer, &partition->key.topic_id, partition->key.number,
-                                                  range->epoch, first_offset, err);
+    ShStatus status = sh_segment_writer_begin_run(flight->writer, &partition->key.topic_id,
+                                                  partition->key.number, range->epoch, first_offset, err);
     for (uint64_t seq = range->first; seq < range->end && status == SH_OK; seq++) {
         const ShLogBatch *batch = sh_batch_ring_at(&partition->ring, seq);
         status = sh_segment_writer_add(flight->writer, batch->wal.batch, &batch->header, err);

@@ -1,11 +1,11 @@
 /*
  * flight.h - one object on its way to the store and into the index, and the pipeline of those under way.
  *
- * A flight names ranges of batches in the partitions' rings, one for each run of the object. The batches stay in their
- * rings until the publish has decided about them, so that the object can be built again.
+ * A flight names ranges of batches in the partitions' rings, one for each run of the object. The batches stay
+ * in their rings until the publish has decided about them, so that the object can be built again.
  *
- * The pipeline holds the flights in the order of their publish numbers. Upload threads take any that is ready; the
- * publisher takes the first one only, once it is uploaded.
+ * The pipeline holds the flights in the order of their publish numbers. Upload threads take any that is
+ * ready; the publisher takes the first one only, once it is uploaded.
  */
 #ifndef SH_AGENT_LOG_FLIGHT_H
 #define SH_AGENT_LOG_FLIGHT_H
@@ -49,8 +49,8 @@ typedef struct ShFlight {
 ShFlight *sh_flight_new(void);
 void sh_flight_free(ShFlight *flight);
 
-/* Take up to about `cost_max` of the partition's batches that wait for an object, at least one; `*more` tells whether
- * others are left. */
+/* Take up to about `cost_max` of the partition's batches that wait for an object, at least one; `*more` tells
+ * whether others are left. */
 ShStatus sh_flight_collect(ShFlight *flight, ShPartition *partition, int64_t cost_max, bool *more,
                            ShError *err) SH_MUST_CHECK;
 

@@ -3,7 +3,7 @@
 #include "agent/log/engine_internal.h"
 
 #define FLUSH_WAIT_MAX_MS 1000
-#define STALLED_RETRY_MS 20
+#define STALLED_RETRY_MS  20
 
 static void *run(void *arg);
 static bool wait_until_due(ShEngine *engine);
@@ -48,8 +48,8 @@ void sh_flush_destroy(ShFlusher *flusher)
 void sh_flush_mark_dirty(ShEngine *engine, ShPartition *partition, int64_t cost)
 {
     ShFlusher *flusher = &engine->flusher;
-    int64_t interval_ms =
-        partition->object_durability ? engine->config->object_flush_interval_ms : engine->config->flush_interval_ms;
+    int64_t interval_ms = partition->object_durability ? engine->config->object_flush_interval_ms
+                                                       : engine->config->flush_interval_ms;
     int64_t due_ms = sh_clock_now_ms() + interval_ms;
     pthread_mutex_lock(&flusher->lock);
     if (!partition->dirty) {
@@ -168,7 +168,8 @@ static void flush_once(ShEngine *engine)
             sh_pipeline_push(&engine->pipeline, flight);
             return;
         }
-        sh_log_error("flush_failed", "publish_no=%lld reason=\"%s\"", (long long)flight->id.publish_no, err.message);
+        sh_log_error("flush_failed", "publish_no=%lld reason=\"%s\"", (long long)flight->id.publish_no,
+                     err.message);
         if (!sh_engine_pause(engine, sh_engine_backoff_ms(attempt)))
             break;
     }

@@ -1,8 +1,8 @@
 /*
  * flush.h - when the next object is due, and what goes into it.
  *
- * Partitions with durable batches that no object has yet are dirty. One object takes the batches of all of them, up to
- * flush_bytes; it is due by size, by the age of the oldest, or because somebody cannot wait.
+ * Partitions with durable batches that no object has yet are dirty. One object takes the batches of all of
+ * them, up to flush_bytes; it is due by size, by the age of the oldest, or because somebody cannot wait.
  */
 #ifndef SH_AGENT_LOG_FLUSH_H
 #define SH_AGENT_LOG_FLUSH_H

@@ -1,6 +1,6 @@
 /*
- * list_offsets.c - the offsets that times stand for. Each call is one job on a read thread, because it may have to ask
- * PostgreSQL and look into a segment.
+ * list_offsets.c - the offsets that times stand for. Each call is one job on a read thread, because it may
+ * have to ask PostgreSQL and look into a segment.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -18,14 +18,16 @@ typedef struct ListJob {
 static void run_job(ShEngine *engine, ShPg *pg, void *arg, bool cancelled);
 static void on_refreshed(void *arg, ShStatus status, const ShError *err);
 static ShStatus list_part(ListJob *job, ShPg *pg, ShListPart *part, ShError *err);
-static ShStatus list_partition(ShEngine *engine, ShPg *pg, ShPartition *partition, ShListPart *part, ShError *err);
+static ShStatus list_partition(ShEngine *engine, ShPg *pg, ShPartition *partition, ShListPart *part,
+                               ShError *err);
 static ShStatus ask_bounds(ShPg *pg, const ShPartition *partition, ShPgBounds *bounds, ShError *err);
-static ShStatus find_in_store(ShEngine *engine, ShPg *pg, ShPartition *partition, ShListPart *part, bool *found,
-                              ShError *err);
-static ShStatus find_in_memory(ShEngine *engine, ShPartition *partition, ShListPart *part, bool *found, ShError *err);
+static ShStatus find_in_store(ShEngine *engine, ShPg *pg, ShPartition *partition, ShListPart *part,
+                              bool *found, ShError *err);
+static ShStatus find_in_memory(ShEngine *engine, ShPartition *partition, ShListPart *part, bool *found,
+                               ShError *err);
 static bool copy_candidate(ShPartition *partition, int64_t timestamp_ms, int64_t above, ShSlice *out);
-static ShStatus find_in_batches(ShEngine *engine, ShSlice batches, ShListPart *part, int64_t from, bool *found,
-                                ShError *err);
+static ShStatus find_in_batches(ShEngine *engine, ShSlice batches, ShListPart *part, int64_t from,
+                                bool *found, ShError *err);
 
 void sh_engine_list_offsets(ShEngine *engine, ShListOffsets *list)
 {
@@ -77,7 +79,8 @@ static ShStatus list_part(ListJob *job, ShPg *pg, ShListPart *part, ShError *err
     ShResolved found = {0};
     part->found_timestamp_ms = -1;
     if (part->timestamp_ms < SH_TIMESTAMP_EARLIEST)
-        return sh_fail(err, SH_INVALID, "%lld is no time: give milliseconds since 1970, -1 (latest) or -2 (earliest)",
+        return sh_fail(err, SH_INVALID,
+                       "%lld is no time: give milliseconds since 1970, -1 (latest) or -2 (earliest)",
                        (long long)part->timestamp_ms);
     ShStatus status = sh_meta_resolve(job->engine, &part->target, &found, err);
     if (status != SH_OK)
@@ -87,7 +90,8 @@ static ShStatus list_part(ListJob *job, ShPg *pg, ShListPart *part, ShError *err
     return status;
 }
 
-static ShStatus list_partition(ShEngine *engine, ShPg *pg, ShPartition *partition, ShListPart *part, ShError *err)
+static ShStatus list_partition(ShEngine *engine, ShPg *pg, ShPartition *partition, ShListPart *part,
+                               ShError *err)
 {
     ShPgBounds bounds;
     ShStatus status = ask_bounds(pg, partition, &bounds, err);
@@ -101,10 +105,12 @@ static ShStatus list_partition(ShEngine *engine, ShPg *pg, ShPartition *partitio
         /* The newest records are at the owner. */
         ShOwner owner;
         char name[SH_PARTITION_NAME_BYTES];
-        if (sh_meta_owner(engine, partition, &owner) && strcmp(owner.agent_id, engine->config->agent_id) != 0) {
+        if (sh_meta_owner(engine, partition, &owner) &&
+            strcmp(owner.agent_id, engine->config->agent_id) != 0) {
             part->redirect = owner;
             return sh_fail(err, SH_NOT_OWNER, "partition %s is owned by agent %s at %s in epoch %lld",
-                           sh_partition_name(partition, name), owner.agent_id, owner.address, (long long)owner.epoch);
+                           sh_partition_name(partition, name), owner.agent_id, owner.address,
+                           (long long)owner.epoch);
         }
     }
     part->offset = part->timestamp_ms == SH_TIMESTAMP_EARLIEST ? bounds.log_start : end;
@@ -126,13 +132,13 @@ static ShStatus ask_bounds(ShPg *pg, const ShPartition *partition, ShPgBounds *b
     return status;
 }
 
-static ShStatus find_in_store(ShEngine *engine, ShPg *pg, ShPartition *partition, ShListPart *part, bool *found,
-                              ShError *err)
+static ShStatus find_in_store(ShEngine *engine, ShPg *pg, ShPartition *partition, ShListPart *part,
+                              bool *found, ShError *err)
 {
     ShPgSegment segment;
     bool any = false;
-    ShStatus status = sh_pg_find_timestamp(pg, &partition->key.topic_id, partition->key.number, part->timestamp_ms,
-                                           &segment, &any, err);
+    ShStatus status = sh_pg_find_timestamp(pg, &partition->key.topic_id, partition->key.number,
+                                           part->timestamp_ms, &segment, &any, err);
     if (status != SH_OK || !any)
         return status;
     for (int64_t from = segment.first_offset; !*found && from <= segment.last_offset;) {
@@ -151,10 +157,11 @@ static ShStatus find_in_store(ShEngine *engine, ShPg *pg, ShPartition *partition
     return SH_OK;
 }
 
-static ShStatus find_in_memory(ShEngine *engine, ShPartition *partition, ShListPart *part, bool *found, ShError *err)
+static ShStatus find_in_memory(ShEngine *engine, ShPartition *partition, ShListPart *part, bool *found,
+                               ShError *err)
 {
     int64_t above = 0;
-    ShSlice batch;
+    ShSlice batch = {0};
     while (!*found && copy_candidate(partition, part->timestamp_ms, above, &batch)) {
         ShBatchHeader header;
         ShStatus status = sh_batch_peek(batch.data, batch.length, &header, err);
@@ -168,7 +175,8 @@ static ShStatus find_in_memory(ShEngine *engine, ShPartition *partition, ShListP
     return SH_OK;
 }
 
-/* The first readable batch that ends above `above` and may hold a record at or after the time, with a reference. */
+/* The first readable batch that ends above `above` and may hold a record at or after the time, with a
+ * reference. */
 static bool copy_candidate(ShPartition *partition, int64_t timestamp_ms, int64_t above, ShSlice *out)
 {
     bool found = false;
@@ -186,8 +194,8 @@ static bool copy_candidate(ShPartition *partition, int64_t timestamp_ms, int64_t
     return found;
 }
 
-static ShStatus find_in_batches(ShEngine *engine, ShSlice batches, ShListPart *part, int64_t from, bool *found,
-                                ShError *err)
+static ShStatus find_in_batches(ShEngine *engine, ShSlice batches, ShListPart *part, int64_t from,
+                                bool *found, ShError *err)
 {
     ShScratch scratch = {0};
     ShStatus status = SH_OK;

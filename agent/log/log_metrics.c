@@ -5,25 +5,31 @@
 void sh_log_metrics_init(ShLogMetrics *metrics)
 {
     const char *fetched = "Bytes of record batches served to readers, by where they came from.";
-    metrics->records = sh_metric_counter("streamhouse_producer_records_total", NULL, "Records accepted from producers.");
+    metrics->records = sh_metric_counter("streamhouse_producer_records_total", NULL,
+                                         "Records accepted from producers.");
     metrics->bytes = sh_metric_counter("streamhouse_producer_bytes_total", NULL,
                                        "Bytes of record batches accepted from producers.");
-    metrics->append_duration = sh_metric_histogram("streamhouse_producer_latency_seconds", NULL,
-                                                   "Time from taking in a partition's batches to their acknowledgement.");
-    metrics->flush_duration =
-        sh_metric_histogram("streamhouse_flush_duration_seconds", NULL, "Time to put an object together.");
-    metrics->upload_duration =
-        sh_metric_histogram("streamhouse_upload_duration_seconds", NULL, "Time of an object's upload that succeeded.");
+    metrics->append_duration = sh_metric_histogram(
+        "streamhouse_producer_latency_seconds", NULL,
+        "Time from taking in a partition's batches to their acknowledgement.");
+    metrics->flush_duration = sh_metric_histogram("streamhouse_flush_duration_seconds", NULL,
+                                                  "Time to put an object together.");
+    metrics->upload_duration = sh_metric_histogram("streamhouse_upload_duration_seconds", NULL,
+                                                   "Time of an object's upload that succeeded.");
     metrics->publish_duration = sh_metric_histogram("streamhouse_publish_duration_seconds", NULL,
                                                     "Time of a publish call that succeeded.");
     metrics->unpublished_bytes = sh_metric_gauge("streamhouse_unpublished_bytes", NULL,
                                                  "Bytes accepted and not yet visible in PostgreSQL's index.");
     metrics->memory_bytes = sh_metric_gauge("streamhouse_agent_memory_bytes", NULL,
                                             "Memory counted against the budget: waiting records and caches.");
-    metrics->partition_count = sh_metric_gauge("streamhouse_partition_count", NULL, "Partitions this agent owns.");
-    metrics->fetch_tail_bytes = sh_metric_counter("streamhouse_fetch_bytes_total", "source=\"tail\"", fetched);
-    metrics->fetch_cache_bytes = sh_metric_counter("streamhouse_fetch_bytes_total", "source=\"cache\"", fetched);
-    metrics->fetch_store_bytes = sh_metric_counter("streamhouse_fetch_bytes_total", "source=\"store\"", fetched);
+    metrics->partition_count = sh_metric_gauge("streamhouse_partition_count", NULL,
+                                               "Partitions this agent owns.");
+    metrics->fetch_tail_bytes = sh_metric_counter("streamhouse_fetch_bytes_total", "source=\"tail\"",
+                                                  fetched);
+    metrics->fetch_cache_bytes = sh_metric_counter("streamhouse_fetch_bytes_total", "source=\"cache\"",
+                                                   fetched);
+    metrics->fetch_store_bytes = sh_metric_counter("streamhouse_fetch_bytes_total", "source=\"store\"",
+                                                   fetched);
 }
 
 void sh_log_metrics_refresh(void *arg)

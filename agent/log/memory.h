@@ -1,8 +1,8 @@
 /*
  * memory.h - the memory budget: batches in the partitions' rings and ranges read from the store.
  *
- * What is accepted and not yet published is never given up. At the bound the published tail goes first, oldest
- * publish first, then ranges read from the store; when neither is left the caller is pushed back.
+ * What is accepted and not yet published is never given up. At the bound the published tail goes first,
+ * oldest publish first, then ranges read from the store; when neither is left the caller is pushed back.
  */
 #ifndef SH_AGENT_LOG_MEMORY_H
 #define SH_AGENT_LOG_MEMORY_H
@@ -36,7 +36,8 @@ void sh_memory_force(ShMemory *memory, int64_t bytes);
 void sh_memory_release(ShMemory *memory, int64_t bytes);
 int64_t sh_memory_used(ShMemory *memory);
 
-/* The batches of `partition` below `seq` are published and may be evicted. Short of memory they are evicted at once. */
+/* The batches of `partition` below `seq` are published and may be evicted. Short of memory they are evicted
+ * at once. */
 void sh_memory_add_tail(struct ShEngine *engine, struct ShPartition *partition, uint64_t seq);
 
 #endif

@@ -9,8 +9,8 @@
 typedef struct ShMetaSnapshot {
     ShMeta meta; /* first: what is handed out is cast back */
     atomic_int refs;
-    int64_t *batch_bytes_max;   /* by index in meta.topics */
-    const ShMetaTopic **by_id;  /* ordered by topic id */
+    int64_t *batch_bytes_max;  /* by index in meta.topics */
+    const ShMetaTopic **by_id; /* ordered by topic id */
 } ShMetaSnapshot;
 
 static ShMetaSnapshot *build_snapshot(const ShUuid *cluster_id, const ShPgMetadata *metadata);
@@ -23,7 +23,8 @@ static int compare_ids(const void *a, const void *b);
 static ShMetaSnapshot *borrow(ShMetaCache *cache);
 static void give_back(ShMetaSnapshot *snapshot);
 static const ShMetaTopic *find_id(const ShMetaSnapshot *snapshot, const ShUuid *id);
-static ShStatus find_target(const ShMetaSnapshot *snapshot, const ShTarget *target, const ShMetaTopic **out, ShError *err);
+static ShStatus find_target(const ShMetaSnapshot *snapshot, const ShTarget *target, const ShMetaTopic **out,
+                            ShError *err);
 
 ShStatus sh_meta_init(ShMetaCache *cache, const ShUuid *cluster_id, ShError *err)
 {
@@ -39,11 +40,13 @@ void sh_meta_destroy(ShMetaCache *cache)
     pthread_mutex_destroy(&cache->lock);
 }
 
-ShStatus sh_meta_replace(ShMetaCache *cache, const ShUuid *cluster_id, const ShPgMetadata *metadata, ShError *err)
+ShStatus sh_meta_replace(ShMetaCache *cache, const ShUuid *cluster_id, const ShPgMetadata *metadata,
+                         ShError *err)
 {
     ShMetaSnapshot *fresh = build_snapshot(cluster_id, metadata);
     if (fresh == NULL)
-        return sh_fail(err, SH_NO_MEMORY, "no memory for the metadata of %zu partitions", metadata->partition_count);
+        return sh_fail(err, SH_NO_MEMORY, "no memory for the metadata of %zu partitions",
+                       metadata->partition_count);
     pthread_mutex_lock(&cache->lock);
     ShMetaSnapshot *old = cache->current;
     cache->current = fresh;
@@ -60,7 +63,8 @@ ShStatus sh_meta_resolve(ShEngine *engine, ShTarget *target, ShResolved *out, Sh
     if (status != SH_OK)
         goto done;
     if (target->partition < 0 || (size_t)target->partition >= topic->partition_count) {
-        status = sh_fail(err, SH_NOT_FOUND, "topic \"%s\" has %zu partitions, numbered from 0: there is no partition %d",
+        status = sh_fail(err, SH_NOT_FOUND,
+                         "topic \"%s\" has %zu partitions, numbered from 0: there is no partition %d",
                          topic->name, topic->partition_count, (int)target->partition);
         goto done;
     }
@@ -70,10 +74,11 @@ ShStatus sh_meta_resolve(ShEngine *engine, ShTarget *target, ShResolved *out, Sh
     out->epoch = topic->partitions[target->partition].owner.epoch;
     out->partition = sh_partition_table_get(&engine->partitions, &topic->topic_id, target->partition);
     if (out->partition == NULL)
-        out->partition = sh_partition_table_add(&engine->partitions, &topic->topic_id, target->partition, topic->name,
-                                                topic->object_durability);
+        out->partition = sh_partition_table_add(&engine->partitions, &topic->topic_id, target->partition,
+                                                topic->name, topic->object_durability);
     if (out->partition == NULL)
-        status = sh_fail(err, SH_NO_MEMORY, "no memory for partition %s/%d", topic->name, (int)target->partition);
+        status = sh_fail(err, SH_NO_MEMORY, "no memory for partition %s/%d", topic->name,
+                         (int)target->partition);
 done:
     give_back(snapshot);
     return status;
@@ -242,7 +247,7 @@ static int compare_ids(const void *a, const void *b)
 {
     const ShMetaTopic *const *left = a;
     const ShMetaTopic *const *right = b;
-    return memcmp((*left)->topic_id.bytes, (*right)->topic_id.bytes, sizeof (*left)->topic_id.bytes);
+    return memcmp((*left)->topic_id.bytes, (*right)->topic_id.bytes, sizeof(*left)->topic_id.bytes);
 }
 
 static ShMetaSnapshot *borrow(ShMetaCache *cache)
@@ -271,12 +276,13 @@ static const ShMetaTopic *find_id(const ShMetaSnapshot *snapshot, const ShUuid *
 {
     const ShMetaTopic wanted = {.topic_id = *id};
     const ShMetaTopic *key = &wanted;
-    const ShMetaTopic **found =
-        bsearch(&key, snapshot->by_id, snapshot->meta.topic_count, sizeof *snapshot->by_id, compare_ids);
+    const ShMetaTopic **found = bsearch(&key, snapshot->by_id, snapshot->meta.topic_count,
+                                        sizeof *snapshot->by_id, compare_ids);
     return found == NULL ? NULL : *found;
 }
 
-static ShStatus find_target(const ShMetaSnapshot *snapshot, const ShTarget *target, const ShMetaTopic **out, ShError *err)
+static ShStatus find_target(const ShMetaSnapshot *snapshot, const ShTarget *target, const ShMetaTopic **out,
+                            ShError *err)
 {
     bool has_name = target->topic != NULL && target->topic_length > 0;
     int name_length = target->topic_length > 249 ? 249 : (int)target->topic_length;
@@ -290,7 +296,8 @@ static ShStatus find_target(const ShMetaSnapshot *snapshot, const ShTarget *targ
     if (topic == NULL && has_name)
         return sh_fail(err, SH_NOT_FOUND, "there is no topic \"%.*s\"", name_length, target->topic);
     if (topic == NULL)
-        return sh_fail(err, SH_NOT_FOUND, "there is no topic with the id %s: it was dropped, or never existed", id);
+        return sh_fail(err, SH_NOT_FOUND,
+                       "there is no topic with the id %s: it was dropped, or never existed", id);
     if (target->has_topic_id && !sh_uuid_equal(&topic->topic_id, &target->topic_id))
         return sh_fail(err, SH_NOT_FOUND,
                        "topic \"%.*s\" was dropped and created again: the id %s is no longer its id; "

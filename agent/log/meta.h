@@ -1,5 +1,6 @@
 /*
- * meta.h - the cluster's metadata as this agent last heard it: an immutable snapshot that is replaced as a whole.
+ * meta.h - the cluster's metadata as this agent last heard it: an immutable snapshot that is replaced as a
+ * whole.
  */
 #ifndef SH_AGENT_LOG_META_H
 #define SH_AGENT_LOG_META_H
@@ -32,9 +33,10 @@ typedef struct ShResolved {
     int64_t epoch; /* as the metadata has it */
 } ShResolved;
 
-/* Find the partition and fill in the target's topic id. SH_NOT_FOUND: no such topic or partition, or the name belongs
- * to another topic than the id by now. */
-ShStatus sh_meta_resolve(struct ShEngine *engine, ShTarget *target, ShResolved *out, ShError *err) SH_MUST_CHECK;
+/* Find the partition and fill in the target's topic id. SH_NOT_FOUND: no such topic or partition, or the name
+ * belongs to another topic than the id by now. */
+ShStatus sh_meta_resolve(struct ShEngine *engine, ShTarget *target, ShResolved *out,
+                         ShError *err) SH_MUST_CHECK;
 
 /* The owner of a partition; false when none is known that has a live lease. */
 bool sh_meta_owner(struct ShEngine *engine, const ShPartition *partition, ShOwner *out);

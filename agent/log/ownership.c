@@ -15,7 +15,8 @@ typedef struct Batch {
 static ShStatus batch_init(Batch *batch, size_t capacity, ShError *err);
 static void batch_free(Batch *batch);
 static void batch_add(Batch *batch, ShPartition *partition, const ShPgEpoch *epoch);
-static ShStatus take_up(ShEngine *engine, const ShPgAssignment *row, Batch *grants, Batch *opens, ShError *err);
+static ShStatus take_up(ShEngine *engine, const ShPgAssignment *row, Batch *grants, Batch *opens,
+                        ShError *err);
 static void set_opening(ShPartition *partition);
 static void release(ShEngine *engine, ShPartition *partition, const ShPgAssignment *row);
 static ShStatus grant(ShEngine *engine, ShPg *pg, Batch *grants, Batch *opens, ShError *err);
@@ -127,10 +128,11 @@ static void batch_add(Batch *batch, ShPartition *partition, const ShPgEpoch *epo
     }
 }
 
-static ShStatus take_up(ShEngine *engine, const ShPgAssignment *row, Batch *grants, Batch *opens, ShError *err)
+static ShStatus take_up(ShEngine *engine, const ShPgAssignment *row, Batch *grants, Batch *opens,
+                        ShError *err)
 {
-    ShPartition *partition =
-        sh_partition_table_add(&engine->partitions, &row->topic_id, row->partition, row->topic, false);
+    ShPartition *partition = sh_partition_table_add(&engine->partitions, &row->topic_id, row->partition,
+                                                    row->topic, false);
     if (partition == NULL)
         return sh_fail(err, SH_NO_MEMORY, "no memory for partition %s/%d", row->topic, (int)row->partition);
     ShPgEpoch epoch = {.result = SH_EPOCH_OPEN,
@@ -187,7 +189,8 @@ static void release(ShEngine *engine, ShPartition *partition, const ShPgAssignme
 
 static ShStatus grant(ShEngine *engine, ShPg *pg, Batch *grants, Batch *opens, ShError *err)
 {
-    ShStatus status = sh_pg_grant(pg, engine->registered.incarnation, grants->names, grants->count, grants->epochs, err);
+    ShStatus status = sh_pg_grant(pg, engine->registered.incarnation, grants->names, grants->count,
+                                  grants->epochs, err);
     for (size_t i = 0; i < grants->count; i++) {
         if (status == SH_OK && grants->epochs[i].result == SH_EPOCH_GRANTED)
             batch_add(opens, grants->partitions[i], &grants->epochs[i]);
@@ -202,7 +205,8 @@ static ShStatus open_epochs(ShEngine *engine, ShPg *pg, Batch *opens, ShError *e
     ShPgEpoch *answers = calloc(opens->count, sizeof *answers);
     if (answers == NULL)
         return sh_fail(err, SH_NO_MEMORY, "no memory to open %zu partitions", opens->count);
-    ShStatus status = sh_pg_open(pg, engine->registered.incarnation, opens->names, opens->count, answers, err);
+    ShStatus status = sh_pg_open(pg, engine->registered.incarnation, opens->names, opens->count, answers,
+                                 err);
     size_t opened = 0;
     for (size_t i = 0; i < opens->count; i++) {
         if (status == SH_OK && answers[i].result == SH_EPOCH_OPEN) {
@@ -222,7 +226,8 @@ static ShStatus open_epochs(ShEngine *engine, ShPg *pg, Batch *opens, ShError *e
 
 static void begin(ShEngine *engine, ShPartition *partition, const ShPgEpoch *epoch)
 {
-    int64_t published_end = epoch->published_end > epoch->start_offset ? epoch->published_end : epoch->start_offset;
+    int64_t published_end = epoch->published_end > epoch->start_offset ? epoch->published_end
+                                                                       : epoch->start_offset;
     pthread_mutex_lock(&partition->mutex);
     sh_partition_open(partition, epoch->epoch, epoch->start_offset, epoch->limit_offset, published_end);
     sh_bounds_want(engine, partition, false); /* for the log start */
@@ -287,8 +292,8 @@ static bool apply_seal(ShEngine *engine, ShPartition *partition, const ShPgEpoch
     if (answer->result != SH_EPOCH_SEALED && answer->result != SH_EPOCH_DROPPED) {
         ShError err = {0};
         (void)sh_fail(&err, answer->result == SH_EPOCH_FENCED ? SH_FENCED : SH_INTERNAL,
-                      "partition %s: epoch %lld cannot be sealed: PostgreSQL has its published end at %lld", name,
-                      (long long)partition->epoch, (long long)answer->published_end);
+                      "partition %s: epoch %lld cannot be sealed: PostgreSQL has its published end at %lld",
+                      name, (long long)partition->epoch, (long long)answer->published_end);
         sh_engine_set_fatal(engine, &err);
         return false;
     }

@@ -1,8 +1,8 @@
 /*
  * ownership.h - taking up and handing over partitions: grant, open, release, seal.
  *
- * All on the control thread, or on the starting thread before it. Epochs are opened as soon as they are granted, in one
- * call for all, so that the first append of a partition waits for nothing.
+ * All on the control thread, or on the starting thread before it. Epochs are opened as soon as they are
+ * granted, in one call for all, so that the first append of a partition waits for nothing.
  */
 #ifndef SH_AGENT_LOG_OWNERSHIP_H
 #define SH_AGENT_LOG_OWNERSHIP_H

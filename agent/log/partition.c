@@ -3,7 +3,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-ShPartition *sh_partition_new(const ShUuid *topic_id, int32_t number, const char *topic, bool object_durability)
+ShPartition *sh_partition_new(const ShUuid *topic_id, int32_t number, const char *topic,
+                              bool object_durability)
 {
     ShPartition *partition = calloc(1, sizeof *partition);
     if (partition == NULL)
@@ -90,7 +91,8 @@ void sh_partition_assign_offsets(ShPartition *partition, uint64_t from)
 ShStatus sh_partition_log(ShPartition *partition, ShWal *wal, ShError *err)
 {
     while (partition->logged < partition->ring.end) {
-        ShStatus status = sh_wal_append(wal, &sh_batch_ring_at(&partition->ring, partition->logged)->wal, err);
+        ShStatus status = sh_wal_append(wal, &sh_batch_ring_at(&partition->ring, partition->logged)->wal,
+                                        err);
         if (status != SH_OK)
             return status;
         partition->logged++;

@@ -6,8 +6,8 @@
  *   1. a partition's mutex (never two of them at once)
  *   2. one of: the flusher's, the fetcher's, the bounds poller's, the read cache's lock, the WAL's own
  *
- * The partition table's lock and the metadata's lock are leaves too, taken without any other. No lock is held across
- * I/O, SQL or a call back to rpc/.
+ * The partition table's lock and the metadata's lock are leaves too, taken without any other. No lock is held
+ * across I/O, SQL or a call back to rpc/.
  *
  * The batches in memory stand in one ring; the cursors divide it:
  *
@@ -15,9 +15,9 @@
  *
  *   [first, published)    the tail: readable, in the store too, evicted when memory is short
  *   [published, flushed)  in an object that is being uploaded or published
- *   [flushed, durable)    readable and waiting for the next object (topics of durability `object`: not yet readable)
- *   [durable, logged)     handed to the WAL
- *   [logged, end)         has offsets, but the WAL was full in the middle of a call; nothing is accepted meanwhile
+ *   [flushed, durable)    readable and waiting for the next object (topics of durability `object`: not yet
+ * readable) [durable, logged)     handed to the WAL [logged, end)         has offsets, but the WAL was full
+ * in the middle of a call; nothing is accepted meanwhile
  */
 #ifndef SH_AGENT_LOG_PARTITION_H
 #define SH_AGENT_LOG_PARTITION_H
@@ -88,7 +88,8 @@ typedef struct ShPartition {
 } ShPartition;
 
 /* One reference; NULL when memory is short. */
-ShPartition *sh_partition_new(const ShUuid *topic_id, int32_t number, const char *topic, bool object_durability);
+ShPartition *sh_partition_new(const ShUuid *topic_id, int32_t number, const char *topic,
+                              bool object_durability);
 ShPartition *sh_partition_ref(ShPartition *partition);
 void sh_partition_unref(ShPartition *partition);
 
@@ -102,7 +103,8 @@ void sh_partition_open(ShPartition *partition, int64_t epoch, int64_t start_offs
 /* With the mutex held: everything that was accepted is published. */
 bool sh_partition_is_drained(const ShPartition *partition);
 
-/* With the mutex held: take the oldest published batches below `seq` out of memory; returns what they cost. */
+/* With the mutex held: take the oldest published batches below `seq` out of memory; returns what they cost.
+ */
 int64_t sh_partition_evict(ShPartition *partition, uint64_t seq);
 
 /* With the mutex held: put offsets and epoch into the batches [from, ring.end) and count them as accepted. */

@@ -42,8 +42,8 @@ ShPartition *sh_partition_table_get(ShPartitionTable *table, const ShUuid *topic
     return partition;
 }
 
-ShPartition *sh_partition_table_add(ShPartitionTable *table, const ShUuid *topic_id, int32_t number, const char *topic,
-                                    bool object_durability)
+ShPartition *sh_partition_table_add(ShPartitionTable *table, const ShUuid *topic_id, int32_t number,
+                                    const char *topic, bool object_durability)
 {
     ShPartitionKey key = make_key(topic_id, number);
     ShPartition *partition = NULL;

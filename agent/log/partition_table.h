@@ -20,8 +20,8 @@ void sh_partition_table_destroy(ShPartitionTable *table);
 ShPartition *sh_partition_table_get(ShPartitionTable *table, const ShUuid *topic_id, int32_t number);
 
 /* A reference on the partition, which is made when it is not there yet; NULL when memory is short. */
-ShPartition *sh_partition_table_add(ShPartitionTable *table, const ShUuid *topic_id, int32_t number, const char *topic,
-                                    bool object_durability);
+ShPartition *sh_partition_table_add(ShPartitionTable *table, const ShUuid *topic_id, int32_t number,
+                                    const char *topic, bool object_durability);
 
 /* References on all partitions, in no order; `*out` is freed with sh_partition_list_free. */
 ShStatus sh_partition_table_list(ShPartitionTable *table, ShPartition ***out, size_t *count,

@@ -1,14 +1,16 @@
 /*
  * publish.c - the publisher thread: makes uploaded objects visible, strictly in the order of their numbers.
  *
- * One call publishes an object; its answer is decided for each run. A reply that was lost is asked for again with the
- * same number and object id, which gives the same results. Only a committed result releases batches from the WAL (G6).
+ * One call publishes an object; its answer is decided for each run. A reply that was lost is asked for again
+ * with the same number and object id, which gives the same results. Only a committed result releases batches
+ * from the WAL (G6).
  */
 #include <stdlib.h>
 
 #include "agent/log/engine_internal.h"
 
-static bool publish_flight(ShEngine *engine, ShPg *pg, ShFlight *flight, ShPgRun *runs, ShPgRunResult *results);
+static bool publish_flight(ShEngine *engine, ShPg *pg, ShFlight *flight, ShPgRun *runs,
+                           ShPgRunResult *results);
 static ShStatus call_publish(ShEngine *engine, ShPg *pg, const ShFlight *flight, const ShPgRun *runs,
                              ShPgRunResult *results, ShError *err);
 static bool try_again(ShEngine *engine, ShFlight *flight, ShPgRun *runs, ShStatus status, const ShError *err,
@@ -20,7 +22,8 @@ static void apply_published(ShEngine *engine, const ShFlightRange *range, const 
 static void apply_dropped(ShEngine *engine, const ShFlightRange *range, const ShError *err);
 static ShAppendWait *settle_batches(ShEngine *engine, const ShFlightRange *range, int64_t first_offset);
 static void set_offsets(const ShFlightRange *range, ShLogBatch *batch, int64_t offset);
-static void refuse(ShEngine *engine, const ShFlight *flight, const ShFlightRange *range, const ShPgRunResult *result);
+static void refuse(ShEngine *engine, const ShFlight *flight, const ShFlightRange *range,
+                   const ShPgRunResult *result);
 static const char *result_name(ShPublishResult result);
 
 void *sh_publish_run(void *arg)
@@ -45,7 +48,8 @@ void *sh_publish_run(void *arg)
 }
 
 /* False when the engine is stopping or cannot go on. */
-static bool publish_flight(ShEngine *engine, ShPg *pg, ShFlight *flight, ShPgRun *runs, ShPgRunResult *results)
+static bool publish_flight(ShEngine *engine, ShPg *pg, ShFlight *flight, ShPgRun *runs,
+                           ShPgRunResult *results)
 {
     fill_runs(flight, runs);
     for (int attempt = 0; !atomic_load(&engine->stopping); attempt++) {
@@ -82,13 +86,15 @@ static ShStatus call_publish(ShEngine *engine, ShPg *pg, const ShFlight *flight,
 }
 
 /* After a failed call: wait, and put an abandoned object up under a new key. False: do not call again. */
-static bool try_again(ShEngine *engine, ShFlight *flight, ShPgRun *runs, ShStatus status, const ShError *err, int attempt)
+static bool try_again(ShEngine *engine, ShFlight *flight, ShPgRun *runs, ShStatus status, const ShError *err,
+                      int attempt)
 {
     if (atomic_load(&engine->stopping))
         return false;
     sh_log_warn("publish_failed", "publish_no=%lld attempt=%d status=%s reason=\"%s\"",
                 (long long)flight->id.publish_no, attempt + 1, sh_status_name(status), err->message);
-    if (status == SH_FENCED || (atomic_load(&engine->recovering) && !err->retriable && status != SH_CANCELLED)) {
+    if (status == SH_FENCED ||
+        (atomic_load(&engine->recovering) && !err->retriable && status != SH_CANCELLED)) {
         sh_engine_set_fatal(engine, err);
         return false;
     }
@@ -140,8 +146,8 @@ static bool apply_result(ShEngine *engine, const ShFlight *flight, size_t run, c
     default:
         if (partition->object_durability) {
             /* Nothing was acknowledged yet, and the producers are told so. */
-            (void)sh_fail(&err, SH_UNAVAILABLE, "topic \"%s\" changed meanwhile (%s): try again", partition->topic,
-                          result_name(result->result));
+            (void)sh_fail(&err, SH_UNAVAILABLE, "topic \"%s\" changed meanwhile (%s): try again",
+                          partition->topic, result_name(result->result));
             apply_dropped(engine, range, &err);
             break;
         }
@@ -169,7 +175,8 @@ static void note_result(ShEngine *engine, const ShFlight *flight, size_t run, co
                             .disposition = disposition};
     ShError err = {0};
     if (sh_results_add(&engine->results, &note, &err) != SH_OK)
-        sh_log_error("result_not_kept", "publish_no=%lld reason=\"%s\"", (long long)flight->id.publish_no, err.message);
+        sh_log_error("result_not_kept", "publish_no=%lld reason=\"%s\"", (long long)flight->id.publish_no,
+                     err.message);
 }
 
 static void apply_published(ShEngine *engine, const ShFlightRange *range, const ShPgRunResult *result)
@@ -207,8 +214,8 @@ static void apply_dropped(ShEngine *engine, const ShFlightRange *range, const Sh
     sh_control_refresh(engine);
 }
 
-/* With the partition's mutex held: the range is decided. Gives offsets to batches that have none, releases the WAL's,
- * and collects who waits. */
+/* With the partition's mutex held: the range is decided. Gives offsets to batches that have none, releases
+ * the WAL's, and collects who waits. */
 static ShAppendWait *settle_batches(ShEngine *engine, const ShFlightRange *range, int64_t first_offset)
 {
     ShPartition *partition = range->partition;
@@ -253,31 +260,36 @@ static void set_offsets(const ShFlightRange *range, ShLogBatch *batch, int64_t o
     sh_batch_set_leader_epoch(bytes, batch->header.leader_epoch);
 }
 
-static void refuse(ShEngine *engine, const ShFlight *flight, const ShFlightRange *range, const ShPgRunResult *result)
+static void refuse(ShEngine *engine, const ShFlight *flight, const ShFlightRange *range,
+                   const ShPgRunResult *result)
 {
     ShError err = {0};
     char name[SH_PARTITION_NAME_BYTES];
     sh_partition_name(range->partition, name);
     if (result->result == SH_PUBLISH_FENCED && !atomic_load(&engine->recovering))
-        (void)sh_fail(&err, SH_FENCED,
-                      "partition %s: this agent is no longer the writer of epoch %lld; a newer incarnation has taken "
-                      "over, and the write-ahead log keeps what is not published",
-                      name, (long long)range->epoch);
+        (void)sh_fail(
+            &err, SH_FENCED,
+            "partition %s: this agent is no longer the writer of epoch %lld; a newer incarnation has taken "
+            "over, and the write-ahead log keeps what is not published",
+            name, (long long)range->epoch);
     else if (atomic_load(&engine->recovering))
-        (void)sh_fail(&err, SH_UNSUPPORTED,
-                      "partition %s: the write-ahead log holds records of epoch %lld that cannot be published (%s): "
-                      "recovery after another agent's takeover is not in this version; keep the directory %s",
-                      name, (long long)range->epoch, result_name(result->result), engine->config->wal_dir);
+        (void)sh_fail(
+            &err, SH_UNSUPPORTED,
+            "partition %s: the write-ahead log holds records of epoch %lld that cannot be published (%s): "
+            "recovery after another agent's takeover is not in this version; keep the directory %s",
+            name, (long long)range->epoch, result_name(result->result), engine->config->wal_dir);
     else
-        (void)sh_fail(&err, SH_INTERNAL,
-                      "partition %s: publish %lld of epoch %lld was answered with \"%s\"; the write-ahead log keeps "
-                      "the records, restart the agent to publish them",
-                      name, (long long)flight->id.publish_no, (long long)range->epoch, result_name(result->result));
+        (void)sh_fail(
+            &err, SH_INTERNAL,
+            "partition %s: publish %lld of epoch %lld was answered with \"%s\"; the write-ahead log keeps "
+            "the records, restart the agent to publish them",
+            name, (long long)flight->id.publish_no, (long long)range->epoch, result_name(result->result));
     sh_engine_set_fatal(engine, &err);
 }
 
 static const char *result_name(ShPublishResult result)
 {
-    static const char *const names[] = {"published", "duplicate", "void", "gap", "fenced", "dropped", "unknown"};
+    static const char *const names[] = {"published", "duplicate", "void",   "gap",
+                                        "fenced",    "dropped",   "unknown"};
     return (size_t)result < sizeof names / sizeof names[0] ? names[result] : "not known";
 }

@@ -6,7 +6,7 @@
 
 typedef struct ShCachedRange {
     ShRange range;
-    ShPartition *partition; /* a reference */
+    ShPartition *partition;      /* a reference */
     struct ShCachedRange *newer; /* by use */
     struct ShCachedRange *older;
     struct ShCachedRange *next; /* in the partition */
@@ -114,7 +114,8 @@ bool sh_read_cache_segment(ShReadCache *cache, const ShPartition *partition, int
     return found;
 }
 
-void sh_read_cache_set_segments(ShReadCache *cache, ShPartition *partition, ShPgSegment *take_segments, size_t count)
+void sh_read_cache_set_segments(ShReadCache *cache, ShPartition *partition, ShPgSegment *take_segments,
+                                size_t count)
 {
     pthread_mutex_lock(&cache->lock);
     ShPgSegment *old = partition->segments;

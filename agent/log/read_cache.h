@@ -1,9 +1,9 @@
 /*
  * read_cache.h - what was read of the index and of the store, kept for the next reader.
  *
- * Ranges are runs of whole batches with their offsets, as they are sent. A range also remembers where in its segment
- * the next batch begins, so that a reader who goes on does not search. All share a bounded part of the memory
- * budget; the least recently used goes first.
+ * Ranges are runs of whole batches with their offsets, as they are sent. A range also remembers where in its
+ * segment the next batch begins, so that a reader who goes on does not search. All share a bounded part of
+ * the memory budget; the least recently used goes first.
  */
 #ifndef SH_AGENT_LOG_READ_CACHE_H
 #define SH_AGENT_LOG_READ_CACHE_H
@@ -48,10 +48,12 @@ uint64_t sh_read_cache_position(ShReadCache *cache, const ShPartition *partition
 void sh_read_cache_add(struct ShEngine *engine, ShPartition *partition, const ShRange *range);
 
 /* The segment that holds `offset` or is the next one above it, if known. */
-bool sh_read_cache_segment(ShReadCache *cache, const ShPartition *partition, int64_t offset, ShPgSegment *out);
+bool sh_read_cache_segment(ShReadCache *cache, const ShPartition *partition, int64_t offset,
+                           ShPgSegment *out);
 
 /* Replace the known rows of the partition's index; takes `segments`. */
-void sh_read_cache_set_segments(ShReadCache *cache, ShPartition *partition, ShPgSegment *take_segments, size_t count);
+void sh_read_cache_set_segments(ShReadCache *cache, ShPartition *partition, ShPgSegment *take_segments,
+                                size_t count);
 
 /* Forget what is known of a partition. */
 void sh_read_cache_forget(struct ShEngine *engine, ShPartition *partition);

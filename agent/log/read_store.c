@@ -61,7 +61,8 @@ static ShStatus add_batches(ShFetchState *state, size_t index, const ShRange *ra
         int64_t end = header.base_offset + header.last_offset_delta + 1;
         if (end <= from)
             continue;
-        ShSlice batch = {.data = range->bytes.data + at, .length = header.total_bytes, .owner = range->bytes.owner};
+        ShSlice batch = {
+            .data = range->bytes.data + at, .length = header.total_bytes, .owner = range->bytes.owner};
         bool added = false;
         status = sh_fetch_add_slice(state, index, batch, &added, err);
         if (status != SH_OK)

@@ -7,10 +7,12 @@
 
 static ShReadOutcome decide(ShFetchState *state, size_t index, ShPartition *partition);
 static bool find_in_memory(const ShPartition *partition, int64_t from, uint64_t *seq, uint64_t *limit);
-static ShReadOutcome take(ShFetchState *state, size_t index, ShPartition *partition, uint64_t seq, uint64_t limit);
+static ShReadOutcome take(ShFetchState *state, size_t index, ShPartition *partition, uint64_t seq,
+                          uint64_t limit);
 static ShReadOutcome at_end(ShFetchState *state, size_t index, ShPartition *partition);
 static ShReadOutcome fail_range(ShFetchPart *part);
-static ShReadOutcome wait_for(ShFetchState *state, size_t index, ShPartition *partition, ShReadOutcome outcome);
+static ShReadOutcome wait_for(ShFetchState *state, size_t index, ShPartition *partition,
+                              ShReadOutcome outcome);
 static bool is_fresh(const ShFetchState *state, const ShPartition *partition);
 
 ShReadOutcome sh_read_tail(ShFetchState *state, size_t index, ShPartition *partition)
@@ -33,7 +35,8 @@ static ShReadOutcome decide(ShFetchState *state, size_t index, ShPartition *part
     part->log_start = partition->log_start;
     part->high_watermark = knows_end ? partition->high_watermark : partition->published_end;
     part->epoch = partition->epoch;
-    if (part->offset > part->high_watermark && !sh_partition_is_owned(partition) && !is_fresh(state, partition)) {
+    if (part->offset > part->high_watermark && !sh_partition_is_owned(partition) &&
+        !is_fresh(state, partition)) {
         sh_bounds_want(engine, partition, false);
         return wait_for(state, index, partition, SH_READ_BOUNDS);
     }
@@ -64,14 +67,16 @@ static bool find_in_memory(const ShPartition *partition, int64_t from, uint64_t 
     return *seq > partition->ring.first || from >= partition->published_end;
 }
 
-static ShReadOutcome take(ShFetchState *state, size_t index, ShPartition *partition, uint64_t seq, uint64_t limit)
+static ShReadOutcome take(ShFetchState *state, size_t index, ShPartition *partition, uint64_t seq,
+                          uint64_t limit)
 {
     ShFetchPart *part = &state->fetch->parts[index];
     bool added = true;
     uint64_t before = part->bytes;
     for (; seq < limit && added; seq++) {
         const ShLogBatch *batch = sh_batch_ring_at(&partition->ring, seq);
-        if (partition->object_durability && part->slice_count > 0 && batch->header.base_offset != part->next_offset)
+        if (partition->object_durability && part->slice_count > 0 &&
+            batch->header.base_offset != part->next_offset)
             break;
         if (sh_fetch_add_slice(state, index, batch->wal.batch, &added, &part->error) != SH_OK)
             return SH_READ_FAILED;
@@ -99,8 +104,10 @@ static ShReadOutcome at_end(ShFetchState *state, size_t index, ShPartition *part
         return wait_for(state, index, partition, SH_READ_END);
     char name[SH_PARTITION_NAME_BYTES];
     part->redirect = owner;
-    (void)sh_fail(&part->error, SH_NOT_OWNER, "partition %s is owned by agent %s at %s in epoch %lld: its newest records "
-                  "are there", sh_partition_name(partition, name), owner.agent_id, owner.address, (long long)owner.epoch);
+    (void)sh_fail(&part->error, SH_NOT_OWNER,
+                  "partition %s is owned by agent %s at %s in epoch %lld: its newest records "
+                  "are there",
+                  sh_partition_name(partition, name), owner.agent_id, owner.address, (long long)owner.epoch);
     return SH_READ_FAILED;
 }
 
@@ -112,7 +119,8 @@ static ShReadOutcome fail_range(ShFetchPart *part)
     return SH_READ_FAILED;
 }
 
-static ShReadOutcome wait_for(ShFetchState *state, size_t index, ShPartition *partition, ShReadOutcome outcome)
+static ShReadOutcome wait_for(ShFetchState *state, size_t index, ShPartition *partition,
+                              ShReadOutcome outcome)
 {
     ShFetchWaiter *waiter = &state->waiters[index];
     waiter->is_unknown = outcome == SH_READ_BOUNDS;

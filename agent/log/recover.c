@@ -42,8 +42,8 @@ ShStatus sh_recover(ShEngine *engine, ShPg *pg, ShError *err)
 
 static ShStatus prepare(ShEngine *engine, const ShPgAssignment *row, ShError *err)
 {
-    ShPartition *partition =
-        sh_partition_table_add(&engine->partitions, &row->topic_id, row->partition, row->topic, false);
+    ShPartition *partition = sh_partition_table_add(&engine->partitions, &row->topic_id, row->partition,
+                                                    row->topic, false);
     if (partition == NULL)
         return sh_fail(err, SH_NO_MEMORY, "no memory for partition %s/%d", row->topic, (int)row->partition);
     pthread_mutex_lock(&partition->mutex);
@@ -87,7 +87,8 @@ done:
     return status;
 }
 
-/* Wait until publishing has made room. What is larger than the budget alone goes through once nothing else is there. */
+/* Wait until publishing has made room. What is larger than the budget alone goes through once nothing else is
+ * there. */
 static ShStatus reserve(ShEngine *engine, int64_t cost, ShError *err)
 {
     while (!sh_memory_reserve(engine, cost)) {
@@ -104,8 +105,8 @@ static ShStatus reserve(ShEngine *engine, int64_t cost, ShError *err)
     return SH_OK;
 }
 
-/* Is the batch published, or was the same frame handed over before? Where the epoch is not one to recover, PostgreSQL
- * decides. */
+/* Is the batch published, or was the same frame handed over before? Where the epoch is not one to recover,
+ * PostgreSQL decides. */
 static bool is_known(const ShPartition *partition, const ShWalEntry *entry, const ShBatchHeader *header)
 {
     return partition->state == SH_PARTITION_RECOVERING && partition->epoch == entry->epoch &&
@@ -158,14 +159,16 @@ static ShStatus seal_all(ShEngine *engine, ShPg *pg, const ShPgAssignment *rows,
     for (size_t i = 0; i < count; i++) {
         if (rows[i].action != SH_ACTION_RECOVER)
             continue;
-        ShPartition *partition = sh_partition_table_get(&engine->partitions, &rows[i].topic_id, rows[i].partition);
+        ShPartition *partition = sh_partition_table_get(&engine->partitions, &rows[i].topic_id,
+                                                        rows[i].partition);
         if (partition == NULL)
             continue;
         pthread_mutex_lock(&partition->mutex);
-        seals[seals_count++] = (ShPgSeal){
-            .partition = {.topic_id = rows[i].topic_id, .partition = rows[i].partition, .epoch = rows[i].epoch},
-            .end_offset = partition->next_offset,
-            .lost = lost};
+        seals[seals_count++] = (ShPgSeal){.partition = {.topic_id = rows[i].topic_id,
+                                                        .partition = rows[i].partition,
+                                                        .epoch = rows[i].epoch},
+                                          .end_offset = partition->next_offset,
+                                          .lost = lost};
         pthread_mutex_unlock(&partition->mutex);
         sh_partition_unref(partition);
     }
@@ -187,7 +190,8 @@ static ShStatus check_sealed(const ShPgAssignment *row, const ShPgEpoch *answer,
     if (answer->result == SH_EPOCH_SEALED || answer->result == SH_EPOCH_DROPPED)
         return SH_OK;
     return sh_fail(err, SH_INTERNAL,
-                   "partition %s/%d: epoch %lld cannot be sealed after its recovery: PostgreSQL has its published end at "
+                   "partition %s/%d: epoch %lld cannot be sealed after its recovery: PostgreSQL has its "
+                   "published end at "
                    "%lld; keep the write-ahead log",
                    row->topic, (int)row->partition, (long long)row->epoch, (long long)answer->published_end);
 }

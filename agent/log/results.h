@@ -1,8 +1,9 @@
 /*
  * results.h - what became of earlier publishes, until an object carries it.
  *
- * The header of each object repeats the results that no object holds yet, so that the bucket alone can rebuild the
- * index. An agent with nothing else to write puts them into an object of their own within SH_RESULTS_AGE_MS.
+ * The header of each object repeats the results that no object holds yet, so that the bucket alone can
+ * rebuild the index. An agent with nothing else to write puts them into an object of their own within
+ * SH_RESULTS_AGE_MS.
  */
 #ifndef SH_AGENT_LOG_RESULTS_H
 #define SH_AGENT_LOG_RESULTS_H

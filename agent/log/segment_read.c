@@ -4,20 +4,21 @@
 
 #include "agent/log/engine_internal.h"
 
-#define INDEX_ROWS 64
+#define INDEX_ROWS  64
 #define CHUNK_BYTES (1 << 20)
 
-static ShStatus read_once(ShEngine *engine, ShPg *pg, ShPartition *partition, int64_t offset, ShRange *out, bool *found,
-                          bool *cached, ShError *err);
-static ShStatus find_segment(ShEngine *engine, ShPg *pg, ShPartition *partition, int64_t offset, ShPgSegment *out,
-                             bool *found, ShError *err);
-static ShStatus search_segment(ShEngine *engine, ShPartition *partition, const ShPgSegment *segment, int64_t offset,
-                               ShRange *out, ShError *err);
-static ShStatus get_batches(ShEngine *engine, const ShPgSegment *segment, uint64_t position, ShRange *out, ShError *err);
+static ShStatus read_once(ShEngine *engine, ShPg *pg, ShPartition *partition, int64_t offset, ShRange *out,
+                          bool *found, bool *cached, ShError *err);
+static ShStatus find_segment(ShEngine *engine, ShPg *pg, ShPartition *partition, int64_t offset,
+                             ShPgSegment *out, bool *found, ShError *err);
+static ShStatus search_segment(ShEngine *engine, ShPartition *partition, const ShPgSegment *segment,
+                               int64_t offset, ShRange *out, ShError *err);
+static ShStatus get_batches(ShEngine *engine, const ShPgSegment *segment, uint64_t position, ShRange *out,
+                            ShError *err);
 static ShStatus measure(ShRange *range, ShError *err);
 
-ShStatus sh_segment_read(ShEngine *engine, ShPg *pg, ShPartition *partition, int64_t offset, ShRange *out, bool *found,
-                         bool *cached, ShError *err)
+ShStatus sh_segment_read(ShEngine *engine, ShPg *pg, ShPartition *partition, int64_t offset, ShRange *out,
+                         bool *found, bool *cached, ShError *err)
 {
     ShError first = {0};
     ShStatus status = read_once(engine, pg, partition, offset, out, found, cached, &first);
@@ -28,14 +29,15 @@ ShStatus sh_segment_read(ShEngine *engine, ShPg *pg, ShPartition *partition, int
         status = read_once(engine, pg, partition, offset, out, found, cached, &first);
     }
     if (status == SH_NOT_FOUND)
-        return sh_fail(err, SH_CORRUPT, "records of offset %lld are missing: %s", (long long)offset, first.message);
+        return sh_fail(err, SH_CORRUPT, "records of offset %lld are missing: %s", (long long)offset,
+                       first.message);
     if (status != SH_OK && err != NULL)
         *err = first;
     return status;
 }
 
-static ShStatus read_once(ShEngine *engine, ShPg *pg, ShPartition *partition, int64_t offset, ShRange *out, bool *found,
-                          bool *cached, ShError *err)
+static ShStatus read_once(ShEngine *engine, ShPg *pg, ShPartition *partition, int64_t offset, ShRange *out,
+                          bool *found, bool *cached, ShError *err)
 {
     *cached = *found = sh_read_cache_find(&engine->read_cache, partition, offset, out);
     if (*found)
@@ -49,8 +51,8 @@ static ShStatus read_once(ShEngine *engine, ShPg *pg, ShPartition *partition, in
     return *cached ? SH_OK : search_segment(engine, partition, &segment, from, out, err);
 }
 
-static ShStatus find_segment(ShEngine *engine, ShPg *pg, ShPartition *partition, int64_t offset, ShPgSegment *out,
-                             bool *found, ShError *err)
+static ShStatus find_segment(ShEngine *engine, ShPg *pg, ShPartition *partition, int64_t offset,
+                             ShPgSegment *out, bool *found, ShError *err)
 {
     *found = sh_read_cache_segment(&engine->read_cache, partition, offset, out);
     if (*found)
@@ -59,8 +61,8 @@ static ShStatus find_segment(ShEngine *engine, ShPg *pg, ShPartition *partition,
     ShPgSegment *rows = calloc(INDEX_ROWS, sizeof *rows);
     if (rows == NULL)
         return sh_fail(err, SH_NO_MEMORY, "no memory for %d rows of the index", INDEX_ROWS);
-    ShStatus status = sh_pg_read_index(pg, &partition->key.topic_id, partition->key.number, offset, INDEX_ROWS, rows,
-                                       &count, err);
+    ShStatus status = sh_pg_read_index(pg, &partition->key.topic_id, partition->key.number, offset,
+                                       INDEX_ROWS, rows, &count, err);
     if (status != SH_OK || count == 0) {
         free(rows);
         return status;
@@ -72,8 +74,8 @@ static ShStatus find_segment(ShEngine *engine, ShPg *pg, ShPartition *partition,
 }
 
 /* Read on in the segment until the batch that ends above `offset` is there. */
-static ShStatus search_segment(ShEngine *engine, ShPartition *partition, const ShPgSegment *segment, int64_t offset,
-                               ShRange *out, ShError *err)
+static ShStatus search_segment(ShEngine *engine, ShPartition *partition, const ShPgSegment *segment,
+                               int64_t offset, ShRange *out, ShError *err)
 {
     uint64_t position = sh_read_cache_position(&engine->read_cache, partition, segment, offset);
     while (position < segment->length) {
@@ -94,14 +96,16 @@ static ShStatus search_segment(ShEngine *engine, ShPartition *partition, const S
 }
 
 /* Whole batches from `position` of the segment on, with their offsets. */
-static ShStatus get_batches(ShEngine *engine, const ShPgSegment *segment, uint64_t position, ShRange *out, ShError *err)
+static ShStatus get_batches(ShEngine *engine, const ShPgSegment *segment, uint64_t position, ShRange *out,
+                            ShError *err)
 {
     uint64_t left = segment->length - position;
     uint64_t wanted = left < CHUNK_BYTES ? left : CHUNK_BYTES;
     for (;;) {
         ShBuf *buf = NULL;
         size_t usable = 0;
-        ShStatus status = sh_store_get(engine->store, segment->object_key, segment->position + position, wanted, &buf, err);
+        ShStatus status = sh_store_get(engine->store, segment->object_key, segment->position + position,
+                                       wanted, &buf, err);
         if (status == SH_OK)
             status = sh_segment_rebase(buf->data, buf->length, segment->base_offset,
                                        (int32_t)(segment->epoch & INT32_MAX), &usable, err);
@@ -114,7 +118,8 @@ static ShStatus get_batches(ShEngine *engine, const ShPgSegment *segment, uint64
                 return SH_OK;
         }
         /* A batch larger than the chunk: its header says how large. */
-        uint64_t batch_bytes = status == SH_OK && buf->length >= 12 ? 12 + (uint64_t)sh_get_u32(buf->data + 8) : 0;
+        uint64_t batch_bytes = status == SH_OK && buf->length >= 12 ? 12 + (uint64_t)sh_get_u32(buf->data + 8)
+                                                                    : 0;
         sh_buf_unref(buf);
         if (status != SH_OK)
             return status;

@@ -7,10 +7,11 @@
 #include "agent/log/read_cache.h"
 #include "agent/pg/pg.h"
 
-/* The range that holds `offset`, or the one that begins with the next record above it. `*found` is false when the index
- * has none. `out->bytes` comes with a reference on its owner. `*cached` tells whether the store was spared. Errors:
- * SH_CORRUPT when an object is damaged or missing, what the store and PostgreSQL say otherwise. */
-ShStatus sh_segment_read(struct ShEngine *engine, ShPg *pg, ShPartition *partition, int64_t offset, ShRange *out,
-                         bool *found, bool *cached, ShError *err) SH_MUST_CHECK;
+/* The range that holds `offset`, or the one that begins with the next record above it. `*found` is false when
+ * the index has none. `out->bytes` comes with a reference on its owner. `*cached` tells whether the store was
+ * spared. Errors: SH_CORRUPT when an object is damaged or missing, what the store and PostgreSQL say
+ * otherwise. */
+ShStatus sh_segment_read(struct ShEngine *engine, ShPg *pg, ShPartition *partition, int64_t offset,
+                         ShRange *out, bool *found, bool *cached, ShError *err) SH_MUST_CHECK;
 
 #endif

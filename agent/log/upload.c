@@ -12,17 +12,19 @@ bool sh_upload_flight(ShEngine *engine, ShFlight *flight)
         if (sh_fault_hit("flush.before_upload"))
             status = sh_fail(&err, SH_UNAVAILABLE, "fault point flush.before_upload");
         else
-            status = sh_store_put(engine->store, flight->key, flight->object.pieces, flight->object.piece_count,
-                                  flight->object.total_bytes, &err);
+            status = sh_store_put(engine->store, flight->key, flight->object.pieces,
+                                  flight->object.piece_count, flight->object.total_bytes, &err);
         if (status == SH_OK) {
             sh_metric_observe_us(engine->metrics.upload_duration, sh_clock_now_us() - started_us);
             return true;
         }
         sh_log_warn("upload_failed", "key=%s bytes=%llu attempt=%d status=%s reason=\"%s\"", flight->key,
-                    (unsigned long long)flight->object.total_bytes, attempt + 1, sh_status_name(status), err.message);
+                    (unsigned long long)flight->object.total_bytes, attempt + 1, sh_status_name(status),
+                    err.message);
         /* A taken key is another object's: this one needs an id of its own. */
         if (status == SH_EXISTS && sh_flight_build(engine, flight, &err) != SH_OK)
-            sh_log_error("flush_failed", "publish_no=%lld reason=\"%s\"", (long long)flight->id.publish_no, err.message);
+            sh_log_error("flush_failed", "publish_no=%lld reason=\"%s\"", (long long)flight->id.publish_no,
+                         err.message);
         if (!sh_engine_pause(engine, sh_engine_backoff_ms(attempt)))
             break;
     }

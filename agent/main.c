@@ -1,0 +1,277 @@
+/*
+ * main.c - streamhouse-agent: puts the parts together, waits for a signal, takes them apart.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "agent/base/clock.h"
+#include "agent/base/config.h"
+#include "agent/base/fault.h"
+#include "agent/base/log.h"
+#include "agent/http/http.h"
+#include "agent/log/engine.h"
+#include "agent/rpc/rpc.h"
+
+#ifndef SH_VERSION
+#define SH_VERSION "0.1.0"
+#endif
+
+#define EXIT_FAILED 1
+#define EXIT_USAGE  2
+/* How often the main thread looks whether the agent can go on. */
+#define WATCH_INTERVAL_MS 200
+#define RPC_GRACE_MS      2000
+
+extern char **environ;
+
+typedef enum Mode { MODE_RUN, MODE_CHECK } Mode;
+
+/* The parts, as far as they are there. */
+typedef struct Agent {
+    ShConfig *config;
+    ShRpc *rpc;
+    const char *rpc_address;
+    ShHttp *http;
+    char http_address[SH_ADDRESS_TEXT_BYTES];
+    ShEngine *_Atomic engine; /* asked by the HTTP server's thread */
+} Agent;
+
+static int parse_options(int argc, char **argv, Mode *mode, const char **config_path);
+static void print_help(FILE *to);
+static int check_config(const char *config_path);
+static int run(const char *config_path);
+static void block_signals(sigset_t *signals);
+static ShStatus start(Agent *agent, const char *config_path, ShError *err);
+static bool is_ready(void *arg, char *why, size_t why_bytes);
+static ShStatus write_port_file(const Agent *agent, ShError *err);
+static ShStatus watch(Agent *agent, const sigset_t *signals, ShError *err);
+static ShStatus drain(Agent *agent, const sigset_t *signals, ShError *err);
+static void *wait_second_signal(void *arg);
+static void stop(Agent *agent);
+
+int main(int argc, char **argv)
+{
+    Mode mode = MODE_RUN;
+    const char *config_path = NULL;
+    int code = parse_options(argc, argv, &mode, &config_path);
+    if (code >= 0)
+        return code;
+    return mode == MODE_CHECK ? check_config(config_path) : run(config_path);
+}
+
+/* The exit code, or -1 to go on. */
+static int parse_options(int argc, char **argv, Mode *mode, const char **config_path)
+{
+    static const struct option options[] = {{"config", required_argument, NULL, 'c'},
+                                            {"check-config", no_argument, NULL, 'k'},
+                                            {"print-settings-reference", no_argument, NULL, 'r'},
+                                            {"version", no_argument, NULL, 'v'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {NULL, 0, NULL, 0}};
+    int option;
+    while ((option = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
+        switch (option) {
+        case 'c':
+            *config_path = optarg;
+            break;
+        case 'k':
+            *mode = MODE_CHECK;
+            break;
+        case 'r':
+            sh_config_print_reference(stdout);
+            return EXIT_SUCCESS;
+        case 'v':
+            puts("streamhouse-agent " SH_VERSION);
+            return EXIT_SUCCESS;
+        case 'h':
+            print_help(stdout);
+            return EXIT_SUCCESS;
+        default:
+            print_help(stderr);
+            return EXIT_USAGE;
+        }
+    }
+    if (optind < argc) {
+        fprintf(stderr, "streamhouse-agent: unexpected argument \"%s\"; see --help\n", argv[optind]);
+        return EXIT_USAGE;
+    }
+    return -1;
+}
+
+static void print_help(FILE *to)
+{
+    fputs("Usage: streamhouse-agent [--config FILE]\n"
+          "\n"
+          "  -c, --config FILE           read settings from this YAML file; STREAMHOUSE_<NAME> variables "
+          "override it\n"
+          "      --check-config          print the settings and exit: 0 when they are good, 2 when not\n"
+          "      --print-settings-reference  print all settings with unit, default and range, as Markdown\n"
+          "      --version               print the version\n"
+          "  -h, --help                  print this\n"
+          "\n"
+          "SIGTERM and SIGINT drain: new records are refused, what is there is handed over, and the exit "
+          "code is 0.\n"
+          "A second signal exits at once; the write-ahead log keeps what was acknowledged.\n",
+          to);
+}
+
+static int check_config(const char *config_path)
+{
+    ShError err = {0};
+    ShConfig *config = NULL;
+    if (sh_config_load(config_path, environ, &config, &err) != SH_OK) {
+        fprintf(stderr, "streamhouse-agent: %s\n", err.message);
+        return EXIT_USAGE;
+    }
+    sh_config_print(config, stdout);
+    sh_config_free(config);
+    return EXIT_SUCCESS;
+}
+
+static int run(const char *config_path)
+{
+    Agent agent = {0};
+    ShError err = {0};
+    static sigset_t signals; /* the thread that waits for a second signal outlives this function */
+    block_signals(&signals);
+    ShStatus status = start(&agent, config_path, &err);
+    int code = status == SH_INVALID && agent.rpc == NULL ? EXIT_USAGE : EXIT_FAILED;
+    if (status == SH_OK)
+        status = watch(&agent, &signals, &err);
+    if (status == SH_OK)
+        status = drain(&agent, &signals, &err);
+    stop(&agent);
+    if (status == SH_OK)
+        return EXIT_SUCCESS;
+    fprintf(stderr, "streamhouse-agent: %s\n", err.message);
+    return code;
+}
+
+/* Threads inherit the mask, so that signals reach only those who wait for them. */
+static void block_signals(sigset_t *signals)
+{
+    struct sigaction ignore = {.sa_handler = SIG_IGN};
+    sigaction(SIGPIPE, &ignore, NULL);
+    sigemptyset(signals);
+    sigaddset(signals, SIGTERM);
+    sigaddset(signals, SIGINT);
+    pthread_sigmask(SIG_BLOCK, signals, NULL);
+}
+
+static ShStatus start(Agent *agent, const char *config_path, ShError *err)
+{
+    ShStatus status = sh_config_load(config_path, environ, &agent->config, err);
+    if (status != SH_OK)
+        return status;
+    const ShConfig *config = agent->config;
+    sh_log_setup(config->log_level, config->log_format);
+    status = sh_fault_arm(getenv("STREAMHOUSE_FAULTS"), err);
+    if (status == SH_OK)
+        status = sh_rpc_bind(config, &agent->rpc, &agent->rpc_address, err);
+    if (status == SH_OK)
+        status = sh_http_start(config->http_address, is_ready, agent, &agent->http, agent->http_address, err);
+    if (status != SH_OK)
+        return status;
+    const char *advertised = config->advertised_address[0] != '\0' ? config->advertised_address
+                                                                   : agent->rpc_address;
+    ShEngine *engine = NULL;
+    status = sh_engine_start(config, advertised, agent->http_address, &engine, err);
+    if (status != SH_OK)
+        return status;
+    agent->engine = engine;
+    status = sh_rpc_serve(agent->rpc, engine, err);
+    if (status == SH_OK && config->port_file[0] != '\0')
+        status = write_port_file(agent, err);
+    if (status == SH_OK)
+        sh_log_info("started", "agent=%s grpc=%s http=%s version=%s", config->agent_id, agent->rpc_address,
+                    agent->http_address, SH_VERSION);
+    return status;
+}
+
+static bool is_ready(void *arg, char *why, size_t why_bytes)
+{
+    Agent *agent = arg;
+    ShEngine *engine = agent->engine;
+    if (engine != NULL)
+        return sh_engine_ready(engine, why, why_bytes);
+    snprintf(why, why_bytes, "the agent is starting or stopping");
+    return false;
+}
+
+/* Whole or not at all, so that a script never reads half of it. */
+static ShStatus write_port_file(const Agent *agent, ShError *err)
+{
+    const char *path = agent->config->port_file;
+    char temporary[1100];
+    snprintf(temporary, sizeof temporary, "%s.%d", path, (int)getpid());
+    FILE *file = fopen(temporary, "w");
+    if (file == NULL)
+        return sh_fail(err, SH_IO, "port_file %s cannot be written: %s", path, strerror(errno));
+    int written = fprintf(file, "grpc=%s\nhttp=%s\npid=%d\n", agent->rpc_address, agent->http_address,
+                          (int)getpid());
+    if (fclose(file) != 0 || written < 0 || rename(temporary, path) != 0) {
+        ShStatus status = sh_fail(err, SH_IO, "port_file %s cannot be written: %s", path, strerror(errno));
+        unlink(temporary);
+        return status;
+    }
+    return SH_OK;
+}
+
+/* Returns SH_OK on the first signal; else why the agent cannot go on. */
+static ShStatus watch(Agent *agent, const sigset_t *signals, ShError *err)
+{
+    const struct timespec interval = {.tv_nsec = WATCH_INTERVAL_MS * 1000000L};
+    for (;;) {
+        int signal = sigtimedwait(signals, NULL, &interval);
+        if (signal > 0) {
+            sh_log_info("signal", "name=%s", signal == SIGTERM ? "SIGTERM" : "SIGINT");
+            return SH_OK;
+        }
+        ShStatus status = sh_engine_fatal(agent->engine, err);
+        if (status != SH_OK)
+            return status;
+    }
+}
+
+static ShStatus drain(Agent *agent, const sigset_t *signals, ShError *err)
+{
+    pthread_t watcher;
+    ShStatus status = sh_thread_start(&watcher, "sh-signal", wait_second_signal, (void *)(uintptr_t)signals,
+                                      err);
+    if (status != SH_OK)
+        return status;
+    pthread_detach(watcher);
+    sh_rpc_drain(agent->rpc);
+    return sh_engine_drain(agent->engine, err);
+}
+
+/* Who signals twice does not want to wait. */
+static void *wait_second_signal(void *arg)
+{
+    static const char message[] =
+        "streamhouse-agent: stopped by a second signal before the drain was over; the "
+        "write-ahead log keeps what is left\n";
+    int signal;
+    sigwait(arg, &signal);
+    ssize_t written = write(STDERR_FILENO, message, sizeof message - 1);
+    _exit(written < 0 ? EXIT_USAGE : EXIT_FAILED);
+}
+
+static void stop(Agent *agent)
+{
+    ShEngine *engine = agent->engine;
+    if (agent->config != NULL && agent->config->port_file[0] != '\0' && engine != NULL)
+        unlink(agent->config->port_file);
+    sh_rpc_stop(agent->rpc, RPC_GRACE_MS);
+    agent->engine = NULL;
+    sh_http_stop(agent->http);
+    sh_engine_stop(engine);
+    sh_config_free(agent->config);
+}
