@@ -9,8 +9,8 @@
  *       12      4  partitionLeaderEpoch     no
  *       16      1  magic (2)                no
  *       17      4  crc (CRC-32C)            no    (of everything from byte 21 on)
- *       21      2  attributes               yes   (bits 0-2 codec, 3 timestamp type, 4 transactional, 5 control,
- *                                                  6 has delete horizon)
+ *       21      2  attributes               yes   (bits 0-2 codec, 3 timestamp type, 4 transactional,
+ *                                                  5 control, 6 has delete horizon)
  *       23      4  lastOffsetDelta          yes
  *       27      8  baseTimestamp            yes
  *       35      8  maxTimestamp             yes
@@ -20,9 +20,9 @@
  *       57      4  recordCount              yes
  *       61      -  records, compressed as a whole when a codec is set
  *
- * A record: length varint, attributes int8, timestampDelta varlong, offsetDelta varint, keyLength varint (-1: null),
- * key, valueLength varint (-1: null), value, headerCount varint, then per header keyLength varint, key,
- * valueLength varint (-1: null), value. Varints are zigzag.
+ * A record: length varint, attributes int8, timestampDelta varlong, offsetDelta varint, keyLength varint
+ * (-1: null), key, valueLength varint (-1: null), value, headerCount varint, then per header keyLength
+ * varint, key, valueLength varint (-1: null), value. Varints are zigzag.
  */
 #ifndef SH_CORE_BATCH_H
 #define SH_CORE_BATCH_H
@@ -85,15 +85,15 @@ typedef struct ShHeader {
 } ShHeader;
 
 /* Decode the header at the start of `data`, checking only that it is whole, of magic 2 and of a sane length.
- * The batch may be followed by others: continue at data + header->total_bytes. SH_CORRUPT when it is cut off. */
+ * Others may follow it: continue at data + header->total_bytes. SH_CORRUPT when it is cut off. */
 ShStatus sh_batch_peek(const uint8_t *data, size_t length, ShBatchHeader *header, ShError *err) SH_MUST_CHECK;
 
 /* Check one whole batch as it must be before it is accepted: length and magic, CRC, codec, attributes, record
  * count against the offsets and against the records that are really there, each varint and length inside its
  * bounds, decompressed size. `length` may exceed the batch. `scratch` is reused between calls by one thread.
- * Failures: SH_CORRUPT, SH_TOO_LARGE, SH_UNSUPPORTED (old magic, unknown codec, reserved attribute bits), SH_INVALID
- * (empty batch, producer id without epoch or sequence, transaction without producer id). A control batch is accepted:
- * its flag is in the header, for the caller to refuse. */
+ * Failures: SH_CORRUPT, SH_TOO_LARGE, SH_UNSUPPORTED (old magic, unknown codec, reserved attribute bits),
+ * SH_INVALID (empty batch, producer id without epoch or sequence, transaction without producer id). A control
+ * batch is accepted: its flag is in the header, for the caller to refuse. */
 ShStatus sh_batch_check(const uint8_t *data, size_t length, const ShBatchLimits *limits, ShScratch *scratch,
                         ShBatchHeader *header, ShError *err) SH_MUST_CHECK;
 
@@ -110,13 +110,14 @@ typedef struct ShBatchReader {
     int32_t records_left;
 } ShBatchReader;
 
-/* Start reading a batch that was checked before, or not: damage is an error, never undefined. `scratch` takes the
- * decompressed records and must live as long as the records are used. No CRC is computed here. */
-ShStatus sh_batch_reader_init(ShBatchReader *reader, const uint8_t *data, size_t length, size_t decompressed_bytes_max,
-                              ShScratch *scratch, ShError *err) SH_MUST_CHECK;
+/* Start reading a batch that was checked before, or not: damage is an error, never undefined. `scratch` takes
+ * the decompressed records and must live as long as the records are used. No CRC is computed here. */
+ShStatus sh_batch_reader_init(ShBatchReader *reader, const uint8_t *data, size_t length,
+                              size_t decompressed_bytes_max, ShScratch *scratch, ShError *err) SH_MUST_CHECK;
 
 /* The next record into `record`; `*more` is false after the last one. */
-ShStatus sh_batch_reader_next(ShBatchReader *reader, ShRecord *record, bool *more, ShError *err) SH_MUST_CHECK;
+ShStatus sh_batch_reader_next(ShBatchReader *reader, ShRecord *record, bool *more,
+                              ShError *err) SH_MUST_CHECK;
 
 /* The next header of a record: `cursor` starts at 0 and is kept by the caller. False after the last one. */
 bool sh_record_next_header(const ShRecord *record, size_t *cursor, ShHeader *header);
@@ -140,8 +141,8 @@ size_t sh_batch_builder_bytes(const ShBatchBuilder *builder);
 void sh_batch_builder_set_producer(ShBatchBuilder *builder, int64_t producer_id, int16_t producer_epoch,
                                    int32_t base_sequence, bool transactional);
 
-/* The finished batch, base offset 0, in a buffer of its own that the caller releases; the builder is empty again.
- * SH_INVALID when there is no record. */
+/* The finished batch, base offset 0, in a buffer of its own that the caller releases; the builder is empty
+ * again. SH_INVALID when there is no record. */
 ShStatus sh_batch_builder_finish(ShBatchBuilder *builder, ShBuf **out, ShError *err) SH_MUST_CHECK;
 
 #endif

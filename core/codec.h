@@ -1,8 +1,8 @@
 /*
  * codec.h - the five compression codecs of a record batch, by their numbers in the attributes field.
  *
- * Snappy is accepted raw and in the xerial framing that Java clients write, and is written raw. LZ4 and Zstandard
- * are their standard frame formats, gzip is RFC 1952.
+ * Snappy is accepted raw and in the xerial framing that Java clients write, and is written raw. LZ4 and
+ * Zstandard are their standard frame formats, gzip is RFC 1952.
  */
 #ifndef SH_CORE_CODEC_H
 #define SH_CORE_CODEC_H
@@ -36,12 +36,13 @@ void sh_scratch_free(ShScratch *scratch);
 ShStatus sh_scratch_reserve(ShScratch *scratch, size_t capacity, ShError *err) SH_MUST_CHECK;
 
 /* Append the compressed form of `data` to `out`. */
-ShStatus sh_codec_compress(ShCodec codec, const uint8_t *data, size_t length, ShScratch *out, ShError *err) SH_MUST_CHECK;
+ShStatus sh_codec_compress(ShCodec codec, const uint8_t *data, size_t length, ShScratch *out,
+                           ShError *err) SH_MUST_CHECK;
 
 /* Replace the content of `out` by the decompressed form of `data`. Output beyond `max_bytes` fails with
  * SH_TOO_LARGE before it is produced, so that a small input cannot fill the memory; damage is SH_CORRUPT.
  * `out->data` is not NULL afterwards, even if nothing came out. */
-ShStatus sh_codec_decompress(ShCodec codec, const uint8_t *data, size_t length, size_t max_bytes, ShScratch *out,
-                             ShError *err) SH_MUST_CHECK;
+ShStatus sh_codec_decompress(ShCodec codec, const uint8_t *data, size_t length, size_t max_bytes,
+                             ShScratch *out, ShError *err) SH_MUST_CHECK;
 
 #endif

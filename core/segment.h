@@ -1,15 +1,16 @@
 /*
- * segment.h - the segment object: what one flush of one agent stores, and the only form in which records rest.
+ * segment.h - the segment object: what one flush of one agent stores, the only form in which records rest.
  *
  * The byte table stands in segment_format.h and docs/reference/segment-format.md. In short:
  *
- *   header   magic, version, writer (agent incarnation, WAL uuid), publish number, results of earlier publishes; CRC
- *   data     runs: the batches of one partition and epoch one after the other, base offsets relative to the run
+ *   header   magic, version, writer (agent incarnation, WAL uuid), publish number, results of earlier
+ *            publishes; CRC
+ *   data     runs: the batches of one partition and epoch one after the other, base offsets relative
  *   footer   one entry per run (ShSegmentRun), with a CRC over its batches' uncovered header bytes, and the
  *            (producer id, producer epoch) pairs of its transactional batches
  *   trailer  fixed size: position, length and CRC of the footer, CRC of the header, version, magic
  *
- * This module has no I/O: the writer produces pieces for a gathered PUT, the reader parses bytes that were fetched.
+ * This module has no I/O: the writer produces pieces for a gathered PUT, the reader parses fetched bytes.
  */
 #ifndef SH_CORE_SEGMENT_H
 #define SH_CORE_SEGMENT_H
@@ -22,7 +23,9 @@
 #include "core/status.h"
 
 #define SH_SEGMENT_TRAILER_BYTES 64
-#define SH_OFFSET_UNASSIGNED (-1) /* first offset of a run whose offsets the publish assigns (`object` topics) */
+
+/* First offset of a run whose offsets the publish assigns (`object` topics). */
+#define SH_OFFSET_UNASSIGNED (-1)
 
 /* Who wrote the object, and as which of its publishes. */
 typedef struct ShSegmentWriterId {
@@ -43,10 +46,10 @@ typedef struct ShSegmentRun {
     int64_t record_count;
     uint64_t position; /* of the first batch in the object */
     uint64_t length;   /* bytes of the run's batches */
-    int64_t min_timestamp_ms; /* the smallest base timestamp: a batch may hold older records behind its first */
+    int64_t min_timestamp_ms; /* the smallest base timestamp: later records of a batch may be older */
     int64_t max_timestamp_ms;
     int32_t batch_count;
-    uint32_t headers_crc; /* CRC-32C of the batches' first 21 bytes, as they stand in the object */
+    uint32_t headers_crc;       /* CRC-32C of the batches' first 21 bytes, as they stand in the object */
     uint32_t first_transaction; /* index of the run's first pair in the footer's list */
     uint32_t transaction_count;
 } ShSegmentRun;
@@ -85,14 +88,15 @@ ShSegmentWriter *sh_segment_writer_new(const ShSegmentWriterId *id, const ShSegm
                                        size_t result_count);
 void sh_segment_writer_free(ShSegmentWriter *writer);
 
-/* Start the next run. Its first_offset is that of its first batch, or SH_OFFSET_UNASSIGNED. Each run must get a
- * batch before the next one starts: an object without any run is fine, a run without any batch is SH_INVALID. */
+/* Start the next run. Its first_offset is that of its first batch, or SH_OFFSET_UNASSIGNED. Each run must get
+ * a batch before the next one starts: an object without any run is fine, a run without any batch is
+ * SH_INVALID. */
 ShStatus sh_segment_writer_begin_run(ShSegmentWriter *writer, const ShUuid *topic_id, int32_t partition,
                                      int64_t epoch, int64_t first_offset, ShError *err) SH_MUST_CHECK;
 
-/* Add a batch to the current run. Takes a reference on `batch.owner` until the writer is freed; the bytes are not
- * copied or changed (only the 8 bytes of the base offset are replaced in what is written). In a run with offsets
- * the header's base_offset must continue the run, else SH_INVALID. */
+/* Add a batch to the current run. Takes a reference on `batch.owner` until the writer is freed; the bytes are
+ * not copied or changed (only the 8 bytes of the base offset are replaced in what is written). In a run with
+ * offsets the header's base_offset must continue the run, else SH_INVALID. */
 ShStatus sh_segment_writer_add(ShSegmentWriter *writer, ShSlice batch, const ShBatchHeader *header,
                                ShError *err) SH_MUST_CHECK;
 
@@ -139,18 +143,19 @@ typedef struct ShSegmentIndex {
     size_t transaction_count;
 } ShSegmentIndex;
 
-/* Parse and verify a whole object in memory: header, footer, trailer, every run's place and headers_crc, and every
- * batch's CRC. `*out` is freed with sh_segment_index_free. Foreign bytes are safe: any damage is SH_CORRUPT, an
- * undamaged object of another version SH_UNSUPPORTED. */
+/* Parse and verify a whole object in memory: header, footer, trailer, every run's place and headers_crc, and
+ * every batch's CRC. `*out` is freed with sh_segment_index_free. Foreign bytes are safe: any damage is
+ * SH_CORRUPT, an undamaged object of another version SH_UNSUPPORTED. */
 ShStatus sh_segment_parse(const uint8_t *object, uint64_t object_bytes, ShSegmentIndex **out,
                           ShError *err) SH_MUST_CHECK;
 void sh_segment_index_free(ShSegmentIndex *index);
 
 /* Turn `length` bytes of a run, read from the store, into batches with absolute offsets, in place: walks the
- * batches, checks each one's bounds and CRC, and adds `first_offset` to its base offset. `leader_epoch` is written
- * into each batch. `*usable` is the length of the whole batches (a range read may end inside one); a caller that
- * read a run to its end must find all of it usable. On failure the batches before the damage are rebased already. */
-ShStatus sh_segment_rebase(uint8_t *run, size_t length, int64_t first_offset, int32_t leader_epoch, size_t *usable,
-                           ShError *err) SH_MUST_CHECK;
+ * batches, checks each one's bounds and CRC, and adds `first_offset` to its base offset. `leader_epoch` is
+ * written into each batch. `*usable` is the length of the whole batches (a range read may end inside one); a
+ * caller that read a run to its end must find all of it usable. On failure the batches before the damage are
+ * rebased already. */
+ShStatus sh_segment_rebase(uint8_t *run, size_t length, int64_t first_offset, int32_t leader_epoch,
+                           size_t *usable, ShError *err) SH_MUST_CHECK;
 
 #endif
