@@ -2,7 +2,6 @@
 
 #include "agent/pg/pg_internal.h"
 
-#define SERVER_VERSION_MIN 150000
 #define EXTENSION_VERSION "0.1" /* major and minor; patches are compatible */
 
 static ShStatus check_extension(ShPg *pg, ShError *err);
@@ -12,14 +11,7 @@ static ShStatus judge_rights(const PGresult *result, ShError *err);
 
 ShStatus sh_pg_check(ShPg *pg, ShError *err)
 {
-    ShStatus status = sh_pg_connect(pg, err);
-    if (status != SH_OK)
-        return status;
-    int version = PQserverVersion(pg->conn);
-    if (version < SERVER_VERSION_MIN)
-        return sh_fail(err, SH_UNSUPPORTED, "PostgreSQL is version %s; StreamHouse needs version 15 or newer",
-                       PQparameterStatus(pg->conn, "server_version"));
-    status = check_extension(pg, err);
+    ShStatus status = check_extension(pg, err);
     if (status == SH_OK)
         status = check_rights(pg, err);
     return status;

@@ -11,12 +11,15 @@
 #include "agent/base/log.h"
 #include "agent/pg/pg_internal.h"
 
+#define SERVER_VERSION_MIN 150000
+
 static ShStatus check_conninfo(const char *conninfo, ShError *err);
 static void signal_fd(int fd);
 static bool is_usable(ShPg *pg);
 static ShStatus poll_connection(ShPg *pg, int64_t deadline_ms, ShError *err);
+static ShStatus check_version(const ShPg *pg, ShError *err);
 static ShStatus set_up_session(ShPg *pg, int64_t deadline_ms, ShError *err);
-static void on_notice(void *arg, const char *message);
+static void on_notice(void *arg, const PGresult *notice);
 static ShStatus flush_query(ShPg *pg, int64_t deadline_ms, ShError *err);
 static ShStatus wait_until_read(ShPg *pg, int64_t deadline_ms, ShError *err);
 static ShStatus fail_late(const ShPg *pg, const char *what, ShError *err);
@@ -81,9 +84,11 @@ ShStatus sh_pg_connect(ShPg *pg, ShError *err)
     pg->conn = PQconnectStartParams(keywords, values, 1);
     if (pg->conn == NULL)
         return sh_fail(err, SH_NO_MEMORY, "memory is short for a PostgreSQL connection");
-    PQsetNoticeProcessor(pg->conn, on_notice, NULL);
+    PQsetNoticeReceiver(pg->conn, on_notice, pg);
 
     ShStatus status = poll_connection(pg, deadline_ms, err);
+    if (status == SH_OK)
+        status = check_version(pg, err);
     if (status == SH_OK)
         status = set_up_session(pg, deadline_ms, err);
     if (status != SH_OK)
@@ -98,6 +103,7 @@ void sh_pg_disconnect(ShPg *pg)
     pg->conn = NULL;
     pg->prepared = 0;
     pg->listening = false;
+    pg->doomed = false;
 }
 
 ShStatus sh_pg_wait(ShPg *pg, short events, int64_t deadline_ms, bool *ready, ShError *err)
@@ -202,9 +208,12 @@ static bool is_usable(ShPg *pg)
     struct pollfd fd = {.fd = PQsocket(pg->conn), .events = POLLIN};
     if (PQstatus(pg->conn) != CONNECTION_OK)
         return false;
-    if (poll(&fd, 1, 0) == 0)
-        return true;
-    return PQconsumeInput(pg->conn) && PQstatus(pg->conn) == CONNECTION_OK;
+    while (poll(&fd, 1, 0) > 0) {
+        if (!PQconsumeInput(pg->conn))
+            return false;
+    }
+    (void)PQisBusy(pg->conn); /* makes libpq look at what came, and report a farewell as a notice */
+    return !pg->doomed && PQstatus(pg->conn) == CONNECTION_OK;
 }
 
 static ShStatus poll_connection(ShPg *pg, int64_t deadline_ms, ShError *err)
@@ -225,6 +234,15 @@ static ShStatus poll_connection(ShPg *pg, int64_t deadline_ms, ShError *err)
     return SH_OK;
 }
 
+static ShStatus check_version(const ShPg *pg, ShError *err)
+{
+    if (PQserverVersion(pg->conn) >= SERVER_VERSION_MIN)
+        return SH_OK;
+    const char *version = PQparameterStatus(pg->conn, "server_version");
+    return sh_fail(err, SH_UNSUPPORTED, "PostgreSQL is version %s; StreamHouse needs version 15 or newer",
+                   version != NULL ? version : "unknown");
+}
+
 /* What is asked after the deadline would otherwise go on in the server, holding its locks. */
 static ShStatus set_up_session(ShPg *pg, int64_t deadline_ms, ShError *err)
 {
@@ -241,10 +259,15 @@ static ShStatus set_up_session(ShPg *pg, int64_t deadline_ms, ShError *err)
     return status;
 }
 
-static void on_notice(void *arg, const char *message)
+/* A FATAL error that answers no question is the server's farewell: the connection closes soon. */
+static void on_notice(void *arg, const PGresult *notice)
 {
-    (void)arg;
-    sh_log_debug("pg_notice", "message=\"%.*s\"", (int)strcspn(message, "\n"), message);
+    ShPg *pg = arg;
+    const char *severity = PQresultErrorField(notice, PG_DIAG_SEVERITY_NONLOCALIZED);
+    const char *message = PQresultErrorField(notice, PG_DIAG_MESSAGE_PRIMARY);
+    if (severity != NULL && strcmp(severity, "FATAL") == 0)
+        pg->doomed = true;
+    sh_log_debug("pg_notice", "message=\"%s\"", message);
 }
 
 static ShStatus flush_query(ShPg *pg, int64_t deadline_ms, ShError *err)

@@ -18,6 +18,7 @@ struct ShPg {
     PGconn *conn;      /* NULL: not connected */
     uint32_t prepared; /* bit per ShPgStatement, of this connection */
     bool listening;
+    bool doomed; /* the server has said that it will close the connection */
 };
 
 /* --- connection (pg_conn.c) -------------------------------------------------------------------------------
