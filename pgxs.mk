@@ -1,7 +1,7 @@
 # The PostgreSQL extension, built by PGXS: make -f pgxs.mk [all|install|installcheck]
 #
-# installcheck wants a running server with shared_preload_libraries = 'streamhouse' and an empty streamhouse.database;
-# PGHOST and PGPORT say where it is.
+# installcheck wants a running server with shared_preload_libraries = 'streamhouse' and an empty
+# streamhouse.database; PGHOST and PGPORT say where it is.
 
 EXTENSION = extension/streamhouse
 MODULE_big = streamhouse
@@ -33,4 +33,5 @@ include $(PGXS)
 -include $(OBJS:.o=.d)
 
 extension/streamhouse--0.1.0.sql: $(sort $(wildcard extension/sql/*.sql))
-	{ printf '%s\n' '\echo Use "CREATE EXTENSION streamhouse" to load this file. \quit'; cat $^; } > $@.tmp && mv $@.tmp $@
+	{ printf '%s\n' '\echo Use "CREATE EXTENSION streamhouse" to load this file. \quit'; cat $^; } > $@.tmp
+	mv $@.tmp $@

@@ -14,7 +14,8 @@ CREATE TABLE streamhouse.cluster (
     placed_agents      text[] NOT NULL DEFAULT '{}'
 ) WITH (fillfactor = 20);
 COMMENT ON TABLE streamhouse.cluster IS
-    'One row, made at first use: identity, term, versions of what agents cache, and the agents that placement last saw';
+    'One row, made at first use: identity, term, versions of what agents cache, and the agents that '
+    'placement last saw';
 
 CREATE TABLE streamhouse.topic (
     topic_id        uuid PRIMARY KEY DEFAULT gen_random_uuid(),
@@ -37,7 +38,8 @@ CREATE TABLE streamhouse.dropped_topic (
     dropped_at timestamptz NOT NULL DEFAULT now()
 );
 COMMENT ON TABLE streamhouse.dropped_topic IS
-    'Topics that were dropped: what an agent still holds for them is let go, unlike data of an unknown topic';
+    'Topics that were dropped: what an agent still holds for them is let go, unlike data of an unknown '
+    'topic';
 
 CREATE TABLE streamhouse.agent (
     agent_id       text PRIMARY KEY CHECK (length(agent_id) BETWEEN 1 AND 255),
@@ -47,7 +49,8 @@ CREATE TABLE streamhouse.agent (
     zone           text,
     registered_at  timestamptz NOT NULL DEFAULT now()
 );
-COMMENT ON TABLE streamhouse.agent IS 'Agents by name, with the addresses and the incarnation that registered last';
+COMMENT ON TABLE streamhouse.agent IS
+    'Agents by name, with the addresses and the incarnation that registered last';
 
 CREATE TABLE streamhouse.incarnation (
     incarnation_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -61,7 +64,8 @@ CREATE TABLE streamhouse.incarnation (
     UNIQUE (wal_uuid, incarnation_no)
 );
 COMMENT ON TABLE streamhouse.incarnation IS
-    'Starts of agents: the number rises with each start of one WAL, and registering one fences the older ones';
+    'Starts of agents: the number rises with each start of one WAL, and registering one fences the older '
+    'ones';
 
 CREATE TABLE streamhouse.lease (
     wal_uuid       uuid PRIMARY KEY,
@@ -70,7 +74,8 @@ CREATE TABLE streamhouse.lease (
     calls          bigint NOT NULL CHECK (calls >= 0)
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 COMMENT ON TABLE streamhouse.lease IS
-    'One lease per WAL, updated in place: its incarnation (null: fenced or ended), ticks left, and calls counted';
+    'One lease per WAL, updated in place: its incarnation (null: fenced or ended), ticks left, and calls '
+    'counted';
 
 CREATE TABLE streamhouse.partition (
     topic_id     uuid   NOT NULL REFERENCES streamhouse.topic,
@@ -82,7 +87,8 @@ CREATE TABLE streamhouse.partition (
     PRIMARY KEY (topic_id, partition)
 ) WITH (fillfactor = 70);
 COMMENT ON TABLE streamhouse.partition IS
-    'Partitions: where the log starts, where and under which number the next epoch begins, and who should own it';
+    'Partitions: where the log starts, where and under which number the next epoch begins, and who should '
+    'own it';
 
 CREATE TABLE streamhouse.epoch (
     topic_id       uuid    NOT NULL,
@@ -104,10 +110,12 @@ CREATE TABLE streamhouse.epoch (
     CHECK ((end_offset IS NOT NULL) = (state = 'sealed')),
     CHECK (end_offset BETWEEN start_offset AND limit_offset)
 ) WITH (fillfactor = 70);
-CREATE UNIQUE INDEX epoch_unsealed ON streamhouse.epoch (topic_id, partition) INCLUDE (epoch) WHERE state <> 'sealed';
+CREATE UNIQUE INDEX epoch_unsealed ON streamhouse.epoch (topic_id, partition) INCLUDE (epoch)
+    WHERE state <> 'sealed';
 CREATE INDEX epoch_incarnation ON streamhouse.epoch (incarnation_id) WHERE state <> 'sealed';
 COMMENT ON TABLE streamhouse.epoch IS
-    'Epochs of partitions: exclusive ranges of offsets, owned by an incarnation or, for object durability, by nobody';
+    'Epochs of partitions: exclusive ranges of offsets, owned by an incarnation or, for object durability, '
+    'by nobody';
 
 -- The foreign keys above keep control consistent. The tables of the next file have none: publish_object
 -- alone writes them, under the heads' locks, and a check per row would cost more than the row.

@@ -11,7 +11,8 @@ CREATE TABLE streamhouse.epoch_head (
     PRIMARY KEY (topic_id, partition, epoch)
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 2000);
 COMMENT ON TABLE streamhouse.epoch_head IS
-    'How far each opened epoch is published: the row that publishing locks. Made when the epoch opens, kept when sealed';
+    'How far each opened epoch is published: the row that publishing locks. Made when the epoch opens, '
+    'kept when sealed';
 
 CREATE TABLE streamhouse.object (
     object_id      uuid PRIMARY KEY,
@@ -24,7 +25,8 @@ CREATE TABLE streamhouse.object (
     created_at     timestamptz NOT NULL DEFAULT now()
 ) WITH (fillfactor = 80);
 COMMENT ON TABLE streamhouse.object IS
-    'Objects in the store; live_rows counts the segments that refer to one. A publish of an abandoned object fails';
+    'Objects in the store; live_rows counts the segments that refer to one. A publish of an abandoned '
+    'object fails';
 
 CREATE TABLE streamhouse.segment (
     topic_id          uuid   NOT NULL,
@@ -45,9 +47,11 @@ CREATE TABLE streamhouse.segment (
 ) WITH (autovacuum_vacuum_insert_scale_factor = 0.1);
 -- timestamp_high_ms is the highest time of the epoch up to and with this row. It never falls as offsets
 -- rise, so one descent of this index finds the first segment that reaches a time.
-CREATE INDEX segment_time ON streamhouse.segment (topic_id, partition, epoch, timestamp_high_ms, first_offset);
+CREATE INDEX segment_time ON streamhouse.segment
+    (topic_id, partition, epoch, timestamp_high_ms, first_offset);
 COMMENT ON TABLE streamhouse.segment IS
-    'Runs of batches in objects. A run''s batches begin at base_offset; those below first_offset are published elsewhere';
+    'Runs of batches in objects. A run''s batches begin at base_offset; those below first_offset are '
+    'published elsewhere';
 
 CREATE TABLE streamhouse.publish_result (
     incarnation_id bigint   NOT NULL,

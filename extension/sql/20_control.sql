@@ -41,14 +41,16 @@ AS $$
 DECLARE
     stored record;
 BEGIN
-    SELECT c.system_identifier, c.timeline, s.system_identifier AS system_now, current_timeline() AS timeline_now
+    SELECT c.system_identifier, c.timeline,
+           s.system_identifier AS system_now, current_timeline() AS timeline_now
     INTO stored FROM cluster AS c, pg_control_system() AS s;
     IF stored.system_now <> stored.system_identifier THEN
         RAISE EXCEPTION 'this database is a copy of another server''s'
             USING ERRCODE = 'SH003',
                   DETAIL = format('Its agents worked with system identifier %s; this server has %s.',
                                   stored.system_identifier, stored.system_now),
-                  HINT = 'A restored or cloned database may lack history. Starting a new term is not supported yet.';
+                  HINT = 'A restored or cloned database may lack history. Starting a new term is not '
+                         'supported yet.';
     ELSIF stored.timeline_now <> stored.timeline THEN
         RAISE EXCEPTION 'this server was promoted or recovered to a point in time'
             USING ERRCODE = 'SH003',
@@ -68,9 +70,10 @@ BEGIN
     IF calls_seen > calls THEN
         RAISE EXCEPTION 'the database lost history'
             USING ERRCODE = 'SH003',
-                  DETAIL = format('The agent has seen call number %s; the database knows of %s.', calls_seen, calls),
-                  HINT = 'It was restored or failed over to a server that lagged behind. Starting a new term is not '
-                         'supported yet; keep the agent''s WAL and its objects.';
+                  DETAIL = format('The agent has seen call number %s; the database knows of %s.',
+                                  calls_seen, calls),
+                  HINT = 'It was restored or failed over to a server that lagged behind. Starting a new term '
+                         'is not supported yet; keep the agent''s WAL and its objects.';
     END IF;
 END
 $$;
@@ -86,7 +89,8 @@ AS $$
     SELECT pg_notify('streamhouse', (SELECT metadata_version::text FROM cluster));
 $$;
 COMMENT ON FUNCTION streamhouse.bump_versions IS
-    'Tells agents, by versions and NOTIFY streamhouse, that metadata (and assignments) changed. Needs the control lock';
+    'Tells agents, by versions and NOTIFY streamhouse, that metadata (and assignments) changed. Needs the '
+    'control lock';
 
 CREATE FUNCTION streamhouse.agent_enter(incarnation bigint) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
@@ -109,11 +113,12 @@ BEGIN
     END IF;
     RAISE EXCEPTION 'incarnation % of agent "%" is %', known.incarnation_id, known.agent_id, known.state
         USING ERRCODE = 'SH001',
-              DETAIL = CASE known.state WHEN 'ended' THEN 'It ended its lease itself.'
-                       ELSE 'A newer incarnation of its WAL, or another WAL under its agent id, took its place.' END,
+              DETAIL = CASE WHEN known.state = 'ended' THEN 'It ended its lease itself.'
+                            ELSE 'A newer incarnation of its WAL, or another WAL under its agent id, took '
+                                 'its place.' END,
               HINT = 'Start the agent again: it registers a new incarnation and recovers its WAL.';
 END
 $$;
 COMMENT ON FUNCTION streamhouse.agent_enter IS
-    'Begins an agent''s call: counts it and locks the lease''s row, so that no newer incarnation can register before '
-    'the transaction ends. Raises SH001 or SH002 for an incarnation that holds no lease';
+    'Begins an agent''s call: counts it and locks the lease''s row, so that no newer incarnation can '
+    'register before the transaction ends. Raises SH001 or SH002 for an incarnation that holds no lease';

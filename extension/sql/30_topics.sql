@@ -32,9 +32,11 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION streamhouse.check_topic_name IS 'Raises an error for a topic name that is malformed or taken';
+COMMENT ON FUNCTION streamhouse.check_topic_name IS
+    'Raises an error for a topic name that is malformed or taken';
 
-CREATE FUNCTION streamhouse.parse_size(setting text, size text, bytes_min bigint, bytes_max bigint) RETURNS bigint
+CREATE FUNCTION streamhouse.parse_size(setting text, size text, bytes_min bigint, bytes_max bigint)
+RETURNS bigint
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, streamhouse, pg_temp
 AS $$
 DECLARE
@@ -67,7 +69,8 @@ BEGIN
     ELSIF durability NOT IN ('wal', 'object') THEN
         RAISE EXCEPTION 'unknown durability "%"', durability
             USING ERRCODE = 'invalid_parameter_value',
-                  DETAIL = 'It is "wal" (acknowledged from the agent''s disk) or "object" (from the object store).';
+                  DETAIL = 'It is "wal" (acknowledged from the agent''s disk) or "object" (from the object '
+                           'store).';
     ELSIF orphan_timeout IS NOT NULL THEN
         RAISE EXCEPTION 'orphan_timeout is not supported yet'
             USING ERRCODE = 'feature_not_supported',
@@ -75,7 +78,8 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION streamhouse.check_topic_settings IS 'Raises an error for settings of a topic out of their ranges';
+COMMENT ON FUNCTION streamhouse.check_topic_settings IS
+    'Raises an error for settings of a topic out of their ranges';
 
 CREATE FUNCTION streamhouse.create_topic(
     name           text,
@@ -115,7 +119,8 @@ $$;
 COMMENT ON FUNCTION streamhouse.create_topic IS
     'Creates a topic and returns its id. Retention is stored; null keeps records for ever';
 
-CREATE FUNCTION streamhouse.add_partitions(topic_id uuid, first_partition int, partition_count int) RETURNS void
+CREATE FUNCTION streamhouse.add_partitions(topic_id uuid, first_partition int, partition_count int)
+RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
 AS $$
 BEGIN
@@ -128,7 +133,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION streamhouse.add_partitions IS
-    'Adds the partitions from first_partition up to partition_count, and places them. Needs the control lock';
+    'Adds the partitions from first_partition up to partition_count, and places them. Needs the control '
+    'lock';
 
 CREATE FUNCTION streamhouse.topic_for_change(name text) RETURNS streamhouse.topic
 LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
@@ -139,12 +145,14 @@ BEGIN
     SELECT * INTO found_topic FROM topic AS t WHERE t.name = topic_for_change.name;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'topic "%" does not exist', coalesce(topic_for_change.name, '')
-            USING ERRCODE = 'undefined_object', HINT = 'SELECT topic FROM streamhouse.topics lists the topics.';
+            USING ERRCODE = 'undefined_object',
+                  HINT = 'SELECT topic FROM streamhouse.topics lists the topics.';
     END IF;
     RETURN found_topic;
 END
 $$;
-COMMENT ON FUNCTION streamhouse.topic_for_change IS 'The topic of this name, or an error. Needs the control lock';
+COMMENT ON FUNCTION streamhouse.topic_for_change IS
+    'The topic of this name, or an error. Needs the control lock';
 
 CREATE FUNCTION streamhouse.drop_topic(name text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off

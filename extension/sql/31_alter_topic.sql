@@ -21,7 +21,8 @@ BEGIN
     old := topic_for_change(name);
     PERFORM check_topic_settings(partitions, retention, durability, orphan_timeout);
     IF partitions < old.partition_count THEN
-        RAISE EXCEPTION 'topic "%" has % partitions and cannot be given %', name, old.partition_count, partitions
+        RAISE EXCEPTION 'topic "%" has % partitions and cannot be given %',
+                        name, old.partition_count, partitions
             USING ERRCODE = 'invalid_parameter_value', DETAIL = 'Partitions can only be added.';
     ELSIF NOT reset <@ ARRAY['retention', 'retention_size'] THEN
         RAISE EXCEPTION 'cannot reset %', reset
@@ -34,8 +35,10 @@ BEGIN
         retention       = coalesce(retention, CASE WHEN 'retention' <> ALL (reset) THEN t.retention END),
         retention_bytes = coalesce(parse_size('retention_size', retention_size, 1 << 20, 1::bigint << 60),
                                    CASE WHEN 'retention_size' <> ALL (reset) THEN t.retention_bytes END),
-        segment_bytes   = coalesce(parse_size('segment_size', segment_size, 1 << 20, 1 << 30), t.segment_bytes),
-        batch_bytes_max = coalesce(parse_size('max_batch_size', max_batch_size, 1 << 10, 64 << 20), t.batch_bytes_max)
+        segment_bytes   = coalesce(parse_size('segment_size', segment_size, 1 << 20, 1 << 30),
+                                   t.segment_bytes),
+        batch_bytes_max = coalesce(parse_size('max_batch_size', max_batch_size, 1 << 10, 64 << 20),
+                                   t.batch_bytes_max)
     WHERE t.topic_id = old.topic_id;
     IF durability <> old.durability THEN
         PERFORM roll_durability(old.topic_id, durability);
@@ -44,8 +47,9 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION streamhouse.alter_topic IS
-    'Changes settings of a topic; what is left out stays. Partitions only grow. A new durability begins a new epoch of '
-    'each partition as soon as its owner has sealed the current one. reset names settings to clear';
+    'Changes settings of a topic; what is left out stays. Partitions only grow. A new durability begins a '
+    'new epoch of each partition as soon as its owner has sealed the current one. reset names settings to '
+    'clear';
 
 CREATE FUNCTION streamhouse.roll_durability(topic_id uuid, durability text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
@@ -76,4 +80,5 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION streamhouse.roll_durability IS
-    'Ends the epochs of a topic''s former durability, as far as no agent has to do it. Needs the control lock';
+    'Ends the epochs of a topic''s former durability, as far as no agent has to do it. Needs the control '
+    'lock';

@@ -34,7 +34,8 @@ BEGIN
               WHERE e.topic_id = p.topic_id AND e.partition = p.partition AND e.state = 'open'
                 AND e.incarnation_id IS NOT NULL AND owner.agent_id IS NULL)
     ), depth AS (
-        SELECT *, percent_rank() OVER (PARTITION BY holder, topic_id ORDER BY partition) AS topic_rank FROM movable
+        SELECT *, percent_rank() OVER (PARTITION BY holder, topic_id ORDER BY partition) AS topic_rank
+        FROM movable
     ), ranked AS (
         SELECT *, row_number() OVER (PARTITION BY holder ORDER BY topic_rank, name, partition) AS holder_rank
         FROM depth
@@ -45,7 +46,8 @@ BEGIN
     ), quota AS (
         SELECT agent_id, held,
                n.total / count(*) OVER ()
-               + (row_number() OVER (ORDER BY held DESC, agent_id) <= n.total % count(*) OVER ())::int AS quota
+               + (row_number() OVER (ORDER BY held DESC, agent_id) <= n.total % count(*) OVER ())::int
+                   AS quota
         FROM held, (SELECT count(*) AS total FROM movable) AS n
     ), free_partition AS (
         SELECT r.topic_id, r.partition, row_number() OVER (ORDER BY r.name, r.partition) AS seat
@@ -66,7 +68,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION streamhouse.place_partitions IS
-    'Spreads partitions evenly over live agents, moving as few as it can; returns how many. Needs the control lock';
+    'Spreads partitions evenly over live agents, moving as few as it can; returns how many. Needs the '
+    'control lock';
 
 CREATE FUNCTION streamhouse.rebalance() RETURNS int
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
@@ -81,7 +84,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION streamhouse.rebalance IS
-    'Spreads partitions evenly over live agents and returns how many get another owner. Owners hand over cleanly';
+    'Spreads partitions evenly over live agents and returns how many get another owner. Owners hand over '
+    'cleanly';
 
 CREATE FUNCTION streamhouse.lease_tick() RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
@@ -96,8 +100,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION streamhouse.lease_tick IS
-    'One tick of the lease worker: every lease loses a tick. True when the set of live agents is not the one that '
-    'placement last saw, so that rebalance() is due';
+    'One tick of the lease worker: every lease loses a tick. True when the set of live agents is not the '
+    'one that placement last saw, so that rebalance() is due';
 
 CREATE FUNCTION streamhouse.prune_publish_results() RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off

@@ -32,8 +32,8 @@ BEGIN
     VALUES (agent_register.agent_id, new_id, agent_register.address, agent_register.http_address,
             agent_register.zone)
     ON CONFLICT ON CONSTRAINT agent_pkey DO UPDATE
-    SET incarnation_id = excluded.incarnation_id, address = excluded.address, http_address = excluded.http_address,
-        zone = excluded.zone, registered_at = now();
+    SET incarnation_id = excluded.incarnation_id, address = excluded.address,
+        http_address = excluded.http_address, zone = excluded.zone, registered_at = now();
     INSERT INTO lease AS l (wal_uuid, incarnation_id, ticks_left, calls)
     VALUES (agent_register.wal_uuid, new_id, lease_ticks(), 1)
     ON CONFLICT ON CONSTRAINT lease_pkey DO UPDATE
@@ -47,12 +47,13 @@ BEGIN
 
     PERFORM place_partitions();
     PERFORM bump_versions(assignments => true);
-    RETURN QUERY SELECT new_id, control.cluster_id, control.term, lease_ticks(), tick_interval_ms(), new_calls;
+    RETURN QUERY
+    SELECT new_id, control.cluster_id, control.term, lease_ticks(), tick_interval_ms(), new_calls;
 END
 $$;
 COMMENT ON FUNCTION streamhouse.agent_register IS
-    'An agent''s start: registers an incarnation of its WAL, fences the older ones and hands it their open epochs. '
-    'Raises SH003, SH004, SH005';
+    'An agent''s start: registers an incarnation of its WAL, fences the older ones and hands it their open '
+    'epochs. Raises SH003, SH004, SH005';
 
 CREATE FUNCTION streamhouse.check_registration(agent_id text, wal_uuid uuid, incarnation_no bigint,
                                                calls_seen bigint) RETURNS void
@@ -64,9 +65,9 @@ DECLARE
     other  uuid;
 BEGIN
     IF check_registration.agent_id !~ '^[a-zA-Z0-9._-]{1,249}$' OR check_registration.incarnation_no < 1
-       OR num_nulls(check_registration.agent_id, check_registration.wal_uuid, check_registration.incarnation_no,
-                    check_registration.calls_seen) > 0 THEN
-        RAISE EXCEPTION 'an agent needs an id, a WAL uuid, an incarnation number above 0 and the calls it has seen'
+       OR num_nulls(check_registration.agent_id, check_registration.wal_uuid,
+                    check_registration.incarnation_no, check_registration.calls_seen) > 0 THEN
+        RAISE EXCEPTION 'an agent needs an id, a WAL uuid, an incarnation number above 0 and the calls seen'
             USING ERRCODE = 'invalid_parameter_value',
                   DETAIL = 'An id has 1 to 249 letters a-z and A-Z, digits, ".", "_" and "-".';
     END IF;
@@ -81,20 +82,23 @@ BEGIN
             USING ERRCODE = 'SH004',
                   DETAIL = format('The live agent''s WAL is %s, this one''s is %s.', other,
                                   check_registration.wal_uuid),
-                  HINT = 'Give each agent an agent id of its own, or stop the other agent and wait until its lease '
-                         'has run out.';
+                  HINT = 'Give each agent an agent id of its own, or stop the other agent and wait until its '
+                         'lease has run out.';
     END IF;
 
     SELECT max(incarnation_no) INTO newest FROM incarnation WHERE wal_uuid = check_registration.wal_uuid;
     IF check_registration.incarnation_no <= newest THEN
-        RAISE EXCEPTION 'incarnation number % is not above the last known, %', check_registration.incarnation_no, newest
+        RAISE EXCEPTION 'incarnation number % is not above the last known, %',
+                        check_registration.incarnation_no, newest
             USING ERRCODE = 'SH005',
                   DETAIL = format('The WAL is %s.', check_registration.wal_uuid),
-                  HINT = 'The WAL directory was copied, or restored from a backup. Only its newest copy may be used.';
+                  HINT = 'The WAL directory was copied, or restored from a backup. Only its newest copy may '
+                         'be used.';
     END IF;
 END
 $$;
-COMMENT ON FUNCTION streamhouse.check_registration IS 'Raises an error for an incarnation that may not register';
+COMMENT ON FUNCTION streamhouse.check_registration IS
+    'Raises an error for an incarnation that may not register';
 
 CREATE FUNCTION streamhouse.fence_predecessors(agent_id text, wal_uuid uuid) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
@@ -118,7 +122,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION streamhouse.fence_predecessors IS
-    'Fences the older incarnations of a WAL and of an agent id; what was granted to them but never open vanishes';
+    'Fences the older incarnations of a WAL and of an agent id; what was granted to them but never open '
+    'vanishes';
 
 CREATE FUNCTION streamhouse.agent_heartbeat(incarnation bigint, calls_seen bigint)
 RETURNS TABLE (assignment_version bigint, metadata_version bigint, calls bigint)
@@ -135,8 +140,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION streamhouse.agent_heartbeat IS
-    'Renews an agent''s lease and tells the versions of assignments and metadata. A lease that ran out but that nothing '
-    'superseded is renewed too. Raises SH001, SH002, SH003';
+    'Renews an agent''s lease and tells the versions of assignments and metadata. A lease that ran out but '
+    'that nothing superseded is renewed too. Raises SH001, SH002, SH003';
 
 CREATE FUNCTION streamhouse.agent_end(incarnation bigint) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
@@ -150,15 +155,17 @@ BEGIN
     WHERE e.incarnation_id = agent_end.incarnation AND e.state = 'open';
     IF open_epochs > 0 THEN
         RAISE EXCEPTION 'incarnation % has % open epochs', incarnation, open_epochs
-            USING ERRCODE = 'SH006', HINT = 'Publish what is left of them and seal them with agent_seal() first.';
+            USING ERRCODE = 'SH006',
+                  HINT = 'Publish what is left of them and seal them with agent_seal() first.';
     END IF;
     DELETE FROM epoch AS e WHERE e.incarnation_id = agent_end.incarnation AND e.state = 'granted';
-    UPDATE lease AS l SET incarnation_id = NULL, ticks_left = 0 WHERE l.incarnation_id = agent_end.incarnation;
+    UPDATE lease AS l SET incarnation_id = NULL, ticks_left = 0
+    WHERE l.incarnation_id = agent_end.incarnation;
     UPDATE incarnation AS i SET state = 'ended' WHERE i.incarnation_id = agent_end.incarnation;
     PERFORM place_partitions();
     PERFORM bump_versions(assignments => true);
 END
 $$;
 COMMENT ON FUNCTION streamhouse.agent_end IS
-    'An agent''s clean end, after it has sealed its epochs: ends the lease and gives its partitions to others. Raises '
-    'SH001, SH002, SH006';
+    'An agent''s clean end, after it has sealed its epochs: ends the lease and gives its partitions to '
+    'others. Raises SH001, SH002, SH006';

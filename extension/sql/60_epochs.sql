@@ -3,13 +3,15 @@
 CREATE FUNCTION streamhouse.epoch_number(term bigint, counter bigint) RETURNS bigint
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, streamhouse, pg_temp
 AS $$ SELECT (term << 40) | counter $$;
-COMMENT ON FUNCTION streamhouse.epoch_number IS 'An epoch''s number: the term in the high bits, a counter in the low 40';
+COMMENT ON FUNCTION streamhouse.epoch_number IS
+    'An epoch''s number: the term in the high bits, a counter in the low 40';
 
 CREATE FUNCTION streamhouse.absent_topic(topic_id uuid) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, streamhouse, pg_temp
 AS $$
     SELECT CASE WHEN EXISTS (SELECT FROM topic AS t WHERE t.topic_id = absent_topic.topic_id) THEN NULL
-                WHEN EXISTS (SELECT FROM dropped_topic AS d WHERE d.topic_id = absent_topic.topic_id) THEN 'dropped'
+                WHEN EXISTS (SELECT FROM dropped_topic AS d WHERE d.topic_id = absent_topic.topic_id)
+                    THEN 'dropped'
                 ELSE 'unknown' END
 $$;
 COMMENT ON FUNCTION streamhouse.absent_topic IS
@@ -35,7 +37,8 @@ AS $$
     WITH numbered AS (
         UPDATE partition AS p SET next_epoch = p.next_epoch + 1
         FROM topic AS t
-        WHERE p.topic_id = begin_ownerless_epochs.topic_id AND t.topic_id = p.topic_id AND t.durability = 'object'
+        WHERE p.topic_id = begin_ownerless_epochs.topic_id AND t.topic_id = p.topic_id
+          AND t.durability = 'object'
           AND NOT EXISTS (SELECT FROM epoch AS e
                           WHERE e.topic_id = p.topic_id AND e.partition = p.partition AND e.state <> 'sealed')
         RETURNING p.topic_id, p.partition, p.next_offset, p.next_epoch - 1 AS counter
@@ -52,7 +55,8 @@ AS $$
     SELECT topic_id, partition, epoch, start_offset FROM begun
 $$;
 COMMENT ON FUNCTION streamhouse.begin_ownerless_epochs IS
-    'Opens an ownerless epoch in each partition of an object topic that has no unsealed epoch. Needs the control lock';
+    'Opens an ownerless epoch in each partition of an object topic that has no unsealed epoch. Needs the '
+    'control lock';
 
 CREATE FUNCTION streamhouse.agent_assignments(incarnation bigint)
 RETURNS TABLE (topic_id uuid, topic text, durability text, segment_bytes bigint, retention_ms bigint,
@@ -65,10 +69,11 @@ DECLARE
     caller text;
 BEGIN
     PERFORM agent_enter(incarnation);
-    SELECT i.agent_id INTO caller FROM incarnation AS i WHERE i.incarnation_id = agent_assignments.incarnation;
+    SELECT i.agent_id INTO caller FROM incarnation AS i
+    WHERE i.incarnation_id = agent_assignments.incarnation;
     RETURN QUERY
-    SELECT t.topic_id, t.name, t.durability, t.segment_bytes, (extract(epoch FROM t.retention) * 1000)::bigint,
-           t.batch_bytes_max, p.partition,
+    SELECT t.topic_id, t.name, t.durability, t.segment_bytes,
+           (extract(epoch FROM t.retention) * 1000)::bigint, t.batch_bytes_max, p.partition,
            CASE WHEN e.epoch IS NULL THEN 'grant'
                 WHEN e.inherited THEN 'recover'
                 WHEN t.durability <> e.durability OR other.agent_id IS NOT NULL THEN 'release'
@@ -86,8 +91,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION streamhouse.agent_assignments IS
-    'What an incarnation should do, partition by partition: own (keep), recover (publish what is left of an inherited '
-    'epoch, seal), grant (call agent_grant), release (flush, publish, seal). Raises SH001, SH002';
+    'What an incarnation should do, partition by partition: own (keep), recover (publish what is left of an'
+    ' inherited epoch, seal), grant (call agent_grant), release (flush, publish, seal). Raises SH001, SH002';
 
 CREATE FUNCTION streamhouse.is_free(topic_id uuid, partition int) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, streamhouse, pg_temp
@@ -98,10 +103,12 @@ AS $$
           AND (e.state = 'open' OR owner.agent_id IS NOT NULL))
 $$;
 COMMENT ON FUNCTION streamhouse.is_free IS
-    'True when a partition has no unsealed epoch, or only one that was granted to an agent now gone and never open';
+    'True when a partition has no unsealed epoch, or only one that was granted to an agent now gone and '
+    'never open';
 
 CREATE FUNCTION streamhouse.agent_grant(incarnation bigint, topic_ids uuid[], partitions int[])
-RETURNS TABLE (topic_id uuid, partition int, result text, epoch bigint, start_offset bigint, limit_offset bigint)
+RETURNS TABLE (topic_id uuid, partition int, result text, epoch bigint, start_offset bigint,
+               limit_offset bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
 AS $$
 #variable_conflict use_column
@@ -111,7 +118,8 @@ DECLARE
 BEGIN
     PERFORM agent_enter(incarnation);
     PERFORM check_history();
-    SELECT i.agent_id INTO caller FROM incarnation AS i WHERE i.incarnation_id = agent_grant.incarnation;
+    SELECT i.agent_id INTO caller FROM incarnation AS i
+    WHERE i.incarnation_id = agent_grant.incarnation;
 
     -- Epochs that an agent now gone was granted and never opened make room.
     DELETE FROM epoch AS e
@@ -127,10 +135,11 @@ BEGIN
           AND t.durability = 'wal' AND p.target_agent = caller
           AND NOT EXISTS (SELECT FROM epoch AS e
                           WHERE e.topic_id = p.topic_id AND e.partition = p.partition AND e.state <> 'sealed')
-        RETURNING p.topic_id, p.partition, p.next_offset, epoch_number(control.term, p.next_epoch - 1) AS epoch
+        RETURNING p.topic_id, p.partition, p.next_offset,
+                  epoch_number(control.term, p.next_epoch - 1) AS epoch
     )
-    INSERT INTO epoch (topic_id, partition, epoch, incarnation_id, durability, state, start_offset, limit_offset,
-                       records_base, bytes_base)
+    INSERT INTO epoch (topic_id, partition, epoch, incarnation_id, durability, state, start_offset,
+                       limit_offset, records_base, bytes_base)
     SELECT n.topic_id, n.partition, n.epoch, agent_grant.incarnation, 'wal', 'granted', n.next_offset,
            n.next_offset + offset_range(), b.records, b.bytes
     FROM numbered AS n, LATERAL records_before(n.topic_id, n.partition, n.epoch) AS b;
@@ -153,11 +162,12 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION streamhouse.agent_grant IS
-    'Gives partitions to an incarnation, each with an epoch and its exclusive range of offsets: granted; busy (another '
-    'epoch is unsealed); not_target (placement means another agent); dropped; unknown. Asked again, it answers the '
-    'same. Raises SH001, SH002, SH003';
+    'Gives partitions to an incarnation, each with an epoch and its exclusive range of offsets: granted; '
+    'busy (another epoch is unsealed); not_target (placement means another agent); dropped; unknown. Asked '
+    'again, it answers the same. Raises SH001, SH002, SH003';
 
-CREATE FUNCTION streamhouse.agent_open(incarnation bigint, topic_ids uuid[], partitions int[], epochs bigint[])
+CREATE FUNCTION streamhouse.agent_open(incarnation bigint, topic_ids uuid[], partitions int[],
+                                       epochs bigint[])
 RETURNS TABLE (topic_id uuid, partition int, epoch bigint, result text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
 AS $$
@@ -179,17 +189,18 @@ BEGIN
     SELECT asked.topic_id, asked.partition, asked.epoch,
            coalesce(absent_topic(asked.topic_id), CASE e.state WHEN 'open' THEN 'open' ELSE 'fenced' END)
     FROM unnest(topic_ids, partitions, epochs) WITH ORDINALITY AS asked(topic_id, partition, epoch, ordinal)
-    LEFT JOIN epoch AS e ON (e.topic_id, e.partition, e.epoch) = (asked.topic_id, asked.partition, asked.epoch)
-                        AND e.incarnation_id = agent_open.incarnation
+    LEFT JOIN epoch AS e
+           ON (e.topic_id, e.partition, e.epoch) = (asked.topic_id, asked.partition, asked.epoch)
+          AND e.incarnation_id = agent_open.incarnation
     ORDER BY asked.ordinal;
 END
 $$;
 COMMENT ON FUNCTION streamhouse.agent_open IS
-    'Opens granted epochs, before the first acknowledgement: open; fenced (no longer this incarnation''s); dropped; '
-    'unknown. Asked again, it answers the same. Raises SH001, SH002';
+    'Opens granted epochs, before the first acknowledgement: open; fenced (no longer this incarnation''s); '
+    'dropped; unknown. Asked again, it answers the same. Raises SH001, SH002';
 
-CREATE FUNCTION streamhouse.agent_seal(incarnation bigint, topic_ids uuid[], partitions int[], epochs bigint[],
-                                       end_offsets bigint[], lost boolean[])
+CREATE FUNCTION streamhouse.agent_seal(incarnation bigint, topic_ids uuid[], partitions int[],
+                                       epochs bigint[], end_offsets bigint[], lost boolean[])
 RETURNS TABLE (topic_id uuid, partition int, epoch bigint, result text, published_end bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
 AS $$
@@ -216,7 +227,8 @@ BEGIN
         WHERE (e.topic_id, e.partition, e.epoch) = (asked.topic_id, asked.partition, asked.epoch)
           AND e.incarnation_id = agent_seal.incarnation AND e.state = 'open'
           AND asked.end_offset = h.published_end
-        RETURNING e.topic_id, e.partition, CASE WHEN asked.lost THEN e.limit_offset ELSE e.end_offset END AS next
+        RETURNING e.topic_id, e.partition,
+                  CASE WHEN asked.lost THEN e.limit_offset ELSE e.end_offset END AS next
     )
     UPDATE partition AS p SET next_offset = sealed.next
     FROM sealed WHERE (p.topic_id, p.partition) = (sealed.topic_id, sealed.partition);
@@ -236,12 +248,15 @@ BEGIN
            h.published_end
     FROM unnest(topic_ids, partitions, epochs, end_offsets) WITH ORDINALITY
          AS asked(topic_id, partition, epoch, end_offset, ordinal)
-    LEFT JOIN epoch AS e ON (e.topic_id, e.partition, e.epoch) = (asked.topic_id, asked.partition, asked.epoch)
-    LEFT JOIN epoch_head AS h ON (h.topic_id, h.partition, h.epoch) = (asked.topic_id, asked.partition, asked.epoch)
+    LEFT JOIN epoch AS e
+           ON (e.topic_id, e.partition, e.epoch) = (asked.topic_id, asked.partition, asked.epoch)
+    LEFT JOIN epoch_head AS h
+           ON (h.topic_id, h.partition, h.epoch) = (asked.topic_id, asked.partition, asked.epoch)
     ORDER BY asked.ordinal;
 END
 $$;
 COMMENT ON FUNCTION streamhouse.agent_seal IS
-    'Ends epochs at the offset that is published: sealed; mismatch (end_offsets is not the published end); fenced (not '
-    'this incarnation''s); dropped; unknown. An epoch that was never open vanishes. With lost, acknowledged records '
-    'beyond the end may be missing, and the next epoch starts at the limit. Raises SH001, SH002';
+    'Ends epochs at the offset that is published: sealed; mismatch (end_offsets is not the published end); '
+    'fenced (not this incarnation''s); dropped; unknown. An epoch that was never open vanishes. With lost, '
+    'acknowledged records beyond the end may be missing, and the next epoch starts at the limit. Raises '
+    'SH001, SH002';

@@ -29,8 +29,8 @@ BEGIN
     WHERE r.incarnation_id = publish_object.incarnation AND r.publish_no <= publish_object.confirmed_no;
 
     IF NOT is_published_before(incarnation, publish_object.publish_no, publish_object.object_id) THEN
-        PERFORM check_entries(topic_ids, partitions, epochs, first_offsets, offset_counts, record_counts, positions,
-                              lengths, min_timestamps, max_timestamps, voids);
+        PERFORM check_entries(topic_ids, partitions, epochs, first_offsets, offset_counts, record_counts,
+                              positions, lengths, min_timestamps, max_timestamps, voids);
         -- In this order everywhere, so that publishes never wait for each other in a circle.
         PERFORM FROM epoch_head AS h
         WHERE (h.topic_id, h.partition, h.epoch) IN (SELECT * FROM unnest(topic_ids, partitions, epochs))
@@ -50,12 +50,14 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION streamhouse.publish_object IS
-    'Publishes an object that is in the store, run by run: published; duplicate (all below the published end); void; '
-    'gap (begins above the published end, or follows a refused run of its partition); fenced (the epoch is not open for '
-    'this incarnation); dropped; unknown. A null first offset asks for the next offsets of an ownerless epoch. The same '
-    'publish number and object again get the same answer. Raises SH001, SH002, SH007, SH008, SH009';
+    'Publishes an object that is in the store, run by run: published; duplicate (all below the published '
+    'end); void; gap (begins above the published end, or follows a refused run of its partition); fenced '
+    '(the epoch is not open for this incarnation); dropped; unknown. A null first offset asks for the next '
+    'offsets of an ownerless epoch. The same publish number and object again get the same answer. Raises '
+    'SH001, SH002, SH007, SH008, SH009';
 
-CREATE FUNCTION streamhouse.is_published_before(incarnation bigint, publish_no bigint, object_id uuid) RETURNS boolean
+CREATE FUNCTION streamhouse.is_published_before(incarnation bigint, publish_no bigint, object_id uuid)
+RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
 AS $$
 #variable_conflict use_column
@@ -68,7 +70,8 @@ BEGIN
     IF earlier = is_published_before.object_id THEN
         RETURN true;
     ELSIF earlier IS NOT NULL THEN
-        RAISE EXCEPTION 'publish number % of incarnation % is taken', is_published_before.publish_no, incarnation
+        RAISE EXCEPTION 'publish number % of incarnation % is taken',
+                        is_published_before.publish_no, incarnation
             USING ERRCODE = 'SH007',
                   DETAIL = format('It published object %s, not %s.', earlier, is_published_before.object_id);
     END IF;
@@ -90,8 +93,8 @@ COMMENT ON FUNCTION streamhouse.is_published_before IS
 
 CREATE FUNCTION streamhouse.check_entries(
     topic_ids uuid[], partitions int[], epochs bigint[], first_offsets bigint[], offset_counts bigint[],
-    record_counts bigint[], positions bigint[], lengths bigint[], min_timestamps bigint[], max_timestamps bigint[],
-    voids boolean[]
+    record_counts bigint[], positions bigint[], lengths bigint[], min_timestamps bigint[],
+    max_timestamps bigint[], voids boolean[]
 ) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
 AS $$
@@ -99,22 +102,25 @@ DECLARE
     bad record;
 BEGIN
     SELECT e.ordinal, e.topic_id, e.partition INTO bad
-    FROM unnest(topic_ids, partitions, epochs, first_offsets, offset_counts, record_counts, positions, lengths,
-                min_timestamps, max_timestamps, voids) WITH ORDINALITY
+    FROM unnest(topic_ids, partitions, epochs, first_offsets, offset_counts, record_counts, positions,
+                lengths, min_timestamps, max_timestamps, voids) WITH ORDINALITY
          AS e(topic_id, partition, epoch, first_offset, offset_count, record_count, position, length,
               min_timestamp, max_timestamp, void, ordinal)
     WHERE num_nulls(e.topic_id, e.partition, e.epoch, e.offset_count, e.void) > 0
        OR e.offset_count NOT BETWEEN 1 AND 1::bigint << 40 OR e.first_offset NOT BETWEEN 0 AND 1::bigint << 62
        OR (e.void AND e.first_offset IS NULL)
-       OR (NOT e.void AND (num_nulls(e.record_count, e.position, e.length, e.min_timestamp, e.max_timestamp) > 0
-                           OR e.record_count NOT BETWEEN 0 AND e.offset_count OR e.position < 0 OR e.length < 1))
+       OR (NOT e.void
+           AND (num_nulls(e.record_count, e.position, e.length, e.min_timestamp, e.max_timestamp) > 0
+                OR e.record_count NOT BETWEEN 0 AND e.offset_count OR e.position < 0 OR e.length < 1))
     LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION 'entry % is malformed', bad.ordinal
             USING ERRCODE = 'invalid_parameter_value',
                   DETAIL = format('Topic %s, partition %s.', bad.topic_id, bad.partition),
-                  HINT = 'The arrays must be of one length, counts and lengths above 0, records at most offsets.';
+                  HINT = 'The arrays must be of one length, counts and lengths above 0, records at most '
+                         'offsets.';
     END IF;
 END
 $$;
-COMMENT ON FUNCTION streamhouse.check_entries IS 'Raises an error for entries of a publish that make no sense';
+COMMENT ON FUNCTION streamhouse.check_entries IS
+    'Raises an error for entries of a publish that make no sense';

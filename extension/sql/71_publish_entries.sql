@@ -4,8 +4,8 @@
 CREATE FUNCTION streamhouse.publish_entries(
     incarnation bigint, publish_no bigint, object_id uuid, object_key text, object_bytes bigint,
     topic_ids uuid[], partitions int[], epochs bigint[], first_offsets bigint[], offset_counts bigint[],
-    record_counts bigint[], positions bigint[], lengths bigint[], min_timestamps bigint[], max_timestamps bigint[],
-    voids boolean[]
+    record_counts bigint[], positions bigint[], lengths bigint[], min_timestamps bigint[],
+    max_timestamps bigint[], voids boolean[]
 ) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
 AS $$
@@ -19,16 +19,19 @@ BEGIN
                         AND ep.incarnation_id IS NOT DISTINCT FROM
                             CASE WHEN e.first_given IS NOT NULL THEN publish_entries.incarnation END
                         AND coalesce(e.first_given, ep.start_offset) >= ep.start_offset
-                        AND coalesce(e.first_given + e.offset_count, 0) <= ep.limit_offset, false) AS is_allowed,
+                        AND coalesce(e.first_given + e.offset_count, 0) <= ep.limit_offset,
+                        false) AS is_allowed,
                CASE WHEN ep.epoch IS NULL THEN coalesce(absent_topic(e.topic_id), 'fenced') END AS absent
-        FROM unnest(topic_ids, partitions, epochs, first_offsets, offset_counts, record_counts, positions, lengths,
-                    min_timestamps, max_timestamps, voids) WITH ORDINALITY
+        FROM unnest(topic_ids, partitions, epochs, first_offsets, offset_counts, record_counts, positions,
+                    lengths, min_timestamps, max_timestamps, voids) WITH ORDINALITY
              AS e(topic_id, partition, epoch, first_given, offset_count, record_count, position, length,
                   min_ms, max_ms, is_void, ordinal)
         LEFT JOIN epoch AS ep ON (ep.topic_id, ep.partition, ep.epoch) = (e.topic_id, e.partition, e.epoch)
         LEFT JOIN epoch_head AS h ON (h.topic_id, h.partition, h.epoch) = (e.topic_id, e.partition, e.epoch)
     ), run AS (
-        SELECT *, coalesce(first_given, head_end + coalesce(sum(offset_count) OVER earlier, 0)::bigint) AS run_first
+        SELECT *,
+               coalesce(first_given,
+                        head_end + coalesce(sum(offset_count) OVER earlier, 0)::bigint) AS run_first
         FROM entry
         WINDOW earlier AS (PARTITION BY topic_id, partition, epoch ORDER BY ordinal
                            ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
@@ -41,12 +44,14 @@ BEGIN
                            ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
     ), chain AS (
         -- What follows a refused run of its epoch is refused too, unless it was published long ago.
-        SELECT *, bool_or(is_refused) OVER (PARTITION BY topic_id, partition, epoch ORDER BY ordinal) AS is_cut
+        SELECT *, bool_or(is_refused) OVER so_far AS is_cut
         FROM checked
+        WINDOW so_far AS (PARTITION BY topic_id, partition, epoch ORDER BY ordinal)
     ), placed AS (
         SELECT *,
                greatest(head_end, max(run_end) FILTER (WHERE NOT is_cut) OVER earlier) AS end_before,
-               greatest(head_high, max(max_ms) FILTER (WHERE NOT is_cut AND NOT is_void) OVER so_far) AS high_ms
+               greatest(head_high, max(max_ms) FILTER (WHERE NOT is_cut AND NOT is_void) OVER so_far)
+                   AS high_ms
         FROM chain
         WINDOW so_far AS (PARTITION BY topic_id, partition, epoch ORDER BY ordinal),
                earlier AS (so_far ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
@@ -61,8 +66,9 @@ BEGIN
                greatest(run_first, end_before) AS stored_first
         FROM placed
     ), stored AS (
-        INSERT INTO segment (topic_id, partition, first_offset, base_offset, last_offset, epoch, records, bytes,
-                             position, object_id, min_timestamp_ms, max_timestamp_ms, timestamp_high_ms)
+        INSERT INTO segment (topic_id, partition, first_offset, base_offset, last_offset, epoch, records,
+                             bytes, position, object_id, min_timestamp_ms, max_timestamp_ms,
+                             timestamp_high_ms)
         SELECT topic_id, partition, stored_first, run_first, run_end - 1, epoch,
                least(record_count, run_end - stored_first), length, position, publish_entries.object_id,
                min_ms, max_ms, high_ms
@@ -88,12 +94,14 @@ BEGIN
     SELECT publish_entries.incarnation, publish_entries.publish_no, publish_entries.object_id,
            coalesce(array_agg(result ORDER BY ordinal), '{}'),
            coalesce(array_agg(CASE WHEN result = 'published' THEN stored_first
-                                   WHEN result IN ('void', 'duplicate') THEN run_first END ORDER BY ordinal), '{}'),
+                                   WHEN result IN ('void', 'duplicate') THEN run_first END
+                              ORDER BY ordinal), '{}'),
            coalesce(array_agg(CASE WHEN result IN ('published', 'void') THEN run_end ELSE end_before END
                               ORDER BY ordinal), '{}')
     FROM decided;
 END
 $$;
 COMMENT ON FUNCTION streamhouse.publish_entries IS
-    'Decides and stores the entries of a publish; their heads are locked. Per epoch, in order: a run that begins at the '
-    'end is stored, one below it is a duplicate, one that straddles it is stored from there, one above is a gap';
+    'Decides and stores the entries of a publish; their heads are locked. Per epoch, in order: a run that '
+    'begins at the end is stored, one below it is a duplicate, one that straddles it is stored from there, '
+    'one above is a gap';

@@ -22,16 +22,17 @@ AS $$
     ORDER BY asked.ordinal
 $$;
 COMMENT ON FUNCTION streamhouse.read_bounds IS
-    'Where readers of partitions may begin and must stop, and the current epoch. Partitions that do not exist are left '
-    'out of the answer';
+    'Where readers of partitions may begin and must stop, and the current epoch. Partitions that do not '
+    'exist are left out of the answer';
 
 CREATE FUNCTION streamhouse.read_index(topic_id uuid, partition int, from_offset bigint, max_rows int)
 RETURNS TABLE (first_offset bigint, base_offset bigint, last_offset bigint, epoch bigint, object_key text,
-               "position" bigint, length bigint, records bigint, min_timestamp_ms bigint, max_timestamp_ms bigint)
+               "position" bigint, length bigint, records bigint, min_timestamp_ms bigint,
+               max_timestamp_ms bigint)
 LANGUAGE sql STABLE SECURITY INVOKER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
 AS $$
-    SELECT s.first_offset, s.base_offset, s.last_offset, s.epoch, o.object_key, s.position, s.bytes, s.records,
-           s.min_timestamp_ms, s.max_timestamp_ms
+    SELECT s.first_offset, s.base_offset, s.last_offset, s.epoch, o.object_key, s.position, s.bytes,
+           s.records, s.min_timestamp_ms, s.max_timestamp_ms
     FROM segment AS s JOIN object AS o USING (object_id)
     WHERE s.topic_id = read_index.topic_id AND s.partition = read_index.partition
       AND s.first_offset >= coalesce(
@@ -46,8 +47,8 @@ AS $$
     LIMIT max_rows
 $$;
 COMMENT ON FUNCTION streamhouse.read_index IS
-    'Segments of a partition in order, from the one that holds an offset, or the next one above it. A run''s batches '
-    'begin at base_offset; what lies below first_offset is to be skipped';
+    'Segments of a partition in order, from the one that holds an offset, or the next one above it. A '
+    'run''s batches begin at base_offset; what lies below first_offset is to be skipped';
 
 CREATE FUNCTION streamhouse.find_timestamps(topic_ids uuid[], partitions int[], timestamps bigint[])
 RETURNS TABLE (topic_id uuid, partition int, first_offset bigint, base_offset bigint, last_offset bigint,
@@ -55,9 +56,10 @@ RETURNS TABLE (topic_id uuid, partition int, first_offset bigint, base_offset bi
                min_timestamp_ms bigint, max_timestamp_ms bigint)
 LANGUAGE sql STABLE SECURITY INVOKER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
 AS $$
-    SELECT asked.topic_id, asked.partition, s.first_offset, s.base_offset, s.last_offset, s.epoch, o.object_key,
-           s.position, s.bytes, s.records, s.min_timestamp_ms, s.max_timestamp_ms
-    FROM unnest(topic_ids, partitions, timestamps) WITH ORDINALITY AS asked(topic_id, partition, timestamp_ms, ordinal)
+    SELECT asked.topic_id, asked.partition, s.first_offset, s.base_offset, s.last_offset, s.epoch,
+           o.object_key, s.position, s.bytes, s.records, s.min_timestamp_ms, s.max_timestamp_ms
+    FROM unnest(topic_ids, partitions, timestamps) WITH ORDINALITY
+         AS asked(topic_id, partition, timestamp_ms, ordinal)
     LEFT JOIN LATERAL (
         SELECT h.epoch FROM epoch_head AS h
         WHERE h.topic_id = asked.topic_id AND h.partition = asked.partition
@@ -75,4 +77,5 @@ AS $$
     ORDER BY asked.ordinal
 $$;
 COMMENT ON FUNCTION streamhouse.find_timestamps IS
-    'For each partition the first segment that holds a record at or after a time in milliseconds; nulls when none does';
+    'For each partition the first segment that holds a record at or after a time in milliseconds; nulls '
+    'when none does';

@@ -12,8 +12,9 @@ RETURNS TABLE (topic_id uuid, name text, durability text, retention_ms bigint, s
                metadata_version bigint)
 LANGUAGE sql STABLE SECURITY INVOKER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
 AS $$
-    SELECT t.topic_id, t.name, t.durability, (extract(epoch FROM t.retention) * 1000)::bigint, t.segment_bytes,
-           t.batch_bytes_max, p.partition, a.agent_id, a.address, a.zone, e.epoch, c.metadata_version
+    SELECT t.topic_id, t.name, t.durability, (extract(epoch FROM t.retention) * 1000)::bigint,
+           t.segment_bytes, t.batch_bytes_max, p.partition, a.agent_id, a.address, a.zone, e.epoch,
+           c.metadata_version
     FROM cluster AS c, topic AS t
     JOIN partition AS p USING (topic_id)
     LEFT JOIN epoch AS e ON (e.topic_id, e.partition) = (p.topic_id, p.partition) AND e.state <> 'sealed'
@@ -21,16 +22,18 @@ AS $$
     ORDER BY t.name, p.partition
 $$;
 COMMENT ON FUNCTION streamhouse.agent_metadata IS
-    'Every partition with its topic''s settings and its owner. epoch is null while no epoch is granted. An object topic '
-    'whose partition still shows an owner has yet to be released by it';
+    'Every partition with its topic''s settings and its owner. epoch is null while no epoch is granted. An '
+    'object topic whose partition still shows an owner has yet to be released by it';
 
 CREATE FUNCTION streamhouse.agent_live_agents()
 RETURNS TABLE (agent_id text, address text, http_address text, zone text, version text, incarnation_id bigint,
                ticks_left int)
 LANGUAGE sql STABLE SECURITY INVOKER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
 AS $$
-    SELECT live.agent_id, live.address, live.http_address, live.zone, i.version, live.incarnation_id, live.ticks_left
+    SELECT live.agent_id, live.address, live.http_address, live.zone, i.version, live.incarnation_id,
+           live.ticks_left
     FROM live_agent AS live JOIN incarnation AS i USING (incarnation_id)
     ORDER BY live.agent_id
 $$;
-COMMENT ON FUNCTION streamhouse.agent_live_agents IS 'Agents whose lease has not run out, with their addresses';
+COMMENT ON FUNCTION streamhouse.agent_live_agents IS
+    'Agents whose lease has not run out, with their addresses';
