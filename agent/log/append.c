@@ -26,6 +26,7 @@ typedef struct Retry {
 } Retry;
 
 static void start_part(ShEngine *engine, ShAppend *append, ShAppendPart *part, bool refreshed);
+static bool try_later(ShEngine *engine, ShAppend *append, ShAppendPart *part);
 static void retry_part(void *arg, ShStatus status, const ShError *err);
 static void finish_part(ShAppend *append);
 static ShStatus check_batches(const ShAppendPart *part, int64_t batch_bytes_max, ShError *err);
@@ -111,14 +112,8 @@ static void start_part(ShEngine *engine, ShAppend *append, ShAppendPart *part, b
     ShAppendWait *wait = NULL;
     sh_error_clear(&part->error);
     ShStatus status = sh_meta_resolve(engine, &part->target, &found, &part->error);
-    if (status == SH_NOT_FOUND && !refreshed) {
-        Retry *retry = malloc(sizeof *retry);
-        if (retry != NULL) {
-            *retry = (Retry){.engine = engine, .append = append, .part = part};
-            sh_engine_meta_refresh(engine, retry_part, retry);
-            return;
-        }
-    }
+    if (status == SH_NOT_FOUND && !refreshed && try_later(engine, append, part))
+        return;
     if (status != SH_OK)
         goto done;
     status = check_batches(part, found.batch_bytes_max, &part->error);
@@ -160,10 +155,24 @@ static void start_part(ShEngine *engine, ShAppend *append, ShAppendPart *part, b
 done:
     free_intake(&intake);
     sh_partition_unref(found.partition);
-    if (status != SH_OK) {
-        free(wait);
-        finish_part(append);
-    }
+    if (status == SH_OK)
+        return;
+    free(wait);
+    /* A new topic's partition may be waiting to be taken up. */
+    if (status == SH_UNAVAILABLE && !refreshed && try_later(engine, append, part))
+        return;
+    finish_part(append);
+}
+
+/* Start the part again once the control thread has asked what is new. */
+static bool try_later(ShEngine *engine, ShAppend *append, ShAppendPart *part)
+{
+    Retry *retry = malloc(sizeof *retry);
+    if (retry == NULL)
+        return false;
+    *retry = (Retry){.engine = engine, .append = append, .part = part};
+    sh_engine_meta_refresh(engine, retry_part, retry);
+    return true;
 }
 
 static void retry_part(void *arg, ShStatus status, const ShError *err)

@@ -12,9 +12,8 @@ typedef struct ShRefresh {
 } ShRefresh;
 
 static void *run(void *arg);
-static ShStatus step(ShEngine *engine, ShError *err);
+static ShStatus step(ShEngine *engine, ShRefresh **refreshes, ShError *err);
 static ShStatus heartbeat(ShEngine *engine, ShError *err);
-static ShStatus refresh_metadata(ShEngine *engine, ShError *err);
 static ShStatus wait_for_news(ShEngine *engine, ShError *err);
 static ShRefresh *take_refreshes(ShControl *control, bool *wanted);
 static void answer_refreshes(ShRefresh *refresh, ShStatus status, const ShError *err);
@@ -124,7 +123,9 @@ static void *run(void *arg)
     int failures = 0;
     while (!atomic_load(&engine->stopping)) {
         ShError err = {0};
-        ShStatus status = step(engine, &err);
+        ShRefresh *refreshes = NULL;
+        ShStatus status = step(engine, &refreshes, &err);
+        answer_refreshes(refreshes, status, &err);
         if (status == SH_OK)
             status = wait_for_news(engine, &err);
         if (status == SH_OK) {
@@ -139,21 +140,20 @@ static void *run(void *arg)
         }
         sh_log_warn("control_failed", "attempt=%d status=%s reason=\"%s\"", failures + 1,
                     sh_status_name(status), err.message);
-        bool wanted;
-        answer_refreshes(take_refreshes(&engine->control, &wanted), status, &err);
         sh_engine_pause(engine, sh_engine_backoff_ms(failures++));
     }
     return NULL;
 }
 
-static ShStatus step(ShEngine *engine, ShError *err)
+/* Whoever asked for a refresh is answered at the end, when new partitions are taken up too. */
+static ShStatus step(ShEngine *engine, ShRefresh **refreshes, ShError *err)
 {
     ShControl *control = &engine->control;
     ShStatus status = SH_OK;
-    if (sh_clock_now_ms() >= control->next_heartbeat_ms)
+    bool wanted;
+    *refreshes = take_refreshes(control, &wanted);
+    if (wanted || sh_clock_now_ms() >= control->next_heartbeat_ms)
         status = heartbeat(engine, err);
-    if (status == SH_OK)
-        status = refresh_metadata(engine, err);
     size_t sealed = 0;
     if (status == SH_OK)
         status = sh_ownership_settle(engine, control->pg, &sealed, err);
@@ -161,6 +161,10 @@ static ShStatus step(ShEngine *engine, ShError *err)
     if (status == SH_OK && control->assignments_due) {
         status = sh_ownership_update(engine, control->pg, err);
         control->assignments_due = status != SH_OK;
+    }
+    if (status == SH_OK && control->metadata_due) {
+        status = sh_control_load_metadata(engine, err);
+        control->metadata_due = status != SH_OK;
     }
     return status;
 }
@@ -170,8 +174,7 @@ static ShStatus heartbeat(ShEngine *engine, ShError *err)
     ShControl *control = &engine->control;
     ShPgHeartbeat answer;
     int64_t sent_ms = sh_clock_now_ms();
-    ShStatus status = sh_pg_heartbeat(control->pg, engine->registered.incarnation, control->calls, &answer,
-                                      err);
+    ShStatus status = sh_pg_heartbeat(control->pg, engine->registered.incarnation, control->calls, &answer, err);
     if (status != SH_OK)
         return status;
     atomic_store(&control->renewed_ms, sent_ms);
@@ -180,26 +183,10 @@ static ShStatus heartbeat(ShEngine *engine, ShError *err)
         control->calls = answer.calls;
         sh_wal_note_calls(engine->wal, answer.calls);
     }
-    if (answer.assignment_version != control->assignment_version)
-        control->assignments_due = true;
+    control->assignments_due |= answer.assignment_version != control->assignment_version;
     control->assignment_version = answer.assignment_version;
-    if (answer.metadata_version != control->metadata_version) {
-        pthread_mutex_lock(&control->lock);
-        control->refresh_wanted = true;
-        pthread_mutex_unlock(&control->lock);
-    }
+    control->metadata_due |= answer.metadata_version != control->metadata_version;
     return SH_OK;
-}
-
-static ShStatus refresh_metadata(ShEngine *engine, ShError *err)
-{
-    bool wanted;
-    ShRefresh *refreshes = take_refreshes(&engine->control, &wanted);
-    if (!wanted)
-        return SH_OK;
-    ShStatus status = sh_control_load_metadata(engine, err);
-    answer_refreshes(refreshes, status, err);
-    return status;
 }
 
 static ShStatus wait_for_news(ShEngine *engine, ShError *err)

@@ -30,6 +30,7 @@ typedef struct ShControl {
     int64_t metadata_version;
     int64_t assignment_version;
     bool assignments_due;
+    bool metadata_due;
     int64_t next_heartbeat_ms;
 } ShControl;
 
@@ -41,7 +42,7 @@ void sh_control_destroy(ShControl *control);
 
 /* Any thread, never blocks: there may be something to seal. */
 void sh_control_wake(ShEngine *engine);
-/* Any thread, never blocks: the metadata is out of date. */
+/* Any thread, never blocks: ask whether assignments or metadata have changed. */
 void sh_control_refresh(ShEngine *engine);
 
 /* On the control thread, or before it runs: fetch the metadata and replace the snapshot. */

@@ -216,10 +216,9 @@ static ShStatus open_epochs(ShEngine *engine, ShPg *pg, Batch *opens, ShError *e
             give_up(opens->partitions[i]);
         }
     }
-    if (opened > 0) {
+    if (opened > 0)
         sh_log_info("partitions_opened", "count=%zu", opened);
-        sh_control_refresh(engine); /* clients ask who owns them */
-    }
+    engine->control.metadata_due = true; /* clients ask who owns them */
     free(answers);
     return status;
 }
