@@ -8,12 +8,12 @@
 
 #define PIECES_MAX 64
 
-struct ShCall {
-    ShCall *next;
-    ShCall *previous;
+struct ShClientCall {
+    ShClientCall *next;
+    ShClientCall *previous;
     ShLoop *loop;
     grpc_call *call;
-    ShCallEvents events;
+    ShClientCallEvents events;
     char address[SH_CLIENT_ADDRESS_BYTES];
     int outstanding; /* operations whose tags have not come back */
     bool opened;     /* connected, the server may be written to */
@@ -31,25 +31,25 @@ struct ShCall {
     ShLoopTag opened_tag, headers_tag, wrote_tag, ended_tag, read_tag, status_tag;
 };
 
-static void start_op(ShCall *call, const grpc_op *op, ShLoopTag *tag);
+static void start_op(ShClientCall *call, const grpc_op *op, ShLoopTag *tag);
 static void on_opened(void *subject, bool succeeded);
 static void on_wrote(void *subject, bool succeeded);
 static void on_settled(void *subject, bool succeeded);
 static void on_read(void *subject, bool succeeded);
 static void on_status(void *subject, bool succeeded);
-static void tell_writable(ShCall *call);
+static void tell_writable(ShClientCall *call);
 static ShBuf *join_received(grpc_byte_buffer *received);
-static void settle(ShCall *call);
-static void describe_end(const ShCall *call, ShRefusal *why);
+static void settle(ShClientCall *call);
+static void describe_end(const ShClientCall *call, ShRefusal *why);
 static bool is_metadata(const grpc_metadata *item, const char *key);
 static grpc_slice slice_of(const ShSlice *piece);
 static void release_piece(void *owner);
 
-ShCall *sh_call_start(ShLoop *loop, const char *address, const char *method, int timeout_ms,
-                      const ShCallEvents *events)
+ShClientCall *sh_client_call_start(ShLoop *loop, const char *address, const char *method, int timeout_ms,
+                      const ShClientCallEvents *events)
 {
     grpc_channel *channel = sh_transport_channel(sh_loop_transport(loop), address);
-    ShCall *call = channel != NULL ? calloc(1, sizeof *call) : NULL;
+    ShClientCall *call = channel != NULL ? calloc(1, sizeof *call) : NULL;
     if (call == NULL)
         return NULL;
 
@@ -72,7 +72,7 @@ ShCall *sh_call_start(ShLoop *loop, const char *address, const char *method, int
     call->call = grpc_channel_create_call(channel, NULL, GRPC_PROPAGATE_DEFAULTS, sh_loop_queue(loop),
                                           grpc_slice_from_static_string(method), NULL, deadline, NULL);
 
-    ShCall **calls = sh_loop_calls(loop);
+    ShClientCall **calls = sh_loop_calls(loop);
     call->next = *calls;
     if (call->next != NULL)
         call->next->previous = call;
@@ -92,12 +92,12 @@ ShCall *sh_call_start(ShLoop *loop, const char *address, const char *method, int
     return call;
 }
 
-bool sh_call_writable(const ShCall *call)
+bool sh_client_call_writable(const ShClientCall *call)
 {
     return call->opened && !call->writing && !call->writes_ended && !call->finished && !call->cancelled;
 }
 
-void sh_call_write(ShCall *call, const ShSlice *pieces, size_t count)
+void sh_client_call_write(ShClientCall *call, const ShSlice *pieces, size_t count)
 {
     grpc_slice slices[PIECES_MAX];
     for (size_t i = 0; i < count && i < PIECES_MAX; i++)
@@ -112,13 +112,13 @@ void sh_call_write(ShCall *call, const ShSlice *pieces, size_t count)
     grpc_byte_buffer_destroy(message);
 }
 
-void sh_call_end_writes(ShCall *call)
+void sh_client_call_end_writes(ShClientCall *call)
 {
     call->writes_ended = true;
     start_op(call, &(grpc_op){.op = GRPC_OP_SEND_CLOSE_FROM_CLIENT}, &call->ended_tag);
 }
 
-void sh_call_read(ShCall *call)
+void sh_client_call_read(ShClientCall *call)
 {
     if (call->reading || call->finished)
         return;
@@ -127,7 +127,7 @@ void sh_call_read(ShCall *call)
              &call->read_tag);
 }
 
-void sh_call_cancel(ShCall *call)
+void sh_client_call_cancel(ShClientCall *call)
 {
     if (call->cancelled)
         return;
@@ -135,7 +135,7 @@ void sh_call_cancel(ShCall *call)
     grpc_call_cancel(call->call, NULL);
 }
 
-static void start_op(ShCall *call, const grpc_op *op, ShLoopTag *tag)
+static void start_op(ShClientCall *call, const grpc_op *op, ShLoopTag *tag)
 {
     /* It can only fail by misuse, and then no tag comes back. */
     if (grpc_call_start_batch(call->call, op, 1, tag, NULL) == GRPC_CALL_OK)
@@ -144,7 +144,7 @@ static void start_op(ShCall *call, const grpc_op *op, ShLoopTag *tag)
 
 static void on_opened(void *subject, bool succeeded)
 {
-    ShCall *call = subject;
+    ShClientCall *call = subject;
     call->opened = succeeded;
     tell_writable(call);
     settle(call);
@@ -152,7 +152,7 @@ static void on_opened(void *subject, bool succeeded)
 
 static void on_wrote(void *subject, bool succeeded)
 {
-    ShCall *call = subject;
+    ShClientCall *call = subject;
     call->writing = false;
     if (succeeded)
         tell_writable(call);
@@ -167,7 +167,7 @@ static void on_settled(void *subject, bool succeeded)
 
 static void on_read(void *subject, bool succeeded)
 {
-    ShCall *call = subject;
+    ShClientCall *call = subject;
     call->reading = false;
     grpc_byte_buffer *received = call->received;
     call->received = NULL;
@@ -175,7 +175,7 @@ static void on_read(void *subject, bool succeeded)
         ShBuf *message = join_received(received);
         if (message == NULL) {
             call->bad_memory = true;
-            sh_call_cancel(call);
+            sh_client_call_cancel(call);
         } else if (call->events.on_message != NULL) {
             call->events.on_message(call->events.context, message);
         }
@@ -188,15 +188,15 @@ static void on_read(void *subject, bool succeeded)
 
 static void on_status(void *subject, bool succeeded)
 {
-    ShCall *call = subject;
+    ShClientCall *call = subject;
     (void)succeeded;
     call->finished = true;
     settle(call);
 }
 
-static void tell_writable(ShCall *call)
+static void tell_writable(ShClientCall *call)
 {
-    if (sh_call_writable(call) && call->events.on_writable != NULL)
+    if (sh_client_call_writable(call) && call->events.on_writable != NULL)
         call->events.on_writable(call->events.context);
 }
 
@@ -219,7 +219,7 @@ static ShBuf *join_received(grpc_byte_buffer *received)
 }
 
 /* One operation is done; after the last one the call is closed and freed. */
-static void settle(ShCall *call)
+static void settle(ShClientCall *call)
 {
     call->outstanding--;
     if (!call->finished || call->outstanding > 0)
@@ -245,7 +245,7 @@ static void settle(ShCall *call)
 }
 
 /* The status, from the server's PartitionError where it sent one, and its retry delay. */
-static void describe_end(const ShCall *call, ShRefusal *why)
+static void describe_end(const ShClientCall *call, ShRefusal *why)
 {
     *why = (ShRefusal){0};
     if (call->bad_memory) {
@@ -265,7 +265,10 @@ static void describe_end(const ShCall *call, ShRefusal *why)
         else if (is_metadata(item, "grpc-retry-pushback-ms"))
             snprintf(pushback, sizeof pushback, "%.*s", (int)(length < 15 ? length : 15), (const char *)value);
     }
-    if (why->error.status == SH_OK) {
+    if (why->error.status == SH_OK && call->code == GRPC_STATUS_UNAVAILABLE && !call->opened) {
+        (void)sh_fail(&why->error, SH_UNAVAILABLE, "no server answers at %s; is it running, is the address right?",
+                      call->address);
+    } else if (why->error.status == SH_OK) {
         ShStatus status = sh_message_status((int)call->code, "", 0);
         size_t length = GRPC_SLICE_LENGTH(call->details);
         if (length > SH_ERROR_MESSAGE_BYTES)

@@ -17,7 +17,7 @@ typedef struct FetchLink {
     struct FetchLink *next;
     ShFetcher *fetcher;
     char address[SH_CLIENT_ADDRESS_BYTES];
-    ShCall *call;   /* NULL: none under way */
+    ShClientCall *call;   /* NULL: none under way */
     ShBuf *request; /* until it is written */
     bool outdated;  /* cancelled to be opened again with other partitions */
 } FetchLink;
@@ -258,7 +258,7 @@ static int64_t attach_targets(ShFetcher *fetcher, int64_t now_ms)
             target->link = link;
         } else if (link != NULL && !link->outdated) {
             link->outdated = true;
-            sh_call_cancel(link->call);
+            sh_client_call_cancel(link->call);
         } else if (held && target->hold_until_ms < due_ms) {
             due_ms = target->hold_until_ms;
         }
@@ -291,9 +291,9 @@ static void open_links(ShFetcher *fetcher, bool has_room)
             link->request = pack_request(fetcher, link);
             if (link->request == NULL)
                 continue;
-            ShCallEvents events = {on_writable, on_message, on_closed, link};
+            ShClientCallEvents events = {on_writable, on_message, on_closed, link};
             link->outdated = false;
-            link->call = sh_call_start(fetcher->loop, link->address, SH_METHOD_FETCH_STREAM, 0, &events);
+            link->call = sh_client_call_start(fetcher->loop, link->address, SH_METHOD_FETCH_STREAM, 0, &events);
             if (link->call == NULL) {
                 sh_buf_unref(link->request);
                 link->request = NULL;
@@ -301,7 +301,7 @@ static void open_links(ShFetcher *fetcher, bool has_room)
             }
         }
         if (has_room)
-            sh_call_read(link->call);
+            sh_client_call_read(link->call);
     }
 }
 
@@ -350,11 +350,11 @@ static void on_writable(void *context)
 {
     FetchLink *link = context;
     if (link->request == NULL) {
-        sh_call_end_writes(link->call);
+        sh_client_call_end_writes(link->call);
         return;
     }
     ShSlice whole = {link->request->data, link->request->length, link->request};
-    sh_call_write(link->call, &whole, 1);
+    sh_client_call_write(link->call, &whole, 1);
     sh_buf_unref(link->request);
     link->request = NULL;
 }
@@ -377,7 +377,7 @@ static void on_message(void *context, ShBuf *message)
         pthread_mutex_unlock(&fetcher->lock);
     }
     if (status != SH_OK)
-        sh_call_cancel(link->call);
+        sh_client_call_cancel(link->call);
 }
 
 static void on_closed(void *context, const ShRefusal *why)

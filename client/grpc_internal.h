@@ -21,6 +21,6 @@ grpc_completion_queue *sh_loop_queue(ShLoop *loop);
 ShTransport *sh_loop_transport(ShLoop *loop);
 
 /* The calls of a loop that are not yet closed, from which sh_loop_free cancels what is left. */
-ShCall **sh_loop_calls(ShLoop *loop);
+ShClientCall **sh_loop_calls(ShLoop *loop);
 
 #endif

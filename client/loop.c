@@ -12,7 +12,7 @@ struct ShLoop {
     grpc_channel *waker;      /* never connects; see sh_loop_wake */
     atomic_bool wake_pending; /* a wake's event is not yet taken */
     ShLoopTag wake_tag;
-    ShCall *calls;
+    ShClientCall *calls;
 };
 
 static void on_wake(void *subject, bool succeeded);
@@ -37,7 +37,7 @@ void sh_loop_free(ShLoop *loop)
     if (loop == NULL)
         return;
     for (int64_t forever = INT64_MAX; loop->calls != NULL;) {
-        sh_call_cancel(loop->calls);
+        sh_client_call_cancel(loop->calls);
         sh_loop_run(loop, forever);
     }
     grpc_completion_queue_shutdown(loop->queue);
@@ -70,7 +70,7 @@ void sh_loop_wake(ShLoop *loop)
 
 grpc_completion_queue *sh_loop_queue(ShLoop *loop) { return loop->queue; }
 ShTransport *sh_loop_transport(ShLoop *loop) { return loop->transport; }
-ShCall **sh_loop_calls(ShLoop *loop) { return &loop->calls; }
+ShClientCall **sh_loop_calls(ShLoop *loop) { return &loop->calls; }
 
 static void on_wake(void *subject, bool succeeded)
 {

@@ -8,7 +8,7 @@ typedef struct Link {
     struct Link *next;
     ShProduceLinks *links;
     char address[SH_CLIENT_ADDRESS_BYTES];
-    ShCall *call; /* NULL: broken, or not yet opened */
+    ShClientCall *call; /* NULL: broken, or not yet opened */
     ShParcel *queue, *queue_last; /* not yet written */
 } Link;
 
@@ -68,7 +68,7 @@ void sh_produce_links_send(ShProduceLinks *links, ShParcel *parcel)
 
     if (link->call == NULL)
         open_link(link);
-    if (link->call != NULL && sh_call_writable(link->call))
+    if (link->call != NULL && sh_client_call_writable(link->call))
         on_writable(link);
 }
 
@@ -76,7 +76,7 @@ void sh_produce_links_drop(ShProduceLinks *links, const char *address)
 {
     Link *link = find_link(links, address);
     if (link != NULL && link->call != NULL) {
-        sh_call_cancel(link->call);
+        sh_client_call_cancel(link->call);
         return;
     }
     ShRefusal why = {0};
@@ -97,10 +97,10 @@ static Link *find_link(ShProduceLinks *links, const char *address)
 /* Where it cannot be opened, the parcels wait for their request's time-out, which drops the link. */
 static void open_link(Link *link)
 {
-    ShCallEvents events = {on_writable, on_message, on_closed, link};
-    link->call = sh_call_start(link->links->loop, link->address, SH_METHOD_PRODUCE_STREAM, 0, &events);
+    ShClientCallEvents events = {on_writable, on_message, on_closed, link};
+    link->call = sh_client_call_start(link->links->loop, link->address, SH_METHOD_PRODUCE_STREAM, 0, &events);
     if (link->call != NULL)
-        sh_call_read(link->call);
+        sh_client_call_read(link->call);
 }
 
 static void on_writable(void *context)
@@ -113,7 +113,7 @@ static void on_writable(void *context)
     ShScratch *head = &link->links->head;
     if (sh_message_put_produce(head, parcel->id, topic->name, &topic->topic_id, parcel->lane->partition,
                                parcel->bytes, NULL) != SH_OK) {
-        sh_call_cancel(link->call);
+        sh_client_call_cancel(link->call);
         return;
     }
     link->queue = parcel->next_queued;
@@ -127,7 +127,7 @@ static void on_writable(void *context)
         pieces[1 + i] = (ShSlice){bytes->data, bytes->length, bytes};
     }
     parcel->written = true;
-    sh_call_write(link->call, pieces, 1 + parcel->batch_count);
+    sh_client_call_write(link->call, pieces, 1 + parcel->batch_count);
 }
 
 static void on_message(void *context, ShBuf *message)
@@ -135,10 +135,10 @@ static void on_message(void *context, ShBuf *message)
     Link *link = context;
     ShProduceAnswer answer;
     if (sh_message_get_produced(message->data, message->length, &answer, NULL) != SH_OK) {
-        sh_call_cancel(link->call);
+        sh_client_call_cancel(link->call);
         return;
     }
-    sh_call_read(link->call);
+    sh_client_call_read(link->call);
     link->links->events.answered(link->links->events.context, &answer);
 }
 

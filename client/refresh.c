@@ -22,17 +22,17 @@ int64_t sh_refresh_run(ShRefresh *refresh, int64_t now_ms)
         refresh->delay_ms = DELAY_MAX_MS;
     refresh->not_before_ms = now_ms + refresh->delay_ms;
 
-    ShCallEvents events = {on_writable, on_message, on_closed, refresh};
+    ShClientCallEvents events = {on_writable, on_message, on_closed, refresh};
     refresh->request = sh_client_metadata_request(refresh->client);
     sh_client_address(refresh->client, refresh->address);
     if (refresh->request != NULL)
-        refresh->call = sh_call_start(refresh->loop, refresh->address, SH_METHOD_METADATA, CALL_TIMEOUT_MS, &events);
+        refresh->call = sh_client_call_start(refresh->loop, refresh->address, SH_METHOD_METADATA, CALL_TIMEOUT_MS, &events);
     if (refresh->call == NULL) {
         sh_buf_unref(refresh->request);
         refresh->request = NULL;
         return refresh->not_before_ms;
     }
-    sh_call_read(refresh->call);
+    sh_client_call_read(refresh->call);
     return INT64_MAX;
 }
 
@@ -40,11 +40,11 @@ static void on_writable(void *context)
 {
     ShRefresh *refresh = context;
     if (refresh->request == NULL) {
-        sh_call_end_writes(refresh->call);
+        sh_client_call_end_writes(refresh->call);
         return;
     }
     ShSlice whole = {refresh->request->data, refresh->request->length, refresh->request};
-    sh_call_write(refresh->call, &whole, 1);
+    sh_client_call_write(refresh->call, &whole, 1);
     sh_buf_unref(refresh->request);
     refresh->request = NULL;
 }

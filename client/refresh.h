@@ -13,7 +13,7 @@ typedef struct ShRefresh {
     ShClient *client;
     ShLoop *loop;
     bool wanted;
-    ShCall *call; /* under way, or NULL */
+    ShClientCall *call; /* under way, or NULL */
     ShBuf *request; /* until it is written */
     char address[SH_CLIENT_ADDRESS_BYTES];
     int64_t not_before_ms;

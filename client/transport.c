@@ -24,7 +24,7 @@ struct ShTransport {
 
 /* One call of sh_transport_ask. */
 typedef struct Question {
-    ShCall *call;
+    ShClientCall *call;
     ShSlice request;
     bool written;
     bool closed;
@@ -93,13 +93,13 @@ ShStatus sh_transport_ask(ShTransport *transport, const char *address, const cha
         return sh_fail(&why->error, SH_NO_MEMORY, "no memory for a call to %s", address);
 
     Question question = {.request = request, .why = why};
-    ShCallEvents events = {ask_on_writable, ask_on_message, ask_on_closed, &question};
-    question.call = sh_call_start(loop, address, method, timeout_ms, &events);
+    ShClientCallEvents events = {ask_on_writable, ask_on_message, ask_on_closed, &question};
+    question.call = sh_client_call_start(loop, address, method, timeout_ms, &events);
     if (question.call == NULL) {
         sh_loop_free(loop);
         return sh_fail(&why->error, SH_INVALID, "cannot call \"%s\": not a usable address", address);
     }
-    sh_call_read(question.call);
+    sh_client_call_read(question.call);
     while (!question.closed)
         sh_loop_run(loop, sh_client_now_ms() + 1000);
     sh_loop_free(loop);
@@ -144,11 +144,11 @@ static void ask_on_writable(void *context)
 {
     Question *question = context;
     if (question->written) {
-        sh_call_end_writes(question->call);
+        sh_client_call_end_writes(question->call);
         return;
     }
     question->written = true;
-    sh_call_write(question->call, &question->request, 1);
+    sh_client_call_write(question->call, &question->request, 1);
 }
 
 static void ask_on_message(void *context, ShBuf *message)

@@ -3,7 +3,7 @@
  *
  * A ShTransport holds one channel per address and is shared by all threads. A ShLoop is one thread's place to wait for
  * its calls; everything about a loop and its calls, but sh_loop_wake, belongs to the thread that runs it. Every call
- * is a ShCall: it writes messages one at a time, reads them one at a time, and is closed once.
+ * is a ShClientCall: it writes messages one at a time, reads them one at a time, and is closed once.
  */
 #ifndef SH_CLIENT_TRANSPORT_H
 #define SH_CLIENT_TRANSPORT_H
@@ -26,7 +26,7 @@
 
 typedef struct ShTransport ShTransport;
 typedef struct ShLoop ShLoop;
-typedef struct ShCall ShCall;
+typedef struct ShClientCall ShClientCall;
 
 /* NULL when memory is short. */
 ShTransport *sh_transport_new(void);
@@ -43,28 +43,28 @@ void sh_loop_run(ShLoop *loop, int64_t deadline_ms);
 void sh_loop_wake(ShLoop *loop);
 
 /* What a call tells, each from sh_loop_run. NULL: not interested. */
-typedef struct ShCallEvents {
+typedef struct ShClientCallEvents {
     void (*on_writable)(void *context);              /* connected, or the message before is on its way */
-    void (*on_message)(void *context, ShBuf *message); /* the answer to sh_call_read; borrowed */
+    void (*on_message)(void *context, ShBuf *message); /* the answer to sh_client_call_read; borrowed */
     /* The last event; the call is gone afterwards. `why` has the server's words; status SH_OK: ended in good order. */
     void (*on_closed)(void *context, const ShRefusal *why);
     void *context;
-} ShCallEvents;
+} ShClientCallEvents;
 
 /* Start a call. `timeout_ms` 0: no deadline. NULL when the address is unusable or memory is short. */
-ShCall *sh_call_start(ShLoop *loop, const char *address, const char *method, int timeout_ms,
-                      const ShCallEvents *events);
+ShClientCall *sh_client_call_start(ShLoop *loop, const char *address, const char *method, int timeout_ms,
+                      const ShClientCallEvents *events);
 /* Whether a message may be written now. */
-bool sh_call_writable(const ShCall *call);
+bool sh_client_call_writable(const ShClientCall *call);
 /* Write one message made of pieces, which are not copied: each holds a reference on its owner, those without an owner
  * are copied. Only while writable. */
-void sh_call_write(ShCall *call, const ShSlice *pieces, size_t count);
+void sh_client_call_write(ShClientCall *call, const ShSlice *pieces, size_t count);
 /* Nothing more will be written. Only while writable. */
-void sh_call_end_writes(ShCall *call);
+void sh_client_call_end_writes(ShClientCall *call);
 /* Ask for the next message; ignored while one is asked for. */
-void sh_call_read(ShCall *call);
+void sh_client_call_read(ShClientCall *call);
 /* End it early; on_closed comes later, with SH_CANCELLED. */
-void sh_call_cancel(ShCall *call);
+void sh_client_call_cancel(ShClientCall *call);
 
 /* A whole call with one message each way, on a loop of its own. Blocks. `*answer` is a new reference. */
 ShStatus sh_transport_ask(ShTransport *transport, const char *address, const char *method, ShSlice request,
