@@ -11,6 +11,11 @@
 #include "agent/base/log.h"
 #include "agent/wal/wal_internal.h"
 
+/* Zeros go out in pieces that are synced one by one, so that no large burst stands before the writer's fdatasync. */
+#define ZERO_BYTES ((int64_t)1 << 20)
+#define ZERO_SYNC_BYTES (4 * ZERO_BYTES)
+
+static int zero_out(int fd, int64_t size_bytes);
 static ShStatus fail_create(const ShWal *wal, const char *name, int64_t size_bytes, int error, ShError *err);
 
 void sh_wal_file_name(uint64_t no, char out[SH_WAL_FILE_NAME_BYTES])
@@ -39,6 +44,8 @@ ShStatus sh_wal_file_create(ShWal *wal, uint64_t no, int64_t size_bytes, ShWalFi
         error = ENOSPC;
     else
         error = posix_fallocate(fd, 0, size_bytes);
+    if (error == 0)
+        error = zero_out(fd, size_bytes);
     if (error == 0 && (pwrite(fd, header, sizeof header, 0) != sizeof header || fsync(fd) != 0 ||
                        renameat(wal->dir_fd, temporary, wal->dir_fd, name) != 0))
         error = errno;
@@ -104,6 +111,28 @@ void sh_wal_file_close(ShWalFile *file)
     if (file->fd >= 0)
         close(file->fd);
     file->fd = -1;
+}
+
+/* Blocks that were only reserved become data by a change of metadata when they are written: each fdatasync would
+ * wait for the file system's journal, and depend on it. */
+static int zero_out(int fd, int64_t size_bytes)
+{
+    void *zeros = calloc(1, (size_t)ZERO_BYTES);
+    if (zeros == NULL)
+        return ENOMEM;
+    int error = 0;
+    for (int64_t done = 0; error == 0 && done < size_bytes;) {
+        int64_t piece = size_bytes - done < ZERO_BYTES ? size_bytes - done : ZERO_BYTES;
+        ssize_t written = pwrite(fd, zeros, (size_t)piece, done);
+        if (written < 0 && errno != EINTR)
+            error = errno;
+        else if (written > 0)
+            done += written;
+        if (error == 0 && done % ZERO_SYNC_BYTES == 0 && fdatasync(fd) != 0)
+            error = errno;
+    }
+    free(zeros);
+    return error;
 }
 
 static ShStatus fail_create(const ShWal *wal, const char *name, int64_t size_bytes, int error, ShError *err)

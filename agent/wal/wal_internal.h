@@ -162,7 +162,7 @@ ShStatus sh_wal_dir_list(const ShWal *wal, uint64_t **out, size_t *count, ShErro
 
 /* wal_file.c: one file on disk */
 void sh_wal_file_name(uint64_t no, char out[SH_WAL_FILE_NAME_BYTES]);
-/* A file of `size_bytes` reserved zeros behind its header, synced with its directory entry. SH_EXHAUSTED when the disk has
+/* A file of `size_bytes`, zeros behind its header, synced with its directory entry. SH_EXHAUSTED when the disk has
  * no room. */
 ShStatus sh_wal_file_create(ShWal *wal, uint64_t no, int64_t size_bytes, ShWalFile **out, ShError *err) SH_MUST_CHECK;
 /* Write an END frame at the file's position, which does not move. */
