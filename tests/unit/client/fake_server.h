@@ -450,6 +450,25 @@ static inline void fake_start(FakeServer *server, int port)
     pthread_create(&server->acceptor, NULL, fake_accept, server);
 }
 
+/* Judge produce requests with a function, and refuse with this where it says so. */
+static inline void fake_script(FakeServer *server, FakeVerdict (*on_produce)(FakeServer *, int, int32_t),
+                               FakeRefusal refusal)
+{
+    pthread_mutex_lock(&server->lock);
+    server->on_produce = on_produce;
+    server->refusal = refusal;
+    pthread_mutex_unlock(&server->lock);
+}
+
+/* The next offset of a partition: how many records it has. */
+static inline int64_t fake_stored(FakeServer *server, int32_t partition)
+{
+    pthread_mutex_lock(&server->lock);
+    int64_t next_offset = server->partitions[partition].next_offset;
+    pthread_mutex_unlock(&server->lock);
+    return next_offset;
+}
+
 static inline void fake_stop(FakeServer *server)
 {
     pthread_mutex_lock(&server->lock);

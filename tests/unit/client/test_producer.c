@@ -83,9 +83,9 @@ static void delivers_every_record_once_and_in_order(void **state)
     assert_int_equal(setup.deliveries.acknowledged, 1500);
     assert_int_equal(setup.deliveries.failed, 0);
     assert_false(setup.deliveries.disordered);
-    assert_int_equal(setup.server.partitions[0].next_offset, 1000);
-    assert_int_equal(setup.server.partitions[1].next_offset, 0);
-    assert_int_equal(setup.server.partitions[2].next_offset, 500);
+    assert_int_equal(fake_stored(&setup.server, 0), 1000);
+    assert_int_equal(fake_stored(&setup.server, 1), 0);
+    assert_int_equal(fake_stored(&setup.server, 2), 500);
     assert_int_equal(sh_producer_pending(setup.producer), 0);
     close_setup(&setup);
 }
@@ -105,12 +105,12 @@ static void sends_again_when_the_server_is_exhausted(void **state)
     sh_producer_options_init(&options);
     options.retry_backoff_ms = 1;
     open_setup(&setup, &options);
-    setup.server.refusal = (FakeRefusal){.code = 8, .reason = "EXHAUSTED", .retry_after_ms = 5};
-    setup.server.on_produce = refuse_twice;
+    fake_script(&setup.server, refuse_twice,
+                (FakeRefusal){.code = 8, .reason = "EXHAUSTED", .retry_after_ms = 5});
     produce(&setup, 1, 10);
     assert_int_equal(sh_producer_flush(setup.producer, FLUSH_MS, NULL), SH_OK);
     assert_int_equal(setup.deliveries.acknowledged, 10);
-    assert_int_equal(setup.server.partitions[1].next_offset, 10);
+    assert_int_equal(fake_stored(&setup.server, 1), 10);
     close_setup(&setup);
 }
 
@@ -129,8 +129,7 @@ static void reports_what_the_server_will_never_take(void **state)
     ShProducerOptions options;
     sh_producer_options_init(&options);
     open_setup(&setup, &options);
-    setup.server.refusal = (FakeRefusal){.code = 3, .reason = "TOO_LARGE"};
-    setup.server.on_produce = refuse_all;
+    fake_script(&setup.server, refuse_all, (FakeRefusal){.code = 3, .reason = "TOO_LARGE"});
     produce(&setup, 1, 3);
     assert_int_equal(sh_producer_flush(setup.producer, FLUSH_MS, NULL), SH_OK);
     assert_int_equal(setup.deliveries.failed, 3);
@@ -150,12 +149,12 @@ static void follows_the_owner_that_a_refusal_names(void **state)
     options.retry_backoff_max_ms = 60000;
     fake_start(&owner, 0);
     open_setup(&setup, &options);
-    setup.server.refusal = (FakeRefusal){.code = 9, .reason = "NOT_OWNER", .owner = owner.address, .epoch = 2};
-    setup.server.on_produce = refuse_all;
+    fake_script(&setup.server, refuse_all,
+                (FakeRefusal){.code = 9, .reason = "NOT_OWNER", .owner = owner.address, .epoch = 2});
     produce(&setup, 0, 10);
     assert_int_equal(sh_producer_flush(setup.producer, FLUSH_MS, NULL), SH_OK);
     assert_int_equal(setup.deliveries.acknowledged, 10);
-    assert_int_equal(owner.partitions[0].next_offset, 10);
+    assert_int_equal(fake_stored(&owner, 0), 10);
     close_setup(&setup);
     fake_stop(&owner);
 }
@@ -175,11 +174,11 @@ static void sends_again_after_a_lost_answer(void **state)
     sh_producer_options_init(&options);
     options.retry_backoff_ms = 1;
     open_setup(&setup, &options);
-    setup.server.on_produce = store_first_and_hang_up;
+    fake_script(&setup.server, store_first_and_hang_up, (FakeRefusal){0});
     produce(&setup, 0, 10);
     assert_int_equal(sh_producer_flush(setup.producer, FLUSH_MS, NULL), SH_OK);
     assert_int_equal(setup.deliveries.acknowledged, 10);
-    assert_int_equal(setup.server.partitions[0].next_offset, 20); /* at least once */
+    assert_int_equal(fake_stored(&setup.server, 0), 20); /* at least once */
     close_setup(&setup);
 }
 
@@ -192,12 +191,12 @@ static void safe_retries_store_nothing_twice(void **state)
     options.retry = SH_RETRY_SAFE;
     options.retry_backoff_ms = 1;
     open_setup(&setup, &options);
-    setup.server.on_produce = store_first_and_hang_up;
+    fake_script(&setup.server, store_first_and_hang_up, (FakeRefusal){0});
     produce(&setup, 0, 10);
     assert_int_equal(sh_producer_flush(setup.producer, FLUSH_MS, NULL), SH_OK);
     assert_int_equal(setup.deliveries.failed, 10);
     assert_non_null(strstr(setup.deliveries.last_error.message, "outcome unknown"));
-    assert_int_equal(setup.server.partitions[0].next_offset, 10);
+    assert_int_equal(fake_stored(&setup.server, 0), 10);
 
     produce(&setup, 0, 5);
     assert_int_equal(sh_producer_flush(setup.producer, FLUSH_MS, NULL), SH_OK);
