@@ -220,10 +220,12 @@ static void on_new(void *owner, bool ok)
         grpc_op op = close_op(call);
         start_batch(call, &op, 1, &call->close_tag);
     }
-    sh_call_hold(call);
-    call->method->start(call, call->incoming);
-    grpc_byte_buffer_destroy(call->incoming);
+    /* `incoming` is free for the read that a stream starts, which gRPC may complete at once. */
+    grpc_byte_buffer *request = call->incoming;
     call->incoming = NULL;
+    sh_call_hold(call);
+    call->method->start(call, request);
+    grpc_byte_buffer_destroy(request);
     unref(call);
 }
 

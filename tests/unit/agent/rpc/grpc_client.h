@@ -139,15 +139,19 @@ static inline void *client_receive(ClientCall *client, const ProtobufCMessageDes
     return message;
 }
 
-/* Wait for the call's status. */
+/* Wait for the call's status, which comes after the headers. */
 static inline grpc_status_code client_wait(ClientCall *client)
 {
     grpc_slice text = grpc_empty_slice();
-    grpc_op op = { .op = GRPC_OP_RECV_STATUS_ON_CLIENT };
-    op.data.recv_status_on_client.status = &client->status;
-    op.data.recv_status_on_client.status_details = &text;
-    op.data.recv_status_on_client.trailing_metadata = &client->trailing;
-    if (!client_do(client, &op, 1))
+    grpc_op ops[2];
+    memset(ops, 0, sizeof ops);
+    ops[0].op = GRPC_OP_RECV_STATUS_ON_CLIENT;
+    ops[0].data.recv_status_on_client.status = &client->status;
+    ops[0].data.recv_status_on_client.status_details = &text;
+    ops[0].data.recv_status_on_client.trailing_metadata = &client->trailing;
+    ops[1].op = GRPC_OP_RECV_INITIAL_METADATA;
+    ops[1].data.recv_initial_metadata.recv_initial_metadata = &client->initial;
+    if (!client_do(client, ops, client->headers_read ? 1 : 2))
         client->status = GRPC_STATUS__DO_NOT_USE;
     snprintf(client->text, sizeof client->text, "%.*s", (int)GRPC_SLICE_LENGTH(text),
              (const char *)GRPC_SLICE_START_PTR(text));

@@ -236,6 +236,7 @@ static void control_and_transactional_batches_are_refused(void **state)
     for (size_t i = 0; i < 2; i++) {
         ShBuf *batch = make_batch(1, "v", 1);
         sh_put_u16(batch->data + 21, (uint16_t)attributes[i]);
+        memset(batch->data + 43, 0, 14); /* producer id, epoch and sequence 0: a transaction has a producer */
         sh_put_u32(batch->data + 17, sh_crc32c(batch->data + 21, batch->length - 21));
         Request request;
         ClientCall client;
