@@ -12,6 +12,7 @@ typedef struct ShRefresh {
 } ShRefresh;
 
 static void *run(void *arg);
+static bool is_stopping(ShControl *control);
 static ShStatus step(ShEngine *engine, ShRefresh **refreshes, ShError *err);
 static ShStatus heartbeat(ShEngine *engine, ShError *err);
 static ShStatus wait_for_news(ShEngine *engine, ShError *err);
@@ -49,12 +50,11 @@ void sh_control_stop(ShEngine *engine)
     bool wanted;
     answer_refreshes(take_refreshes(control, &wanted), sh_fail(&err, SH_CANCELLED, "the agent is stopping"),
                      &err);
-    sh_pg_free(control->pg);
-    control->pg = NULL;
 }
 
 void sh_control_destroy(ShControl *control)
 {
+    sh_pg_free(control->pg);
     pthread_mutex_destroy(&control->lock);
 }
 
@@ -95,7 +95,7 @@ void sh_engine_meta_refresh(ShEngine *engine, void (*done)(void *arg, ShStatus s
     }
     pthread_mutex_unlock(&control->lock);
     if (stopping)
-        answer_refreshes(refresh, sh_fail(&err, SH_CANCELLED, "the agent is stopping"), &err);
+        answer_refreshes(refresh, sh_fail(&err, SH_UNAVAILABLE, "the agent is stopping"), &err);
     else
         sh_control_wake(engine);
 }
@@ -121,7 +121,7 @@ static void *run(void *arg)
 {
     ShEngine *engine = arg;
     int failures = 0;
-    while (!atomic_load(&engine->stopping)) {
+    while (!is_stopping(&engine->control)) {
         ShError err = {0};
         ShRefresh *refreshes = NULL;
         ShStatus status = step(engine, &refreshes, &err);
@@ -132,7 +132,7 @@ static void *run(void *arg)
             failures = 0;
             continue;
         }
-        if (atomic_load(&engine->stopping))
+        if (is_stopping(&engine->control))
             break;
         if (status == SH_FENCED) {
             sh_engine_set_fatal(engine, &err);
@@ -143,6 +143,14 @@ static void *run(void *arg)
         sh_engine_pause(engine, sh_engine_backoff_ms(failures++));
     }
     return NULL;
+}
+
+static bool is_stopping(ShControl *control)
+{
+    pthread_mutex_lock(&control->lock);
+    bool stopping = control->stopping;
+    pthread_mutex_unlock(&control->lock);
+    return stopping;
 }
 
 /* Whoever asked for a refresh is answered at the end, when new partitions are taken up too. */

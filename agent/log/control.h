@@ -36,7 +36,7 @@ typedef struct ShControl {
 
 void sh_control_init(ShControl *control);
 ShStatus sh_control_start(ShEngine *engine, ShError *err) SH_MUST_CHECK;
-/* End the thread; who waits for a refresh gets SH_CANCELLED. */
+/* End the thread; who waits for a refresh gets SH_UNAVAILABLE. May be called twice. */
 void sh_control_stop(ShEngine *engine);
 void sh_control_destroy(ShControl *control);
 
