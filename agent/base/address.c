@@ -42,7 +42,7 @@ void sh_address_format(const ShAddress *address, char text[SH_ADDRESS_TEXT_BYTES
 static bool is_host(const char *host, size_t length, bool bracketed)
 {
     static const char name_characters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_";
-    static const char ipv6_characters[] = "0123456789abcdefABCDEF:.%";
+    static const char ipv6_characters[] = "0123456789abcdefABCDEF:.";
     if (length == 0 || length >= SH_HOST_BYTES)
         return false;
     return strspn(host, bracketed ? ipv6_characters : name_characters) >= length;
