@@ -35,7 +35,7 @@
  *                    36   8  offset count                   92  4  first transaction, an index into the list
  *                    44   8  record count                   96  4  transaction count
  *                    52   8  position in the object
- *    8+100N   10*T  transactions: producer id 8, producer epoch 2; each run's together, runs in order
+ *    8+100N   10*T  transactions: producer id 8, producer epoch 2; run by run, sorted, each once
  *
  * trailer, the last 64 bytes; magic, CRC and version keep their places in every version
  *        0      8  footer position

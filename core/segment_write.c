@@ -43,8 +43,10 @@ static ShStatus check_batch(const ShSegmentRun *run, ShSlice batch, const ShBatc
                             ShError *err) SH_MUST_CHECK;
 static ShStatus note_transaction(ShSegmentWriter *writer, ShSegmentRun *run, const ShBatchHeader *header,
                                  ShError *err) SH_MUST_CHECK;
+static int compare_transactions(const void *left, const void *right);
 static ShStatus grow(void *array, size_t *capacity, size_t count, size_t item_bytes,
                      ShError *err) SH_MUST_CHECK;
+static void tidy_transactions(ShSegmentWriter *writer);
 static size_t footer_size(const ShSegmentWriter *writer);
 static void encode_tail(const ShSegmentWriter *writer, uint8_t *tail);
 static uint8_t *put_run(uint8_t *p, const ShSegmentRun *run);
@@ -163,6 +165,7 @@ ShStatus sh_segment_writer_finish(ShSegmentWriter *writer, ShSegmentObject *out,
     if (status != SH_OK)
         return status;
 
+    tidy_transactions(writer);
     size_t tail_bytes = footer_size(writer) + SH_SEGMENT_TRAILER_BYTES;
     size_t piece_count = 2 + 2 * writer->batch_count;
     uint8_t *tail = malloc(tail_bytes);
@@ -260,30 +263,37 @@ static ShStatus check_batch(const ShSegmentRun *run, ShSlice batch, const ShBatc
     return SH_OK;
 }
 
-/* Add the batch's transaction to the run's list, once. */
+/* Add the batch's transaction to the run's list. Finish makes each stand there once. */
 static ShStatus note_transaction(ShSegmentWriter *writer, ShSegmentRun *run, const ShBatchHeader *header,
                                  ShError *err)
 {
-    /* The latest stands last, and batches of one transaction mostly follow each other. */
-    for (size_t i = writer->transaction_count; i > run->first_transaction; i--) {
-        const ShSegmentTransaction *noted = &writer->transactions[i - 1];
-        if (noted->producer_id == header->producer_id && noted->producer_epoch == header->producer_epoch)
-            return SH_OK;
-    }
+    ShSegmentTransaction noted = {
+        .producer_id = header->producer_id,
+        .producer_epoch = header->producer_epoch,
+    };
+    /* Batches of one transaction mostly follow each other. */
+    if (run->transaction_count > 0
+        && compare_transactions(&writer->transactions[writer->transaction_count - 1], &noted) == 0)
+        return SH_OK;
     ShStatus status = grow(&writer->transactions, &writer->transaction_capacity, writer->transaction_count,
                            sizeof *writer->transactions, err);
     if (status != SH_OK)
         return status;
-    writer->transactions[writer->transaction_count++] = (ShSegmentTransaction){
-        .producer_id = header->producer_id,
-        .producer_epoch = header->producer_epoch,
-    };
+    writer->transactions[writer->transaction_count++] = noted;
     run->transaction_count++;
     return SH_OK;
 }
 
-/* Room for one more item in the array that `array` points to; counts stay below the format's 32-bit fields.
- */
+static int compare_transactions(const void *left, const void *right)
+{
+    const ShSegmentTransaction *a = left;
+    const ShSegmentTransaction *b = right;
+    if (a->producer_id != b->producer_id)
+        return a->producer_id < b->producer_id ? -1 : 1;
+    return (a->producer_epoch > b->producer_epoch) - (a->producer_epoch < b->producer_epoch);
+}
+
+/* Room for one more item in the array that `array` points to; counts stay inside the 32-bit fields. */
 static ShStatus grow(void *array, size_t *capacity, size_t count, size_t item_bytes, ShError *err)
 {
     if (count < *capacity)
@@ -300,6 +310,30 @@ static ShStatus grow(void *array, size_t *capacity, size_t count, size_t item_by
     memcpy(array, &items, sizeof items);
     *capacity = grown;
     return SH_OK;
+}
+
+/* Sort the transactions of each run, drop those that stand there twice, and close the gaps. */
+static void tidy_transactions(ShSegmentWriter *writer)
+{
+    ShSegmentTransaction *kept = writer->transactions;
+    size_t kept_count = 0;
+    for (size_t i = 0; i < writer->run_count; i++) {
+        ShSegmentRun *run = &writer->runs[i];
+        if (run->transaction_count == 0) {
+            run->first_transaction = (uint32_t)kept_count;
+            continue;
+        }
+        ShSegmentTransaction *noted = &writer->transactions[run->first_transaction];
+        qsort(noted, run->transaction_count, sizeof *noted, compare_transactions);
+        size_t first = kept_count;
+        for (size_t j = 0; j < run->transaction_count; j++) {
+            if (kept_count == first || compare_transactions(&kept[kept_count - 1], &noted[j]) != 0)
+                kept[kept_count++] = noted[j];
+        }
+        run->first_transaction = (uint32_t)first;
+        run->transaction_count = (uint32_t)(kept_count - first);
+    }
+    writer->transaction_count = kept_count;
 }
 
 static size_t footer_size(const ShSegmentWriter *writer)

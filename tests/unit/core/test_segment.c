@@ -265,6 +265,33 @@ static void many_runs_and_batches_round_trip(void **state)
     free(object.bytes);
 }
 
+static void transactions_stand_once_per_run_and_sorted(void **state)
+{
+    (void)state;
+    static const int64_t producers[] = {9, 3, 3, 7, 9, 3};
+    ShSegmentWriter *writer = sh_segment_writer_new(&writer_id, NULL, 0);
+    for (int32_t partition = 0; partition < 3; partition++) {
+        begin(writer, &topic_a, partition, 1, 0);
+        for (int i = 0; i < 6; i++)
+            assert_int_equal(add_new(writer, i, 1, 0, partition == 1 ? -1 : producers[i], NULL), SH_OK);
+    }
+    Object object = finish(writer);
+    ShSegmentIndex *index;
+    assert_int_equal(sh_segment_parse(object.bytes, object.length, &index, NULL), SH_OK);
+    static const int64_t expected[] = {3, 7, 9, 3, 7, 9};
+    assert_int_equal(index->transaction_count, 6);
+    for (size_t i = 0; i < 6; i++)
+        assert_int_equal(index->transactions[i].producer_id, expected[i]);
+    static const uint32_t firsts[] = {0, 3, 3};
+    static const uint32_t counts[] = {3, 0, 3};
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(index->runs[i].first_transaction, firsts[i]);
+        assert_int_equal(index->runs[i].transaction_count, counts[i]);
+    }
+    sh_segment_index_free(index);
+    free(object.bytes);
+}
+
 static void object_may_carry_results_alone(void **state)
 {
     (void)state;
@@ -586,6 +613,7 @@ int main(void)
         cmocka_unit_test(finished_object_shows_its_runs),
         cmocka_unit_test(payload_is_not_copied_or_changed),
         cmocka_unit_test(many_runs_and_batches_round_trip),
+        cmocka_unit_test(transactions_stand_once_per_run_and_sorted),
         cmocka_unit_test(object_may_carry_results_alone),
         cmocka_unit_test(golden_bytes_of_an_empty_object),
         cmocka_unit_test(writer_refuses_what_does_not_fit),
