@@ -6,9 +6,11 @@ SELECT streamhouse.create_topic('t', partitions => 2) IS NOT NULL AS made;
 
 SELECT incarnation_id, term, lease_ticks, calls
 FROM streamhouse.agent_register('a', wal(1), 1, 'host-a:9000', 'host-a:9001', 'z1', 'boot-1', '0.1.0', 0);
-SELECT cluster_id = (SELECT cluster_id FROM streamhouse.cluster) AS same_cluster, incarnation_id, tick_interval_ms > 0 AS ticks
+SELECT cluster_id = (SELECT cluster_id FROM streamhouse.cluster) AS same_cluster, incarnation_id,
+       tick_interval_ms > 0 AS ticks
 FROM streamhouse.agent_register('b', wal(2), 7, 'host-b:9000', NULL, NULL, NULL, NULL, 0);
-SELECT agent_id, state, address, http_address, zone, version, partitions, incarnation_id, incarnation_no FROM streamhouse.agents;
+SELECT agent_id, state, address, http_address, zone, version, partitions, incarnation_id, incarnation_no
+FROM streamhouse.agents;
 SELECT * FROM streamhouse.agent_live_agents();
 SELECT * FROM streamhouse.leases;
 
@@ -27,7 +29,8 @@ SELECT agent_id, ticks_left FROM streamhouse.leases ORDER BY agent_id;
 SELECT calls FROM streamhouse.agent_heartbeat(1, 1);
 SELECT calls FROM streamhouse.agent_heartbeat(1, 2);
 SELECT agent_id, ticks_left FROM streamhouse.leases ORDER BY agent_id;
-SELECT count(*) FILTER (WHERE due) AS due FROM (SELECT streamhouse.lease_tick() AS due FROM generate_series(1, 10)) AS ticks;
+SELECT count(*) FILTER (WHERE due) AS due
+FROM (SELECT streamhouse.lease_tick() AS due FROM generate_series(1, 10)) AS ticks;
 SELECT agent_id, state, ticks_left FROM streamhouse.agents;
 SELECT calls FROM streamhouse.agent_heartbeat(1, 0);
 SELECT agent_id, state, ticks_left FROM streamhouse.agents;

@@ -2,12 +2,15 @@
 \set SHOW_CONTEXT never
 SET search_path = fixture;
 SELECT renew();
-SELECT streamhouse.create_topic('t', partitions => 2, retention => '1 day', retention_size => '1GB') IS NOT NULL AS made;
+SELECT streamhouse.create_topic('t', partitions => 2, retention => '1 day',
+    retention_size => '1GB') IS NOT NULL AS made;
 
 SELECT streamhouse.alter_topic('t', segment_size => '128MB', max_batch_size => '4MB');
-SELECT partitions, durability, retention, retention_size, segment_size, max_batch_size FROM streamhouse.topics;
+SELECT partitions, durability, retention, retention_size, segment_size, max_batch_size
+FROM streamhouse.topics;
 SELECT streamhouse.alter_topic('t', partitions => 3, retention => '2 days', reset => '{retention_size}');
-SELECT partitions, durability, retention, retention_size, segment_size, max_batch_size FROM streamhouse.topics;
+SELECT partitions, durability, retention, retention_size, segment_size, max_batch_size
+FROM streamhouse.topics;
 SELECT streamhouse.alter_topic('t', reset => '{retention}');
 SELECT partitions, retention FROM streamhouse.topics;
 SELECT partition FROM streamhouse.partitions;
@@ -40,5 +43,6 @@ SELECT * FROM publish(:a, 3, '{t 0 ?+1,t 0 @1 10+5}');
 SELECT streamhouse.alter_topic('t', durability => 'wal');
 SELECT * FROM publish(:a, 4, '{t 0 @2 ?+1}');
 SELECT take(:a);
-SELECT partition, epoch, state, durability, start_offset, end_offset, records FROM streamhouse.epochs ORDER BY partition, epoch;
+SELECT partition, epoch, state, durability, start_offset, end_offset, records
+FROM streamhouse.epochs ORDER BY partition, epoch;
 SELECT partition, owner, records, published_end, status FROM streamhouse.partitions;

@@ -1,12 +1,14 @@
 -- The extension installs into its own schema, says what everything is, and leaves nothing behind.
 CREATE EXTENSION streamhouse;
-SELECT extversion, extnamespace::regnamespace, extrelocatable FROM pg_extension WHERE extname = 'streamhouse';
+SELECT extversion, extnamespace::regnamespace, extrelocatable FROM pg_extension
+WHERE extname = 'streamhouse';
 
 -- Every function, table and view has a comment.
 SELECT p.oid::regprocedure AS without_comment FROM pg_proc AS p
 WHERE p.pronamespace = 'streamhouse'::regnamespace AND obj_description(p.oid, 'pg_proc') IS NULL;
 SELECT c.oid::regclass AS without_comment FROM pg_class AS c
-WHERE c.relnamespace = 'streamhouse'::regnamespace AND c.relkind IN ('r', 'v') AND obj_description(c.oid, 'pg_class') IS NULL;
+WHERE c.relnamespace = 'streamhouse'::regnamespace AND c.relkind IN ('r', 'v')
+  AND obj_description(c.oid, 'pg_class') IS NULL;
 
 -- Every function pins its search path.
 SELECT p.oid::regprocedure AS without_search_path FROM pg_proc AS p
@@ -18,7 +20,8 @@ SELECT c.oid::regclass AS not_dumped FROM pg_class AS c
 WHERE c.relnamespace = 'streamhouse'::regnamespace AND c.relkind IN ('r', 'S')
   AND c.oid <> ALL (SELECT unnest(extconfig) FROM pg_extension WHERE extname = 'streamhouse');
 
-SELECT name, boot_val, unit, context, min_val, max_val FROM pg_settings WHERE name LIKE 'streamhouse.%' ORDER BY name;
+SELECT name, boot_val, unit, context, min_val, max_val FROM pg_settings
+WHERE name LIKE 'streamhouse.%' ORDER BY name;
 SET streamhouse.lease_ticks = 1;
 SET streamhouse.unheard_of = 1;
 
@@ -40,7 +43,8 @@ CREATE FUNCTION wal(n int) RETURNS uuid LANGUAGE sql AS $$ SELECT lpad(n::text, 
 CREATE FUNCTION topic(topic_name text) RETURNS uuid LANGUAGE plpgsql AS $$
 BEGIN
     RETURN coalesce((SELECT topic_id FROM streamhouse.topic WHERE name = topic_name),
-                    (SELECT topic_id FROM streamhouse.dropped_topic WHERE name = topic_name LIMIT 1), fixture.wal(404));
+                    (SELECT topic_id FROM streamhouse.dropped_topic WHERE name = topic_name LIMIT 1),
+                    fixture.wal(404));
 END $$;
 
 CREATE FUNCTION topic_name(id uuid) RETURNS text LANGUAGE plpgsql AS $$
@@ -71,26 +75,31 @@ DECLARE
 BEGIN
     SELECT array_agg(topic_id), array_agg(partition) INTO topics, parts
     FROM streamhouse.agent_assignments(incarnation) WHERE action = 'grant';
-    SELECT array_agg(epoch) INTO numbers FROM streamhouse.agent_grant(incarnation, topics, parts) WHERE result = 'granted';
-    RETURN (SELECT count(*) FROM streamhouse.agent_open(incarnation, topics, parts, numbers) WHERE result = 'open');
+    SELECT array_agg(epoch) INTO numbers FROM streamhouse.agent_grant(incarnation, topics, parts)
+    WHERE result = 'granted';
+    RETURN (SELECT count(*) FROM streamhouse.agent_open(incarnation, topics, parts, numbers)
+            WHERE result = 'open');
 END $$;
 
 -- Seal all that the incarnation has open and the action names, at the published end.
-CREATE FUNCTION seal(incarnation bigint, actions text[], is_lost boolean DEFAULT false) RETURNS bigint LANGUAGE plpgsql AS $$
+CREATE FUNCTION seal(incarnation bigint, actions text[], is_lost boolean DEFAULT false) RETURNS bigint
+    LANGUAGE plpgsql AS $$
 DECLARE
     a record;
 BEGIN
     SELECT array_agg(topic_id) AS topics, array_agg(partition) AS parts, array_agg(epoch) AS numbers,
            array_agg(published_end) AS ends, array_agg(is_lost) AS lost INTO a
     FROM streamhouse.agent_assignments(incarnation) WHERE action = ANY (actions);
-    RETURN (SELECT count(*) FROM streamhouse.agent_seal(incarnation, a.topics, a.parts, a.numbers, a.ends, a.lost)
+    RETURN (SELECT count(*)
+            FROM streamhouse.agent_seal(incarnation, a.topics, a.parts, a.numbers, a.ends, a.lost)
             WHERE result = 'sealed');
 END $$;
 
 -- Publish runs written as 'topic partition first+count', with '?' for an offset that the publish is to
 -- assign, 'void' before a void range and '@n' before that for epoch n in place of the latest. A record
 -- has 10 bytes, and its time is its offset.
-CREATE FUNCTION publish(incarnation bigint, number bigint, runs text[], confirmed bigint DEFAULT 0, object text DEFAULT NULL)
+CREATE FUNCTION publish(incarnation bigint, number bigint, runs text[], confirmed bigint DEFAULT 0,
+    object text DEFAULT NULL)
 RETURNS TABLE (run text, result text, first_offset bigint, published_end bigint) LANGUAGE plpgsql AS $$
 BEGIN
     RETURN QUERY
@@ -98,9 +107,12 @@ BEGIN
         SELECT r.run, r.n, regexp_match(r.run, '^(\S+) (\d+) (?:@(\d+) )?(void )?(\d+|\?)\+(\d+)$') AS m
         FROM unnest(runs) WITH ORDINALITY AS r(run, n)
     ), a AS (
-        SELECT array_agg(fixture.topic(m[1]) ORDER BY n) AS topics, array_agg(m[2]::int ORDER BY n) AS parts,
-               array_agg(coalesce((1::bigint << 40) + m[3]::bigint, fixture.latest_epoch(m[1], m[2]::int), 1) ORDER BY n) AS epochs,
-               array_agg(nullif(m[5], '?')::bigint ORDER BY n) AS firsts, array_agg(m[6]::bigint ORDER BY n) AS counts,
+        SELECT array_agg(fixture.topic(m[1]) ORDER BY n) AS topics,
+               array_agg(m[2]::int ORDER BY n) AS parts,
+               array_agg(coalesce((1::bigint << 40) + m[3]::bigint,
+                                  fixture.latest_epoch(m[1], m[2]::int), 1) ORDER BY n) AS epochs,
+               array_agg(nullif(m[5], '?')::bigint ORDER BY n) AS firsts,
+               array_agg(m[6]::bigint ORDER BY n) AS counts,
                array_agg(m[6]::bigint * 10 ORDER BY n) AS lengths, array_agg(n ORDER BY n) AS positions,
                array_agg(coalesce(nullif(m[5], '?')::bigint, 0) ORDER BY n) AS mins,
                array_agg(coalesce(nullif(m[5], '?')::bigint, 0) + m[6]::bigint - 1 ORDER BY n) AS maxs,
@@ -109,8 +121,10 @@ BEGIN
     )
     SELECT runs[p.ordinal], p.result, p.first_offset, p.published_end
     FROM a, LATERAL streamhouse.publish_object(incarnation, number, confirmed,
-        md5(coalesce(object, incarnation || '/' || number))::uuid, coalesce(object, incarnation || '/' || number), 1000,
-        coalesce(a.topics, '{}'), coalesce(a.parts, '{}'), coalesce(a.epochs, '{}'), coalesce(a.firsts, '{}'),
-        coalesce(a.counts, '{}'), coalesce(a.counts, '{}'), coalesce(a.positions, '{}'), coalesce(a.lengths, '{}'),
+        md5(coalesce(object, incarnation || '/' || number))::uuid,
+        coalesce(object, incarnation || '/' || number), 1000,
+        coalesce(a.topics, '{}'), coalesce(a.parts, '{}'), coalesce(a.epochs, '{}'),
+        coalesce(a.firsts, '{}'), coalesce(a.counts, '{}'), coalesce(a.counts, '{}'),
+        coalesce(a.positions, '{}'), coalesce(a.lengths, '{}'),
         coalesce(a.mins, '{}'), coalesce(a.maxs, '{}'), coalesce(a.voids, '{}')) AS p;
 END $$;

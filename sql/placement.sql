@@ -58,10 +58,13 @@ SELECT target, count(*) FROM streamhouse.partitions GROUP BY target ORDER BY tar
 
 -- An epoch that an agent was granted but never opened makes room once the agent is gone.
 SELECT register('d', 4) AS d \gset
-SELECT topic AS free_topic, partition AS free_partition FROM streamhouse.partitions WHERE target = 'd' AND epoch IS NULL LIMIT 1 \gset
+SELECT topic AS free_topic, partition AS free_partition FROM streamhouse.partitions
+WHERE target = 'd' AND epoch IS NULL LIMIT 1 \gset
 SELECT result FROM streamhouse.agent_grant(:d, ARRAY[topic(:'free_topic')], ARRAY[:free_partition]);
 UPDATE streamhouse.lease SET ticks_left = 0 WHERE incarnation_id IN (:a, :d);
 SELECT streamhouse.rebalance() > 0 AS moved;
-SELECT target, status FROM streamhouse.partitions WHERE topic = :'free_topic' AND partition = :free_partition;
+SELECT target, status FROM streamhouse.partitions
+WHERE topic = :'free_topic' AND partition = :free_partition;
 SELECT result FROM streamhouse.agent_grant(:b, ARRAY[topic(:'free_topic')], ARRAY[:free_partition]);
-SELECT result FROM streamhouse.agent_open(:d, ARRAY[topic(:'free_topic')], ARRAY[:free_partition], ARRAY[(1::bigint << 40) + 1]);
+SELECT result FROM streamhouse.agent_open(:d, ARRAY[topic(:'free_topic')], ARRAY[:free_partition],
+    ARRAY[(1::bigint << 40) + 1]);

@@ -17,7 +17,8 @@ SELECT * FROM publish(:a, 5, '{t 0 void 35+15,t 0 50+1}');
 SELECT * FROM publish(:a, 6, '{t 0 @9 51+1,t 9 0+1,t 1 10+1}');
 SELECT streamhouse.drop_topic('gone');
 SELECT * FROM publish(:a, 7, '{gone 0 7+1,never 0 0+1,t 1 11+1}');
-SELECT partition, first_offset, last_offset, base_offset, records, bytes, object_key FROM streamhouse.segments WHERE topic = 't'
+SELECT partition, first_offset, last_offset, base_offset, records, bytes, object_key
+FROM streamhouse.segments WHERE topic = 't'
 ORDER BY partition, first_offset;
 SELECT partition, records, bytes, published_end FROM streamhouse.partitions WHERE topic = 't';
 
@@ -36,10 +37,12 @@ SELECT publish(:a, 11, '{t 1 13+1}', object => :'a' || '/9');
 
 -- An object without runs carries results only.
 SELECT * FROM publish(:a, 12, '{}');
-SELECT object_key, state, bytes, segments, agent_id, publish_no FROM streamhouse.objects ORDER BY publish_no;
+SELECT object_key, state, bytes, segments, agent_id, publish_no
+FROM streamhouse.objects ORDER BY publish_no;
 
 -- An object that was given up must be uploaded again under a new key.
-INSERT INTO streamhouse.object (object_id, object_key, bytes, state) VALUES (md5('stray')::uuid, 'stray', 1, 'abandoned');
+INSERT INTO streamhouse.object (object_id, object_key, bytes, state) VALUES (md5('stray')::uuid, 'stray', 1,
+    'abandoned');
 SELECT publish(:a, 13, '{t 1 14+1}', object => 'stray');
 \echo :SQLSTATE
 SELECT * FROM publish(:a, 13, '{t 1 14+1}', object => 'again');
@@ -55,11 +58,16 @@ SELECT publish(99, 1, '{t 0 51+1}');
 SELECT publish(:a, 14, '{t 1 15+1,t 1 16+0}');
 SELECT publish(:a, 14, '{t 0 void ?+1}');
 \set VERBOSITY sqlstate
-SELECT streamhouse.publish_object(:a, 14, 0, md5('x')::uuid, 'x', 1, ARRAY[topic('t')], '{0,1}', '{1}', '{0}', '{1}', '{1}', '{0}', '{1}', '{0}', '{0}', '{f}');
-SELECT streamhouse.publish_object(:a, 14, 0, md5('x')::uuid, 'x', 1, ARRAY[topic('t')], '{0}', '{1}', '{0}', '{1}', '{2}', '{0}', '{1}', '{0}', '{0}', '{f}');
-SELECT streamhouse.publish_object(:a, 14, 0, md5('x')::uuid, 'x', 1, ARRAY[topic('t')], '{0}', '{1}', '{-1}', '{1}', '{1}', '{0}', '{1}', '{0}', '{0}', '{f}');
-SELECT streamhouse.publish_object(:a, 14, 0, NULL, 'x', 1, '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}');
-SELECT streamhouse.publish_object(:a, 14, 0, md5('x')::uuid, :'a' || '/1', 1, '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}');
+SELECT streamhouse.publish_object(:a, 14, 0, md5('x')::uuid, 'x', 1, ARRAY[topic('t')], '{0,1}', '{1}',
+    '{0}', '{1}', '{1}', '{0}', '{1}', '{0}', '{0}', '{f}');
+SELECT streamhouse.publish_object(:a, 14, 0, md5('x')::uuid, 'x', 1, ARRAY[topic('t')], '{0}', '{1}', '{0}',
+    '{1}', '{2}', '{0}', '{1}', '{0}', '{0}', '{f}');
+SELECT streamhouse.publish_object(:a, 14, 0, md5('x')::uuid, 'x', 1, ARRAY[topic('t')], '{0}', '{1}',
+    '{-1}', '{1}', '{1}', '{0}', '{1}', '{0}', '{0}', '{f}');
+SELECT streamhouse.publish_object(:a, 14, 0, NULL, 'x', 1, '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}',
+    '{}', '{}', '{}');
+SELECT streamhouse.publish_object(:a, 14, 0, md5('x')::uuid, :'a' || '/1', 1, '{}', '{}', '{}', '{}', '{}',
+    '{}', '{}', '{}', '{}', '{}', '{}');
 \set VERBOSITY default
 
 -- A dropped topic's rows no longer hold their objects.

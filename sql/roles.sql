@@ -3,7 +3,8 @@
 SET search_path = fixture;
 SELECT renew();
 GRANT USAGE ON SCHEMA fixture TO PUBLIC;
-SELECT p.oid::regprocedure AS open_to_public FROM pg_proc AS p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) AS a
+SELECT p.oid::regprocedure AS open_to_public
+FROM pg_proc AS p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) AS a
 WHERE p.pronamespace = 'streamhouse'::regnamespace AND a.grantee = 0;
 SELECT c.oid::regclass AS open_to_public FROM pg_class AS c, aclexplode(c.relacl) AS a
 WHERE c.relnamespace = 'streamhouse'::regnamespace AND a.grantee = 0;
@@ -14,12 +15,14 @@ SELECT p.proname,
        has_function_privilege('streamhouse_admin', p.oid, 'EXECUTE') AS admin
 FROM pg_proc AS p
 WHERE p.pronamespace = 'streamhouse'::regnamespace
-  AND (has_function_privilege('streamhouse_read', p.oid, 'EXECUTE') OR has_function_privilege('streamhouse_agent', p.oid, 'EXECUTE')
+  AND (has_function_privilege('streamhouse_read', p.oid, 'EXECUTE')
+       OR has_function_privilege('streamhouse_agent', p.oid, 'EXECUTE')
        OR has_function_privilege('streamhouse_admin', p.oid, 'EXECUTE'))
 ORDER BY p.proname COLLATE "C";
 
 -- No role writes a table.
-SELECT c.oid::regclass AS writable FROM pg_class AS c, unnest(ARRAY['streamhouse_read', 'streamhouse_agent', 'streamhouse_admin']) AS role
+SELECT c.oid::regclass AS writable
+FROM pg_class AS c, unnest(ARRAY['streamhouse_read', 'streamhouse_agent', 'streamhouse_admin']) AS role
 WHERE c.relnamespace = 'streamhouse'::regnamespace AND c.relkind IN ('r', 'v')
   AND has_table_privilege(role, c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE');
 

@@ -3,9 +3,12 @@
 SET search_path = fixture;
 SELECT renew();
 
-SELECT streamhouse.create_topic('orders', partitions => 12, retention => '7 days', segment_size => '64MB') IS NOT NULL AS made;
-SELECT streamhouse.create_topic('Clicks_2026-11.eu', durability => 'object', retention_size => '10GB', max_batch_size => '2MB') IS NOT NULL AS made;
-SELECT topic, partitions, durability, retention, retention_size, segment_size, max_batch_size, records, bytes FROM streamhouse.topics;
+SELECT streamhouse.create_topic('orders', partitions => 12, retention => '7 days',
+    segment_size => '64MB') IS NOT NULL AS made;
+SELECT streamhouse.create_topic('Clicks_2026-11.eu', durability => 'object', retention_size => '10GB',
+    max_batch_size => '2MB') IS NOT NULL AS made;
+SELECT topic, partitions, durability, retention, retention_size, segment_size, max_batch_size, records,
+    bytes FROM streamhouse.topics;
 SELECT epoch, state, durability, start_offset, limit_offset, incarnation_id FROM streamhouse.epochs;
 SELECT count(*) AS waiting FROM streamhouse.partitions WHERE status = 'waits for a live agent';
 

@@ -26,7 +26,8 @@ SELECT format('ALTER SYSTEM SET streamhouse.database = %L', current_database()) 
 ALTER SYSTEM SET streamhouse.tick_interval = '20ms';
 SELECT pg_reload_conf();
 SELECT comes_true($$ SELECT count(*) = 1 FROM pg_stat_activity
-                     WHERE backend_type = 'streamhouse lease' AND application_name = 'streamhouse lease' AND datname = current_database() $$);
+                     WHERE backend_type = 'streamhouse lease' AND application_name = 'streamhouse lease'
+                         AND datname = current_database() $$);
 
 -- It lets the lease run out, and places anew.
 SELECT comes_true($$ SELECT state = 'expired' FROM streamhouse.agents $$);
@@ -49,7 +50,8 @@ ALTER SYSTEM SET streamhouse.database = 'regress_streamhouse_dropped';
 SELECT pg_reload_conf();
 \c :here
 SET search_path = fixture;
-SELECT comes_true($$ SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'streamhouse lease' AND datname = 'regress_streamhouse_dropped' $$);
+SELECT comes_true($$ SELECT count(*) = 1 FROM pg_stat_activity
+WHERE backend_type = 'streamhouse lease' AND datname = 'regress_streamhouse_dropped' $$);
 DROP DATABASE regress_streamhouse_dropped;
 
 -- And one that does not exist harms nobody.
