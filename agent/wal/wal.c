@@ -98,7 +98,8 @@ void sh_wal_release(ShWal *wal, uint64_t file_no, int64_t batches)
     }
     pthread_mutex_unlock(&wal->lock);
     if (!known)
-        sh_log_error("wal_release_unknown", "dir=\"%s\" file=%016" PRIx64 " batches=%" PRId64, wal->dir, file_no, batches);
+        sh_log_error("wal_release_unknown", "dir=\"%s\" file=%016" PRIx64 " batches=%" PRId64, wal->dir,
+                     file_no, batches);
 }
 
 void sh_wal_note_calls(ShWal *wal, int64_t calls)
@@ -186,7 +187,8 @@ static void create_metrics(ShWalMetrics *metrics)
                                         "Groups of batches that were written and acknowledged together.");
     metrics->sync_duration = sh_metric_histogram("streamhouse_wal_sync_duration_seconds", NULL,
                                                  "Time that one fdatasync of a WAL file took.");
-    metrics->size_bytes = sh_metric_gauge("streamhouse_wal_size_bytes", NULL, "Size of all WAL files on disk.");
+    metrics->size_bytes =
+        sh_metric_gauge("streamhouse_wal_size_bytes", NULL, "Size of all WAL files on disk.");
     metrics->batches_held = sh_metric_gauge("streamhouse_wal_batches_held", NULL,
                                             "Batches in the WAL that have no committed disposition yet.");
     metrics->batches_recovered = sh_metric_counter("streamhouse_wal_batches_recovered_total", NULL,
@@ -248,10 +250,11 @@ static ShStatus check_new(const ShWal *wal, ShError *err)
         return status;
     free(numbers);
     if (count > 0)
-        return sh_fail(err, SH_CORRUPT,
-                       "WAL directory %s holds %zu log files but no identity file: restore the file, or move the log "
-                       "files away if their records are not needed",
-                       wal->dir, count);
+        return sh_fail(
+            err, SH_CORRUPT,
+            "WAL directory %s holds %zu log files but no identity file: restore the file, or move the log "
+            "files away if their records are not needed",
+            wal->dir, count);
     return SH_OK;
 }
 
@@ -265,11 +268,14 @@ static ShStatus admit(ShWal *wal, ShWalNode *node, ShError *err)
 
     int64_t bytes = sh_wal_frame_bytes(node->batch.length);
     if (bytes > wal->data_bytes_max)
-        return sh_fail(err, SH_TOO_LARGE, "a batch of %zu bytes exceeds the WAL's budget: raise wal_budget_bytes",
+        return sh_fail(err, SH_TOO_LARGE,
+                       "a batch of %zu bytes exceeds the WAL's budget: raise wal_budget_bytes",
                        node->batch.length);
-    int64_t used = wal->sealed_bytes + wal->unwritten_bytes + (wal->current != NULL ? wal->current->position : 0);
+    int64_t used =
+        wal->sealed_bytes + wal->unwritten_bytes + (wal->current != NULL ? wal->current->position : 0);
     if (used + bytes > wal->data_bytes_max) {
-        sh_fail(err, SH_EXHAUSTED, "the WAL has reached its budget: %" PRId64 " bytes wait to be published", used);
+        sh_fail(err, SH_EXHAUSTED, "the WAL has reached its budget: %" PRId64 " bytes wait to be published",
+                used);
         return sh_fail_retry_after(err, SH_EXHAUSTED, RETRY_AFTER_MS);
     }
     int64_t room = wal->current != NULL ? sh_wal_file_room(wal->current) : 0;

@@ -1,9 +1,9 @@
 /*
  * wal.h - the write-ahead log: acknowledged batches that are not yet in the store.
  *
- * One directory per agent, one writer thread. The file format stands in wal_format.h. The directory is locked by
- * the process, holds the WAL's UUID and the incarnation number, and files that are deleted when every batch in them
- * has a disposition.
+ * One directory per agent, one writer thread. The file format stands in wal_format.h. The directory is locked
+ * by the process, holds the WAL's UUID and the incarnation number, and files that are deleted when every
+ * batch in them has a disposition.
  */
 #ifndef SH_AGENT_WAL_WAL_H
 #define SH_AGENT_WAL_WAL_H
@@ -17,27 +17,27 @@
 
 typedef struct ShWal ShWal;
 
-/* One batch on its way into the log, embedded in the caller's own structure, which must live until `on_written`
- * has been called for it. */
+/* One batch on its way into the log, embedded in the caller's own structure, which must live until
+ * `on_written` has been called for it. */
 typedef struct ShWalEntry {
     struct ShWalEntry *next; /* the WAL's, and the list given to on_written */
     ShUuid topic_id;
     int32_t partition;
     int64_t epoch;
-    ShSlice batch;    /* whole batch with its absolute base offset; the WAL refs owner while it needs the bytes */
+    ShSlice batch; /* with its absolute base offset; the WAL holds a reference while it needs the bytes */
     uint64_t file_no; /* set by the WAL: give it to sh_wal_release */
 } ShWalEntry;
 
-/* What the WAL calls back, on its writer thread, in the order of the appends: once per group, with the list of its
- * entries. `status` is SH_OK when they satisfy the sync policy. On failure the WAL is dead (SH_IO): nothing that
- * follows will be accepted, and the agent must stop. Must not block. */
+/* What the WAL calls back, on its writer thread, in the order of the appends: once per group, with the list
+ * of its entries. `status` is SH_OK when they satisfy the sync policy. On failure the WAL is dead (SH_IO):
+ * nothing that follows will be accepted, and the agent must stop. Must not block. */
 typedef void (*ShWalWrittenFn)(void *arg, ShWalEntry *entries, ShStatus status, const ShError *err);
 
 typedef struct ShWalOptions {
     const char *dir;
     ShWalSync sync;
     int64_t sync_interval_ms;
-    int64_t file_bytes;   /* files are preallocated to this size */
+    int64_t file_bytes;   /* files are preallocated to this size, at most a quarter of the budget */
     int64_t budget_bytes; /* of all files together */
     ShWalWrittenFn on_written;
     void *arg;
@@ -52,10 +52,11 @@ typedef struct ShWalIdentity {
     ShWalSync previous_sync; /* under which the previous incarnation acknowledged */
 } ShWalIdentity;
 
-/* Open the directory (it must exist), lock it, raise the incarnation number. Errors name the directory and the
- * remedy: SH_NOT_FOUND missing, SH_DENIED not writable, SH_UNAVAILABLE in use by another process (its pid),
- * SH_CORRUPT identity file damaged. No thread is started and nothing is written to the log yet. */
-ShStatus sh_wal_open(const ShWalOptions *options, ShWal **out, ShWalIdentity *identity, ShError *err) SH_MUST_CHECK;
+/* Open the directory (it must exist), lock it, raise the incarnation number. Errors name the directory and
+ * the remedy: SH_NOT_FOUND missing, SH_DENIED not writable, SH_UNAVAILABLE in use by another process (its
+ * pid), SH_CORRUPT identity file damaged. No thread is started and nothing is written to the log yet. */
+ShStatus sh_wal_open(const ShWalOptions *options, ShWal **out, ShWalIdentity *identity,
+                     ShError *err) SH_MUST_CHECK;
 
 /* One surviving batch. The slice's owner may be referenced to keep the bytes. */
 typedef ShStatus (*ShWalRecoverFn)(void *arg, const ShWalEntry *entry, ShError *err);
@@ -67,22 +68,24 @@ typedef struct ShWalRecovery {
     int64_t torn_bytes; /* cut off behind the last whole frame of the log */
 } ShWalRecovery;
 
-/* Read what earlier incarnations left, oldest first, in append order. Each batch handed over counts as held: call
- * sh_wal_release(file_no) once it has a disposition. A torn tail is cut off and logged; damage before a point that was
- * synced is SH_CORRUPT naming file, position and the last good record, and nothing is changed. To be called once,
- * before sh_wal_start. */
-ShStatus sh_wal_recover(ShWal *wal, ShWalRecoverFn fn, void *arg, ShWalRecovery *stats, ShError *err) SH_MUST_CHECK;
+/* Read what earlier incarnations left, oldest first, in append order. Each batch handed over counts as held:
+ * call sh_wal_release(file_no) once it has a disposition. A torn tail is cut off and logged; damage before a
+ * point that was synced is SH_CORRUPT naming file, position and the last good record, and nothing is changed.
+ * To be called once, before sh_wal_start. */
+ShStatus sh_wal_recover(ShWal *wal, ShWalRecoverFn fn, void *arg, ShWalRecovery *stats,
+                        ShError *err) SH_MUST_CHECK;
 
 /* Start the writer thread; new entries go to a new file. */
 ShStatus sh_wal_start(ShWal *wal, ShError *err) SH_MUST_CHECK;
 
-/* Hand an entry to the writer. Any thread, never blocks. Entries are written in the order of the calls. Fails, and
- * does not keep the entry, with SH_EXHAUSTED when the budget is reached (retry_after_ms set), SH_IO when the WAL is
- * dead. */
+/* Hand an entry to the writer. Any thread, never blocks. Entries are written in the order of the calls.
+ * Fails, and does not keep the entry, with SH_EXHAUSTED when the budget is reached or the disk is full
+ * (retry_after_ms set), SH_IO when the WAL is dead, SH_UNAVAILABLE when it is being closed, SH_TOO_LARGE when
+ * the batch exceeds the whole budget, SH_INVALID when it is shorter than a batch's header. */
 ShStatus sh_wal_append(ShWal *wal, ShWalEntry *entry, ShError *err) SH_MUST_CHECK;
 
-/* A batch of that file has a committed disposition. Any thread; a thread of the WAL deletes the file when it was
- * the last one. */
+/* A batch of that file has a committed disposition. Any thread; a thread of the WAL deletes the file when it
+ * was the last one. */
 void sh_wal_release(ShWal *wal, uint64_t file_no, int64_t batches);
 
 /* Note, durably but lazily (with the next sync), the highest PostgreSQL call counter seen. */
@@ -91,7 +94,8 @@ void sh_wal_note_calls(ShWal *wal, int64_t calls);
 int64_t sh_wal_bytes(const ShWal *wal);   /* on disk, all files */
 int64_t sh_wal_batches(const ShWal *wal); /* without a disposition */
 
-/* Write and sync what is queued, stop the thread, mark the log clean if nothing is held, unlock. NULL allowed. */
+/* Write and sync what is queued, stop the threads, mark the log clean if nothing is held, unlock. Entries
+ * that find no space any more go to on_written with SH_IO. No other call may be under way. NULL allowed. */
 void sh_wal_close(ShWal *wal);
 
 #endif

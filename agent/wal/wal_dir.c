@@ -28,7 +28,8 @@ ShStatus sh_wal_dir_open(ShWal *wal, ShError *err)
     if (wal->dir_fd >= 0)
         return SH_OK;
     if (errno == ENOENT)
-        return sh_fail(err, SH_NOT_FOUND, "WAL directory %s does not exist: create it, or set wal_dir", wal->dir);
+        return sh_fail(err, SH_NOT_FOUND, "WAL directory %s does not exist: create it, or set wal_dir",
+                       wal->dir);
     if (errno == ENOTDIR)
         return sh_fail(err, SH_INVALID, "WAL directory %s is not a directory: set wal_dir to one", wal->dir);
     return fail_access(wal, errno, "cannot be opened", err);
@@ -49,8 +50,8 @@ ShStatus sh_wal_dir_lock(ShWal *wal, ShError *err)
         if (error != EWOULDBLOCK)
             return fail_access(wal, error, "cannot be locked", err);
         return sh_fail(err, SH_UNAVAILABLE,
-                       "WAL directory %s is in use by process %s: stop that agent, or set another wal_dir", wal->dir,
-                       text[0] != '\0' ? text : "(unknown)");
+                       "WAL directory %s is in use by process %s: stop that agent, or set another wal_dir",
+                       wal->dir, text[0] != '\0' ? text : "(unknown)");
     }
 
     int length = snprintf(text, sizeof text, "%ld\n", (long)getpid());
@@ -86,9 +87,11 @@ ShStatus sh_wal_identity_load(const ShWal *wal, ShWalIdentityFile *out, ShError 
 
     ShStatus status = sh_wal_identity_parse(text, (size_t)length, out, err);
     if (status != SH_OK)
-        return sh_fail_prefix(err, status, "WAL identity file %s/" IDENTITY_NAME
-                              " is damaged (restore it from a copy; without it this WAL cannot be told from others)",
-                              wal->dir);
+        return sh_fail_prefix(
+            err, status,
+            "WAL identity file %s/" IDENTITY_NAME
+            " is damaged (restore it from a copy; without it this WAL cannot be told from others)",
+            wal->dir);
     return SH_OK;
 }
 
@@ -157,8 +160,9 @@ done:
 static ShStatus fail_access(const ShWal *wal, int error, const char *doing, ShError *err)
 {
     if (error == EACCES || error == EPERM || error == EROFS)
-        return sh_fail(err, SH_DENIED, "WAL directory %s %s: %s; give the agent's user the right to write there",
-                       wal->dir, doing, strerror(error));
+        return sh_fail(err, SH_DENIED,
+                       "WAL directory %s %s: %s; give the agent's user the right to write there", wal->dir,
+                       doing, strerror(error));
     if (error == ENOSPC || error == EDQUOT)
         return sh_fail(err, SH_EXHAUSTED, "WAL directory %s %s: %s; free some space", wal->dir, doing,
                        strerror(error));

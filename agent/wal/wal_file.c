@@ -11,7 +11,8 @@
 #include "agent/base/log.h"
 #include "agent/wal/wal_internal.h"
 
-/* Zeros go out in pieces that are synced one by one, so that no large burst stands before the writer's fdatasync. */
+/* Zeros go out in pieces that are synced one by one, so that no large burst stands before the writer's
+ * fdatasync. */
 #define ZERO_BYTES ((int64_t)1 << 20)
 #define ZERO_SYNC_BYTES (4 * ZERO_BYTES)
 
@@ -100,7 +101,8 @@ void sh_wal_file_delete(ShWal *wal, ShWalFile *file)
     sh_wal_file_name(file->no, name);
     sh_wal_file_close(file);
     if (unlinkat(wal->dir_fd, name, 0) != 0)
-        sh_log_warn("wal_file_not_deleted", "dir=\"%s\" file=%s reason=\"%s\"", wal->dir, name, strerror(errno));
+        sh_log_warn("wal_file_not_deleted", "dir=\"%s\" file=%s reason=\"%s\"", wal->dir, name,
+                    strerror(errno));
     else
         atomic_fetch_sub(&wal->disk_bytes, file->size_bytes);
     free(file);
@@ -113,8 +115,8 @@ void sh_wal_file_close(ShWalFile *file)
     file->fd = -1;
 }
 
-/* Blocks that were only reserved become data by a change of metadata when they are written: each fdatasync would
- * wait for the file system's journal, and depend on it. */
+/* Blocks that were only reserved become data by a change of metadata when they are written: each fdatasync
+ * would wait for the file system's journal, and depend on it. */
 static int zero_out(int fd, int64_t size_bytes)
 {
     void *zeros = calloc(1, (size_t)ZERO_BYTES);
@@ -138,6 +140,7 @@ static int zero_out(int fd, int64_t size_bytes)
 static ShStatus fail_create(const ShWal *wal, const char *name, int64_t size_bytes, int error, ShError *err)
 {
     bool lacking = error == ENOSPC || error == EDQUOT || error == EMFILE || error == ENFILE;
-    return sh_fail(err, lacking ? SH_EXHAUSTED : SH_IO, "WAL file %s/%s of %" PRId64 " bytes cannot be created: %s",
-                   wal->dir, name, size_bytes, strerror(error));
+    return sh_fail(err, lacking ? SH_EXHAUSTED : SH_IO,
+                   "WAL file %s/%s of %" PRId64 " bytes cannot be created: %s", wal->dir, name, size_bytes,
+                   strerror(error));
 }

@@ -11,7 +11,8 @@
 
 static const uint8_t file_magic[8] = {'S', 'H', 'W', 'A', 'L', '\r', '\n', '\0'};
 
-static uint32_t frame_crc(const ShWalFileId *file, int64_t position, const uint8_t *header, const uint8_t *batch);
+static uint32_t frame_crc(const ShWalFileId *file, int64_t position, const uint8_t *header,
+                          const uint8_t *batch);
 static bool decode_batch_fields(const uint8_t *header, size_t room, ShWalFrame *out);
 static bool decode_cut_fields(const uint8_t *header, ShWalFrame *out);
 
@@ -33,8 +34,8 @@ ShStatus sh_wal_decode_file_header(const uint8_t *bytes, size_t length, ShWalFil
         return sh_fail(err, SH_CORRUPT, "the file header does not begin with a WAL file's magic");
     uint32_t version = sh_get_u32(bytes + 8);
     if (version != FORMAT_VERSION)
-        return sh_fail(err, SH_UNSUPPORTED, "the file is of format version %u, this build reads version %d", version,
-                       FORMAT_VERSION);
+        return sh_fail(err, SH_UNSUPPORTED, "the file is of format version %u, this build reads version %d",
+                       version, FORMAT_VERSION);
     if (sh_get_u32(bytes + 12) != sh_crc32c(bytes + 16, SH_WAL_FILE_HEADER_BYTES - 16))
         return sh_fail(err, SH_CORRUPT, "the file header does not match its checksum");
     memcpy(out->wal_uuid.bytes, bytes + 16, sizeof out->wal_uuid.bytes);
@@ -42,8 +43,8 @@ ShStatus sh_wal_decode_file_header(const uint8_t *bytes, size_t length, ShWalFil
     return SH_OK;
 }
 
-void sh_wal_encode_frame(const ShWalFileId *file, int64_t position, const ShWalFrame *frame, const uint8_t *batch,
-                         uint8_t out[SH_WAL_FRAME_HEADER_BYTES])
+void sh_wal_encode_frame(const ShWalFileId *file, int64_t position, const ShWalFrame *frame,
+                         const uint8_t *batch, uint8_t out[SH_WAL_FRAME_HEADER_BYTES])
 {
     memset(out, 0, SH_WAL_FRAME_HEADER_BYTES);
     sh_put_u32(out, FRAME_MAGIC);
@@ -93,12 +94,14 @@ bool sh_wal_decode_frame(const ShWalFileId *file, const uint8_t *bytes, size_t l
 bool sh_wal_batch_intact(const uint8_t *batch, size_t length)
 {
     /* The batch's own length counts from behind its length field. */
-    return length >= SH_BATCH_HEADER_BYTES && sh_get_u32(batch + BATCH_LENGTH_AT) == length - BATCH_LENGTH_AT - 4 &&
+    return length >= SH_BATCH_HEADER_BYTES &&
+           sh_get_u32(batch + BATCH_LENGTH_AT) == length - BATCH_LENGTH_AT - 4 &&
            sh_get_u32(batch + BATCH_CRC_AT) ==
                sh_crc32c(batch + SH_BATCH_UNCOVERED_BYTES, length - SH_BATCH_UNCOVERED_BYTES);
 }
 
-static uint32_t frame_crc(const ShWalFileId *file, int64_t position, const uint8_t *header, const uint8_t *batch)
+static uint32_t frame_crc(const ShWalFileId *file, int64_t position, const uint8_t *header,
+                          const uint8_t *batch)
 {
     uint8_t place[32];
     memcpy(place, file->wal_uuid.bytes, 16);

@@ -1,8 +1,8 @@
 /*
  * wal_format.h - the bytes of a WAL file: pure encoding and decoding, no I/O.
  *
- * All integers are big-endian. A file is a header, frames one after the other, each on a multiple of 8 bytes, and
- * zeros up to its preallocated size. A file that was filled, closed or repaired ends with an END frame.
+ * All integers are big-endian. A file is a header, frames one after the other, each on a multiple of 8 bytes,
+ * and zeros up to its preallocated size. A file that was filled, closed or repaired ends with an END frame.
  *
  *   file header
  *   offset  bytes  field
@@ -16,8 +16,8 @@
  *   frame
  *   offset  bytes  field
  *        0      4  magic "SHFR"
- *        4      4  CRC-32C of: WAL uuid, file number, position of the frame, its bytes 8 to 55, and the first 21 bytes
- *                  of the batch, which the batch's own CRC does not cover
+ *        4      4  CRC-32C of: WAL uuid, file number, position of the frame, its bytes 8 to 55, and the first
+ *                  21 bytes of the batch, which the batch's own CRC does not cover
  *        8      1  type: 1 BATCH, 2 END, 3 CUT
  *        9      3  zero
  *       12      4  batch length (BATCH; else 0)
@@ -28,8 +28,8 @@
  *       48      8  synced: everything of this file before that position was synced when the frame was written
  *       56      -  the batch, then zeros up to a multiple of 8
  *
- * The WAL uuid, the file number and the position are in the CRC and not in the frame, so bytes that an earlier file
- * left in the same disk blocks never pass for a frame of this one.
+ * The WAL uuid, the file number and the position are in the CRC and not in the frame, so bytes that an
+ * earlier file left in the same disk blocks never pass for a frame of this one.
  */
 #ifndef SH_AGENT_WAL_WAL_FORMAT_H
 #define SH_AGENT_WAL_WAL_FORMAT_H
@@ -46,7 +46,11 @@
 #define SH_WAL_ALIGN_BYTES 8
 #define SH_WAL_BATCH_BYTES_MAX ((size_t)1 << 30)
 
-typedef enum ShWalFrameType { SH_WAL_FRAME_BATCH = 1, SH_WAL_FRAME_END = 2, SH_WAL_FRAME_CUT = 3 } ShWalFrameType;
+typedef enum ShWalFrameType {
+    SH_WAL_FRAME_BATCH = 1,
+    SH_WAL_FRAME_END = 2,
+    SH_WAL_FRAME_CUT = 3
+} ShWalFrameType;
 
 /* What tells one WAL file from all others. */
 typedef struct ShWalFileId {
@@ -64,8 +68,8 @@ typedef struct ShWalFrame {
     int64_t epoch;
     size_t batch_length;
 
-    /* CUT: the file `cut_file_no` ended at `cut_position` when a write or sync of it failed; what followed there
-     * was written again to this file and is whole if this file is whole up to `cut_through`. */
+    /* CUT: the file `cut_file_no` ended at `cut_position` when a write or sync of it failed; what followed
+     * there was written again to this file and is whole if this file is whole up to `cut_through`. */
     uint64_t cut_file_no;
     int64_t cut_position;
     int64_t cut_through;
@@ -83,15 +87,17 @@ static inline int64_t sh_wal_frame_bytes(size_t batch_length)
 void sh_wal_encode_file_header(const ShWalFileId *file, uint8_t out[SH_WAL_FILE_HEADER_BYTES]);
 
 /* SH_CORRUPT when the bytes are no WAL file's, SH_UNSUPPORTED when a newer version wrote them. */
-ShStatus sh_wal_decode_file_header(const uint8_t *bytes, size_t length, ShWalFileId *out, ShError *err) SH_MUST_CHECK;
+ShStatus sh_wal_decode_file_header(const uint8_t *bytes, size_t length, ShWalFileId *out,
+                                   ShError *err) SH_MUST_CHECK;
 
-/* Encode the header of a frame at `position`. `batch` (NULL unless BATCH) is read for its first 21 bytes only. */
-void sh_wal_encode_frame(const ShWalFileId *file, int64_t position, const ShWalFrame *frame, const uint8_t *batch,
-                         uint8_t out[SH_WAL_FRAME_HEADER_BYTES]);
+/* Encode the header of a frame at `position`. `batch` (NULL unless BATCH) is read for its first 21 bytes
+ * only. */
+void sh_wal_encode_frame(const ShWalFileId *file, int64_t position, const ShWalFrame *frame,
+                         const uint8_t *batch, uint8_t out[SH_WAL_FRAME_HEADER_BYTES]);
 
-/* Decode the frame at `position` of the file whose first `length` bytes are `bytes`. False when there is none, or
- * when it does not end within them. The batch, at position + SH_WAL_FRAME_HEADER_BYTES, is not looked at beyond its
- * first 21 bytes: see sh_wal_batch_intact. */
+/* Decode the frame at `position` of the file whose first `length` bytes are `bytes`. False when there is
+ * none, or when it does not end within them. The batch, at position + SH_WAL_FRAME_HEADER_BYTES, is not
+ * looked at beyond its first 21 bytes: see sh_wal_batch_intact. */
 bool sh_wal_decode_frame(const ShWalFileId *file, const uint8_t *bytes, size_t length, int64_t position,
                          ShWalFrame *out);
 

@@ -7,7 +7,7 @@
 #include "core/crc32c.h"
 
 /*
- * The file `identity` is text, one field a line in this order, the last line a CRC-32C of all bytes before it:
+ * The file `identity` is text, one field a line in this order, the last line a CRC-32C of what is before it:
  *
  *   streamhouse wal 1
  *   wal_uuid=2f0a...
@@ -59,7 +59,7 @@ ShStatus sh_wal_identity_parse(const char *text, size_t length, ShWalIdentityFil
         return sh_fail(err, SH_CORRUPT, "a field is missing or damaged");
     identity.clean = strcmp(clean, "yes") == 0;
 
-    /* The text of the parsed fields must be the text that was read: one comparison covers every stray byte. */
+    /* The text of the parsed fields must be the text that was read: one comparison sees any stray byte. */
     char again[SH_WAL_IDENTITY_BYTES_MAX];
     if (sh_wal_identity_format(&identity, again) != length || memcmp(again, text, length) != 0)
         return sh_fail(err, SH_CORRUPT, "it does not match its checksum");

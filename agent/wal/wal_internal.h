@@ -1,8 +1,9 @@
 /*
  * wal_internal.h - what the files of agent/wal share. Nobody else includes it.
  *
- * Threads: callers append and release; the writer (wal_writer.c) owns the current file; the syncer (wal_sync.c, policy
- * `interval` only) syncs it beside the writer; the keeper (wal_keeper.c) prepares the next file and deletes files.
+ * Threads: callers append and release; the writer (wal_writer.c) owns the current file; the syncer
+ * (wal_sync.c, policy `interval` only) syncs it beside the writer; the keeper (wal_keeper.c) prepares the
+ * next file and deletes files.
  * One mutex guards what they share; it is never held across I/O.
  */
 #ifndef SH_AGENT_WAL_WAL_INTERNAL_H
@@ -21,7 +22,8 @@
 #define SH_WAL_RETRY_MS 500       /* between attempts to get space on a full disk */
 #define SH_WAL_WAIT_MS_MAX 1000   /* no wait is longer, so that a lost wake-up costs a second at most */
 
-/* An entry while the WAL needs its bytes: queued, or written and not yet synced. Holds a reference on the batch. */
+/* An entry while the WAL needs its bytes: queued, or written and not yet synced. Holds a reference on the
+ * batch. */
 typedef struct ShWalNode {
     struct ShWalNode *next;
     ShWalEntry *entry; /* the caller's; not to be touched once on_written was called */
@@ -48,7 +50,7 @@ typedef struct ShWalFile {
     int64_t synced;           /* everything before it is on disk for good */
     int64_t held;             /* batches without a disposition, and one for each dead file that points here */
     bool sealed;              /* nothing will be written to it; may be deleted when nothing is held */
-    struct ShWalFile *rest;   /* of a dead file: where its unsynced batches went, which must not be deleted before it */
+    struct ShWalFile *rest;   /* of a dead file: where its unsynced batches went, kept until it is deleted */
 } ShWalFile;
 
 /* The text file `identity`. */
@@ -61,8 +63,8 @@ typedef struct ShWalIdentityFile {
     ShWalSync sync;
 } ShWalIdentityFile;
 
-/* Room for the gathered write of one chunk of frames: each takes an area for the padding of the frame before it and
- * its own header, and its batch. */
+/* Room for the gathered write of one chunk of frames: each takes an area for the padding of the frame before
+ * it and its own header, and its batch. */
 #define SH_WAL_CHUNK_FRAMES ((IOV_MAX - 1) / 2)
 typedef struct ShWalChunk {
     struct iovec iov[IOV_MAX];
@@ -146,7 +148,8 @@ void sh_wal_list_free(ShWalList *list);
 #define SH_WAL_IDENTITY_BYTES_MAX 512
 size_t sh_wal_identity_format(const ShWalIdentityFile *identity, char out[SH_WAL_IDENTITY_BYTES_MAX]);
 /* SH_CORRUPT when the text is not exactly what sh_wal_identity_format writes. */
-ShStatus sh_wal_identity_parse(const char *text, size_t length, ShWalIdentityFile *out, ShError *err) SH_MUST_CHECK;
+ShStatus sh_wal_identity_parse(const char *text, size_t length, ShWalIdentityFile *out,
+                               ShError *err) SH_MUST_CHECK;
 
 /* wal_dir.c: the directory, its lock, the identity on disk */
 ShStatus sh_wal_dir_open(ShWal *wal, ShError *err) SH_MUST_CHECK;
@@ -155,20 +158,23 @@ ShStatus sh_wal_dir_lock(ShWal *wal, ShError *err) SH_MUST_CHECK;
 ShStatus sh_wal_dir_sync(const ShWal *wal, ShError *err) SH_MUST_CHECK;
 /* SH_NOT_FOUND when there is none. */
 ShStatus sh_wal_identity_load(const ShWal *wal, ShWalIdentityFile *out, ShError *err) SH_MUST_CHECK;
-ShStatus sh_wal_identity_store(const ShWal *wal, const ShWalIdentityFile *identity, ShError *err) SH_MUST_CHECK;
-/* Append the numbers of all log files to a new array, ascending; leftovers of unfinished files are removed. The
- * caller frees it. */
+ShStatus sh_wal_identity_store(const ShWal *wal, const ShWalIdentityFile *identity,
+                               ShError *err) SH_MUST_CHECK;
+/* Append the numbers of all log files to a new array, ascending; leftovers of unfinished files are removed.
+ * The caller frees it. */
 ShStatus sh_wal_dir_list(const ShWal *wal, uint64_t **out, size_t *count, ShError *err) SH_MUST_CHECK;
 
 /* wal_file.c: one file on disk */
 void sh_wal_file_name(uint64_t no, char out[SH_WAL_FILE_NAME_BYTES]);
-/* A file of `size_bytes`, zeros behind its header, synced with its directory entry. SH_EXHAUSTED when the disk has
- * no room. */
-ShStatus sh_wal_file_create(ShWal *wal, uint64_t no, int64_t size_bytes, ShWalFile **out, ShError *err) SH_MUST_CHECK;
+/* A file of `size_bytes`, zeros behind its header, synced with its directory entry. SH_EXHAUSTED when the
+ * disk has no room. */
+ShStatus sh_wal_file_create(ShWal *wal, uint64_t no, int64_t size_bytes, ShWalFile **out,
+                            ShError *err) SH_MUST_CHECK;
 /* Write an END frame at the file's position, which does not move. */
-ShStatus sh_wal_file_write_end(const ShWal *wal, const ShWalFile *file, int64_t synced, ShError *err) SH_MUST_CHECK;
+ShStatus sh_wal_file_write_end(const ShWal *wal, const ShWalFile *file, int64_t synced,
+                               ShError *err) SH_MUST_CHECK;
 ShStatus sh_wal_file_sync(const ShWal *wal, const ShWalFile *file, ShError *err) SH_MUST_CHECK;
-/* Unlink and forget. A failure is logged: the file is then found, and its batches with it, at the next start. */
+/* Unlink and forget. A failure is logged: the next start finds the file, and its batches, again. */
 void sh_wal_file_delete(ShWal *wal, ShWalFile *file);
 void sh_wal_file_close(ShWalFile *file);
 /* The bytes for frames and the END frame in a file of that size. */
@@ -177,14 +183,14 @@ static inline int64_t sh_wal_file_room(const ShWalFile *file)
     return file->size_bytes - file->position - SH_WAL_FRAME_HEADER_BYTES;
 }
 
-/* wal_write.c: write the nodes' frames at the file's position, in order, behind a CUT frame if `cut` is given.
- * Does not move the position. */
+/* wal_write.c: write the nodes' frames at the file's position, in order, behind a CUT frame if `cut` is
+ * given. Does not move the position. */
 ShStatus sh_wal_write_frames(ShWal *wal, const ShWalFile *file, int64_t synced, const ShWalFrame *cut,
                              const ShWalList *list, ShError *err) SH_MUST_CHECK;
 
 /* wal_sync.c */
-/* Sync the current file and let go of the batches that are safe now. With the lock held, which is left meanwhile.
- * On failure the file is marked as failed: the writer replaces it. */
+/* Sync the current file and let go of the batches that are safe now. With the lock held, which is left
+ * meanwhile. On failure the file is marked as failed: the writer replaces it. */
 ShStatus sh_wal_sync_current(ShWal *wal, ShError *err) SH_MUST_CHECK;
 /* Wait until nobody else syncs and keep others from it, with the lock held; and let them again. */
 void sh_wal_sync_claim(ShWal *wal);
@@ -194,7 +200,8 @@ void *sh_wal_run_syncer(void *wal);
 /* wal_writer.c, wal_keeper.c */
 void *sh_wal_run_writer(void *wal);
 void *sh_wal_run_keeper(void *wal);
-/* Delete one file that is sealed and holds nothing; false when there is none. With the lock held, left meanwhile. */
+/* Delete one file that is sealed and holds nothing; false when there is none. With the lock held, left
+ * meanwhile. */
 bool sh_wal_delete_one_released(ShWal *wal);
 
 #endif

@@ -28,7 +28,8 @@ void *sh_wal_run_keeper(void *arg)
             identity_stored_ms = sh_clock_now_ms();
             continue;
         }
-        sh_cond_wait_ms(&wal->keeper_wake, &wal->lock, wal->space_lacking ? SH_WAL_RETRY_MS : SH_WAL_WAIT_MS_MAX);
+        sh_cond_wait_ms(&wal->keeper_wake, &wal->lock,
+                        wal->space_lacking ? SH_WAL_RETRY_MS : SH_WAL_WAIT_MS_MAX);
     }
     pthread_mutex_unlock(&wal->lock);
     return NULL;

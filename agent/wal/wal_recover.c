@@ -18,7 +18,7 @@ typedef struct Found {
     ShWalScan scan;
     int64_t end;  /* its frames count up to here */
     bool dead;    /* a later file holds what followed `end` */
-    bool dropped; /* rewriting to it was not finished: its batches stand in the dead file, or were not acknowledged */
+    bool dropped; /* rewriting to it was not finished: the dead file has what was acknowledged */
 } Found;
 
 typedef struct Recovery {
@@ -99,7 +99,8 @@ static ShStatus scan_file(const ShWal *wal, Found *file, ShError *err)
     if (status == SH_OK && !sh_uuid_equal(&id.wal_uuid, &wal->wal_uuid))
         status = sh_fail(err, SH_CORRUPT, "the file belongs to another WAL; move it to that one's directory");
     if (status == SH_OK && id.file_no != file->no)
-        status = sh_fail(err, SH_CORRUPT, "the file has the name of another: its number is %016" PRIx64, id.file_no);
+        status = sh_fail(err, SH_CORRUPT, "the file has the name of another: its number is %016" PRIx64,
+                         id.file_no);
     if (status != SH_OK) {
         sh_fail_prefix(err, status, "WAL file %s/%016" PRIx64 ".wal", wal->dir, file->no);
     } else {
@@ -111,8 +112,8 @@ static ShStatus scan_file(const ShWal *wal, Found *file, ShError *err)
     return status;
 }
 
-/* Map the file's pages rather than copy them: recovery is as fast as the checksums. All pages are fetched here, so that
- * a disk that cannot read them is an error and not a signal later. */
+/* Map the file's pages rather than copy them: recovery is as fast as the checksums. All pages are fetched
+ * here, so that a disk that cannot read them is an error and not a signal later. */
 static ShStatus map_file(const ShWal *wal, uint64_t no, Mapped *out, ShError *err)
 {
     char name[SH_WAL_FILE_NAME_BYTES];
@@ -129,8 +130,10 @@ static ShStatus map_file(const ShWal *wal, uint64_t no, Mapped *out, ShError *er
     if (mapped.length > 0) {
         void *bytes = mmap(NULL, mapped.length, PROT_READ, MAP_PRIVATE, fd, 0);
         /* Kernels before 5.14 do not know the advice; there the pages come as they are touched. */
-        if (bytes == MAP_FAILED || (madvise(bytes, mapped.length, MADV_POPULATE_READ) != 0 && errno != EINVAL)) {
-            status = sh_fail(err, SH_IO, "WAL file %s/%s cannot be read: %s", wal->dir, name, strerror(errno));
+        if (bytes == MAP_FAILED ||
+            (madvise(bytes, mapped.length, MADV_POPULATE_READ) != 0 && errno != EINVAL)) {
+            status = sh_fail(err, SH_IO, "WAL file %s/%s cannot be read: %s", wal->dir, name,
+                             strerror(errno));
             if (bytes != MAP_FAILED)
                 munmap(bytes, mapped.length);
             goto done;
@@ -152,8 +155,8 @@ static void unmap_file(Mapped *mapped)
     *mapped = (Mapped){0};
 }
 
-/* Decide what each file holds, from the last one back: a frame of a later file proves that the earlier ones were
- * whole, except where a CUT frame says that one died. */
+/* Decide what each file holds, from the last one back: a frame of a later file proves that the earlier ones
+ * were whole, except where a CUT frame says that one died. */
 static ShStatus judge_all(Recovery *recovery, ShError *err)
 {
     bool followed = false;
@@ -194,11 +197,12 @@ static void apply_cut(Recovery *recovery, Found *file)
 
 static ShStatus fail_damaged(const ShWal *wal, const Found *file, ShError *err)
 {
-    return sh_fail(err, SH_CORRUPT,
-                   "WAL file %s/%016" PRIx64 ".wal is damaged at position %" PRId64 ", which was synced; its last good "
-                   "batch stands at %" PRId64 ". Nothing was changed: restore the file from the disk's redundancy, or "
-                   "move it away and lose the acknowledged batches behind that position",
-                   wal->dir, file->no, file->scan.end, file->scan.last_frame);
+    return sh_fail(
+        err, SH_CORRUPT,
+        "WAL file %s/%016" PRIx64 ".wal is damaged at position %" PRId64 ", which was synced; its last good "
+        "batch stands at %" PRId64 ". Nothing was changed: restore the file from the disk's redundancy, or "
+        "move it away and lose the acknowledged batches behind that position",
+        wal->dir, file->no, file->scan.end, file->scan.last_frame);
 }
 
 /* Give the file a clean end, so that it is whole when later files follow. */
@@ -214,7 +218,8 @@ static ShStatus mend(const ShWal *wal, Found *file, ShWalRecovery *stats, ShErro
     }
     if (file->end == SH_WAL_FILE_HEADER_BYTES || file->scan.batches == 0) {
         if (unlinkat(wal->dir_fd, name, 0) != 0)
-            return sh_fail(err, SH_IO, "WAL file %s/%s cannot be deleted: %s", wal->dir, name, strerror(errno));
+            return sh_fail(err, SH_IO, "WAL file %s/%s cannot be deleted: %s", wal->dir, name,
+                           strerror(errno));
         file->end = SH_WAL_FILE_HEADER_BYTES;
         return SH_OK;
     }
@@ -223,7 +228,8 @@ static ShStatus mend(const ShWal *wal, Found *file, ShWalRecovery *stats, ShErro
 
     int fd = openat(wal->dir_fd, name, O_RDWR | O_CLOEXEC);
     if (fd < 0)
-        return sh_fail(err, SH_IO, "WAL file %s/%s cannot be opened for writing: %s", wal->dir, name, strerror(errno));
+        return sh_fail(err, SH_IO, "WAL file %s/%s cannot be opened for writing: %s", wal->dir, name,
+                       strerror(errno));
     ShStatus status = end_at(wal, file, fd, err);
     close(fd);
     file->size_bytes = file->end + sh_wal_frame_bytes(0);
@@ -263,7 +269,8 @@ static ShStatus deliver(ShWal *wal, const Found *found, ShWalRecoverFn fn, void 
         }
         if (frame.type != SH_WAL_FRAME_BATCH)
             continue;
-        status = deliver_batch(wal, file, &frame, mapped.bytes + position + SH_WAL_FRAME_HEADER_BYTES, fn, arg, err);
+        status = deliver_batch(wal, file, &frame, mapped.bytes + position + SH_WAL_FRAME_HEADER_BYTES, fn,
+                               arg, err);
         stats->batches++;
         stats->bytes += (int64_t)frame.batch_length;
     }
@@ -301,7 +308,8 @@ static ShStatus deliver_batch(ShWal *wal, ShWalFile *file, const ShWalFrame *fra
 {
     ShBuf *buf = sh_buf_copy(batch, frame->batch_length);
     if (buf == NULL)
-        return sh_fail(err, SH_NO_MEMORY, "no memory for a recovered batch of %zu bytes", frame->batch_length);
+        return sh_fail(err, SH_NO_MEMORY, "no memory for a recovered batch of %zu bytes",
+                       frame->batch_length);
     ShWalEntry entry = {.topic_id = frame->topic_id, .partition = frame->partition, .epoch = frame->epoch,
                         .batch = {buf->data, buf->length, buf}, .file_no = file->no};
     pthread_mutex_lock(&wal->lock);

@@ -22,8 +22,8 @@ typedef struct ShWalScan {
     ShWalFrame cut;
 } ShWalScan;
 
-/* Read a whole file. Reports damage, never fails: damage at `end` is corruption when `proven` lies behind it, else a
- * torn tail. Every batch before `end` was checked against its CRC. */
+/* Read a whole file. Reports damage, never fails: damage at `end` is corruption when `proven` lies behind it,
+ * else a torn tail. Every batch before `end` was checked against its CRC. */
 void sh_wal_scan(const ShWalFileId *file, const uint8_t *bytes, size_t length, ShWalScan *out);
 
 /* Whether that scan found bytes missing that had been synced. */

@@ -34,14 +34,18 @@ ShStatus sh_wal_write_frames(ShWal *wal, const ShWalFile *file, int64_t synced, 
             if (status != SH_OK)
                 return status;
         }
-        ShWalFrame frame = {.type = SH_WAL_FRAME_BATCH, .topic_id = node->topic_id, .partition = node->partition,
-                            .epoch = node->epoch, .batch_length = node->batch.length};
+        ShWalFrame frame = {.type = SH_WAL_FRAME_BATCH,
+                            .topic_id = node->topic_id,
+                            .partition = node->partition,
+                            .epoch = node->epoch,
+                            .batch_length = node->batch.length};
         add_frame(&gather, &frame, &node->batch);
     }
     return gather.frames == 0 ? SH_OK : write_chunk(&gather, file->fd, err);
 }
 
-/* Each frame's area begins with the padding of the one before it, so that a frame costs two areas and not three. */
+/* Each frame's area begins with the padding of the one before it, so that a frame costs two areas and not
+ * three. */
 static void add_frame(Gather *gather, const ShWalFrame *frame, const ShSlice *batch)
 {
     uint8_t *head = gather->chunk->heads[gather->frames++];
@@ -49,7 +53,8 @@ static void add_frame(Gather *gather, const ShWalFrame *frame, const ShSlice *ba
     ShWalFrame stamped = *frame;
     stamped.synced = gather->synced;
     memset(head, 0, SH_WAL_ALIGN_BYTES);
-    sh_wal_encode_frame(&gather->file, gather->position, &stamped, batch == NULL ? NULL : batch->data, header);
+    sh_wal_encode_frame(&gather->file, gather->position, &stamped, batch == NULL ? NULL : batch->data,
+                        header);
 
     struct iovec *iov = gather->chunk->iov + gather->iov_count;
     iov[0] = (struct iovec){header - gather->padding, SH_WAL_FRAME_HEADER_BYTES + gather->padding};

@@ -140,8 +140,8 @@ static void acknowledge(Writer *writer)
     wal->on_written(wal->arg, entries, SH_OK, NULL);
 }
 
-/* End the current file. It is whole and synced, under every policy, before the next one gets its first frame: so
- * recovery may take any frame of a later file as proof that this one was whole. */
+/* End the current file. It is whole and synced, under every policy, before the next one gets its first frame:
+ * so recovery may take any frame of a later file as proof that this one was whole. */
 static ShStatus seal_current(Writer *writer, ShError *err)
 {
     ShWal *wal = writer->wal;
@@ -164,7 +164,8 @@ static ShStatus seal_current(Writer *writer, ShError *err)
     return SH_OK;
 }
 
-/* With the lock held. The file may be deleted as soon as the lock is left, so its descriptor is the caller's now. */
+/* With the lock held. The file may be deleted as soon as the lock is left, so its descriptor is the caller's
+ * now. */
 static int retire_current(ShWal *wal)
 {
     ShWalFile *file = wal->current;
@@ -178,8 +179,8 @@ static int retire_current(ShWal *wal)
     return fd;
 }
 
-/* After a failed write or sync nobody knows what the kernel still has of the file: it is dead, and what it held unsynced
- * is written again, from memory, to the next one. */
+/* After a failed write or sync nobody knows what the kernel still has of the file: it is dead, and what it
+ * held unsynced is written again, from memory, to the next one. */
 static ShStatus replace_current(Writer *writer, ShError *err)
 {
     ShWal *wal = writer->wal;
@@ -191,8 +192,8 @@ static ShStatus replace_current(Writer *writer, ShError *err)
     int64_t unsynced = wal->unsynced.count;
     int64_t bytes = sh_wal_frame_bytes(0) + wal->unsynced.frame_bytes;
     pthread_mutex_unlock(&wal->lock);
-    sh_log_warn("wal_file_dead", "dir=\"%s\" file=%016" PRIx64 " unsynced_batches=%" PRId64 " reason=\"%s\"", wal->dir,
-                dead->no, unsynced, err->message);
+    sh_log_warn("wal_file_dead", "dir=\"%s\" file=%016" PRIx64 " unsynced_batches=%" PRId64 " reason=\"%s\"",
+                wal->dir, dead->no, unsynced, err->message);
     sh_metric_add(wal->metrics.files_dead, 1);
     close(fd);
 
@@ -221,7 +222,7 @@ static ShStatus replace_current(Writer *writer, ShError *err)
     return status;
 }
 
-/* The unsynced list stands still meanwhile: the caller has claimed syncing, and the writer alone adds to it. */
+/* The unsynced list stands still: the caller has claimed syncing, and the writer alone adds to it. */
 static ShStatus rewrite(ShWal *wal, const ShWalFile *dead, ShError *err)
 {
     const ShWalFile *fresh = wal->current;

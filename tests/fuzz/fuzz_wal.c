@@ -1,6 +1,6 @@
 /*
- * fuzz_wal.c - the reading of a WAL file from arbitrary bytes. Each input is scanned as it is, and once more with the
- * checksums of everything that looks like a frame made right, so that the fuzzer gets behind them.
+ * fuzz_wal.c - the reading of a WAL file from arbitrary bytes. Each input is scanned as it is, and once more
+ * with the checksums of everything that looks like a frame made right, so that the fuzzer gets behind them.
  */
 // link: agent/wal/wal_format.c agent/wal/wal_scan.c
 #include <stdlib.h>
@@ -8,10 +8,10 @@
 #include "agent/wal/wal_scan.h"
 #include "core/crc32c.h"
 
-#define REQUIRE(condition)                                                                                            \
-    do {                                                                                                              \
-        if (!(condition))                                                                                             \
-            abort();                                                                                                  \
+#define REQUIRE(condition) \
+    do {                   \
+        if (!(condition))  \
+            abort();       \
     } while (0)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -73,12 +73,16 @@ static void repair_frame(const ShWalFileId *id, uint8_t *bytes, size_t size, siz
         return;
     if (is_batch && header[9] == 0) { /* the fuzzer may leave the batch itself damaged */
         sh_put_u32(batch + 8, (uint32_t)(length - 12));
-        sh_put_u32(batch + 17, sh_crc32c(batch + SH_BATCH_UNCOVERED_BYTES, length - SH_BATCH_UNCOVERED_BYTES));
+        sh_put_u32(batch + 17,
+                   sh_crc32c(batch + SH_BATCH_UNCOVERED_BYTES, length - SH_BATCH_UNCOVERED_BYTES));
     }
 
-    ShWalFrame frame = {.type = (ShWalFrameType)header[8], .synced = (int64_t)sh_get_u64(header + 48),
-                        .partition = (int32_t)sh_get_u32(header + 32), .epoch = (int64_t)sh_get_u64(header + 40),
-                        .batch_length = length, .cut_file_no = sh_get_u64(header + 16),
+    ShWalFrame frame = {.type = (ShWalFrameType)header[8],
+                        .synced = (int64_t)sh_get_u64(header + 48),
+                        .partition = (int32_t)sh_get_u32(header + 32),
+                        .epoch = (int64_t)sh_get_u64(header + 40),
+                        .batch_length = length,
+                        .cut_file_no = sh_get_u64(header + 16),
                         .cut_position = (int64_t)sh_get_u64(header + 24),
                         .cut_through = (int64_t)sh_get_u64(header + 40)};
     memcpy(frame.topic_id.bytes, header + 16, sizeof frame.topic_id.bytes);

@@ -43,8 +43,8 @@ static void run_child(Fixture *fixture, int pipe_fd)
         pause();
 }
 
-/* Let a child append until it has acknowledged `count` batches, then cut its file system off, if asked to, and kill it;
- * returns how many it had acknowledged. */
+/* Let a child append until it has acknowledged `count` batches, then cut its file system off, if asked to,
+ * and kill it; returns how many it had acknowledged. */
 static int64_t run_until(Fixture *fixture, int64_t count, bool cut_power)
 {
     int ends[2];
@@ -113,8 +113,8 @@ static void test_a_power_cut_loses_nothing_acknowledged(void **state)
     fixture_init(&fixture, SH_WAL_SYNC_ALWAYS);
     char image[80], make[400], mount_again[400];
     snprintf(image, sizeof image, "%s.img", fixture.dir);
-    snprintf(make, sizeof make, "truncate -s 64M %s && mkfs.ext4 -q %s && mount -o loop %s %s", image, image, image,
-             fixture.dir);
+    snprintf(make, sizeof make, "truncate -s 64M %s && mkfs.ext4 -q %s && mount -o loop %s %s", image, image,
+             image, fixture.dir);
     snprintf(mount_again, sizeof mount_again, "mount -o loop %s %s", image, fixture.dir);
     if (geteuid() != 0 || system(make) != 0) {
         print_message("test_a_power_cut_loses_nothing_acknowledged needs the right to mount a loop device\n");

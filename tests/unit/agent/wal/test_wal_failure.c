@@ -151,7 +151,8 @@ static void test_a_lack_of_space_pushes_back(void **state)
 
     assert_ok(sh_fault_arm(NULL, err));
     fixture_wait(&fixture, &fixture.written, id); /* those that waited in the queue for a file among them */
-    while ((status = fixture_try_append(&fixture, id, 1000, &refusal)) == SH_EXHAUSTED && sh_clock_now_ms() < deadline_ms)
+    while ((status = fixture_try_append(&fixture, id, 1000, &refusal)) == SH_EXHAUSTED &&
+           sh_clock_now_ms() < deadline_ms)
         usleep(1000);
     assert_int_equal(status, SH_OK);
     fixture_wait(&fixture, &fixture.written, id + 1);
@@ -188,7 +189,8 @@ static void test_a_full_disk(void **state)
     fixture_wait(&fixture, &fixture.written, id - 150);
     for (int64_t i = 0; i < id - 150; i++)
         sh_wal_release(fixture.wal, fixture.file_of[i], 1);
-    while ((status = fixture_try_append(&fixture, id, 1000, &refusal)) == SH_EXHAUSTED && sh_clock_now_ms() < deadline_ms)
+    while ((status = fixture_try_append(&fixture, id, 1000, &refusal)) == SH_EXHAUSTED &&
+           sh_clock_now_ms() < deadline_ms)
         usleep(1000);
     assert_int_equal(status, SH_OK);
     fixture_wait(&fixture, &fixture.written, id + 1);

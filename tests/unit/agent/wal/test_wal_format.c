@@ -9,8 +9,8 @@ static const ShWalFileId file = {.wal_uuid = {{1, 2, 3}}, .file_no = 0x100000001
 static size_t encode_one(uint8_t *bytes, ShWalFrame *frame, size_t batch_length)
 {
     ShBuf *batch = make_batch(7, batch_length);
-    *frame = (ShWalFrame){.type = SH_WAL_FRAME_BATCH, .synced = POSITION, .topic_id = {{9, 8, 7}}, .partition = 3,
-                          .epoch = 44, .batch_length = batch_length};
+    *frame = (ShWalFrame){.type = SH_WAL_FRAME_BATCH, .synced = POSITION, .topic_id = {{9, 8, 7}},
+                          .partition = 3, .epoch = 44, .batch_length = batch_length};
     sh_wal_encode_frame(&file, POSITION, frame, batch->data, bytes + POSITION);
     memcpy(bytes + POSITION + SH_WAL_FRAME_HEADER_BYTES, batch->data, batch_length);
     memset(bytes + POSITION + SH_WAL_FRAME_HEADER_BYTES + batch_length, 0, sh_wal_padding(batch_length));
@@ -41,7 +41,8 @@ static void test_cut_and_end_round_trip(void **state)
 {
     (void)state;
     uint8_t bytes[256] = {0};
-    ShWalFrame cut = {.type = SH_WAL_FRAME_CUT, .cut_file_no = 77, .cut_position = 4096, .cut_through = 9000}, found;
+    ShWalFrame cut = {.type = SH_WAL_FRAME_CUT, .cut_file_no = 77, .cut_position = 4096, .cut_through = 9000},
+               found;
     sh_wal_encode_frame(&file, POSITION, &cut, NULL, bytes + POSITION);
     assert_true(sh_wal_decode_frame(&file, bytes, sizeof bytes, POSITION, &found));
     assert_int_equal(found.type, SH_WAL_FRAME_CUT);
@@ -55,7 +56,8 @@ static void test_cut_and_end_round_trip(void **state)
     assert_int_equal(found.type, SH_WAL_FRAME_END);
 }
 
-/* The frame's CRC covers its header and the batch's uncovered bytes, the batch's CRC the rest: no bit is free. */
+/* The frame's CRC covers its header and the batch's uncovered bytes, the batch's CRC the rest: no bit is
+ * free. */
 static void test_every_flipped_bit_is_seen(void **state)
 {
     (void)state;

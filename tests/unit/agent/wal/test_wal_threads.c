@@ -1,4 +1,4 @@
-/* Many threads append while others release: each thread's batches stay in its order, all files go in the end. */
+/* Many threads append while others release: each thread's batches stay in order, all files go in the end. */
 #include "tests/unit/agent/wal/wal_fixture.h"
 
 #define THREADS 4
@@ -46,7 +46,8 @@ static void *run_appender(void *arg)
     const Appender *appender = arg;
     for (int64_t i = 0; i < BATCHES_PER_THREAD; i++) {
         int64_t id = appender->number * BATCHES_PER_THREAD + i;
-        while (fixture_try_append(&appender->shared->fixture, id, 61 + (size_t)(id * 13 % 2000), NULL) == SH_EXHAUSTED)
+        while (fixture_try_append(&appender->shared->fixture, id, 61 + (size_t)(id * 13 % 2000), NULL) ==
+               SH_EXHAUSTED)
             sched_yield();
     }
     return NULL;

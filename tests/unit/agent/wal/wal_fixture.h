@@ -29,12 +29,12 @@
 
 #define DEADLINE_MS 20000
 
-#define assert_ok(call)                                                                                               \
-    do {                                                                                                              \
-        ShError ok_err = {0};                                                                                         \
-        ShError *err = &ok_err;                                                                                       \
-        if ((call) != SH_OK)                                                                                          \
-            fail_msg("%s: %s", #call, ok_err.message);                                                                \
+#define assert_ok(call)                                \
+    do {                                               \
+        ShError ok_err = {0};                          \
+        ShError *err = &ok_err;                        \
+        if ((call) != SH_OK)                           \
+            fail_msg("%s: %s", #call, ok_err.message); \
     } while (0)
 
 /* One batch in the test's own structure, as a caller embeds it. */
@@ -108,8 +108,9 @@ static inline ShStatus fixture_on_recovered(void *arg, const ShWalEntry *entry, 
     Fixture *fixture = arg;
     int64_t id = (int64_t)sh_get_u64(entry->batch.data);
     ShBuf *expected = make_batch(id, entry->batch.length);
-    if (memcmp(expected->data, entry->batch.data, entry->batch.length) != 0 || entry->partition != (int32_t)(id % 7) ||
-        entry->epoch != id + 1000 || entry->topic_id.bytes[3] != (uint8_t)id)
+    if (memcmp(expected->data, entry->batch.data, entry->batch.length) != 0 ||
+        entry->partition != (int32_t)(id % 7) || entry->epoch != id + 1000 ||
+        entry->topic_id.bytes[3] != (uint8_t)id)
         fixture->damaged_delivered = true;
     sh_buf_unref(expected);
     fixture->recovered[fixture->recovered_count % 4096] = id;
@@ -165,7 +166,8 @@ static inline ShStatus fixture_try_append(Fixture *fixture, int64_t id, size_t l
     assert_non_null(item);
     ShBuf *buf = make_batch(id, length);
     item->id = id;
-    item->entry = (ShWalEntry){.partition = (int32_t)(id % 7), .epoch = id + 1000, .batch = {buf->data, length, buf}};
+    item->entry =
+        (ShWalEntry){.partition = (int32_t)(id % 7), .epoch = id + 1000, .batch = {buf->data, length, buf}};
     item->entry.topic_id.bytes[3] = (uint8_t)id;
     ShStatus status = sh_wal_append(fixture->wal, &item->entry, err);
     if (status != SH_OK) {
