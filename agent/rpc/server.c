@@ -2,6 +2,7 @@
 
 #include <grpc/grpc_security.h>
 #include <grpc/support/alloc.h>
+#include <grpc/support/log.h>
 #include <grpc/support/time.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,6 +34,7 @@ static const ShMethod *const all_methods[] = {
 };
 #define METHOD_COUNT (sizeof all_methods / sizeof all_methods[0])
 
+static void log_from_grpc(gpr_log_func_args *args);
 static grpc_server *create_server(const ShConfig *config);
 static ShStatus bind_address(ShRpc *rpc, ShError *err);
 static void register_methods(ShRpc *rpc);
@@ -52,6 +54,7 @@ static const char *const code_names[17] = {
 
 ShStatus sh_rpc_bind(const ShConfig *config, ShRpc **out, const char **bound, ShError *err)
 {
+    gpr_set_log_function(log_from_grpc);
     grpc_init();
     ShRpc *rpc = gpr_zalloc(sizeof *rpc);
     rpc->config = config;
@@ -138,6 +141,12 @@ void sh_rpc_call_closed(ShRpc *rpc)
     pthread_mutex_lock(&rpc->mutex);
     pthread_cond_broadcast(&rpc->changed);
     pthread_mutex_unlock(&rpc->mutex);
+}
+
+/* What gRPC finds worth an error is told to the caller as well; its text is for whoever debugs. */
+static void log_from_grpc(gpr_log_func_args *args)
+{
+    sh_log_debug("grpc", "severity=%s message=\"%s\"", gpr_log_severity_string(args->severity), args->message);
 }
 
 static grpc_server *create_server(const ShConfig *config)
