@@ -54,11 +54,11 @@ static void print_text(const ShTopicDescription *topic)
         int length = (int)strlen(topic->partitions[i].owner);
         width = length > width ? length : width;
     }
-    printf("%9s  %-*s  %8s  %14s  %14s  %14s  %12s\n", "PARTITION", width, "OWNER", "EPOCH", "START", "END", "RECORDS",
+    printf("%9s  %-*s  %14s  %14s  %14s  %14s  %12s\n", "PARTITION", width, "OWNER", "EPOCH", "START", "END", "RECORDS",
            "SIZE");
     for (size_t i = 0; i < topic->partition_count; i++) {
         const ShPartitionDescription *partition = &topic->partitions[i];
-        printf("%9" PRId32 "  %-*s  %8" PRId64 "  %14" PRId64 "  %14" PRId64, partition->partition, width,
+        printf("%9" PRId32 "  %-*s  %14" PRId64 "  %14" PRId64 "  %14" PRId64, partition->partition, width,
                partition->owner[0] != '\0' ? partition->owner : "-", partition->epoch, partition->log_start,
                partition->published_end);
         printf("  %14s", sh_format_count(partition->records, text));

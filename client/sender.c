@@ -168,10 +168,14 @@ static void expire_waiting(ShSender *sender, ShLane *lane, int64_t now_ms)
 /* True when a parcel was sent and the lane may have more to send. */
 static bool send_next(ShSender *sender, ShLane *lane, int64_t now_ms)
 {
-    ShParcel *again = lane->parcels;
-    while (again != NULL && again->id != 0)
-        again = again->next;
-    int limit = again != NULL ? 1 : sender->options.in_flight_max;
+    ShParcel *again = NULL; /* the first that waits to be sent again */
+    int limit = sender->options.in_flight_max;
+    for (ShParcel *parcel = lane->parcels; parcel != NULL; parcel = parcel->next) {
+        if (again == NULL && parcel->id == 0)
+            again = parcel;
+        if (parcel->id == 0 || parcel->attempts > 1)
+            limit = 1;
+    }
     if (now_ms < lane->hold_until_ms || lane->under_way >= limit || (again == NULL && lane->waiting == NULL))
         return false;
 

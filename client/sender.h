@@ -2,8 +2,8 @@
  * sender.h - which batches are sent when, and what is done about refusals and lost connections.
  *
  * A pure state machine: it belongs to one thread, time is an argument, and the world stands behind a ShSenderPort.
- * What it keeps up: the batches of a partition are sent in their order, a parcel is never formed anew, and while one of a
- * partition's parcels waits to be sent again, no later one is sent.
+ * What it keeps up: the batches of a partition are sent in their order, a parcel is never formed anew, and until a
+ * parcel that failed is resolved, no later one of its partition is sent.
  */
 #ifndef SH_CLIENT_SENDER_H
 #define SH_CLIENT_SENDER_H
