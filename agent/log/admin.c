@@ -23,6 +23,7 @@ typedef struct ShAdminJob {
     char segment_size[TEXT_BYTES];
     char **names; /* of JOB_DESCRIBE */
     size_t name_count;
+    ShUuid topic_id; /* the result of JOB_CREATE */
 } ShAdminJob;
 
 static ShAdminJob *new_job(JobKind kind, ShAdminDoneFn done, void *arg);
@@ -32,7 +33,8 @@ static void fail_job(ShAdminJob *job, ShStatus status, const char *why);
 static void free_job(ShAdminJob *job);
 static void *run(void *arg);
 static ShAdminJob *take(ShAdmin *admin, bool wait);
-static void run_job(ShEngine *engine, ShAdminJob *job);
+static void run_change(ShEngine *engine, ShAdminJob *job);
+static void on_refreshed(void *arg, ShStatus status, const ShError *err);
 static void run_describe(ShEngine *engine, ShAdminJob *job);
 static void copy_size(ShPartitionSize *to, const ShPgPartitionSize *from);
 
@@ -181,8 +183,10 @@ static void *run(void *arg)
     ShEngine *engine = arg;
     ShAdminJob *job;
     while ((job = take(&engine->admin, true)) != NULL) {
-        run_job(engine, job);
-        free_job(job);
+        if (job->kind == JOB_DESCRIBE)
+            run_describe(engine, job);
+        else
+            run_change(engine, job);
     }
     return NULL;
 }
@@ -204,29 +208,37 @@ static ShAdminJob *take(ShAdmin *admin, bool wait)
     return job;
 }
 
-static void run_job(ShEngine *engine, ShAdminJob *job)
+static void run_change(ShEngine *engine, ShAdminJob *job)
 {
     ShPg *pg = engine->admin.pg;
     ShError err = {0};
     ShStatus status;
-    ShUuid topic_id = {0};
-    if (job->kind == JOB_DESCRIBE) {
-        run_describe(engine, job);
-        return;
-    }
     if (job->kind == JOB_CREATE) {
         ShPgCreateTopic request = {.name = job->name,
                                    .partitions = job->partitions,
                                    .durability = job->durability,
                                    .retention = job->retention,
                                    .segment_size = job->segment_size};
-        status = sh_pg_create_topic(pg, &request, &topic_id, &err);
+        status = sh_pg_create_topic(pg, &request, &job->topic_id, &err);
     } else {
         status = sh_pg_drop_topic(pg, job->name, &err);
     }
-    if (status == SH_OK)
-        sh_control_refresh(engine);
-    job->done(job->arg, status, status == SH_OK ? NULL : &err, status == SH_OK ? &topic_id : NULL);
+    if (status == SH_OK) {
+        /* The caller shall find at this agent what it has changed. */
+        sh_engine_meta_refresh(engine, on_refreshed, job);
+        return;
+    }
+    job->done(job->arg, status, &err, NULL);
+    free_job(job);
+}
+
+static void on_refreshed(void *arg, ShStatus status, const ShError *err)
+{
+    ShAdminJob *job = arg;
+    (void)status; /* the change is made, whatever became of the look at it */
+    (void)err;
+    job->done(job->arg, SH_OK, NULL, &job->topic_id);
+    free_job(job);
 }
 
 static void run_describe(ShEngine *engine, ShAdminJob *job)
@@ -245,6 +257,7 @@ static void run_describe(ShEngine *engine, ShAdminJob *job)
     job->done(job->arg, status, status == SH_OK ? NULL : &err, status == SH_OK ? &result : NULL);
     free(sizes);
     free(rows);
+    free_job(job);
 }
 
 static void copy_size(ShPartitionSize *to, const ShPgPartitionSize *from)

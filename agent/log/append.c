@@ -18,17 +18,7 @@ typedef struct Intake {
     int64_t cost;
 } Intake;
 
-/* A part whose topic is looked for once more. */
-typedef struct Retry {
-    ShEngine *engine;
-    ShAppend *append;
-    ShAppendPart *part;
-} Retry;
-
-static void start_part(ShEngine *engine, ShAppend *append, ShAppendPart *part, bool refreshed);
-static bool try_later(ShEngine *engine, ShAppend *append, ShAppendPart *part);
-static void retry_part(void *arg, ShStatus status, const ShError *err);
-static void finish_part(ShAppend *append);
+static void start_part(ShEngine *engine, ShAppend *append, ShAppendPart *part);
 static ShStatus check_batches(const ShAppendPart *part, int64_t batch_bytes_max, ShError *err);
 static ShStatus make_intake(const ShResolved *target, const ShAppendPart *part, Intake *intake, ShError *err);
 static void free_intake(Intake *intake);
@@ -45,8 +35,66 @@ void sh_engine_append(ShEngine *engine, ShAppend *append)
     /* One more than there are parts, so that `done` cannot come before all of them are started. */
     __atomic_store_n(&append->pending, (int)append->part_count + 1, __ATOMIC_RELAXED);
     for (size_t i = 0; i < append->part_count; i++)
-        start_part(engine, append, &append->parts[i], false);
-    finish_part(append);
+        start_part(engine, append, &append->parts[i]);
+    sh_append_finish(append);
+}
+
+ShStatus sh_append_try(ShEngine *engine, ShAppend *append, ShAppendPart *part)
+{
+    ShResolved found = {0};
+    Intake intake = {0};
+    ShAppendWait *wait = NULL;
+    sh_error_clear(&part->error);
+    ShStatus status = sh_meta_resolve(engine, &part->target, &found, &part->error);
+    if (status != SH_OK)
+        goto done;
+    status = check_batches(part, found.batch_bytes_max, &part->error);
+    if (status != SH_OK)
+        goto done;
+    status = make_intake(&found, part, &intake, &part->error);
+    if (status != SH_OK)
+        goto done;
+    wait = calloc(1, sizeof *wait);
+    if (wait == NULL) {
+        status = sh_fail(&part->error, SH_NO_MEMORY, "no memory for the call");
+        goto done;
+    }
+    if (!sh_memory_reserve(engine, intake.cost)) {
+        status = sh_fail(
+            &part->error, SH_EXHAUSTED,
+            "the agent's memory budget of %lld bytes is full of records that are not yet in the store",
+            (long long)engine->memory.budget_bytes);
+        sh_fail_retry_after(&part->error, status, MEMORY_RETRY_MS);
+        goto done;
+    }
+    *wait = (ShAppendWait){
+        .append = append, .part = part, .offset_count = intake.offsets, .started_us = sh_clock_now_us()};
+    int64_t records = intake.records;
+    int64_t bytes = intake.bytes;
+    int64_t cost = intake.cost;
+    ShLogBatch *last = intake.first;
+    while (last->wal.next != NULL)
+        last = batch_of(last->wal.next);
+    last->wait = wait;
+    status = take_in(engine, found.partition, &intake, part);
+    if (status == SH_OK) {
+        wait = NULL; /* the batches' now, and perhaps answered already */
+        sh_metric_add(engine->metrics.records, records);
+        sh_metric_add(engine->metrics.bytes, bytes);
+    } else {
+        sh_memory_release(&engine->memory, cost);
+    }
+done:
+    free_intake(&intake);
+    sh_partition_unref(found.partition);
+    free(wait);
+    return status;
+}
+
+void sh_append_finish(ShAppend *append)
+{
+    if (__atomic_sub_fetch(&append->pending, 1, __ATOMIC_ACQ_REL) == 0)
+        append->done(append);
 }
 
 void sh_append_answer(ShEngine *engine, ShAppendWait *waits, const ShError *err)
@@ -59,7 +107,7 @@ void sh_append_answer(ShEngine *engine, ShAppendWait *waits, const ShError *err)
         sh_metric_observe_us(engine->metrics.append_duration, sh_clock_now_us() - wait->started_us);
         ShAppend *append = wait->append;
         free(wait);
-        finish_part(append);
+        sh_append_finish(append);
     }
 }
 
@@ -105,92 +153,17 @@ void sh_append_retry_stalled(ShEngine *engine)
     sh_partition_list_free(partitions, count);
 }
 
-static void start_part(ShEngine *engine, ShAppend *append, ShAppendPart *part, bool refreshed)
+static void start_part(ShEngine *engine, ShAppend *append, ShAppendPart *part)
 {
-    ShResolved found = {0};
-    Intake intake = {0};
-    ShAppendWait *wait = NULL;
-    sh_error_clear(&part->error);
-    ShStatus status = sh_meta_resolve(engine, &part->target, &found, &part->error);
-    if (status == SH_NOT_FOUND && !refreshed && try_later(engine, append, part))
+    if (sh_parked_follow(engine, append, part))
         return;
-    if (status != SH_OK)
-        goto done;
-    status = check_batches(part, found.batch_bytes_max, &part->error);
-    if (status != SH_OK)
-        goto done;
-    status = make_intake(&found, part, &intake, &part->error);
-    if (status != SH_OK)
-        goto done;
-    wait = calloc(1, sizeof *wait);
-    if (wait == NULL) {
-        status = sh_fail(&part->error, SH_NO_MEMORY, "no memory for the call");
-        goto done;
-    }
-    if (!sh_memory_reserve(engine, intake.cost)) {
-        status = sh_fail(
-            &part->error, SH_EXHAUSTED,
-            "the agent's memory budget of %lld bytes is full of records that are not yet in the store",
-            (long long)engine->memory.budget_bytes);
-        sh_fail_retry_after(&part->error, status, MEMORY_RETRY_MS);
-        goto done;
-    }
-    *wait = (ShAppendWait){
-        .append = append, .part = part, .offset_count = intake.offsets, .started_us = sh_clock_now_us()};
-    int64_t records = intake.records;
-    int64_t bytes = intake.bytes;
-    int64_t cost = intake.cost;
-    ShLogBatch *last = intake.first;
-    while (last->wal.next != NULL)
-        last = batch_of(last->wal.next);
-    last->wait = wait;
-    status = take_in(engine, found.partition, &intake, part);
-    if (status == SH_OK) {
-        wait = NULL;
-        sh_metric_add(engine->metrics.records, records);
-        sh_metric_add(engine->metrics.bytes, bytes);
-    } else {
-        sh_memory_release(&engine->memory, cost);
-    }
-done:
-    free_intake(&intake);
-    sh_partition_unref(found.partition);
+    ShStatus status = sh_append_try(engine, append, part);
     if (status == SH_OK)
         return;
-    free(wait);
-    /* A new topic's partition may be waiting to be taken up. */
-    if (status == SH_UNAVAILABLE && !refreshed && try_later(engine, append, part))
-        return;
-    finish_part(append);
-}
-
-/* Start the part again once the control thread has asked what is new. */
-static bool try_later(ShEngine *engine, ShAppend *append, ShAppendPart *part)
-{
-    Retry *retry = malloc(sizeof *retry);
-    if (retry == NULL)
-        return false;
-    *retry = (Retry){.engine = engine, .append = append, .part = part};
-    sh_engine_meta_refresh(engine, retry_part, retry);
-    return true;
-}
-
-static void retry_part(void *arg, ShStatus status, const ShError *err)
-{
-    Retry retry = *(Retry *)arg;
-    free(arg);
-    if (status == SH_OK) {
-        start_part(retry.engine, retry.append, retry.part, true);
-        return;
-    }
-    retry.part->error = *err;
-    finish_part(retry.append);
-}
-
-static void finish_part(ShAppend *append)
-{
-    if (__atomic_sub_fetch(&append->pending, 1, __ATOMIC_ACQ_REL) == 0)
-        append->done(append);
+    /* The topic, or this agent's part in it, may be new. */
+    bool may_be_early = status == SH_NOT_FOUND || status == SH_UNAVAILABLE;
+    if (!may_be_early || !sh_parked_add(engine, append, part))
+        sh_append_finish(append);
 }
 
 static ShStatus check_batches(const ShAppendPart *part, int64_t batch_bytes_max, ShError *err)

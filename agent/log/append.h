@@ -17,6 +17,13 @@ typedef struct ShAppendWait {
     int64_t started_us;
 } ShAppendWait;
 
+/* Try to take in one part. SH_OK: it will be answered, perhaps is already. Else part->error says why, and the
+ * caller finishes it. */
+ShStatus sh_append_try(ShEngine *engine, ShAppend *append, ShAppendPart *part) SH_MUST_CHECK;
+
+/* One part of the call is answered. */
+void sh_append_finish(ShAppend *append);
+
 /* Answer a chain of waits: all with success, or all with `err`. No lock may be held. */
 void sh_append_answer(ShEngine *engine, ShAppendWait *waits, const ShError *err);
 

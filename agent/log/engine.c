@@ -76,6 +76,7 @@ ShStatus sh_engine_drain(ShEngine *engine, ShError *err)
         status = write_last_results(engine, deadline_ms, err);
     if (status == SH_OK)
         status = end_incarnation(engine, err);
+    sh_fetch_end_waits(engine);
     return status;
 }
 
@@ -107,6 +108,7 @@ void sh_engine_stop(ShEngine *engine)
     sh_read_pool_destroy(&engine->read_pool);
     sh_admin_destroy(&engine->admin);
     sh_control_destroy(&engine->control);
+    sh_parked_destroy(&engine->parked);
     sh_results_destroy(&engine->results);
     sh_meta_destroy(&engine->meta);
     sh_store_close(engine->store);
@@ -196,6 +198,7 @@ static ShStatus init_parts(ShEngine *engine, ShError *err)
     sh_partition_table_init(&engine->partitions);
     sh_results_init(&engine->results);
     sh_control_init(&engine->control);
+    sh_parked_init(&engine->parked);
     if (status == SH_OK)
         status = sh_flush_init(&engine->flusher, err);
     if (status == SH_OK)

@@ -22,6 +22,7 @@
 #include "agent/log/flight.h"
 #include "agent/log/flush.h"
 #include "agent/log/log_metrics.h"
+#include "agent/log/parked.h"
 #include "agent/log/memory.h"
 #include "agent/log/meta.h"
 #include "agent/log/partition.h"
@@ -57,6 +58,7 @@ struct ShEngine {
     ShMemory memory;
     ShMetaCache meta;
     ShPartitionTable partitions;
+    ShParked parked;
     ShFlusher flusher;
     ShPipeline pipeline;
     ShResults results;

@@ -13,6 +13,7 @@
 
 typedef enum RoundResult { ROUND_ENOUGH, ROUND_WAIT, ROUND_STORE, ROUND_REFRESH } RoundResult;
 
+static void wake_parked(ShFetcher *fetcher);
 static ShFetchState *new_state(ShEngine *engine, ShFetch *fetch);
 static void run_round(ShFetchState *state, ShPg *pg);
 static RoundResult try_parts(ShFetchState *state, ShPg *pg);
@@ -112,12 +113,17 @@ void sh_fetch_wake(ShEngine *engine, ShPartition *partition)
 
 void sh_fetch_wake_all(ShEngine *engine)
 {
-    ShFetcher *fetcher = &engine->fetcher;
-    pthread_mutex_lock(&fetcher->lock);
-    fetcher->generation++;
-    for (size_t i = 0; i < fetcher->heap_count; i++)
-        sh_fetch_queue_push(fetcher, fetcher->heap[i]);
-    pthread_mutex_unlock(&fetcher->lock);
+    pthread_mutex_lock(&engine->fetcher.lock);
+    wake_parked(&engine->fetcher);
+    pthread_mutex_unlock(&engine->fetcher.lock);
+}
+
+void sh_fetch_end_waits(ShEngine *engine)
+{
+    pthread_mutex_lock(&engine->fetcher.lock);
+    engine->fetcher.leaving = true;
+    wake_parked(&engine->fetcher);
+    pthread_mutex_unlock(&engine->fetcher.lock);
 }
 
 ShStatus sh_fetch_add_slice(ShFetchState *state, size_t index, ShSlice slice, bool *added, ShError *err)
@@ -140,6 +146,14 @@ ShStatus sh_fetch_add_slice(ShFetchState *state, size_t index, ShSlice slice, bo
     part->bytes += slice.length;
     state->bytes += slice.length;
     return SH_OK;
+}
+
+/* With the lock held. Rounds under way see the generation when they want to wait. */
+static void wake_parked(ShFetcher *fetcher)
+{
+    fetcher->generation++;
+    for (size_t i = 0; i < fetcher->heap_count; i++)
+        sh_fetch_queue_push(fetcher, fetcher->heap[i]);
 }
 
 static ShFetchState *new_state(ShEngine *engine, ShFetch *fetch)
@@ -315,6 +329,9 @@ static bool park(ShFetchState *state)
                                                                            : state->asked_deadline_ms;
     if (fetcher->stopping || state->cancelled || state->deadline_ms <= sh_clock_now_ms())
         goto done;
+    state->turned_away = fetcher->leaving;
+    if (state->turned_away)
+        goto done;
     if (!sh_fetch_heap_add(fetcher, state))
         goto done;
     parked = true;
@@ -339,6 +356,8 @@ static void finish(ShFetchState *state)
     pthread_mutex_unlock(&fetcher->lock);
     if (cancelled)
         fail_parts(fetch, SH_CANCELLED, "the fetch was cancelled");
+    else if (state->turned_away && state->bytes == 0)
+        fail_parts(fetch, SH_UNAVAILABLE, "the agent is leaving: turn to another one");
     free(state->waiters);
     free(state);
     fetch->done(fetch);
@@ -359,8 +378,12 @@ static void explain_unknown(ShFetchState *state)
 
 static void fail_parts(ShFetch *fetch, ShStatus status, const char *why)
 {
-    for (size_t i = 0; i < fetch->part_count; i++)
-        (void)sh_fail(&fetch->parts[i].error, status, "%s", why);
+    for (size_t i = 0; i < fetch->part_count; i++) {
+        ShError *err = &fetch->parts[i].error;
+        (void)sh_fail(err, status, "%s", why);
+        if (err->retriable)
+            (void)sh_fail_retry_after(err, status, SH_BOUNDS_INTERVAL_MS);
+    }
 }
 
 static void *run(void *arg)

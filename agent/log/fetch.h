@@ -42,6 +42,7 @@ typedef struct ShFetchState {
     bool again;   /* ... and another one is wanted */
     bool queued;
     bool cancelled;
+    bool turned_away; /* it would have waited, but the agent is leaving */
     struct ShFetchState *queue_next;
     size_t heap_index; /* 1-based; 0: not in the heap */
 } ShFetchState;
@@ -53,6 +54,7 @@ typedef struct ShFetcher {
     pthread_cond_t wake;
     /* guarded by lock */
     bool stopping;
+    bool leaving;        /* nobody may wait any more */
     uint64_t generation; /* rises when everybody shall look again */
     ShFetchState *queue_first;
     ShFetchState *queue_last;
@@ -71,6 +73,8 @@ void sh_fetch_destroy(ShFetcher *fetcher);
 void sh_fetch_wake(ShEngine *engine, ShPartition *partition);
 /* Look again, for all who wait anywhere. */
 void sh_fetch_wake_all(ShEngine *engine);
+/* The agent is leaving: who waits now or later is told to turn to another one. */
+void sh_fetch_end_waits(ShEngine *engine);
 
 /* What a try of one part came to. */
 typedef enum ShReadOutcome {

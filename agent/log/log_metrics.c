@@ -24,6 +24,8 @@ void sh_log_metrics_init(ShLogMetrics *metrics)
                                             "Memory counted against the budget: waiting records and caches.");
     metrics->partition_count = sh_metric_gauge("streamhouse_partition_count", NULL,
                                                "Partitions this agent owns.");
+    metrics->fetches_waiting = sh_metric_gauge("streamhouse_fetches_waiting", NULL,
+                                               "Fetches that wait for records.");
     metrics->fetch_tail_bytes = sh_metric_counter("streamhouse_fetch_bytes_total", "source=\"tail\"",
                                                   fetched);
     metrics->fetch_cache_bytes = sh_metric_counter("streamhouse_fetch_bytes_total", "source=\"cache\"",
@@ -50,6 +52,9 @@ void sh_log_metrics_refresh(void *arg)
         pthread_mutex_unlock(&partition->mutex);
     }
     sh_partition_list_free(partitions, count);
+    pthread_mutex_lock(&engine->fetcher.lock);
+    sh_metric_set(engine->metrics.fetches_waiting, (int64_t)engine->fetcher.heap_count);
+    pthread_mutex_unlock(&engine->fetcher.lock);
     sh_metric_set(engine->metrics.partition_count, owned);
     sh_metric_set(engine->metrics.unpublished_bytes, unpublished);
     sh_metric_set(engine->metrics.memory_bytes, sh_memory_used(&engine->memory));

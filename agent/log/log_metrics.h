@@ -18,6 +18,7 @@ typedef struct ShLogMetrics {
     ShMetric *unpublished_bytes;
     ShMetric *memory_bytes;
     ShMetric *partition_count;
+    ShMetric *fetches_waiting;
     ShMetric *fetch_tail_bytes;
     ShMetric *fetch_cache_bytes;
     ShMetric *fetch_store_bytes;
