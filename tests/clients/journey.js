@@ -9,7 +9,8 @@ import grpc from "@grpc/grpc-js";
 import protoLoader from "@grpc/proto-loader";
 
 const here = path.dirname(fileURLToPath(import.meta.url));
-const definition = protoLoader.loadSync(path.join(here, "../../proto/streamhouse.proto"), { longs: String, keepCase: true });
+const proto = path.join(here, "../../proto/streamhouse.proto");
+const definition = protoLoader.loadSync(proto, { longs: String, keepCase: true, defaults: true });
 const { streamhouse } = grpc.loadPackageDefinition(definition);
 
 const address = process.argv[2];

@@ -48,6 +48,7 @@ def batch(values, timestamp_ms=1_600_000_000_000, codec=0, magic=2, attributes=0
         if codec == 1:
             records = gzip.compress(records)
     count = len(pairs) if count is None else count
-    covered = struct.pack(">hiqqqhii", attributes | codec, count - 1, timestamp_ms, timestamp_ms, producer_id, -1, -1, count) + records
+    first = (-1, -1) if producer_id < 0 else (0, 0)  # producer epoch and sequence
+    covered = struct.pack(">hiqqqhii", attributes | codec, count - 1, timestamp_ms, timestamp_ms, producer_id, *first, count) + records
     head = struct.pack(">ibI", 0, magic, crc32c(covered) if crc is None else crc)
     return struct.pack(">qi", 0, len(head) + len(covered)) + head + covered

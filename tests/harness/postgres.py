@@ -51,8 +51,9 @@ class Database:
     def __init__(self, server, name):
         self.server, self.name = server, name
         self.conninfo = server.conninfo(name)
-        with _autocommit(server.conninfo("postgres")) as admin:
-            admin.cursor().execute(f'CREATE DATABASE "{name}"')
+        admin = _autocommit(server.conninfo("postgres"))
+        admin.cursor().execute(f'CREATE DATABASE "{name}"')
+        admin.close()
         self._connection = _autocommit(self.conninfo)
         self.execute("CREATE EXTENSION streamhouse")
 

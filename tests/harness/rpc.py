@@ -1,6 +1,7 @@
 """gRPC from Python: Debian's grpcio with messages generated from the proto file; nothing of libstreamhouse."""
 import subprocess
 import sys
+import time
 
 import grpc
 
@@ -68,15 +69,27 @@ class Client:
     # --- produce
 
     def produce(self, topic, partition=0, values=(), batches=None, topic_id=b"", **fields):
-        """One partition's records (bytes, or pb.Record) or raw batches; the ProduceResult."""
+        """One partition's records (bytes, or pb.Record) or raw batches; the ProduceResult. As clients do, it tries
+        again while the agent refuses with UNAVAILABLE and a delay (a partition that is being opened)."""
         part = pb.ProducePartition(topic=topic, topic_id=topic_id, partition=partition, **fields)
         if batches is not None:
             part.batches = batches
         part.records.extend(v if isinstance(v, pb.Record) else pb.Record(value=v) for v in values)
-        return self._Produce(pb.ProduceRequest(partitions=[part]), timeout=self.deadline).results[0]
+        return self.produce_request(pb.ProduceRequest(partitions=[part])).results[0]
 
     def produce_request(self, request):
-        return self._Produce(request, timeout=self.deadline)
+        return self._patiently(lambda: self._Produce(request, timeout=self.deadline))
+
+    def _patiently(self, call):
+        deadline = time.monotonic() + self.deadline
+        while True:
+            try:
+                return call()
+            except grpc.RpcError as error:
+                delay_ms = trailing(error, "grpc-retry-pushback-ms")
+                if error.code() is not grpc.StatusCode.UNAVAILABLE or not delay_ms or time.monotonic() > deadline:
+                    raise
+                time.sleep(int(delay_ms) / 1000)
 
     def produce_stream(self, requests):
         return self._ProduceStream(requests, timeout=self.deadline)
@@ -87,7 +100,7 @@ class Client:
         """One partition; the FetchResult."""
         request = pb.FetchRequest(max_wait_ms=max_wait_ms, min_bytes=min_bytes, max_bytes=max_bytes, decode=decode)
         request.partitions.add(topic=topic, topic_id=topic_id, partition=partition, offset=offset)
-        return self._Fetch(request, timeout=self.deadline).results[0]
+        return self._patiently(lambda: self._Fetch(request, timeout=self.deadline)).results[0]
 
     def fetch_stream(self, request):
         return self._FetchStream(request, timeout=self.deadline)
@@ -109,7 +122,7 @@ class Client:
         """The ListOffsetsResult; -1 latest, -2 earliest."""
         request = pb.ListOffsetsRequest()
         request.partitions.add(topic=topic, partition=partition, timestamp_ms=timestamp_ms)
-        return self._ListOffsets(request, timeout=self.deadline).results[0]
+        return self._patiently(lambda: self._ListOffsets(request, timeout=self.deadline)).results[0]
 
     def metadata(self, *topics):
         return self._Metadata(pb.MetadataRequest(topics=topics), timeout=self.deadline)

@@ -32,7 +32,8 @@ def database(postgres):
 def directory():
     path = pathlib.Path(tempfile.mkdtemp(prefix="sh-it-"))
     yield path
-    shutil.rmtree(path, ignore_errors=True)
+    if not os.environ.get("SH_KEEP"):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 @pytest.fixture

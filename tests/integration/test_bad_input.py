@@ -147,8 +147,8 @@ def test_a_stranger_on_the_port(unharmed, agent):
 
 def test_the_memory_bound_pushes_back_and_loses_nothing(database, make_agent, connect):
     """A store that does not take objects: at the bound RESOURCE_EXHAUSTED with a delay, afterwards all is published."""
-    agent = make_agent(memory_budget="32MB", flush_bytes="1MB", s3_retries_max=0)
-    agent.environment["STREAMHOUSE_FAULTS"] = "store.put=error:40"
+    agent = make_agent(memory_budget="32MB", flush_size="1MB")
+    agent.environment["STREAMHOUSE_FAULTS"] = "flush.before_upload=error:12"
     agent.start()
     database.execute("SELECT streamhouse.create_topic('t')")
     client = connect(agent)
@@ -169,7 +169,7 @@ def test_the_memory_bound_pushes_back_and_loses_nothing(database, make_agent, co
 
 
 def test_the_wal_bound_pushes_back(database, make_agent, connect):
-    agent = make_agent(wal_budget="8MB", wal_file="1MB", memory_budget="256MB", flush_interval="1h", flush_bytes="128MB")
+    agent = make_agent(wal_budget="8MB", wal_file_size="1MB", memory_budget="256MB", flush_interval="1h", flush_size="128MB")
     agent.start()
     database.execute("SELECT streamhouse.create_topic('t')")
     client = connect(agent)

@@ -49,7 +49,7 @@ def test_kill_during_the_stream_of_earthquakes(database, agent, connect):
 
 
 def test_restart_publishes_what_the_wal_had_left(database, make_agent, connect):
-    agent = make_agent(flush_interval="1h", flush_bytes="512MB").start()
+    agent = make_agent(flush_interval="1h", flush_size="128MB").start()
     database.execute("SELECT streamhouse.create_topic('t', partitions => 3)")
     client = connect(agent)
     for i in range(30):

@@ -34,7 +34,7 @@ def test_the_earthquakes_through_s3(database, make_s3_agent):
 
 
 def test_large_objects_go_up_in_parts(database, make_s3_agent, connect):
-    agent = make_s3_agent(s3_multipart="5MB", flush_bytes="12MB", flush_interval="1h").start()
+    agent = make_s3_agent(s3_multipart_size="5MB", flush_size="12MB", flush_interval="1h").start()
     database.execute("SELECT streamhouse.create_topic('t')")
     client = connect(agent)
     for i in range(14):

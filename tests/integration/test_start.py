@@ -162,7 +162,7 @@ def test_the_command_line():
 
 
 def test_a_damaged_wal_is_refused_and_left_alone(database, make_agent, connect):
-    agent = make_agent(flush_interval="1h", flush_bytes="512MB").start()
+    agent = make_agent(flush_interval="1h", flush_size="128MB").start()
     database.execute("SELECT streamhouse.create_topic('t')")
     client = connect(agent)
     for i in range(50):
