@@ -36,9 +36,10 @@ static void test_addresses_are_parsed_and_formatted(void **state)
 static void test_what_is_no_address_is_refused(void **state)
 {
     (void)state;
-    static const char *const texts[] = {"",       ":",        "host",      "host:",        ":80",      "host:x",
-                                        "host:-1", "host:65536", "host:080808", "::1:80", "[::1]",   "[::1:80",
-                                        "[]:80",  "a b:80",   "host:80 ",  "http://host:80", "[::1]80", "[x]:80"};
+    static const char *const texts[] = {
+        "",        ":",          "host",        "host:",          ":80",     "host:x",
+        "host:-1", "host:65536", "host:080808", "::1:80",         "[::1]",   "[::1:80",
+        "[]:80",   "a b:80",     "host:80 ",    "http://host:80", "[::1]80", "[x]:80"};
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         ShAddress address;
         ShError err;

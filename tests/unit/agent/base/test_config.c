@@ -114,7 +114,8 @@ static void test_wrong_files_are_answered_with_line_and_reason(void **state)
 {
     (void)state;
     static const BadFile files[] = {
-        {"zone: a\nflush_intervall: 1s\n", ":2: there is no setting \"flush_intervall\"; did you mean flush_interval?"},
+        {"zone: a\nflush_intervall: 1s\n",
+         ":2: there is no setting \"flush_intervall\"; did you mean flush_interval?"},
         {"qqqqqqqqqqqq: 1\n", ":1: there is no setting \"qqqqqqqqqqqq\""},
         {"zone: a\n\nzone: b\n", ":3: zone was given in line 1 already"},
         {"flush_interval: soon\n", ":1: flush_interval: \"soon\" is not a duration"},

@@ -55,8 +55,9 @@ static void test_a_crash_ends_the_process(void **state)
 static void test_what_does_not_parse_is_refused_and_arms_nothing(void **state)
 {
     (void)state;
-    static const char *const specs[] = {"a.b",         "=error",      "a.b=",         "a.b=eror",   "a.b=error:x",
-                                        "a.b=error:-1", "a.b=stall",  "a.b=stall:1s", "a.b=crash:1", "a.b=error,,"};
+    static const char *const specs[] = {"a.b",         "=error",       "a.b=",      "a.b=eror",
+                                        "a.b=error:x", "a.b=error:-1", "a.b=stall", "a.b=stall:1s",
+                                        "a.b=crash:1", "a.b=error,,"};
     for (size_t i = 0; i < sizeof specs / sizeof specs[0]; i++) {
         ShError err;
         if (sh_fault_arm(specs[i], &err) != SH_INVALID)
@@ -77,7 +78,8 @@ static void test_every_point_is_documented(void **state)
     fclose(file);
     page[length] = '\0';
 
-    FILE *points = popen("grep -rhoE 'sh_fault_hit\\(\"[^\"]+\"' agent --include=*.c | cut -d'\"' -f2 | sort -u", "r");
+    FILE *points =
+        popen("grep -rhoE 'sh_fault_hit\\(\"[^\"]+\"' agent --include=*.c | cut -d'\"' -f2 | sort -u", "r");
     assert_non_null(points);
     char point[128];
     int count = 0;

@@ -52,8 +52,8 @@ static void test_text_lines_quote_what_needs_it(void **state)
     assert_string_equal(after_time(release()),
                         "INFO wal_opened dir=/data/wal files=3 bytes=1099511627776 ratio=0.50\n");
     capture();
-    sh_log_info("odd", "reason=\"%s\" empty=%s mixed=%s:%d part=%.*s size=%zu", "a \"b\" \\ c\nd\x01", "", "host", 80, 3,
-                "abcdef", (size_t)7);
+    sh_log_info("odd", "reason=\"%s\" empty=%s mixed=%s:%d part=%.*s size=%zu", "a \"b\" \\ c\nd\x01", "",
+                "host", 80, 3, "abcdef", (size_t)7);
     assert_string_equal(after_time(release()), "INFO odd reason=\"a \\\"b\\\" \\\\ c\\nd\\u0001\" empty=\"\" "
                                                "mixed=host:80 part=abc size=7\n");
     capture();
@@ -76,8 +76,8 @@ static void test_json_lines_parse(void **state)
     (void)state;
     sh_log_setup(SH_LOG_DEBUG, SH_LOG_JSON);
     capture();
-    sh_log_debug("e", "text=\"%s\" number=%lld hex=%x nan=%f bad=%s good=%s", "a \"b\"\n", -5LL, 255u, 0.0 / 0.0, "\xff\xc3",
-                 "\xc3\xa9");
+    sh_log_debug("e", "text=\"%s\" number=%lld hex=%x nan=%f bad=%s good=%s", "a \"b\"\n", -5LL, 255u,
+                 0.0 / 0.0, "\xff\xc3", "\xc3\xa9");
     json_error_t problem;
     json_t *line = json_loads(release(), 0, &problem);
     if (line == NULL)

@@ -113,7 +113,8 @@ static void test_the_process_is_measured(void **state)
     double seconds = -1;
     assert_int_equal(sscanf(strstr(text, "\nstreamhouse_agent_memory_bytes") + 1, "%*s %lld", &bytes), 1);
     assert_true(bytes > 100000);
-    assert_int_equal(sscanf(strstr(text, "\nstreamhouse_agent_cpu_seconds_total") + 1, "%*s %lf", &seconds), 1);
+    assert_int_equal(sscanf(strstr(text, "\nstreamhouse_agent_cpu_seconds_total") + 1, "%*s %lf", &seconds),
+                     1);
     assert_true(seconds >= 0);
     assert_contains(text, "# TYPE streamhouse_agent_start_time_seconds gauge\n");
     sh_scratch_free(&printed);

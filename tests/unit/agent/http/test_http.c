@@ -117,8 +117,8 @@ static void test_what_is_not_there(void **state)
     assert_answer(agent, "GET /metrics/../health", "404", "no such path");
     assert_answer(agent, "DELETE /health", "405", "Allow: GET");
     char answer[4096];
-    ask(agent, "POST /ready HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello", answer,
-        sizeof answer);
+    ask(agent, "POST /ready HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello",
+        answer, sizeof answer);
     assert_non_null(strstr(answer, "405"));
     ask(agent, "HEAD /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", answer, sizeof answer);
     assert_non_null(strstr(answer, "200"));

@@ -58,7 +58,8 @@ static inline int fixture_make_database(void **state)
     char sql[128];
     snprintf(sql, sizeof sql, "CREATE DATABASE agent_pg_%d", (int)getpid());
     fixture_sql_in(fixture_server(), sql);
-    snprintf(fixture_conninfo, sizeof fixture_conninfo, "%s dbname=agent_pg_%d", fixture_server(), (int)getpid());
+    snprintf(fixture_conninfo, sizeof fixture_conninfo, "%s dbname=agent_pg_%d", fixture_server(),
+             (int)getpid());
     fixture_sql("CREATE EXTENSION streamhouse");
     return 0;
 }

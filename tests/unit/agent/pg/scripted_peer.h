@@ -44,9 +44,10 @@ static inline void scripted_peer_start(ScriptedPeer *peer, const uint8_t *script
     assert_int_equal(bind(peer->listener, (struct sockaddr *)&place, sizeof place), 0);
     assert_int_equal(listen(peer->listener, 4), 0);
     assert_int_equal(getsockname(peer->listener, (struct sockaddr *)&place, &length), 0);
-    snprintf(peer->conninfo, sizeof peer->conninfo,
-             "hostaddr=127.0.0.1 port=%d user=u dbname=d password=opensesame sslmode=disable gssencmode=disable",
-             ntohs(place.sin_port));
+    snprintf(
+        peer->conninfo, sizeof peer->conninfo,
+        "hostaddr=127.0.0.1 port=%d user=u dbname=d password=opensesame sslmode=disable gssencmode=disable",
+        ntohs(place.sin_port));
     assert_int_equal(pthread_create(&peer->thread, NULL, scripted_peer_run, peer), 0);
 }
 

@@ -139,7 +139,8 @@ static void test_published_runs_are_found_by_offset_and_time(void **state)
     assert_ok(sh_pg_find_timestamp(life->pg, &life->topic_id, 1, 6001, &segments[0], &found, &err));
     assert_false(found);
 
-    ShPgPartition asked[] = {{.topic_id = random_uuid()}, life->partition, {.topic_id = life->topic_id, .partition = 7}};
+    ShPgPartition asked[] = {
+        {.topic_id = random_uuid()}, life->partition, {.topic_id = life->topic_id, .partition = 7}};
     ShPgBounds bounds[3];
     assert_ok(sh_pg_read_bounds(life->pg, asked, 3, bounds, &err));
     assert_false(bounds[0].found);

@@ -36,7 +36,8 @@ static void test_an_extension_of_another_version_is_refused(void **state)
     ShPg *pg = fixture_pg(fixture_conninfo, 10000);
     for (size_t i = 0; i < 4; i++) {
         char sql[128];
-        snprintf(sql, sizeof sql, "UPDATE pg_extension SET extversion = '%s' WHERE extname = 'streamhouse'", others[i]);
+        snprintf(sql, sizeof sql, "UPDATE pg_extension SET extversion = '%s' WHERE extname = 'streamhouse'",
+                 others[i]);
         fixture_sql(sql);
         assert_int_equal(sh_pg_check(pg, &err), SH_UNSUPPORTED);
         assert_message(others[i]);
