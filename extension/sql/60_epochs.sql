@@ -206,7 +206,8 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_
 AS $$
 #variable_conflict use_column
 DECLARE
-    touched_topic uuid;
+    removed int;
+    ended   int;
 BEGIN
     PERFORM control_lock();
     PERFORM agent_enter(incarnation);
@@ -218,6 +219,7 @@ BEGIN
     USING unnest(topic_ids, partitions, epochs) AS asked(topic_id, partition, epoch)
     WHERE (e.topic_id, e.partition, e.epoch) = (asked.topic_id, asked.partition, asked.epoch)
       AND e.incarnation_id = agent_seal.incarnation AND e.state = 'granted';
+    GET DIAGNOSTICS removed = ROW_COUNT;
 
     WITH sealed AS (
         UPDATE epoch AS e SET state = 'sealed', end_offset = h.published_end
@@ -232,11 +234,11 @@ BEGIN
     )
     UPDATE partition AS p SET next_offset = sealed.next
     FROM sealed WHERE (p.topic_id, p.partition) = (sealed.topic_id, sealed.partition);
-
-    FOR touched_topic IN SELECT DISTINCT unnest(topic_ids) LOOP
-        PERFORM begin_ownerless_epochs(touched_topic);
-    END LOOP;
-    PERFORM bump_versions(assignments => true);
+    GET DIAGNOSTICS ended = ROW_COUNT;
+    IF removed + ended > 0 THEN
+        PERFORM begin_ownerless_epochs(t.topic_id) FROM topic AS t WHERE t.topic_id = ANY (topic_ids);
+        PERFORM bump_versions(assignments => true);
+    END IF;
 
     RETURN QUERY
     SELECT asked.topic_id, asked.partition, asked.epoch,
