@@ -84,7 +84,7 @@ $(B)/bench/%: $(B)/bench/%.o $(BENCH_COMMON_OBJS) $(B)/libagent.a $(B)/libstream
 
 # Fuzz targets: libFuzzer with ASan and UBSan, over the core and the agent's parsers.
 FUZZ_CFLAGS := -std=gnu11 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined -D_GNU_SOURCE -I. -I$(GEN)
-build/fuzz/%: tests/fuzz/%.c $(wildcard core/*.c) $(wildcard core/*.h) | $(GEN)/proto/streamhouse.pb-c.h
+build/fuzz/%: tests/fuzz/%.c $(wildcard core/*.[ch] agent/*/*.[ch] client/*.[ch]) | $(GEN)/proto/streamhouse.pb-c.h
 	@mkdir -p $(@D)
 	clang $(FUZZ_CFLAGS) $(PKG_CFLAGS) -o $@ $< $(shell sed -n 's,^// link: ,,p' tests/fuzz/$*.c) $(wildcard core/*.c) $(PKG_LIBS) -lpthread
 
