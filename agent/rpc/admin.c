@@ -5,7 +5,8 @@
 #include "agent/rpc/message.h"
 #include "agent/rpc/server.h"
 
-/* The engine's result lives during its callback only, so the answer is packed there, and sent on the call's thread. */
+/* The engine's result lives during its callback only, so the answer is packed there, and sent on the call's
+ * thread. */
 typedef struct AdminCall {
     ShCall call;
     ShWake wake;
@@ -53,26 +54,26 @@ const ShMethod sh_method_describe_topics = {
 
 static void start_create(ShCall *call, grpc_byte_buffer *message)
 {
-    ShError err = { 0 };
-    const Streamhouse__V1__CreateTopicRequest *request = (const Streamhouse__V1__CreateTopicRequest *)sh_call_parse(
-        call, message, &streamhouse__v1__create_topic_request__descriptor, 0, &err);
+    ShError err = {0};
+    const Streamhouse__V1__CreateTopicRequest *request = (const Streamhouse__V1__CreateTopicRequest *)
+        sh_call_parse(call, message, &streamhouse__v1__create_topic_request__descriptor, 0, &err);
     if (request == NULL) {
         sh_call_fail(call, &err);
         return;
     }
-    ShTopicSpec spec = { .name = request->name,
-                         .partitions = request->partitions,
-                         .durability = request->durability,
-                         .retention = request->retention,
-                         .segment_size = request->segment_size };
+    ShTopicSpec spec = {.name = request->name,
+                        .partitions = request->partitions,
+                        .durability = request->durability,
+                        .retention = request->retention,
+                        .segment_size = request->segment_size};
     sh_engine_create_topic(sh_call_engine(call), &spec, on_created, begin(call));
 }
 
 static void start_delete(ShCall *call, grpc_byte_buffer *message)
 {
-    ShError err = { 0 };
-    const Streamhouse__V1__DeleteTopicRequest *request = (const Streamhouse__V1__DeleteTopicRequest *)sh_call_parse(
-        call, message, &streamhouse__v1__delete_topic_request__descriptor, 0, &err);
+    ShError err = {0};
+    const Streamhouse__V1__DeleteTopicRequest *request = (const Streamhouse__V1__DeleteTopicRequest *)
+        sh_call_parse(call, message, &streamhouse__v1__delete_topic_request__descriptor, 0, &err);
     if (request == NULL) {
         sh_call_fail(call, &err);
         return;
@@ -82,10 +83,9 @@ static void start_delete(ShCall *call, grpc_byte_buffer *message)
 
 static void start_describe(ShCall *call, grpc_byte_buffer *message)
 {
-    ShError err = { 0 };
-    const Streamhouse__V1__DescribeTopicsRequest *request =
-        (const Streamhouse__V1__DescribeTopicsRequest *)sh_call_parse(
-            call, message, &streamhouse__v1__describe_topics_request__descriptor, 1, &err);
+    ShError err = {0};
+    const Streamhouse__V1__DescribeTopicsRequest *request = (const Streamhouse__V1__DescribeTopicsRequest *)
+        sh_call_parse(call, message, &streamhouse__v1__describe_topics_request__descriptor, 1, &err);
     if (request == NULL) {
         sh_call_fail(call, &err);
         return;
@@ -191,7 +191,7 @@ static void fill_partition(const ShPartitionSize *from, Streamhouse__V1__Partiti
 static AdminCall *begin(ShCall *call)
 {
     AdminCall *self = (AdminCall *)call;
-    self->wake = (ShWake){ .call = call, .run = on_wake };
+    self->wake = (ShWake){.call = call, .run = on_wake};
     sh_call_hold(call);
     return self;
 }

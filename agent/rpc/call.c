@@ -38,18 +38,18 @@ void sh_call_expect(ShWorker *worker, ShMethodEntry *entry)
     call->worker = worker;
     call->refs = 1;
     call->details_text = grpc_empty_slice();
-    call->new_tag = (ShTag){ .run = on_new, .owner = call };
-    call->read_tag = (ShTag){ .run = on_read, .owner = call };
-    call->write_tag = (ShTag){ .run = on_written, .owner = call };
-    call->end_tag = (ShTag){ .run = on_end, .owner = call };
-    call->close_tag = (ShTag){ .run = on_close, .owner = call };
+    call->new_tag = (ShTag){.run = on_new, .owner = call};
+    call->read_tag = (ShTag){.run = on_read, .owner = call};
+    call->write_tag = (ShTag){.run = on_written, .owner = call};
+    call->end_tag = (ShTag){.run = on_end, .owner = call};
+    call->close_tag = (ShTag){.run = on_close, .owner = call};
     grpc_metadata_array_init(&call->metadata);
     grpc_call_details_init(&call->details);
 
     grpc_call_error error;
     if (entry->method->path == NULL)
-        error = grpc_server_request_call(rpc->server, &call->call, &call->details, &call->metadata, worker->queue,
-                                         worker->queue, &call->new_tag);
+        error = grpc_server_request_call(rpc->server, &call->call, &call->details, &call->metadata,
+                                         worker->queue, worker->queue, &call->new_tag);
     else
         error = grpc_server_request_registered_call(rpc->server, entry->handle, &call->call, &call->deadline,
                                                     &call->metadata,
@@ -86,7 +86,7 @@ void sh_call_read(ShCall *call)
 {
     if (call->ended)
         return;
-    grpc_op op = { .op = GRPC_OP_RECV_MESSAGE, .data.recv_message.recv_message = &call->incoming };
+    grpc_op op = {.op = GRPC_OP_RECV_MESSAGE, .data.recv_message.recv_message = &call->incoming};
     start_batch(call, &op, 1, &call->read_tag);
 }
 
@@ -134,7 +134,8 @@ void sh_call_end(ShCall *call, grpc_status_code code, const char *text)
 
 void sh_call_add_trailing(ShCall *call, const char *key, const void *value, size_t length)
 {
-    if (call->ended || call->ending || call->trailing_count == sizeof call->trailing / sizeof call->trailing[0])
+    if (call->ended || call->ending ||
+        call->trailing_count == sizeof call->trailing / sizeof call->trailing[0])
         return;
     grpc_metadata *entry = &call->trailing[call->trailing_count++];
     entry->key = grpc_slice_from_static_string(key);
@@ -167,8 +168,8 @@ void *sh_call_alloc(ShCall *call, size_t bytes)
     return grpc_call_arena_alloc(call->call, bytes);
 }
 
-ProtobufCMessage *sh_call_parse(ShCall *call, grpc_byte_buffer *request, const ProtobufCMessageDescriptor *type,
-                                uint32_t repeated_field, ShError *err)
+ProtobufCMessage *sh_call_parse(ShCall *call, grpc_byte_buffer *request,
+                                const ProtobufCMessageDescriptor *type, uint32_t repeated_field, ShError *err)
 {
     ProtobufCMessage *parsed = NULL;
     ShBuf *bytes = NULL;
@@ -189,11 +190,11 @@ ProtobufCMessage *sh_call_parse(ShCall *call, grpc_byte_buffer *request, const P
     if (sh_wire_count(bytes->data, bytes->length, repeated_field, &entries, err) != SH_OK)
         goto done;
     if (entries > SH_RPC_ENTRIES_MAX) {
-        sh_fail(err, SH_INVALID, "the request names %zu topics or partitions; at most %d are allowed", entries,
-                SH_RPC_ENTRIES_MAX);
+        sh_fail(err, SH_INVALID, "the request names %zu topics or partitions; at most %d are allowed",
+                entries, SH_RPC_ENTRIES_MAX);
         goto done;
     }
-    ProtobufCAllocator allocator = { .alloc = alloc_in_call, .free = free_in_call, .allocator_data = call };
+    ProtobufCAllocator allocator = {.alloc = alloc_in_call, .free = free_in_call, .allocator_data = call};
     parsed = protobuf_c_message_unpack(type, &allocator, bytes->length, bytes->data);
     if (parsed == NULL)
         sh_fail(err, SH_INVALID, "malformed protobuf message: it is no %s", type->name);
@@ -277,7 +278,8 @@ static bool start_batch(ShCall *call, const grpc_op *ops, size_t count, ShTag *t
         call->refs++;
         return true;
     }
-    sh_log_error("rpc_call_failed", "method=%s error=\"%s\"", call->method->name, grpc_call_error_to_string(error));
+    sh_log_error("rpc_call_failed", "method=%s error=\"%s\"", call->method->name,
+                 grpc_call_error_to_string(error));
     grpc_call_cancel(call->call, NULL);
     return false;
 }
@@ -293,7 +295,7 @@ static void send_end(ShCall *call, grpc_byte_buffer *message)
         ops[count++] = message_op(message, false);
     if (call->method->cancelled == NULL)
         ops[count++] = close_op(call);
-    ops[count] = (grpc_op){ .op = GRPC_OP_SEND_STATUS_FROM_SERVER };
+    ops[count] = (grpc_op){.op = GRPC_OP_SEND_STATUS_FROM_SERVER};
     ops[count].data.send_status_from_server.status = call->code;
     ops[count].data.send_status_from_server.status_details = &call->details_text;
     ops[count].data.send_status_from_server.trailing_metadata = call->trailing;
@@ -327,19 +329,19 @@ static void stop_listening(ShCall *call)
 
 static grpc_op headers_op(void)
 {
-    return (grpc_op){ .op = GRPC_OP_SEND_INITIAL_METADATA };
+    return (grpc_op){.op = GRPC_OP_SEND_INITIAL_METADATA};
 }
 
 static grpc_op message_op(grpc_byte_buffer *message, bool more_follow)
 {
-    grpc_op op = { .op = GRPC_OP_SEND_MESSAGE, .flags = more_follow ? GRPC_WRITE_BUFFER_HINT : 0 };
+    grpc_op op = {.op = GRPC_OP_SEND_MESSAGE, .flags = more_follow ? GRPC_WRITE_BUFFER_HINT : 0};
     op.data.send_message.send_message = message;
     return op;
 }
 
 static grpc_op close_op(ShCall *call)
 {
-    grpc_op op = { .op = GRPC_OP_RECV_CLOSE_ON_SERVER };
+    grpc_op op = {.op = GRPC_OP_RECV_CLOSE_ON_SERVER};
     op.data.recv_close_on_server.cancelled = &call->close_cancelled;
     return op;
 }

@@ -1,10 +1,10 @@
 /*
  * call.h - one call from its arrival to its end, and the table of what each method does with it.
  *
- * A method has a struct of its own that begins with a ShCall, and functions for the events of its calls. They run on
- * the call's worker and never block. A call ends once: by an answer, by sh_call_end, or by the client going away
- * (then sends are dropped in silence). It is freed when it has ended, no gRPC operation is under way, and every hold
- * that the method took for the engine is released.
+ * A method has a struct of its own that begins with a ShCall, and functions for the events of its calls. They
+ * run on the call's worker and never block. A call ends once: by an answer, by sh_call_end, or by the client
+ * going away (then sends are dropped in silence). It is freed when it has ended, no gRPC operation is under
+ * way, and every hold that the method took for the engine is released.
  */
 #ifndef SH_AGENT_RPC_CALL_H
 #define SH_AGENT_RPC_CALL_H
@@ -20,13 +20,13 @@
 typedef struct ShCall ShCall;
 
 typedef struct ShMethod {
-    const char *path;      /* "/package.Service/Method"; NULL: any other path */
-    const char *name;      /* of metrics */
-    size_t call_bytes;     /* of the method's struct */
-    bool reads_stream;     /* many requests: the method calls sh_call_read */
-    bool writes_stream;    /* many responses: sh_call_write, then sh_call_end */
-    bool counts_messages;  /* the method itself counts and times its requests (sh_call_count) */
-    bool hot;              /* expects many new calls at once */
+    const char *path;     /* "/package.Service/Method"; NULL: any other path */
+    const char *name;     /* of metrics */
+    size_t call_bytes;    /* of the method's struct */
+    bool reads_stream;    /* many requests: the method calls sh_call_read */
+    bool writes_stream;   /* many responses: sh_call_write, then sh_call_end */
+    bool counts_messages; /* the method itself counts and times its requests (sh_call_count) */
+    bool hot;             /* expects many new calls at once */
 
     /* The call is there; `request` is its message (NULL with reads_stream), freed afterwards. */
     void (*start)(ShCall *call, grpc_byte_buffer *request);
@@ -45,7 +45,7 @@ typedef struct ShMethod {
 /* A method at this server. */
 typedef struct ShMethodEntry {
     const ShMethod *method;
-    void *handle; /* gRPC's, of the registered path */
+    void *handle;           /* gRPC's, of the registered path */
     ShMetric *requests[17]; /* by gRPC status code */
     ShMetric *duration;
     ShMetric *streams; /* open; NULL for unary methods */
@@ -69,8 +69,8 @@ struct ShCall {
     int refs; /* the call's own until it has ended, one for each operation under way, one for each hold */
     bool headers_sent;
     bool writing;
-    bool ending;  /* the status is set; it is sent when the write under way is done */
-    bool ended;   /* the status is sent, or the client has gone */
+    bool ending; /* the status is set; it is sent when the write under way is done */
+    bool ended;  /* the status is sent, or the client has gone */
     bool listening;
     TAILQ_ENTRY(ShCall) listeners_link;
 
@@ -96,7 +96,8 @@ void sh_call_read(ShCall *call);
 
 /* Send the response headers of a stream now, so that the client knows that it stands. `written` follows. */
 void sh_call_send_headers(ShCall *call);
-/* Send a message of the stream; one at a time. `more_follow` lets gRPC gather it with the next. Takes the message. */
+/* Send a message of the stream; one at a time. `more_follow` lets gRPC gather it with the next. Takes the
+ * message. */
 void sh_call_write(ShCall *call, grpc_byte_buffer *message, bool more_follow);
 
 /* End a unary call with its answer. Takes the message. */
@@ -119,11 +120,12 @@ void sh_call_count(ShCall *call, grpc_status_code code, int64_t started_us);
 /* Memory that lives as long as the call. NULL never: gRPC aborts when memory is short. */
 void *sh_call_alloc(ShCall *call, size_t bytes);
 
-/* Parse a small request by protobuf-c into the call's memory. At most SH_RPC_ENTRIES_MAX fields `repeated_field`, at most
- * SH_RPC_SMALL_REQUEST_BYTES_MAX in all. NULL: SH_INVALID in `err`. */
-#define SH_RPC_ENTRIES_MAX 10000
+/* Parse a small request by protobuf-c into the call's memory. At most SH_RPC_ENTRIES_MAX fields
+ * `repeated_field`, at most SH_RPC_SMALL_REQUEST_BYTES_MAX in all. NULL: SH_INVALID in `err`. */
+#define SH_RPC_ENTRIES_MAX             10000
 #define SH_RPC_SMALL_REQUEST_BYTES_MAX (4 << 20)
-ProtobufCMessage *sh_call_parse(ShCall *call, grpc_byte_buffer *request, const ProtobufCMessageDescriptor *type,
-                                uint32_t repeated_field, ShError *err);
+ProtobufCMessage *sh_call_parse(ShCall *call, grpc_byte_buffer *request,
+                                const ProtobufCMessageDescriptor *type, uint32_t repeated_field,
+                                ShError *err);
 
 #endif

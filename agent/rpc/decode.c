@@ -26,7 +26,8 @@ static size_t record_bytes(const ShRecord *record);
 static uint8_t *put_varint_field(uint8_t *to, uint32_t field, uint64_t value);
 static uint8_t *put_bytes_field(uint8_t *to, uint32_t field, const void *data, size_t length);
 
-void sh_decode_records(ShWorker *worker, const ShConfig *config, uint32_t number, size_t bytes_max, ShFetchPart *part)
+void sh_decode_records(ShWorker *worker, const ShConfig *config, uint32_t number, size_t bytes_max,
+                       ShFetchPart *part)
 {
     Decoding decoding = {
         .worker = worker,

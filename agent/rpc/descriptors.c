@@ -29,13 +29,13 @@ size_t sh_descriptor_files(ShDescriptorFile files[SH_DESCRIPTOR_FILES_MAX])
     size_t count = 0;
     ShWireBytes file;
     while (count < SH_DESCRIPTOR_FILES_MAX && next_field(&reader, SET_FILE, &file))
-        files[count++] = (ShDescriptorFile){ .bytes = file,
-                                             .name = first_field(file, NAME),
-                                             .package = first_field(file, FILE_PACKAGE) };
+        files[count++] = (ShDescriptorFile){
+            .bytes = file, .name = first_field(file, NAME), .package = first_field(file, FILE_PACKAGE)};
     return count;
 }
 
-const ShDescriptorFile *sh_descriptor_file_named(const ShDescriptorFile *files, size_t count, ShWireBytes name)
+const ShDescriptorFile *sh_descriptor_file_named(const ShDescriptorFile *files, size_t count,
+                                                 ShWireBytes name)
 {
     for (size_t i = 0; i < count; i++) {
         if (equal(files[i].name, name))
@@ -44,7 +44,8 @@ const ShDescriptorFile *sh_descriptor_file_named(const ShDescriptorFile *files, 
     return NULL;
 }
 
-const ShDescriptorFile *sh_descriptor_file_declaring(const ShDescriptorFile *files, size_t count, ShWireBytes symbol)
+const ShDescriptorFile *sh_descriptor_file_declaring(const ShDescriptorFile *files, size_t count,
+                                                     ShWireBytes symbol)
 {
     for (size_t i = 0; i < count; i++) {
         ShWireBytes rest = symbol;
@@ -85,7 +86,7 @@ static bool next_field(ShWireReader *reader, uint32_t number, ShWireBytes *out)
 static ShWireBytes first_field(ShWireBytes message, uint32_t number)
 {
     ShWireReader reader = sh_wire_reader(message.data, message.length);
-    ShWireBytes found = { 0 };
+    ShWireBytes found = {0};
     next_field(&reader, number, &found);
     return found;
 }

@@ -10,29 +10,45 @@ static void add_pushback(ShCall *call, int32_t retry_after_ms);
 grpc_status_code sh_rpc_code(ShStatus status, ShBytesFrom from)
 {
     switch (status) {
-    case SH_OK: return GRPC_STATUS_OK;
-    case SH_INVALID: return GRPC_STATUS_INVALID_ARGUMENT;
-    case SH_CORRUPT: return from == SH_FROM_CLIENT ? GRPC_STATUS_INVALID_ARGUMENT : GRPC_STATUS_DATA_LOSS;
-    case SH_TOO_LARGE: return GRPC_STATUS_INVALID_ARGUMENT;
-    case SH_UNSUPPORTED: return GRPC_STATUS_UNIMPLEMENTED;
-    case SH_NOT_FOUND: return GRPC_STATUS_NOT_FOUND;
-    case SH_EXISTS: return GRPC_STATUS_ALREADY_EXISTS;
-    case SH_OUT_OF_RANGE: return GRPC_STATUS_OUT_OF_RANGE;
+    case SH_OK:
+        return GRPC_STATUS_OK;
+    case SH_INVALID:
+        return GRPC_STATUS_INVALID_ARGUMENT;
+    case SH_CORRUPT:
+        return from == SH_FROM_CLIENT ? GRPC_STATUS_INVALID_ARGUMENT : GRPC_STATUS_DATA_LOSS;
+    case SH_TOO_LARGE:
+        return GRPC_STATUS_INVALID_ARGUMENT;
+    case SH_UNSUPPORTED:
+        return GRPC_STATUS_UNIMPLEMENTED;
+    case SH_NOT_FOUND:
+        return GRPC_STATUS_NOT_FOUND;
+    case SH_EXISTS:
+        return GRPC_STATUS_ALREADY_EXISTS;
+    case SH_OUT_OF_RANGE:
+        return GRPC_STATUS_OUT_OF_RANGE;
     case SH_NOT_OWNER:
-    case SH_FENCED: return GRPC_STATUS_FAILED_PRECONDITION;
-    case SH_DENIED: return GRPC_STATUS_PERMISSION_DENIED;
+    case SH_FENCED:
+        return GRPC_STATUS_FAILED_PRECONDITION;
+    case SH_DENIED:
+        return GRPC_STATUS_PERMISSION_DENIED;
     case SH_EXHAUSTED:
-    case SH_NO_MEMORY: return GRPC_STATUS_RESOURCE_EXHAUSTED;
-    case SH_UNAVAILABLE: return GRPC_STATUS_UNAVAILABLE;
-    case SH_TIMEOUT: return GRPC_STATUS_DEADLINE_EXCEEDED;
-    case SH_CANCELLED: return GRPC_STATUS_CANCELLED;
+    case SH_NO_MEMORY:
+        return GRPC_STATUS_RESOURCE_EXHAUSTED;
+    case SH_UNAVAILABLE:
+        return GRPC_STATUS_UNAVAILABLE;
+    case SH_TIMEOUT:
+        return GRPC_STATUS_DEADLINE_EXCEEDED;
+    case SH_CANCELLED:
+        return GRPC_STATUS_CANCELLED;
     case SH_IO:
-    case SH_INTERNAL: return GRPC_STATUS_INTERNAL;
+    case SH_INTERNAL:
+        return GRPC_STATUS_INTERNAL;
     }
     return GRPC_STATUS_UNKNOWN;
 }
 
-void sh_partition_error_fill(ShPartitionError *out, const ShError *err, const ShOwner *redirect, ShBytesFrom from)
+void sh_partition_error_fill(ShPartitionError *out, const ShError *err, const ShOwner *redirect,
+                             ShBytesFrom from)
 {
     streamhouse__v1__partition_error__init(&out->error);
     streamhouse__v1__owner__init(&out->owner);

@@ -24,8 +24,10 @@ typedef struct ShPartitionError {
     char message[2 * SH_ERROR_MESSAGE_BYTES];
 } ShPartitionError;
 
-/* Fill `out` from an error and, for SH_NOT_OWNER, from the owner where it is known. It borrows from `redirect`. */
-void sh_partition_error_fill(ShPartitionError *out, const ShError *err, const ShOwner *redirect, ShBytesFrom from);
+/* Fill `out` from an error and, for SH_NOT_OWNER, from the owner where it is known. It borrows from
+ * `redirect`. */
+void sh_partition_error_fill(ShPartitionError *out, const ShError *err, const ShOwner *redirect,
+                             ShBytesFrom from);
 
 /* End the call with this error, and a retry delay where it has one. */
 void sh_call_fail(ShCall *call, const ShError *err);

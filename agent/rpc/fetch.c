@@ -24,7 +24,7 @@ const ShMethod sh_method_fetch = {
 static void start(ShCall *call, grpc_byte_buffer *message)
 {
     FetchCall *self = (FetchCall *)call;
-    ShError err = { 0 };
+    ShError err = {0};
     if (sh_fetch_request_init(&self->request, call, message, &err) != SH_OK) {
         sh_call_fail(call, &err);
         return;

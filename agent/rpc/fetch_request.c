@@ -47,13 +47,14 @@ ShStatus sh_fetch_request_init(ShFetchRequest *request, ShCall *call, grpc_byte_
         if (status != SH_OK)
             return sh_fail_prefix(err, status, "partition %zu of the request", i);
     }
-    request->wake = (ShWake){ .call = call };
+    request->wake = (ShWake){.call = call};
     request->decode = wire->decode;
     request->bytes_asked = wire->max_bytes > 0;
     request->fetch = (ShFetch){
         .parts = parts,
         .part_count = wire->n_partitions,
-        .wait_max_ms = wire->max_wait_ms < config->fetch_wait_max_ms ? wire->max_wait_ms : config->fetch_wait_max_ms,
+        .wait_max_ms = wire->max_wait_ms < config->fetch_wait_max_ms ? wire->max_wait_ms
+                                                                     : config->fetch_wait_max_ms,
         .bytes_min = wire->min_bytes > 0 ? wire->min_bytes : 1,
         .bytes_max = at_most(wire->max_bytes, config->fetch_bytes_max),
     };
@@ -139,9 +140,9 @@ const ShFetchPart *sh_fetch_request_failed_part(const ShFetchRequest *request)
 
 static ShStatus check_part(const Streamhouse__V1__FetchPartition *wire, ShFetchPart *part, ShError *err)
 {
-    *part = (ShFetchPart){ .offset = wire->offset, .bytes_max = wire->max_bytes };
-    ShWireBytes topic = { .data = (const uint8_t *)wire->topic, .length = strlen(wire->topic) };
-    ShWireBytes topic_id = { .data = wire->topic_id.data, .length = wire->topic_id.len };
+    *part = (ShFetchPart){.offset = wire->offset, .bytes_max = wire->max_bytes};
+    ShWireBytes topic = {.data = (const uint8_t *)wire->topic, .length = strlen(wire->topic)};
+    ShWireBytes topic_id = {.data = wire->topic_id.data, .length = wire->topic_id.len};
     ShStatus status = sh_target_parse(topic, topic_id, wire->partition, &part->target, err);
     if (status != SH_OK)
         return status;

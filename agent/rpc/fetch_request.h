@@ -1,8 +1,9 @@
 /*
- * fetch_request.h - one FetchRequest: from the message to the engine's fetch, once or again and again, and the answers.
+ * fetch_request.h - one FetchRequest: from the message to the engine's fetch, once or again and again, and
+ * the answers.
  *
- * Answers refer to the engine's slices, so batches go from the log's memory, or from what was read of the store, to the
- * socket without a copy.
+ * Answers refer to the engine's slices, so batches go from the log's memory, or from what was read of the
+ * store, to the socket without a copy.
  */
 #ifndef SH_AGENT_RPC_FETCH_REQUEST_H
 #define SH_AGENT_RPC_FETCH_REQUEST_H
@@ -10,9 +11,14 @@
 #include "agent/rpc/call.h"
 #include "agent/rpc/error.h"
 
-/* Who may tell the engine to stop waiting, and who posts the wake: sh_engine_fetch_cancel must not begin once `done`
- * has, and both may come at the same moment from two threads. */
-typedef enum ShFetchState { SH_FETCH_IDLE, SH_FETCH_WAITING, SH_FETCH_CANCELLING, SH_FETCH_DONE } ShFetchState;
+/* Who may tell the engine to stop waiting, and who posts the wake: sh_engine_fetch_cancel must not begin once
+ * `done` has, and both may come at the same moment from two threads. */
+typedef enum ShFetchState {
+    SH_FETCH_IDLE,
+    SH_FETCH_WAITING,
+    SH_FETCH_CANCELLING,
+    SH_FETCH_DONE
+} ShFetchState;
 
 typedef struct ShFetchRequest {
     ShWake wake; /* first; posted when the engine has answered */
@@ -26,14 +32,15 @@ typedef struct ShFetchRequest {
 ShStatus sh_fetch_request_init(ShFetchRequest *request, ShCall *call, grpc_byte_buffer *message,
                                ShError *err) SH_MUST_CHECK;
 
-/* Fetch from the parts' offsets. `answered` runs on the call's thread afterwards; the caller holds the call until then. */
+/* Fetch from the parts' offsets. `answered` runs on the call's thread afterwards; the caller holds the call
+ * until then. */
 void sh_fetch_request_start(ShFetchRequest *request, void (*answered)(ShWake *wake));
 
 /* End the engine's wait if it still waits. On the call's thread. */
 void sh_fetch_request_cancel(ShFetchRequest *request);
 
-/* The FetchResponse, with all parts or only those with records; it takes the slices. Moves each part's next_offset to
- * what the answer really reaches. */
+/* The FetchResponse, with all parts or only those with records; it takes the slices. Moves each part's
+ * next_offset to what the answer really reaches. */
 grpc_byte_buffer *sh_fetch_request_answer(ShFetchRequest *request, bool news_only);
 
 /* Has a part records? Then an answer with news is worth sending. */

@@ -1,10 +1,10 @@
 /*
  * fetch_stream.c - reading on and on, the hot path of readers.
  *
- * One fetch follows the other, each from where the one before ended, and the next begins when gRPC has taken the
- * answer: a reader that stalls holds one answer, of which the payload is the log's own memory. It is fast because an
- * answer is as large as what there is (up to RESPONSE_BYTES_MAX), is not copied, and costs two events: the engine's
- * and the write's.
+ * One fetch follows the other, each from where the one before ended, and the next begins when gRPC has taken
+ * the answer: a reader that stalls holds one answer, of which the payload is the log's own memory. It is fast
+ * because an answer is as large as what there is (up to RESPONSE_BYTES_MAX), is not copied, and costs two
+ * events: the engine's and the write's.
  */
 #include "agent/rpc/fetch_request.h"
 #include "agent/rpc/message.h"
@@ -42,7 +42,7 @@ const ShMethod sh_method_fetch_stream = {
 static void start(ShCall *call, grpc_byte_buffer *message)
 {
     FetchStream *stream = (FetchStream *)call;
-    ShError err = { 0 };
+    ShError err = {0};
     if (sh_fetch_request_init(&stream->request, call, message, &err) != SH_OK) {
         sh_call_fail(call, &err);
         return;
@@ -98,7 +98,8 @@ static void notified(ShCall *call)
     FetchStream *stream = (FetchStream *)call;
     if (sh_rpc_phase(call->worker->rpc) != SH_PHASE_STOPPING)
         return;
-    sh_call_end(call, GRPC_STATUS_UNAVAILABLE, "the agent is shutting down; ask for the partitions' new owners");
+    sh_call_end(call, GRPC_STATUS_UNAVAILABLE,
+                "the agent is shutting down; ask for the partitions' new owners");
     sh_fetch_request_cancel(&stream->request);
 }
 

@@ -1,8 +1,8 @@
 /*
  * health.c - grpc.health.v1: Check answers once, Watch tells every change.
  *
- * The agent serves until it drains. Its services share one state; a name that is none of them is NOT_FOUND in Check
- * and SERVICE_UNKNOWN in Watch, as the protocol asks.
+ * The agent serves until it drains. Its services share one state; a name that is none of them is NOT_FOUND in
+ * Check and SERVICE_UNKNOWN in Watch, as the protocol asks.
  */
 #include <string.h>
 
@@ -29,7 +29,7 @@ static bool is_service(ShWireBytes name);
 static int current_status(const ShCall *call);
 static grpc_byte_buffer *response(int status);
 
-static const char *const services[] = { "", "streamhouse.v1.StreamHouse", "streamhouse.v1.Admin" };
+static const char *const services[] = {"", "streamhouse.v1.StreamHouse", "streamhouse.v1.Admin"};
 
 const ShMethod sh_method_health_check = {
     .path = "/grpc.health.v1.Health/Check",
@@ -91,10 +91,10 @@ static void forget(ShCall *call)
 static bool read_request(ShCall *call, grpc_byte_buffer *message, bool *known)
 {
     ShBuf *bytes = message != NULL ? sh_message_join(message) : NULL;
-    ShWireReader reader = bytes != NULL ? sh_wire_reader(bytes->data, bytes->length) : (ShWireReader){ 0 };
-    ShWireBytes service = { 0 };
+    ShWireReader reader = bytes != NULL ? sh_wire_reader(bytes->data, bytes->length) : (ShWireReader){0};
+    ShWireBytes service = {0};
     ShWireField field;
-    ShError err = { 0 };
+    ShError err = {0};
     bool more;
     ShStatus status;
     do {

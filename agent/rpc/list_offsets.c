@@ -17,7 +17,8 @@ static void on_listed(ShListOffsets *list);
 static void on_wake(ShWake *wake);
 static void answer(ListCall *self);
 static bool all_failed_alike(const ShListOffsets *list);
-static void fill_result(const ShListPart *part, ShPartitionError *error, Streamhouse__V1__ListOffsetsResult *out);
+static void fill_result(const ShListPart *part, ShPartitionError *error,
+                        Streamhouse__V1__ListOffsetsResult *out);
 
 const ShMethod sh_method_list_offsets = {
     .path = "/streamhouse.v1.StreamHouse/ListOffsets",
@@ -29,12 +30,12 @@ const ShMethod sh_method_list_offsets = {
 static void start(ShCall *call, grpc_byte_buffer *message)
 {
     ListCall *self = (ListCall *)call;
-    ShError err = { 0 };
+    ShError err = {0};
     if (read_request(self, message, &err) != SH_OK) {
         sh_call_fail(call, &err);
         return;
     }
-    self->wake = (ShWake){ .call = call, .run = on_wake };
+    self->wake = (ShWake){.call = call, .run = on_wake};
     sh_call_hold(call);
     sh_engine_list_offsets(sh_call_engine(call), &self->list);
 }
@@ -42,8 +43,8 @@ static void start(ShCall *call, grpc_byte_buffer *message)
 static ShStatus read_request(ListCall *self, grpc_byte_buffer *message, ShError *err)
 {
     ShCall *call = &self->call;
-    const Streamhouse__V1__ListOffsetsRequest *wire = (const Streamhouse__V1__ListOffsetsRequest *)sh_call_parse(
-        call, message, &streamhouse__v1__list_offsets_request__descriptor, 1, err);
+    const Streamhouse__V1__ListOffsetsRequest *wire = (const Streamhouse__V1__ListOffsetsRequest *)
+        sh_call_parse(call, message, &streamhouse__v1__list_offsets_request__descriptor, 1, err);
     if (wire == NULL)
         return SH_INVALID;
     if (wire->n_partitions == 0)
@@ -52,16 +53,17 @@ static ShStatus read_request(ListCall *self, grpc_byte_buffer *message, ShError 
     ShListPart *parts = sh_call_alloc(call, wire->n_partitions * sizeof *parts);
     for (size_t i = 0; i < wire->n_partitions; i++) {
         const Streamhouse__V1__ListOffsetsPartition *from = wire->partitions[i];
-        ShWireBytes topic = { .data = (const uint8_t *)from->topic, .length = strlen(from->topic) };
-        ShWireBytes topic_id = { .data = from->topic_id.data, .length = from->topic_id.len };
-        parts[i] = (ShListPart){ .timestamp_ms = from->timestamp_ms };
+        ShWireBytes topic = {.data = (const uint8_t *)from->topic, .length = strlen(from->topic)};
+        ShWireBytes topic_id = {.data = from->topic_id.data, .length = from->topic_id.len};
+        parts[i] = (ShListPart){.timestamp_ms = from->timestamp_ms};
         ShStatus status = sh_target_parse(topic, topic_id, from->partition, &parts[i].target, err);
         if (status == SH_OK && from->timestamp_ms < SH_TIMESTAMP_EARLIEST)
             status = sh_fail(err, SH_INVALID, "timestamp_ms %lld is below -2", (long long)from->timestamp_ms);
         if (status != SH_OK)
             return sh_fail_prefix(err, status, "partition %zu of the request", i);
     }
-    self->list = (ShListOffsets){ .parts = parts, .part_count = wire->n_partitions, .done = on_listed, .arg = self };
+    self->list = (ShListOffsets){
+        .parts = parts, .part_count = wire->n_partitions, .done = on_listed, .arg = self};
     return SH_OK;
 }
 
@@ -107,7 +109,8 @@ static bool all_failed_alike(const ShListOffsets *list)
     return code != GRPC_STATUS_OK;
 }
 
-static void fill_result(const ShListPart *part, ShPartitionError *error, Streamhouse__V1__ListOffsetsResult *out)
+static void fill_result(const ShListPart *part, ShPartitionError *error,
+                        Streamhouse__V1__ListOffsetsResult *out)
 {
     streamhouse__v1__list_offsets_result__init(out);
     /* The name borrows from the request, where protobuf-c has ended it with a NUL. */

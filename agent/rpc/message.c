@@ -7,9 +7,9 @@
 #include "agent/rpc/wire.h"
 
 /* Below this a copy costs less than a slice object and its place in a gathered write. */
-#define REFERENCE_BYTES_MIN 1024
+#define REFERENCE_BYTES_MIN   1024
 #define FIRST_CHUNK_BYTES_MIN 128
-#define CHUNK_BYTES 8192
+#define CHUNK_BYTES           8192
 
 static uint8_t *reserve(ShOut *out, size_t bytes);
 static void flush_chunk(ShOut *out);
@@ -119,7 +119,7 @@ void sh_out_take_slice(ShOut *out, ShSlice *slice)
                                                              release_owner, slice->owner);
         grpc_slice_buffer_add(&out->buffer->data.raw.slice_buffer, reference);
     }
-    *slice = (ShSlice){ 0 };
+    *slice = (ShSlice){0};
 }
 
 size_t sh_out_varint_size(uint32_t field, uint64_t value)

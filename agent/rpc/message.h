@@ -1,8 +1,9 @@
 /*
  * message.h - gRPC messages as this project's buffers, and back.
  *
- * What comes in is copied once, from the network's slices into one ShBuf where it stays until it is uploaded. What goes
- * out refers to the engine's slices: payload is not copied, only the small fields between are written.
+ * What comes in is copied once, from the network's slices into one ShBuf where it stays until it is uploaded.
+ * What goes out refers to the engine's slices: payload is not copied, only the small fields between are
+ * written.
  */
 #ifndef SH_AGENT_RPC_MESSAGE_H
 #define SH_AGENT_RPC_MESSAGE_H
@@ -31,7 +32,8 @@ void sh_out_init(ShOut *out, size_t small_bytes);
 /* The message, for the caller; `out` is done. */
 grpc_byte_buffer *sh_out_finish(ShOut *out);
 
-/* A field: its tag and value, copied. Zero and empty values are written too; leave them out where proto3 does. */
+/* A field: its tag and value, copied. Zero and empty values are written too; leave them out where proto3
+ * does. */
 void sh_out_varint(ShOut *out, uint32_t field, uint64_t value);
 void sh_out_bytes(ShOut *out, uint32_t field, const void *data, size_t length);
 /* A field that is a message of protobuf-c. */

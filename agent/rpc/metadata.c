@@ -34,7 +34,7 @@ const ShMethod sh_method_metadata = {
 static void start(ShCall *call, grpc_byte_buffer *message)
 {
     MetadataCall *self = (MetadataCall *)call;
-    ShError err = { 0 };
+    ShError err = {0};
     self->request = (const Streamhouse__V1__MetadataRequest *)sh_call_parse(
         call, message, &streamhouse__v1__metadata_request__descriptor, 1, &err);
     if (self->request == NULL) {
@@ -58,7 +58,7 @@ static void start(ShCall *call, grpc_byte_buffer *message)
 
     /* The snapshot may be older than the topic: ask PostgreSQL once before saying that there is none. */
     sh_call_hold(call);
-    self->wake = (ShWake){ .call = call, .run = on_wake };
+    self->wake = (ShWake){.call = call, .run = on_wake};
     sh_engine_meta_refresh(engine, on_refreshed, self);
 }
 

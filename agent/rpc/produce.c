@@ -15,7 +15,7 @@ const ShMethod sh_method_produce = {
 
 static void start(ShCall *call, grpc_byte_buffer *message)
 {
-    ShError err = { 0 };
+    ShError err = {0};
     ShProduceRequest *request = NULL;
     if (message == NULL) {
         sh_call_end(call, GRPC_STATUS_INVALID_ARGUMENT, "the request message is missing");

@@ -10,7 +10,15 @@
 
 /* Field numbers of ProduceResponse and ProduceResult. */
 enum { RESPONSE_ID = 1, RESPONSE_RESULTS = 2 };
-enum { RESULT_TOPIC = 1, RESULT_TOPIC_ID, RESULT_PARTITION, RESULT_OFFSET, RESULT_COUNT, RESULT_EPOCH, RESULT_ERROR };
+enum {
+    RESULT_TOPIC = 1,
+    RESULT_TOPIC_ID,
+    RESULT_PARTITION,
+    RESULT_OFFSET,
+    RESULT_COUNT,
+    RESULT_EPOCH,
+    RESULT_ERROR
+};
 
 typedef struct Sizes {
     size_t parts;
@@ -22,8 +30,8 @@ static size_t count_batches(const ShWirePartition *partition);
 static ShProduceRequest *alloc_request(ShBuf *message, const Sizes *sizes, ShAppendBatch **batches);
 static ShStatus check_all(ShCall *call, ShProduceRequest *request, ShAppendBatch *batches, ShError *err);
 static void init_part(ShAppendPart *part, ShAppendBatch *batches);
-static ShStatus check_part(ShCall *call, ShProduceRequest *request, const ShWirePartition *wire, ShAppendPart *part,
-                           ShError *err);
+static ShStatus check_part(ShCall *call, ShProduceRequest *request, const ShWirePartition *wire,
+                           ShAppendPart *part, ShError *err);
 static ShStatus check_batches(ShWorker *worker, const ShWirePartition *wire, const ShBatchLimits *limits,
                               ShAppendPart *part, ShError *err);
 static void on_append_done(ShAppend *append);
@@ -34,10 +42,11 @@ ShStatus sh_produce_request_new(ShCall *call, grpc_byte_buffer *message, ShProdu
 {
     ShBuf *joined = sh_message_join(message);
     if (joined == NULL)
-        return sh_fail(err, SH_NO_MEMORY, "no memory for a request of %zu bytes", grpc_byte_buffer_length(message));
+        return sh_fail(err, SH_NO_MEMORY, "no memory for a request of %zu bytes",
+                       grpc_byte_buffer_length(message));
 
     uint64_t request_id;
-    Sizes sizes = { 0 };
+    Sizes sizes = {0};
     ShAppendBatch *batches;
     ShStatus status = count_all(joined, &request_id, &sizes, err);
     ShProduceRequest *request = status == SH_OK ? alloc_request(joined, &sizes, &batches) : NULL;
@@ -122,8 +131,8 @@ static ShStatus count_all(const ShBuf *message, uint64_t *request_id, Sizes *siz
     if (sizes->parts == 0)
         return sh_fail(err, SH_INVALID, "the request names no partition");
     if (sizes->parts > SH_RPC_ENTRIES_MAX)
-        return sh_fail(err, SH_INVALID, "the request names %zu partitions; at most %d are allowed", sizes->parts,
-                       SH_RPC_ENTRIES_MAX);
+        return sh_fail(err, SH_INVALID, "the request names %zu partitions; at most %d are allowed",
+                       sizes->parts, SH_RPC_ENTRIES_MAX);
 
     ShWireReader reader = sh_wire_reader(message->data, message->length);
     for (size_t i = 0; i < sizes->parts; i++) {
@@ -161,10 +170,10 @@ static ShProduceRequest *alloc_request(ShBuf *message, const Sizes *sizes, ShApp
     ShProduceRequest *request = malloc(bytes);
     if (request == NULL)
         return NULL;
-    *request = (ShProduceRequest){ .message = message,
-                                   .part_count = sizes->parts,
-                                   .held_bytes = bytes + message->length,
-                                   .started_us = sh_clock_now_us() };
+    *request = (ShProduceRequest){.message = message,
+                                  .part_count = sizes->parts,
+                                  .held_bytes = bytes + message->length,
+                                  .started_us = sh_clock_now_us()};
     request->parts = (ShAppendPart *)(request + 1);
     *batches = (ShAppendBatch *)(request->parts + sizes->parts);
     request->places = (uint32_t *)(*batches + sizes->batches);
@@ -213,8 +222,8 @@ static void init_part(ShAppendPart *part, ShAppendBatch *batches)
     part->redirect.epoch = 0;
 }
 
-static ShStatus check_part(ShCall *call, ShProduceRequest *request, const ShWirePartition *wire, ShAppendPart *part,
-                           ShError *err)
+static ShStatus check_part(ShCall *call, ShProduceRequest *request, const ShWirePartition *wire,
+                           ShAppendPart *part, ShError *err)
 {
     ShStatus status = sh_target_parse(wire->topic, wire->topic_id, wire->partition, &part->target, err);
     if (status != SH_OK)
@@ -253,10 +262,12 @@ static ShStatus check_batches(ShWorker *worker, const ShWirePartition *wire, con
         if (status != SH_OK)
             return sh_fail_prefix(err, status, "batch %zu", part->batch_count);
         if (header.attributes & SH_BATCH_ATTR_CONTROL)
-            return sh_fail(err, SH_INVALID, "batch %zu: clients cannot write control batches", part->batch_count);
+            return sh_fail(err, SH_INVALID, "batch %zu: clients cannot write control batches",
+                           part->batch_count);
         if (header.attributes & SH_BATCH_ATTR_TRANSACTIONAL)
-            return sh_fail(err, SH_UNSUPPORTED, "batch %zu: transactions are not supported", part->batch_count);
-        part->batches[part->batch_count++] = (ShAppendBatch){ .data = next, .header = header };
+            return sh_fail(err, SH_UNSUPPORTED, "batch %zu: transactions are not supported",
+                           part->batch_count);
+        part->batches[part->batch_count++] = (ShAppendBatch){.data = next, .header = header};
         next += header.total_bytes;
         left -= header.total_bytes;
     }

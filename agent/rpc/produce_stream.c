@@ -1,24 +1,25 @@
 /*
  * produce_stream.c - pipelined produce, the hot path of writers.
  *
- * The stream reads the next request while earlier ones are on their way to the disk, and answers each when it is durable.
- * It is fast because a message costs one read, one copy, one check and one write of a few bytes: no thread hands it to
- * another before the engine has it, and answers that are ready together leave in one system call.
+ * The stream reads the next request while earlier ones are on their way to the disk, and answers each when it
+ * is durable. It is fast because a message costs one read, one copy, one check and one write of a few bytes:
+ * no thread hands it to another before the engine has it, and answers that are ready together leave in one
+ * system call.
  *
  * What it guarantees: answers of one partition leave in the engine's order; at most REQUESTS_MAX requests and
- * STREAM_BYTES_MAX bytes of a stream are under way, and no stream reads on while all of them hold more than a quarter
- * of the memory budget, except that a stream with nothing under way may always read one.
+ * STREAM_BYTES_MAX bytes of a stream are under way, and no stream reads on while all of them hold more than a
+ * quarter of the memory budget, except that a stream with nothing under way may always read one.
  */
 #include "agent/rpc/produce_request.h"
 #include "agent/rpc/server.h"
 
-#define REQUESTS_MAX 1024
+#define REQUESTS_MAX     1024
 #define STREAM_BYTES_MAX (16 << 20)
 
 typedef struct ProduceStream {
     ShCall call;
     bool reading;
-    bool read_all; /* the client has sent its last, or nothing more is wanted from it */
+    bool read_all;   /* the client has sent its last, or nothing more is wanted from it */
     ShError failure; /* with read_all: why; it is told when everything before it is answered */
     size_t under_way;
     size_t under_way_bytes;
@@ -114,7 +115,8 @@ static void notified(ShCall *call)
     if (sh_rpc_phase(call->worker->rpc) != SH_PHASE_STOPPING || stream->read_all)
         return;
     stream->read_all = true;
-    sh_fail(&stream->failure, SH_UNAVAILABLE, "the agent is shutting down; ask for the partitions' new owners");
+    sh_fail(&stream->failure, SH_UNAVAILABLE,
+            "the agent is shutting down; ask for the partitions' new owners");
     end_if_done(stream);
 }
 

@@ -2,12 +2,12 @@
 
 #include "agent/base/clock.h"
 
-static ShStatus add_records(ShBatchBuilder *builder, const ShWirePartition *partition, const ShBatchLimits *limits,
-                            ShError *err);
+static ShStatus add_records(ShBatchBuilder *builder, const ShWirePartition *partition,
+                            const ShBatchLimits *limits, ShError *err);
 static ShStatus add_record(ShBatchBuilder *builder, const ShWireRecord *wire, int64_t now_ms, ShError *err);
 
-ShStatus sh_records_build(ShWorker *worker, const ShWirePartition *partition, const ShBatchLimits *limits, ShBuf **out,
-                          ShError *err)
+ShStatus sh_records_build(ShWorker *worker, const ShWirePartition *partition, const ShBatchLimits *limits,
+                          ShBuf **out, ShError *err)
 {
     if (partition->compression < 0 || sh_codec_name(partition->compression) == NULL)
         return sh_fail(err, SH_INVALID, "compression %d does not exist", partition->compression);
@@ -34,8 +34,8 @@ ShStatus sh_records_build(ShWorker *worker, const ShWirePartition *partition, co
     return SH_OK;
 }
 
-static ShStatus add_records(ShBatchBuilder *builder, const ShWirePartition *partition, const ShBatchLimits *limits,
-                            ShError *err)
+static ShStatus add_records(ShBatchBuilder *builder, const ShWirePartition *partition,
+                            const ShBatchLimits *limits, ShError *err)
 {
     int64_t now_ms = sh_clock_wall_ms();
     ShWireReader reader = sh_wire_reader(partition->body.data, partition->body.length);
@@ -57,10 +57,11 @@ static ShStatus add_records(ShBatchBuilder *builder, const ShWirePartition *part
 static ShStatus add_record(ShBatchBuilder *builder, const ShWireRecord *wire, int64_t now_ms, ShError *err)
 {
     if (wire->header_count > SH_RECORD_HEADERS_MAX)
-        return sh_fail(err, SH_INVALID, "a record has %zu headers; at most %d are allowed", wire->header_count,
-                       SH_RECORD_HEADERS_MAX);
+        return sh_fail(err, SH_INVALID, "a record has %zu headers; at most %d are allowed",
+                       wire->header_count, SH_RECORD_HEADERS_MAX);
     if (wire->timestamp_ms < 0)
-        return sh_fail(err, SH_INVALID, "a record's timestamp_ms %lld is negative", (long long)wire->timestamp_ms);
+        return sh_fail(err, SH_INVALID, "a record's timestamp_ms %lld is negative",
+                       (long long)wire->timestamp_ms);
 
     ShHeader headers[SH_RECORD_HEADERS_MAX];
     ShWireReader reader = sh_wire_reader(wire->body.data, wire->body.length);
@@ -70,16 +71,16 @@ static ShStatus add_record(ShBatchBuilder *builder, const ShWireRecord *wire, in
         ShStatus status = sh_wire_next_header(&reader, &header, &more, err);
         if (status != SH_OK)
             return status;
-        headers[i] = (ShHeader){ .key = header.key.data != NULL ? (const char *)header.key.data : "",
-                                 .key_length = header.key.length,
-                                 .value = header.value.data,
-                                 .value_length = header.value.length };
+        headers[i] = (ShHeader){.key = header.key.data != NULL ? (const char *)header.key.data : "",
+                                .key_length = header.key.length,
+                                .value = header.value.data,
+                                .value_length = header.value.length};
     }
 
-    ShRecord record = { .timestamp_ms = wire->timestamp_ms != 0 ? wire->timestamp_ms : now_ms,
-                        .key = wire->key.data,
-                        .key_length = wire->key.length,
-                        .value = wire->value.data,
-                        .value_length = wire->value.length };
+    ShRecord record = {.timestamp_ms = wire->timestamp_ms != 0 ? wire->timestamp_ms : now_ms,
+                       .key = wire->key.data,
+                       .key_length = wire->key.length,
+                       .value = wire->value.data,
+                       .value_length = wire->value.length};
     return sh_batch_builder_add(builder, &record, headers, wire->header_count, err);
 }

@@ -11,10 +11,10 @@
 /* A record may have so many headers. */
 #define SH_RECORD_HEADERS_MAX 1024
 
-/* Build one batch from all records of `partition` with the worker's builder. The batch is released by the caller. A
- * record's timestamp 0 becomes the current time. SH_INVALID for a codec that does not exist, SH_TOO_LARGE beyond the
- * limits. */
-ShStatus sh_records_build(ShWorker *worker, const ShWirePartition *partition, const ShBatchLimits *limits, ShBuf **out,
-                          ShError *err) SH_MUST_CHECK;
+/* Build one batch from all records of `partition` with the worker's builder. The batch is released by the
+ * caller. A record's timestamp 0 becomes the current time. SH_INVALID for a codec that does not exist,
+ * SH_TOO_LARGE beyond the limits. */
+ShStatus sh_records_build(ShWorker *worker, const ShWirePartition *partition, const ShBatchLimits *limits,
+                          ShBuf **out, ShError *err) SH_MUST_CHECK;
 
 #endif

@@ -1,7 +1,9 @@
 /*
- * reflection.c - grpc.reflection.v1 and v1alpha (the same messages), so that stock tools work without a proto file.
+ * reflection.c - grpc.reflection.v1 and v1alpha (the same messages), so that stock tools work without a proto
+ * file.
  *
- * Each request of the stream is answered before the next is read. Field numbers are those of reflection.proto.
+ * Each request of the stream is answered before the next is read. Field numbers are those of
+ * reflection.proto.
  */
 #include <string.h>
 
@@ -11,7 +13,13 @@
 #include "agent/rpc/server.h"
 #include "agent/rpc/wire.h"
 
-enum { REQUEST_FILE_BY_NAME = 3, REQUEST_FILE_BY_SYMBOL, REQUEST_EXTENSION, REQUEST_EXTENSIONS, REQUEST_SERVICES };
+enum {
+    REQUEST_FILE_BY_NAME = 3,
+    REQUEST_FILE_BY_SYMBOL,
+    REQUEST_EXTENSION,
+    REQUEST_EXTENSIONS,
+    REQUEST_SERVICES
+};
 enum {
     RESPONSE_REQUEST = 2,
     RESPONSE_FILES = 4,
@@ -34,7 +42,8 @@ static ShStatus read_request(const ShBuf *bytes, ShWireField *asked, ShError *er
 static grpc_byte_buffer *answer(const Reflection *self, const ShBuf *request, const ShWireField *asked);
 static void put_services(const Reflection *self, ShOut *out);
 static void put_files(const Reflection *self, ShOut *out, const ShDescriptorFile *file);
-static size_t collect(const Reflection *self, const ShDescriptorFile *file, bool wanted[SH_DESCRIPTOR_FILES_MAX]);
+static size_t collect(const Reflection *self, const ShDescriptorFile *file,
+                      bool wanted[SH_DESCRIPTOR_FILES_MAX]);
 static void put_error(ShOut *out, grpc_status_code code, const char *text);
 
 const ShMethod sh_method_reflection_v1 = {
@@ -75,8 +84,8 @@ static void on_read(ShCall *call, grpc_byte_buffer *message)
         sh_call_end(call, GRPC_STATUS_OK, "");
         return;
     }
-    ShError err = { 0 };
-    ShWireField asked = { 0 };
+    ShError err = {0};
+    ShWireField asked = {0};
     ShBuf *bytes = sh_message_join(message);
     if (bytes == NULL)
         sh_call_end(call, GRPC_STATUS_RESOURCE_EXHAUSTED, "no memory for the request");
@@ -170,7 +179,7 @@ static void put_services(const Reflection *self, ShOut *out)
 /* A file and all that it imports. */
 static void put_files(const Reflection *self, ShOut *out, const ShDescriptorFile *file)
 {
-    bool wanted[SH_DESCRIPTOR_FILES_MAX] = { false };
+    bool wanted[SH_DESCRIPTOR_FILES_MAX] = {false};
     size_t bytes = collect(self, file, wanted);
     sh_out_open(out, RESPONSE_FILES, bytes);
     for (size_t i = 0; i < self->file_count; i++) {
@@ -179,9 +188,10 @@ static void put_files(const Reflection *self, ShOut *out, const ShDescriptorFile
     }
 }
 
-/* Mark the file and what it imports, through any number of steps; returns their size as fields. In the set what is
- * imported stands before what imports it, so one walk from the file to the front finds all. */
-static size_t collect(const Reflection *self, const ShDescriptorFile *file, bool wanted[SH_DESCRIPTOR_FILES_MAX])
+/* Mark the file and what it imports, through any number of steps; returns their size as fields. In the set
+ * what is imported stands before what imports it, so one walk from the file to the front finds all. */
+static size_t collect(const Reflection *self, const ShDescriptorFile *file,
+                      bool wanted[SH_DESCRIPTOR_FILES_MAX])
 {
     size_t bytes = 0;
     wanted[file - self->files] = true;
@@ -202,7 +212,8 @@ static size_t collect(const Reflection *self, const ShDescriptorFile *file, bool
 
 static void put_error(ShOut *out, grpc_status_code code, const char *text)
 {
-    size_t bytes = sh_out_varint_size(ERROR_CODE, (uint64_t)code) + sh_out_bytes_size(ERROR_MESSAGE, strlen(text));
+    size_t bytes = sh_out_varint_size(ERROR_CODE, (uint64_t)code) +
+                   sh_out_bytes_size(ERROR_MESSAGE, strlen(text));
     sh_out_open(out, RESPONSE_ERROR, bytes);
     sh_out_varint(out, ERROR_CODE, (uint64_t)code);
     sh_out_bytes(out, ERROR_MESSAGE, text, strlen(text));

@@ -10,7 +10,8 @@
 
 typedef struct ShRpc ShRpc;
 
-/* Bind the listen address (not shared with anybody: a port in use is SH_UNAVAILABLE naming it), without serving yet.
+/* Bind the listen address (not shared with anybody: a port in use is SH_UNAVAILABLE naming it), without
+ * serving yet.
  * `*bound` is the "host:port" that was bound, owned by the server. */
 ShStatus sh_rpc_bind(const ShConfig *config, ShRpc **out, const char **bound, ShError *err) SH_MUST_CHECK;
 
@@ -20,8 +21,8 @@ ShStatus sh_rpc_serve(ShRpc *rpc, ShEngine *engine, ShError *err) SH_MUST_CHECK;
 /* Health turns NOT_SERVING; new produce calls are refused by the engine; other calls are served. */
 void sh_rpc_drain(ShRpc *rpc);
 
-/* Stop: no new calls, at most `grace_ms` for those under way, then they are cancelled. Frees. NULL allowed. After it
- * returns the engine is no longer used. */
+/* Stop: no new calls, at most `grace_ms` for those under way, then they are cancelled. Frees. NULL allowed.
+ * After it returns the engine is no longer used. */
 void sh_rpc_stop(ShRpc *rpc, int64_t grace_ms);
 
 #endif

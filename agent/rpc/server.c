@@ -12,8 +12,8 @@
 #include "agent/base/log.h"
 
 /* New calls that a worker is ready for: others wait inside gRPC until one of these is taken. */
-#define EXPECTED_HOT 32
-#define EXPECTED_OTHER 2
+#define EXPECTED_HOT            32
+#define EXPECTED_OTHER          2
 #define STOP_REPORT_INTERVAL_MS 5000
 
 static const ShMethod *const all_methods[] = {
@@ -47,9 +47,10 @@ static void drain_unserved(ShRpc *rpc);
 static void free_rpc(ShRpc *rpc);
 
 static const char *const code_names[17] = {
-    "OK",           "CANCELLED",       "UNKNOWN",           "INVALID_ARGUMENT",    "DEADLINE_EXCEEDED", "NOT_FOUND",
-    "ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED",         "OUT_OF_RANGE",
-    "UNIMPLEMENTED", "INTERNAL",        "UNAVAILABLE",       "DATA_LOSS",           "UNAUTHENTICATED",
+    "OK",        "CANCELLED",       "UNKNOWN",           "INVALID_ARGUMENT",   "DEADLINE_EXCEEDED",
+    "NOT_FOUND", "ALREADY_EXISTS",  "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION",
+    "ABORTED",   "OUT_OF_RANGE",    "UNIMPLEMENTED",     "INTERNAL",           "UNAVAILABLE",
+    "DATA_LOSS", "UNAUTHENTICATED",
 };
 
 ShStatus sh_rpc_bind(const ShConfig *config, ShRpc **out, const char **bound, ShError *err)
@@ -58,7 +59,7 @@ ShStatus sh_rpc_bind(const ShConfig *config, ShRpc **out, const char **bound, Sh
     grpc_init();
     ShRpc *rpc = gpr_zalloc(sizeof *rpc);
     rpc->config = config;
-    rpc->shutdown_tag = (ShTag){ .run = on_shut_down, .owner = rpc };
+    rpc->shutdown_tag = (ShTag){.run = on_shut_down, .owner = rpc};
     pthread_mutex_init(&rpc->mutex, NULL);
     ShStatus status = sh_cond_init(&rpc->changed, err);
     if (status != SH_OK)
@@ -146,26 +147,34 @@ void sh_rpc_call_closed(ShRpc *rpc)
 /* What gRPC finds worth an error is told to the caller as well; its text is for whoever debugs. */
 static void log_from_grpc(gpr_log_func_args *args)
 {
-    sh_log_debug("grpc", "severity=%s message=\"%s\"", gpr_log_severity_string(args->severity), args->message);
+    sh_log_debug("grpc", "severity=%s message=\"%s\"", gpr_log_severity_string(args->severity),
+                 args->message);
 }
 
 static grpc_server *create_server(const ShConfig *config)
 {
-    int message_bytes_max = config->message_bytes_max < INT32_MAX ? (int)config->message_bytes_max : INT32_MAX;
+    int message_bytes_max = config->message_bytes_max < INT32_MAX ? (int)config->message_bytes_max
+                                                                  : INT32_MAX;
     grpc_arg args[] = {
-        { GRPC_ARG_INTEGER, (char *)(uintptr_t)GRPC_ARG_ALLOW_REUSEPORT, { .integer = 0 } },
-        { GRPC_ARG_INTEGER, (char *)(uintptr_t)GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, { .integer = message_bytes_max } },
+        {GRPC_ARG_INTEGER, (char *)(uintptr_t)GRPC_ARG_ALLOW_REUSEPORT, {.integer = 0}},
+        {GRPC_ARG_INTEGER,
+         (char *)(uintptr_t)GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH,
+         {.integer = message_bytes_max}},
         /* A stalled stream holds what its window lets in and no more; probing would grow the window. */
-        { GRPC_ARG_INTEGER, (char *)(uintptr_t)GRPC_ARG_HTTP2_BDP_PROBE, { .integer = 0 } },
-        { GRPC_ARG_INTEGER, (char *)(uintptr_t)GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, { .integer = 65536 } },
-        /* Batches come compressed, and a compressed message could unfold to any size before its limit is seen: a
-         * client that asks for one is told that it is not supported. */
-        { GRPC_ARG_INTEGER, (char *)(uintptr_t)GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET, { .integer = 1 } },
-        { GRPC_ARG_INTEGER, (char *)(uintptr_t)GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, { .integer = 0 } },
+        {GRPC_ARG_INTEGER, (char *)(uintptr_t)GRPC_ARG_HTTP2_BDP_PROBE, {.integer = 0}},
+        {GRPC_ARG_INTEGER, (char *)(uintptr_t)GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, {.integer = 65536}},
+        /* Batches come compressed, and a compressed message could unfold to any size before its limit is
+         * seen: a client that asks for one is told that it is not supported. */
+        {GRPC_ARG_INTEGER,
+         (char *)(uintptr_t)GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET,
+         {.integer = 1}},
+        {GRPC_ARG_INTEGER, (char *)(uintptr_t)GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, {.integer = 0}},
         /* Clients that keep idle connections alive by pings are welcome, down to one in five seconds. */
-        { GRPC_ARG_INTEGER, (char *)(uintptr_t)GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, { .integer = 5000 } },
+        {GRPC_ARG_INTEGER,
+         (char *)(uintptr_t)GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
+         {.integer = 5000}},
     };
-    grpc_channel_args list = { .num_args = sizeof args / sizeof args[0], .args = args };
+    grpc_channel_args list = {.num_args = sizeof args / sizeof args[0], .args = args};
     return grpc_server_create(&list, NULL);
 }
 
@@ -266,7 +275,8 @@ static void wait_calls_closed(ShRpc *rpc)
 static void drain_unserved(ShRpc *rpc)
 {
     while (!rpc->shut_down && rpc->worker_count > 0) {
-        grpc_event event = grpc_completion_queue_next(rpc->workers[0].queue, gpr_inf_future(GPR_CLOCK_REALTIME), NULL);
+        grpc_event event = grpc_completion_queue_next(rpc->workers[0].queue,
+                                                      gpr_inf_future(GPR_CLOCK_REALTIME), NULL);
         ShTag *tag = event.tag;
         tag->run(tag->owner, event.success != 0);
     }

@@ -2,9 +2,10 @@
 
 #define TOPIC_BYTES_MAX 249
 
-ShStatus sh_target_parse(ShWireBytes topic, ShWireBytes topic_id, int32_t partition, ShTarget *target, ShError *err)
+ShStatus sh_target_parse(ShWireBytes topic, ShWireBytes topic_id, int32_t partition, ShTarget *target,
+                         ShError *err)
 {
-    *target = (ShTarget){ .partition = partition };
+    *target = (ShTarget){.partition = partition};
     if (!sh_target_is_topic_name(topic.data, topic.length))
         return sh_fail(err, SH_INVALID, SH_TOPIC_NAME_RULE);
     target->topic = (const char *)topic.data;
@@ -29,8 +30,8 @@ bool sh_target_is_topic_name(const uint8_t *name, size_t length)
         return false;
     for (size_t i = 0; i < length; i++) {
         uint8_t c = name[i];
-        bool allowed = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
-                       c == '_' || c == '-';
+        bool allowed = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                       c == '.' || c == '_' || c == '-';
         if (!allowed)
             return false;
     }

@@ -7,8 +7,9 @@
 #include "agent/log/engine.h"
 #include "agent/rpc/wire.h"
 
-/* Fill `target` from a request's fields; the name is borrowed. SH_INVALID for neither name nor id, an id that has not 16
- * bytes, a name that is no topic name, a negative partition: the target then has what of it can be echoed. */
+/* Fill `target` from a request's fields; the name is borrowed. SH_INVALID for neither name nor id, an id that
+ * has not 16 bytes, a name that is no topic name, a negative partition: the target then has what of it can be
+ * echoed. */
 ShStatus sh_target_parse(ShWireBytes topic, ShWireBytes topic_id, int32_t partition, ShTarget *target,
                          ShError *err) SH_MUST_CHECK;
 

@@ -2,14 +2,23 @@
 
 /* Field numbers of proto/streamhouse.proto. */
 enum { REQUEST_ID = 1, REQUEST_PARTITIONS = 2 };
-enum { PART_TOPIC = 1, PART_TOPIC_ID, PART_PARTITION, PART_BATCHES, PART_RECORDS, PART_COMPRESSION, PART_UNACKED };
+enum {
+    PART_TOPIC = 1,
+    PART_TOPIC_ID,
+    PART_PARTITION,
+    PART_BATCHES,
+    PART_RECORDS,
+    PART_COMPRESSION,
+    PART_UNACKED
+};
 enum { RECORD_KEY = 1, RECORD_VALUE, RECORD_HEADERS, RECORD_TIMESTAMP };
 enum { HEADER_KEY = 1, HEADER_VALUE = 2 };
 
 static ShStatus read_partition(ShWireBytes body, ShWirePartition *partition, ShError *err);
 static ShStatus read_record(ShWireBytes body, ShWireRecord *record, ShError *err);
 static ShStatus read_header(ShWireBytes body, ShWireHeader *header, ShError *err);
-static ShStatus next_message(ShWireReader *reader, uint32_t number, ShWireBytes *body, bool *more, ShError *err);
+static ShStatus next_message(ShWireReader *reader, uint32_t number, ShWireBytes *body, bool *more,
+                             ShError *err);
 static ShStatus take_bytes(const ShWireField *field, ShWireBytes *out, ShError *err);
 static ShStatus take_int32(const ShWireField *field, int32_t *out, ShError *err);
 static ShStatus take_int64(const ShWireField *field, int64_t *out, ShError *err);
@@ -29,7 +38,7 @@ ShStatus sh_wire_next(ShWireReader *reader, ShWireField *field, bool *more, ShEr
     field->number = (uint32_t)(tag >> 3);
     field->type = (ShWireType)(tag & 7);
     field->varint = 0;
-    field->bytes = (ShWireBytes){ 0 };
+    field->bytes = (ShWireBytes){0};
 
     bool whole;
     switch (field->type) {
@@ -46,14 +55,14 @@ ShStatus sh_wire_next(ShWireReader *reader, ShWireField *field, bool *more, ShEr
         uint64_t length = 0;
         whole = read_varint(reader, &length) && length <= (uint64_t)(reader->end - reader->next);
         if (whole) {
-            field->bytes = (ShWireBytes){ .data = reader->next, .length = (size_t)length };
+            field->bytes = (ShWireBytes){.data = reader->next, .length = (size_t)length};
             reader->next += length;
         }
         break;
     }
     default:
-        return sh_fail(err, SH_INVALID, "malformed protobuf message: field %u has wire type %d", field->number,
-                       (int)field->type);
+        return sh_fail(err, SH_INVALID, "malformed protobuf message: field %u has wire type %d",
+                       field->number, (int)field->type);
     }
     if (!whole)
         return sh_fail(err, SH_INVALID, "malformed protobuf message: field %u is cut off", field->number);
@@ -63,8 +72,8 @@ ShStatus sh_wire_next(ShWireReader *reader, ShWireField *field, bool *more, ShEr
 ShStatus sh_wire_expect(const ShWireField *field, ShWireType type, ShError *err)
 {
     if (field->type != type)
-        return sh_fail(err, SH_INVALID, "malformed protobuf message: field %u has wire type %d, not %d", field->number,
-                       (int)field->type, (int)type);
+        return sh_fail(err, SH_INVALID, "malformed protobuf message: field %u has wire type %d, not %d",
+                       field->number, (int)field->type, (int)type);
     return SH_OK;
 }
 
@@ -86,8 +95,8 @@ ShStatus sh_wire_count(const uint8_t *data, size_t length, uint32_t number, size
     return SH_OK;
 }
 
-ShStatus sh_wire_produce_request(const uint8_t *data, size_t length, uint64_t *request_id, size_t *partition_count,
-                                 ShError *err)
+ShStatus sh_wire_produce_request(const uint8_t *data, size_t length, uint64_t *request_id,
+                                 size_t *partition_count, ShError *err)
 {
     ShWireReader reader = sh_wire_reader(data, length);
     ShWireField field;
@@ -159,7 +168,7 @@ size_t sh_wire_utf8_prefix(const uint8_t *data, size_t length)
 
 static ShStatus read_partition(ShWireBytes body, ShWirePartition *partition, ShError *err)
 {
-    *partition = (ShWirePartition){ .body = body };
+    *partition = (ShWirePartition){.body = body};
     ShWireReader reader = sh_wire_reader(body.data, body.length);
     ShWireField field;
     bool more;
@@ -168,17 +177,30 @@ static ShStatus read_partition(ShWireBytes body, ShWirePartition *partition, ShE
         if (status != SH_OK || !more)
             return status;
         switch (field.number) {
-        case PART_TOPIC: status = take_bytes(&field, &partition->topic, err); break;
-        case PART_TOPIC_ID: status = take_bytes(&field, &partition->topic_id, err); break;
-        case PART_PARTITION: status = take_int32(&field, &partition->partition, err); break;
-        case PART_BATCHES: status = take_bytes(&field, &partition->batches, err); break;
+        case PART_TOPIC:
+            status = take_bytes(&field, &partition->topic, err);
+            break;
+        case PART_TOPIC_ID:
+            status = take_bytes(&field, &partition->topic_id, err);
+            break;
+        case PART_PARTITION:
+            status = take_int32(&field, &partition->partition, err);
+            break;
+        case PART_BATCHES:
+            status = take_bytes(&field, &partition->batches, err);
+            break;
         case PART_RECORDS:
             status = sh_wire_expect(&field, SH_WIRE_BYTES, err);
             partition->record_count++;
             break;
-        case PART_COMPRESSION: status = take_int32(&field, &partition->compression, err); break;
-        case PART_UNACKED: status = take_int32(&field, &partition->first_unacked_seq, err); break;
-        default: break;
+        case PART_COMPRESSION:
+            status = take_int32(&field, &partition->compression, err);
+            break;
+        case PART_UNACKED:
+            status = take_int32(&field, &partition->first_unacked_seq, err);
+            break;
+        default:
+            break;
         }
         if (status != SH_OK)
             return status;
@@ -187,7 +209,7 @@ static ShStatus read_partition(ShWireBytes body, ShWirePartition *partition, ShE
 
 static ShStatus read_record(ShWireBytes body, ShWireRecord *record, ShError *err)
 {
-    *record = (ShWireRecord){ .body = body };
+    *record = (ShWireRecord){.body = body};
     ShWireReader reader = sh_wire_reader(body.data, body.length);
     ShWireField field;
     bool more;
@@ -196,14 +218,21 @@ static ShStatus read_record(ShWireBytes body, ShWireRecord *record, ShError *err
         if (status != SH_OK || !more)
             return status;
         switch (field.number) {
-        case RECORD_KEY: status = take_bytes(&field, &record->key, err); break;
-        case RECORD_VALUE: status = take_bytes(&field, &record->value, err); break;
+        case RECORD_KEY:
+            status = take_bytes(&field, &record->key, err);
+            break;
+        case RECORD_VALUE:
+            status = take_bytes(&field, &record->value, err);
+            break;
         case RECORD_HEADERS:
             status = sh_wire_expect(&field, SH_WIRE_BYTES, err);
             record->header_count++;
             break;
-        case RECORD_TIMESTAMP: status = take_int64(&field, &record->timestamp_ms, err); break;
-        default: break;
+        case RECORD_TIMESTAMP:
+            status = take_int64(&field, &record->timestamp_ms, err);
+            break;
+        default:
+            break;
         }
         if (status != SH_OK)
             return status;
@@ -212,7 +241,7 @@ static ShStatus read_record(ShWireBytes body, ShWireRecord *record, ShError *err
 
 static ShStatus read_header(ShWireBytes body, ShWireHeader *header, ShError *err)
 {
-    *header = (ShWireHeader){ 0 };
+    *header = (ShWireHeader){0};
     ShWireReader reader = sh_wire_reader(body.data, body.length);
     ShWireField field;
     bool more;
@@ -233,7 +262,8 @@ static ShStatus read_header(ShWireBytes body, ShWireHeader *header, ShError *err
 }
 
 /* The next field `number` of a message that is itself a message; other fields are stepped over. */
-static ShStatus next_message(ShWireReader *reader, uint32_t number, ShWireBytes *body, bool *more, ShError *err)
+static ShStatus next_message(ShWireReader *reader, uint32_t number, ShWireBytes *body, bool *more,
+                             ShError *err)
 {
     ShWireField field;
     for (;;) {

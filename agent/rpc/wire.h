@@ -1,17 +1,18 @@
 /*
  * wire.h - a strict reader of protobuf bytes in place, for the messages whose payload must not be copied.
  *
- * Source of the format: Protocol Buffers, "Encoding". A message is a row of fields, each a varint tag (number << 3 |
- * type) and a value:
+ * Source of the format: Protocol Buffers, "Encoding". A message is a row of fields, each a varint tag (number
+ * << 3 | type) and a value:
  *
  *   type 0  a varint of at most 10 bytes
  *   type 1  8 bytes, little-endian
  *   type 2  a varint length and so many bytes: strings, bytes, messages
  *   type 5  4 bytes, little-endian
  *
- * Fields that nobody asks for are stepped over, so newer clients are understood. A field of a known number but another
- * type, a field number 0, the group types 3 and 4, and every length that leaves its message are SH_INVALID. Everything
- * that is read borrows from the bytes. Nothing here recurses: nesting is as deep as the caller's own loops.
+ * Fields that nobody asks for are stepped over, so newer clients are understood. A field of a known number
+ * but another type, a field number 0, the group types 3 and 4, and every length that leaves its message are
+ * SH_INVALID. Everything that is read borrows from the bytes. Nothing here recurses: nesting is as deep as
+ * the caller's own loops.
  */
 #ifndef SH_AGENT_RPC_WIRE_H
 #define SH_AGENT_RPC_WIRE_H
@@ -22,7 +23,12 @@
 
 #include "core/status.h"
 
-typedef enum ShWireType { SH_WIRE_VARINT = 0, SH_WIRE_FIXED64 = 1, SH_WIRE_BYTES = 2, SH_WIRE_FIXED32 = 5 } ShWireType;
+typedef enum ShWireType {
+    SH_WIRE_VARINT = 0,
+    SH_WIRE_FIXED64 = 1,
+    SH_WIRE_BYTES = 2,
+    SH_WIRE_FIXED32 = 5
+} ShWireType;
 
 /* Bytes inside the message. data is NULL only for a field that was absent. */
 typedef struct ShWireBytes {
@@ -44,7 +50,7 @@ typedef struct ShWireField {
 
 static inline ShWireReader sh_wire_reader(const uint8_t *data, size_t length)
 {
-    return (ShWireReader){ .next = data, .end = data + length };
+    return (ShWireReader){.next = data, .end = data + length};
 }
 
 /* The next field of a message; `*more` is false at its end. */
@@ -54,9 +60,11 @@ ShStatus sh_wire_next(ShWireReader *reader, ShWireField *field, bool *more, ShEr
 ShStatus sh_wire_expect(const ShWireField *field, ShWireType type, ShError *err) SH_MUST_CHECK;
 
 /* How often field `number` stands in the message (not in messages inside it). */
-ShStatus sh_wire_count(const uint8_t *data, size_t length, uint32_t number, size_t *count, ShError *err) SH_MUST_CHECK;
+ShStatus sh_wire_count(const uint8_t *data, size_t length, uint32_t number, size_t *count,
+                       ShError *err) SH_MUST_CHECK;
 
-/* --- the messages of Produce ------------------------------------------------------------------------------ */
+/* --- the messages of Produce ------------------------------------------------------------------------------
+ */
 
 /* ProducePartition, without its records: walk those with a reader over `body`. */
 typedef struct ShWirePartition {
@@ -85,20 +93,23 @@ typedef struct ShWireHeader {
 } ShWireHeader;
 
 /* ProduceRequest: its id and how many partitions it names. */
-ShStatus sh_wire_produce_request(const uint8_t *data, size_t length, uint64_t *request_id, size_t *partition_count,
-                                 ShError *err) SH_MUST_CHECK;
+ShStatus sh_wire_produce_request(const uint8_t *data, size_t length, uint64_t *request_id,
+                                 size_t *partition_count, ShError *err) SH_MUST_CHECK;
 
 /* The next partition of a ProduceRequest that `reader` walks over; `*more` is false after the last one. */
 ShStatus sh_wire_next_partition(ShWireReader *reader, ShWirePartition *partition, bool *more,
                                 ShError *err) SH_MUST_CHECK;
 
 /* The next record of a ProducePartition whose body `reader` walks over. */
-ShStatus sh_wire_next_record(ShWireReader *reader, ShWireRecord *record, bool *more, ShError *err) SH_MUST_CHECK;
+ShStatus sh_wire_next_record(ShWireReader *reader, ShWireRecord *record, bool *more,
+                             ShError *err) SH_MUST_CHECK;
 
 /* The next header of a Record whose body `reader` walks over. */
-ShStatus sh_wire_next_header(ShWireReader *reader, ShWireHeader *header, bool *more, ShError *err) SH_MUST_CHECK;
+ShStatus sh_wire_next_header(ShWireReader *reader, ShWireHeader *header, bool *more,
+                             ShError *err) SH_MUST_CHECK;
 
-/* --- text and sizes ---------------------------------------------------------------------------------------- */
+/* --- text and sizes ----------------------------------------------------------------------------------------
+ */
 
 /* Valid UTF-8, as proto3 asks of a string: no overlong forms, no surrogates. */
 bool sh_wire_is_utf8(const uint8_t *data, size_t length);

@@ -14,10 +14,10 @@ static void run_posted_here(ShWorker *worker);
 
 void sh_worker_init(ShWorker *worker, struct ShRpc *rpc)
 {
-    *worker = (ShWorker){ .rpc = rpc };
+    *worker = (ShWorker){.rpc = rpc};
     worker->queue = grpc_completion_queue_create_for_next(NULL);
-    worker->inbox_tag = (ShTag){ .run = on_inbox, .owner = worker };
-    worker->phase_tag = (ShTag){ .run = on_phase, .owner = worker };
+    worker->inbox_tag = (ShTag){.run = on_inbox, .owner = worker};
+    worker->phase_tag = (ShTag){.run = on_phase, .owner = worker};
     worker->posted_here_end = &worker->posted_here;
     pthread_mutex_init(&worker->listeners_mutex, NULL);
     TAILQ_INIT(&worker->listeners);
@@ -55,8 +55,8 @@ void sh_worker_post(ShWake *wake)
         return;
     }
 
-    /* The inbox is emptied only by the event that is posted here, so whoever finds it empty still has a live call
-     * to post that event through. A batch without operations is gRPC's way to put a tag into a queue. */
+    /* The inbox is emptied only by the event that is posted here, so whoever finds it empty still has a live
+     * call to post that event through. A batch without operations is gRPC's way to put a tag into a queue. */
     grpc_call *call = wake->call->call;
     ShWake *newest = atomic_load_explicit(&worker->inbox, memory_order_relaxed);
     do {
@@ -88,7 +88,8 @@ static void *run_worker(void *arg)
     ShWorker *worker = arg;
     this_worker = worker;
     for (;;) {
-        grpc_event event = grpc_completion_queue_next(worker->queue, gpr_inf_future(GPR_CLOCK_REALTIME), NULL);
+        grpc_event event = grpc_completion_queue_next(worker->queue, gpr_inf_future(GPR_CLOCK_REALTIME),
+                                                      NULL);
         if (event.type == GRPC_QUEUE_SHUTDOWN)
             break;
         ShTag *tag = event.tag;

@@ -1,10 +1,10 @@
 /*
  * worker.h - a thread with its completion queue, and the way back to it from the engine's threads.
  *
- * A call belongs to one worker from its first event to its last: only that thread touches its state, so calls need no
- * locks. The engine's callbacks come on other threads and do one thing, sh_worker_post: the wake goes to the
- * worker's inbox, and only the first one into an empty inbox wakes the worker. A group commit that completes a
- * thousand appends so costs one wake-up, and the thread that commits never writes to a socket.
+ * A call belongs to one worker from its first event to its last: only that thread touches its state, so calls
+ * need no locks. The engine's callbacks come on other threads and do one thing, sh_worker_post: the wake goes
+ * to the worker's inbox, and only the first one into an empty inbox wakes the worker. A group commit that
+ * completes a thousand appends so costs one wake-up, and the thread that commits never writes to a socket.
  */
 #ifndef SH_AGENT_RPC_WORKER_H
 #define SH_AGENT_RPC_WORKER_H
@@ -27,7 +27,8 @@ typedef struct ShTag {
     void *owner;
 } ShTag;
 
-/* Something to run on the thread of `call`. Lives in the object that waits for the engine; at most once in an inbox. */
+/* Something to run on the thread of `call`. Lives in the object that waits for the engine; at most once in an
+ * inbox. */
 typedef struct ShWake {
     struct ShWake *next;
     struct ShCall *call;
@@ -44,7 +45,8 @@ typedef struct ShWorker {
     ShWake *posted_here; /* by this thread itself, oldest first; touched by it alone */
     ShWake **posted_here_end;
 
-    /* Calls that want to hear of a new phase (call.h). Changed by this thread only; the mutex lets others read. */
+    /* Calls that want to hear of a new phase (call.h). Changed by this thread only; the mutex lets others
+     * read. */
     pthread_mutex_t listeners_mutex;
     TAILQ_HEAD(ShListeners, ShCall) listeners;
     ShTag phase_tag;
@@ -59,7 +61,8 @@ typedef struct ShWorker {
 void sh_worker_init(ShWorker *worker, struct ShRpc *rpc);
 ShStatus sh_worker_start(ShWorker *worker, size_t index, ShError *err) SH_MUST_CHECK;
 
-/* After the last call ended: empty the queue, end the thread, free. Also for a worker that was never started. */
+/* After the last call ended: empty the queue, end the thread, free. Also for a worker that was never started.
+ */
 void sh_worker_stop(ShWorker *worker, bool started);
 
 /* Run `wake` on its call's thread, soon. Any thread; the call must stay alive until it has run. */

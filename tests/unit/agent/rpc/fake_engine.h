@@ -1,12 +1,13 @@
 /*
- * fake_engine.h - an engine in memory for the tests of agent/rpc: one topic, orders, whose partitions behave differently.
+ * fake_engine.h - an engine in memory for the tests of agent/rpc: one topic, orders, whose partitions behave
+ * differently.
  *
  *   0, 1  take records and give them back
  *   2     refuses: RESOURCE_EXHAUSTED, retry after 250 ms
  *   3     is owned by another agent
  *
- * A thread of its own completes appends and waiting fetches, as the engine's threads do. The topic `later` is in the
- * metadata after a refresh only. Include it in one file of a test program.
+ * A thread of its own completes appends and waiting fetches, as the engine's threads do. The topic `later` is
+ * in the metadata after a refresh only. Include it in one file of a test program.
  */
 #ifndef SH_TESTS_RPC_FAKE_ENGINE_H
 #define SH_TESTS_RPC_FAKE_ENGINE_H
@@ -18,9 +19,9 @@
 #include "agent/base/clock.h"
 #include "agent/log/engine.h"
 
-#define FAKE_PARTITIONS 2
-#define FAKE_BATCHES_MAX 65536
-#define FAKE_QUEUE_MAX 4096
+#define FAKE_PARTITIONS      2
+#define FAKE_BATCHES_MAX     65536
+#define FAKE_QUEUE_MAX       4096
 #define FAKE_BATCH_BYTES_MAX (8 << 20)
 
 typedef struct FakeBatch {
@@ -59,11 +60,11 @@ struct ShEngine {
     char created[64];
 };
 
-static const ShUuid fake_topic_id = { { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16 } };
+static const ShUuid fake_topic_id = {{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}};
 
 static inline void fake_redirect(ShOwner *owner)
 {
-    *owner = (ShOwner){ .agent_id = "other", .address = "127.0.0.1:1234", .zone = "z2", .epoch = 7 };
+    *owner = (ShOwner){.agent_id = "other", .address = "127.0.0.1:1234", .zone = "z2", .epoch = 7};
 }
 
 /* What a request to this partition fails with, or SH_OK. Fills in the id as the engine does. */
@@ -99,7 +100,7 @@ static inline void fake_append_part(ShEngine *engine, ShAppendPart *part)
         sh_batch_set_base_offset(batch->data, log->end);
         FakeBatch *stored = &log->batches[log->count++ % FAKE_BATCHES_MAX];
         sh_buf_unref(stored->slice.owner);
-        stored->slice = (ShSlice){ batch->data, batch->header.total_bytes, sh_buf_ref(part->owner) };
+        stored->slice = (ShSlice){batch->data, batch->header.total_bytes, sh_buf_ref(part->owner)};
         stored->base_offset = log->end;
         log->end += batch->header.record_count;
         stored->end_offset = log->end;
@@ -211,16 +212,17 @@ static inline ShEngine *fake_engine_new(void)
     for (int i = 0; i < FAKE_PARTITIONS; i++)
         engine->logs[i].batches = calloc(FAKE_BATCHES_MAX, sizeof(FakeBatch));
     for (int i = 0; i < 4; i++)
-        engine->partitions[i] = (ShMetaPartition){ .partition = i };
+        engine->partitions[i] = (ShMetaPartition){.partition = i};
     engine->partitions[3].has_owner = true;
     fake_redirect(&engine->partitions[3].owner);
-    engine->topics[0] = (ShMetaTopic){ .name = "later", .topic_id = { { 9 } }, .object_durability = true };
+    engine->topics[0] = (ShMetaTopic){.name = "later", .topic_id = {{9}}, .object_durability = true};
     engine->topics[1] = (ShMetaTopic){
-        .name = "orders", .topic_id = fake_topic_id, .partitions = engine->partitions, .partition_count = 4
-    };
-    static ShOwner agents[1] = { { .agent_id = "me", .address = "127.0.0.1:1", .zone = "z1" } };
-    engine->meta[0] = (ShMeta){ .topics = &engine->topics[1], .topic_count = 1, .agents = agents, .agent_count = 1 };
-    engine->meta[1] = (ShMeta){ .topics = engine->topics, .topic_count = 2, .agents = agents, .agent_count = 1 };
+        .name = "orders", .topic_id = fake_topic_id, .partitions = engine->partitions, .partition_count = 4};
+    static ShOwner agents[1] = {{.agent_id = "me", .address = "127.0.0.1:1", .zone = "z1"}};
+    engine->meta[0] = (ShMeta){
+        .topics = &engine->topics[1], .topic_count = 1, .agents = agents, .agent_count = 1};
+    engine->meta[1] = (ShMeta){
+        .topics = engine->topics, .topic_count = 2, .agents = agents, .agent_count = 1};
     if (sh_thread_start(&engine->thread, "fake-engine", fake_run, engine, NULL) != SH_OK)
         abort();
     return engine;
@@ -259,6 +261,15 @@ static inline long fake_read(ShEngine *engine, const long *counter)
     return value;
 }
 
+/* A batch that was appended; it stays while the engine does. */
+static inline ShSlice fake_stored(ShEngine *engine, int partition, size_t index)
+{
+    pthread_mutex_lock(&engine->mutex);
+    ShSlice slice = engine->logs[partition].batches[index].slice;
+    pthread_mutex_unlock(&engine->mutex);
+    return slice;
+}
+
 static inline size_t fake_waiting_fetches(ShEngine *engine)
 {
     pthread_mutex_lock(&engine->mutex);
@@ -275,7 +286,8 @@ static inline size_t fake_waiting_appends(ShEngine *engine)
     return count;
 }
 
-/* --- what agent/rpc calls ---------------------------------------------------------------------------------- */
+/* --- what agent/rpc calls ----------------------------------------------------------------------------------
+ */
 
 void sh_engine_append(ShEngine *engine, ShAppend *append)
 {
@@ -348,7 +360,8 @@ void sh_engine_list_offsets(ShEngine *engine, ShListOffsets *list)
         if (fake_resolve(&part->target, &part->redirect, &part->error) != SH_OK)
             continue;
         pthread_mutex_lock(&engine->mutex);
-        part->offset = part->timestamp_ms == SH_TIMESTAMP_LATEST ? engine->logs[part->target.partition].end : 0;
+        part->offset = part->timestamp_ms == SH_TIMESTAMP_LATEST ? engine->logs[part->target.partition].end
+                                                                 : 0;
         pthread_mutex_unlock(&engine->mutex);
         part->found_timestamp_ms = -1;
     }
@@ -372,13 +385,15 @@ void sh_engine_meta_release(ShEngine *engine, const ShMeta *meta)
 const ShMetaTopic *sh_meta_find(const ShMeta *meta, const char *name, size_t name_length)
 {
     for (size_t i = 0; i < meta->topic_count; i++) {
-        if (strlen(meta->topics[i].name) == name_length && memcmp(meta->topics[i].name, name, name_length) == 0)
+        if (strlen(meta->topics[i].name) == name_length &&
+            memcmp(meta->topics[i].name, name, name_length) == 0)
             return &meta->topics[i];
     }
     return NULL;
 }
 
-void sh_engine_meta_refresh(ShEngine *engine, void (*done)(void *arg, ShStatus status, const ShError *err), void *arg)
+void sh_engine_meta_refresh(ShEngine *engine, void (*done)(void *arg, ShStatus status, const ShError *err),
+                            void *arg)
 {
     pthread_mutex_lock(&engine->mutex);
     engine->refreshes++;
@@ -408,18 +423,18 @@ void sh_engine_drop_topic(ShEngine *engine, const char *name, ShAdminDoneFn done
         done(arg, sh_fail(&err, SH_NOT_FOUND, "topic \"%s\" does not exist", name), &err, NULL);
 }
 
-void sh_engine_describe_topics(ShEngine *engine, const char *const *names, size_t name_count, ShAdminDoneFn done,
-                               void *arg)
+void sh_engine_describe_topics(ShEngine *engine, const char *const *names, size_t name_count,
+                               ShAdminDoneFn done, void *arg)
 {
     (void)engine;
     (void)names;
     (void)name_count;
     static const ShPartitionSize rows[3] = {
-        { .topic_id = { { 1 } }, .topic = "a", .durability = "wal", .records = 5, .bytes = 50 },
-        { .topic_id = { { 2 } }, .topic = "b", .durability = "wal", .records = 1, .bytes = 10 },
-        { .topic_id = { { 2 } }, .topic = "b", .durability = "wal", .partition = 1, .records = 2, .bytes = 20 },
+        {.topic_id = {{1}}, .topic = "a", .durability = "wal", .records = 5, .bytes = 50},
+        {.topic_id = {{2}}, .topic = "b", .durability = "wal", .records = 1, .bytes = 10},
+        {.topic_id = {{2}}, .topic = "b", .durability = "wal", .partition = 1, .records = 2, .bytes = 20},
     };
-    ShTopicSizes sizes = { .partitions = rows, .count = 3 };
+    ShTopicSizes sizes = {.partitions = rows, .count = 3};
     done(arg, SH_OK, NULL, &sizes);
 }
 

@@ -32,12 +32,12 @@ static inline grpc_channel *client_connect(const char *address)
 {
     static int connection;
     grpc_arg args[] = {
-        { GRPC_ARG_INTEGER, (char *)(uintptr_t)GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, { .integer = -1 } },
-        { GRPC_ARG_INTEGER, (char *)(uintptr_t)"test.connection", { .integer = ++connection } },
-        { GRPC_ARG_INTEGER, (char *)(uintptr_t)"grpc.use_local_subchannel_pool", { .integer = 1 } },
-        { GRPC_ARG_INTEGER, (char *)(uintptr_t)GRPC_ARG_HTTP2_BDP_PROBE, { .integer = 0 } },
+        {GRPC_ARG_INTEGER, (char *)(uintptr_t)GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, {.integer = -1}},
+        {GRPC_ARG_INTEGER, (char *)(uintptr_t) "test.connection", {.integer = ++connection}},
+        {GRPC_ARG_INTEGER, (char *)(uintptr_t) "grpc.use_local_subchannel_pool", {.integer = 1}},
+        {GRPC_ARG_INTEGER, (char *)(uintptr_t)GRPC_ARG_HTTP2_BDP_PROBE, {.integer = 0}},
     };
-    grpc_channel_args list = { .num_args = 4, .args = args };
+    grpc_channel_args list = {.num_args = 4, .args = args};
     grpc_channel_credentials *plain = grpc_insecure_credentials_create();
     grpc_channel *channel = grpc_channel_create(address, plain, &list);
     grpc_channel_credentials_release(plain);
@@ -55,19 +55,20 @@ static inline bool client_do(ClientCall *client, const grpc_op *ops, size_t coun
     void *tag = (void *)(uintptr_t)&ops[0];
     if (grpc_call_start_batch(client->call, ops, count, tag, NULL) != GRPC_CALL_OK)
         return false;
-    grpc_event event = grpc_completion_queue_pluck(client->queue, tag, client_deadline(2 * CLIENT_TIMEOUT_MS), NULL);
+    grpc_event event = grpc_completion_queue_pluck(client->queue, tag, client_deadline(2 * CLIENT_TIMEOUT_MS),
+                                                   NULL);
     return event.type == GRPC_OP_COMPLETE && event.success;
 }
 
 static inline void client_open(ClientCall *client, grpc_channel *channel, const char *path, int timeout_ms)
 {
-    *client = (ClientCall){ .queue = grpc_completion_queue_create_for_pluck(NULL) };
+    *client = (ClientCall){.queue = grpc_completion_queue_create_for_pluck(NULL)};
     grpc_metadata_array_init(&client->initial);
     grpc_metadata_array_init(&client->trailing);
     client->call = grpc_channel_create_call(channel, NULL, GRPC_PROPAGATE_DEFAULTS, client->queue,
-                                            grpc_slice_from_static_string(path), NULL, client_deadline(timeout_ms),
-                                            NULL);
-    grpc_op op = { .op = GRPC_OP_SEND_INITIAL_METADATA };
+                                            grpc_slice_from_static_string(path), NULL,
+                                            client_deadline(timeout_ms), NULL);
+    grpc_op op = {.op = GRPC_OP_SEND_INITIAL_METADATA};
     client_do(client, &op, 1);
 }
 
@@ -76,7 +77,7 @@ static inline bool client_send_raw(ClientCall *client, const void *data, size_t 
     grpc_slice slice = grpc_slice_from_copied_buffer(data, length);
     grpc_byte_buffer *message = grpc_raw_byte_buffer_create(&slice, 1);
     grpc_slice_unref(slice);
-    grpc_op op = { .op = GRPC_OP_SEND_MESSAGE };
+    grpc_op op = {.op = GRPC_OP_SEND_MESSAGE};
     op.data.send_message.send_message = message;
     bool sent = client_do(client, &op, 1);
     grpc_byte_buffer_destroy(message);
@@ -95,7 +96,7 @@ static inline bool client_send(ClientCall *client, const ProtobufCMessage *messa
 
 static inline bool client_close(ClientCall *client)
 {
-    grpc_op op = { .op = GRPC_OP_SEND_CLOSE_FROM_CLIENT };
+    grpc_op op = {.op = GRPC_OP_SEND_CLOSE_FROM_CLIENT};
     return client_do(client, &op, 1);
 }
 
@@ -127,7 +128,8 @@ static inline uint8_t *client_receive_raw(ClientCall *client, size_t *length)
     return data;
 }
 
-/* The next message as a protobuf-c message, to free with protobuf_c_message_free_unpacked; NULL at the end. */
+/* The next message as a protobuf-c message, to free with protobuf_c_message_free_unpacked; NULL at the end.
+ */
 static inline void *client_receive(ClientCall *client, const ProtobufCMessageDescriptor *type)
 {
     size_t length;
@@ -165,10 +167,10 @@ static inline ProtobufCBinaryData client_trailing(const ClientCall *client, cons
     for (size_t i = 0; i < client->trailing.count; i++) {
         const grpc_metadata *entry = &client->trailing.metadata[i];
         if (grpc_slice_str_cmp(entry->key, key) == 0)
-            return (ProtobufCBinaryData){ .len = GRPC_SLICE_LENGTH(entry->value),
-                                          .data = (uint8_t *)(uintptr_t)GRPC_SLICE_START_PTR(entry->value) };
+            return (ProtobufCBinaryData){.len = GRPC_SLICE_LENGTH(entry->value),
+                                         .data = (uint8_t *)(uintptr_t)GRPC_SLICE_START_PTR(entry->value)};
     }
-    return (ProtobufCBinaryData){ 0 };
+    return (ProtobufCBinaryData){0};
 }
 
 static inline void client_free(ClientCall *client)

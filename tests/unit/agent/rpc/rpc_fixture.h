@@ -17,7 +17,7 @@
 #include "tests/unit/agent/rpc/grpc_client.h"
 
 #define MESSAGE_BYTES_MAX (4 << 20)
-#define WAIT_MS 20000
+#define WAIT_MS           20000
 
 typedef struct Fixture {
     ShConfig config;
@@ -72,13 +72,13 @@ static inline int fixture_tear_down(void **state)
 }
 
 /* Poll until `condition` holds; the test fails after WAIT_MS. */
-#define WAIT_UNTIL(condition)                                       \
-    do {                                                            \
-        int64_t wait_deadline_ms = sh_clock_now_ms() + WAIT_MS;     \
-        while (!(condition)) {                                      \
-            assert_true(sh_clock_now_ms() < wait_deadline_ms);      \
-            poll(NULL, 0, 1);                                       \
-        }                                                           \
+#define WAIT_UNTIL(condition)                                                                                \
+    do {                                                                                                     \
+        int64_t wait_deadline_ms = sh_clock_now_ms() + WAIT_MS;                                              \
+        while (!(condition)) {                                                                               \
+            assert_true(sh_clock_now_ms() < wait_deadline_ms);                                               \
+            poll(NULL, 0, 1);                                                                                \
+        }                                                                                                    \
     } while (0)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_set_up, fixture_tear_down)
@@ -90,11 +90,11 @@ static inline ShBuf *make_batch(int count, const char *value, size_t value_lengt
     ShBuf *batch = NULL;
     ShError err;
     for (int i = 0; i < count; i++) {
-        ShRecord record = { .timestamp_ms = 1000 + i,
-                            .key = (const uint8_t *)"k",
-                            .key_length = 1,
-                            .value = (const uint8_t *)value,
-                            .value_length = value_length };
+        ShRecord record = {.timestamp_ms = 1000 + i,
+                           .key = (const uint8_t *)"k",
+                           .key_length = 1,
+                           .value = (const uint8_t *)value,
+                           .value_length = value_length};
         assert_int_equal(sh_batch_builder_add(builder, &record, NULL, 0, &err), SH_OK);
     }
     assert_int_equal(sh_batch_builder_finish(builder, &batch, &err), SH_OK);
@@ -116,12 +116,13 @@ static inline void request_init(Request *request, uint64_t id)
     request->message.partitions = request->list;
 }
 
-static inline Streamhouse__V1__ProducePartition *request_add(Request *request, int32_t partition, const ShBuf *batch)
+static inline Streamhouse__V1__ProducePartition *request_add(Request *request, int32_t partition,
+                                                             const ShBuf *batch)
 {
     size_t i = request->message.n_partitions++;
     Streamhouse__V1__ProducePartition *part = &request->parts[i];
     streamhouse__v1__produce_partition__init(part);
-    part->topic = (char *)(uintptr_t)"orders";
+    part->topic = (char *)(uintptr_t) "orders";
     part->partition = partition;
     if (batch != NULL) {
         part->batches.data = batch->data;
@@ -134,12 +135,13 @@ static inline Streamhouse__V1__ProducePartition *request_add(Request *request, i
 static inline Streamhouse__V1__ProduceResponse *call_produce(Fixture *fixture, ClientCall *client,
                                                              const Request *request)
 {
-    return client_call(client, fixture->channel, "/streamhouse.v1.StreamHouse/Produce", &request->message.base,
-                       &streamhouse__v1__produce_response__descriptor);
+    return client_call(client, fixture->channel, "/streamhouse.v1.StreamHouse/Produce",
+                       &request->message.base, &streamhouse__v1__produce_response__descriptor);
 }
 
 /* Produce one batch of `count` records to a partition, which must be accepted. */
-static inline void produce(Fixture *fixture, int32_t partition, int count, const char *value, size_t value_length)
+static inline void produce(Fixture *fixture, int32_t partition, int count, const char *value,
+                           size_t value_length)
 {
     ShBuf *batch = make_batch(count, value, value_length);
     Request request;

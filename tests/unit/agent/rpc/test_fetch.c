@@ -22,14 +22,15 @@ static Streamhouse__V1__FetchPartition *fetch_add(FetchMessage *fetch, int32_t p
 {
     size_t i = fetch->message.n_partitions++;
     streamhouse__v1__fetch_partition__init(&fetch->parts[i]);
-    fetch->parts[i].topic = (char *)(uintptr_t)"orders";
+    fetch->parts[i].topic = (char *)(uintptr_t) "orders";
     fetch->parts[i].partition = partition;
     fetch->parts[i].offset = offset;
     fetch->list[i] = &fetch->parts[i];
     return &fetch->parts[i];
 }
 
-static Streamhouse__V1__FetchResponse *call_fetch(Fixture *fixture, ClientCall *client, const FetchMessage *fetch)
+static Streamhouse__V1__FetchResponse *call_fetch(Fixture *fixture, ClientCall *client,
+                                                  const FetchMessage *fetch)
 {
     return client_call(client, fixture->channel, fetch_path, &fetch->message.base,
                        &streamhouse__v1__fetch_response__descriptor);
@@ -57,16 +58,17 @@ static void batches_come_back_as_they_went(void **state)
     assert_int_equal(result->high_watermark, 5);
     assert_int_equal(result->epoch, 5);
 
-    ShBatchLimits limits = { 8 << 20, 8 << 20 };
-    ShScratch scratch = { 0 };
+    ShBatchLimits limits = {8 << 20, 8 << 20};
+    ShScratch scratch = {0};
     ShBatchHeader header;
     ShError err;
-    assert_int_equal(sh_batch_check(result->batches.data, result->batches.len, &limits, &scratch, &header, &err), SH_OK);
+    assert_int_equal(
+        sh_batch_check(result->batches.data, result->batches.len, &limits, &scratch, &header, &err), SH_OK);
     assert_int_equal(header.base_offset, 0);
     assert_int_equal(header.record_count, 2);
     size_t first_bytes = header.total_bytes;
-    assert_int_equal(sh_batch_check(result->batches.data + first_bytes, result->batches.len - first_bytes, &limits,
-                                    &scratch, &header, &err),
+    assert_int_equal(sh_batch_check(result->batches.data + first_bytes, result->batches.len - first_bytes,
+                                    &limits, &scratch, &header, &err),
                      SH_OK);
     assert_int_equal(header.base_offset, 2);
     assert_int_equal(first_bytes + header.total_bytes, result->batches.len);
@@ -118,11 +120,11 @@ static void failures_fail_the_call(void **state)
         int32_t partition;
         int64_t offset;
         grpc_status_code code;
-    } cases[] = { { 0, 99, GRPC_STATUS_OUT_OF_RANGE },
-                  { 3, 0, GRPC_STATUS_FAILED_PRECONDITION },
-                  { 9, 0, GRPC_STATUS_NOT_FOUND },
-                  { -1, 0, GRPC_STATUS_INVALID_ARGUMENT },
-                  { 0, -1, GRPC_STATUS_INVALID_ARGUMENT } };
+    } cases[] = {{0, 99, GRPC_STATUS_OUT_OF_RANGE},
+                 {3, 0, GRPC_STATUS_FAILED_PRECONDITION},
+                 {9, 0, GRPC_STATUS_NOT_FOUND},
+                 {-1, 0, GRPC_STATUS_INVALID_ARGUMENT},
+                 {0, -1, GRPC_STATUS_INVALID_ARGUMENT}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         FetchMessage fetch;
         ClientCall client;
@@ -154,7 +156,8 @@ static void a_long_poll_wakes_at_once(void **state)
     client_close(&client);
     WAIT_UNTIL(fake_waiting_fetches(fixture->engine) == 1);
     produce(fixture, 0, 1, "v", 1);
-    Streamhouse__V1__FetchResponse *response = client_receive(&client, &streamhouse__v1__fetch_response__descriptor);
+    Streamhouse__V1__FetchResponse *response = client_receive(&client,
+                                                              &streamhouse__v1__fetch_response__descriptor);
     assert_non_null(response);
     assert_int_equal(response->results[0]->next_offset, 1);
     streamhouse__v1__fetch_response__free_unpacked(response, NULL);
@@ -177,7 +180,8 @@ static void a_client_that_leaves_ends_the_wait(void **state)
         WAIT_UNTIL(fake_read(fixture->engine, &fixture->engine->fetches_begun) == round + 1);
         if (round == 0)
             grpc_call_cancel(client.call, NULL);
-        assert_int_equal(client_wait(&client), round == 0 ? GRPC_STATUS_CANCELLED : GRPC_STATUS_DEADLINE_EXCEEDED);
+        assert_int_equal(client_wait(&client),
+                         round == 0 ? GRPC_STATUS_CANCELLED : GRPC_STATUS_DEADLINE_EXCEEDED);
         WAIT_UNTIL(fake_waiting_fetches(fixture->engine) == 0);
         assert_int_equal(fake_read(fixture->engine, &fixture->engine->cancels), round + 1);
         client_free(&client);
@@ -197,8 +201,8 @@ static void a_stream_follows_the_log(void **state)
     client_close(&client);
     for (int64_t i = 0; i < 50; i++) {
         produce(fixture, (int32_t)(i % 2), 1, "v", 1);
-        Streamhouse__V1__FetchResponse *response =
-            client_receive(&client, &streamhouse__v1__fetch_response__descriptor);
+        Streamhouse__V1__FetchResponse *response = client_receive(
+            &client, &streamhouse__v1__fetch_response__descriptor);
         assert_non_null(response);
         assert_int_equal(response->n_results, 1);
         assert_int_equal(response->results[0]->partition, i % 2);
@@ -223,7 +227,8 @@ static void a_stream_ends_when_its_partition_has_moved(void **state)
     client_close(&client);
     assert_int_equal(client_wait(&client), GRPC_STATUS_FAILED_PRECONDITION);
     ProtobufCBinaryData packed = client_trailing(&client, "streamhouse-error-bin");
-    Streamhouse__V1__PartitionError *error = streamhouse__v1__partition_error__unpack(NULL, packed.len, packed.data);
+    Streamhouse__V1__PartitionError *error = streamhouse__v1__partition_error__unpack(NULL, packed.len,
+                                                                                      packed.data);
     assert_non_null(error);
     assert_int_equal(error->owner->epoch, 7);
     streamhouse__v1__partition_error__free_unpacked(error, NULL);
@@ -255,8 +260,8 @@ static void a_stalled_reader_stops_its_fetches(void **state)
 
     int64_t next = 0;
     while (next < BATCHES) {
-        Streamhouse__V1__FetchResponse *response =
-            client_receive(&client, &streamhouse__v1__fetch_response__descriptor);
+        Streamhouse__V1__FetchResponse *response = client_receive(
+            &client, &streamhouse__v1__fetch_response__descriptor);
         assert_non_null(response);
         assert_int_equal(response->n_results, 1);
         next = response->results[0]->next_offset;

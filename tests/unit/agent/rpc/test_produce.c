@@ -20,7 +20,7 @@ static void unary_gives_offsets_of_each_partition(void **state)
     assert_int_equal(client.status, GRPC_STATUS_OK);
     assert_int_equal(response->request_id, 42);
     assert_int_equal(response->n_results, 3);
-    static const int64_t offsets[] = { 0, 0, 3 };
+    static const int64_t offsets[] = {0, 0, 3};
     for (size_t i = 0; i < 3; i++) {
         const Streamhouse__V1__ProduceResult *result = response->results[i];
         assert_null(result->error);
@@ -41,17 +41,17 @@ static void structured_records_become_a_batch(void **state)
     Fixture *fixture = *state;
     Streamhouse__V1__Header header;
     streamhouse__v1__header__init(&header);
-    header.key = (char *)(uintptr_t)"h";
+    header.key = (char *)(uintptr_t) "h";
     header.value_or_null_case = STREAMHOUSE__V1__HEADER__VALUE_OR_NULL_VALUE;
-    header.value = (ProtobufCBinaryData){ 2, (uint8_t *)(uintptr_t)"hv" };
-    Streamhouse__V1__Header *headers[] = { &header };
+    header.value = (ProtobufCBinaryData){2, (uint8_t *)(uintptr_t) "hv"};
+    Streamhouse__V1__Header *headers[] = {&header};
     Streamhouse__V1__Record record;
     streamhouse__v1__record__init(&record);
     record.key_or_null_case = STREAMHOUSE__V1__RECORD__KEY_OR_NULL_KEY;
-    record.key = (ProtobufCBinaryData){ 3, (uint8_t *)(uintptr_t)"key" };
+    record.key = (ProtobufCBinaryData){3, (uint8_t *)(uintptr_t) "key"};
     record.headers = headers;
     record.n_headers = 1;
-    Streamhouse__V1__Record *records[] = { &record, &record };
+    Streamhouse__V1__Record *records[] = {&record, &record};
 
     for (int codec = 0; codec <= 4; codec++) {
         Request request;
@@ -70,13 +70,13 @@ static void structured_records_become_a_batch(void **state)
         client_free(&client);
     }
 
-    const FakeBatch *stored = &fixture->engine->logs[0].batches[4];
+    const ShSlice stored = fake_stored(fixture->engine, 0, 4);
     ShBatchReader reader;
-    ShScratch scratch = { 0 };
+    ShScratch scratch = {0};
     ShRecord read;
     bool more;
     ShError err;
-    assert_int_equal(sh_batch_reader_init(&reader, stored->slice.data, stored->slice.length, 1 << 20, &scratch, &err),
+    assert_int_equal(sh_batch_reader_init(&reader, stored.data, stored.length, 1 << 20, &scratch, &err),
                      SH_OK);
     assert_int_equal(sh_batch_reader_next(&reader, &read, &more, &err), SH_OK);
     assert_true(more);
@@ -103,14 +103,15 @@ static void failures_are_per_partition(void **state)
     request_add(&request, 0, batch);
     request_add(&request, 2, batch);
     request_add(&request, 0, NULL);
-    request_add(&request, 0, batch)->topic = (char *)(uintptr_t)"absent";
-    request_add(&request, 0, batch)->topic_id = (ProtobufCBinaryData){ 5, (uint8_t *)(uintptr_t)"short" };
+    request_add(&request, 0, batch)->topic = (char *)(uintptr_t) "absent";
+    request_add(&request, 0, batch)->topic_id = (ProtobufCBinaryData){5, (uint8_t *)(uintptr_t) "short"};
     Streamhouse__V1__ProduceResponse *response = call_produce(fixture, &client, &request);
     assert_non_null(response);
     assert_int_equal(response->n_results, 7);
-    static const int codes[] = { GRPC_STATUS_FAILED_PRECONDITION, GRPC_STATUS_INVALID_ARGUMENT, GRPC_STATUS_OK,
-                                 GRPC_STATUS_RESOURCE_EXHAUSTED,  GRPC_STATUS_INVALID_ARGUMENT, GRPC_STATUS_NOT_FOUND,
-                                 GRPC_STATUS_INVALID_ARGUMENT };
+    static const int codes[] = {
+        GRPC_STATUS_FAILED_PRECONDITION, GRPC_STATUS_INVALID_ARGUMENT, GRPC_STATUS_OK,
+        GRPC_STATUS_RESOURCE_EXHAUSTED,  GRPC_STATUS_INVALID_ARGUMENT, GRPC_STATUS_NOT_FOUND,
+        GRPC_STATUS_INVALID_ARGUMENT};
     for (size_t i = 0; i < 7; i++) {
         const Streamhouse__V1__PartitionError *error = response->results[i]->error;
         assert_int_equal(error != NULL ? error->code : 0, codes[i]);
@@ -129,7 +130,8 @@ static void failures_are_per_partition(void **state)
     sh_buf_unref(batch);
 }
 
-/* All partitions failed alike: the call fails, with the delay and the first error in its trailing metadata. */
+/* All partitions failed alike: the call fails, with the delay and the first error in its trailing metadata.
+ */
 static void a_call_fails_when_all_partitions_fail_alike(void **state)
 {
     Fixture *fixture = *state;
@@ -154,8 +156,8 @@ static void a_call_fails_when_all_partitions_fail_alike(void **state)
     assert_int_equal(client.status, GRPC_STATUS_FAILED_PRECONDITION);
     assert_null(client_trailing(&client, "grpc-retry-pushback-ms").data);
     ProtobufCBinaryData packed = client_trailing(&client, "streamhouse-error-bin");
-    Streamhouse__V1__PartitionError *error =
-        streamhouse__v1__partition_error__unpack(NULL, packed.len, packed.data);
+    Streamhouse__V1__PartitionError *error = streamhouse__v1__partition_error__unpack(NULL, packed.len,
+                                                                                      packed.data);
     assert_non_null(error);
     assert_string_equal(error->owner->address, "127.0.0.1:1234");
     streamhouse__v1__partition_error__free_unpacked(error, NULL);
@@ -216,8 +218,8 @@ static void a_message_too_large_ends_its_call_only(void **state)
     request_init(&request, 3);
     request_add(&request, 0, batch);
     assert_true(client_send(&other, &request.message.base));
-    Streamhouse__V1__ProduceResponse *response =
-        client_receive(&other, &streamhouse__v1__produce_response__descriptor);
+    Streamhouse__V1__ProduceResponse *response = client_receive(
+        &other, &streamhouse__v1__produce_response__descriptor);
     assert_non_null(response);
     assert_int_equal(response->request_id, 3);
     streamhouse__v1__produce_response__free_unpacked(response, NULL);
@@ -231,8 +233,8 @@ static void a_message_too_large_ends_its_call_only(void **state)
 static void control_and_transactional_batches_are_refused(void **state)
 {
     Fixture *fixture = *state;
-    static const int attributes[] = { SH_BATCH_ATTR_CONTROL, SH_BATCH_ATTR_TRANSACTIONAL };
-    static const grpc_status_code codes[] = { GRPC_STATUS_INVALID_ARGUMENT, GRPC_STATUS_UNIMPLEMENTED };
+    static const int attributes[] = {SH_BATCH_ATTR_CONTROL, SH_BATCH_ATTR_TRANSACTIONAL};
+    static const grpc_status_code codes[] = {GRPC_STATUS_INVALID_ARGUMENT, GRPC_STATUS_UNIMPLEMENTED};
     for (size_t i = 0; i < 2; i++) {
         ShBuf *batch = make_batch(1, "v", 1);
         sh_put_u16(batch->data + 21, (uint16_t)attributes[i]);
@@ -260,7 +262,7 @@ static void a_stream_pipelines(void **state)
     client_open(&client, fixture->channel, stream_path, 2 * CLIENT_TIMEOUT_MS);
     uint64_t sent = 0;
     uint64_t received = 0;
-    int64_t next_offset[2] = { 0, 0 };
+    int64_t next_offset[2] = {0, 0};
     while (received < REQUESTS) {
         while (sent < REQUESTS && sent < received + 500) {
             Request request;
@@ -268,8 +270,8 @@ static void a_stream_pipelines(void **state)
             request_add(&request, (int32_t)(sent % 2), batch);
             assert_true(client_send(&client, &request.message.base));
         }
-        Streamhouse__V1__ProduceResponse *response =
-            client_receive(&client, &streamhouse__v1__produce_response__descriptor);
+        Streamhouse__V1__ProduceResponse *response = client_receive(
+            &client, &streamhouse__v1__produce_response__descriptor);
         assert_non_null(response);
         assert_int_equal(response->request_id, ++received);
         const Streamhouse__V1__ProduceResult *result = response->results[0];
@@ -296,9 +298,10 @@ static void a_stream_is_read_within_its_bound(void **state)
     ClientCall client;
     client_open(&client, fixture->channel, stream_path, 2 * CLIENT_TIMEOUT_MS);
 
-    /* The sender blocks once the window is closed, so it gets a thread's worth of patience: one send at a time. */
+    /* The sender blocks once the window is closed, so it gets a thread's worth of patience: one send at a
+     * time. */
     size_t sent = 0;
-    grpc_op op = { .op = GRPC_OP_SEND_MESSAGE };
+    grpc_op op = {.op = GRPC_OP_SEND_MESSAGE};
     bool blocked = false;
     grpc_byte_buffer *message = NULL;
     while (!blocked) {
@@ -322,12 +325,13 @@ static void a_stream_is_read_within_its_bound(void **state)
     assert_in_range(waiting, 16, 17);
 
     fake_hold_appends(fixture->engine, false);
-    grpc_event event = grpc_completion_queue_pluck(client.queue, &op, client_deadline(CLIENT_TIMEOUT_MS), NULL);
+    grpc_event event = grpc_completion_queue_pluck(client.queue, &op, client_deadline(CLIENT_TIMEOUT_MS),
+                                                   NULL);
     assert_int_equal(event.type, GRPC_OP_COMPLETE);
     grpc_byte_buffer_destroy(message);
     for (size_t i = 1; i <= sent; i++) {
-        Streamhouse__V1__ProduceResponse *response =
-            client_receive(&client, &streamhouse__v1__produce_response__descriptor);
+        Streamhouse__V1__ProduceResponse *response = client_receive(
+            &client, &streamhouse__v1__produce_response__descriptor);
         assert_non_null(response);
         assert_int_equal(response->request_id, i);
         streamhouse__v1__produce_response__free_unpacked(response, NULL);
@@ -353,8 +357,8 @@ static void a_malformed_request_ends_its_stream_after_the_answers(void **state)
     assert_true(client_send_raw(&client, "\xff", 1));
     WAIT_UNTIL(fake_waiting_appends(fixture->engine) == 1);
     fake_hold_appends(fixture->engine, false);
-    Streamhouse__V1__ProduceResponse *response =
-        client_receive(&client, &streamhouse__v1__produce_response__descriptor);
+    Streamhouse__V1__ProduceResponse *response = client_receive(
+        &client, &streamhouse__v1__produce_response__descriptor);
     assert_non_null(response);
     assert_int_equal(response->request_id, 11);
     streamhouse__v1__produce_response__free_unpacked(response, NULL);

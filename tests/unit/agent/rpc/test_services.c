@@ -12,9 +12,9 @@ static void metadata_names_topics_partitions_and_owners(void **state)
     Fixture *fixture = *state;
     Streamhouse__V1__MetadataRequest request = STREAMHOUSE__V1__METADATA_REQUEST__INIT;
     ClientCall client;
-    Streamhouse__V1__MetadataResponse *response =
-        client_call(&client, fixture->channel, "/streamhouse.v1.StreamHouse/Metadata", &request.base,
-                    &streamhouse__v1__metadata_response__descriptor);
+    Streamhouse__V1__MetadataResponse *response = client_call(
+        &client, fixture->channel, "/streamhouse.v1.StreamHouse/Metadata", &request.base,
+        &streamhouse__v1__metadata_response__descriptor);
     assert_non_null(response);
     assert_int_equal(strlen(response->cluster_id), 36);
     assert_int_equal(response->n_agents, 1);
@@ -33,14 +33,14 @@ static void metadata_names_topics_partitions_and_owners(void **state)
 static void metadata_refreshes_before_not_found(void **state)
 {
     Fixture *fixture = *state;
-    char *names[] = { (char *)(uintptr_t)"orders", (char *)(uintptr_t)"later", (char *)(uintptr_t)"absent" };
+    char *names[] = {(char *)(uintptr_t) "orders", (char *)(uintptr_t) "later", (char *)(uintptr_t) "absent"};
     Streamhouse__V1__MetadataRequest request = STREAMHOUSE__V1__METADATA_REQUEST__INIT;
     request.topics = names;
     request.n_topics = 3;
     ClientCall client;
-    Streamhouse__V1__MetadataResponse *response =
-        client_call(&client, fixture->channel, "/streamhouse.v1.StreamHouse/Metadata", &request.base,
-                    &streamhouse__v1__metadata_response__descriptor);
+    Streamhouse__V1__MetadataResponse *response = client_call(
+        &client, fixture->channel, "/streamhouse.v1.StreamHouse/Metadata", &request.base,
+        &streamhouse__v1__metadata_response__descriptor);
     assert_non_null(response);
     assert_int_equal(fake_read(fixture->engine, &fixture->engine->refreshes), 1);
     assert_int_equal(response->n_topics, 3);
@@ -59,10 +59,10 @@ static void offsets_are_listed(void **state)
     Fixture *fixture = *state;
     produce(fixture, 0, 5, "v", 1);
     Streamhouse__V1__ListOffsetsPartition parts[2];
-    Streamhouse__V1__ListOffsetsPartition *list[] = { &parts[0], &parts[1] };
+    Streamhouse__V1__ListOffsetsPartition *list[] = {&parts[0], &parts[1]};
     for (int i = 0; i < 2; i++) {
         streamhouse__v1__list_offsets_partition__init(&parts[i]);
-        parts[i].topic = (char *)(uintptr_t)"orders";
+        parts[i].topic = (char *)(uintptr_t) "orders";
         parts[i].timestamp_ms = SH_TIMESTAMP_LATEST;
     }
     parts[1].partition = 3;
@@ -70,9 +70,9 @@ static void offsets_are_listed(void **state)
     request.partitions = list;
     request.n_partitions = 2;
     ClientCall client;
-    Streamhouse__V1__ListOffsetsResponse *response =
-        client_call(&client, fixture->channel, "/streamhouse.v1.StreamHouse/ListOffsets", &request.base,
-                    &streamhouse__v1__list_offsets_response__descriptor);
+    Streamhouse__V1__ListOffsetsResponse *response = client_call(
+        &client, fixture->channel, "/streamhouse.v1.StreamHouse/ListOffsets", &request.base,
+        &streamhouse__v1__list_offsets_response__descriptor);
     assert_non_null(response);
     assert_int_equal(response->results[0]->offset, 5);
     assert_int_equal(response->results[0]->timestamp_ms, -1);
@@ -82,8 +82,8 @@ static void offsets_are_listed(void **state)
 
     list[0] = &parts[1];
     request.n_partitions = 1;
-    assert_null(client_call(&client, fixture->channel, "/streamhouse.v1.StreamHouse/ListOffsets", &request.base,
-                            &streamhouse__v1__list_offsets_response__descriptor));
+    assert_null(client_call(&client, fixture->channel, "/streamhouse.v1.StreamHouse/ListOffsets",
+                            &request.base, &streamhouse__v1__list_offsets_response__descriptor));
     assert_int_equal(client.status, GRPC_STATUS_FAILED_PRECONDITION);
     assert_non_null(client_trailing(&client, "streamhouse-error-bin").data);
     client_free(&client);
@@ -94,34 +94,34 @@ static void topics_are_administered(void **state)
     Fixture *fixture = *state;
     ClientCall client;
     Streamhouse__V1__CreateTopicRequest create = STREAMHOUSE__V1__CREATE_TOPIC_REQUEST__INIT;
-    create.name = (char *)(uintptr_t)"fresh";
+    create.name = (char *)(uintptr_t) "fresh";
     create.partitions = 3;
-    Streamhouse__V1__CreateTopicResponse *created =
-        client_call(&client, fixture->channel, "/streamhouse.v1.Admin/CreateTopic", &create.base,
-                    &streamhouse__v1__create_topic_response__descriptor);
+    Streamhouse__V1__CreateTopicResponse *created = client_call(
+        &client, fixture->channel, "/streamhouse.v1.Admin/CreateTopic", &create.base,
+        &streamhouse__v1__create_topic_response__descriptor);
     assert_non_null(created);
     assert_int_equal(created->topic_id.len, 16);
     assert_string_equal(fixture->engine->created, "fresh");
     streamhouse__v1__create_topic_response__free_unpacked(created, NULL);
     client_free(&client);
 
-    create.name = (char *)(uintptr_t)"orders";
+    create.name = (char *)(uintptr_t) "orders";
     assert_null(client_call(&client, fixture->channel, "/streamhouse.v1.Admin/CreateTopic", &create.base,
                             &streamhouse__v1__create_topic_response__descriptor));
     assert_int_equal(client.status, GRPC_STATUS_ALREADY_EXISTS);
     client_free(&client);
 
     Streamhouse__V1__DeleteTopicRequest delete = STREAMHOUSE__V1__DELETE_TOPIC_REQUEST__INIT;
-    delete.name = (char *)(uintptr_t)"absent";
+    delete.name = (char *)(uintptr_t) "absent";
     assert_null(client_call(&client, fixture->channel, "/streamhouse.v1.Admin/DeleteTopic", &delete.base,
                             &streamhouse__v1__delete_topic_response__descriptor));
     assert_int_equal(client.status, GRPC_STATUS_NOT_FOUND);
     client_free(&client);
 
     Streamhouse__V1__DescribeTopicsRequest describe = STREAMHOUSE__V1__DESCRIBE_TOPICS_REQUEST__INIT;
-    Streamhouse__V1__DescribeTopicsResponse *described =
-        client_call(&client, fixture->channel, "/streamhouse.v1.Admin/DescribeTopics", &describe.base,
-                    &streamhouse__v1__describe_topics_response__descriptor);
+    Streamhouse__V1__DescribeTopicsResponse *described = client_call(
+        &client, fixture->channel, "/streamhouse.v1.Admin/DescribeTopics", &describe.base,
+        &streamhouse__v1__describe_topics_response__descriptor);
     assert_non_null(described);
     assert_int_equal(described->n_topics, 2);
     assert_int_equal(described->topics[0]->records, 5);
@@ -133,8 +133,8 @@ static void topics_are_administered(void **state)
 }
 
 /* Send one raw message, and compare the answer, or the status where `answer` is NULL. */
-static void expect_raw(Fixture *fixture, const char *path, const char *request, size_t length, const char *answer,
-                       size_t answer_length, grpc_status_code code)
+static void expect_raw(Fixture *fixture, const char *path, const char *request, size_t length,
+                       const char *answer, size_t answer_length, grpc_status_code code)
 {
     ClientCall client;
     client_open(&client, fixture->channel, path, CLIENT_TIMEOUT_MS);
@@ -213,9 +213,12 @@ static void reflection_serves_the_contract(void **state)
     expect_reflected(fixture, reflection_alpha_path, "\x3a\x01*", 3, "grpc.health.v1.Health");
     expect_reflected(fixture, reflection_path, "\x1a\x11streamhouse.proto", 19, "ProduceRequest");
     expect_reflected(fixture, reflection_path, "\x22\x1astreamhouse.v1.StreamHouse", 28, "FetchResponse");
-    expect_reflected(fixture, reflection_path, "\x22\x20streamhouse.v1.StreamHouse.Fetch", 34, "FetchResponse");
-    expect_reflected(fixture, reflection_path, "\x22\x20grpc.health.v1.HealthCheckRequest", 34, "no served file");
-    expect_reflected(fixture, reflection_path, "\x22\x21grpc.health.v1.HealthCheckRequest", 35, "ServingStatus");
+    expect_reflected(fixture, reflection_path, "\x22\x20streamhouse.v1.StreamHouse.Fetch", 34,
+                     "FetchResponse");
+    expect_reflected(fixture, reflection_path, "\x22\x20grpc.health.v1.HealthCheckRequest", 34,
+                     "no served file");
+    expect_reflected(fixture, reflection_path, "\x22\x21grpc.health.v1.HealthCheckRequest", 35,
+                     "ServingStatus");
     expect_reflected(fixture, reflection_path, "\x22\x0estreamhouse.v1", 16, "no served file");
     expect_reflected(fixture, reflection_path, "\x22\x00", 2, "no served file");
     expect_reflected(fixture, reflection_path, "\x32\x01x", 3, "no extensions");
@@ -258,9 +261,9 @@ static void a_server_that_never_served_stops(void **state)
 static void stop_ends_open_streams(void **state)
 {
     Fixture *fixture = *state;
-    static const char *const paths[] = { "/streamhouse.v1.StreamHouse/FetchStream",
-                                         "/streamhouse.v1.StreamHouse/ProduceStream", watch_path,
-                                         "/streamhouse.v1.StreamHouse/Fetch" };
+    static const char *const paths[] = {"/streamhouse.v1.StreamHouse/FetchStream",
+                                        "/streamhouse.v1.StreamHouse/ProduceStream", watch_path,
+                                        "/streamhouse.v1.StreamHouse/Fetch"};
     /* FetchRequest { partitions { topic: "orders" } max_wait_ms: 30000 } */
     static const char fetch[] = "\x0a\x08\x0a\x06orders\x10\xb0\xea\x01";
     ClientCall calls[4];

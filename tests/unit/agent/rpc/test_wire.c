@@ -15,26 +15,27 @@ static void reads_what_protobuf_c_writes(void **state)
     (void)state;
     Streamhouse__V1__Header header;
     streamhouse__v1__header__init(&header);
-    header.key = (char *)(uintptr_t)"name";
-    Streamhouse__V1__Header *headers[] = { &header, &header };
+    header.key = (char *)(uintptr_t) "name";
+    Streamhouse__V1__Header *headers[] = {&header, &header};
     Streamhouse__V1__Record record;
     streamhouse__v1__record__init(&record);
-    record.key_or_null_case = STREAMHOUSE__V1__RECORD__KEY_OR_NULL_KEY; /* present and empty, which is not null */
+    record.key_or_null_case =
+        STREAMHOUSE__V1__RECORD__KEY_OR_NULL_KEY; /* present and empty, which is not null */
     record.timestamp_ms = -5;
     record.headers = headers;
     record.n_headers = 2;
-    Streamhouse__V1__Record *records[] = { &record };
+    Streamhouse__V1__Record *records[] = {&record};
     Streamhouse__V1__ProducePartition part;
     streamhouse__v1__produce_partition__init(&part);
-    part.topic = (char *)(uintptr_t)"orders";
-    part.topic_id = (ProtobufCBinaryData){ 3, (uint8_t *)(uintptr_t)"abc" };
+    part.topic = (char *)(uintptr_t) "orders";
+    part.topic_id = (ProtobufCBinaryData){3, (uint8_t *)(uintptr_t) "abc"};
     part.partition = -7;
-    part.batches = (ProtobufCBinaryData){ 4, (uint8_t *)(uintptr_t)"1234" };
+    part.batches = (ProtobufCBinaryData){4, (uint8_t *)(uintptr_t) "1234"};
     part.records = records;
     part.n_records = 1;
     part.compression = STREAMHOUSE__V1__COMPRESSION__ZSTD;
     part.first_unacked_seq = 2147483647;
-    Streamhouse__V1__ProducePartition *parts[] = { &part, &part };
+    Streamhouse__V1__ProducePartition *parts[] = {&part, &part};
     Streamhouse__V1__ProduceRequest request = STREAMHOUSE__V1__PRODUCE_REQUEST__INIT;
     request.request_id = UINT64_MAX;
     request.partitions = parts;
@@ -89,24 +90,26 @@ static void refuses_what_is_malformed(void **state)
         const char *bytes;
         size_t length;
     } cases[] = {
-        { "\x00", 1 },                                             /* field number 0 */
-        { "\x0b", 1 },                                             /* a group */
-        { "\x08", 1 },                                             /* no value */
-        { "\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02", 11 },    /* a varint above 64 bits */
-        { "\x08\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01", 12 }, /* a varint of 11 bytes */
-        { "\x12\x05""1234", 6 },                                   /* a length beyond the message */
-        { "\x12\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 11 },    /* a length beyond all memory */
-        { "\x0d\x01\x02\x03", 4 },                                 /* a fixed32 cut off */
-        { "\x0a\x00", 2 },                                         /* request_id as bytes */
-        { "\x10\x01", 2 },                                         /* partitions as a number */
-        { "\xff\xff\xff\xff\xff\xff\x01\x01", 8 },                 /* a tag above 32 bits */
+        {"\x00", 1},                                              /* field number 0 */
+        {"\x0b", 1},                                              /* a group */
+        {"\x08", 1},                                              /* no value */
+        {"\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02", 11},     /* a varint above 64 bits */
+        {"\x08\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01", 12}, /* a varint of 11 bytes */
+        {"\x12\x05"
+         "1234",
+         6},                                                  /* a length beyond the message */
+        {"\x12\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 11}, /* a length beyond all memory */
+        {"\x0d\x01\x02\x03", 4},                              /* a fixed32 cut off */
+        {"\x0a\x00", 2},                                      /* request_id as bytes */
+        {"\x10\x01", 2},                                      /* partitions as a number */
+        {"\xff\xff\xff\xff\xff\xff\x01\x01", 8},              /* a tag above 32 bits */
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         uint64_t request_id;
         size_t count;
         ShError err;
-        assert_int_equal(sh_wire_produce_request((const uint8_t *)cases[i].bytes, cases[i].length, &request_id, &count,
-                                                 &err),
+        assert_int_equal(sh_wire_produce_request((const uint8_t *)cases[i].bytes, cases[i].length,
+                                                 &request_id, &count, &err),
                          SH_INVALID);
         assert_true(err.message[0] != '\0');
     }
@@ -115,10 +118,17 @@ static void refuses_what_is_malformed(void **state)
 static void steps_over_unknown_fields(void **state)
 {
     (void)state;
-    static const char bytes[] = "\x50\x01\x59" "12345678" "\x5d" "1234" "\x62\x02" "xy" "\x08\x2a";
+    static const char bytes[] = "\x50\x01\x59"
+                                "12345678"
+                                "\x5d"
+                                "1234"
+                                "\x62\x02"
+                                "xy"
+                                "\x08\x2a";
     uint64_t request_id;
     size_t count;
-    assert_int_equal(sh_wire_produce_request((const uint8_t *)bytes, sizeof bytes - 1, &request_id, &count, NULL), SH_OK);
+    assert_int_equal(
+        sh_wire_produce_request((const uint8_t *)bytes, sizeof bytes - 1, &request_id, &count, NULL), SH_OK);
     assert_int_equal(request_id, 42);
     assert_int_equal(count, 0);
 }
@@ -126,9 +136,11 @@ static void steps_over_unknown_fields(void **state)
 static void knows_utf8(void **state)
 {
     (void)state;
-    static const char *const good[] = { "", "plain", "\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x98\x80", "\xf4\x8f\xbf\xbf" };
-    static const char *const bad[] = { "\x80", "\xc3", "\xc0\x80", "\xe0\x80\x80", "\xed\xa0\x80", "\xf0\x80\x80\x80",
-                                       "\xf4\x90\x80\x80", "\xff", "ok\xc3(" };
+    static const char *const good[] = {
+        "", "plain", "\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x98\x80", "\xf4\x8f\xbf\xbf"};
+    static const char *const bad[] = {
+        "\x80", "\xc3",   "\xc0\x80", "\xe0\x80\x80", "\xed\xa0\x80", "\xf0\x80\x80\x80", "\xf4\x90\x80\x80",
+        "\xff", "ok\xc3("};
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
         assert_true(sh_wire_is_utf8((const uint8_t *)good[i], strlen(good[i])));
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
