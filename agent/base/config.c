@@ -67,6 +67,19 @@ ShStatus sh_config_find(const char *name, const char *prefix, const ShSetting **
     if (*out != NULL)
         return SH_OK;
 
+    const char *nearest = sh_setting_nearest(name);
+    if (nearest == NULL)
+        return sh_fail(err, SH_INVALID, "there is no setting \"%s\"", name);
+
+    char shown[NAME_BYTES];
+    snprintf(shown, sizeof shown, "%s%s", prefix, nearest);
+    for (char *c = shown; prefix[0] != '\0' && *c != '\0'; c++)
+        *c = (char)toupper((unsigned char)*c);
+    return sh_fail(err, SH_INVALID, "there is no setting \"%s\"; did you mean %s?", name, shown);
+}
+
+const char *sh_setting_nearest(const char *name)
+{
     const char *nearest = NULL;
     size_t nearest_distance = SUGGESTION_DISTANCE_MAX + 1;
     for (size_t i = 0; i < sh_setting_count; i++) {
@@ -76,14 +89,7 @@ ShStatus sh_config_find(const char *name, const char *prefix, const ShSetting **
             nearest_distance = distance;
         }
     }
-    if (nearest == NULL)
-        return sh_fail(err, SH_INVALID, "there is no setting \"%s\"", name);
-
-    char shown[NAME_BYTES];
-    snprintf(shown, sizeof shown, "%s%s", prefix, nearest);
-    for (char *c = shown; prefix[0] != '\0' && *c != '\0'; c++)
-        *c = (char)toupper((unsigned char)*c);
-    return sh_fail(err, SH_INVALID, "there is no setting \"%s\"; did you mean %s?", name, shown);
+    return nearest;
 }
 
 static ShStatus set_defaults(ShConfig *config, ShError *err)

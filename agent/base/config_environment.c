@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "agent/base/config_table.h"
+#include "agent/base/log.h"
 
 #define PREFIX "STREAMHOUSE_"
 #define NAME_BYTES 64
@@ -54,6 +55,11 @@ static ShStatus read_variable(const char *name, size_t length, const char *value
         setting_name[kept++] = (char)tolower((unsigned char)name[i]);
     setting_name[kept] = '\0';
 
+    /* A Kubernetes service named "streamhouse" puts STREAMHOUSE_SERVICE_HOST and the like here: not ours. */
+    if (sh_setting_find(setting_name) == NULL && sh_setting_nearest(setting_name) == NULL) {
+        sh_log_warn("variable_ignored", "name=%.*s reason=\"no setting has a name like it\"", (int)length, name);
+        return SH_OK;
+    }
     const ShSetting *setting;
     ShStatus status = sh_config_find(setting_name, PREFIX, &setting, err);
     if (status == SH_OK)

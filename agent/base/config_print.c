@@ -25,7 +25,8 @@ void sh_config_print_reference(FILE *to)
           "`STREAMHOUSE_CONFIG`, then from the environment; the last one wins. The file is YAML, one\n"
           "`name: value` a line. A variable is `STREAMHOUSE_` and the name in upper case:\n"
           "`flush_interval: 2s` in the file, `STREAMHOUSE_FLUSH_INTERVAL=2s` in the environment. A name\n"
-          "that does not exist is an error, in both places.\n\n"
+          "that does not exist is an error; a variable that resembles no setting is passed over with a\n"
+          "warning (Kubernetes sets such for a service named streamhouse).\n\n"
           "Sizes take kB, MB, GB and TB (powers of 1024), a bare number is in bytes. Durations take ms, s,\n"
           "min and h, a bare number is in milliseconds. `streamhouse-agent --check-config` checks\n"
           "everything and prints what holds.\n",

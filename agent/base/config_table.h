@@ -68,6 +68,9 @@ ShStatus sh_config_read_aws_region(char **environ_list, ShConfig *config, ShErro
 ShStatus sh_config_read_file(const char *path, ShConfig *config, ShError *err) SH_MUST_CHECK;
 ShStatus sh_config_read_environment(char **environ_list, ShConfig *config, ShError *err) SH_MUST_CHECK;
 
+/* The name of the setting that is most like `name`; NULL when none is close. */
+const char *sh_setting_nearest(const char *name);
+
 /* Find the setting; SH_INVALID with a suggestion of a similar name when there is none. `prefix` stands before
  * names in the message, which are in upper case if it is not empty. */
 ShStatus sh_config_find(const char *name, const char *prefix, const ShSetting **out,
