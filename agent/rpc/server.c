@@ -15,6 +15,7 @@
 #define EXPECTED_HOT            32
 #define EXPECTED_OTHER          2
 #define STOP_REPORT_INTERVAL_MS 5000
+#define WINDOW_BYTES            (256 << 10) /* of each stream, towards the agent */
 
 static const ShMethod *const all_methods[] = {
     &sh_method_produce,
@@ -36,6 +37,7 @@ static const ShMethod *const all_methods[] = {
 
 static void log_from_grpc(gpr_log_func_args *args);
 static grpc_server *create_server(const ShConfig *config);
+static grpc_arg integer_arg(const char *key, int value);
 static ShStatus bind_address(ShRpc *rpc, ShError *err);
 static void register_methods(ShRpc *rpc);
 static void create_metrics(ShMethodEntry *entry);
@@ -156,26 +158,27 @@ static grpc_server *create_server(const ShConfig *config)
     int message_bytes_max = config->message_bytes_max < INT32_MAX ? (int)config->message_bytes_max
                                                                   : INT32_MAX;
     grpc_arg args[] = {
-        {GRPC_ARG_INTEGER, (char *)(uintptr_t)GRPC_ARG_ALLOW_REUSEPORT, {.integer = 0}},
-        {GRPC_ARG_INTEGER,
-         (char *)(uintptr_t)GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH,
-         {.integer = message_bytes_max}},
-        /* A stalled stream holds what its window lets in and no more; probing would grow the window. */
-        {GRPC_ARG_INTEGER, (char *)(uintptr_t)GRPC_ARG_HTTP2_BDP_PROBE, {.integer = 0}},
-        {GRPC_ARG_INTEGER, (char *)(uintptr_t)GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, {.integer = 65536}},
+        integer_arg(GRPC_ARG_ALLOW_REUSEPORT, 0),
+        integer_arg(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, message_bytes_max),
+        /* A stream that is not read holds what its window lets in and no more; probing would grow it. A
+         * window of several usual batches keeps a producer sending while its last one is being checked. */
+        integer_arg(GRPC_ARG_HTTP2_BDP_PROBE, 0),
+        integer_arg(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, WINDOW_BYTES),
         /* Batches come compressed, and a compressed message could unfold to any size before its limit is
          * seen: a client that asks for one is told that it is not supported. */
-        {GRPC_ARG_INTEGER,
-         (char *)(uintptr_t)GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET,
-         {.integer = 1}},
-        {GRPC_ARG_INTEGER, (char *)(uintptr_t)GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, {.integer = 0}},
+        integer_arg(GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET, 1 << GRPC_COMPRESS_NONE),
+        integer_arg(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0),
         /* Clients that keep idle connections alive by pings are welcome, down to one in five seconds. */
-        {GRPC_ARG_INTEGER,
-         (char *)(uintptr_t)GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
-         {.integer = 5000}},
+        integer_arg(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 5000),
     };
     grpc_channel_args list = {.num_args = sizeof args / sizeof args[0], .args = args};
     return grpc_server_create(&list, NULL);
+}
+
+static grpc_arg integer_arg(const char *key, int value)
+{
+    /* gRPC copies keys; its struct has no const form. */
+    return (grpc_arg){.type = GRPC_ARG_INTEGER, .key = (char *)(uintptr_t)key, .value.integer = value};
 }
 
 static ShStatus bind_address(ShRpc *rpc, ShError *err)

@@ -5,6 +5,7 @@
 #define SH_TESTS_RPC_GRPC_CLIENT_H
 
 #include <grpc/byte_buffer_reader.h>
+#include <grpc/compression.h>
 #include <grpc/grpc.h>
 #include <grpc/grpc_security.h>
 #include <grpc/slice.h>

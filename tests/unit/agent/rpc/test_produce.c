@@ -230,6 +230,26 @@ static void a_message_too_large_ends_its_call_only(void **state)
     free(large);
 }
 
+/* A compressed message is refused before it is unfolded. */
+static void compressed_messages_are_refused(void **state)
+{
+    Fixture *fixture = *state;
+    grpc_arg gzip = {.type = GRPC_ARG_INTEGER,
+                     .key = (char *)(uintptr_t)GRPC_COMPRESSION_CHANNEL_DEFAULT_ALGORITHM,
+                     .value.integer = GRPC_COMPRESS_GZIP};
+    grpc_channel_args list = {.num_args = 1, .args = &gzip};
+    grpc_channel_credentials *plain = grpc_insecure_credentials_create();
+    grpc_channel *connected = fixture->channel;
+    fixture->channel = grpc_channel_create(fixture->address, plain, &list);
+    grpc_channel_credentials_release(plain);
+    uint8_t *zeros = calloc(1, MESSAGE_BYTES_MAX);
+    unary_raw(fixture, zeros, MESSAGE_BYTES_MAX, GRPC_STATUS_UNIMPLEMENTED);
+    free(zeros);
+    grpc_channel_destroy(fixture->channel);
+    fixture->channel = connected;
+    produce(fixture, 0, 1, "still served", 12);
+}
+
 static void control_and_transactional_batches_are_refused(void **state)
 {
     Fixture *fixture = *state;
@@ -400,6 +420,7 @@ int main(void)
         TEST(a_call_fails_when_all_partitions_fail_alike),
         TEST(malformed_requests_are_refused),
         TEST(a_message_too_large_ends_its_call_only),
+        TEST(compressed_messages_are_refused),
         TEST(control_and_transactional_batches_are_refused),
         TEST(a_stream_pipelines),
         TEST(a_stream_is_read_within_its_bound),
