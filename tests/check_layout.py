@@ -38,6 +38,7 @@ ONLY_IN = {
 LINES_MAX = 600
 COLUMNS_MAX = 110
 FILES_WITHOUT_README = 4
+MIRRORS = "tests/unit/"
 CODE = {".c", ".h"}
 SIZED = {".c", ".h", ".sql", ".py", ".sh", ".js", ".ts"}
 NOT_SIZED = ("expected/", "tests/isolation/expected/", "tests/unit/core/vectors/")
@@ -51,7 +52,7 @@ def tracked():
 
 def home(path):
     """The entry of MAY_INCLUDE a file belongs to."""
-    folders = [f for f in MAY_INCLUDE if path.startswith(f + "/")]
+    folders = [f for f in MAY_INCLUDE if path == f or path.startswith(f + "/")]
     return max(folders, key=len) if folders else None
 
 
@@ -95,6 +96,8 @@ def readme_findings(paths):
         folders.setdefault(str(pathlib.Path(path).parent), []).append(pathlib.Path(path).name)
     for folder, names in sorted(folders.items()):
         code = [n for n in names if pathlib.Path(n).suffix in SIZED]
+        if folder.startswith(MIRRORS):
+            continue  # one README at the mirror's root
         if len(code) > FILES_WITHOUT_README and folder not in ("sql", ".") and "README.md" not in names:
             yield f"{folder}/: {len(code)} files and no README.md"
 
