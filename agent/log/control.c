@@ -19,6 +19,7 @@ static ShStatus wait_for_news(ShEngine *engine, ShError *err);
 static ShRefresh *take_refreshes(ShControl *control, bool *wanted);
 static void answer_refreshes(ShRefresh *refresh, ShStatus status, const ShError *err);
 static void forget_dropped(ShEngine *engine);
+static bool is_outdated(ShEngine *engine, ShPartition *partition);
 static bool forget_if_drained(ShEngine *engine, ShPartition *partition);
 
 void sh_control_init(ShControl *control)
@@ -240,10 +241,21 @@ static void forget_dropped(ShEngine *engine)
     if (sh_partition_table_list(&engine->partitions, &partitions, &count, NULL) != SH_OK)
         return;
     for (size_t i = 0; i < count; i++)
-        if (!sh_meta_has_topic(&engine->meta, &partitions[i]->key.topic_id) &&
-            forget_if_drained(engine, partitions[i]))
+        if (is_outdated(engine, partitions[i]) && forget_if_drained(engine, partitions[i]))
             sh_partition_table_remove(&engine->partitions, partitions[i]);
     sh_partition_list_free(partitions, count);
+}
+
+/* Is the topic gone, or the partition handed over because the topic's durability has changed to `object`? */
+static bool is_outdated(ShEngine *engine, ShPartition *partition)
+{
+    bool object_durability;
+    if (!sh_meta_durability(&engine->meta, &partition->key.topic_id, &object_durability))
+        return true;
+    pthread_mutex_lock(&partition->mutex);
+    bool left = partition->state == SH_PARTITION_REMOTE && !partition->object_durability;
+    pthread_mutex_unlock(&partition->mutex);
+    return left && object_durability;
 }
 
 static bool forget_if_drained(ShEngine *engine, ShPartition *partition)

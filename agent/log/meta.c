@@ -99,12 +99,14 @@ bool sh_meta_owner(ShEngine *engine, const ShPartition *partition, ShOwner *out)
     return found;
 }
 
-bool sh_meta_has_topic(ShMetaCache *cache, const ShUuid *topic_id)
+bool sh_meta_durability(ShMetaCache *cache, const ShUuid *topic_id, bool *object_durability)
 {
     ShMetaSnapshot *snapshot = borrow(cache);
-    bool found = find_id(snapshot, topic_id) != NULL;
+    const ShMetaTopic *topic = find_id(snapshot, topic_id);
+    if (topic != NULL)
+        *object_durability = topic->object_durability;
     give_back(snapshot);
-    return found;
+    return topic != NULL;
 }
 
 int64_t sh_engine_batch_bytes_max(ShEngine *engine, const ShTarget *target)

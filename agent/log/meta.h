@@ -41,7 +41,7 @@ ShStatus sh_meta_resolve(struct ShEngine *engine, ShTarget *target, ShResolved *
 /* The owner of a partition; false when none is known that has a live lease. */
 bool sh_meta_owner(struct ShEngine *engine, const ShPartition *partition, ShOwner *out);
 
-/* Is the topic in the snapshot? */
-bool sh_meta_has_topic(ShMetaCache *cache, const ShUuid *topic_id);
+/* The topic's durability; false when the snapshot does not have the topic. */
+bool sh_meta_durability(ShMetaCache *cache, const ShUuid *topic_id, bool *object_durability);
 
 #endif

@@ -17,6 +17,7 @@ static void batch_free(Batch *batch);
 static void batch_add(Batch *batch, ShPartition *partition, const ShPgEpoch *epoch);
 static ShStatus take_up(ShEngine *engine, const ShPgAssignment *row, Batch *grants, Batch *opens,
                         ShError *err);
+static ShPartition *partition_of(ShEngine *engine, const ShPgAssignment *row);
 static void set_opening(ShPartition *partition);
 static void release(ShEngine *engine, ShPartition *partition, const ShPgAssignment *row);
 static ShStatus grant(ShEngine *engine, ShPg *pg, Batch *grants, Batch *opens, ShError *err);
@@ -131,8 +132,7 @@ static void batch_add(Batch *batch, ShPartition *partition, const ShPgEpoch *epo
 static ShStatus take_up(ShEngine *engine, const ShPgAssignment *row, Batch *grants, Batch *opens,
                         ShError *err)
 {
-    ShPartition *partition = sh_partition_table_add(&engine->partitions, &row->topic_id, row->partition,
-                                                    row->topic, false);
+    ShPartition *partition = partition_of(engine, row);
     if (partition == NULL)
         return sh_fail(err, SH_NO_MEMORY, "no memory for partition %s/%d", row->topic, (int)row->partition);
     ShPgEpoch epoch = {.result = SH_EPOCH_OPEN,
@@ -159,6 +159,20 @@ static ShStatus take_up(ShEngine *engine, const ShPgAssignment *row, Batch *gran
     }
     sh_partition_unref(partition);
     return SH_OK;
+}
+
+/* A reference. Where the topic had durability `object` until now, that partition's state is left behind: its
+ * publishes are refused from here on, and its producers told so. */
+static ShPartition *partition_of(ShEngine *engine, const ShPgAssignment *row)
+{
+    ShPartitionTable *table = &engine->partitions;
+    ShPartition *partition = sh_partition_table_add(table, &row->topic_id, row->partition, row->topic, false);
+    if (partition == NULL || !partition->object_durability)
+        return partition;
+    sh_read_cache_forget(engine, partition);
+    sh_partition_table_remove(table, partition);
+    sh_partition_unref(partition);
+    return sh_partition_table_add(table, &row->topic_id, row->partition, row->topic, false);
 }
 
 static void set_opening(ShPartition *partition)
@@ -229,6 +243,8 @@ static void begin(ShEngine *engine, ShPartition *partition, const ShPgEpoch *epo
                                                                        : epoch->start_offset;
     pthread_mutex_lock(&partition->mutex);
     sh_partition_open(partition, epoch->epoch, epoch->start_offset, epoch->limit_offset, published_end);
+    if (atomic_load(&engine->draining))
+        partition->state = SH_PARTITION_RELEASING;
     sh_bounds_want(engine, partition, false); /* for the log start */
     sh_fetch_wake(engine, partition);
     pthread_mutex_unlock(&partition->mutex);

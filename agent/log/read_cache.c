@@ -4,6 +4,9 @@
 
 #include "agent/log/engine_internal.h"
 
+/* Ranges are searched one by one. */
+#define RANGES_PER_PARTITION_MAX 64
+
 typedef struct ShCachedRange {
     ShRange range;
     ShPartition *partition;      /* a reference */
@@ -13,6 +16,7 @@ typedef struct ShCachedRange {
     struct ShCachedRange *prev;
 } ShCachedRange;
 
+static ShCachedRange *find_surplus(const ShPartition *partition);
 static void link_newest(ShReadCache *cache, ShCachedRange *cached);
 static void unlink_use(ShReadCache *cache, ShCachedRange *cached);
 static ShCachedRange *detach(ShReadCache *cache, ShCachedRange *cached);
@@ -84,6 +88,7 @@ void sh_read_cache_add(ShEngine *engine, ShPartition *partition, const ShRange *
     sh_buf_ref(range->bytes.owner);
     cached->partition = sh_partition_ref(partition);
     pthread_mutex_lock(&cache->lock);
+    ShCachedRange *surplus = detach(cache, find_surplus(partition));
     cached->next = partition->ranges;
     if (cached->next != NULL)
         cached->next->prev = cached;
@@ -91,6 +96,8 @@ void sh_read_cache_add(ShEngine *engine, ShPartition *partition, const ShRange *
     link_newest(cache, cached);
     cache->bytes += cost;
     pthread_mutex_unlock(&cache->lock);
+    if (surplus != NULL)
+        drop(engine, surplus);
 }
 
 bool sh_read_cache_segment(ShReadCache *cache, const ShPartition *partition, int64_t offset, ShPgSegment *out)
@@ -149,6 +156,18 @@ bool sh_read_cache_evict(ShEngine *engine)
         return false;
     drop(engine, cached);
     return true;
+}
+
+/* With the lock held: the range that came first, where the partition has as many as it may. */
+static ShCachedRange *find_surplus(const ShPartition *partition)
+{
+    ShCachedRange *cached = partition->ranges;
+    size_t count = 1;
+    while (cached != NULL && cached->next != NULL) {
+        cached = cached->next;
+        count++;
+    }
+    return count >= RANGES_PER_PARTITION_MAX ? cached : NULL;
 }
 
 static void link_newest(ShReadCache *cache, ShCachedRange *cached)

@@ -207,11 +207,10 @@ static void leave_recovery(ShEngine *engine)
         pthread_mutex_lock(&partitions[i]->mutex);
         int64_t cost = sh_partition_evict(partitions[i], partitions[i]->published);
         partitions[i]->state = SH_PARTITION_REMOTE;
-        partitions[i]->published_end = 0;
         pthread_mutex_unlock(&partitions[i]->mutex);
         sh_memory_release(&engine->memory, cost);
-        if (!sh_meta_has_topic(&engine->meta, &partitions[i]->key.topic_id))
-            sh_partition_table_remove(&engine->partitions, partitions[i]);
+        /* They come back under their real names when they are asked for. */
+        sh_partition_table_remove(&engine->partitions, partitions[i]);
     }
     sh_partition_list_free(partitions, count);
 }
