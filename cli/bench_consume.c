@@ -7,14 +7,14 @@
 #include "cli/parse.h"
 #include "cli/progress.h"
 
-#define POLL_MS 200
+#define POLL_MS        200
 #define SILENCE_MAX_MS 5000 /* a topic that gives nothing for so long has no more records */
 
 typedef struct Bench {
     const char *topic;
     int64_t records_max;
     int64_t records;
-    int64_t bytes; /* of keys and values */
+    int64_t bytes;       /* of keys and values */
     ShHistogram wait_us; /* for each batch of records */
 } Bench;
 

@@ -9,7 +9,7 @@
 #include "cli/producing.h"
 #include "cli/progress.h"
 
-#define FLUSH_STEP_MS 200
+#define FLUSH_STEP_MS         200
 #define PAYLOAD_VARIETY_BYTES 4096 /* records start at different places of random bytes this much longer */
 
 typedef struct Bench {
@@ -143,7 +143,7 @@ static int report(const Bench *bench, double seconds)
            "\"latency_ms\":{\"p50\":%.3f,\"p99\":%.3f,\"max\":%.3f}}\n",
            bench->topic, latency->count, bench->record_bytes, bench->failed, seconds, records / seconds,
            records * (double)bench->record_bytes / seconds / 1e6,
-           (double)sh_histogram_percentile(latency, 50) / 1000, (double)sh_histogram_percentile(latency, 99) / 1000,
-           (double)latency->max / 1000);
+           (double)sh_histogram_percentile(latency, 50) / 1000,
+           (double)sh_histogram_percentile(latency, 99) / 1000, (double)latency->max / 1000);
     return bench->failed == 0 ? SH_EXIT_OK : SH_EXIT_FAILED;
 }

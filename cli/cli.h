@@ -9,9 +9,9 @@
 
 #include "client/streamhouse.h"
 
-#define SH_EXIT_OK 0
+#define SH_EXIT_OK     0
 #define SH_EXIT_FAILED 1
-#define SH_EXIT_USAGE 2
+#define SH_EXIT_USAGE  2
 
 #define SH_CLI_TIMEOUT_MS 30000 /* of a call that a command waits for */
 

@@ -20,8 +20,8 @@ typedef struct Job {
     ShPrintFn print;
 
     ShConsumer *consumer;
-    int32_t first, last;  /* the partitions that are read */
-    int64_t *ends;        /* of each: where to stop, unless it follows */
+    int32_t first, last; /* the partitions that are read */
+    int64_t *ends;       /* of each: where to stop, unless it follows */
     int64_t records;
     int64_t bytes;
 } Job;
@@ -56,12 +56,10 @@ int sh_cli_consume(ShCli *cli, int argc, char **argv)
 
 static int parse_options(Job *job, int argc, char **argv)
 {
-    static const struct option options[] = {{"partition", required_argument, NULL, 'p'},
-                                            {"from", required_argument, NULL, 'b'},
-                                            {"follow", no_argument, NULL, 'f'},
-                                            {"max", required_argument, NULL, 'm'},
-                                            {"output", required_argument, NULL, 'o'},
-                                            {0}};
+    static const struct option options[] = {
+        {"partition", required_argument, NULL, 'p'}, {"from", required_argument, NULL, 'b'},
+        {"follow", no_argument, NULL, 'f'},          {"max", required_argument, NULL, 'm'},
+        {"output", required_argument, NULL, 'o'},    {0}};
     int64_t number = 0;
     int option;
     while ((option = getopt_long(argc, argv, ":", options, NULL)) != -1) {
@@ -73,11 +71,14 @@ static int parse_options(Job *job, int argc, char **argv)
             break;
         case 'b':
             if (!sh_parse_start(optarg, &job->start))
-                return sh_cli_misuse("--from %s is not earliest, latest, an offset, @milliseconds or a time such as "
-                                     "2018-02-01T12:00:00Z",
-                                     optarg);
+                return sh_cli_misuse(
+                    "--from %s is not earliest, latest, an offset, @milliseconds or a time such as "
+                    "2018-02-01T12:00:00Z",
+                    optarg);
             break;
-        case 'f': job->follow = true; break;
+        case 'f':
+            job->follow = true;
+            break;
         case 'm':
             if (!sh_parse_number(optarg, 1, INT64_MAX, &job->records_max))
                 return sh_cli_misuse("--max %s is not a number of records", optarg);
@@ -87,7 +88,8 @@ static int parse_options(Job *job, int argc, char **argv)
             if (job->print == NULL)
                 return sh_cli_misuse("--output is text, json or value, not %s", optarg);
             break;
-        default: return sh_cli_bad_option(argc, argv, option);
+        default:
+            return sh_cli_bad_option(argc, argv, option);
         }
     }
     job->topic = sh_cli_topic_argument(argc, argv);

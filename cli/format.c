@@ -10,7 +10,8 @@ static json_t *base64(const uint8_t *data, size_t length);
 const char *sh_format_count(int64_t value, char out[SH_FORMAT_BYTES])
 {
     char digits[24];
-    int count = snprintf(digits, sizeof digits, "%" PRIu64, value < 0 ? 0 - (uint64_t)value : (uint64_t)value);
+    int count = snprintf(digits, sizeof digits, "%" PRIu64,
+                         value < 0 ? 0 - (uint64_t)value : (uint64_t)value);
     char *p = out;
     if (value < 0)
         *p++ = '-';

@@ -18,9 +18,9 @@ typedef struct ShKey {
     char *text;
 } ShKey;
 
-/* Set the record's key, and with a separator shorten its value, which holds the line. A JSON string gives its bytes,
- * another value its JSON text; without the field, or where it is null, there is no key. SH_INVALID: the line is not a JSON
- * object. After SH_OK `key` is released once the record is no longer used. */
+/* Set the record's key, and with a separator shorten its value, which holds the line. A JSON string gives its
+ * bytes, another value its JSON text; without the field, or where it is null, there is no key. SH_INVALID:
+ * the line is not a JSON object. After SH_OK `key` is released once the record is no longer used. */
 ShStatus sh_key_extract(const ShKeyRule *rule, ShRecord *record, ShKey *key, ShError *err) SH_MUST_CHECK;
 void sh_key_release(ShKey *key);
 

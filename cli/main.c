@@ -21,7 +21,8 @@ static const char help[] =
     "          [--compression none|gzip|snappy|lz4|zstd] [--linger 5ms] [--batch-size 128kB] [--rate N]\n"
     "          [--retry always|safe] [--timeout 120s] [--acks-file FILE]\n"
     "      Every line of the file, or of stdin, becomes a record.\n"
-    "  consume TOPIC [--partition N] [--from earliest|latest|OFFSET|@MILLISECONDS|TIME] [--follow] [--max N]\n"
+    "  consume TOPIC [--partition N] [--from earliest|latest|OFFSET|@MILLISECONDS|TIME] [--follow] [--max "
+    "N]\n"
     "          [--output text|json|value]\n"
     "      Prints the records and stops at the end, unless it is told to follow.\n"
     "\n"
@@ -37,10 +38,14 @@ static const struct {
     const char *name;
     ShCommandFn run;
 } commands[] = {
-    {"topic", "create", sh_cli_topic_create},     {"topic", "list", sh_cli_topic_list},
-    {"topic", "describe", sh_cli_topic_describe}, {"topic", "delete", sh_cli_topic_delete},
-    {NULL, "produce", sh_cli_produce},            {NULL, "consume", sh_cli_consume},
-    {"bench", "produce", sh_cli_bench_produce},   {"bench", "consume", sh_cli_bench_consume},
+    {"topic", "create", sh_cli_topic_create},
+    {"topic", "list", sh_cli_topic_list},
+    {"topic", "describe", sh_cli_topic_describe},
+    {"topic", "delete", sh_cli_topic_delete},
+    {NULL, "produce", sh_cli_produce},
+    {NULL, "consume", sh_cli_consume},
+    {"bench", "produce", sh_cli_bench_produce},
+    {"bench", "consume", sh_cli_bench_consume},
 };
 
 static int take_global_options(int *argc, char **argv, const char **server);
@@ -58,7 +63,8 @@ int main(int argc, char **argv)
     return dispatch(server, argc - 1, argv + 1);
 }
 
-/* Take --server, --help and --version out of the arguments, wherever they stand. Returns an exit code, or -1. */
+/* Take --server, --help and --version out of the arguments, wherever they stand. Returns an
+ * exit code, or -1. */
 static int take_global_options(int *argc, char **argv, const char **server)
 {
     int kept = 1;

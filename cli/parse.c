@@ -21,7 +21,8 @@ bool sh_parse_number(const char *text, int64_t min, int64_t max, int64_t *out)
     char *end = NULL;
     errno = 0;
     long long value = strtoll(text, &end, 10);
-    if (end == text || *end != '\0' || errno != 0 || text[0] == ' ' || text[0] == '+' || value < min || value > max)
+    if (end == text || *end != '\0' || errno != 0 || text[0] == ' ' || text[0] == '+' || value < min ||
+        value > max)
         return false;
     *out = value;
     return true;
@@ -29,16 +30,16 @@ bool sh_parse_number(const char *text, int64_t min, int64_t max, int64_t *out)
 
 bool sh_parse_bytes(const char *text, int64_t *out)
 {
-    static const Unit units[] = {{"", 1},           {"B", 1},           {"kB", 1 << 10},    {"KB", 1 << 10},
-                                 {"KiB", 1 << 10},  {"MB", 1 << 20},    {"MiB", 1 << 20},   {"GB", 1 << 30},
-                                 {"GiB", 1 << 30}};
+    static const Unit units[] = {{"", 1},          {"B", 1},         {"kB", 1 << 10},
+                                 {"KB", 1 << 10},  {"KiB", 1 << 10}, {"MB", 1 << 20},
+                                 {"MiB", 1 << 20}, {"GB", 1 << 30},  {"GiB", 1 << 30}};
     return parse_with_unit(text, units, sizeof units / sizeof units[0], out);
 }
 
 bool sh_parse_duration_ms(const char *text, int64_t *out)
 {
-    static const Unit units[] = {{"ms", 1},        {"s", 1000},       {"m", 60 * 1000},
-                                 {"h", 3600 * 1000}, {"d", 86400 * 1000}};
+    static const Unit units[] = {
+        {"ms", 1}, {"s", 1000}, {"m", 60 * 1000}, {"h", 3600 * 1000}, {"d", 86400 * 1000}};
     return parse_with_unit(text, units, sizeof units / sizeof units[0], out);
 }
 

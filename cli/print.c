@@ -21,8 +21,9 @@ bool sh_print_text(FILE *out, const ShMessage *message)
 bool sh_print_json(FILE *out, const ShMessage *message)
 {
     const ShRecord *record = &message->record;
-    json_t *object = json_pack("{s:s, s:i, s:I, s:I}", "topic", message->topic, "partition", (int)message->partition,
-                               "offset", (json_int_t)record->offset, "timestamp", (json_int_t)record->timestamp_ms);
+    json_t *object = json_pack("{s:s, s:i, s:I, s:I}", "topic", message->topic, "partition",
+                               (int)message->partition, "offset", (json_int_t)record->offset, "timestamp",
+                               (json_int_t)record->timestamp_ms);
     bool good = object != NULL && sh_format_json_bytes(object, "key", record->key, record->key_length) &&
                 sh_format_json_bytes(object, "value", record->value, record->value_length) &&
                 json_object_set_new(object, "headers", headers_json(record)) == 0 &&
@@ -54,7 +55,8 @@ static json_t *headers_json(const ShRecord *record)
     ShHeader header;
     while (list != NULL && sh_record_next_header(record, &cursor, &header)) {
         json_t *item = json_object();
-        bool good = item != NULL && sh_format_json_bytes(item, "key", (const uint8_t *)header.key, header.key_length) &&
+        bool good = item != NULL &&
+                    sh_format_json_bytes(item, "key", (const uint8_t *)header.key, header.key_length) &&
                     sh_format_json_bytes(item, "value", header.value, header.value_length);
         if (!good || json_array_append(list, item) != 0) {
             json_decref(list);

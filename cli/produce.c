@@ -16,7 +16,7 @@
 #include "cli/progress.h"
 
 #define FAILURES_SHOWN_MAX 5
-#define FLUSH_STEP_MS 200
+#define FLUSH_STEP_MS      200
 
 typedef struct Job {
     const char *topic;
@@ -83,9 +83,15 @@ static int parse_options(Job *job, int argc, char **argv)
     int option;
     while ((option = getopt_long(argc, argv, ":", options, NULL)) != -1) {
         switch (option) {
-        case 'f': job->file = strcmp(optarg, "-") == 0 ? NULL : optarg; break;
-        case 'a': job->acks_file = optarg; break;
-        case 'j': job->key.json_field = optarg; break;
+        case 'f':
+            job->file = strcmp(optarg, "-") == 0 ? NULL : optarg;
+            break;
+        case 'a':
+            job->acks_file = optarg;
+            break;
+        case 'j':
+            job->key.json_field = optarg;
+            break;
         case 's':
             if (strlen(optarg) != 1)
                 return sh_cli_misuse("--key-separator is one character, not \"%s\"", optarg);
@@ -121,8 +127,8 @@ static int run_job(ShCli *cli, Job *job, FILE *input)
     if (sh_client_partition_count(cli->client, job->topic, SH_CLI_TIMEOUT_MS, &partitions, &error) != SH_OK)
         return sh_cli_fail("%s", error.message);
     if (job->partition >= partitions)
-        return sh_cli_fail("topic \"%s\" has no partition %" PRId32 "; they go from 0 to %" PRId32, job->topic,
-                           job->partition, partitions - 1);
+        return sh_cli_fail("topic \"%s\" has no partition %" PRId32 "; they go from 0 to %" PRId32,
+                           job->topic, job->partition, partitions - 1);
     if (sh_producer_new(cli->client, &job->producer, &producer, &error) != SH_OK)
         return sh_cli_fail("%s", error.message);
 
@@ -142,8 +148,8 @@ static int run_job(ShCli *cli, Job *job, FILE *input)
     if (job->acks_broken)
         return sh_cli_fail("cannot write %s", job->acks_file);
     if (!read_all)
-        return sh_cli_fail("cannot read %s to its end: %s", job->file != NULL ? job->file : "the standard input",
-                           strerror(errno));
+        return sh_cli_fail("cannot read %s to its end: %s",
+                           job->file != NULL ? job->file : "the standard input", strerror(errno));
     return sh_cli_interrupted ? SH_EXIT_FAILED : SH_EXIT_OK;
 }
 
@@ -213,10 +219,9 @@ static void on_delivery(const ShDelivery *delivery, void *context)
         fail_line(job, number, delivery->error->message);
         return;
     }
-    bool broken = job->acks != NULL &&
-                  (fprintf(job->acks, "%" PRId64 " %" PRId32 " %" PRId64 "\n", number, delivery->partition,
-                           delivery->offset) < 0 ||
-                   fflush(job->acks) != 0);
+    bool broken = job->acks != NULL && (fprintf(job->acks, "%" PRId64 " %" PRId32 " %" PRId64 "\n", number,
+                                                delivery->partition, delivery->offset) < 0 ||
+                                        fflush(job->acks) != 0);
     pthread_mutex_lock(&job->lock);
     job->acknowledged++;
     job->acks_broken = job->acks_broken || broken;

@@ -43,6 +43,7 @@ int sh_cli_take_producing(ShProducerOptions *options, int option, const char *va
             return sh_cli_misuse("--in-flight %s is not a number from 1 to 1000", value);
         options->in_flight_max = (int)number;
         return -1;
-    default: return -2;
+    default:
+        return -2;
     }
 }

@@ -7,7 +7,7 @@
 #include "cli/format.h"
 
 #define FIRST_AFTER_MS 1000
-#define EVERY_MS 500
+#define EVERY_MS       500
 
 void sh_progress_start(ShProgress *progress)
 {
@@ -27,7 +27,8 @@ void sh_progress_update(ShProgress *progress, int64_t records, int64_t bytes)
     progress->shown = true;
     char count[SH_FORMAT_BYTES], size[SH_FORMAT_BYTES], rate[SH_FORMAT_BYTES];
     fprintf(stderr, "\r\033[K%s records, %s, %s records/s", sh_format_count(records, count),
-            sh_format_size(bytes, size), sh_format_count(records * 1000 / (now_ms - progress->started_ms), rate));
+            sh_format_size(bytes, size),
+            sh_format_count(records * 1000 / (now_ms - progress->started_ms), rate));
     fflush(stderr);
 }
 

@@ -1,5 +1,6 @@
 /*
- * progress.h - one line on stderr that grows while long work goes on: only on a terminal, and not in the first second.
+ * progress.h - one line on stderr that grows while long work goes on: only on a terminal, and not in the
+ * first second.
  */
 #ifndef SH_CLI_PROGRESS_H
 #define SH_CLI_PROGRESS_H

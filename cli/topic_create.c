@@ -38,7 +38,8 @@ int sh_cli_topic_create(ShCli *cli, int argc, char **argv)
                 return sh_cli_misuse("--durability is wal or object, not %s", optarg);
             topic.durability = optarg;
             break;
-        default: return sh_cli_bad_option(argc, argv, option);
+        default:
+            return sh_cli_bad_option(argc, argv, option);
         }
     }
     topic.name = sh_cli_topic_argument(argc, argv);

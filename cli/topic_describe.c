@@ -54,8 +54,8 @@ static void print_text(const ShTopicDescription *topic)
         int length = (int)strlen(topic->partitions[i].owner);
         width = length > width ? length : width;
     }
-    printf("%9s  %-*s  %14s  %14s  %14s  %14s  %12s\n", "PARTITION", width, "OWNER", "EPOCH", "START", "END", "RECORDS",
-           "SIZE");
+    printf("%9s  %-*s  %14s  %14s  %14s  %14s  %12s\n", "PARTITION", width, "OWNER", "EPOCH", "START", "END",
+           "RECORDS", "SIZE");
     for (size_t i = 0; i < topic->partition_count; i++) {
         const ShPartitionDescription *partition = &topic->partitions[i];
         printf("%9" PRId32 "  %-*s  %14" PRId64 "  %14" PRId64 "  %14" PRId64, partition->partition, width,
@@ -69,7 +69,8 @@ static void print_text(const ShTopicDescription *topic)
 static int print_json(const ShTopicDescription *topic)
 {
     json_t *object = sh_topic_json(topic);
-    bool good = object != NULL && json_dumpf(object, stdout, JSON_INDENT(2)) == 0 && fputc('\n', stdout) != EOF;
+    bool good = object != NULL && json_dumpf(object, stdout, JSON_INDENT(2)) == 0 &&
+                fputc('\n', stdout) != EOF;
     json_decref(object);
     return good ? SH_EXIT_OK : sh_cli_fail("cannot write to the standard output");
 }

@@ -55,8 +55,9 @@ static void print_table(const ShTopicDescriptions *list, const char *filter)
         const ShTopicDescription *topic = &list->topics[i];
         char count[SH_FORMAT_BYTES], size[SH_FORMAT_BYTES];
         if (matches(topic, filter))
-            printf("%-*s  %10zu  %-10s  %15s  %12s\n", width, topic->name, topic->partition_count, topic->durability,
-                   sh_format_count(topic->records, count), sh_format_size(topic->bytes, size));
+            printf("%-*s  %10zu  %-10s  %15s  %12s\n", width, topic->name, topic->partition_count,
+                   topic->durability, sh_format_count(topic->records, count),
+                   sh_format_size(topic->bytes, size));
     }
 }
 

@@ -15,8 +15,8 @@ json_t *sh_topic_json(const ShTopicDescription *topic)
     json_t *partitions = json_array();
     for (size_t i = 0; i < topic->partition_count; i++) {
         const ShPartitionDescription *from = &topic->partitions[i];
-        json_t *to = json_pack("{s:i, s:s, s:I, s:I, s:I, s:I, s:I}", "partition", (int)from->partition, "owner",
-                               from->owner, "epoch", (json_int_t)from->epoch, "log_start",
+        json_t *to = json_pack("{s:i, s:s, s:I, s:I, s:I, s:I, s:I}", "partition", (int)from->partition,
+                               "owner", from->owner, "epoch", (json_int_t)from->epoch, "log_start",
                                (json_int_t)from->log_start, "published_end", (json_int_t)from->published_end,
                                "records", (json_int_t)from->records, "bytes", (json_int_t)from->bytes);
         if (json_array_append_new(partitions, to) != 0) {
@@ -24,8 +24,8 @@ json_t *sh_topic_json(const ShTopicDescription *topic)
             return NULL;
         }
     }
-    return json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:o}", "topic", topic->name, "topic_id", id, "durability",
-                     topic->durability, "retention", topic->retention, "segment_bytes",
+    return json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:o}", "topic", topic->name, "topic_id", id,
+                     "durability", topic->durability, "retention", topic->retention, "segment_bytes",
                      (json_int_t)topic->segment_bytes, "records", (json_int_t)topic->records, "bytes",
                      (json_int_t)topic->bytes, "partitions", partitions);
 }

@@ -4,7 +4,7 @@
 
 #define RECORD_OVERHEAD_BYTES 40 /* a record's lengths and deltas at their longest */
 #define HEADER_OVERHEAD_BYTES 10
-#define OPAQUES_INITIAL 64
+#define OPAQUES_INITIAL       64
 
 static ShStatus open_batch(ShAccumulator *accumulator, ShLane *lane, int64_t now_ms, ShError *err);
 static ShStatus make_room(ShPendingBatch *batch, ShError *err);
@@ -33,9 +33,11 @@ ShStatus sh_accumulator_append(ShAccumulator *accumulator, ShLane *lane, const S
     *sealed = false;
     size_t bytes = sh_accumulator_record_bytes(record, headers, header_count);
     if (accumulator->used_bytes + bytes > accumulator->buffer_bytes)
-        return sh_fail(err, SH_EXHAUSTED, "the producer's buffer of %zu bytes is full", accumulator->buffer_bytes);
+        return sh_fail(err, SH_EXHAUSTED, "the producer's buffer of %zu bytes is full",
+                       accumulator->buffer_bytes);
 
-    if (lane->open != NULL && sh_batch_builder_bytes(lane->open->builder) + bytes > accumulator->batch_bytes) {
+    if (lane->open != NULL &&
+        sh_batch_builder_bytes(lane->open->builder) + bytes > accumulator->batch_bytes) {
         seal(accumulator, lane);
         *sealed = true;
     }
@@ -103,8 +105,9 @@ static ShStatus open_batch(ShAccumulator *accumulator, ShLane *lane, int64_t now
 {
     ShPendingBatch *batch = calloc(1, sizeof *batch);
     if (batch != NULL)
-        batch->builder = accumulator->spare_count > 0 ? accumulator->spare_builders[--accumulator->spare_count]
-                                                      : sh_batch_builder_new(accumulator->codec);
+        batch->builder = accumulator->spare_count > 0
+                             ? accumulator->spare_builders[--accumulator->spare_count]
+                             : sh_batch_builder_new(accumulator->codec);
     if (batch == NULL || batch->builder == NULL) {
         free(batch);
         return sh_fail(err, SH_NO_MEMORY, "no memory for a batch");

@@ -1,6 +1,6 @@
 /*
- * accumulator.h - records gather into batches per partition, within a bound of memory. Pure: the producer's lock
- * guards it, time is an argument.
+ * accumulator.h - records gather into batches per partition, within a bound of memory. Pure: the producer's
+ * lock guards it, time is an argument.
  */
 #ifndef SH_CLIENT_ACCUMULATOR_H
 #define SH_CLIENT_ACCUMULATOR_H
@@ -15,8 +15,8 @@ typedef struct ShAccumulator {
     int64_t linger_ms;
     size_t buffer_bytes;
     ShCodec codec;
-    size_t used_bytes;                           /* of buffer_bytes */
-    ShPendingBatch *open_oldest, *open_newest;   /* in the order in which they fall due */
+    size_t used_bytes;                         /* of buffer_bytes */
+    ShPendingBatch *open_oldest, *open_newest; /* in the order in which they fall due */
     ShPendingBatch *sealed_first, *sealed_last;
     ShBatchBuilder *spare_builders[SH_SPARE_BUILDERS_MAX];
     size_t spare_count;
@@ -28,8 +28,8 @@ void sh_accumulator_free(ShAccumulator *accumulator);
 /* What a record takes of a batch at most. */
 size_t sh_accumulator_record_bytes(const ShRecord *record, const ShHeader *headers, size_t header_count);
 
-/* Append a record to its lane's open batch. `*sealed`: a batch of the lane became complete. SH_EXHAUSTED: the bound
- * is reached; nothing was appended. */
+/* Append a record to its lane's open batch. `*sealed`: a batch of the lane became complete. SH_EXHAUSTED: the
+ * bound is reached; nothing was appended. */
 ShStatus sh_accumulator_append(ShAccumulator *accumulator, ShLane *lane, const ShRecord *record,
                                const ShHeader *headers, size_t header_count, void *opaque, int64_t now_ms,
                                bool *sealed, ShError *err) SH_MUST_CHECK;

@@ -5,7 +5,8 @@
 #include "proto/streamhouse.pb-c.h"
 
 static char *mutable(const char *text);
-static ShStatus copy_description(ShTopicDescription *out, const Streamhouse__V1__TopicDescription *in, ShError *err);
+static ShStatus copy_description(ShTopicDescription *out, const Streamhouse__V1__TopicDescription *in,
+                                 ShError *err);
 static ShStatus copy_text(char **out, const char *text, ShError *err);
 static void copy_id(ShUuid *out, ProtobufCBinaryData in);
 
@@ -35,8 +36,8 @@ ShStatus sh_client_delete_topic(ShClient *client, const char *name, int timeout_
     return status;
 }
 
-ShStatus sh_client_describe_topics(ShClient *client, const char *topic, int timeout_ms, ShTopicDescriptions **out,
-                                   ShError *err)
+ShStatus sh_client_describe_topics(ShClient *client, const char *topic, int timeout_ms,
+                                   ShTopicDescriptions **out, ShError *err)
 {
     char *names[] = {mutable(topic)};
     Streamhouse__V1__DescribeTopicsRequest request = STREAMHOUSE__V1__DESCRIBE_TOPICS_REQUEST__INIT;
@@ -48,7 +49,8 @@ ShStatus sh_client_describe_topics(ShClient *client, const char *topic, int time
     if (status != SH_OK)
         return status;
 
-    const Streamhouse__V1__DescribeTopicsResponse *message = (const Streamhouse__V1__DescribeTopicsResponse *)answer;
+    const Streamhouse__V1__DescribeTopicsResponse *message =
+        (const Streamhouse__V1__DescribeTopicsResponse *)answer;
     ShTopicDescriptions *list = calloc(1, sizeof *list);
     ShTopicDescription *topics = calloc(message->n_topics + 1, sizeof *topics);
     if (list == NULL || topics == NULL) {
@@ -94,7 +96,8 @@ static char *mutable(const char *text)
     return (char *)(uintptr_t)(text != NULL ? text : "");
 }
 
-static ShStatus copy_description(ShTopicDescription *out, const Streamhouse__V1__TopicDescription *in, ShError *err)
+static ShStatus copy_description(ShTopicDescription *out, const Streamhouse__V1__TopicDescription *in,
+                                 ShError *err)
 {
     ShStatus status = copy_text(&out->name, in->name, err);
     if (status == SH_OK)

@@ -46,7 +46,7 @@ static grpc_slice slice_of(const ShSlice *piece);
 static void release_piece(void *owner);
 
 ShClientCall *sh_client_call_start(ShLoop *loop, const char *address, const char *method, int timeout_ms,
-                      const ShClientCallEvents *events)
+                                   const ShClientCallEvents *events)
 {
     grpc_channel *channel = sh_transport_channel(sh_loop_transport(loop), address);
     ShClientCall *call = channel != NULL ? calloc(1, sizeof *call) : NULL;
@@ -200,7 +200,8 @@ static void tell_writable(ShClientCall *call)
         call->events.on_writable(call->events.context);
 }
 
-/* The one copy on the way in: from the pieces that came over the network into one buffer that batches stay in. */
+/* The one copy on the way in: from the pieces that came over the network into one buffer that batches stay
+ * in. */
 static ShBuf *join_received(grpc_byte_buffer *received)
 {
     grpc_byte_buffer_reader reader;
@@ -263,11 +264,12 @@ static void describe_end(const ShClientCall *call, ShRefusal *why)
         if (is_metadata(item, "streamhouse-error-bin"))
             sh_message_get_refusal(value, length, why);
         else if (is_metadata(item, "grpc-retry-pushback-ms"))
-            snprintf(pushback, sizeof pushback, "%.*s", (int)(length < 15 ? length : 15), (const char *)value);
+            snprintf(pushback, sizeof pushback, "%.*s", (int)(length < 15 ? length : 15),
+                     (const char *)value);
     }
     if (why->error.status == SH_OK && call->code == GRPC_STATUS_UNAVAILABLE && !call->opened) {
-        (void)sh_fail(&why->error, SH_UNAVAILABLE, "no server answers at %s; is it running, is the address right?",
-                      call->address);
+        (void)sh_fail(&why->error, SH_UNAVAILABLE,
+                      "no server answers at %s; is it running, is the address right?", call->address);
     } else if (why->error.status == SH_OK) {
         ShStatus status = sh_message_status((int)call->code, "", 0);
         size_t length = GRPC_SLICE_LENGTH(call->details);

@@ -52,7 +52,8 @@ void sh_client_free(ShClient *client)
     free(client);
 }
 
-ShStatus sh_client_partition_count(ShClient *client, const char *topic, int timeout_ms, int32_t *out, ShError *err)
+ShStatus sh_client_partition_count(ShClient *client, const char *topic, int timeout_ms, int32_t *out,
+                                   ShError *err)
 {
     ShTopicShape shape;
     ShStatus status = sh_client_topic_shape(client, topic, timeout_ms, &shape, err);
@@ -61,7 +62,10 @@ ShStatus sh_client_partition_count(ShClient *client, const char *topic, int time
     return status;
 }
 
-ShTransport *sh_client_transport(ShClient *client) { return client->transport; }
+ShTransport *sh_client_transport(ShClient *client)
+{
+    return client->transport;
+}
 
 ShStatus sh_client_ask(ShClient *client, const char *method, const ProtobufCMessage *request, int timeout_ms,
                        const ProtobufCMessageDescriptor *answer_type, ProtobufCMessage **answer, ShError *err)
@@ -77,8 +81,8 @@ ShStatus sh_client_ask(ShClient *client, const char *method, const ProtobufCMess
         int64_t left_ms = deadline_ms - sh_client_now_ms();
         char address[SH_CLIENT_ADDRESS_BYTES];
         sh_client_address(client, address);
-        status = sh_client_ask_agent(client, address, method, request, left_ms > 1 ? (int)left_ms : 1, answer_type,
-                                     answer, &why);
+        status = sh_client_ask_agent(client, address, method, request, left_ms > 1 ? (int)left_ms : 1,
+                                     answer_type, answer, &why);
         if (status == SH_UNAVAILABLE || status == SH_TIMEOUT)
             sh_client_address_failed(client, address);
     }
@@ -99,8 +103,7 @@ ShStatus sh_client_ask_agent(ShClient *client, const char *address, const char *
         return sh_fail(&why->error, SH_NO_MEMORY, "no memory for a request to %s", address);
 
     ShSlice slice = {packed->data, packed->length, packed};
-    ShStatus status =
-        sh_transport_ask(client->transport, address, method, slice, timeout_ms, &received, why);
+    ShStatus status = sh_transport_ask(client->transport, address, method, slice, timeout_ms, &received, why);
     if (status == SH_OK) {
         *answer = protobuf_c_message_unpack(answer_type, NULL, received->length, received->data);
         if (*answer == NULL)
@@ -130,7 +133,8 @@ void sh_client_address_failed(ShClient *client, const char *address)
     pthread_mutex_unlock(&client->lock);
 }
 
-ShStatus sh_client_topic_shape(ShClient *client, const char *topic, int timeout_ms, ShTopicShape *out, ShError *err)
+ShStatus sh_client_topic_shape(ShClient *client, const char *topic, int timeout_ms, ShTopicShape *out,
+                               ShError *err)
 {
     for (bool asked = false;; asked = true) {
         pthread_mutex_lock(&client->lock);
@@ -152,7 +156,8 @@ ShStatus sh_client_topic_shape(ShClient *client, const char *topic, int timeout_
 ShStatus sh_client_reload(ShClient *client, const char *topic, int timeout_ms, ShError *err)
 {
     if (strlen(topic) >= SH_CLIENT_TOPIC_BYTES)
-        return sh_fail(err, SH_INVALID, "a topic's name has at most %d characters", SH_CLIENT_TOPIC_BYTES - 1);
+        return sh_fail(err, SH_INVALID, "a topic's name has at most %d characters",
+                       SH_CLIENT_TOPIC_BYTES - 1);
 
     char *names[] = {(char *)(uintptr_t)topic};
     Streamhouse__V1__MetadataRequest request = STREAMHOUSE__V1__METADATA_REQUEST__INIT;
@@ -178,7 +183,8 @@ bool sh_client_owner(ShClient *client, const char *topic, int32_t partition, ShP
     return known;
 }
 
-bool sh_client_learn_owner(ShClient *client, const char *topic, int32_t partition, const ShPartitionOwner *owner)
+bool sh_client_learn_owner(ShClient *client, const char *topic, int32_t partition,
+                           const ShPartitionOwner *owner)
 {
     pthread_mutex_lock(&client->lock);
     bool taken = sh_metadata_learn_owner(&client->metadata, topic, partition, owner);
@@ -207,8 +213,8 @@ ShBuf *sh_client_metadata_request(ShClient *client)
 
 ShStatus sh_client_take_metadata(ShClient *client, const ShBuf *answer, ShError *err)
 {
-    Streamhouse__V1__MetadataResponse *message =
-        streamhouse__v1__metadata_response__unpack(NULL, answer->length, answer->data);
+    Streamhouse__V1__MetadataResponse *message = streamhouse__v1__metadata_response__unpack(
+        NULL, answer->length, answer->data);
     if (message == NULL)
         return sh_fail(err, SH_CORRUPT, "the server's metadata is damaged");
     pthread_mutex_lock(&client->lock);

@@ -12,8 +12,8 @@
 
 ShTransport *sh_client_transport(ShClient *client);
 
-/* Ask any agent, one after the other while they are unavailable, and unpack the answer, which the caller frees with
- * protobuf_c_message_free_unpacked. Blocks. */
+/* Ask any agent, one after the other while they are unavailable, and unpack the answer, which the caller
+ * frees with protobuf_c_message_free_unpacked. Blocks. */
 ShStatus sh_client_ask(ShClient *client, const char *method, const ProtobufCMessage *request, int timeout_ms,
                        const ProtobufCMessageDescriptor *answer_type, ProtobufCMessage **answer,
                        ShError *err) SH_MUST_CHECK;
@@ -41,7 +41,8 @@ ShStatus sh_client_reload(ShClient *client, const char *topic, int timeout_ms, S
 
 /* The owner as far as it is known; see metadata.h. */
 bool sh_client_owner(ShClient *client, const char *topic, int32_t partition, ShPartitionOwner *out);
-bool sh_client_learn_owner(ShClient *client, const char *topic, int32_t partition, const ShPartitionOwner *owner);
+bool sh_client_learn_owner(ShClient *client, const char *topic, int32_t partition,
+                           const ShPartitionOwner *owner);
 
 /* A packed MetadataRequest for all topics in the cache; NULL when memory is short. */
 ShBuf *sh_client_metadata_request(ShClient *client);

@@ -6,7 +6,7 @@
 #include "proto/streamhouse.pb-c.h"
 
 #define LIST_ATTEMPTS_MAX 6
-#define LIST_PAUSE_MS 50 /* after the first attempt; doubles */
+#define LIST_PAUSE_MS     50 /* after the first attempt; doubles */
 
 static ShStatus copy_cluster(ShClusterInfo *out, const Streamhouse__V1__MetadataResponse *in, ShError *err);
 static bool copy_topic(ShTopicInfo *out, const Streamhouse__V1__TopicMetadata *in);
@@ -111,7 +111,8 @@ static ShStatus copy_cluster(ShClusterInfo *out, const Streamhouse__V1__Metadata
     for (size_t i = 0; i < in->n_agents && good; i++) {
         ShAgentInfo *agent = &out->agents[out->agent_count++];
         good = copy_text(&agent->agent_id, in->agents[i]->agent_id) &&
-               copy_text(&agent->address, in->agents[i]->address) && copy_text(&agent->zone, in->agents[i]->zone);
+               copy_text(&agent->address, in->agents[i]->address) &&
+               copy_text(&agent->zone, in->agents[i]->zone);
     }
     for (size_t i = 0; i < in->n_topics && good; i++)
         good = copy_topic(&out->topics[out->topic_count++], in->topics[i]);
@@ -159,7 +160,8 @@ static ShStatus list_once(ShClient *client, const char *address, const char *top
     if (status != SH_OK)
         return status;
 
-    const Streamhouse__V1__ListOffsetsResponse *message = (const Streamhouse__V1__ListOffsetsResponse *)answer;
+    const Streamhouse__V1__ListOffsetsResponse *message =
+        (const Streamhouse__V1__ListOffsetsResponse *)answer;
     if (message->n_results != 1)
         status = sh_fail(&why->error, SH_CORRUPT, "%s answered for %zu partitions instead of one", address,
                          message->n_results);
@@ -191,7 +193,8 @@ static ShStatus take_refusal(const Streamhouse__V1__PartitionError *error, ShRef
 
 static bool may_list_again(ShStatus status)
 {
-    return status == SH_NOT_OWNER || status == SH_FENCED || status == SH_UNAVAILABLE || status == SH_EXHAUSTED;
+    return status == SH_NOT_OWNER || status == SH_FENCED || status == SH_UNAVAILABLE ||
+           status == SH_EXHAUSTED;
 }
 
 static void pause_ms(int milliseconds)

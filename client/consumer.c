@@ -27,12 +27,13 @@ struct ShConsumer {
 };
 
 static ShStatus check_options(const ShConsumerOptions *options, ShError *err);
-static ShStatus find_start(ShConsumer *consumer, const char *topic, int32_t partition, ShStart start, int64_t *offset,
-                           ShError *err);
+static ShStatus find_start(ShConsumer *consumer, const char *topic, int32_t partition, ShStart start,
+                           int64_t *offset, ShError *err);
 static Assignment *find_assignment(const ShConsumer *consumer, const char *topic, int32_t partition);
 static ShStatus add_assignment(ShConsumer *consumer, ShFetchTarget *target, Assignment **out, ShError *err);
 static ShStatus open_chunk(ShConsumer *consumer, ShChunk *chunk, ShError *err);
-static ShStatus handle_failure(ShConsumer *consumer, Assignment *assignment, const ShError *failure, ShError *err);
+static ShStatus handle_failure(ShConsumer *consumer, Assignment *assignment, const ShError *failure,
+                               ShError *err);
 static void close_chunk(ShConsumer *consumer);
 static ShStatus read_batch(ShConsumer *consumer, size_t *count, ShError *err);
 static ShStatus read_records(ShConsumer *consumer, ShBatchReader *reader, size_t *count, ShError *err);
@@ -70,16 +71,17 @@ ShStatus sh_consumer_new(ShClient *client, const ShConsumerOptions *options, ShC
     return SH_OK;
 }
 
-ShStatus sh_consumer_assign(ShConsumer *consumer, const char *topic, int32_t partition, ShStart start, ShError *err)
+ShStatus sh_consumer_assign(ShConsumer *consumer, const char *topic, int32_t partition, ShStart start,
+                            ShError *err)
 {
     ShTopicShape shape;
-    ShStatus status =
-        sh_client_topic_shape(consumer->client, topic, consumer->options.call_timeout_ms, &shape, err);
+    ShStatus status = sh_client_topic_shape(consumer->client, topic, consumer->options.call_timeout_ms,
+                                            &shape, err);
     if (status != SH_OK)
         return status;
     if (partition < 0 || partition >= shape.partition_count)
-        return sh_fail(err, SH_NOT_FOUND, "topic \"%s\" has no partition %d; they go from 0 to %d", topic, partition,
-                       shape.partition_count - 1);
+        return sh_fail(err, SH_NOT_FOUND, "topic \"%s\" has no partition %d; they go from 0 to %d", topic,
+                       partition, shape.partition_count - 1);
     int64_t offset = 0;
     ShFetchTarget *target = NULL;
     status = find_start(consumer, topic, partition, start, &offset, err);
@@ -126,7 +128,8 @@ ShStatus sh_consumer_poll(ShConsumer *consumer, int timeout_ms, const ShMessage 
     }
 }
 
-ShStatus sh_consumer_position(ShConsumer *consumer, const char *topic, int32_t partition, int64_t *out, ShError *err)
+ShStatus sh_consumer_position(ShConsumer *consumer, const char *topic, int32_t partition, int64_t *out,
+                              ShError *err)
 {
     const Assignment *assignment = find_assignment(consumer, topic, partition);
     if (assignment == NULL)
@@ -163,14 +166,15 @@ static ShStatus check_options(const ShConsumerOptions *o, ShError *err)
     if (o->queue_bytes < 1024)
         return sh_fail(err, SH_INVALID, "queue_bytes must be at least 1 KiB");
     if (o->fetch_wait_ms < 0 || o->fetch_bytes_min < 0 || o->fetch_bytes_max < 1 || o->call_timeout_ms < 1)
-        return sh_fail(err, SH_INVALID, "the fetch options must not be negative, call_timeout_ms must be positive");
+        return sh_fail(err, SH_INVALID,
+                       "the fetch options must not be negative, call_timeout_ms must be positive");
     if (o->decompressed_bytes_max < 1024)
         return sh_fail(err, SH_INVALID, "decompressed_bytes_max must be at least 1 KiB");
     return SH_OK;
 }
 
-static ShStatus find_start(ShConsumer *consumer, const char *topic, int32_t partition, ShStart start, int64_t *offset,
-                           ShError *err)
+static ShStatus find_start(ShConsumer *consumer, const char *topic, int32_t partition, ShStart start,
+                           int64_t *offset, ShError *err)
 {
     *offset = start.value;
     if (start.at == SH_START_OFFSET)
@@ -223,13 +227,14 @@ static ShStatus open_chunk(ShConsumer *consumer, ShChunk *chunk, ShError *err)
     return status;
 }
 
-static ShStatus handle_failure(ShConsumer *consumer, Assignment *assignment, const ShError *failure, ShError *err)
+static ShStatus handle_failure(ShConsumer *consumer, Assignment *assignment, const ShError *failure,
+                               ShError *err)
 {
     const char *topic = sh_fetch_target_topic(assignment->target);
     int32_t partition = sh_fetch_target_partition(assignment->target);
     if (failure->status == SH_OUT_OF_RANGE && consumer->options.out_of_range != SH_OUT_OF_RANGE_ERROR) {
         ShStart start = {consumer->options.out_of_range == SH_OUT_OF_RANGE_EARLIEST ? SH_START_EARLIEST
-                                                                                   : SH_START_LATEST,
+                                                                                    : SH_START_LATEST,
                          0};
         return sh_consumer_assign(consumer, topic, partition, start, err);
     }
@@ -244,16 +249,17 @@ static void close_chunk(ShConsumer *consumer)
     consumer->chunk = NULL;
 }
 
-/* The records of the chunk's next batch that are not below the position. A damaged batch ends the partition. */
+/* The records of the chunk's next batch that are not below the position. A damaged batch
+ * ends the partition. */
 static ShStatus read_batch(ShConsumer *consumer, size_t *count, ShError *err)
 {
     ShBatchReader reader;
     const ShChunk *chunk = consumer->chunk;
     Assignment *assignment = consumer->of_chunk;
     ShError damage;
-    ShStatus status =
-        sh_batch_reader_init(&reader, chunk->data + consumer->read_bytes, chunk->length - consumer->read_bytes,
-                             consumer->options.decompressed_bytes_max, &consumer->scratch, &damage);
+    ShStatus status = sh_batch_reader_init(
+        &reader, chunk->data + consumer->read_bytes, chunk->length - consumer->read_bytes,
+        consumer->options.decompressed_bytes_max, &consumer->scratch, &damage);
     if (status == SH_OK) {
         consumer->read_bytes += reader.header.total_bytes;
         if ((reader.header.attributes & SH_BATCH_ATTR_CONTROL) == 0)
@@ -294,8 +300,9 @@ static ShStatus add_message(ShConsumer *consumer, size_t *count, const ShRecord 
         consumer->messages = messages;
         consumer->message_capacity = capacity;
     }
-    consumer->messages[(*count)++] = (ShMessage){.topic = sh_fetch_target_topic(consumer->of_chunk->target),
-                                                 .partition = sh_fetch_target_partition(consumer->of_chunk->target),
-                                                 .record = *record};
+    consumer->messages[(*count)++] = (ShMessage){
+        .topic = sh_fetch_target_topic(consumer->of_chunk->target),
+        .partition = sh_fetch_target_partition(consumer->of_chunk->target),
+        .record = *record};
     return SH_OK;
 }

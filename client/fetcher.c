@@ -17,9 +17,9 @@ typedef struct FetchLink {
     struct FetchLink *next;
     ShFetcher *fetcher;
     char address[SH_CLIENT_ADDRESS_BYTES];
-    ShClientCall *call;   /* NULL: none under way */
-    ShBuf *request; /* until it is written */
-    bool outdated;  /* cancelled to be opened again with other partitions */
+    ShClientCall *call; /* NULL: none under way */
+    ShBuf *request;     /* until it is written */
+    bool outdated;      /* cancelled to be opened again with other partitions */
 } FetchLink;
 
 struct ShFetchTarget {
@@ -61,8 +61,8 @@ static void on_writable(void *context);
 static void on_message(void *context, ShBuf *message);
 static void on_closed(void *context, const ShRefusal *why);
 static ShFetchTarget *find_part_target(const FetchLink *link, const ShFetchedPart *part);
-static void take_part(FetchLink *link, ShFetchTarget *target, const ShFetchedPart *part, const ShError *damage,
-                      ShBuf *message);
+static void take_part(FetchLink *link, ShFetchTarget *target, const ShFetchedPart *part,
+                      const ShError *damage, ShBuf *message);
 static ShStatus check_batches(const ShFetchedPart *part, ShError *err);
 static void turn_away(FetchLink *link, ShFetchTarget *target, const ShRefusal *why);
 static bool is_final(ShStatus status);
@@ -157,8 +157,14 @@ ShStatus sh_fetcher_target(ShFetcher *fetcher, const char *topic, const ShUuid *
     return status;
 }
 
-const char *sh_fetch_target_topic(const ShFetchTarget *target) { return target->topic; }
-int32_t sh_fetch_target_partition(const ShFetchTarget *target) { return target->partition; }
+const char *sh_fetch_target_topic(const ShFetchTarget *target)
+{
+    return target->topic;
+}
+int32_t sh_fetch_target_partition(const ShFetchTarget *target)
+{
+    return target->partition;
+}
 
 void sh_fetcher_start(ShFetcher *fetcher, ShFetchTarget *target, int64_t offset)
 {
@@ -238,8 +244,8 @@ static void *run(void *arg)
     return NULL;
 }
 
-/* Give each partition that nobody fetches to its owner's link. A stream's partitions are fixed, so a stream that gains
- * one, or has lost one, is closed and opened anew. Returns when to look again. The lock is held. */
+/* Give each partition that nobody fetches to its owner's link. A stream's partitions are fixed, so one that gains
+ * a partition is closed and opened anew. Returns when to look again. The lock is held. */
 static int64_t attach_targets(ShFetcher *fetcher, int64_t now_ms)
 {
     int64_t due_ms = INT64_MAX;
@@ -283,7 +289,8 @@ static FetchLink *get_link(ShFetcher *fetcher, const char *address)
     return link;
 }
 
-/* Open the links that have partitions and no stream, and let the others read while there is room. The lock is held. */
+/* Open the links that have partitions and no stream, and let the others read while there is room. The lock is
+ * held. */
 static void open_links(ShFetcher *fetcher, bool has_room)
 {
     for (FetchLink *link = fetcher->links; link != NULL; link = link->next) {
@@ -293,7 +300,8 @@ static void open_links(ShFetcher *fetcher, bool has_room)
                 continue;
             ShClientCallEvents events = {on_writable, on_message, on_closed, link};
             link->outdated = false;
-            link->call = sh_client_call_start(fetcher->loop, link->address, SH_METHOD_FETCH_STREAM, 0, &events);
+            link->call = sh_client_call_start(fetcher->loop, link->address, SH_METHOD_FETCH_STREAM, 0,
+                                              &events);
             if (link->call == NULL) {
                 sh_buf_unref(link->request);
                 link->request = NULL;
@@ -412,8 +420,8 @@ static ShFetchTarget *find_part_target(const FetchLink *link, const ShFetchedPar
 }
 
 /* The lock is held. */
-static void take_part(FetchLink *link, ShFetchTarget *target, const ShFetchedPart *part, const ShError *damage,
-                      ShBuf *message)
+static void take_part(FetchLink *link, ShFetchTarget *target, const ShFetchedPart *part,
+                      const ShError *damage, ShBuf *message)
 {
     if (part->refused) {
         turn_away(link, target, &part->refusal);
@@ -444,7 +452,8 @@ static ShStatus check_batches(const ShFetchedPart *part, ShError *err)
     return SH_OK;
 }
 
-/* A partition cannot be fetched over this link: try again later, elsewhere, or tell the consumer. The lock is held. */
+/* A partition cannot be fetched over this link: try again later, elsewhere, or tell the consumer. The lock is
+ * held. */
 static void turn_away(FetchLink *link, ShFetchTarget *target, const ShRefusal *why)
 {
     ShFetcher *fetcher = link->fetcher;
@@ -464,8 +473,8 @@ static void turn_away(FetchLink *link, ShFetchTarget *target, const ShRefusal *w
 /* Whether asking again cannot help. */
 static bool is_final(ShStatus status)
 {
-    return status == SH_OUT_OF_RANGE || status == SH_NOT_FOUND || status == SH_INVALID || status == SH_CORRUPT ||
-           status == SH_DENIED || status == SH_UNSUPPORTED;
+    return status == SH_OUT_OF_RANGE || status == SH_NOT_FOUND || status == SH_INVALID ||
+           status == SH_CORRUPT || status == SH_DENIED || status == SH_UNSUPPORTED;
 }
 
 /* Append a chunk of `part` (NULL with an error); after an error the partition rests. The lock is held. */

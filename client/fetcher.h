@@ -1,8 +1,8 @@
 /*
  * fetcher.h - the consumer's thread: one FetchStream per owner, filling a bounded queue of chunks.
  *
- * The fetcher follows owners and reconnects; what it cannot decide (an offset out of range, a topic that is gone) it
- * puts into the queue as a chunk with an error, and the partition rests until it is started again.
+ * The fetcher follows owners and reconnects; what it cannot decide (an offset out of range, a topic that is
+ * gone) it puts into the queue as a chunk with an error, and the partition rests until it is started again.
  */
 #ifndef SH_CLIENT_FETCHER_H
 #define SH_CLIENT_FETCHER_H
@@ -26,7 +26,8 @@ typedef struct ShChunk {
 } ShChunk;
 
 /* `options` are copied. */
-ShStatus sh_fetcher_new(ShClient *client, const ShConsumerOptions *options, ShFetcher **out, ShError *err) SH_MUST_CHECK;
+ShStatus sh_fetcher_new(ShClient *client, const ShConsumerOptions *options, ShFetcher **out,
+                        ShError *err) SH_MUST_CHECK;
 /* NULL allowed. */
 void sh_fetcher_free(ShFetcher *fetcher);
 
@@ -43,7 +44,8 @@ void sh_fetcher_rest(ShFetcher *fetcher, ShFetchTarget *target);
 
 /* The next chunk, handed over; NULL when none came in time. */
 ShChunk *sh_fetcher_next(ShFetcher *fetcher, int64_t deadline_ms);
-/* Whether a chunk that was handed over is still wanted: its target was neither started anew nor laid to rest. */
+/* Whether a chunk that was handed over is still wanted: its target was neither started anew
+ * nor laid to rest. */
 bool sh_fetcher_is_current(ShFetcher *fetcher, const ShChunk *chunk);
 void sh_chunk_free(ShChunk *chunk);
 

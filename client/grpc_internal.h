@@ -14,7 +14,8 @@ typedef struct ShLoopTag {
     void *subject;
 } ShLoopTag;
 
-/* The channel to an address, made when it is first asked for; the transport's own. NULL when memory is short. */
+/* The channel to an address, made when it is first asked for; the transport's own. NULL when
+ * memory is short. */
 grpc_channel *sh_transport_channel(ShTransport *transport, const char *address);
 
 grpc_completion_queue *sh_loop_queue(ShLoop *loop);

@@ -1,6 +1,6 @@
 /*
- * lane.h - a partition's way through a producer: records gather in the open batch, sealed batches wait, parcels are
- * under way.
+ * lane.h - a partition's way through a producer: records gather in the open batch, sealed batches wait,
+ * parcels are under way.
  *
  *   accumulator (the producer's lock)      sender (the producer's thread)
  *   record -> open batch -> sealed batches -> waiting batches -> parcels -> answer
@@ -26,16 +26,16 @@ typedef struct ShPendingBatch {
     ShBuf *bytes;            /* once it is built */
     void **opaques;          /* one per record */
     int32_t count;
-    int32_t capacity; /* of opaques */
+    int32_t capacity;     /* of opaques */
     size_t charged_bytes; /* of the producer's buffer */
     int64_t created_ms;
 } ShPendingBatch;
 
 /* What one request carries: consecutive batches of one partition. Sent again, it is the same. */
 typedef struct ShParcel {
-    struct ShParcel *next;     /* of its lane, in order */
+    struct ShParcel *next; /* of its lane, in order */
     struct ShParcel *previous;
-    uint64_t id;               /* of the request under way; 0: waits to be sent again */
+    uint64_t id; /* of the request under way; 0: waits to be sent again */
     ShLane *lane;
     ShPendingBatch *batches[SH_PARCEL_BATCHES_MAX];
     size_t batch_count;

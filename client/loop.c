@@ -62,15 +62,25 @@ void sh_loop_run(ShLoop *loop, int64_t deadline_ms)
 
 void sh_loop_wake(ShLoop *loop)
 {
-    /* gRPC core offers C no event of one's own. A watch of a channel's state whose time is up is the cheapest. */
+    /* gRPC core offers C no event of one's own. A watch of a channel's state whose time is up is the
+     * cheapest. */
     if (!atomic_exchange(&loop->wake_pending, true))
         grpc_channel_watch_connectivity_state(loop->waker, GRPC_CHANNEL_IDLE, gpr_now(GPR_CLOCK_MONOTONIC),
                                               loop->queue, &loop->wake_tag);
 }
 
-grpc_completion_queue *sh_loop_queue(ShLoop *loop) { return loop->queue; }
-ShTransport *sh_loop_transport(ShLoop *loop) { return loop->transport; }
-ShClientCall **sh_loop_calls(ShLoop *loop) { return &loop->calls; }
+grpc_completion_queue *sh_loop_queue(ShLoop *loop)
+{
+    return loop->queue;
+}
+ShTransport *sh_loop_transport(ShLoop *loop)
+{
+    return loop->transport;
+}
+ShClientCall **sh_loop_calls(ShLoop *loop)
+{
+    return &loop->calls;
+}
 
 static void on_wake(void *subject, bool succeeded)
 {

@@ -26,8 +26,8 @@ static bool get_fetch_part(const uint8_t *data, size_t length, ShFetchedPart *ou
 static bool get_owner(const uint8_t *data, size_t length, ShPartitionOwner *out);
 static ShStatus status_of_code(int code);
 
-ShStatus sh_message_put_produce(ShScratch *head, uint64_t request_id, const char *topic, const ShUuid *topic_id,
-                                int32_t partition, size_t batches_bytes, ShError *err)
+ShStatus sh_message_put_produce(ShScratch *head, uint64_t request_id, const char *topic,
+                                const ShUuid *topic_id, int32_t partition, size_t batches_bytes, ShError *err)
 {
     size_t topic_length = strlen(topic);
     ShStatus status = sh_scratch_reserve(
@@ -37,8 +37,8 @@ ShStatus sh_message_put_produce(ShScratch *head, uint64_t request_id, const char
 
     head->length = 0;
     /* Every tag below is one byte; the topic id is sixteen bytes behind a length of one. */
-    size_t inner_bytes = 1 + sh_protobuf_varint_bytes(topic_length) + topic_length + 2 + sizeof topic_id->bytes + 1 +
-                         sh_protobuf_varint_bytes((uint64_t)partition) + 1 +
+    size_t inner_bytes = 1 + sh_protobuf_varint_bytes(topic_length) + topic_length + 2 +
+                         sizeof topic_id->bytes + 1 + sh_protobuf_varint_bytes((uint64_t)partition) + 1 +
                          sh_protobuf_varint_bytes(batches_bytes) + batches_bytes;
     sh_protobuf_put_varint(head, PRODUCE_REQUEST_ID, request_id);
     sh_protobuf_put_length(head, PRODUCE_PARTITIONS, inner_bytes);
@@ -105,7 +105,8 @@ void sh_message_get_refusal(const uint8_t *data, size_t length, ShRefusal *out)
         else if (field.number == ERROR_RETRY_AFTER && !field.is_bytes)
             retry_after_ms = (int)field.value;
         else if (field.number == ERROR_OWNER && field.is_bytes)
-            out->has_owner = get_owner(field.bytes, field.length, &out->owner) && out->owner.address[0] != '\0';
+            out->has_owner = get_owner(field.bytes, field.length, &out->owner) &&
+                             out->owner.address[0] != '\0';
     }
 
     ShStatus status = sh_message_status(code, (const char *)reason.bytes, reason.length);
@@ -140,10 +141,17 @@ static bool get_produce_result(const uint8_t *data, size_t length, ShProduceAnsw
             continue;
         }
         switch (field.number) {
-        case RESULT_BASE_OFFSET: out->base_offset = (int64_t)field.value; break;
-        case RESULT_RECORD_COUNT: out->record_count = (int64_t)field.value; break;
-        case RESULT_EPOCH: out->epoch = (int64_t)field.value; break;
-        default: break;
+        case RESULT_BASE_OFFSET:
+            out->base_offset = (int64_t)field.value;
+            break;
+        case RESULT_RECORD_COUNT:
+            out->record_count = (int64_t)field.value;
+            break;
+        case RESULT_EPOCH:
+            out->epoch = (int64_t)field.value;
+            break;
+        default:
+            break;
         }
     }
     return !reader.damaged;
@@ -169,12 +177,23 @@ static bool get_fetch_part(const uint8_t *data, size_t length, ShFetchedPart *ou
             continue;
         }
         switch (field.number) {
-        case FETCHED_PARTITION: out->partition = (int32_t)field.value; break;
-        case FETCHED_LOG_START: out->log_start = (int64_t)field.value; break;
-        case FETCHED_HIGH_WATERMARK: out->high_watermark = (int64_t)field.value; break;
-        case FETCHED_NEXT_OFFSET: out->next_offset = (int64_t)field.value; break;
-        case FETCHED_EPOCH: out->epoch = (int64_t)field.value; break;
-        default: break;
+        case FETCHED_PARTITION:
+            out->partition = (int32_t)field.value;
+            break;
+        case FETCHED_LOG_START:
+            out->log_start = (int64_t)field.value;
+            break;
+        case FETCHED_HIGH_WATERMARK:
+            out->high_watermark = (int64_t)field.value;
+            break;
+        case FETCHED_NEXT_OFFSET:
+            out->next_offset = (int64_t)field.value;
+            break;
+        case FETCHED_EPOCH:
+            out->epoch = (int64_t)field.value;
+            break;
+        default:
+            break;
         }
     }
     return !reader.damaged;
@@ -202,9 +221,9 @@ static bool get_owner(const uint8_t *data, size_t length, ShPartitionOwner *out)
 static ShStatus status_of_code(int code)
 {
     static const ShStatus by_code[] = {
-        SH_OK,          SH_CANCELLED,    SH_INTERNAL,    SH_INVALID,  SH_TIMEOUT,     SH_NOT_FOUND,
-        SH_EXISTS,      SH_DENIED,       SH_EXHAUSTED,   SH_NOT_OWNER, SH_UNAVAILABLE, SH_OUT_OF_RANGE,
-        SH_UNSUPPORTED, SH_INTERNAL,     SH_UNAVAILABLE, SH_CORRUPT,  SH_DENIED,
+        SH_OK,          SH_CANCELLED, SH_INTERNAL,    SH_INVALID,   SH_TIMEOUT,     SH_NOT_FOUND,
+        SH_EXISTS,      SH_DENIED,    SH_EXHAUSTED,   SH_NOT_OWNER, SH_UNAVAILABLE, SH_OUT_OF_RANGE,
+        SH_UNSUPPORTED, SH_INTERNAL,  SH_UNAVAILABLE, SH_CORRUPT,   SH_DENIED,
     };
     return code >= 0 && (size_t)code < sizeof by_code / sizeof by_code[0] ? by_code[code] : SH_INTERNAL;
 }

@@ -12,7 +12,7 @@
 #include "core/codec.h"
 #include "core/status.h"
 
-#define SH_CLIENT_TOPIC_BYTES 250   /* a name of 249 characters and the NUL */
+#define SH_CLIENT_TOPIC_BYTES   250 /* a name of 249 characters and the NUL */
 #define SH_CLIENT_ADDRESS_BYTES 272 /* host:port and the NUL */
 
 /* Who takes a partition's records, and since which epoch. */
@@ -53,17 +53,19 @@ typedef struct ShFetchedPart {
     ShRefusal refusal;
 } ShFetchedPart;
 
-/* Replace `head` by the bytes of a ProduceRequest up to the content of its `batches`; the message is complete with
- * `batches_bytes` bytes of batches behind it. */
-ShStatus sh_message_put_produce(ShScratch *head, uint64_t request_id, const char *topic, const ShUuid *topic_id,
-                                int32_t partition, size_t batches_bytes, ShError *err) SH_MUST_CHECK;
+/* Replace `head` by the bytes of a ProduceRequest up to the content of its `batches`; the message is complete
+ * with `batches_bytes` bytes of batches behind it. */
+ShStatus sh_message_put_produce(ShScratch *head, uint64_t request_id, const char *topic,
+                                const ShUuid *topic_id, int32_t partition, size_t batches_bytes,
+                                ShError *err) SH_MUST_CHECK;
 
 /* Read a ProduceResponse. SH_CORRUPT when it is damaged or has no result. */
 ShStatus sh_message_get_produced(const uint8_t *data, size_t length, ShProduceAnswer *out,
                                  ShError *err) SH_MUST_CHECK;
 
 /* Read a FetchResponse, part by part: `reader` is over the message; `*more` is false after the last one. */
-ShStatus sh_message_next_fetched(ShProtobufReader *reader, ShFetchedPart *out, bool *more, ShError *err) SH_MUST_CHECK;
+ShStatus sh_message_next_fetched(ShProtobufReader *reader, ShFetchedPart *out, bool *more,
+                                 ShError *err) SH_MUST_CHECK;
 
 /* Read a PartitionError. Never fails: damage makes it a SH_CORRUPT of its own. */
 void sh_message_get_refusal(const uint8_t *data, size_t length, ShRefusal *out);

@@ -6,7 +6,8 @@
 
 #define PARTITIONS_MAX 100000 /* of a topic; above it the answer is taken for damaged */
 
-static ShStatus update_agents(ShMetadata *metadata, const Streamhouse__V1__MetadataResponse *answer, ShError *err);
+static ShStatus update_agents(ShMetadata *metadata, const Streamhouse__V1__MetadataResponse *answer,
+                              ShError *err);
 static ShStatus update_topic(ShMetadata *metadata, const Streamhouse__V1__TopicMetadata *topic, ShError *err);
 static bool is_sane(const Streamhouse__V1__TopicMetadata *topic);
 static ShStatus make_room(ShTopicEntry *entry, int32_t partition_count, ShError *err);
@@ -21,7 +22,8 @@ void sh_metadata_free(ShMetadata *metadata)
     *metadata = (ShMetadata){0};
 }
 
-ShStatus sh_metadata_update(ShMetadata *metadata, const Streamhouse__V1__MetadataResponse *answer, ShError *err)
+ShStatus sh_metadata_update(ShMetadata *metadata, const Streamhouse__V1__MetadataResponse *answer,
+                            ShError *err)
 {
     ShStatus status = update_agents(metadata, answer, err);
     for (size_t i = 0; i < answer->n_topics && status == SH_OK; i++)
@@ -37,7 +39,8 @@ const ShTopicEntry *sh_metadata_find(const ShMetadata *metadata, const char *top
     return entry;
 }
 
-bool sh_metadata_owner(const ShMetadata *metadata, const char *topic, int32_t partition, ShPartitionOwner *out)
+bool sh_metadata_owner(const ShMetadata *metadata, const char *topic, int32_t partition,
+                       ShPartitionOwner *out)
 {
     const ShTopicEntry *entry = sh_metadata_find(metadata, topic);
     if (entry == NULL || partition < 0 || partition >= entry->partition_count)
@@ -61,7 +64,8 @@ bool sh_metadata_learn_owner(ShMetadata *metadata, const char *topic, int32_t pa
     return true;
 }
 
-static ShStatus update_agents(ShMetadata *metadata, const Streamhouse__V1__MetadataResponse *answer, ShError *err)
+static ShStatus update_agents(ShMetadata *metadata, const Streamhouse__V1__MetadataResponse *answer,
+                              ShError *err)
 {
     char(*agents)[SH_CLIENT_ADDRESS_BYTES] = calloc(answer->n_agents + 1, sizeof *agents);
     if (agents == NULL)
@@ -140,7 +144,8 @@ static ShStatus make_room(ShTopicEntry *entry, int32_t partition_count, ShError 
         return SH_OK;
     ShPartitionOwner *owners = calloc((size_t)partition_count, sizeof *owners);
     if (owners == NULL)
-        return sh_fail(err, SH_NO_MEMORY, "no memory for %d partitions of \"%s\"", partition_count, entry->name);
+        return sh_fail(err, SH_NO_MEMORY, "no memory for %d partitions of \"%s\"", partition_count,
+                       entry->name);
     if (entry->partition_count > 0)
         memcpy(owners, entry->owners, (size_t)entry->partition_count * sizeof *owners);
     free(entry->owners);

@@ -1,8 +1,9 @@
 /*
- * metadata.h - what a client knows of topics and of who owns their partitions. Pure: the client's lock guards it.
+ * metadata.h - what a client knows of topics and of who owns their partitions. Pure: the client's lock guards
+ * it.
  *
- * A partition's owner is only ever replaced by one of the same or a higher epoch, unless the topic is another one
- * under the same name.
+ * A partition's owner is only ever replaced by one of the same or a higher epoch, unless the topic is another
+ * one under the same name.
  */
 #ifndef SH_CLIENT_METADATA_H
 #define SH_CLIENT_METADATA_H
@@ -42,7 +43,8 @@ ShStatus sh_metadata_update(ShMetadata *metadata, const Streamhouse__V1__Metadat
 const ShTopicEntry *sh_metadata_find(const ShMetadata *metadata, const char *topic);
 
 /* Whom to send a partition's records to, and ask for them; false when nobody is known. */
-bool sh_metadata_owner(const ShMetadata *metadata, const char *topic, int32_t partition, ShPartitionOwner *out);
+bool sh_metadata_owner(const ShMetadata *metadata, const char *topic, int32_t partition,
+                       ShPartitionOwner *out);
 
 /* A server named an owner. False when it is of a lower epoch than the one that is known. */
 bool sh_metadata_learn_owner(ShMetadata *metadata, const char *topic, int32_t partition,

@@ -21,8 +21,8 @@ void sh_partitioner_turn(ShPartitioner *partitioner)
     if (others == 0)
         return;
     uint64_t step = 1 + sh_client_random(&partitioner->random) % others;
-    partitioner->sticky =
-        (int32_t)(((uint64_t)partitioner->sticky + step) % (uint64_t)partitioner->partition_count);
+    partitioner->sticky = (int32_t)(((uint64_t)partitioner->sticky + step) %
+                                    (uint64_t)partitioner->partition_count);
 }
 
 uint64_t sh_client_random(uint64_t *state)

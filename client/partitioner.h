@@ -9,7 +9,7 @@
 
 typedef struct ShPartitioner {
     int32_t partition_count;
-    int32_t sticky; /* where records without a key go at the moment */
+    int32_t sticky;  /* where records without a key go at the moment */
     uint64_t random; /* never 0 */
 } ShPartitioner;
 

@@ -8,7 +8,7 @@ typedef struct Link {
     struct Link *next;
     ShProduceLinks *links;
     char address[SH_CLIENT_ADDRESS_BYTES];
-    ShClientCall *call; /* NULL: broken, or not yet opened */
+    ShClientCall *call;           /* NULL: broken, or not yet opened */
     ShParcel *queue, *queue_last; /* not yet written */
 } Link;
 

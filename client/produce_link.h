@@ -1,8 +1,8 @@
 /*
  * produce_link.h - a producer's ProduceStreams, one per agent: parcels go out in order, answers come back.
  *
- * A stream is opened with the first parcel for its agent, and again with the first one after it broke. Everything here
- * belongs to the producer's thread.
+ * A stream is opened with the first parcel for its agent, and again with the first one after it broke.
+ * Everything here belongs to the producer's thread.
  */
 #ifndef SH_CLIENT_PRODUCE_LINK_H
 #define SH_CLIENT_PRODUCE_LINK_H

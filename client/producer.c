@@ -21,12 +21,12 @@ struct ShProducer {
     ShProduceLinks *links;
     ShRefresh refresh;
 
-    pthread_mutex_t lock; /* guards what follows */
+    pthread_mutex_t lock;  /* guards what follows */
     pthread_cond_t change; /* room was made, or records were delivered */
     ShAccumulator accumulator;
     ShProducerTopic *topics;
-    size_t pending;        /* records accepted and not yet reported */
-    int hurried;           /* flushes and blocked produces: nothing lingers */
+    size_t pending;         /* records accepted and not yet reported */
+    int hurried;            /* flushes and blocked produces: nothing lingers */
     int64_t sleep_until_ms; /* when the thread wakes by itself; 0 while it is awake or about to be */
     bool stopping;
 };
@@ -37,8 +37,8 @@ static ShStatus find_topic(ShProducer *producer, const char *name, ShProducerTop
 static ShProducerTopic *known_topic(ShProducer *producer, const char *name);
 static ShStatus make_topic(const char *name, const ShTopicShape *shape, ShProducerTopic **out, ShError *err);
 static ShStatus append_or_wait(ShProducer *producer, ShProducerTopic *topic, int32_t partition,
-                               const ShRecord *record, const ShHeader *headers, size_t header_count, void *opaque,
-                               ShError *err);
+                               const ShRecord *record, const ShHeader *headers, size_t header_count,
+                               void *opaque, ShError *err);
 static void hurry(ShProducer *producer);
 static bool wait_change(ShProducer *producer, int64_t deadline_ms);
 static void *run(void *arg);
@@ -100,11 +100,13 @@ ShStatus sh_producer_new(ShClient *client, const ShProducerOptions *options, ShP
     return SH_OK;
 }
 
-ShStatus sh_producer_produce(ShProducer *producer, const char *topic, int32_t partition, const ShRecord *record,
-                             const ShHeader *headers, size_t header_count, void *opaque, ShError *err)
+ShStatus sh_producer_produce(ShProducer *producer, const char *topic, int32_t partition,
+                             const ShRecord *record, const ShHeader *headers, size_t header_count,
+                             void *opaque, ShError *err)
 {
     if (sh_accumulator_record_bytes(record, headers, header_count) > producer->options.request_bytes)
-        return sh_fail(err, SH_TOO_LARGE, "a record with its key and headers is above %zu bytes; raise request_bytes",
+        return sh_fail(err, SH_TOO_LARGE,
+                       "a record with its key and headers is above %zu bytes; raise request_bytes",
                        producer->options.request_bytes);
     ShRecord stamped = *record;
     if (stamped.timestamp_ms == 0) {
@@ -117,8 +119,8 @@ ShStatus sh_producer_produce(ShProducer *producer, const char *topic, int32_t pa
     ShProducerTopic *found = NULL;
     ShStatus status = find_topic(producer, topic, &found, err);
     if (status == SH_OK && partition != SH_PARTITION_ANY && (partition < 0 || partition >= found->lane_count))
-        status = sh_fail(err, SH_NOT_FOUND, "topic \"%s\" has no partition %d; they go from 0 to %d", found->name,
-                         partition, found->lane_count - 1);
+        status = sh_fail(err, SH_NOT_FOUND, "topic \"%s\" has no partition %d; they go from 0 to %d",
+                         found->name, partition, found->lane_count - 1);
     if (status == SH_OK)
         status = append_or_wait(producer, found, partition, &stamped, headers, header_count, opaque, err);
     pthread_mutex_unlock(&producer->lock);
@@ -280,8 +282,8 @@ static ShStatus make_topic(const char *name, const ShTopicShape *shape, ShProduc
 
 /* The lock is held, and given up while it waits for room. */
 static ShStatus append_or_wait(ShProducer *producer, ShProducerTopic *topic, int32_t partition,
-                               const ShRecord *record, const ShHeader *headers, size_t header_count, void *opaque,
-                               ShError *err)
+                               const ShRecord *record, const ShHeader *headers, size_t header_count,
+                               void *opaque, ShError *err)
 {
     bool may_wait = producer->options.block_ms > 0 && !pthread_equal(pthread_self(), producer->thread);
     int64_t deadline_ms = 0;
@@ -293,8 +295,8 @@ static ShStatus append_or_wait(ShProducer *producer, ShProducerTopic *topic, int
                              ? partition
                              : sh_partitioner_pick(&topic->partitioner, record->key, record->key_length);
         bool sealed = false;
-        ShStatus status = sh_accumulator_append(&producer->accumulator, &topic->lanes[number], record, headers,
-                                                header_count, opaque, now_ms, &sealed, err);
+        ShStatus status = sh_accumulator_append(&producer->accumulator, &topic->lanes[number], record,
+                                                headers, header_count, opaque, now_ms, &sealed, err);
         if (sealed && number == topic->partitioner.sticky)
             sh_partitioner_turn(&topic->partitioner);
         if (status == SH_OK) {
@@ -334,8 +336,8 @@ static void *run(void *arg)
     ShProducer *producer = arg;
     pthread_mutex_lock(&producer->lock);
     while (!producer->stopping) {
-        ShPendingBatch *list =
-            sh_accumulator_take(&producer->accumulator, sh_client_now_ms(), producer->hurried > 0);
+        ShPendingBatch *list = sh_accumulator_take(&producer->accumulator, sh_client_now_ms(),
+                                                   producer->hurried > 0);
         pthread_mutex_unlock(&producer->lock);
 
         build_batches(producer, list);

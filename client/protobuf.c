@@ -19,11 +19,21 @@ bool sh_protobuf_next(ShProtobufReader *reader, ShProtobufField *field)
     if (good) {
         *field = (ShProtobufField){.number = (uint32_t)(tag >> 3), .is_bytes = (tag & 7) == WIRE_BYTES};
         switch (tag & 7) {
-        case WIRE_VARINT: good = read_varint(reader, &field->value); break;
-        case WIRE_FIXED64: good = read_fixed(reader, 8, &field->value); break;
-        case WIRE_FIXED32: good = read_fixed(reader, 4, &field->value); break;
-        case WIRE_BYTES: good = read_bytes(reader, field); break;
-        default: good = false; break;
+        case WIRE_VARINT:
+            good = read_varint(reader, &field->value);
+            break;
+        case WIRE_FIXED64:
+            good = read_fixed(reader, 8, &field->value);
+            break;
+        case WIRE_FIXED32:
+            good = read_fixed(reader, 4, &field->value);
+            break;
+        case WIRE_BYTES:
+            good = read_bytes(reader, field);
+            break;
+        default:
+            good = false;
+            break;
         }
     }
     reader->damaged = !good;

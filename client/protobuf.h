@@ -1,9 +1,9 @@
 /*
  * protobuf.h - the protobuf wire format, read in place and written into a growing area.
  *
- * The hot messages (ProduceRequest, ProduceResponse, FetchResponse) are read and written with it, so that batches are
- * neither copied nor allocated for; everything else uses the generated code. A reader never passes its end, whatever
- * the bytes are.
+ * The hot messages (ProduceRequest, ProduceResponse, FetchResponse) are read and written with it, so that
+ * batches are neither copied nor allocated for; everything else uses the generated code. A reader never
+ * passes its end, whatever the bytes are.
  */
 #ifndef SH_CLIENT_PROTOBUF_H
 #define SH_CLIENT_PROTOBUF_H

@@ -2,8 +2,8 @@
 
 #include <string.h>
 
-#define DELAY_MIN_MS 50
-#define DELAY_MAX_MS 1000
+#define DELAY_MIN_MS    50
+#define DELAY_MAX_MS    1000
 #define CALL_TIMEOUT_MS 5000
 
 static void on_writable(void *context);
@@ -26,7 +26,8 @@ int64_t sh_refresh_run(ShRefresh *refresh, int64_t now_ms)
     refresh->request = sh_client_metadata_request(refresh->client);
     sh_client_address(refresh->client, refresh->address);
     if (refresh->request != NULL)
-        refresh->call = sh_client_call_start(refresh->loop, refresh->address, SH_METHOD_METADATA, CALL_TIMEOUT_MS, &events);
+        refresh->call = sh_client_call_start(refresh->loop, refresh->address, SH_METHOD_METADATA,
+                                             CALL_TIMEOUT_MS, &events);
     if (refresh->call == NULL) {
         sh_buf_unref(refresh->request);
         refresh->request = NULL;

@@ -14,14 +14,14 @@ typedef struct ShRefresh {
     ShLoop *loop;
     bool wanted;
     ShClientCall *call; /* under way, or NULL */
-    ShBuf *request; /* until it is written */
+    ShBuf *request;     /* until it is written */
     char address[SH_CLIENT_ADDRESS_BYTES];
     int64_t not_before_ms;
     int delay_ms;
 } ShRefresh;
 
-/* Start a question when one is wanted and its time has come. Returns when to be called again, INT64_MAX: when one is
- * wanted. The loop is woken by the answer itself. */
+/* Start a question when one is wanted and its time has come. Returns when to be called again, INT64_MAX: when
+ * one is wanted. The loop is woken by the answer itself. */
 int64_t sh_refresh_run(ShRefresh *refresh, int64_t now_ms);
 
 #endif

@@ -21,7 +21,8 @@ static ShParcel *form_parcel(ShSender *sender, ShLane *lane);
 static int64_t next_time(ShSender *sender, const ShLane *lane, int64_t now_ms);
 static ShParcel *find_parcel(ShSender *sender, uint64_t id);
 static void refuse(ShSender *sender, ShParcel *parcel, const ShRefusal *why, int64_t now_ms);
-static void retry_or_fail(ShSender *sender, ShParcel *parcel, const ShError *error, int64_t hold_ms, int64_t now_ms);
+static void retry_or_fail(ShSender *sender, ShParcel *parcel, const ShError *error, int64_t hold_ms,
+                          int64_t now_ms);
 static bool is_outcome_unknown(ShStatus status);
 static void fail_unknown(ShSender *sender, ShParcel *parcel, const ShError *error);
 static int64_t backoff_ms(ShSender *sender, int attempts, int retry_after_ms);
@@ -146,7 +147,8 @@ static int64_t run_lane(ShSender *sender, ShLane *lane, int64_t now_ms)
     return next_time(sender, lane, now_ms);
 }
 
-/* Give up what no attempt can deliver in time. What is under way is not given up: its answer may still come. */
+/* Give up what no attempt can deliver in time. What is under way is not given up: its answer
+ * may still come. */
 static void expire_waiting(ShSender *sender, ShLane *lane, int64_t now_ms)
 {
     ShError error;
@@ -266,7 +268,8 @@ static void refuse(ShSender *sender, ShParcel *parcel, const ShRefusal *why, int
     }
     int64_t hold_ms = backoff_ms(sender, parcel->attempts, error->retry_after_ms);
     if (status == SH_NOT_OWNER || status == SH_FENCED) {
-        bool turned = why->has_owner && sender->port.learn_owner(sender->port.context, parcel->lane, &why->owner) &&
+        bool turned = why->has_owner &&
+                      sender->port.learn_owner(sender->port.context, parcel->lane, &why->owner) &&
                       strcmp(why->owner.address, parcel->address) != 0;
         if (!turned)
             sender->port.want_metadata(sender->port.context);
@@ -280,7 +283,8 @@ static void refuse(ShSender *sender, ShParcel *parcel, const ShRefusal *why, int
     }
 }
 
-static void retry_or_fail(ShSender *sender, ShParcel *parcel, const ShError *error, int64_t hold_ms, int64_t now_ms)
+static void retry_or_fail(ShSender *sender, ShParcel *parcel, const ShError *error, int64_t hold_ms,
+                          int64_t now_ms)
 {
     if (now_ms + hold_ms < parcel->deadline_ms) {
         if (parcel->lane->hold_until_ms < now_ms + hold_ms)
@@ -307,7 +311,8 @@ static void fail_unknown(ShSender *sender, ShParcel *parcel, const ShError *erro
     finish(sender, parcel, -1, &unknown);
 }
 
-/* As long as the server asks for; else doubling from attempt to attempt, of which the upper half is jitter. */
+/* As long as the server asks for; else doubling from attempt to attempt, of which the upper
+ * half is jitter. */
 static int64_t backoff_ms(ShSender *sender, int attempts, int retry_after_ms)
 {
     int64_t delay_ms = sender->options.retry_backoff_ms;

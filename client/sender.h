@@ -1,9 +1,9 @@
 /*
  * sender.h - which batches are sent when, and what is done about refusals and lost connections.
  *
- * A pure state machine: it belongs to one thread, time is an argument, and the world stands behind a ShSenderPort.
- * What it keeps up: the batches of a partition are sent in their order, a parcel is never formed anew, and until a
- * parcel that failed is resolved, no later one of its partition is sent.
+ * A pure state machine: it belongs to one thread, time is an argument, and the world stands behind a
+ * ShSenderPort. What it keeps up: the batches of a partition are sent in their order, a parcel is never
+ * formed anew, and until a parcel that failed is resolved, no later one of its partition is sent.
  */
 #ifndef SH_CLIENT_SENDER_H
 #define SH_CLIENT_SENDER_H
@@ -19,8 +19,8 @@ typedef struct ShSenderPort {
     /* False when the owner is of a lower epoch than the one that is known. */
     bool (*learn_owner)(void *context, const ShLane *lane, const ShPartitionOwner *owner);
     void (*want_metadata)(void *context);
-    /* Send parcel->batches to parcel->address as the request parcel->id, setting `written` once it is on its way. It
-     * stays in place until it is answered or its link is lost. */
+    /* Send parcel->batches to parcel->address as the request parcel->id, setting `written` once it is on its
+     * way. It stays in place until it is answered or its link is lost. */
     void (*send)(void *context, ShParcel *parcel);
     /* An answer is overdue: break the connection, and then call sh_sender_link_lost. */
     void (*drop_link)(void *context, const char *address);
@@ -36,7 +36,8 @@ void sh_sender_free(ShSender *sender);
 /* A batch that was built, behind the others of its lane. */
 void sh_sender_add(ShSender *sender, ShPendingBatch *batch);
 
-/* Send what may be sent now, give up what is too old. Returns when to be called again; INT64_MAX: with the next event. */
+/* Send what may be sent now, give up what is too old. Returns when to be called again; INT64_MAX: with the
+ * next event. */
 int64_t sh_sender_run(ShSender *sender, int64_t now_ms);
 
 /* The server answered. An answer to no request under way is ignored. */

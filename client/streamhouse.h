@@ -5,9 +5,10 @@
  *   ShProducer  appends records in the background, batch by batch, and reports each record's fate.
  *   ShConsumer  reads partitions from a position on. One thread at a time may use it.
  *
- * A client outlives the producers and consumers made from it. Functions that can fail return a ShStatus and fill the
- * optional ShError; its message names the thing and the remedy, `retriable` says whether the same call may succeed
- * later. Time-outs are in milliseconds and bound the whole call. Strings that are passed in are copied.
+ * A client outlives the producers and consumers made from it. Functions that can fail return a ShStatus and
+ * fill the optional ShError; its message names the thing and the remedy, `retriable` says whether the same
+ * call may succeed later. Time-outs are in milliseconds and bound the whole call. Strings that are passed in
+ * are copied.
  */
 #ifndef SH_CLIENT_STREAMHOUSE_H
 #define SH_CLIENT_STREAMHOUSE_H
@@ -21,17 +22,17 @@
 #include "core/codec.h"
 #include "core/status.h"
 
-#define SH_API __attribute__((visibility("default")))
+#define SH_API            __attribute__((visibility("default")))
 #define SH_CLIENT_VERSION "0.1.0"
 
 typedef struct ShClient ShClient;
 typedef struct ShProducer ShProducer;
 typedef struct ShConsumer ShConsumer;
 
-/* --- client ----------------------------------------------------------------------------------------------- */
+/* --- client ------------------------------------------------------------------------------------------- */
 
-/* A client of the cluster that answers at any of `addresses`: "host:port,host:port". Connects when it is first used;
- * SH_INVALID when the text is no such list. */
+/* A client of the cluster that answers at any of `addresses`: "host:port,host:port". Connects when it is
+ * first used; SH_INVALID when the text is no such list. */
 SH_API ShStatus sh_client_new(const char *addresses, ShClient **out, ShError *err) SH_MUST_CHECK;
 /* After its producers and consumers. NULL allowed. */
 SH_API void sh_client_free(ShClient *client);
@@ -65,10 +66,10 @@ typedef struct ShClusterInfo {
     size_t topic_count;
 } ShClusterInfo;
 
-/* Agents, topics and owners; `topic` NULL: all topics. SH_NOT_FOUND when there is no such topic. `*out` is freed with
- * sh_cluster_info_free. Blocks. */
-SH_API ShStatus sh_client_cluster_info(ShClient *client, const char *topic, int timeout_ms, ShClusterInfo **out,
-                                       ShError *err) SH_MUST_CHECK;
+/* Agents, topics and owners; `topic` NULL: all topics. SH_NOT_FOUND when there is no such topic. `*out` is
+ * freed with sh_cluster_info_free. Blocks. */
+SH_API ShStatus sh_client_cluster_info(ShClient *client, const char *topic, int timeout_ms,
+                                       ShClusterInfo **out, ShError *err) SH_MUST_CHECK;
 SH_API void sh_cluster_info_free(ShClusterInfo *info);
 
 /* The number of partitions of a topic, from the cache where it is known. Blocks where it is not. */
@@ -76,15 +77,16 @@ SH_API ShStatus sh_client_partition_count(ShClient *client, const char *topic, i
                                           ShError *err) SH_MUST_CHECK;
 
 /* What sh_client_list_offset can look for, beside a time in milliseconds since the Unix epoch. */
-#define SH_LIST_LATEST (-1)
+#define SH_LIST_LATEST   (-1)
 #define SH_LIST_EARLIEST (-2)
 
-/* The offset of the first record of a partition (SH_LIST_EARLIEST), of the next one to come (SH_LIST_LATEST), or of
- * the first record at or after a time; the next offset where there is none. Blocks. */
-SH_API ShStatus sh_client_list_offset(ShClient *client, const char *topic, int32_t partition, int64_t timestamp_ms,
-                                      int timeout_ms, int64_t *out, ShError *err) SH_MUST_CHECK;
+/* The offset of the first record of a partition (SH_LIST_EARLIEST), of the next one to come (SH_LIST_LATEST),
+ * or of the first record at or after a time; the next offset where there is none. Blocks. */
+SH_API ShStatus sh_client_list_offset(ShClient *client, const char *topic, int32_t partition,
+                                      int64_t timestamp_ms, int timeout_ms, int64_t *out,
+                                      ShError *err) SH_MUST_CHECK;
 
-/* --- topics ----------------------------------------------------------------------------------------------- */
+/* --- topics ------------------------------------------------------------------------------------------- */
 
 /* NULL and 0 mean the server's default. */
 typedef struct ShTopicOptions {
@@ -132,9 +134,10 @@ SH_API ShStatus sh_client_describe_topics(ShClient *client, const char *topic, i
                                           ShTopicDescriptions **out, ShError *err) SH_MUST_CHECK;
 SH_API void sh_topic_descriptions_free(ShTopicDescriptions *descriptions);
 
-/* --- producer --------------------------------------------------------------------------------------------- */
+/* --- producer ----------------------------------------------------------------------------------------- */
 
-/* What happens to a send whose outcome is unknown: it was written, and the connection was lost before its answer. */
+/* What happens to a send whose outcome is unknown: it was written, and the connection was lost before its
+ * answer. */
 typedef enum ShRetry {
     SH_RETRY_ALWAYS = 0, /* send again: every record is stored at least once */
     SH_RETRY_SAFE        /* report the records as failed with "outcome unknown": none is stored twice */
@@ -151,48 +154,50 @@ typedef struct ShDelivery {
     void *opaque;         /* as given to sh_producer_produce */
 } ShDelivery;
 
-/* Called once per accepted record, from the producer's own thread (or the one that closes it), never under a lock.
- * It may call sh_producer_produce, which then never waits; it may not flush or close. Records of one partition come
- * in their order. */
+/* Called once per accepted record, from the producer's own thread (or the one that closes it), never under a
+ * lock. It may call sh_producer_produce, which then never waits; it may not flush or close. Records of one
+ * partition come in their order. */
 typedef void (*ShDeliveryFn)(const ShDelivery *delivery, void *context);
 
 typedef struct ShProducerOptions {
-    size_t batch_bytes;          /* a batch is sent when it has so many bytes */
-    size_t request_bytes;        /* bound of what one request carries of a partition, in whole batches */
-    int linger_ms;               /* ... or is so old */
+    size_t batch_bytes;   /* a batch is sent when it has so many bytes */
+    size_t request_bytes; /* bound of what one request carries of a partition, in whole batches */
+    int linger_ms;        /* ... or is so old */
     ShCodec codec;
-    size_t buffer_bytes;         /* bound of all records that are not yet delivered */
-    int block_ms;                /* how long produce waits for room; 0: fails with SH_EXHAUSTED at once */
-    int in_flight_max;           /* requests under way per partition; above 1 a request that the server refuses can
-                                    be overtaken by those that are already on their way */
-    int delivery_timeout_ms;     /* from produce to the last retry */
-    int request_timeout_ms;      /* a request that is not answered in time counts as lost with its connection */
-    int retry_backoff_ms;        /* delay of the first retry; doubles, with jitter */
+    size_t buffer_bytes; /* bound of all records that are not yet delivered */
+    int block_ms;        /* how long produce waits for room; 0: fails with SH_EXHAUSTED at once */
+    int in_flight_max;   /* requests under way per partition; above 1 a request that the server refuses can
+                            be overtaken by those that are already on their way */
+    int delivery_timeout_ms; /* from produce to the last retry */
+    int request_timeout_ms;  /* a request that is not answered in time counts as lost with its connection */
+    int retry_backoff_ms;    /* delay of the first retry; doubles, with jitter */
     int retry_backoff_max_ms;
     ShRetry retry;
-    ShDeliveryFn on_delivery;    /* NULL: nobody is told */
+    ShDeliveryFn on_delivery; /* NULL: nobody is told */
     void *on_delivery_context;
 } ShProducerOptions;
 
-/* The defaults: 128 KiB batches, 1 MiB requests, 5 ms linger, no compression, 64 MiB buffer, 60 s blocking, one request
- * in flight per partition, 120 s delivery and 30 s request time-out, back-off from 100 ms to 1 s, SH_RETRY_ALWAYS. */
+/* The defaults: 128 KiB batches, 1 MiB requests, 5 ms linger, no compression, 64 MiB buffer, 60 s blocking,
+ * one request in flight per partition, 120 s delivery and 30 s request time-out, back-off from 100 ms to 1 s,
+ * SH_RETRY_ALWAYS. */
 SH_API void sh_producer_options_init(ShProducerOptions *options);
 
-/* A producer with its thread. `client` must outlive it. SH_INVALID names the option that is out of its range. */
+/* A producer with its thread. `client` must outlive it. SH_INVALID names the option that is out of range. */
 SH_API ShStatus sh_producer_new(ShClient *client, const ShProducerOptions *options, ShProducer **out,
                                 ShError *err) SH_MUST_CHECK;
 
 /* Append one record: key, value and headers are copied before it returns. `partition` is a number or
- * SH_PARTITION_ANY: by murmur2 of the key as Kafka does, without a key by one partition per batch. The record's offset is
- * ignored; timestamp 0 means now. Any thread. Blocks only for a topic's first metadata and for room, at most
- * block_ms. SH_NOT_FOUND: no such topic or partition; SH_TOO_LARGE: over request_bytes; SH_EXHAUSTED: no room. When
- * it fails there is no callback. */
+ * SH_PARTITION_ANY: by murmur2 of the key as Kafka does, without a key by one partition per batch. The
+ * record's offset is ignored; timestamp 0 means now. Any thread. Blocks only for a topic's first metadata and
+ * for room, at most block_ms; who never blocks calls sh_client_partition_count before. SH_NOT_FOUND: no such
+ * topic or partition; SH_TOO_LARGE: over request_bytes; SH_EXHAUSTED: no room. When it fails there is no
+ * callback. */
 SH_API ShStatus sh_producer_produce(ShProducer *producer, const char *topic, int32_t partition,
                                     const ShRecord *record, const ShHeader *headers, size_t header_count,
                                     void *opaque, ShError *err) SH_MUST_CHECK;
 
-/* Send what is there without waiting for linger, and wait until every record has had its callback. SH_TIMEOUT says
- * how many are left; they stay with the producer. */
+/* Send what is there without waiting for linger, and wait until every record has had its callback. SH_TIMEOUT
+ * says how many are left; they stay with the producer. */
 SH_API ShStatus sh_producer_flush(ShProducer *producer, int timeout_ms, ShError *err) SH_MUST_CHECK;
 
 /* Records accepted and not yet reported. */
@@ -201,7 +206,7 @@ SH_API size_t sh_producer_pending(ShProducer *producer);
 /* Stop and free. Records that are still there are reported with SH_CANCELLED: flush first. NULL allowed. */
 SH_API void sh_producer_close(ShProducer *producer);
 
-/* --- consumer --------------------------------------------------------------------------------------------- */
+/* --- consumer ----------------------------------------------------------------------------------------- */
 
 typedef enum ShStartAt {
     SH_START_EARLIEST,
@@ -217,18 +222,19 @@ typedef struct ShStart {
 
 /* What to do where the position is below the log start or above the end. */
 typedef enum ShOutOfRange {
-    SH_OUT_OF_RANGE_ERROR = 0, /* poll fails with SH_OUT_OF_RANGE; the partition rests until it is assigned again */
+    /* poll fails with SH_OUT_OF_RANGE; the partition rests until it is assigned again */
+    SH_OUT_OF_RANGE_ERROR = 0,
     SH_OUT_OF_RANGE_EARLIEST,
     SH_OUT_OF_RANGE_LATEST
 } ShOutOfRange;
 
 typedef struct ShConsumerOptions {
-    size_t queue_bytes;      /* fetched ahead, over all partitions; one response more may stand beside it */
-    int fetch_wait_ms;       /* the server collects so long until fetch_bytes_min are there */
+    size_t queue_bytes; /* fetched ahead, over all partitions; one response more may stand beside it */
+    int fetch_wait_ms;  /* the server collects so long until fetch_bytes_min are there */
     int fetch_bytes_min;
-    int fetch_bytes_max;     /* of one response */
+    int fetch_bytes_max;           /* of one response */
     size_t decompressed_bytes_max; /* of one batch */
-    int call_timeout_ms;     /* of assign's look-ups */
+    int call_timeout_ms;           /* of assign's look-ups */
     ShOutOfRange out_of_range;
 } ShConsumerOptions;
 
@@ -239,29 +245,31 @@ typedef struct ShMessage {
     ShRecord record;
 } ShMessage;
 
-/* The defaults: 32 MiB queue, 500 ms wait, 1 byte, 1 MiB responses, 64 MiB batches, 30 s, SH_OUT_OF_RANGE_ERROR. */
+/* The defaults: 32 MiB queue, 500 ms wait, 1 byte, 1 MiB responses, 64 MiB batches, 30 s,
+ * SH_OUT_OF_RANGE_ERROR. */
 SH_API void sh_consumer_options_init(ShConsumerOptions *options);
 SH_API ShStatus sh_consumer_new(ShClient *client, const ShConsumerOptions *options, ShConsumer **out,
                                 ShError *err) SH_MUST_CHECK;
 
-/* Read this partition, from `start` on; assigned already, it moves there. Blocks where the start has to be looked up. */
+/* Read this partition, from `start` on; assigned already, it moves there. Blocks where the start has to be
+ * looked up. */
 SH_API ShStatus sh_consumer_assign(ShConsumer *consumer, const char *topic, int32_t partition, ShStart start,
                                    ShError *err) SH_MUST_CHECK;
 
-/* The next records: at most one batch, all of one partition, in offset order. `*messages` borrows from the consumer
- * until the next call of poll or close; `*count` is 0 when nothing came in time. A failing partition (SH_CORRUPT,
- * SH_OUT_OF_RANGE, SH_NOT_FOUND) is reported once and rests until it is assigned again; the others go on. Owners that move
- * and agents that restart are followed in silence. */
-SH_API ShStatus sh_consumer_poll(ShConsumer *consumer, int timeout_ms, const ShMessage **messages, size_t *count,
-                                 ShError *err) SH_MUST_CHECK;
+/* The next records: at most one batch, all of one partition, in offset order. `*messages` borrows from the
+ * consumer until the next call of poll or close; `*count` is 0 when nothing came in time. A failing partition
+ * (SH_CORRUPT, SH_OUT_OF_RANGE, SH_NOT_FOUND) is reported once and rests until it is assigned again; the
+ * others go on. Owners that move and agents that restart are followed in silence. */
+SH_API ShStatus sh_consumer_poll(ShConsumer *consumer, int timeout_ms, const ShMessage **messages,
+                                 size_t *count, ShError *err) SH_MUST_CHECK;
 
 /* The offset after the last record that poll returned (or after a hole that it passed). */
 SH_API ShStatus sh_consumer_position(ShConsumer *consumer, const char *topic, int32_t partition, int64_t *out,
                                      ShError *err) SH_MUST_CHECK;
 
 /* The partition's next offset at this moment, asked from the server. Blocks. */
-SH_API ShStatus sh_consumer_end_offset(ShConsumer *consumer, const char *topic, int32_t partition, int64_t *out,
-                                       ShError *err) SH_MUST_CHECK;
+SH_API ShStatus sh_consumer_end_offset(ShConsumer *consumer, const char *topic, int32_t partition,
+                                       int64_t *out, ShError *err) SH_MUST_CHECK;
 
 /* Stop and free. NULL allowed. */
 SH_API void sh_consumer_close(ShConsumer *consumer);

@@ -8,8 +8,8 @@
 #include "client/grpc_internal.h"
 
 #define MESSAGE_BYTES_MAX (128 * 1024 * 1024)
-#define RECONNECT_MIN_MS 100
-#define RECONNECT_MAX_MS 1000
+#define RECONNECT_MIN_MS  100
+#define RECONNECT_MAX_MS  1000
 
 typedef struct Channel {
     struct Channel *next;
@@ -123,13 +123,18 @@ int64_t sh_client_now_ms(void)
 
 static grpc_channel *open_channel(const char *address)
 {
-    /* Retries are the client's own, who knows what may be repeated; a local pool keeps clients' connections apart. */
+    /* Retries are the client's own, who knows what may be repeated; a local pool keeps clients' connections
+     * apart. */
     grpc_arg values[] = {
         {.type = GRPC_ARG_INTEGER, .key = "grpc.enable_retries", .value.integer = 0},
         {.type = GRPC_ARG_INTEGER, .key = "grpc.enable_http_proxy", .value.integer = 0},
         {.type = GRPC_ARG_INTEGER, .key = "grpc.use_local_subchannel_pool", .value.integer = 1},
-        {.type = GRPC_ARG_INTEGER, .key = "grpc.max_receive_message_length", .value.integer = MESSAGE_BYTES_MAX},
-        {.type = GRPC_ARG_INTEGER, .key = "grpc.initial_reconnect_backoff_ms", .value.integer = RECONNECT_MIN_MS},
+        {.type = GRPC_ARG_INTEGER,
+         .key = "grpc.max_receive_message_length",
+         .value.integer = MESSAGE_BYTES_MAX},
+        {.type = GRPC_ARG_INTEGER,
+         .key = "grpc.initial_reconnect_backoff_ms",
+         .value.integer = RECONNECT_MIN_MS},
         {.type = GRPC_ARG_INTEGER, .key = "grpc.min_reconnect_backoff_ms", .value.integer = RECONNECT_MIN_MS},
         {.type = GRPC_ARG_INTEGER, .key = "grpc.max_reconnect_backoff_ms", .value.integer = RECONNECT_MAX_MS},
     };

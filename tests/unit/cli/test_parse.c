@@ -1,4 +1,5 @@
-/* Values of options: what is understood, and what is refused. The command is no library, so its files are included. */
+/* Values of options: what is understood, and what is refused. The command is no library, so its files are
+ * included. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,7 +14,8 @@ static void numbers_keep_their_bounds(void **state)
     assert_true(sh_parse_number("12", 1, 12, &value));
     assert_int_equal(value, 12);
     assert_true(sh_parse_number("-3", -5, 5, &value));
-    static const char *const bad[] = {"", " 1", "+1", "1 ", "1x", "x", "13", "0", "99999999999999999999", "1.0"};
+    static const char *const bad[] = {"",   " 1", "+1", "1 ", "1x", "x", "13", "0", "99999999999999999999",
+                                      "1.0"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         assert_false(sh_parse_number(bad[i], 1, 12, &value));
 }
@@ -24,13 +26,15 @@ static void sizes_have_units(void **state)
     static const struct {
         const char *text;
         int64_t bytes;
-    } good[] = {{"0", 0}, {"100", 100}, {"64kB", 65536}, {"64KiB", 65536}, {"64MB", 64 << 20}, {"1GB", 1 << 30}};
+    } good[] = {{"0", 0},         {"100", 100},       {"64kB", 65536},
+                {"64KiB", 65536}, {"64MB", 64 << 20}, {"1GB", 1 << 30}};
     int64_t value = 0;
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
         assert_true(sh_parse_bytes(good[i].text, &value));
         assert_int_equal(value, good[i].bytes);
     }
-    static const char *const bad[] = {"", "kB", "-1kB", "1.5MB", "1 MB", "1mb", "9999999999GB", "123456789012345678901"};
+    static const char *const bad[] = {"",     "kB",  "-1kB",         "1.5MB",
+                                      "1 MB", "1mb", "9999999999GB", "123456789012345678901"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         assert_false(sh_parse_bytes(bad[i], &value));
 }
@@ -83,8 +87,18 @@ static void start_is_a_word_an_offset_or_a_time(void **state)
     expect_start("2018-02-01 12:00", SH_START_TIMESTAMP, 1517486400000);
     expect_start("2018-02-01T12:00:00.25+01:00", SH_START_TIMESTAMP, 1517482800250);
     expect_start("2018-02-01T12:00:00-0530", SH_START_TIMESTAMP, 1517506200000);
-    static const char *const bad[] = {"", "first", "-1", "@", "@x", "2018-13-01", "2018-02-01T", "2018-02-01T25:00",
-                                      "2018-02-01T12:00:00+1", "2018-02-01T12:00:00Zx", "2018-02-01x", "1960-01-01"};
+    static const char *const bad[] = {"",
+                                      "first",
+                                      "-1",
+                                      "@",
+                                      "@x",
+                                      "2018-13-01",
+                                      "2018-02-01T",
+                                      "2018-02-01T25:00",
+                                      "2018-02-01T12:00:00+1",
+                                      "2018-02-01T12:00:00Zx",
+                                      "2018-02-01x",
+                                      "1960-01-01"};
     ShStart start;
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         assert_false(sh_parse_start(bad[i], &start));
@@ -93,8 +107,10 @@ static void start_is_a_word_an_offset_or_a_time(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(numbers_keep_their_bounds),     cmocka_unit_test(sizes_have_units),
-        cmocka_unit_test(durations_need_a_unit),         cmocka_unit_test(retention_becomes_an_interval),
+        cmocka_unit_test(numbers_keep_their_bounds),
+        cmocka_unit_test(sizes_have_units),
+        cmocka_unit_test(durations_need_a_unit),
+        cmocka_unit_test(retention_becomes_an_interval),
         cmocka_unit_test(start_is_a_word_an_offset_or_a_time),
     };
     return cmocka_run_group_tests_name("parse", tests, NULL, NULL);

@@ -9,7 +9,8 @@
 #include "cli/key.c"
 #include "cli/print.c"
 
-static void expect_printed(ShPrintFn print, const ShMessage *message, const char *expected, size_t expected_length)
+static void expect_printed(ShPrintFn print, const ShMessage *message, const char *expected,
+                           size_t expected_length)
 {
     char *text = NULL;
     size_t length = 0;
@@ -47,12 +48,14 @@ static void json_marks_what_is_no_text(void **state)
 {
     (void)state;
     ShMessage message = message_of("\xc3\xa9", "\xff\x00\x01\x02", 4);
-    static const char expected[] = "{\"topic\":\"t\",\"partition\":3,\"offset\":7,\"timestamp\":1000,\"key\":\"\xc3\xa9\","
-                                   "\"value\":\"/wABAg==\",\"value_encoding\":\"base64\",\"headers\":[]}\n";
+    static const char expected[] =
+        "{\"topic\":\"t\",\"partition\":3,\"offset\":7,\"timestamp\":1000,\"key\":\"\xc3\xa9\","
+        "\"value\":\"/wABAg==\",\"value_encoding\":\"base64\",\"headers\":[]}\n";
     expect_printed(sh_print_json, &message, expected, sizeof expected - 1);
     message = message_of(NULL, NULL, 0);
-    static const char nulls[] = "{\"topic\":\"t\",\"partition\":3,\"offset\":7,\"timestamp\":1000,\"key\":null,"
-                                "\"value\":null,\"headers\":[]}\n";
+    static const char nulls[] =
+        "{\"topic\":\"t\",\"partition\":3,\"offset\":7,\"timestamp\":1000,\"key\":null,"
+        "\"value\":null,\"headers\":[]}\n";
     expect_printed(sh_print_json, &message, nulls, sizeof nulls - 1);
 }
 
@@ -64,9 +67,10 @@ static void json_has_the_headers(void **state)
     message.record.headers = headers;
     message.record.headers_length = sizeof headers;
     message.record.header_count = 2;
-    static const char expected[] = "{\"topic\":\"t\",\"partition\":3,\"offset\":7,\"timestamp\":1000,\"key\":null,"
-                                   "\"value\":\"v\",\"headers\":[{\"key\":\"h\",\"value\":\"ok\"},"
-                                   "{\"key\":\"n\",\"value\":null}]}\n";
+    static const char expected[] =
+        "{\"topic\":\"t\",\"partition\":3,\"offset\":7,\"timestamp\":1000,\"key\":null,"
+        "\"value\":\"v\",\"headers\":[{\"key\":\"h\",\"value\":\"ok\"},"
+        "{\"key\":\"n\",\"value\":null}]}\n";
     expect_printed(sh_print_json, &message, expected, sizeof expected - 1);
 }
 

@@ -1,5 +1,5 @@
-/* Misuse of the command: exit code 2, and one line on stderr that names the option and what it takes. Runs the program
- * that was built beside this test; skipped where there is none. */
+/* Misuse of the command: exit code 2, and one line on stderr that names the option and what it takes. Runs
+ * the program that was built beside this test; skipped where there is none. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -28,7 +28,8 @@ static int find_program(void **state)
     return snprintf(program, sizeof program, "%s/streamhouse", root) < (int)sizeof program ? 0 : -1;
 }
 
-/* Run it with these words, as a shell would split them; its exit code and what it said on stderr or stdout. */
+/* Run it with these words, as a shell would split them; its exit code and what it said on
+ * stderr or stdout. */
 static int run(const char *words, bool standard_output, char *said, size_t said_bytes)
 {
     char command[PATH_MAX + 512];
@@ -94,8 +95,9 @@ static void absent_server_is_a_failure_with_a_remedy(void **state)
     if (access(program, X_OK) != 0)
         skip();
     assert_int_equal(run("topic list", false, said, sizeof said), 1);
-    assert_string_equal(said, "streamhouse: cannot list the topics: no server answers at 127.0.0.1:1; is it running, "
-                              "is the address right?\n");
+    assert_string_equal(
+        said, "streamhouse: cannot list the topics: no server answers at 127.0.0.1:1; is it running, "
+              "is the address right?\n");
     assert_int_equal(run("produce a </dev/null", false, said, sizeof said), 1);
     assert_int_equal(run("consume a", false, said, sizeof said), 1);
 }

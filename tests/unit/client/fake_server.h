@@ -1,9 +1,10 @@
 /*
  * fake_server.h - a scripted StreamHouse server for the client's tests, in the test's own process.
  *
- * It keeps one topic ("quakes", FAKE_PARTITIONS partitions) in memory and speaks Metadata, ListOffsets, ProduceStream and
- * FetchStream with the generated code, so that it also judges the client's own wire code. A test decides about each
- * produce and fetch by a function. Every call has a thread and a completion queue, which keeps it plain.
+ * It keeps one topic ("quakes", FAKE_PARTITIONS partitions) in memory and speaks Metadata, ListOffsets,
+ * ProduceStream and FetchStream with the generated code, so that it also judges the client's own wire code. A
+ * test decides about each produce and fetch by a function. Every call has a thread and a completion queue,
+ * which keeps it plain.
  *
  * Included by tests, which are one file each; hence the definitions here.
  */
@@ -24,10 +25,10 @@
 #include "core/bytes.h"
 #include "proto/streamhouse.pb-c.h"
 
-#define FAKE_TOPIC "quakes"
-#define FAKE_PARTITIONS 3
+#define FAKE_TOPIC       "quakes"
+#define FAKE_PARTITIONS  3
 #define FAKE_BATCHES_MAX 512
-#define FAKE_CALLS_MAX 256
+#define FAKE_CALLS_MAX   256
 
 typedef enum FakeVerdict {
     FAKE_STORE,             /* store and answer */
@@ -93,7 +94,8 @@ static inline bool fake_run(FakeCall *call, const grpc_op *op)
 static inline ShBuf *fake_receive(FakeCall *call)
 {
     grpc_byte_buffer *received = NULL;
-    bool good = fake_run(call, &(grpc_op){.op = GRPC_OP_RECV_MESSAGE, .data.recv_message.recv_message = &received});
+    bool good = fake_run(call,
+                         &(grpc_op){.op = GRPC_OP_RECV_MESSAGE, .data.recv_message.recv_message = &received});
     if (!good || received == NULL)
         return NULL;
     grpc_byte_buffer_reader reader;
@@ -113,7 +115,8 @@ static inline bool fake_send(FakeCall *call, const ProtobufCMessage *message)
     protobuf_c_message_pack(message, packed);
     grpc_slice slice = grpc_slice_from_copied_buffer((const char *)packed, length);
     grpc_byte_buffer *buffer = grpc_raw_byte_buffer_create(&slice, 1);
-    bool good = fake_run(call, &(grpc_op){.op = GRPC_OP_SEND_MESSAGE, .data.send_message.send_message = buffer});
+    bool good = fake_run(call,
+                         &(grpc_op){.op = GRPC_OP_SEND_MESSAGE, .data.send_message.send_message = buffer});
     grpc_byte_buffer_destroy(buffer);
     grpc_slice_unref(slice);
     free(packed);
@@ -183,8 +186,8 @@ static inline void fake_metadata(FakeCall *call, const ShBuf *request)
 static inline void fake_list_offsets(FakeCall *call, const ShBuf *message)
 {
     FakeServer *server = call->server;
-    Streamhouse__V1__ListOffsetsRequest *request =
-        streamhouse__v1__list_offsets_request__unpack(NULL, message->length, message->data);
+    Streamhouse__V1__ListOffsetsRequest *request = streamhouse__v1__list_offsets_request__unpack(
+        NULL, message->length, message->data);
     Streamhouse__V1__ListOffsetsResult result = STREAMHOUSE__V1__LIST_OFFSETS_RESULT__INIT;
     Streamhouse__V1__ListOffsetsResult *results[] = {&result};
     Streamhouse__V1__ListOffsetsResponse response = STREAMHOUSE__V1__LIST_OFFSETS_RESPONSE__INIT;
@@ -192,7 +195,8 @@ static inline void fake_list_offsets(FakeCall *call, const ShBuf *message)
     response.n_results = 1;
     pthread_mutex_lock(&server->lock);
     const FakePartition *partition = &server->partitions[request->partitions[0]->partition];
-    result.offset = request->partitions[0]->timestamp_ms == -2 ? partition->log_start : partition->next_offset;
+    result.offset = request->partitions[0]->timestamp_ms == -2 ? partition->log_start
+                                                               : partition->next_offset;
     pthread_mutex_unlock(&server->lock);
     fake_send(call, &response.base);
     fake_end(call, 0, "");
@@ -223,8 +227,8 @@ static inline void fake_produce_stream(FakeCall *call)
     ShBuf *message;
     bool going = true;
     while (going && (message = fake_receive(call)) != NULL) {
-        Streamhouse__V1__ProduceRequest *request =
-            streamhouse__v1__produce_request__unpack(NULL, message->length, message->data);
+        Streamhouse__V1__ProduceRequest *request = streamhouse__v1__produce_request__unpack(
+            NULL, message->length, message->data);
         if (request == NULL || request->n_partitions != 1)
             abort();
         const Streamhouse__V1__ProducePartition *part = request->partitions[0];
@@ -235,11 +239,11 @@ static inline void fake_produce_stream(FakeCall *call)
         Streamhouse__V1__Owner owner;
         pthread_mutex_lock(&server->lock);
         int number = ++server->produce_requests;
-        FakeVerdict verdict =
-            server->on_produce != NULL ? server->on_produce(server, number, part->partition) : FAKE_STORE;
+        FakeVerdict verdict = server->on_produce != NULL ? server->on_produce(server, number, part->partition)
+                                                         : FAKE_STORE;
         if (verdict == FAKE_STORE || verdict == FAKE_STORE_AND_HANG_UP) {
-            result.base_offset =
-                fake_store(&server->partitions[part->partition], part->batches.data, part->batches.len);
+            result.base_offset = fake_store(&server->partitions[part->partition], part->batches.data,
+                                            part->batches.len);
         } else if (verdict == FAKE_REFUSE) {
             fake_fill_error(&server->refusal, &error, &owner);
             result.error = &error;
@@ -262,8 +266,8 @@ static inline void fake_produce_stream(FakeCall *call)
 }
 
 /* Send what a partition has from `*offset` on, one batch a message. */
-static inline bool fake_send_batches(FakeCall *call, const Streamhouse__V1__FetchPartition *part, int64_t *offset,
-                                     bool *sent)
+static inline bool fake_send_batches(FakeCall *call, const Streamhouse__V1__FetchPartition *part,
+                                     int64_t *offset, bool *sent)
 {
     FakeServer *server = call->server;
     FakePartition *partition = &server->partitions[part->partition];
@@ -311,8 +315,8 @@ static inline bool fake_send_batches(FakeCall *call, const Streamhouse__V1__Fetc
 static inline void fake_fetch_stream(FakeCall *call, const ShBuf *message)
 {
     FakeServer *server = call->server;
-    Streamhouse__V1__FetchRequest *request =
-        streamhouse__v1__fetch_request__unpack(NULL, message->length, message->data);
+    Streamhouse__V1__FetchRequest *request = streamhouse__v1__fetch_request__unpack(NULL, message->length,
+                                                                                    message->data);
     int64_t offsets[FAKE_PARTITIONS];
     for (size_t i = 0; i < request->n_partitions; i++)
         offsets[i] = request->partitions[i]->offset;
@@ -388,8 +392,8 @@ static inline FakeCall *fake_await_call(FakeServer *server)
     call->queue = grpc_completion_queue_create_for_next(NULL);
     grpc_call_details_init(&call->details);
     grpc_metadata_array_init(&call->metadata);
-    grpc_server_request_call(server->server, &call->call, &call->details, &call->metadata, call->queue, server->queue,
-                             call);
+    grpc_server_request_call(server->server, &call->call, &call->details, &call->metadata, call->queue,
+                             server->queue, call);
     return call;
 }
 
@@ -398,7 +402,8 @@ static inline void *fake_accept(void *arg)
     FakeServer *server = arg;
     fake_await_call(server);
     for (;;) {
-        grpc_event event = grpc_completion_queue_next(server->queue, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
+        grpc_event event = grpc_completion_queue_next(server->queue, gpr_inf_future(GPR_CLOCK_MONOTONIC),
+                                                      NULL);
         FakeCall *call = event.tag;
         if (event.type == GRPC_QUEUE_SHUTDOWN)
             return NULL;

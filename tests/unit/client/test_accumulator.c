@@ -10,10 +10,12 @@
 
 static ShAccumulator small(void)
 {
-    return (ShAccumulator){.batch_bytes = 1000, .linger_ms = 5, .buffer_bytes = 10000, .codec = SH_CODEC_NONE};
+    return (ShAccumulator){
+        .batch_bytes = 1000, .linger_ms = 5, .buffer_bytes = 10000, .codec = SH_CODEC_NONE};
 }
 
-static ShStatus append(ShAccumulator *accumulator, ShLane *lane, size_t value_bytes, int64_t now_ms, bool *sealed)
+static ShStatus append(ShAccumulator *accumulator, ShLane *lane, size_t value_bytes, int64_t now_ms,
+                       bool *sealed)
 {
     static const uint8_t value[4096];
     ShRecord record = {.value = value, .value_length = value_bytes};
@@ -97,7 +99,8 @@ static void keys_go_where_kafka_puts_them(void **state)
     ShPartitioner partitioner;
     sh_partitioner_init(&partitioner, 100, 1);
     /* murmur2 of "21" and "foobar", from the tests of Kafka's Java client: -973932308 and -790332482. */
-    assert_int_equal(sh_partitioner_pick(&partitioner, "21", 2), (int32_t)((uint32_t)-973932308 & 0x7fffffff) % 100);
+    assert_int_equal(sh_partitioner_pick(&partitioner, "21", 2),
+                     (int32_t)((uint32_t)-973932308 & 0x7fffffff) % 100);
     assert_int_equal(sh_partitioner_pick(&partitioner, "foobar", 6),
                      (int32_t)((uint32_t)-790332482 & 0x7fffffff) % 100);
 }

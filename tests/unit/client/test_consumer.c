@@ -40,7 +40,8 @@ static void append(FakeServer *server, int32_t partition, int first, int count, 
     ShBatchBuilder *builder = sh_batch_builder_new(codec);
     for (int i = first; i < first + count; i++) {
         char value[16];
-        ShRecord record = {.value = (const uint8_t *)value, .value_length = (size_t)snprintf(value, 16, "%d", i)};
+        ShRecord record = {.value = (const uint8_t *)value,
+                           .value_length = (size_t)snprintf(value, 16, "%d", i)};
         assert_int_equal(sh_batch_builder_add(builder, &record, NULL, 0, NULL), SH_OK);
     }
     ShBuf *batch = NULL;
@@ -59,7 +60,8 @@ static void set_log_start(FakeServer *server, int32_t partition, int64_t offset)
     pthread_mutex_unlock(&server->lock);
 }
 
-/* Read until `next` is the position of the partition, checking that value and offset agree and nothing is left out. */
+/* Read until `next` is the position of the partition, checking that value and offset agree and nothing is
+ * left out. */
 static void expect_up_to(Setup *setup, int32_t partition, int64_t *next, int64_t end)
 {
     int64_t deadline_ms = sh_client_now_ms() + WAIT_MS;
@@ -106,7 +108,8 @@ static void reads_what_is_there_and_what_comes(void **state)
     open_setup(&setup, NULL);
     append(&setup.server, 1, 0, 100, SH_CODEC_NONE);
     append(&setup.server, 1, 100, 50, SH_CODEC_LZ4);
-    assert_int_equal(sh_consumer_assign(setup.consumer, FAKE_TOPIC, 1, (ShStart){SH_START_EARLIEST, 0}, NULL), SH_OK);
+    assert_int_equal(sh_consumer_assign(setup.consumer, FAKE_TOPIC, 1, (ShStart){SH_START_EARLIEST, 0}, NULL),
+                     SH_OK);
     expect_up_to(&setup, 1, &next, 150);
     append(&setup.server, 1, 150, 10, SH_CODEC_ZSTD);
     expect_up_to(&setup, 1, &next, 160);
@@ -123,13 +126,16 @@ static void starts_inside_a_batch_and_moves_on_request(void **state)
     open_setup(&setup, NULL);
     append(&setup.server, 0, 0, 100, SH_CODEC_NONE);
     int64_t next = 42;
-    assert_int_equal(sh_consumer_assign(setup.consumer, FAKE_TOPIC, 0, (ShStart){SH_START_OFFSET, 42}, NULL), SH_OK);
+    assert_int_equal(sh_consumer_assign(setup.consumer, FAKE_TOPIC, 0, (ShStart){SH_START_OFFSET, 42}, NULL),
+                     SH_OK);
     expect_up_to(&setup, 0, &next, 100);
     next = 7;
-    assert_int_equal(sh_consumer_assign(setup.consumer, FAKE_TOPIC, 0, (ShStart){SH_START_OFFSET, 7}, NULL), SH_OK);
+    assert_int_equal(sh_consumer_assign(setup.consumer, FAKE_TOPIC, 0, (ShStart){SH_START_OFFSET, 7}, NULL),
+                     SH_OK);
     expect_up_to(&setup, 0, &next, 100);
     next = 100;
-    assert_int_equal(sh_consumer_assign(setup.consumer, FAKE_TOPIC, 0, (ShStart){SH_START_LATEST, 0}, NULL), SH_OK);
+    assert_int_equal(sh_consumer_assign(setup.consumer, FAKE_TOPIC, 0, (ShStart){SH_START_LATEST, 0}, NULL),
+                     SH_OK);
     append(&setup.server, 0, 100, 5, SH_CODEC_NONE);
     expect_up_to(&setup, 0, &next, 105);
     close_setup(&setup);
@@ -146,7 +152,8 @@ static void small_queue_holds_the_stream_back_without_loss(void **state)
     for (int i = 0; i < 200; i++)
         append(&setup.server, 2, i * 50, 50, SH_CODEC_NONE);
     int64_t next = 0;
-    assert_int_equal(sh_consumer_assign(setup.consumer, FAKE_TOPIC, 2, (ShStart){SH_START_EARLIEST, 0}, NULL), SH_OK);
+    assert_int_equal(sh_consumer_assign(setup.consumer, FAKE_TOPIC, 2, (ShStart){SH_START_EARLIEST, 0}, NULL),
+                     SH_OK);
     expect_up_to(&setup, 2, &next, 10000);
     close_setup(&setup);
 }
@@ -161,7 +168,8 @@ static void follows_a_partition_to_its_new_owner(void **state)
     append(&setup.server, 0, 0, 10, SH_CODEC_NONE);
     append(&other, 0, 0, 20, SH_CODEC_NONE);
     int64_t next = 0;
-    assert_int_equal(sh_consumer_assign(setup.consumer, FAKE_TOPIC, 0, (ShStart){SH_START_EARLIEST, 0}, NULL), SH_OK);
+    assert_int_equal(sh_consumer_assign(setup.consumer, FAKE_TOPIC, 0, (ShStart){SH_START_EARLIEST, 0}, NULL),
+                     SH_OK);
     expect_up_to(&setup, 0, &next, 10);
 
     pthread_mutex_lock(&setup.server.lock);
@@ -181,7 +189,8 @@ static void goes_on_after_a_restart(void **state)
     open_setup(&setup, NULL);
     append(&setup.server, 0, 0, 10, SH_CODEC_NONE);
     int64_t next = 0;
-    assert_int_equal(sh_consumer_assign(setup.consumer, FAKE_TOPIC, 0, (ShStart){SH_START_EARLIEST, 0}, NULL), SH_OK);
+    assert_int_equal(sh_consumer_assign(setup.consumer, FAKE_TOPIC, 0, (ShStart){SH_START_EARLIEST, 0}, NULL),
+                     SH_OK);
     expect_up_to(&setup, 0, &next, 10);
     int port = atoi(strchr(setup.server.address, ':') + 1);
     fake_stop(&setup.server);
@@ -202,11 +211,13 @@ static void damaged_batch_stops_its_partition_only(void **state)
     pthread_mutex_lock(&setup.server.lock);
     setup.server.partitions[0].batches[0]->data[70] ^= 1;
     pthread_mutex_unlock(&setup.server.lock);
-    assert_int_equal(sh_consumer_assign(setup.consumer, FAKE_TOPIC, 0, (ShStart){SH_START_EARLIEST, 0}, NULL), SH_OK);
+    assert_int_equal(sh_consumer_assign(setup.consumer, FAKE_TOPIC, 0, (ShStart){SH_START_EARLIEST, 0}, NULL),
+                     SH_OK);
     assert_int_equal(await_failure(&setup, &error), SH_CORRUPT);
     assert_non_null(strstr(error.message, "partition 0 of \"quakes\""));
     int64_t next = 0;
-    assert_int_equal(sh_consumer_assign(setup.consumer, FAKE_TOPIC, 1, (ShStart){SH_START_EARLIEST, 0}, NULL), SH_OK);
+    assert_int_equal(sh_consumer_assign(setup.consumer, FAKE_TOPIC, 1, (ShStart){SH_START_EARLIEST, 0}, NULL),
+                     SH_OK);
     expect_up_to(&setup, 1, &next, 10);
     close_setup(&setup);
 }
@@ -219,7 +230,8 @@ static void out_of_range_is_an_error_or_a_jump(void **state)
     open_setup(&setup, NULL);
     append(&setup.server, 0, 0, 10, SH_CODEC_NONE);
     set_log_start(&setup.server, 0, 5);
-    assert_int_equal(sh_consumer_assign(setup.consumer, FAKE_TOPIC, 0, (ShStart){SH_START_OFFSET, 2}, NULL), SH_OK);
+    assert_int_equal(sh_consumer_assign(setup.consumer, FAKE_TOPIC, 0, (ShStart){SH_START_OFFSET, 2}, NULL),
+                     SH_OK);
     assert_int_equal(await_failure(&setup, &error), SH_OUT_OF_RANGE);
     close_setup(&setup);
 
@@ -230,7 +242,8 @@ static void out_of_range_is_an_error_or_a_jump(void **state)
     append(&setup.server, 0, 0, 10, SH_CODEC_NONE);
     set_log_start(&setup.server, 0, 5);
     int64_t next = 5;
-    assert_int_equal(sh_consumer_assign(setup.consumer, FAKE_TOPIC, 0, (ShStart){SH_START_OFFSET, 2}, NULL), SH_OK);
+    assert_int_equal(sh_consumer_assign(setup.consumer, FAKE_TOPIC, 0, (ShStart){SH_START_OFFSET, 2}, NULL),
+                     SH_OK);
     expect_up_to(&setup, 0, &next, 10);
     close_setup(&setup);
 }

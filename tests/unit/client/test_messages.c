@@ -1,4 +1,5 @@
-/* The hot messages: the hand-written wire code against the generated one, and against every kind of damage. */
+/* The hot messages: the hand-written wire code against the generated one, and against every
+ * kind of damage. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -21,11 +22,12 @@ static void produce_request_is_what_the_generated_code_reads(void **state)
     ShUuid id = {{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}};
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         ShScratch message = {0};
-        assert_int_equal(sh_message_put_produce(&message, UINT64_MAX - i, "quakes", &id, 300, sizes[i], NULL), SH_OK);
+        assert_int_equal(sh_message_put_produce(&message, UINT64_MAX - i, "quakes", &id, 300, sizes[i], NULL),
+                         SH_OK);
         assert_int_equal(sh_scratch_reserve(&message, message.length + sizes[i], NULL), SH_OK);
         memset(message.data + message.length, 'b', sizes[i]);
-        Streamhouse__V1__ProduceRequest *request =
-            streamhouse__v1__produce_request__unpack(NULL, message.length + sizes[i], message.data);
+        Streamhouse__V1__ProduceRequest *request = streamhouse__v1__produce_request__unpack(
+            NULL, message.length + sizes[i], message.data);
         assert_non_null(request);
         assert_int_equal(request->request_id, UINT64_MAX - i);
         assert_int_equal(request->n_partitions, 1);
@@ -160,14 +162,14 @@ static void hostile_varints_and_lengths_end_the_reading(void **state)
         const char *bytes;
         size_t length;
     } inputs[] = {
-        {"\x00\x01", 2},                                     /* field number 0 */
-        {"\x0b", 1},                                         /* a group */
-        {"\x08", 1},                                         /* no value */
+        {"\x00\x01", 2},                                          /* field number 0 */
+        {"\x0b", 1},                                              /* a group */
+        {"\x08", 1},                                              /* no value */
         {"\x08\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01", 12}, /* a varint of eleven bytes */
-        {"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 11}, /* a length of 2^64 - 1 */
-        {"\x0a\x02x", 3},                                    /* one byte short */
-        {"\x0d\x01\x02\x03", 4},                             /* a fixed32 of three bytes */
-        {"\x09\x01\x02\x03\x04\x05\x06\x07", 8},             /* a fixed64 of seven bytes */
+        {"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 11},     /* a length of 2^64 - 1 */
+        {"\x0a\x02x", 3},                                         /* one byte short */
+        {"\x0d\x01\x02\x03", 4},                                  /* a fixed32 of three bytes */
+        {"\x09\x01\x02\x03\x04\x05\x06\x07", 8},                  /* a fixed64 of seven bytes */
     };
     for (size_t i = 0; i < sizeof inputs / sizeof inputs[0]; i++) {
         ShProtobufReader reader = sh_protobuf_reader((const uint8_t *)inputs[i].bytes, inputs[i].length);

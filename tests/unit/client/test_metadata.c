@@ -71,7 +71,8 @@ static void owners_are_replaced_by_equal_or_higher_epochs_only(void **state)
 
     assert_false(sh_metadata_learn_owner(&metadata, "t", 0, &(ShPartitionOwner){"b:2", 4}));
     assert_true(sh_metadata_learn_owner(&metadata, "t", 0, &(ShPartitionOwner){"b:2", 6}));
-    assert_int_equal(sh_metadata_update(&metadata, &answer.message, NULL), SH_OK); /* an old answer, arriving late */
+    assert_int_equal(sh_metadata_update(&metadata, &answer.message, NULL),
+                     SH_OK); /* an old answer, arriving late */
     assert_true(sh_metadata_owner(&metadata, "t", 0, &owner));
     assert_string_equal(owner.address, "b:2");
 

@@ -28,7 +28,8 @@ static void on_delivery(const ShDelivery *delivery, void *context)
         deliveries->last_error = *delivery->error;
     } else {
         deliveries->acknowledged++;
-        deliveries->disordered = deliveries->disordered || delivery->offset < deliveries->next_offset[delivery->partition];
+        deliveries->disordered = deliveries->disordered ||
+                                 delivery->offset < deliveries->next_offset[delivery->partition];
         deliveries->next_offset[delivery->partition] = delivery->offset + 1;
     }
     pthread_mutex_unlock(&deliveries->lock);
@@ -245,7 +246,8 @@ static void refuses_beyond_its_buffer(void **state)
     int32_t partitions = 0;
     assert_int_equal(sh_client_partition_count(setup.client, FAKE_TOPIC, FLUSH_MS, &partitions, NULL), SH_OK);
     for (int i = 0; i < 2; i++)
-        assert_int_equal(sh_producer_produce(setup.producer, FAKE_TOPIC, 0, &record, NULL, 0, NULL, NULL), SH_OK);
+        assert_int_equal(sh_producer_produce(setup.producer, FAKE_TOPIC, 0, &record, NULL, 0, NULL, NULL),
+                         SH_OK);
     assert_int_equal(sh_producer_produce(setup.producer, FAKE_TOPIC, 0, &record, NULL, 0, NULL, &error),
                      SH_EXHAUSTED);
     assert_true(error.retriable);
@@ -283,9 +285,11 @@ static void names_what_is_wrong(void **state)
     sh_producer_options_init(&options);
     open_setup(&setup, &options);
     ShRecord record = {.value = (const uint8_t *)"x", .value_length = 1};
-    assert_int_equal(sh_producer_produce(setup.producer, FAKE_TOPIC, 3, &record, NULL, 0, NULL, &error), SH_NOT_FOUND);
+    assert_int_equal(sh_producer_produce(setup.producer, FAKE_TOPIC, 3, &record, NULL, 0, NULL, &error),
+                     SH_NOT_FOUND);
     assert_string_equal(error.message, "topic \"quakes\" has no partition 3; they go from 0 to 2");
-    assert_int_equal(sh_producer_produce(setup.producer, "other", 0, &record, NULL, 0, NULL, &error), SH_NOT_FOUND);
+    assert_int_equal(sh_producer_produce(setup.producer, "other", 0, &record, NULL, 0, NULL, &error),
+                     SH_NOT_FOUND);
     options.linger_ms = -1;
     assert_int_equal(sh_producer_new(setup.client, &options, &producer, &error), SH_INVALID);
     assert_string_equal(error.message, "linger_ms must be from 0 to 60000");
