@@ -141,8 +141,8 @@ static int run_job(ShCli *cli, Job *job, FILE *input)
     double seconds = (double)(sh_cli_now_ms() - started_ms) / 1000;
 
     char count[SH_FORMAT_BYTES], size[SH_FORMAT_BYTES];
-    printf("Produced %s records (%s) to %s in %.2f s.\n", sh_format_count(job->acknowledged, count),
-           sh_format_size(bytes, size), job->topic, seconds);
+    printf("Produced %s %s to %s in %.2f s (%s read).\n", sh_format_count(job->acknowledged, count),
+           job->acknowledged == 1 ? "record" : "records", job->topic, seconds, sh_format_size(bytes, size));
     if (job->failed > 0)
         return sh_cli_fail("%" PRId64 " of %" PRId64 " records failed", job->failed, lines);
     if (job->acks_broken)

@@ -271,11 +271,14 @@ static void describe_end(const ShClientCall *call, ShRefusal *why)
         (void)sh_fail(&why->error, SH_UNAVAILABLE,
                       "no server answers at %s; is it running, is the address right?", call->address);
     } else if (why->error.status == SH_OK) {
+        /* What the agent says stands for itself; what gRPC says of a connection needs to be told which. */
         ShStatus status = sh_message_status((int)call->code, "", 0);
+        bool about_connection = status == SH_UNAVAILABLE || status == SH_TIMEOUT || status == SH_CANCELLED;
         size_t length = GRPC_SLICE_LENGTH(call->details);
         if (length > SH_ERROR_MESSAGE_BYTES)
             length = SH_ERROR_MESSAGE_BYTES;
-        (void)sh_fail(&why->error, status, "%s: %.*s", call->address, (int)length,
+        (void)sh_fail(&why->error, status, "%s%s%.*s", about_connection ? call->address : "",
+                      about_connection ? ": " : "", (int)length,
                       (const char *)GRPC_SLICE_START_PTR(call->details));
     }
     int retry_after_ms = atoi(pushback);
