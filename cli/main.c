@@ -19,7 +19,7 @@ static const char help[] =
     "Records\n"
     "  produce TOPIC [--file FILE] [--key-json FIELD | --key-separator C] [--partition N]\n"
     "          [--compression none|gzip|snappy|lz4|zstd] [--linger 5ms] [--batch-size 128kB] [--rate N]\n"
-    "          [--retry always|safe] [--timeout 120s] [--acks-file FILE]\n"
+    "          [--retry always|safe] [--timeout 120s] [--in-flight N] [--acks-file FILE]\n"
     "      Every line of the file, or of stdin, becomes a record.\n"
     "  consume TOPIC [--partition N] [--from earliest|latest|OFFSET|@MILLISECONDS|TIME] [--follow] [--max "
     "N]\n"

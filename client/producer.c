@@ -39,6 +39,7 @@ static ShStatus make_topic(const char *name, const ShTopicShape *shape, ShProduc
 static ShStatus append_or_wait(ShProducer *producer, ShProducerTopic *topic, int32_t partition,
                                const ShRecord *record, const ShHeader *headers, size_t header_count,
                                void *opaque, ShError *err);
+static int64_t tick_ms(clockid_t clock);
 static void hurry(ShProducer *producer);
 static bool wait_change(ShProducer *producer, int64_t deadline_ms);
 static void *run(void *arg);
@@ -109,11 +110,8 @@ ShStatus sh_producer_produce(ShProducer *producer, const char *topic, int32_t pa
                        "a record with its key and headers is above %zu bytes; raise request_bytes",
                        producer->options.request_bytes);
     ShRecord stamped = *record;
-    if (stamped.timestamp_ms == 0) {
-        struct timespec now;
-        clock_gettime(CLOCK_REALTIME, &now);
-        stamped.timestamp_ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-    }
+    if (stamped.timestamp_ms == 0)
+        stamped.timestamp_ms = tick_ms(CLOCK_REALTIME_COARSE);
 
     pthread_mutex_lock(&producer->lock);
     ShProducerTopic *found = NULL;
@@ -288,7 +286,7 @@ static ShStatus append_or_wait(ShProducer *producer, ShProducerTopic *topic, int
     bool may_wait = producer->options.block_ms > 0 && !pthread_equal(pthread_self(), producer->thread);
     int64_t deadline_ms = 0;
     for (;;) {
-        int64_t now_ms = sh_client_now_ms();
+        int64_t now_ms = tick_ms(CLOCK_MONOTONIC_COARSE);
         if (deadline_ms == 0)
             deadline_ms = now_ms + producer->options.block_ms;
         int32_t number = partition != SH_PARTITION_ANY
@@ -313,6 +311,14 @@ static ShStatus append_or_wait(ShProducer *producer, ShProducerTopic *topic, int
         if (!in_time)
             return status;
     }
+}
+
+/* The time at the kernel's last tick. A precise clock for every record would cost more than encoding it. */
+static int64_t tick_ms(clockid_t clock)
+{
+    struct timespec now;
+    clock_gettime(clock, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
 /* Wake the thread unless it is awake already. The lock is held. */

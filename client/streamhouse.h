@@ -188,10 +188,10 @@ SH_API ShStatus sh_producer_new(ShClient *client, const ShProducerOptions *optio
 
 /* Append one record: key, value and headers are copied before it returns. `partition` is a number or
  * SH_PARTITION_ANY: by murmur2 of the key as Kafka does, without a key by one partition per batch. The
- * record's offset is ignored; timestamp 0 means now. Any thread. Blocks only for a topic's first metadata and
- * for room, at most block_ms; who never blocks calls sh_client_partition_count before. SH_NOT_FOUND: no such
- * topic or partition; SH_TOO_LARGE: over request_bytes; SH_EXHAUSTED: no room. When it fails there is no
- * callback. */
+ * record's offset is ignored; timestamp 0 means now, to within a few milliseconds. Any thread. Blocks only
+ * for a topic's first metadata and for room, at most block_ms; who never blocks calls
+ * sh_client_partition_count before. SH_NOT_FOUND: no such topic or partition; SH_TOO_LARGE: over
+ * request_bytes; SH_EXHAUSTED: no room. When it fails there is no callback. */
 SH_API ShStatus sh_producer_produce(ShProducer *producer, const char *topic, int32_t partition,
                                     const ShRecord *record, const ShHeader *headers, size_t header_count,
                                     void *opaque, ShError *err) SH_MUST_CHECK;
