@@ -12,14 +12,15 @@
 
 #define RETRY_MS 100
 
-/* A stream to one agent, for all partitions it owns. The thread's own. */
+/* A stream to one agent, for all partitions it owns, or for one of them alone. The thread's own. */
 typedef struct FetchLink {
     struct FetchLink *next;
     ShFetcher *fetcher;
     char address[SH_CLIENT_ADDRESS_BYTES];
-    ShClientCall *call; /* NULL: none under way */
-    ShBuf *request;     /* until it is written */
-    bool outdated;      /* cancelled to be opened again with other partitions */
+    const ShFetchTarget *only; /* NULL: all */
+    ShClientCall *call;        /* NULL: none under way */
+    ShBuf *request;            /* until it is written */
+    bool outdated;             /* cancelled to be opened again with other partitions */
 } FetchLink;
 
 struct ShFetchTarget {
@@ -32,6 +33,7 @@ struct ShFetchTarget {
     unsigned generation;
     int64_t fetch_offset; /* the next to ask for */
     int64_t hold_until_ms;
+    bool alone;      /* to be fetched by a stream of its own; see blame */
     FetchLink *link; /* that fetches it now */
 };
 
@@ -54,12 +56,15 @@ struct ShFetcher {
 
 static void *run(void *arg);
 static int64_t attach_targets(ShFetcher *fetcher, int64_t now_ms);
-static FetchLink *get_link(ShFetcher *fetcher, const char *address);
+static FetchLink *get_link(ShFetcher *fetcher, const char *address, const ShFetchTarget *only);
 static void open_links(ShFetcher *fetcher, bool has_room);
-static ShBuf *pack_request(ShFetcher *fetcher, const FetchLink *link);
+static void open_link(FetchLink *link);
+static size_t count_targets(const FetchLink *link);
+static ShBuf *pack_request(const FetchLink *link);
 static void on_writable(void *context);
 static void on_message(void *context, ShBuf *message);
 static void on_closed(void *context, const ShRefusal *why);
+static void blame(FetchLink *link, const ShRefusal *why);
 static ShFetchTarget *find_part_target(const FetchLink *link, const ShFetchedPart *part);
 static void take_part(FetchLink *link, ShFetchTarget *target, const ShFetchedPart *part,
                       const ShError *damage, ShBuf *message);
@@ -173,6 +178,7 @@ void sh_fetcher_start(ShFetcher *fetcher, ShFetchTarget *target, int64_t offset)
     target->generation++;
     target->fetch_offset = offset;
     target->hold_until_ms = 0;
+    target->alone = false;
     target->link = NULL;
     pthread_mutex_unlock(&fetcher->lock);
     sh_loop_wake(fetcher->loop);
@@ -244,8 +250,8 @@ static void *run(void *arg)
     return NULL;
 }
 
-/* Give each partition that nobody fetches to its owner's link. A stream's partitions are fixed, so one that gains
- * a partition is closed and opened anew. Returns when to look again. The lock is held. */
+/* Give each partition that nobody fetches to its owner's link. A stream's partitions are fixed, so one that
+ * gains a partition is closed and opened anew. Returns when to look again. The lock is held. */
 static int64_t attach_targets(ShFetcher *fetcher, int64_t now_ms)
 {
     int64_t due_ms = INT64_MAX;
@@ -259,7 +265,7 @@ static int64_t attach_targets(ShFetcher *fetcher, int64_t now_ms)
             target->hold_until_ms = now_ms + RETRY_MS;
             held = true;
         }
-        FetchLink *link = held ? NULL : get_link(fetcher, owner.address);
+        FetchLink *link = held ? NULL : get_link(fetcher, owner.address, target->alone ? target : NULL);
         if (link != NULL && link->call == NULL) {
             target->link = link;
         } else if (link != NULL && !link->outdated) {
@@ -272,16 +278,17 @@ static int64_t attach_targets(ShFetcher *fetcher, int64_t now_ms)
     return due_ms;
 }
 
-static FetchLink *get_link(ShFetcher *fetcher, const char *address)
+static FetchLink *get_link(ShFetcher *fetcher, const char *address, const ShFetchTarget *only)
 {
     FetchLink *link = fetcher->links;
-    while (link != NULL && strcmp(link->address, address) != 0)
+    while (link != NULL && (link->only != only || strcmp(link->address, address) != 0))
         link = link->next;
     if (link == NULL) {
         link = calloc(1, sizeof *link);
         if (link == NULL)
             return NULL;
         link->fetcher = fetcher;
+        link->only = only;
         strcpy(link->address, address);
         link->next = fetcher->links;
         fetcher->links = link;
@@ -289,39 +296,51 @@ static FetchLink *get_link(ShFetcher *fetcher, const char *address)
     return link;
 }
 
-/* Open the links that have partitions and no stream, and let the others read while there is room. The lock is
- * held. */
+/* Open the links that have partitions and no stream, close those that have lost all, and let the others read
+ * while there is room. The lock is held. */
 static void open_links(ShFetcher *fetcher, bool has_room)
 {
     for (FetchLink *link = fetcher->links; link != NULL; link = link->next) {
-        if (link->call == NULL) {
-            link->request = pack_request(fetcher, link);
-            if (link->request == NULL)
-                continue;
-            ShClientCallEvents events = {on_writable, on_message, on_closed, link};
-            link->outdated = false;
-            link->call = sh_client_call_start(fetcher->loop, link->address, SH_METHOD_FETCH_STREAM, 0,
-                                              &events);
-            if (link->call == NULL) {
-                sh_buf_unref(link->request);
-                link->request = NULL;
-                continue;
-            }
-        }
+        bool wanted = count_targets(link) > 0;
+        if (link->call == NULL && wanted)
+            open_link(link);
+        if (link->call == NULL)
+            continue;
+        if (!wanted)
+            sh_client_call_cancel(link->call);
         if (has_room)
             sh_client_call_read(link->call);
     }
 }
 
-/* NULL when the link has no partitions, or memory is short. */
-static ShBuf *pack_request(ShFetcher *fetcher, const FetchLink *link)
+static void open_link(FetchLink *link)
+{
+    ShClientCallEvents events = {on_writable, on_message, on_closed, link};
+    link->outdated = false;
+    link->request = pack_request(link);
+    if (link->request != NULL)
+        link->call = sh_client_call_start(link->fetcher->loop, link->address, SH_METHOD_FETCH_STREAM, 0,
+                                          &events);
+    if (link->call == NULL) {
+        sh_buf_unref(link->request);
+        link->request = NULL;
+    }
+}
+
+/* The partitions that a link fetches, or is to fetch. The lock is held. */
+static size_t count_targets(const FetchLink *link)
 {
     size_t count = 0;
-    for (ShFetchTarget *target = fetcher->targets; target != NULL; target = target->next)
+    for (const ShFetchTarget *target = link->fetcher->targets; target != NULL; target = target->next)
         count += target->link == link;
-    if (count == 0)
-        return NULL;
+    return count;
+}
 
+/* NULL when memory is short. */
+static ShBuf *pack_request(const FetchLink *link)
+{
+    const ShFetcher *fetcher = link->fetcher;
+    size_t count = count_targets(link);
     ShBuf *packed = NULL;
     Streamhouse__V1__FetchPartition *parts = calloc(count, sizeof *parts);
     Streamhouse__V1__FetchPartition **list = calloc(count, sizeof *list);
@@ -397,16 +416,30 @@ static void on_closed(void *context, const ShRefusal *why)
     link->call = NULL;
 
     pthread_mutex_lock(&fetcher->lock);
-    for (ShFetchTarget *target = fetcher->targets; target != NULL; target = target->next) {
-        if (target->link != link)
-            continue;
-        if (link->outdated)
-            target->link = NULL;
-        else
-            turn_away(link, target, why);
-    }
+    blame(link, why);
     pthread_mutex_unlock(&fetcher->lock);
     link->outdated = false;
+}
+
+/* A stream that ended lets go of its partitions. Its status does not tell which of several failed: where that
+ * matters each of them gets a stream of its own, in which the failure finds its partition. The lock is held.
+ */
+static void blame(FetchLink *link, const ShRefusal *why)
+{
+    size_t count = count_targets(link);
+    ShRefusal of_any = *why;
+    of_any.has_owner = why->has_owner && count == 1;
+    bool ambiguous = count > 1 && is_final(why->error.status);
+    for (ShFetchTarget *target = link->fetcher->targets; target != NULL; target = target->next) {
+        if (target->link != link)
+            continue;
+        if (link->outdated || ambiguous) {
+            target->alone = target->alone || ambiguous;
+            target->link = NULL;
+        } else {
+            turn_away(link, target, &of_any);
+        }
+    }
 }
 
 static ShFetchTarget *find_part_target(const FetchLink *link, const ShFetchedPart *part)
@@ -465,6 +498,7 @@ static void turn_away(FetchLink *link, ShFetchTarget *target, const ShRefusal *w
                   sh_client_learn_owner(fetcher->client, target->topic, target->partition, &why->owner) &&
                   strcmp(why->owner.address, link->address) != 0;
     int delay_ms = why->error.retry_after_ms > RETRY_MS ? why->error.retry_after_ms : RETRY_MS;
+    target->alone = false;
     target->link = NULL;
     target->hold_until_ms = turned ? 0 : sh_client_now_ms() + delay_ms;
     fetcher->refresh.wanted = fetcher->refresh.wanted || !turned;

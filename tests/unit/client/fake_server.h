@@ -71,7 +71,8 @@ struct FakeServer {
     FakeRefusal refusal;
     /* The verdict about a request; NULL: store. Called with the lock held. */
     FakeVerdict (*on_produce)(FakeServer *server, int request_number, int32_t partition);
-    bool refuse_fetches; /* FetchStream ends with `refusal` */
+    bool refuse_fetches; /* FetchStream ends with FAILED_PRECONDITION */
+    bool fail_streams;   /* an offset out of range ends the whole FetchStream, as the agent does */
 };
 
 typedef struct FakeCall {
@@ -80,6 +81,7 @@ typedef struct FakeCall {
     grpc_call_details details;
     grpc_metadata_array metadata;
     grpc_completion_queue *queue;
+    int end_code; /* with which a FetchStream ends */
 } FakeCall;
 
 static inline bool fake_run(FakeCall *call, const grpc_op *op)
@@ -284,6 +286,8 @@ static inline bool fake_send_batches(FakeCall *call, const Streamhouse__V1__Fetc
         result.error = &error;
         *offset = partition->next_offset; /* said once */
         *sent = true;
+        if (server->fail_streams)
+            call->end_code = refusal.code;
     }
     for (size_t i = 0; i < partition->batch_count && !*sent; i++) {
         ShBatchHeader header;
@@ -298,8 +302,8 @@ static inline bool fake_send_batches(FakeCall *call, const Streamhouse__V1__Fetc
     }
     result.high_watermark = partition->next_offset;
     pthread_mutex_unlock(&server->lock);
-    if (!*sent)
-        return true;
+    if (!*sent || call->end_code != GRPC_STATUS_UNAVAILABLE)
+        return !*sent;
     result.topic = (char *)(uintptr_t)FAKE_TOPIC;
     result.partition = part->partition;
     result.next_offset = *offset;
@@ -320,7 +324,7 @@ static inline void fake_fetch_stream(FakeCall *call, const ShBuf *message)
     int64_t offsets[FAKE_PARTITIONS];
     for (size_t i = 0; i < request->n_partitions; i++)
         offsets[i] = request->partitions[i]->offset;
-    int code = GRPC_STATUS_UNAVAILABLE;
+    call->end_code = GRPC_STATUS_UNAVAILABLE;
     pthread_mutex_lock(&server->lock);
     server->fetch_calls++;
     bool refused = server->refuse_fetches;
@@ -341,7 +345,7 @@ static inline void fake_fetch_stream(FakeCall *call, const ShBuf *message)
         if (!sent)
             clock_nanosleep(CLOCK_MONOTONIC, 0, &soon, NULL);
     }
-    fake_end(call, refused ? GRPC_STATUS_FAILED_PRECONDITION : code, "the test ended the stream");
+    fake_end(call, refused ? GRPC_STATUS_FAILED_PRECONDITION : call->end_code, "the test ended the stream");
     streamhouse__v1__fetch_request__free_unpacked(request, NULL);
 }
 

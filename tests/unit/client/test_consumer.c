@@ -248,6 +248,29 @@ static void out_of_range_is_an_error_or_a_jump(void **state)
     close_setup(&setup);
 }
 
+static void failure_of_a_whole_stream_finds_its_partition(void **state)
+{
+    (void)state;
+    Setup setup;
+    ShError error;
+    open_setup(&setup, NULL);
+    pthread_mutex_lock(&setup.server.lock);
+    setup.server.fail_streams = true;
+    pthread_mutex_unlock(&setup.server.lock);
+    append(&setup.server, 0, 0, 10, SH_CODEC_NONE);
+    append(&setup.server, 1, 0, 10, SH_CODEC_NONE);
+    ShStart at_ten = {SH_START_OFFSET, 10};
+    ShStart beyond = {SH_START_OFFSET, 11};
+    assert_int_equal(sh_consumer_assign(setup.consumer, FAKE_TOPIC, 0, at_ten, NULL), SH_OK);
+    assert_int_equal(sh_consumer_assign(setup.consumer, FAKE_TOPIC, 1, beyond, NULL), SH_OK);
+    assert_int_equal(await_failure(&setup, &error), SH_OUT_OF_RANGE);
+    assert_non_null(strstr(error.message, "partition 1 of \"quakes\""));
+    int64_t next = 10;
+    append(&setup.server, 0, 10, 10, SH_CODEC_NONE);
+    expect_up_to(&setup, 0, &next, 20);
+    close_setup(&setup);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -258,6 +281,7 @@ int main(void)
         cmocka_unit_test(goes_on_after_a_restart),
         cmocka_unit_test(damaged_batch_stops_its_partition_only),
         cmocka_unit_test(out_of_range_is_an_error_or_a_jump),
+        cmocka_unit_test(failure_of_a_whole_stream_finds_its_partition),
     };
     return cmocka_run_group_tests_name("consumer", tests, NULL, NULL);
 }
