@@ -5,6 +5,7 @@
 #include <getopt.h>
 #include <inttypes.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,6 +44,9 @@ typedef struct Agent {
     ShEngine *_Atomic engine; /* asked by the HTTP server's thread */
 } Agent;
 
+/* Set when the start is over, for better or worse. */
+static atomic_bool started;
+
 static int parse_options(int argc, char **argv, Mode *mode, const char **config_path);
 static void print_help(FILE *to);
 static int check_config(const char *config_path);
@@ -51,6 +55,7 @@ static void block_signals(sigset_t *signals);
 static ShStatus start(Agent *agent, const char *config_path, ShError *err);
 static bool is_ready(void *arg, char *why, size_t why_bytes);
 static ShStatus write_port_file(const Agent *agent, ShError *err);
+static void *watch_start(void *arg);
 static ShStatus watch(Agent *agent, const sigset_t *signals, ShError *err);
 static ShStatus drain(Agent *agent, const sigset_t *signals, ShError *err);
 static void *wait_second_signal(void *arg);
@@ -141,7 +146,13 @@ static int run(const char *config_path)
     ShError err = {0};
     static sigset_t signals; /* the thread that waits for a second signal outlives this function */
     block_signals(&signals);
-    ShStatus status = start(&agent, config_path, &err);
+    pthread_t watcher;
+    ShStatus status = sh_thread_start(&watcher, "sh-signal", watch_start, &signals, &err);
+    if (status == SH_OK) {
+        status = start(&agent, config_path, &err);
+        started = true;
+        pthread_join(watcher, NULL);
+    }
     int code = status == SH_INVALID && agent.rpc == NULL ? EXIT_USAGE : EXIT_FAILED;
     if (status == SH_OK)
         status = watch(&agent, &signals, &err);
@@ -222,6 +233,22 @@ static ShStatus write_port_file(const Agent *agent, ShError *err)
         return status;
     }
     return SH_OK;
+}
+
+/* A start may wait for PostgreSQL or the store for long. Who ends it then loses nothing: the write-ahead log
+ * is as it would be after a crash. */
+static void *watch_start(void *arg)
+{
+    static const char message[] = "streamhouse-agent: stopped by a signal before it was ready\n";
+    const struct timespec interval = {.tv_nsec = WATCH_INTERVAL_MS / 4 * 1000000L};
+    while (!started) {
+        int signal = sigtimedwait(arg, NULL, &interval);
+        if (signal > 0 && started)
+            kill(getpid(), signal); /* it was meant for the main thread */
+        else if (signal > 0 && write(STDERR_FILENO, message, sizeof message - 1) != 0)
+            _exit(EXIT_FAILED);
+    }
+    return NULL;
 }
 
 /* Returns SH_OK on the first signal; else why the agent cannot go on. */

@@ -305,6 +305,7 @@ static ShStatus take_in(ShEngine *engine, ShPartition *partition, Intake *intake
         if (status != SH_OK) {
             /* Some batches are in the WAL already: the rest follows when there is room. */
             atomic_fetch_add(&engine->flusher.stalled, 1);
+            sh_error_clear(&part->error);
             status = SH_OK;
         }
     }

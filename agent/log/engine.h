@@ -1,10 +1,10 @@
 /*
  * engine.h - the logs of all partitions at this agent: append, fetch, list offsets, administration.
  *
- * This is all that rpc/ and http/ see of the inside. The engine owns the threads that flush, upload, publish, read
- * and talk to PostgreSQL. Calls from outside are asynchronous: they never block on I/O, and the `done` callback of a
- * call comes exactly once, from any thread, possibly before the call returns. It must not block, and must not call
- * back into the engine for the same request object before it has returned.
+ * This is all that rpc/ and http/ see of the inside. The engine owns the threads that flush, upload, publish,
+ * read and talk to PostgreSQL. Calls from outside are asynchronous: they never block on I/O, and the `done`
+ * callback of a call comes exactly once, from any thread, possibly before the call returns. It must not
+ * block, and must not call back into the engine for the same request object before it has returned.
  */
 #ifndef SH_AGENT_LOG_ENGINE_H
 #define SH_AGENT_LOG_ENGINE_H
@@ -20,28 +20,31 @@
 
 typedef struct ShEngine ShEngine;
 
-/* Everything in order: open and recover the WAL, check the store, register with PostgreSQL, publish what the WAL had
- * left, start the threads. `address` and `http_address` are what other agents and clients are told. Returns once recovery
- * is complete and the first assignments are taken up; blocks meanwhile. Errors name the part and the remedy. */
-ShStatus sh_engine_start(const ShConfig *config, const char *address, const char *http_address, ShEngine **out,
-                         ShError *err) SH_MUST_CHECK;
+/* Everything in order: open and recover the WAL, check the store, register with PostgreSQL, publish what the
+ * WAL had left, start the threads. `address` and `http_address` are what other agents and clients are told.
+ * Returns once recovery is complete and the first assignments are taken up; blocks meanwhile. Errors name the
+ * part and the remedy. */
+ShStatus sh_engine_start(const ShConfig *config, const char *address, const char *http_address,
+                         ShEngine **out, ShError *err) SH_MUST_CHECK;
 
-/* Refuse new appends (SH_UNAVAILABLE, with a retry delay; SH_NOT_OWNER with the new owner once known), flush, publish,
- * seal, end the incarnation. Fetches are served on. Blocks at most drain_timeout_ms; SH_TIMEOUT tells what is left, which
- * is safe in the WAL. */
+/* Refuse new appends (SH_UNAVAILABLE, with a retry delay; SH_NOT_OWNER with the new owner once known), flush,
+ * publish, seal, end the incarnation. Fetches are served on. Blocks at most drain_timeout_ms; SH_TIMEOUT
+ * tells what is left, which is safe in the WAL. */
 ShStatus sh_engine_drain(ShEngine *engine, ShError *err) SH_MUST_CHECK;
 
-/* Stop the threads and free. Calls still waiting get SH_CANCELLED. Without a drain before it this is a crash in good
- * order: the WAL keeps what is not published. NULL allowed. */
+/* Stop the threads and free. Calls still waiting get SH_CANCELLED. Without a drain before it this is a crash
+ * in good order: the WAL keeps what is not published. NULL allowed. */
 void sh_engine_stop(ShEngine *engine);
 
 /* Ready to serve (lease held, WAL alive)? If not, `why` says what is missing. */
 bool sh_engine_ready(ShEngine *engine, char *why, size_t why_bytes);
 
-/* Something after which the agent must exit (a dead WAL, fenced by a newer incarnation); SH_OK while there is none. */
+/* Something after which the agent must exit (a dead WAL, fenced by a newer incarnation); SH_OK while there is
+ * none. */
 ShStatus sh_engine_fatal(ShEngine *engine, ShError *err);
 
-/* --- naming topics ---------------------------------------------------------------------------------------- */
+/* --- naming topics ----------------------------------------------------------------------------------------
+ */
 
 /* How a request names a partition. Names are borrowed until `done`. At least one of name and id is given. */
 typedef struct ShTarget {
@@ -60,7 +63,8 @@ typedef struct ShOwner {
     int64_t epoch;
 } ShOwner;
 
-/* --- append ----------------------------------------------------------------------------------------------- */
+/* --- append -----------------------------------------------------------------------------------------------
+ */
 
 /* One checked batch (sh_batch_check was SH_OK). The bytes will be changed: base offset and leader epoch. */
 typedef struct ShAppendBatch {
@@ -89,13 +93,15 @@ typedef struct ShAppend {
     int pending; /* the engine's */
 } ShAppend;
 
-/* Append; `append` and its parts stay in place until done. Calls of one thread reach each partition in their order. */
+/* Append; `append` and its parts stay in place until done. Calls of one thread reach each partition in their
+ * order. */
 void sh_engine_append(ShEngine *engine, ShAppend *append);
 
 /* The largest batch the topic takes, or the agent's limit where the topic is unknown. */
 int64_t sh_engine_batch_bytes_max(ShEngine *engine, const ShTarget *target);
 
-/* --- fetch ------------------------------------------------------------------------------------------------ */
+/* --- fetch ------------------------------------------------------------------------------------------------
+ */
 
 typedef struct ShFetchPart {
     ShTarget target;
@@ -124,20 +130,22 @@ typedef struct ShFetch {
     void *engine_state; /* the engine's; NULL before the call */
 } ShFetch;
 
-/* Fetch; `fetch` and its parts stay in place until done. A part that fails does not wait for the others: an error
- * ends the wait. Served from memory at the tail and from the store behind it, never past the high watermark. */
+/* Fetch; `fetch` and its parts stay in place until done. A part that fails does not wait for the others: an
+ * error ends the wait. Served from memory at the tail and from the store behind it, never past the high
+ * watermark. */
 void sh_engine_fetch(ShEngine *engine, ShFetch *fetch);
 
-/* End the wait of a fetch under way early; `done` still comes (once), with what is there or SH_CANCELLED. Must not be
- * called after done. Returns at once. */
+/* End the wait of a fetch under way early; `done` still comes (once), with what is there or SH_CANCELLED.
+ * Must not be called after done. Returns at once. */
 void sh_engine_fetch_cancel(ShEngine *engine, ShFetch *fetch);
 
 /* Release the result slices of all parts (after done). */
 void sh_fetch_release(ShFetch *fetch);
 
-/* --- list offsets ----------------------------------------------------------------------------------------- */
+/* --- list offsets -----------------------------------------------------------------------------------------
+ */
 
-#define SH_TIMESTAMP_LATEST (-1)
+#define SH_TIMESTAMP_LATEST   (-1)
 #define SH_TIMESTAMP_EARLIEST (-2)
 
 typedef struct ShListPart {
@@ -159,7 +167,8 @@ typedef struct ShListOffsets {
 
 void sh_engine_list_offsets(ShEngine *engine, ShListOffsets *list);
 
-/* --- metadata and administration -------------------------------------------------------------------------- */
+/* --- metadata and administration --------------------------------------------------------------------------
+ */
 
 typedef struct ShMetaPartition {
     int32_t partition;
@@ -184,15 +193,17 @@ typedef struct ShMeta {
     size_t agent_count;
 } ShMeta;
 
-/* Borrow the current snapshot; give it back with sh_engine_meta_release. Never blocks on I/O, may be some moments old. */
+/* Borrow the current snapshot; give it back with sh_engine_meta_release. Never blocks on I/O, may be some
+ * moments old. */
 const ShMeta *sh_engine_meta(ShEngine *engine);
 void sh_engine_meta_release(ShEngine *engine, const ShMeta *meta);
 /* Find a topic by name in a snapshot; NULL when there is none. */
 const ShMetaTopic *sh_meta_find(const ShMeta *meta, const char *name, size_t name_length);
 
-/* Have the snapshot refreshed from PostgreSQL and call `done(arg)` when it is (or could not be: the error tells). Use it
- * before saying that a topic does not exist. Coalesced with other requests. */
-void sh_engine_meta_refresh(ShEngine *engine, void (*done)(void *arg, ShStatus status, const ShError *err), void *arg);
+/* Have the snapshot refreshed from PostgreSQL and call `done(arg)` when it is (or could not be: the error
+ * tells). Use it before saying that a topic does not exist. Coalesced with other requests. */
+void sh_engine_meta_refresh(ShEngine *engine, void (*done)(void *arg, ShStatus status, const ShError *err),
+                            void *arg);
 
 /* Administration calls, as the SQL functions of the same name. Strings are copied. */
 typedef struct ShTopicSpec {
@@ -231,7 +242,7 @@ typedef struct ShTopicSizes {
 } ShTopicSizes;
 
 /* result: const ShTopicSizes *, valid during the callback. `names` may be NULL with count 0: all topics. */
-void sh_engine_describe_topics(ShEngine *engine, const char *const *names, size_t name_count, ShAdminDoneFn done,
-                               void *arg);
+void sh_engine_describe_topics(ShEngine *engine, const char *const *names, size_t name_count,
+                               ShAdminDoneFn done, void *arg);
 
 #endif

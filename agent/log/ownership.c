@@ -193,7 +193,7 @@ static void release(ShEngine *engine, ShPartition *partition, const ShPgAssignme
     bool drained = sh_partition_is_drained(partition);
     pthread_mutex_unlock(&partition->mutex);
     if (fresh)
-        sh_log_info("partition_releasing", "partition=%s epoch=%lld", sh_partition_name(partition, name),
+        sh_log_debug("partition_releasing", "partition=%s epoch=%lld", sh_partition_name(partition, name),
                     (long long)row->epoch);
     if (drained)
         sh_control_wake(engine);
@@ -294,6 +294,8 @@ static ShStatus seal(ShEngine *engine, ShPg *pg, Batch *batch, size_t *sealed, S
     status = sh_pg_seal(pg, engine->registered.incarnation, seals, batch->count, answers, err);
     for (size_t i = 0; i < batch->count && status == SH_OK; i++)
         *sealed += apply_seal(engine, batch->partitions[i], &answers[i]);
+    if (*sealed > 0)
+        sh_log_info("epochs_sealed", "count=%zu", *sealed);
 done:
     free(answers);
     free(seals);
@@ -321,6 +323,6 @@ static bool apply_seal(ShEngine *engine, ShPartition *partition, const ShPgEpoch
     sh_fetch_wake(engine, partition);
     pthread_mutex_unlock(&partition->mutex);
     sh_memory_release(&engine->memory, cost);
-    sh_log_info("epoch_sealed", "partition=%s epoch=%lld", name, (long long)partition->epoch);
+    sh_log_debug("epoch_sealed", "partition=%s epoch=%lld", name, (long long)partition->epoch);
     return true;
 }

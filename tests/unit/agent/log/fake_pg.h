@@ -1,7 +1,7 @@
 /*
- * fake_pg.h - PostgreSQL and the extension as far as the engine can tell: every sh_pg_ function, over one structure in
- * memory. Included by one test program at a time; because it defines all of agent/pg's symbols, the linker takes none
- * of the real ones.
+ * fake_pg.h - PostgreSQL and the extension as far as the engine can tell: every sh_pg_ function, over one
+ * structure in memory. Included by one test program at a time; because it defines all of agent/pg's symbols,
+ * the linker takes none of the real ones.
  */
 #ifndef TESTS_LOG_FAKE_PG_H
 #define TESTS_LOG_FAKE_PG_H
@@ -14,8 +14,8 @@
 #include "agent/base/clock.h"
 #include "agent/pg/pg.h"
 
-#define FAKE_TOPICS_MAX 4
-#define FAKE_PARTITIONS 2
+#define FAKE_TOPICS_MAX   4
+#define FAKE_PARTITIONS   2
 #define FAKE_SEGMENTS_MAX 512
 
 typedef struct FakePartition {
@@ -47,11 +47,11 @@ typedef struct FakeCluster {
     size_t topic_count;
     int64_t incarnation;
     int64_t version;
-    int64_t range;        /* offsets of an epoch */
-    bool elsewhere;       /* placement wants everything at the agent "other" */
-    bool away;            /* no call is answered */
-    bool fenced;          /* a newer incarnation took over */
-    bool abandon_next;    /* the next publish finds its object abandoned */
+    int64_t range;     /* offsets of an epoch */
+    bool elsewhere;    /* placement wants everything at the agent "other" */
+    bool away;         /* no call is answered */
+    bool fenced;       /* a newer incarnation took over */
+    bool abandon_next; /* the next publish finds its object abandoned */
     bool ended;
     int publishes;
     int64_t last_publish_no;
@@ -90,12 +90,12 @@ static FakeTopic *fake_topic(const char *name, bool object_durability)
 }
 
 /* Change the cluster; the next heartbeat tells. */
-#define FAKE_CHANGE(statement)            \
-    do {                                  \
-        pthread_mutex_lock(&fake.lock);   \
-        statement;                        \
-        fake.version++;                   \
-        pthread_mutex_unlock(&fake.lock); \
+#define FAKE_CHANGE(statement)                                                                               \
+    do {                                                                                                     \
+        pthread_mutex_lock(&fake.lock);                                                                      \
+        statement;                                                                                           \
+        fake.version++;                                                                                      \
+        pthread_mutex_unlock(&fake.lock);                                                                    \
     } while (0)
 
 static ShStatus fake_enter(int64_t incarnation, ShError *err)
@@ -129,7 +129,8 @@ static FakePartition *fake_find(const ShUuid *id, int32_t number, FakeTopic **to
     return NULL;
 }
 
-ShStatus sh_pg_new(const char *conninfo, const char *application_name, int64_t timeout_ms, ShPg **out, ShError *err)
+ShStatus sh_pg_new(const char *conninfo, const char *application_name, int64_t timeout_ms, ShPg **out,
+                   ShError *err)
 {
     (void)conninfo, (void)application_name, (void)timeout_ms;
     ShPg *pg = calloc(1, sizeof *pg);
@@ -161,7 +162,10 @@ void sh_pg_wake(ShPg *pg)
     pthread_mutex_unlock(&pg->lock);
 }
 
-void sh_pg_cancel(ShPg *pg) { sh_pg_wake(pg); }
+void sh_pg_cancel(ShPg *pg)
+{
+    sh_pg_wake(pg);
+}
 
 ShStatus sh_pg_wait_news(ShPg *pg, int64_t timeout_ms, bool *news, ShError *err)
 {
@@ -189,7 +193,8 @@ ShStatus sh_pg_register(ShPg *pg, const ShPgRegister *request, ShPgRegistered *o
             partition->owned = partition->inherited;
             partition->owner = fake.incarnation;
         }
-    *out = (ShPgRegistered){.incarnation = fake.incarnation, .term = 1, .lease_ticks = 10, .tick_interval_ms = 1000};
+    *out = (ShPgRegistered){
+        .incarnation = fake.incarnation, .term = 1, .lease_ticks = 10, .tick_interval_ms = 1000};
     return fake_leave();
 }
 
@@ -247,8 +252,8 @@ ShStatus sh_pg_assignments(ShPg *pg, int64_t incarnation, ShPgAssignment **out, 
     return fake_leave();
 }
 
-ShStatus sh_pg_grant(ShPg *pg, int64_t incarnation, const ShPgPartition *partitions, size_t count, ShPgEpoch *out,
-                     ShError *err)
+ShStatus sh_pg_grant(ShPg *pg, int64_t incarnation, const ShPgPartition *partitions, size_t count,
+                     ShPgEpoch *out, ShError *err)
 {
     (void)pg;
     ShStatus status = fake_enter(incarnation, err);
@@ -263,14 +268,15 @@ ShStatus sh_pg_grant(ShPg *pg, int64_t incarnation, const ShPgPartition *partiti
         partition->epoch++;
         partition->start = partition->end = partition->next_offset;
         partition->limit = partition->start + fake.range;
-        out[i] = (ShPgEpoch){SH_EPOCH_GRANTED, partition->epoch, partition->start, partition->limit, partition->end};
+        out[i] = (ShPgEpoch){SH_EPOCH_GRANTED, partition->epoch, partition->start, partition->limit,
+                             partition->end};
     }
     fake.version++;
     return fake_leave();
 }
 
-ShStatus sh_pg_open(ShPg *pg, int64_t incarnation, const ShPgPartition *partitions, size_t count, ShPgEpoch *out,
-                    ShError *err)
+ShStatus sh_pg_open(ShPg *pg, int64_t incarnation, const ShPgPartition *partitions, size_t count,
+                    ShPgEpoch *out, ShError *err)
 {
     (void)pg;
     ShStatus status = fake_enter(incarnation, err);
@@ -284,7 +290,8 @@ ShStatus sh_pg_open(ShPg *pg, int64_t incarnation, const ShPgPartition *partitio
     return fake_leave();
 }
 
-ShStatus sh_pg_seal(ShPg *pg, int64_t incarnation, const ShPgSeal *seals, size_t count, ShPgEpoch *out, ShError *err)
+ShStatus sh_pg_seal(ShPg *pg, int64_t incarnation, const ShPgSeal *seals, size_t count, ShPgEpoch *out,
+                    ShError *err)
 {
     (void)pg;
     ShStatus status = fake_enter(incarnation, err);
@@ -292,7 +299,8 @@ ShStatus sh_pg_seal(ShPg *pg, int64_t incarnation, const ShPgSeal *seals, size_t
         return status;
     for (size_t i = 0; i < count; i++) {
         FakeTopic *topic;
-        FakePartition *partition = fake_find(&seals[i].partition.topic_id, seals[i].partition.partition, &topic);
+        FakePartition *partition = fake_find(&seals[i].partition.topic_id, seals[i].partition.partition,
+                                             &topic);
         bool exact = partition->end == seals[i].end_offset && partition->epoch == seals[i].partition.epoch;
         out[i].result = exact ? SH_EPOCH_SEALED : SH_EPOCH_MISMATCH;
         out[i].published_end = partition->end;
@@ -350,7 +358,8 @@ ShStatus sh_pg_publish(ShPg *pg, const ShPgPublish *publish, ShPgRunResult *resu
         return sh_fail(err, SH_CANCELLED, "the object was abandoned");
     }
     fake.publishes++;
-    bool again = publish->publish_no == fake.last_publish_no && sh_uuid_equal(&publish->object_id, &fake.last_object);
+    bool again = publish->publish_no == fake.last_publish_no &&
+                 sh_uuid_equal(&publish->object_id, &fake.last_object);
     for (size_t i = 0; i < publish->run_count && !again; i++)
         fake_publish_run(publish, &publish->runs[i], &fake.last_results[i]);
     memcpy(results, fake.last_results, publish->run_count * sizeof *results);
@@ -359,8 +368,8 @@ ShStatus sh_pg_publish(ShPg *pg, const ShPgPublish *publish, ShPgRunResult *resu
     return fake_leave();
 }
 
-ShStatus sh_pg_read_index(ShPg *pg, const ShUuid *topic_id, int32_t partition, int64_t from_offset, size_t max,
-                          ShPgSegment *out, size_t *count, ShError *err)
+ShStatus sh_pg_read_index(ShPg *pg, const ShUuid *topic_id, int32_t partition, int64_t from_offset,
+                          size_t max, ShPgSegment *out, size_t *count, ShError *err)
 {
     (void)pg;
     ShStatus status = fake_enter(0, err);
@@ -375,7 +384,8 @@ ShStatus sh_pg_read_index(ShPg *pg, const ShUuid *topic_id, int32_t partition, i
     return fake_leave();
 }
 
-ShStatus sh_pg_read_bounds(ShPg *pg, const ShPgPartition *partitions, size_t count, ShPgBounds *out, ShError *err)
+ShStatus sh_pg_read_bounds(ShPg *pg, const ShPgPartition *partitions, size_t count, ShPgBounds *out,
+                           ShError *err)
 {
     (void)pg;
     ShStatus status = fake_enter(0, err);
@@ -472,15 +482,15 @@ ShStatus sh_pg_drop_topic(ShPg *pg, const char *name, ShError *err)
     return status == SH_OK ? SH_OK : sh_fail(err, SH_NOT_FOUND, "there is no topic \"%s\"", name);
 }
 
-ShStatus sh_pg_describe(ShPg *pg, const char *const *topics, size_t topic_count, ShPgPartitionSize **out, size_t *count,
-                        ShError *err)
+ShStatus sh_pg_describe(ShPg *pg, const char *const *topics, size_t topic_count, ShPgPartitionSize **out,
+                        size_t *count, ShError *err)
 {
     (void)pg, (void)topics, (void)topic_count;
     *out = calloc(1, sizeof **out);
     *count = *out != NULL;
     if (*out == NULL)
         return sh_fail(err, SH_NO_MEMORY, "no memory");
-    snprintf((*out)->topic, sizeof (*out)->topic, "t");
+    snprintf((*out)->topic, sizeof(*out)->topic, "t");
     (*out)->records = 7;
     return SH_OK;
 }

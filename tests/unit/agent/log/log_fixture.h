@@ -1,5 +1,6 @@
 /*
- * log_fixture.h - an engine over a real WAL, a real directory store and a fake PostgreSQL, and blocking calls to it.
+ * log_fixture.h - an engine over a real WAL, a real directory store and a fake PostgreSQL, and blocking calls
+ * to it.
  */
 #ifndef TESTS_LOG_FIXTURE_H
 #define TESTS_LOG_FIXTURE_H
@@ -24,12 +25,12 @@
 
 #define DEADLINE_MS 20000
 
-#define assert_ok(call)                                \
-    do {                                               \
-        ShError ok_err = {0};                          \
-        ShError *err = &ok_err;                        \
-        if ((call) != SH_OK)                           \
-            fail_msg("%s: %s", #call, ok_err.message); \
+#define assert_ok(call)                                                                                      \
+    do {                                                                                                     \
+        ShError ok_err = {0};                                                                                \
+        ShError *err = &ok_err;                                                                              \
+        if ((call) != SH_OK)                                                                                 \
+            fail_msg("%s: %s", #call, ok_err.message);                                                       \
     } while (0)
 
 typedef struct Fixture {
@@ -77,7 +78,8 @@ static inline bool signal_wait(Signal *signal, int64_t timeout_ms)
 static inline ShStatus try_start(Fixture *fixture, ShError *err)
 {
     char data[96];
-    char *environment[16] = {data, (char *)"STREAMHOUSE_AGENT_ID=a1", (char *)"STREAMHOUSE_HEARTBEAT_INTERVAL=50ms",
+    char *environment[16] = {data, (char *)"STREAMHOUSE_AGENT_ID=a1",
+                             (char *)"STREAMHOUSE_HEARTBEAT_INTERVAL=50ms",
                              (char *)"STREAMHOUSE_UPLOADS_MAX=2", (char *)"STREAMHOUSE_READ_THREADS=2"};
     snprintf(data, sizeof data, "STREAMHOUSE_DATA_DIR=%s", fixture->dir);
     for (size_t i = 0; i < 8 && fixture->extra[i][0] != '\0'; i++)
@@ -218,8 +220,8 @@ static inline void fetch_done(ShFetch *call)
     signal_set(&fetch->signal, fetch->part.error.status);
 }
 
-static inline void fetch_begin(Fixture *fixture, Fetch *fetch, const char *topic, int64_t offset, int64_t wait_ms,
-                               int64_t bytes_min)
+static inline void fetch_begin(Fixture *fixture, Fetch *fetch, const char *topic, int64_t offset,
+                               int64_t wait_ms, int64_t bytes_min)
 {
     memset(fetch, 0, sizeof *fetch);
     signal_init(&fetch->signal);
@@ -265,12 +267,12 @@ static inline int64_t read_to(Fixture *fixture, const char *topic, int64_t offse
 }
 
 /* Poll until `condition` holds. */
-#define wait_until(condition)                                      \
-    do {                                                           \
-        int64_t until_ms = sh_clock_now_ms() + DEADLINE_MS;        \
-        while (!(condition) && sh_clock_now_ms() < until_ms)       \
-            usleep(1000);                                          \
-        assert_true(condition);                                    \
+#define wait_until(condition)                                                                                \
+    do {                                                                                                     \
+        int64_t until_ms = sh_clock_now_ms() + DEADLINE_MS;                                                  \
+        while (!(condition) && sh_clock_now_ms() < until_ms)                                                 \
+            usleep(1000);                                                                                    \
+        assert_true(condition);                                                                              \
     } while (0)
 
 static inline int64_t fake_published(size_t topic)

@@ -120,6 +120,68 @@ static void test_memory_is_bounded_and_nothing_accepted_is_lost(void **state)
     assert_true(sh_memory_used(&fixture->engine->memory) <= 16 << 20);
 }
 
+/* A call of three batches. */
+typedef struct Triple {
+    Append append;
+    ShAppendBatch batches[3];
+} Triple;
+
+static void triple_begin(Fixture *fixture, Triple *triple, size_t bytes)
+{
+    Append *append = &triple->append;
+    memset(triple, 0, sizeof *triple);
+    signal_init(&append->signal);
+    ShBatchBuilder *builder = sh_batch_builder_new(SH_CODEC_NONE);
+    uint8_t *value = calloc(1, bytes);
+    append->part.owner = sh_buf_new(3 * (bytes + 200));
+    for (int i = 0; i < 3; i++) {
+        ShBuf *one = NULL;
+        ShRecord record = {.timestamp_ms = 1000, .value = value, .value_length = bytes};
+        assert_ok(sh_batch_builder_add(builder, &record, NULL, 0, err));
+        assert_ok(sh_batch_builder_finish(builder, &one, err));
+        triple->batches[i].data = append->part.owner->data + append->part.owner->length;
+        memcpy(triple->batches[i].data, one->data, one->length);
+        append->part.owner->length += one->length;
+        assert_ok(sh_batch_peek(triple->batches[i].data, one->length, &triple->batches[i].header, err));
+        sh_buf_unref(one);
+    }
+    free(value);
+    sh_batch_builder_free(builder);
+    append->part.target = target_of("t", 0);
+    append->part.batches = triple->batches;
+    append->part.batch_count = 3;
+    append->call = (ShAppend){.parts = &append->part, .part_count = 1, .done = append_done};
+    sh_engine_append(fixture->engine, &append->call);
+}
+
+static void test_a_full_wal_pushes_back_and_keeps_calls_whole(void **state)
+{
+    Fixture *fixture = *state;
+    set(fixture, 0, "WAL_BUDGET=2MB");
+    set(fixture, 1, "WAL_FILE_SIZE=1MB");
+    set(fixture, 2, "FLUSH_INTERVAL=10ms");
+    assert_ok(sh_fault_arm("flush.before_upload=error", err));
+    start(fixture);
+    Triple calls[8];
+    for (int i = 0; i < 8; i++)
+        triple_begin(fixture, &calls[i], 100000);
+    assert_true(signal_wait(&calls[7].append.signal, DEADLINE_MS));
+    assert_int_equal(calls[7].append.part.error.status, SH_EXHAUSTED);
+    assert_true(calls[7].append.part.error.retry_after_ms > 0);
+    assert_ok(sh_fault_arm(NULL, err));
+    int64_t accepted = 0;
+    for (int i = 0; i < 8; i++) {
+        if (append_end(&calls[i].append) != SH_OK)
+            continue;
+        assert_int_equal(calls[i].append.part.base_offset, accepted);
+        accepted += 3;
+    }
+    assert_in_range(accepted, 6, 18);
+    wait_until(fake_published(0) == accepted);
+    assert_int_equal(read_to(fixture, "t", 0, accepted), accepted);
+    assert_int_equal(append_patiently(fixture, "t", 1, 10), accepted);
+}
+
 static void test_a_lost_reply_publishes_once(void **state)
 {
     Fixture *fixture = *state;
@@ -324,6 +386,7 @@ int main(void)
         TEST(test_a_fetch_waits_and_is_woken),
         TEST(test_offsets_outside_of_the_log),
         TEST(test_memory_is_bounded_and_nothing_accepted_is_lost),
+        TEST(test_a_full_wal_pushes_back_and_keeps_calls_whole),
         TEST(test_a_lost_reply_publishes_once),
         TEST(test_an_abandoned_object_goes_up_again),
         TEST(test_a_restart_publishes_what_the_wal_had_left),
