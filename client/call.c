@@ -1,3 +1,4 @@
+#include <assert.h>
 #include <grpc/byte_buffer.h>
 #include <grpc/byte_buffer_reader.h>
 #include <grpc/support/alloc.h>
@@ -5,8 +6,6 @@
 #include <stdlib.h>
 
 #include "client/grpc_internal.h"
-
-#define PIECES_MAX 64
 
 struct ShClientCall {
     ShClientCall *next;
@@ -99,11 +98,12 @@ bool sh_client_call_writable(const ShClientCall *call)
 
 void sh_client_call_write(ShClientCall *call, const ShSlice *pieces, size_t count)
 {
-    grpc_slice slices[PIECES_MAX];
-    for (size_t i = 0; i < count && i < PIECES_MAX; i++)
+    grpc_slice slices[SH_CALL_PIECES_MAX];
+    assert(count <= SH_CALL_PIECES_MAX);
+    for (size_t i = 0; i < count; i++)
         slices[i] = slice_of(&pieces[i]);
     grpc_byte_buffer *message = grpc_raw_byte_buffer_create(slices, count);
-    for (size_t i = 0; i < count && i < PIECES_MAX; i++)
+    for (size_t i = 0; i < count; i++)
         grpc_slice_unref(slices[i]);
 
     call->writing = true;

@@ -120,6 +120,7 @@ static void on_writable(void *context)
     if (link->queue == NULL)
         link->queue_last = NULL;
 
+    _Static_assert(1 + SH_PARCEL_BATCHES_MAX <= SH_CALL_PIECES_MAX, "a parcel fits into one message");
     ShSlice pieces[1 + SH_PARCEL_BATCHES_MAX];
     pieces[0] = (ShSlice){head->data, head->length, NULL};
     for (size_t i = 0; i < parcel->batch_count; i++) {

@@ -25,6 +25,8 @@
 #define SH_METHOD_DELETE_TOPIC    "/streamhouse.v1.Admin/DeleteTopic"
 #define SH_METHOD_DESCRIBE_TOPICS "/streamhouse.v1.Admin/DescribeTopics"
 
+#define SH_CALL_PIECES_MAX 64 /* of one message that is written */
+
 typedef struct ShTransport ShTransport;
 typedef struct ShLoop ShLoop;
 typedef struct ShClientCall ShClientCall;
