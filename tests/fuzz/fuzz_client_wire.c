@@ -14,7 +14,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     bool more = true;
     while (more && sh_message_next_fetched(&reader, &part, &more, NULL) == SH_OK && more) {
         /* What is borrowed lies inside the message. */
-        if (part.batches_length > 0 && (part.batches < data || part.batches + part.batches_length > data + size))
+        if (part.batches_length > 0 &&
+            (part.batches < data || part.batches + part.batches_length > data + size))
             __builtin_trap();
         if (part.topic_length > 0 && (part.topic < data || part.topic + part.topic_length > data + size))
             __builtin_trap();
