@@ -22,7 +22,7 @@ rm -rf "$data"
 mkdir -p "$data/wal" "$data/store"
 "$bin/bench/bench_machine" "$data"
 
-STREAMHOUSE_DATABASE=bench tests/harness/postgres.sh start "$pg/server"
+SH_PG_FSYNC=on STREAMHOUSE_DATABASE=bench tests/harness/postgres.sh start "$pg/server"
 pg=$pg/server
 . "$pg/env"
 createdb bench

@@ -16,7 +16,8 @@ OPT_release := -O2 -g
 OPT_asan := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 OPT_tsan := -O1 -g -fsanitize=thread -fno-omit-frame-pointer
 
-WARN := -Wall -Wextra -Wshadow -Wconversion -Werror
+# Initialisers in protobuf-c's generated headers lack braces.
+WARN := -Wall -Wextra -Wshadow -Wconversion -Wno-missing-braces -Werror
 CFLAGS_ALL = -std=gnu11 $(WARN) $(OPT_$(VARIANT)) -MMD -MP -D_GNU_SOURCE -I. -I$(GEN) $(PKG_CFLAGS) $(CFLAGS)
 LDFLAGS_ALL = $(OPT_$(VARIANT)) $(LDFLAGS)
 
@@ -60,6 +61,9 @@ $(B)/gen/%.o: $(GEN)/%.c | $(GEN)/proto/streamhouse.pb-c.h
 $(B)/%.o: %.c | $(GEN)/proto/streamhouse.pb-c.h
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS_ALL) -fPIC -c -o $@ $<
+
+# Only what streamhouse.h marks SH_API leaves the library.
+$(B)/client/%.o: CFLAGS_ALL += -fvisibility=hidden
 
 $(B)/libcore.a: $(CORE_OBJS)
 	@rm -f $@; ar rcs $@ $^

@@ -32,10 +32,11 @@ ShStatus sh_config_read_aws_region(char **environ_list, ShConfig *config, ShErro
     return set_from_aws(environ_list, "AWS_REGION", "s3_region", config, err);
 }
 
-/* Some names with the prefix are not settings: what main reads before them, and what tests are run with. */
+/* Some names with the prefix are not settings: what main reads before them, what the `streamhouse` command reads,
+ * and what tests are run with. */
 static bool is_setting_variable(const char *name, size_t length)
 {
-    static const char *const others[] = {PREFIX "CONFIG", PREFIX "FAULTS"};
+    static const char *const others[] = {PREFIX "CONFIG", PREFIX "FAULTS", PREFIX "SERVER"};
     if (strncmp(name, PREFIX, strlen(PREFIX)) != 0 ||
         strncmp(name, PREFIX "TEST_", strlen(PREFIX "TEST_")) == 0)
         return false;

@@ -174,6 +174,9 @@ static ShFetchState *new_state(ShEngine *engine, ShFetch *fetch)
     state->started_ms = sh_clock_now_ms();
     state->asked_deadline_ms = state->started_ms + wait_ms;
     state->bytes_max = (uint64_t)bytes_max;
+    state->bytes_enough = fetch->bytes_min > 1 ? (uint64_t)fetch->bytes_min : 1;
+    if (state->bytes_enough > state->bytes_max)
+        state->bytes_enough = state->bytes_max;
     state->running = true;
     for (size_t i = 0; i < fetch->part_count; i++) {
         state->waiters[i].state = state;
@@ -221,10 +224,7 @@ static RoundResult try_parts(ShFetchState *state, ShPg *pg)
             return ROUND_STORE;
         failed |= outcome == SH_READ_FAILED;
     }
-    uint64_t enough = state->fetch->bytes_min > 1 ? (uint64_t)state->fetch->bytes_min : 1;
-    if (enough > state->bytes_max)
-        enough = state->bytes_max;
-    if (failed || state->bytes >= enough || (pg != NULL && state->bytes > 0) || state->fetch->part_count == 0)
+    if (failed || state->bytes >= state->bytes_enough || (pg != NULL && state->bytes > 0) || state->fetch->part_count == 0)
         return ROUND_ENOUGH;
     return ROUND_WAIT;
 }

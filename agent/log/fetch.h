@@ -35,6 +35,7 @@ typedef struct ShFetchState {
     ShError refresh_error;     /* ... and why it did not come */
     ShFetchWaiter *waiters;    /* one for each part */
     uint64_t bytes_max;
+    uint64_t bytes_enough; /* with so many the call is answered */
     uint64_t bytes;      /* of all parts, in this round */
     uint64_t generation; /* the fetcher's, when this round began */
     /* guarded by the fetcher's lock */

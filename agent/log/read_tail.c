@@ -40,7 +40,7 @@ static ShReadOutcome decide(ShFetchState *state, size_t index, ShPartition *part
         sh_bounds_want(engine, partition, false);
         return wait_for(state, index, partition, SH_READ_BOUNDS);
     }
-    if (part->offset < part->log_start || part->offset > part->high_watermark)
+    if (part->offset < part->log_start || (knows_end && part->offset > part->high_watermark))
         return fail_range(part);
     int64_t from = state->waiters[index].resume_offset;
     uint64_t seq;
@@ -84,6 +84,9 @@ static ShReadOutcome take(ShFetchState *state, size_t index, ShPartition *partit
             part->next_offset = sh_log_batch_end(batch);
     }
     sh_metric_add(state->engine->metrics.fetch_tail_bytes, (int64_t)(part->bytes - before));
+    /* All there is, and not enough: the next batch shall wake the call. */
+    if (added && state->bytes < state->bytes_enough)
+        return wait_for(state, index, partition, SH_READ_DATA);
     return SH_READ_DATA;
 }
 

@@ -5,7 +5,7 @@
 #   postgres.sh stop DIR
 #
 # DIR/env sets PGHOST, PGPORT, PGUSER (a superuser, no password) and STREAMHOUSE_TEST_PG, a libpq connection string for a
-# database of its own. DIR must be reachable by the user postgres, to whom root hands the server.
+# database of its own. SH_PG_FSYNC=on keeps fsync on, as benchmarks want it. DIR must be reachable by the user postgres, to whom root hands the server.
 set -euo pipefail
 action=${1:?start or stop}
 dir=${2:?an empty directory}
@@ -25,6 +25,8 @@ port = $port
 unix_socket_directories = ''
 shared_preload_libraries = 'streamhouse'
 streamhouse.database = '${STREAMHOUSE_DATABASE-streamhouse}'
+streamhouse.tick_interval = 200
+fsync = ${SH_PG_FSYNC:-off}
 max_connections = 200
 max_worker_processes = 16
 CONF

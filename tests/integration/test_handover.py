@@ -57,6 +57,19 @@ def test_any_agent_serves_what_is_published(database, pair, connect):
     assert error.code() is grpc.StatusCode.FAILED_PRECONDITION and second.address in error.details()
 
 
+def test_a_non_owner_sends_readers_of_unpublished_records_on(database, make_agent, connect):
+    """The records are at the owner: OUT_OF_RANGE would make a consumer start over, and lose its place."""
+    first, second = make_agent("a1").start(), make_agent("a2", flush_interval="1h").start()
+    database.execute("SELECT streamhouse.create_topic('t', partitions => 2)")
+    wait_until("both own their share", lambda: spread(database, ("a1", "a2"), 2))
+    partition = partition_of(database, "a2")
+    connect(second).produce("t", partition, values=[b"1", b"2", b"3"])
+    for offset in (0, 1, 3, 4):
+        error = error_of(lambda: connect(first).fetch("t", partition, offset=offset))
+        assert error.code() is grpc.StatusCode.FAILED_PRECONDITION, error.details()
+        assert partition_error(error).owner.address == second.address
+
+
 def test_joining_and_leaving_lose_and_double_nothing(database, make_agent, connect):
     """A producer that follows redirects writes on through a join and a drain; every record is there, once, in order."""
     database.execute("SELECT streamhouse.create_topic('t', partitions => 4)")

@@ -5,7 +5,7 @@ import time
 import grpc
 import pytest
 
-from harness.processes import wait_until
+from harness.processes import PATIENCE, wait_until
 from harness.rpc import error_of, pb
 
 
@@ -18,11 +18,12 @@ def topic(database, agent):
 def test_a_long_poll_wakes_when_records_come(topic, client, connect, agent):
     waiting = connect(agent)
     results = []
-    reader = threading.Thread(target=lambda: results.append(waiting.fetch(topic, max_wait_ms=15_000)))
+    reader = threading.Thread(target=lambda: results.append(waiting.fetch(topic, max_wait_ms=25_000)))
     reader.start()
     wait_until("the agent has a waiting fetch", lambda: agent.metric("streamhouse_fetches_waiting") == 1)
     client.produce(topic, values=[b"now"])
-    reader.join(20)
+    reader.join(10 * PATIENCE)
+    assert results, "it waits although enough is there"
     assert [r.value for r in results[0].records] == [b"now"]
 
 
@@ -37,12 +38,13 @@ def test_min_bytes_gathers(topic, client, connect, agent):
     waiting = connect(agent)
     results = []
     reader = threading.Thread(
-        target=lambda: results.append(waiting.fetch(topic, max_wait_ms=15_000, min_bytes=3000)))
+        target=lambda: results.append(waiting.fetch(topic, max_wait_ms=25_000, min_bytes=3000)))
     reader.start()
     wait_until("the agent has a waiting fetch", lambda: agent.metric("streamhouse_fetches_waiting") == 1)
     for _ in range(3):
         client.produce(topic, values=[b"x" * 1200])
-    reader.join(20)
+    reader.join(10 * PATIENCE)
+    assert results, "it waits although enough is there"
     assert len(results[0].records) == 3
 
 
