@@ -16,6 +16,7 @@
 #include "agent/base/config.h"
 #include "agent/base/fault.h"
 #include "agent/base/log.h"
+#include "agent/base/process_metrics.h"
 #include "agent/http/http.h"
 #include "agent/log/engine.h"
 #include "agent/rpc/rpc.h"
@@ -183,6 +184,7 @@ static ShStatus start(Agent *agent, const char *config_path, ShError *err)
         return status;
     const ShConfig *config = agent->config;
     sh_log_setup(config->log_level, config->log_format);
+    sh_process_metrics_start();
     status = sh_fault_arm(getenv("STREAMHOUSE_FAULTS"), err);
     if (status == SH_OK)
         status = sh_rpc_bind(config, &agent->rpc, &agent->rpc_address, err);

@@ -1,6 +1,6 @@
 /*
- * bench_fetch.c - reading through an agent: records a second from the beginning of a topic, each one decoded, and the
- * time from produce to consume of one record at the tail.
+ * bench_fetch.c - reading through an agent: records a second from the beginning of a topic, each one decoded,
+ * and the time from produce to consume of one record at the tail.
  *
  *   bench_fetch HOST:PORT
  */
@@ -11,9 +11,9 @@
 #include "bench/json_line.h"
 #include "bench/session.h"
 
-#define READ_BYTES (256ll * 1024 * 1024)
+#define READ_BYTES   (256ll * 1024 * 1024)
 #define TAIL_RECORDS 500
-#define POLL_MS 10000
+#define POLL_MS      10000
 
 static ShConsumer *consume(ShClient *client, const char *topic, int partitions, ShStartAt at)
 {

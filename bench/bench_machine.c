@@ -1,6 +1,6 @@
 /*
- * bench_machine.c - what the machine's disk can do, measured where the WAL and the store will be: the reference that
- * the other benchmarks' figures are read against.
+ * bench_machine.c - what the machine's disk can do, measured where the WAL and the store will be: the
+ * reference that the other benchmarks' figures are read against.
  *
  *   bench_machine DIRECTORY
  */
@@ -13,9 +13,9 @@
 
 #include "bench/json_line.h"
 
-#define SYNCS 500
-#define SMALL_BYTES 4096
-#define LARGE_BYTES (1024 * 1024)
+#define SYNCS            500
+#define SMALL_BYTES      4096
+#define LARGE_BYTES      (1024 * 1024)
 #define SEQUENTIAL_BYTES (512ll * 1024 * 1024)
 #define SYNC_EVERY_BYTES (8ll * 1024 * 1024)
 
@@ -74,7 +74,8 @@ static void measure_sequential(const char *directory, const char *buffer)
     }
     double seconds = (double)(sh_bench_now_us() - begun) / 1e6;
     close(fd);
-    sh_bench_line("machine", "sequential writes, synced every 8 MiB", SEQUENTIAL_BYTES / seconds / 1e6, "MB/s");
+    sh_bench_line("machine", "sequential writes, synced every 8 MiB", SEQUENTIAL_BYTES / seconds / 1e6,
+                  "MB/s");
 }
 
 int main(int argc, char **argv)

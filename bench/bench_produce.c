@@ -1,6 +1,6 @@
 /*
- * bench_produce.c - appending through an agent with the policy it runs under: records a second with many in flight,
- * and the time from produce to acknowledgement of one record at a time.
+ * bench_produce.c - appending through an agent with the policy it runs under: records a second with many in
+ * flight, and the time from produce to acknowledgement of one record at a time.
  *
  *   bench_produce HOST:PORT
  */
@@ -12,7 +12,7 @@
 #include "bench/session.h"
 
 #define THROUGHPUT_BYTES (256ll * 1024 * 1024)
-#define SINGLE_RECORDS 1000
+#define SINGLE_RECORDS   1000
 
 static void measure_throughput(ShClient *client, int bytes)
 {

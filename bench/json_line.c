@@ -9,7 +9,8 @@
 
 void sh_bench_line(const char *bench, const char *figure, double value, const char *unit)
 {
-    printf("{\"bench\":\"%s\",\"figure\":\"%s\",\"value\":%.6g,\"unit\":\"%s\"}\n", bench, figure, value, unit);
+    printf("{\"bench\":\"%s\",\"figure\":\"%s\",\"value\":%.6g,\"unit\":\"%s\"}\n", bench, figure, value,
+           unit);
     fflush(stdout);
 }
 

@@ -9,8 +9,8 @@
 /* {"bench":..., "figure":..., "value":..., "unit":...} */
 void sh_bench_line(const char *bench, const char *figure, double value, const char *unit);
 
-/* The same with the reference it is compared to in this run: "reference" names it, "reference_value" and "ratio"
- * (value / reference_value) follow. */
+/* The same with the reference it is compared to in this run: "reference" names it, "reference_value" and
+ * "ratio" (value / reference_value) follow. */
 void sh_bench_line_against(const char *bench, const char *figure, double value, const char *unit,
                            const char *reference, double reference_value);
 

@@ -74,7 +74,8 @@ double sh_bench_fill(ShProducer *producer, const char *topic, int bytes, int64_t
     int64_t begun = sh_bench_now_us();
     int64_t shown = begun;
     for (int64_t i = 0; i < count; i++) {
-        ShStatus status = sh_producer_produce(producer, topic, SH_PARTITION_ANY, &record, NULL, 0, NULL, &err);
+        ShStatus status = sh_producer_produce(producer, topic, SH_PARTITION_ANY, &record, NULL, 0, NULL,
+                                              &err);
         sh_bench_check(status, &err, "produce");
         if (terminal && i % 4096 == 0 && sh_bench_now_us() - shown > PROGRESS_EVERY_US) {
             shown = sh_bench_now_us();

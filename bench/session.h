@@ -9,11 +9,15 @@
 #include "client/streamhouse.h"
 
 /* The record sizes that every figure is given for. */
-#define SH_BENCH_SIZES {100, 1024}
+#define SH_BENCH_SIZES                                                                                       \
+    {                                                                                                        \
+        100, 1024                                                                                            \
+    }
 #define SH_BENCH_PARTITIONS 4
 #define SH_BENCH_TIMEOUT_MS 120000
 
-/* A client of the agent named on the command line ("host:port"); exits with a word on failure, as all here do. */
+/* A client of the agent named on the command line ("host:port"); exits with a word on failure, as all here
+ * do. */
 ShClient *sh_bench_connect(int argc, char **argv);
 
 /* Stop with the error's message on stderr unless `status` is SH_OK. */
@@ -28,8 +32,8 @@ typedef struct ShBenchDeliveries {
 } ShBenchDeliveries;
 ShProducer *sh_bench_producer(ShClient *client, ShProducerOptions *options, ShBenchDeliveries *deliveries);
 
-/* Append `count` records of `bytes` each, over the topic's partitions, and wait for their acknowledgement; the seconds
- * it took. Progress goes to stderr when it is a terminal. */
+/* Append `count` records of `bytes` each, over the topic's partitions, and wait for their acknowledgement;
+ * the seconds it took. Progress goes to stderr when it is a terminal. */
 double sh_bench_fill(ShProducer *producer, const char *topic, int bytes, int64_t count);
 
 #endif

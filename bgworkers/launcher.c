@@ -31,8 +31,7 @@ extern PGDLLEXPORT void sh_launcher_main(Datum arg);
 static Oid find_database(void);
 static BackgroundWorkerHandle *start_lease_worker(Oid database);
 
-void
-sh_workers_register(void)
+void sh_workers_register(void)
 {
     BackgroundWorker worker = {0};
 
@@ -46,8 +45,7 @@ sh_workers_register(void)
     RegisterBackgroundWorker(&worker);
 }
 
-void
-sh_launcher_main(Datum arg)
+void sh_launcher_main(Datum arg)
 {
     BackgroundWorkerHandle *lease = NULL;
 
@@ -66,8 +64,7 @@ sh_launcher_main(Datum arg)
 }
 
 /* The database to work in, or InvalidOid when the setting is empty or names none. */
-static Oid
-find_database(void)
+static Oid find_database(void)
 {
     Oid database = InvalidOid;
 
@@ -80,8 +77,7 @@ find_database(void)
 }
 
 /* NULL when there is no database, or no slot for a worker (max_worker_processes): to be tried again later. */
-static BackgroundWorkerHandle *
-start_lease_worker(Oid database)
+static BackgroundWorkerHandle *start_lease_worker(Oid database)
 {
     BackgroundWorker worker = {0};
     BackgroundWorkerHandle *handle = NULL;

@@ -17,8 +17,7 @@
 
 static bool is_wanted(void);
 
-void
-sh_lease_main(Datum arg)
+void sh_lease_main(Datum arg)
 {
     sh_worker_begin(DatumGetObjectId(arg));
     while (is_wanted()) {
@@ -33,8 +32,7 @@ sh_lease_main(Datum arg)
 }
 
 /* False when the extension was dropped, the setting names another database, or this one is to be dropped. */
-static bool
-is_wanted(void)
+static bool is_wanted(void)
 {
     const char *connected;
     bool same;

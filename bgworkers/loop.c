@@ -20,8 +20,7 @@
 
 static void run_in_transaction(const char *sql, bool *value);
 
-void
-sh_worker_begin(Oid database)
+void sh_worker_begin(Oid database)
 {
     pqsignal(SIGHUP, SignalHandlerForConfigReload);
     pqsignal(SIGTERM, die);
@@ -36,8 +35,7 @@ sh_worker_begin(Oid database)
     pgstat_report_activity(STATE_IDLE, NULL);
 }
 
-void
-sh_worker_wait(long timeout_ms)
+void sh_worker_wait(long timeout_ms)
 {
     instr_time start;
     long left_ms = timeout_ms;
@@ -60,8 +58,7 @@ sh_worker_wait(long timeout_ms)
     }
 }
 
-bool
-sh_worker_has_extension(void)
+bool sh_worker_has_extension(void)
 {
     bool found;
 
@@ -71,8 +68,7 @@ sh_worker_has_extension(void)
     return found;
 }
 
-bool
-sh_worker_is_in_the_way(void)
+bool sh_worker_is_in_the_way(void)
 {
     LOCKTAG tag;
     bool is_free;
@@ -84,8 +80,7 @@ sh_worker_is_in_the_way(void)
     return !is_free;
 }
 
-bool
-sh_worker_run(const char *sql, bool *value)
+bool sh_worker_run(const char *sql, bool *value)
 {
     MemoryContext context = CurrentMemoryContext;
     volatile bool done = false;
@@ -111,8 +106,7 @@ sh_worker_run(const char *sql, bool *value)
     return done;
 }
 
-static void
-run_in_transaction(const char *sql, bool *value)
+static void run_in_transaction(const char *sql, bool *value)
 {
     SetCurrentStatementStartTimestamp();
     StartTransactionCommand();

@@ -10,7 +10,7 @@
 #include "cli/progress.h"
 
 #define FLUSH_STEP_MS         200
-#define SAMPLE_EVERY          16 /* the latency of every so many records is taken: reading the clock is not free */
+#define SAMPLE_EVERY          16   /* every so many records the latency is taken */
 #define PAYLOAD_VARIETY_BYTES 4096 /* records start at different places of random bytes this much longer */
 
 typedef struct Bench {

@@ -33,14 +33,14 @@
 #include "core/codec.h"
 #include "core/status.h"
 
-#define SH_BATCH_HEADER_BYTES 61
+#define SH_BATCH_HEADER_BYTES    61
 #define SH_BATCH_UNCOVERED_BYTES 21 /* the header bytes outside the batch's own CRC */
-#define SH_BATCH_MAGIC 2
+#define SH_BATCH_MAGIC           2
 
-#define SH_BATCH_ATTR_CODEC_MASK 0x07
+#define SH_BATCH_ATTR_CODEC_MASK      0x07
 #define SH_BATCH_ATTR_LOG_APPEND_TIME 0x08
-#define SH_BATCH_ATTR_TRANSACTIONAL 0x10
-#define SH_BATCH_ATTR_CONTROL 0x20
+#define SH_BATCH_ATTR_TRANSACTIONAL   0x10
+#define SH_BATCH_ATTR_CONTROL         0x20
 
 /* The header, decoded. `total_bytes` is the whole batch with its header. */
 typedef struct ShBatchHeader {

@@ -134,25 +134,25 @@ ShStatus sh_batch_builder_finish(ShBatchBuilder *builder, ShBuf **out, ShError *
 static ShStatus measure_body(const ShBatchBuilder *builder, const ShRecord *record, const ShHeader *headers,
                              size_t header_count, size_t *body_bytes, ShError *err)
 {
-    if (header_count > FIELD_BYTES_MAX || record->key_length > FIELD_BYTES_MAX
-        || record->value_length > FIELD_BYTES_MAX)
+    if (header_count > FIELD_BYTES_MAX || record->key_length > FIELD_BYTES_MAX ||
+        record->value_length > FIELD_BYTES_MAX)
         return sh_fail(err, SH_TOO_LARGE,
                        "a record with a key of %zu bytes, a value of %zu bytes and %zu headers",
                        record->key_length, record->value_length, header_count);
 
-    size_t bytes = 1 + sh_varint_bytes(timestamp_delta(builder, record)) + sh_varint_bytes(builder->count)
-                   + bytes_field_size(record->key, record->key_length)
-                   + bytes_field_size(record->value, record->value_length)
-                   + sh_varint_bytes((int64_t)header_count);
+    size_t bytes = 1 + sh_varint_bytes(timestamp_delta(builder, record)) + sh_varint_bytes(builder->count) +
+                   bytes_field_size(record->key, record->key_length) +
+                   bytes_field_size(record->value, record->value_length) +
+                   sh_varint_bytes((int64_t)header_count);
     for (size_t i = 0; i < header_count; i++) {
         if (headers[i].key == NULL)
             return sh_fail(err, SH_INVALID, "header %zu of %zu has no key", i + 1, header_count);
-        if (headers[i].key_length > FIELD_BYTES_MAX || headers[i].value_length > FIELD_BYTES_MAX
-            || bytes > RECORDS_BYTES_MAX)
+        if (headers[i].key_length > FIELD_BYTES_MAX || headers[i].value_length > FIELD_BYTES_MAX ||
+            bytes > RECORDS_BYTES_MAX)
             return sh_fail(err, SH_TOO_LARGE, "header %zu of %zu makes the record too large", i + 1,
                            header_count);
-        bytes += bytes_field_size(headers[i].key, headers[i].key_length)
-                 + bytes_field_size(headers[i].value, headers[i].value_length);
+        bytes += bytes_field_size(headers[i].key, headers[i].key_length) +
+                 bytes_field_size(headers[i].value, headers[i].value_length);
     }
     if (bytes > RECORDS_BYTES_MAX)
         return sh_fail(err, SH_TOO_LARGE, "a record of %zu bytes does not fit into any batch", bytes);
@@ -200,8 +200,8 @@ static int64_t timestamp_delta(const ShBatchBuilder *builder, const ShRecord *re
 
 static void write_header(const ShBatchBuilder *builder, uint8_t *batch, size_t total_bytes)
 {
-    unsigned attributes =
-        (unsigned)builder->codec | (builder->transactional ? SH_BATCH_ATTR_TRANSACTIONAL : 0);
+    unsigned attributes = (unsigned)builder->codec |
+                          (builder->transactional ? SH_BATCH_ATTR_TRANSACTIONAL : 0);
 
     sh_batch_set_base_offset(batch, 0);
     sh_put_u32(batch + 8, (uint32_t)(total_bytes - 12));

@@ -5,8 +5,8 @@
 #include "core/crc32c.h"
 
 #define LENGTH_FIELD_END 12 /* batchLength counts from here */
-#define MAGIC_POSITION 16
-#define ATTR_KNOWN_MASK 0x7F
+#define MAGIC_POSITION   16
+#define ATTR_KNOWN_MASK  0x7F
 
 static ShStatus check_header(const ShBatchHeader *header, ShError *err) SH_MUST_CHECK;
 static ShStatus check_producer(const ShBatchHeader *header, ShError *err) SH_MUST_CHECK;
@@ -74,8 +74,8 @@ ShStatus sh_batch_check(const uint8_t *data, size_t length, const ShBatchLimits 
 
     const uint8_t *records;
     const uint8_t *end;
-    status =
-        sh_batch_open_records(data, &peeked, limits->decompressed_bytes_max, scratch, &records, &end, err);
+    status = sh_batch_open_records(data, &peeked, limits->decompressed_bytes_max, scratch, &records, &end,
+                                   err);
     if (status != SH_OK)
         return status;
     status = check_records(records, end, peeked.record_count, err);

@@ -92,8 +92,8 @@ ShStatus sh_batch_open_records(const uint8_t *batch, const ShBatchHeader *header
         *end = section + section_bytes;
         return SH_OK;
     }
-    ShStatus status =
-        sh_codec_decompress((ShCodec)codec, section, section_bytes, decompressed_bytes_max, scratch, err);
+    ShStatus status = sh_codec_decompress((ShCodec)codec, section, section_bytes, decompressed_bytes_max,
+                                          scratch, err);
     if (status != SH_OK)
         return sh_fail_prefix(err, status, "record batch that cannot be decompressed");
     *records = scratch->data;

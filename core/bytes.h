@@ -56,7 +56,10 @@ static inline bool sh_uuid_equal(const ShUuid *a, const ShUuid *b)
 }
 bool sh_uuid_is_zero(const ShUuid *uuid);
 
-static inline uint16_t sh_get_u16(const uint8_t *p) { return (uint16_t)((p[0] << 8) | p[1]); }
+static inline uint16_t sh_get_u16(const uint8_t *p)
+{
+    return (uint16_t)((p[0] << 8) | p[1]);
+}
 static inline uint32_t sh_get_u32(const uint8_t *p)
 {
     return ((uint32_t)p[0] << 24) | ((uint32_t)p[1] << 16) | ((uint32_t)p[2] << 8) | (uint32_t)p[3];

@@ -56,11 +56,16 @@ ShStatus sh_scratch_reserve(ShScratch *scratch, size_t capacity, ShError *err)
 ShStatus sh_codec_compress(ShCodec codec, const uint8_t *data, size_t length, ShScratch *out, ShError *err)
 {
     switch (codec) {
-    case SH_CODEC_NONE: return copy(data, length, out, err);
-    case SH_CODEC_GZIP: return sh_gzip_compress(data, length, out, err);
-    case SH_CODEC_SNAPPY: return sh_snappy_compress(data, length, out, err);
-    case SH_CODEC_LZ4: return sh_lz4_compress(data, length, out, err);
-    case SH_CODEC_ZSTD: return sh_zstd_compress(data, length, out, err);
+    case SH_CODEC_NONE:
+        return copy(data, length, out, err);
+    case SH_CODEC_GZIP:
+        return sh_gzip_compress(data, length, out, err);
+    case SH_CODEC_SNAPPY:
+        return sh_snappy_compress(data, length, out, err);
+    case SH_CODEC_LZ4:
+        return sh_lz4_compress(data, length, out, err);
+    case SH_CODEC_ZSTD:
+        return sh_zstd_compress(data, length, out, err);
     }
     return sh_fail(err, SH_UNSUPPORTED, "codec number %d is unknown", (int)codec);
 }
@@ -76,10 +81,14 @@ ShStatus sh_codec_decompress(ShCodec codec, const uint8_t *data, size_t length, 
     case SH_CODEC_NONE:
         return length > max_bytes ? sh_codec_fail_too_large(err, codec, max_bytes)
                                   : copy(data, length, out, err);
-    case SH_CODEC_GZIP: return sh_gzip_decompress(data, length, max_bytes, out, err);
-    case SH_CODEC_SNAPPY: return sh_snappy_decompress(data, length, max_bytes, out, err);
-    case SH_CODEC_LZ4: return sh_lz4_decompress(data, length, max_bytes, out, err);
-    case SH_CODEC_ZSTD: return sh_zstd_decompress(data, length, max_bytes, out, err);
+    case SH_CODEC_GZIP:
+        return sh_gzip_decompress(data, length, max_bytes, out, err);
+    case SH_CODEC_SNAPPY:
+        return sh_snappy_decompress(data, length, max_bytes, out, err);
+    case SH_CODEC_LZ4:
+        return sh_lz4_decompress(data, length, max_bytes, out, err);
+    case SH_CODEC_ZSTD:
+        return sh_zstd_decompress(data, length, max_bytes, out, err);
     }
     return sh_fail(err, SH_UNSUPPORTED, "codec number %d is unknown", (int)codec);
 }

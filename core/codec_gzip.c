@@ -4,7 +4,7 @@
 #include "core/codec_internal.h"
 
 #define GZIP_WINDOW_BITS (15 + 16) /* zlib's way to ask for the gzip wrapper of RFC 1952 */
-#define MEMORY_LEVEL 8
+#define MEMORY_LEVEL     8
 
 static ShStatus inflate_members(z_stream *stream, size_t max_bytes, ShScratch *out,
                                 ShError *err) SH_MUST_CHECK;
@@ -16,8 +16,7 @@ ShStatus sh_gzip_compress(const uint8_t *data, size_t length, ShScratch *out, Sh
 
     z_stream stream = {0};
     if (deflateInit2(&stream, Z_DEFAULT_COMPRESSION, Z_DEFLATED, GZIP_WINDOW_BITS, MEMORY_LEVEL,
-                     Z_DEFAULT_STRATEGY)
-        != Z_OK)
+                     Z_DEFAULT_STRATEGY) != Z_OK)
         return sh_fail(err, SH_NO_MEMORY, "no memory for a gzip compressor");
 
     size_t bound = deflateBound(&stream, length);
@@ -71,15 +70,18 @@ static ShStatus inflate_members(z_stream *stream, size_t max_bytes, ShScratch *o
         out->length += room - stream->avail_out;
 
         switch (result) {
-        case Z_OK: break;
+        case Z_OK:
+            break;
         case Z_STREAM_END:
             if (stream->avail_in == 0)
                 return out->length > max_bytes ? sh_codec_fail_too_large(err, SH_CODEC_GZIP, max_bytes)
                                                : SH_OK;
             inflateReset(stream);
             break;
-        case Z_BUF_ERROR: return sh_fail(err, SH_CORRUPT, "the gzip data is cut off");
-        case Z_MEM_ERROR: return sh_fail(err, SH_NO_MEMORY, "no memory for gzip's window");
+        case Z_BUF_ERROR:
+            return sh_fail(err, SH_CORRUPT, "the gzip data is cut off");
+        case Z_MEM_ERROR:
+            return sh_fail(err, SH_NO_MEMORY, "no memory for gzip's window");
         default:
             return sh_fail(err, SH_CORRUPT, "the gzip data is damaged: %s",
                            stream->msg != NULL ? stream->msg : "not a gzip stream");

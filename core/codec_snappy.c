@@ -16,9 +16,9 @@
 #include "core/bytes.h"
 #include "core/codec_internal.h"
 
-#define XERIAL_HEADER_BYTES 16
+#define XERIAL_HEADER_BYTES       16
 #define XERIAL_BLOCK_HEADER_BYTES 4
-#define XERIAL_VERSION 1
+#define XERIAL_VERSION            1
 
 /* The densest element is a 3-byte copy of 64 bytes: a greater declared length is a lie, not worth an
  * allocation. */
@@ -93,8 +93,8 @@ static ShStatus append_raw(const uint8_t *data, size_t length, size_t max_bytes,
     if (status != SH_OK)
         return status;
     size_t produced = declared;
-    if (snappy_uncompress((const char *)data, length, (char *)out->data + out->length, &produced)
-        != SNAPPY_OK)
+    if (snappy_uncompress((const char *)data, length, (char *)out->data + out->length, &produced) !=
+        SNAPPY_OK)
         return sh_fail(err, SH_CORRUPT, "the snappy data is damaged");
     out->length += produced;
     return SH_OK;

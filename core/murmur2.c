@@ -1,6 +1,6 @@
 #include "core/murmur2.h"
 
-#define SEED 0x9747b28cu
+#define SEED       0x9747b28cu
 #define MULTIPLIER 0x5bd1e995u
 
 static uint32_t get_u32_little_endian(const uint8_t *p);

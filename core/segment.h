@@ -44,8 +44,8 @@ typedef struct ShSegmentRun {
     int64_t first_offset; /* of the relative offset 0; SH_OFFSET_UNASSIGNED: the publish decides */
     int64_t offset_count; /* offsets the run covers: last offset = first_offset + offset_count - 1 */
     int64_t record_count;
-    uint64_t position; /* of the first batch in the object */
-    uint64_t length;   /* bytes of the run's batches */
+    uint64_t position;        /* of the first batch in the object */
+    uint64_t length;          /* bytes of the run's batches */
     int64_t min_timestamp_ms; /* the smallest base timestamp: later records of a batch may be older */
     int64_t max_timestamp_ms;
     int32_t batch_count;

@@ -54,18 +54,18 @@
 
 #include "core/segment.h"
 
-#define SH_SEGMENT_VERSION 1
-#define SH_SEGMENT_MAGIC_BYTES 8
-#define SH_SEGMENT_HEADER_MAGIC "SHSEGHDR"
+#define SH_SEGMENT_VERSION       1
+#define SH_SEGMENT_MAGIC_BYTES   8
+#define SH_SEGMENT_HEADER_MAGIC  "SHSEGHDR"
 #define SH_SEGMENT_TRAILER_MAGIC "SHSEGEND"
 
-#define SH_SEGMENT_CRC_BYTES 4
-#define SH_SEGMENT_HEADER_FIXED_BYTES 76
-#define SH_SEGMENT_HEADER_BYTES_MIN (SH_SEGMENT_HEADER_FIXED_BYTES + SH_SEGMENT_CRC_BYTES)
-#define SH_SEGMENT_RESULT_BYTES 69
-#define SH_SEGMENT_FOOTER_FIXED_BYTES 8
-#define SH_SEGMENT_RUN_BYTES 100
-#define SH_SEGMENT_TRANSACTION_BYTES 10
+#define SH_SEGMENT_CRC_BYTES            4
+#define SH_SEGMENT_HEADER_FIXED_BYTES   76
+#define SH_SEGMENT_HEADER_BYTES_MIN     (SH_SEGMENT_HEADER_FIXED_BYTES + SH_SEGMENT_CRC_BYTES)
+#define SH_SEGMENT_RESULT_BYTES         69
+#define SH_SEGMENT_FOOTER_FIXED_BYTES   8
+#define SH_SEGMENT_RUN_BYTES            100
+#define SH_SEGMENT_TRANSACTION_BYTES    10
 #define SH_SEGMENT_TRAILER_CRC_POSITION 52
 
 /* The base offset field at the start of each batch, which is replaced in the object. */
@@ -74,8 +74,8 @@
 /* Offsets that a batch covers; 0 when its header makes no sense. */
 static inline int64_t sh_segment_batch_offsets(const ShBatchHeader *header)
 {
-    if (header->last_offset_delta < 0 || header->record_count < 1
-        || header->record_count - 1 > header->last_offset_delta)
+    if (header->last_offset_delta < 0 || header->record_count < 1 ||
+        header->record_count - 1 > header->last_offset_delta)
         return 0;
     return (int64_t)header->last_offset_delta + 1;
 }

@@ -28,8 +28,8 @@ ShStatus sh_segment_parse_trailer(const uint8_t *trailer, uint64_t object_bytes,
         return sh_fail(err, SH_CORRUPT, "a segment object of %" PRIu64 " bytes is too short", object_bytes);
     if (memcmp(trailer + 56, SH_SEGMENT_TRAILER_MAGIC, SH_SEGMENT_MAGIC_BYTES) != 0)
         return sh_fail(err, SH_CORRUPT, "no segment object: the magic at its end is missing");
-    if (sh_get_u32(trailer + SH_SEGMENT_TRAILER_CRC_POSITION)
-        != sh_crc32c(trailer, SH_SEGMENT_TRAILER_CRC_POSITION))
+    if (sh_get_u32(trailer + SH_SEGMENT_TRAILER_CRC_POSITION) !=
+        sh_crc32c(trailer, SH_SEGMENT_TRAILER_CRC_POSITION))
         return sh_fail(err, SH_CORRUPT, "segment trailer with a wrong checksum");
 
     ShSegmentTrailer parsed = {
@@ -47,8 +47,8 @@ ShStatus sh_segment_parse_trailer(const uint8_t *trailer, uint64_t object_bytes,
                        SH_SEGMENT_VERSION);
 
     uint64_t body_bytes = object_bytes - SH_SEGMENT_TRAILER_BYTES;
-    if (parsed.footer_position > body_bytes || parsed.footer_length != body_bytes - parsed.footer_position
-        || parsed.footer_length < SH_SEGMENT_FOOTER_FIXED_BYTES)
+    if (parsed.footer_position > body_bytes || parsed.footer_length != body_bytes - parsed.footer_position ||
+        parsed.footer_length < SH_SEGMENT_FOOTER_FIXED_BYTES)
         return sh_fail(err, SH_CORRUPT,
                        "segment footer of %" PRIu64 " bytes at %" PRIu64 " in an object of %" PRIu64,
                        parsed.footer_length, parsed.footer_position, object_bytes);
@@ -104,8 +104,8 @@ static ShStatus parse_header(const uint8_t *object, const ShSegmentTrailer *trai
     uint32_t crc = sh_crc32c(object, crc_position);
     if (crc != trailer->header_crc || crc != sh_get_u32(object + crc_position))
         return sh_fail(err, SH_CORRUPT, "segment header with a wrong checksum");
-    if (memcmp(object, SH_SEGMENT_HEADER_MAGIC, SH_SEGMENT_MAGIC_BYTES) != 0
-        || sh_get_u32(object + 8) != trailer->version || sh_get_u32(object + 12) != trailer->header_length)
+    if (memcmp(object, SH_SEGMENT_HEADER_MAGIC, SH_SEGMENT_MAGIC_BYTES) != 0 ||
+        sh_get_u32(object + 8) != trailer->version || sh_get_u32(object + 12) != trailer->header_length)
         return sh_fail(err, SH_CORRUPT, "segment header that does not match the trailer");
 
     const uint8_t *p = get_uuid(object + 16, &index->writer.object_id);
@@ -118,8 +118,8 @@ static ShStatus parse_header(const uint8_t *object, const ShSegmentTrailer *trai
 
     size_t result_count = sh_get_u32(object + 72);
     size_t results_bytes = trailer->header_length - SH_SEGMENT_HEADER_BYTES_MIN;
-    if (results_bytes % SH_SEGMENT_RESULT_BYTES != 0
-        || results_bytes / SH_SEGMENT_RESULT_BYTES != result_count)
+    if (results_bytes % SH_SEGMENT_RESULT_BYTES != 0 ||
+        results_bytes / SH_SEGMENT_RESULT_BYTES != result_count)
         return sh_fail(err, SH_CORRUPT, "segment header with %zu results in %zu bytes", result_count,
                        results_bytes);
     return parse_results(object + SH_SEGMENT_HEADER_FIXED_BYTES, result_count, index, err);
@@ -160,9 +160,9 @@ static ShStatus parse_footer(const uint8_t *object, const ShSegmentTrailer *trai
 
     uint64_t run_count = sh_get_u32(footer);
     uint64_t transaction_count = sh_get_u32(footer + 4);
-    if (SH_SEGMENT_FOOTER_FIXED_BYTES + run_count * SH_SEGMENT_RUN_BYTES
-            + transaction_count * SH_SEGMENT_TRANSACTION_BYTES
-        != trailer->footer_length)
+    if (SH_SEGMENT_FOOTER_FIXED_BYTES + run_count * SH_SEGMENT_RUN_BYTES +
+            transaction_count * SH_SEGMENT_TRANSACTION_BYTES !=
+        trailer->footer_length)
         return sh_fail(err, SH_CORRUPT,
                        "segment footer with %" PRIu64 " runs and %" PRIu64 " transactions in %" PRIu64
                        " bytes",
@@ -224,8 +224,8 @@ static ShStatus check_runs(const ShSegmentTrailer *trailer, const ShSegmentIndex
             return sh_fail(err, SH_CORRUPT,
                            "segment run %zu of %zu at a wrong place: %" PRIu64 " bytes at %" PRIu64, i + 1,
                            index->run_count, run->length, run->position);
-        if (run->first_transaction != transaction
-            || run->transaction_count > index->transaction_count - transaction)
+        if (run->first_transaction != transaction ||
+            run->transaction_count > index->transaction_count - transaction)
             return sh_fail(err, SH_CORRUPT, "segment run %zu of %zu with wrong transactions", i + 1,
                            index->run_count);
         position += run->length;
@@ -242,10 +242,10 @@ static ShStatus check_runs(const ShSegmentTrailer *trailer, const ShSegmentIndex
 
 static bool run_is_sane(const ShSegmentRun *run)
 {
-    return run->partition >= 0 && run->epoch >= 0 && run->first_offset >= SH_OFFSET_UNASSIGNED
-           && run->offset_count >= 1
-           && run->offset_count <= INT64_MAX - (run->first_offset < 0 ? 0 : run->first_offset)
-           && run->record_count >= 1 && run->record_count <= run->offset_count && run->batch_count >= 1;
+    return run->partition >= 0 && run->epoch >= 0 && run->first_offset >= SH_OFFSET_UNASSIGNED &&
+           run->offset_count >= 1 &&
+           run->offset_count <= INT64_MAX - (run->first_offset < 0 ? 0 : run->first_offset) &&
+           run->record_count >= 1 && run->record_count <= run->offset_count && run->batch_count >= 1;
 }
 
 static ShStatus check_data(const uint8_t *object, const ShSegmentIndex *index, ShError *err)
@@ -269,9 +269,9 @@ static ShStatus check_run_data(const uint8_t *object, const ShSegmentRun *run, s
         if (sh_batch_peek(next, (size_t)(end - next), &header, &problem) != SH_OK)
             return sh_fail(err, SH_CORRUPT, "segment run %zu: %s", number, problem.message);
         int64_t offsets = sh_segment_batch_offsets(&header);
-        if (offsets == 0 || header.base_offset != found.offset_count
-            || sh_crc32c(next + SH_BATCH_UNCOVERED_BYTES, header.total_bytes - SH_BATCH_UNCOVERED_BYTES)
-                   != header.crc)
+        if (offsets == 0 || header.base_offset != found.offset_count ||
+            sh_crc32c(next + SH_BATCH_UNCOVERED_BYTES, header.total_bytes - SH_BATCH_UNCOVERED_BYTES) !=
+                header.crc)
             return sh_fail(err, SH_CORRUPT, "segment run %zu: batch %" PRId32 " of %" PRId32 " is damaged",
                            number, found.batch_count + 1, run->batch_count);
         found.headers_crc = sh_crc32c_extend(found.headers_crc, next, SH_BATCH_UNCOVERED_BYTES);
@@ -284,9 +284,9 @@ static ShStatus check_run_data(const uint8_t *object, const ShSegmentRun *run, s
             found.max_timestamp_ms = header.max_timestamp_ms;
         next += header.total_bytes;
     }
-    if (found.headers_crc != run->headers_crc || found.offset_count != run->offset_count
-        || found.record_count != run->record_count || found.batch_count != run->batch_count
-        || found.min_timestamp_ms != run->min_timestamp_ms || found.max_timestamp_ms != run->max_timestamp_ms)
+    if (found.headers_crc != run->headers_crc || found.offset_count != run->offset_count ||
+        found.record_count != run->record_count || found.batch_count != run->batch_count ||
+        found.min_timestamp_ms != run->min_timestamp_ms || found.max_timestamp_ms != run->max_timestamp_ms)
         return sh_fail(err, SH_CORRUPT, "segment run %zu does not match its entry in the footer", number);
     return SH_OK;
 }

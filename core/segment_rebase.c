@@ -51,8 +51,8 @@ static ShStatus check_batch(const uint8_t *batch, size_t length, int64_t first_o
     ShError problem;
     if (sh_batch_peek(batch, length, header, &problem) != SH_OK)
         return sh_fail(err, SH_CORRUPT, "stored batch is damaged: %s", problem.message);
-    if (sh_crc32c(batch + SH_BATCH_UNCOVERED_BYTES, header->total_bytes - SH_BATCH_UNCOVERED_BYTES)
-        != header->crc)
+    if (sh_crc32c(batch + SH_BATCH_UNCOVERED_BYTES, header->total_bytes - SH_BATCH_UNCOVERED_BYTES) !=
+        header->crc)
         return sh_fail(err, SH_CORRUPT, "stored batch at relative offset %" PRId64 " with a wrong checksum",
                        header->base_offset);
     int64_t offsets = sh_segment_batch_offsets(header);

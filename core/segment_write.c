@@ -272,8 +272,8 @@ static ShStatus note_transaction(ShSegmentWriter *writer, ShSegmentRun *run, con
         .producer_epoch = header->producer_epoch,
     };
     /* Batches of one transaction mostly follow each other. */
-    if (run->transaction_count > 0
-        && compare_transactions(&writer->transactions[writer->transaction_count - 1], &noted) == 0)
+    if (run->transaction_count > 0 &&
+        compare_transactions(&writer->transactions[writer->transaction_count - 1], &noted) == 0)
         return SH_OK;
     ShStatus status = grow(&writer->transactions, &writer->transaction_capacity, writer->transaction_count,
                            sizeof *writer->transactions, err);
@@ -338,8 +338,8 @@ static void tidy_transactions(ShSegmentWriter *writer)
 
 static size_t footer_size(const ShSegmentWriter *writer)
 {
-    return SH_SEGMENT_FOOTER_FIXED_BYTES + writer->run_count * SH_SEGMENT_RUN_BYTES
-           + writer->transaction_count * SH_SEGMENT_TRANSACTION_BYTES;
+    return SH_SEGMENT_FOOTER_FIXED_BYTES + writer->run_count * SH_SEGMENT_RUN_BYTES +
+           writer->transaction_count * SH_SEGMENT_TRANSACTION_BYTES;
 }
 
 static void encode_tail(const ShSegmentWriter *writer, uint8_t *tail)

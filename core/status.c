@@ -66,24 +66,42 @@ void sh_error_clear(ShError *err)
 const char *sh_status_name(ShStatus status)
 {
     switch (status) {
-    case SH_OK: return "OK";
-    case SH_INVALID: return "INVALID";
-    case SH_CORRUPT: return "CORRUPT";
-    case SH_TOO_LARGE: return "TOO_LARGE";
-    case SH_UNSUPPORTED: return "UNSUPPORTED";
-    case SH_NOT_FOUND: return "NOT_FOUND";
-    case SH_EXISTS: return "EXISTS";
-    case SH_OUT_OF_RANGE: return "OUT_OF_RANGE";
-    case SH_NOT_OWNER: return "NOT_OWNER";
-    case SH_FENCED: return "FENCED";
-    case SH_DENIED: return "DENIED";
-    case SH_EXHAUSTED: return "EXHAUSTED";
-    case SH_UNAVAILABLE: return "UNAVAILABLE";
-    case SH_TIMEOUT: return "TIMEOUT";
-    case SH_CANCELLED: return "CANCELLED";
-    case SH_IO: return "IO";
-    case SH_NO_MEMORY: return "NO_MEMORY";
-    case SH_INTERNAL: return "INTERNAL";
+    case SH_OK:
+        return "OK";
+    case SH_INVALID:
+        return "INVALID";
+    case SH_CORRUPT:
+        return "CORRUPT";
+    case SH_TOO_LARGE:
+        return "TOO_LARGE";
+    case SH_UNSUPPORTED:
+        return "UNSUPPORTED";
+    case SH_NOT_FOUND:
+        return "NOT_FOUND";
+    case SH_EXISTS:
+        return "EXISTS";
+    case SH_OUT_OF_RANGE:
+        return "OUT_OF_RANGE";
+    case SH_NOT_OWNER:
+        return "NOT_OWNER";
+    case SH_FENCED:
+        return "FENCED";
+    case SH_DENIED:
+        return "DENIED";
+    case SH_EXHAUSTED:
+        return "EXHAUSTED";
+    case SH_UNAVAILABLE:
+        return "UNAVAILABLE";
+    case SH_TIMEOUT:
+        return "TIMEOUT";
+    case SH_CANCELLED:
+        return "CANCELLED";
+    case SH_IO:
+        return "IO";
+    case SH_NO_MEMORY:
+        return "NO_MEMORY";
+    case SH_INTERNAL:
+        return "INTERNAL";
     }
     return "UNKNOWN";
 }

@@ -11,7 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define SH_MUST_CHECK __attribute__((warn_unused_result))
+#define SH_MUST_CHECK        __attribute__((warn_unused_result))
 #define SH_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
 
 /* The kinds of failure, by what the caller can do about them. The comment names the gRPC status. */

@@ -14,7 +14,7 @@
 
 #define SH_LIKELY(condition) __builtin_expect(!!(condition), 1)
 
-#define SH_VARINT_BYTES_MAX 5
+#define SH_VARINT_BYTES_MAX  5
 #define SH_VARLONG_BYTES_MAX 10
 
 static inline uint64_t sh_zigzag_encode(int64_t value)

@@ -15,8 +15,7 @@ PG_MODULE_MAGIC;
 
 void _PG_init(void);
 
-void
-_PG_init(void)
+void _PG_init(void)
 {
     sh_settings_define();
     if (process_shared_preload_libraries_in_progress)

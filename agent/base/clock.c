@@ -26,9 +26,15 @@ int64_t sh_clock_now_us(void)
     return fake != NULL ? fake() * 1000 : clock_us(CLOCK_BOOTTIME);
 }
 
-int64_t sh_clock_wall_ms(void) { return clock_us(CLOCK_REALTIME) / 1000; }
+int64_t sh_clock_wall_ms(void)
+{
+    return clock_us(CLOCK_REALTIME) / 1000;
+}
 
-void sh_clock_set_for_test(int64_t (*now_ms)(void)) { atomic_store(&test_now_ms, now_ms); }
+void sh_clock_set_for_test(int64_t (*now_ms)(void))
+{
+    atomic_store(&test_now_ms, now_ms);
+}
 
 ShStatus sh_boot_id(char out[37], ShError *err)
 {

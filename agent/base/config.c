@@ -10,7 +10,7 @@
 #include "agent/base/config_table.h"
 
 #define SUGGESTION_DISTANCE_MAX 4
-#define NAME_BYTES 64
+#define NAME_BYTES              64
 
 static ShStatus set_defaults(ShConfig *config, ShError *err);
 static ShStatus compute_defaults(ShConfig *config, ShError *err);

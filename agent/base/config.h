@@ -52,7 +52,7 @@ typedef struct ShConfig {
     char *s3_endpoint; /* "" : AWS for the region */
     bool s3_path_style;
     char *s3_access_key;
-    char *s3_secret_key; /* never printed */
+    char *s3_secret_key;    /* never printed */
     char *s3_session_token; /* never printed */
     ShSignPayload s3_sign_payload;
     int64_t s3_multipart_bytes; /* objects larger than this go up in parts of this size */

@@ -2,7 +2,18 @@
 
 #include "agent/base/config_table.h"
 
+static bool is_wildcard(const char *address);
 static ShStatus check_identity(const ShConfig *config, ShError *err);
+static bool is_wildcard(const char *address)
+{
+    static const char *const wildcards[] = {"0.0.0.0:", "[::]:", "*:"};
+    for (size_t i = 0; i < sizeof wildcards / sizeof wildcards[0]; i++) {
+        if (strncmp(address, wildcards[i], strlen(wildcards[i])) == 0)
+            return true;
+    }
+    return false;
+}
+
 static ShStatus check_bounds(const ShConfig *config, ShError *err);
 static ShStatus check_s3(const ShConfig *config, ShError *err);
 
@@ -23,6 +34,12 @@ static ShStatus check_identity(const ShConfig *config, ShError *err)
         return sh_fail(err, SH_INVALID,
                        "agent_id: \"%s\" has other characters than letters, digits, '.', '_', '-'",
                        config->agent_id);
+    if (config->advertised_address[0] == '\0' && is_wildcard(config->listen_address))
+        return sh_fail(
+            err, SH_INVALID,
+            "listen_address: \"%s\" is every address of the host, so advertised_address must say which "
+            "one clients shall use",
+            config->listen_address);
     size_t length = strlen(config->advertised_address);
     if (length >= 2 && strcmp(config->advertised_address + length - 2, ":0") == 0)
         return sh_fail(err, SH_INVALID, "advertised_address: \"%s\" has port 0, to which nobody can connect",

@@ -4,7 +4,7 @@
 #include "agent/base/config_table.h"
 #include "agent/base/log.h"
 
-#define PREFIX "STREAMHOUSE_"
+#define PREFIX     "STREAMHOUSE_"
 #define NAME_BYTES 64
 
 static bool is_setting_variable(const char *name, size_t length);
@@ -32,8 +32,8 @@ ShStatus sh_config_read_aws_region(char **environ_list, ShConfig *config, ShErro
     return set_from_aws(environ_list, "AWS_REGION", "s3_region", config, err);
 }
 
-/* Some names with the prefix are not settings: what main reads before them, what the `streamhouse` command reads,
- * and what tests are run with. */
+/* Some names with the prefix are not settings: what main reads before them, what the `streamhouse` command
+ * reads, and what tests are run with. */
 static bool is_setting_variable(const char *name, size_t length)
 {
     static const char *const others[] = {PREFIX "CONFIG", PREFIX "FAULTS", PREFIX "SERVER"};
@@ -58,7 +58,8 @@ static ShStatus read_variable(const char *name, size_t length, const char *value
 
     /* A Kubernetes service named "streamhouse" puts STREAMHOUSE_SERVICE_HOST and the like here: not ours. */
     if (sh_setting_find(setting_name) == NULL && sh_setting_nearest(setting_name) == NULL) {
-        sh_log_warn("variable_ignored", "name=%.*s reason=\"no setting has a name like it\"", (int)length, name);
+        sh_log_warn("variable_ignored", "name=%.*s reason=\"no setting has a name like it\"", (int)length,
+                    name);
         return SH_OK;
     }
     const ShSetting *setting;

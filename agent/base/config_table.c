@@ -2,13 +2,13 @@
 
 #include <string.h>
 
-#define KB 1024LL
-#define MB (1024 * KB)
-#define GB (1024 * MB)
-#define TB (1024 * GB)
+#define KB     1024LL
+#define MB     (1024 * KB)
+#define GB     (1024 * MB)
+#define TB     (1024 * GB)
 #define SECOND 1000LL
 #define MINUTE (60 * SECOND)
-#define HOUR (60 * MINUTE)
+#define HOUR   (60 * MINUTE)
 
 #define AT(field) offsetof(ShConfig, field)
 

@@ -15,8 +15,8 @@ typedef struct Unit {
 } Unit;
 
 /* From small to large; the first is that of a bare number. */
-static const Unit size_units[] = {
-    {"B", 1}, {"kB", 1LL << 10}, {"MB", 1LL << 20}, {"GB", 1LL << 30}, {"TB", 1LL << 40}, {NULL, 0}};
+static const Unit size_units[] = {{"B", 1},          {"kB", 1LL << 10}, {"MB", 1LL << 20},
+                                  {"GB", 1LL << 30}, {"TB", 1LL << 40}, {NULL, 0}};
 static const Unit duration_units[] = {
     {"ms", 1}, {"s", 1000}, {"min", 60 * 1000}, {"h", 3600 * 1000}, {NULL, 0}};
 static const Unit no_units[] = {{"", 1}, {NULL, 0}};

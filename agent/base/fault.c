@@ -9,9 +9,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#define POINTS_MAX 32
+#define POINTS_MAX       32
 #define POINT_NAME_BYTES 64
-#define CRASH_EXIT_CODE 137
+#define CRASH_EXIT_CODE  137
 
 typedef enum FaultAction { FAULT_ERROR, FAULT_CRASH, FAULT_STALL } FaultAction;
 

@@ -9,10 +9,10 @@
 #include "agent/base/clock.h"
 #include "agent/base/log_format.h"
 
-#define BURST 10 /* lines of one event ... */
+#define BURST           10    /* lines of one event ... */
 #define BURST_WINDOW_MS 10000 /* ... in this time */
-#define EVENTS_MAX 64
-#define EVENT_BYTES 64
+#define EVENTS_MAX      64
+#define EVENT_BYTES     64
 
 /* How often one event was printed lately. */
 typedef struct EventRate {

@@ -16,14 +16,15 @@
 /* Set once at start, before threads. Without it: INFO, text. */
 void sh_log_setup(ShLogLevel level, ShLogFormat format);
 
-/* Write an event. `fmt` gives the pairs in printf form, "dir=%s files=%d"; a value that may hold blanks stands
- * in the format as "reason=\"%s\"" and is escaped by the logger; " " gives none. Conversions are those of
- * printf without `n` and `L`; `*` stands only in "%.*s". Never pass a secret. Any thread; does not fail. */
+/* Write an event. `fmt` gives the pairs in printf form, "dir=%s files=%d"; a value that may hold blanks
+ * stands in the format as "reason=\"%s\"" and is escaped by the logger; " " gives none. Conversions are those
+ * of printf without `n` and `L`; `*` stands only in "%.*s". Never pass a secret. Any thread; does not fail.
+ */
 void sh_log_write(ShLogLevel level, const char *event, const char *fmt, ...) SH_PRINTF(3, 4);
 
 #define sh_log_debug(event, ...) sh_log_write(SH_LOG_DEBUG, (event), __VA_ARGS__)
-#define sh_log_info(event, ...) sh_log_write(SH_LOG_INFO, (event), __VA_ARGS__)
-#define sh_log_warn(event, ...) sh_log_write(SH_LOG_WARN, (event), __VA_ARGS__)
+#define sh_log_info(event, ...)  sh_log_write(SH_LOG_INFO, (event), __VA_ARGS__)
+#define sh_log_warn(event, ...)  sh_log_write(SH_LOG_WARN, (event), __VA_ARGS__)
 #define sh_log_error(event, ...) sh_log_write(SH_LOG_ERROR, (event), __VA_ARGS__)
 
 #endif

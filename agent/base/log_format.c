@@ -4,9 +4,9 @@
 #include <string.h>
 #include <time.h>
 
-#define KEY_BYTES 64
+#define KEY_BYTES   64
 #define VALUE_BYTES 1024
-#define TAIL_BYTES 2 /* the closing brace and the newline always have room */
+#define TAIL_BYTES  2 /* the closing brace and the newline always have room */
 
 /* va_list may be an array type: inside a struct it can be handed on by pointer. */
 typedef struct Arguments {
@@ -45,8 +45,8 @@ void sh_log_line_begin(ShLogLine *line, ShLogFormat format, int64_t wall_ms, ShL
     snprintf(stamp + length, sizeof stamp - length, ".%03dZ", (int)(wall_ms % 1000));
 
     char start[256];
-    const char *shape =
-        line->json ? "{\"time\":\"%s\",\"level\":\"%s\",\"event\":\"%.128s\"" : "%s %s %.128s";
+    const char *shape = line->json ? "{\"time\":\"%s\",\"level\":\"%s\",\"event\":\"%.128s\""
+                                   : "%s %s %.128s";
     int bytes = snprintf(start, sizeof start, shape, stamp, levels[level], event);
     add_text(line, start, (size_t)bytes);
 }

@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BUCKET_COUNT 20
+#define BUCKET_COUNT    20
 #define FIRST_BUCKET_US 100
-#define REFRESHES_MAX 16
+#define REFRESHES_MAX   16
 
 typedef enum MetricKind { KIND_COUNTER, KIND_GAUGE, KIND_HISTOGRAM } MetricKind;
 
@@ -20,7 +20,7 @@ struct ShMetric {
     char *name;
     char *labels; /* "" : none */
     char *help;
-    atomic_int_least64_t value; /* of a histogram: the sum in microseconds */
+    atomic_int_least64_t value;                     /* of a histogram: the sum in microseconds */
     atomic_int_least64_t buckets[BUCKET_COUNT + 1]; /* observations per bucket; the last one takes the rest */
 };
 

@@ -21,8 +21,8 @@ static int64_t microseconds(struct timeval time);
 
 void sh_process_metrics_start(void)
 {
-    process.memory_bytes =
-        sh_metric_gauge("streamhouse_agent_memory_bytes", NULL, "Resident memory of the agent's process.");
+    process.memory_bytes = sh_metric_gauge("streamhouse_agent_memory_bytes", NULL,
+                                           "Resident memory of the agent's process.");
     process.cpu_seconds = sh_metric_counter_seconds("streamhouse_agent_cpu_seconds_total", NULL,
                                                     "Processor time that the agent's process has used.");
     process.start_time_seconds = sh_metric_gauge("streamhouse_agent_start_time_seconds", NULL,

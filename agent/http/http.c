@@ -13,9 +13,9 @@
 
 #include "agent/http/http_routes.h"
 
-#define BACKLOG 64
-#define CONNECTIONS_MAX 64
-#define CONNECTION_TIMEOUT_S 10
+#define BACKLOG                 64
+#define CONNECTIONS_MAX         64
+#define CONNECTION_TIMEOUT_S    10
 #define CONNECTION_MEMORY_BYTES ((size_t)32 * 1024)
 
 struct ShHttp {
@@ -142,11 +142,11 @@ static struct MHD_Daemon *start_daemon(ShHttp *http, int listener)
     sigset_t before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    struct MHD_Daemon *daemon =
-        MHD_start_daemon(MHD_USE_AUTO | MHD_USE_INTERNAL_POLLING_THREAD, 0, NULL, NULL, on_request, http,
-                         MHD_OPTION_LISTEN_SOCKET, listener, MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX,
-                         MHD_OPTION_CONNECTION_TIMEOUT, CONNECTION_TIMEOUT_S,
-                         MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY_BYTES, MHD_OPTION_END);
+    struct MHD_Daemon *daemon = MHD_start_daemon(
+        MHD_USE_AUTO | MHD_USE_INTERNAL_POLLING_THREAD, 0, NULL, NULL, on_request, http,
+        MHD_OPTION_LISTEN_SOCKET, listener, MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX,
+        MHD_OPTION_CONNECTION_TIMEOUT, CONNECTION_TIMEOUT_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        CONNECTION_MEMORY_BYTES, MHD_OPTION_END);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return daemon;
 }
@@ -176,12 +176,12 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
 
 static enum MHD_Result send_answer(struct MHD_Connection *connection, ShHttpAnswer *answer)
 {
-    struct MHD_Response *response =
-        MHD_create_response_from_buffer(answer->body.length, answer->body.data, MHD_RESPMEM_MUST_COPY);
+    struct MHD_Response *response = MHD_create_response_from_buffer(answer->body.length, answer->body.data,
+                                                                    MHD_RESPMEM_MUST_COPY);
     if (response == NULL)
         return MHD_NO;
-    enum MHD_Result result =
-        MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, answer->content_type);
+    enum MHD_Result result = MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE,
+                                                     answer->content_type);
     if (result == MHD_YES && answer->allow != NULL)
         result = MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, answer->allow);
     if (result == MHD_YES)

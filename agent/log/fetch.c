@@ -224,7 +224,8 @@ static RoundResult try_parts(ShFetchState *state, ShPg *pg)
             return ROUND_STORE;
         failed |= outcome == SH_READ_FAILED;
     }
-    if (failed || state->bytes >= state->bytes_enough || (pg != NULL && state->bytes > 0) || state->fetch->part_count == 0)
+    if (failed || state->bytes >= state->bytes_enough || (pg != NULL && state->bytes > 0) ||
+        state->fetch->part_count == 0)
         return ROUND_ENOUGH;
     return ROUND_WAIT;
 }

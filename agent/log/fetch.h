@@ -36,8 +36,8 @@ typedef struct ShFetchState {
     ShFetchWaiter *waiters;    /* one for each part */
     uint64_t bytes_max;
     uint64_t bytes_enough; /* with so many the call is answered */
-    uint64_t bytes;      /* of all parts, in this round */
-    uint64_t generation; /* the fetcher's, when this round began */
+    uint64_t bytes;        /* of all parts, in this round */
+    uint64_t generation;   /* the fetcher's, when this round began */
     /* guarded by the fetcher's lock */
     bool running; /* a round is under way */
     bool again;   /* ... and another one is wanted */

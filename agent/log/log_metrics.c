@@ -20,7 +20,7 @@ void sh_log_metrics_init(ShLogMetrics *metrics)
                                                     "Time of a publish call that succeeded.");
     metrics->unpublished_bytes = sh_metric_gauge("streamhouse_unpublished_bytes", NULL,
                                                  "Bytes accepted and not yet visible in PostgreSQL's index.");
-    metrics->memory_bytes = sh_metric_gauge("streamhouse_agent_memory_bytes", NULL,
+    metrics->memory_bytes = sh_metric_gauge("streamhouse_memory_budget_used_bytes", NULL,
                                             "Memory counted against the budget: waiting records and caches.");
     metrics->partition_count = sh_metric_gauge("streamhouse_partition_count", NULL,
                                                "Partitions this agent owns.");

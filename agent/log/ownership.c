@@ -194,7 +194,7 @@ static void release(ShEngine *engine, ShPartition *partition, const ShPgAssignme
     pthread_mutex_unlock(&partition->mutex);
     if (fresh)
         sh_log_debug("partition_releasing", "partition=%s epoch=%lld", sh_partition_name(partition, name),
-                    (long long)row->epoch);
+                     (long long)row->epoch);
     if (drained)
         sh_control_wake(engine);
     else

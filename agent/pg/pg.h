@@ -23,8 +23,8 @@
 typedef struct ShPg ShPg;
 
 #define SH_TOPIC_NAME_BYTES 250 /* 249 characters and the NUL */
-#define SH_AGENT_ID_BYTES 128
-#define SH_ADDRESS_BYTES 272
+#define SH_AGENT_ID_BYTES   128
+#define SH_ADDRESS_BYTES    272
 
 /* `conninfo` is libpq's; `application_name` shows in pg_stat_activity. No connection is made yet. */
 ShStatus sh_pg_new(const char *conninfo, const char *application_name, int64_t timeout_ms, ShPg **out,

@@ -20,7 +20,10 @@ void sh_pg_array_add_number(ShPgArray *array, int64_t value)
     add_element(array, number.text, strlen(number.text));
 }
 
-void sh_pg_array_add_bool(ShPgArray *array, bool value) { add_element(array, value ? "t" : "f", 1); }
+void sh_pg_array_add_bool(ShPgArray *array, bool value)
+{
+    add_element(array, value ? "t" : "f", 1);
+}
 
 void sh_pg_array_add_uuid(ShPgArray *array, const ShUuid *uuid)
 {
@@ -40,7 +43,10 @@ void sh_pg_array_add_text(ShPgArray *array, const char *text)
     add_bytes(array, "\"", 1);
 }
 
-void sh_pg_array_add_null(ShPgArray *array) { add_element(array, "NULL", 4); }
+void sh_pg_array_add_null(ShPgArray *array)
+{
+    add_element(array, "NULL", 4);
+}
 
 ShStatus sh_pg_arrays_end(ShPgArray *arrays, size_t count, const char **values, ShError *err)
 {

@@ -20,11 +20,11 @@ ShStatus sh_pg_check(ShPg *pg, ShError *err)
 static ShStatus check_extension(ShPg *pg, ShError *err)
 {
     PGresult *result;
-    ShStatus status =
-        sh_pg_query(pg,
-                    "SELECT current_database(), pg_catalog.pg_is_in_recovery(), "
-                    "(SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'streamhouse')",
-                    0, NULL, &result, err);
+    ShStatus status = sh_pg_query(
+        pg,
+        "SELECT current_database(), pg_catalog.pg_is_in_recovery(), "
+        "(SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'streamhouse')",
+        0, NULL, &result, err);
     if (status != SH_OK)
         return status;
     status = judge_extension(result, err);

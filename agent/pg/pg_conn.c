@@ -65,9 +65,15 @@ void sh_pg_free(ShPg *pg)
     free(pg);
 }
 
-void sh_pg_cancel(ShPg *pg) { signal_fd(pg->cancel_fd); }
+void sh_pg_cancel(ShPg *pg)
+{
+    signal_fd(pg->cancel_fd);
+}
 
-void sh_pg_wake(ShPg *pg) { signal_fd(pg->wake_fd); }
+void sh_pg_wake(ShPg *pg)
+{
+    signal_fd(pg->wake_fd);
+}
 
 ShStatus sh_pg_connect(ShPg *pg, ShError *err)
 {
@@ -223,8 +229,8 @@ static ShStatus poll_connection(ShPg *pg, int64_t deadline_ms, ShError *err)
         if (state == PGRES_POLLING_FAILED || PQstatus(pg->conn) == CONNECTION_BAD)
             return sh_pg_fail_connection(pg->conn, "cannot connect to PostgreSQL", err);
         bool ready;
-        ShStatus status =
-            sh_pg_wait(pg, state == PGRES_POLLING_READING ? POLLIN : POLLOUT, deadline_ms, &ready, err);
+        ShStatus status = sh_pg_wait(pg, state == PGRES_POLLING_READING ? POLLIN : POLLOUT, deadline_ms,
+                                     &ready, err);
         if (status != SH_OK)
             return status;
         if (!ready)

@@ -57,7 +57,10 @@ ShStatus sh_pg_fail_result(const PGresult *result, ShError *err)
         message = PQresultErrorMessage(result);
     size_t length = strcspn(message, "\n");
     return sh_fail(err, status, "%.*s%s%s%s%s", (int)length, message, detail[0] == '\0' ? "" : ". ", detail,
-                   hint[0] == '\0' ? "" : detail[0] == '\0' ? ". " : " ", hint);
+                   hint[0] == '\0'     ? ""
+                   : detail[0] == '\0' ? ". "
+                                       : " ",
+                   hint);
 }
 
 ShStatus sh_pg_fail_connection(const PGconn *conn, const char *what, ShError *err)

@@ -10,10 +10,15 @@ ShStatus sh_pg_register(ShPg *pg, const ShPgRegister *request, ShPgRegistered *o
     ShPgNumber calls_seen;
     sh_uuid_format(&request->wal_uuid, wal_uuid);
     const char *const values[] = {
-        request->agent_id,     wal_uuid,      sh_pg_number(&incarnation_no, request->incarnation_no),
-        request->address,      request->http_address,
-        request->zone,         request->boot_id,
-        request->version,      sh_pg_number(&calls_seen, request->calls_seen),
+        request->agent_id,
+        wal_uuid,
+        sh_pg_number(&incarnation_no, request->incarnation_no),
+        request->address,
+        request->http_address,
+        request->zone,
+        request->boot_id,
+        request->version,
+        sh_pg_number(&calls_seen, request->calls_seen),
     };
     PGresult *result;
     ShStatus status = call_for_one_row(pg, SH_PG_REGISTER, values, &result, err);

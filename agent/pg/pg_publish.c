@@ -6,7 +6,7 @@ static const char *const words[] = {"published", "duplicate", "void",    "gap",
                                     "fenced",    "dropped",   "unknown", NULL};
 
 #define SCALAR_COUNT 6
-#define ARRAY_COUNT 11
+#define ARRAY_COUNT  11
 
 static void fill_arrays(ShPgArray arrays[ARRAY_COUNT], const ShPgRun *runs, size_t count);
 static ShStatus read_results(const PGresult *result, size_t count, ShPgRunResult *results, ShError *err);

@@ -66,8 +66,11 @@ ShStatus sh_wal_append(ShWal *wal, ShWalEntry *entry, ShError *err)
     ShWalNode *node = malloc(sizeof *node);
     if (node == NULL)
         return sh_fail(err, SH_NO_MEMORY, "no memory for a WAL entry");
-    *node = (ShWalNode){.entry = entry, .topic_id = entry->topic_id, .partition = entry->partition,
-                        .epoch = entry->epoch, .batch = entry->batch};
+    *node = (ShWalNode){.entry = entry,
+                        .topic_id = entry->topic_id,
+                        .partition = entry->partition,
+                        .epoch = entry->epoch,
+                        .batch = entry->batch};
     sh_buf_ref(node->batch.owner);
 
     pthread_mutex_lock(&wal->lock);
@@ -112,9 +115,15 @@ void sh_wal_note_calls(ShWal *wal, int64_t calls)
     pthread_mutex_unlock(&wal->lock);
 }
 
-int64_t sh_wal_bytes(const ShWal *wal) { return atomic_load(&wal->disk_bytes); }
+int64_t sh_wal_bytes(const ShWal *wal)
+{
+    return atomic_load(&wal->disk_bytes);
+}
 
-int64_t sh_wal_batches(const ShWal *wal) { return atomic_load(&wal->batches_held); }
+int64_t sh_wal_batches(const ShWal *wal)
+{
+    return atomic_load(&wal->batches_held);
+}
 
 void sh_wal_close(ShWal *wal)
 {
@@ -187,8 +196,8 @@ static void create_metrics(ShWalMetrics *metrics)
                                         "Groups of batches that were written and acknowledged together.");
     metrics->sync_duration = sh_metric_histogram("streamhouse_wal_sync_duration_seconds", NULL,
                                                  "Time that one fdatasync of a WAL file took.");
-    metrics->size_bytes =
-        sh_metric_gauge("streamhouse_wal_size_bytes", NULL, "Size of all WAL files on disk.");
+    metrics->size_bytes = sh_metric_gauge("streamhouse_wal_size_bytes", NULL,
+                                          "Size of all WAL files on disk.");
     metrics->batches_held = sh_metric_gauge("streamhouse_wal_batches_held", NULL,
                                             "Batches in the WAL that have no committed disposition yet.");
     metrics->batches_recovered = sh_metric_counter("streamhouse_wal_batches_recovered_total", NULL,
@@ -217,8 +226,11 @@ static ShStatus load_identity(ShWal *wal, ShWalIdentity *identity, ShError *err)
     if (status != SH_OK)
         return status;
 
-    ShWalIdentity found = {.wal_uuid = now.wal_uuid, .incarnation_no = now.incarnation_no + 1,
-                           .calls_seen = now.calls, .clean = now.clean, .previous_sync = now.sync};
+    ShWalIdentity found = {.wal_uuid = now.wal_uuid,
+                           .incarnation_no = now.incarnation_no + 1,
+                           .calls_seen = now.calls,
+                           .clean = now.clean,
+                           .previous_sync = now.sync};
     memcpy(found.boot_id, now.boot_id, sizeof found.boot_id);
     now.incarnation_no = found.incarnation_no;
     now.clean = false;
@@ -271,8 +283,8 @@ static ShStatus admit(ShWal *wal, ShWalNode *node, ShError *err)
         return sh_fail(err, SH_TOO_LARGE,
                        "a batch of %zu bytes exceeds the WAL's budget: raise wal_budget_bytes",
                        node->batch.length);
-    int64_t used =
-        wal->sealed_bytes + wal->unwritten_bytes + (wal->current != NULL ? wal->current->position : 0);
+    int64_t used = wal->sealed_bytes + wal->unwritten_bytes +
+                   (wal->current != NULL ? wal->current->position : 0);
     if (used + bytes > wal->data_bytes_max) {
         sh_fail(err, SH_EXHAUSTED, "the WAL has reached its budget: %" PRId64 " bytes wait to be published",
                 used);

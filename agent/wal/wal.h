@@ -24,7 +24,7 @@ typedef struct ShWalEntry {
     ShUuid topic_id;
     int32_t partition;
     int64_t epoch;
-    ShSlice batch; /* with its absolute base offset; the WAL holds a reference while it needs the bytes */
+    ShSlice batch;    /* with its absolute base offset; the WAL holds a reference while it needs the bytes */
     uint64_t file_no; /* set by the WAL: give it to sh_wal_release */
 } ShWalEntry;
 
@@ -45,10 +45,10 @@ typedef struct ShWalOptions {
 
 typedef struct ShWalIdentity {
     ShUuid wal_uuid;
-    int64_t incarnation_no; /* raised and fsynced by this open */
-    int64_t calls_seen;     /* highest PostgreSQL call counter that was noted here */
-    bool clean;             /* the log was closed by sh_wal_close with nothing left in it */
-    char boot_id[37];       /* of the previous incarnation's machine; "" when there was none */
+    int64_t incarnation_no;  /* raised and fsynced by this open */
+    int64_t calls_seen;      /* highest PostgreSQL call counter that was noted here */
+    bool clean;              /* the log was closed by sh_wal_close with nothing left in it */
+    char boot_id[37];        /* of the previous incarnation's machine; "" when there was none */
     ShWalSync previous_sync; /* under which the previous incarnation acknowledged */
 } ShWalIdentity;
 

@@ -10,11 +10,11 @@
 
 #include "agent/wal/wal_internal.h"
 
-#define LOCK_NAME "lock"
-#define IDENTITY_NAME "identity"
+#define LOCK_NAME               "lock"
+#define IDENTITY_NAME           "identity"
 #define IDENTITY_TEMPORARY_NAME "identity.tmp"
-#define LOG_SUFFIX ".wal"
-#define TEMPORARY_SUFFIX ".tmp"
+#define LOG_SUFFIX              ".wal"
+#define TEMPORARY_SUFFIX        ".tmp"
 
 static ShStatus fail_access(const ShWal *wal, int error, const char *doing, ShError *err);
 static bool write_fully(int fd, const char *data, size_t length);

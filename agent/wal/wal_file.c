@@ -13,7 +13,7 @@
 
 /* Zeros go out in pieces that are synced one by one, so that no large burst stands before the writer's
  * fdatasync. */
-#define ZERO_BYTES ((int64_t)1 << 20)
+#define ZERO_BYTES      ((int64_t)1 << 20)
 #define ZERO_SYNC_BYTES (4 * ZERO_BYTES)
 
 static int zero_out(int fd, int64_t size_bytes);
@@ -61,7 +61,10 @@ ShStatus sh_wal_file_create(ShWal *wal, uint64_t no, int64_t size_bytes, ShWalFi
         return fail_create(wal, name, size_bytes, error, err);
     }
 
-    *file = (ShWalFile){.no = no, .fd = fd, .size_bytes = size_bytes, .position = SH_WAL_FILE_HEADER_BYTES,
+    *file = (ShWalFile){.no = no,
+                        .fd = fd,
+                        .size_bytes = size_bytes,
+                        .position = SH_WAL_FILE_HEADER_BYTES,
                         .synced = SH_WAL_FILE_HEADER_BYTES};
     atomic_fetch_add(&wal->disk_bytes, size_bytes);
     *out = file;

@@ -4,10 +4,10 @@
 
 #include "core/crc32c.h"
 
-#define FORMAT_VERSION 1
-#define FRAME_MAGIC 0x53484652u
+#define FORMAT_VERSION  1
+#define FRAME_MAGIC     0x53484652u
 #define BATCH_LENGTH_AT 8
-#define BATCH_CRC_AT 17
+#define BATCH_CRC_AT    17
 
 static const uint8_t file_magic[8] = {'S', 'H', 'W', 'A', 'L', '\r', '\n', '\0'};
 
@@ -76,10 +76,17 @@ bool sh_wal_decode_frame(const ShWalFileId *file, const uint8_t *bytes, size_t l
     ShWalFrame frame = {.type = (ShWalFrameType)header[8], .synced = (int64_t)sh_get_u64(header + 48)};
     bool valid;
     switch (frame.type) {
-    case SH_WAL_FRAME_BATCH: valid = decode_batch_fields(header, room, &frame); break;
-    case SH_WAL_FRAME_CUT: valid = decode_cut_fields(header, &frame); break;
-    case SH_WAL_FRAME_END: valid = true; break;
-    default: valid = false;
+    case SH_WAL_FRAME_BATCH:
+        valid = decode_batch_fields(header, room, &frame);
+        break;
+    case SH_WAL_FRAME_CUT:
+        valid = decode_cut_fields(header, &frame);
+        break;
+    case SH_WAL_FRAME_END:
+        valid = true;
+        break;
+    default:
+        valid = false;
     }
     if (!valid || frame.synced < 0 || frame.synced > position)
         return false;

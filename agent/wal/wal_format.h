@@ -41,10 +41,10 @@
 #include "core/bytes.h"
 #include "core/status.h"
 
-#define SH_WAL_FILE_HEADER_BYTES 48
+#define SH_WAL_FILE_HEADER_BYTES  48
 #define SH_WAL_FRAME_HEADER_BYTES 56
-#define SH_WAL_ALIGN_BYTES 8
-#define SH_WAL_BATCH_BYTES_MAX ((size_t)1 << 30)
+#define SH_WAL_ALIGN_BYTES        8
+#define SH_WAL_BATCH_BYTES_MAX    ((size_t)1 << 30)
 
 typedef enum ShWalFrameType {
     SH_WAL_FRAME_BATCH = 1,
@@ -76,7 +76,10 @@ typedef struct ShWalFrame {
 } ShWalFrame;
 
 /* The zeros that follow a batch of that length. */
-static inline size_t sh_wal_padding(size_t batch_length) { return (0 - batch_length) % SH_WAL_ALIGN_BYTES; }
+static inline size_t sh_wal_padding(size_t batch_length)
+{
+    return (0 - batch_length) % SH_WAL_ALIGN_BYTES;
+}
 
 /* The bytes that a frame takes in the file; batch_length 0 for END and CUT. */
 static inline int64_t sh_wal_frame_bytes(size_t batch_length)

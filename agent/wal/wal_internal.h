@@ -18,9 +18,9 @@
 #include "agent/wal/wal.h"
 #include "agent/wal/wal_format.h"
 
-#define SH_WAL_FILE_NAME_BYTES 24 /* "0000000100000001.wal" and the NUL */
-#define SH_WAL_RETRY_MS 500       /* between attempts to get space on a full disk */
-#define SH_WAL_WAIT_MS_MAX 1000   /* no wait is longer, so that a lost wake-up costs a second at most */
+#define SH_WAL_FILE_NAME_BYTES 24   /* "0000000100000001.wal" and the NUL */
+#define SH_WAL_RETRY_MS        500  /* between attempts to get space on a full disk */
+#define SH_WAL_WAIT_MS_MAX     1000 /* no wait is longer, so that a lost wake-up costs a second at most */
 
 /* An entry while the WAL needs its bytes: queued, or written and not yet synced. Holds a reference on the
  * batch. */
@@ -44,13 +44,13 @@ typedef struct ShWalList {
 typedef struct ShWalFile {
     struct ShWalFile *next;
     uint64_t no;
-    int fd;                   /* -1 once sealed */
-    int64_t size_bytes;       /* on disk */
-    int64_t position;         /* where the next frame goes */
-    int64_t synced;           /* everything before it is on disk for good */
-    int64_t held;             /* batches without a disposition, and one for each dead file that points here */
-    bool sealed;              /* nothing will be written to it; may be deleted when nothing is held */
-    struct ShWalFile *rest;   /* of a dead file: where its unsynced batches went, kept until it is deleted */
+    int fd;                 /* -1 once sealed */
+    int64_t size_bytes;     /* on disk */
+    int64_t position;       /* where the next frame goes */
+    int64_t synced;         /* everything before it is on disk for good */
+    int64_t held;           /* batches without a disposition, and one for each dead file that points here */
+    bool sealed;            /* nothing will be written to it; may be deleted when nothing is held */
+    struct ShWalFile *rest; /* of a dead file: where its unsynced batches went, kept until it is deleted */
 } ShWalFile;
 
 /* The text file `identity`. */
@@ -112,22 +112,22 @@ struct ShWal {
     ShWalIdentityFile identity;
     bool identity_dirty;
     ShWalList queue;
-    int64_t unwritten_bytes; /* accepted frames that no file holds yet */
-    ShWalList unsynced;      /* in the current file, in its order */
+    int64_t unwritten_bytes;   /* accepted frames that no file holds yet */
+    ShWalList unsynced;        /* in the current file, in its order */
     int64_t unsynced_since_ms; /* the oldest of them */
-    bool sync_busy;          /* somebody syncs the current file, or writes it again */
-    bool current_failed;     /* a write or sync of the current file failed: it is dead */
-    ShWalFile *files;        /* the current one and all that may hold batches */
+    bool sync_busy;            /* somebody syncs the current file, or writes it again */
+    bool current_failed;       /* a write or sync of the current file failed: it is dead */
+    ShWalFile *files;          /* the current one and all that may hold batches */
     ShWalFile *current;
     ShWalFile *prepared;
     uint64_t next_file_no;
-    int64_t sealed_bytes;    /* sizes of the sealed files */
-    int64_t wanted_bytes;    /* size of the file to prepare */
-    bool file_awaited;       /* the writer cannot go on without it */
+    int64_t sealed_bytes;     /* sizes of the sealed files */
+    int64_t wanted_bytes;     /* size of the file to prepare */
+    bool file_awaited;        /* the writer cannot go on without it */
     int64_t prepare_after_ms; /* do not try to prepare a file before that time */
-    bool space_lacking;      /* the last attempt to prepare a file failed, with space_error */
+    bool space_lacking;       /* the last attempt to prepare a file failed, with space_error */
     ShError space_error;
-    bool closing;            /* the writer ends when the queue is empty, the syncer at once */
+    bool closing; /* the writer ends when the queue is empty, the syncer at once */
     bool keeper_closing;
     bool dead;
     ShError dead_error;

@@ -61,8 +61,9 @@ ShStatus sh_wal_recover(ShWal *wal, ShWalRecoverFn fn, void *arg, ShWalRecovery 
         status = deliver(wal, &recovery.files[i], fn, arg, &sums, err);
     if (status == SH_OK) {
         sh_metric_add(wal->metrics.batches_recovered, sums.batches);
-        sh_log_info("wal_recovered", "dir=\"%s\" files=%" PRId64 " batches=%" PRId64 " bytes=%" PRId64
-                    " torn_bytes=%" PRId64, wal->dir, sums.files, sums.batches, sums.bytes, sums.torn_bytes);
+        sh_log_info("wal_recovered",
+                    "dir=\"%s\" files=%" PRId64 " batches=%" PRId64 " bytes=%" PRId64 " torn_bytes=%" PRId64,
+                    wal->dir, sums.files, sums.batches, sums.bytes, sums.torn_bytes);
         *stats = sums;
     }
     free(recovery.files);
@@ -291,8 +292,13 @@ static ShStatus adopt(ShWal *wal, const Found *found, ShWalFile **out, ShError *
     ShWalFile *file = calloc(1, sizeof *file);
     if (file == NULL)
         return sh_fail(err, SH_NO_MEMORY, "no memory to recover a WAL file");
-    *file = (ShWalFile){.no = found->no, .fd = -1, .size_bytes = found->size_bytes, .position = found->end,
-                        .synced = found->end, .held = 1, .sealed = true};
+    *file = (ShWalFile){.no = found->no,
+                        .fd = -1,
+                        .size_bytes = found->size_bytes,
+                        .position = found->end,
+                        .synced = found->end,
+                        .held = 1,
+                        .sealed = true};
     pthread_mutex_lock(&wal->lock);
     file->next = wal->files;
     wal->files = file;
@@ -310,8 +316,11 @@ static ShStatus deliver_batch(ShWal *wal, ShWalFile *file, const ShWalFrame *fra
     if (buf == NULL)
         return sh_fail(err, SH_NO_MEMORY, "no memory for a recovered batch of %zu bytes",
                        frame->batch_length);
-    ShWalEntry entry = {.topic_id = frame->topic_id, .partition = frame->partition, .epoch = frame->epoch,
-                        .batch = {buf->data, buf->length, buf}, .file_no = file->no};
+    ShWalEntry entry = {.topic_id = frame->topic_id,
+                        .partition = frame->partition,
+                        .epoch = frame->epoch,
+                        .batch = {buf->data, buf->length, buf},
+                        .file_no = file->no};
     pthread_mutex_lock(&wal->lock);
     file->held++;
     pthread_mutex_unlock(&wal->lock);

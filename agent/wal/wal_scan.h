@@ -11,14 +11,14 @@
 #include "agent/wal/wal_format.h"
 
 typedef struct ShWalScan {
-    int64_t end;          /* behind the last whole frame; of an END frame, before it */
-    int64_t last_frame;   /* position of the last whole BATCH frame; 0: none */
-    int64_t batches;      /* whole BATCH frames before `end` */
-    int64_t batch_bytes;  /* of them */
-    int64_t proven;       /* the furthest synced point that any frame states, those behind `end` included */
-    int64_t torn_bytes;   /* from `end` to the last byte that is not zero */
-    bool ended;           /* an END frame stands at `end` */
-    bool has_cut;         /* the file begins with a CUT frame, `cut` */
+    int64_t end;         /* behind the last whole frame; of an END frame, before it */
+    int64_t last_frame;  /* position of the last whole BATCH frame; 0: none */
+    int64_t batches;     /* whole BATCH frames before `end` */
+    int64_t batch_bytes; /* of them */
+    int64_t proven;      /* the furthest synced point that any frame states, those behind `end` included */
+    int64_t torn_bytes;  /* from `end` to the last byte that is not zero */
+    bool ended;          /* an END frame stands at `end` */
+    bool has_cut;        /* the file begins with a CUT frame, `cut` */
     ShWalFrame cut;
 } ShWalScan;
 
@@ -27,6 +27,9 @@ typedef struct ShWalScan {
 void sh_wal_scan(const ShWalFileId *file, const uint8_t *bytes, size_t length, ShWalScan *out);
 
 /* Whether that scan found bytes missing that had been synced. */
-static inline bool sh_wal_scan_is_corrupt(const ShWalScan *scan) { return scan->proven > scan->end; }
+static inline bool sh_wal_scan_is_corrupt(const ShWalScan *scan)
+{
+    return scan->proven > scan->end;
+}
 
 #endif

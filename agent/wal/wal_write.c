@@ -24,8 +24,11 @@ static int skip_written(struct iovec *iov, int count, size_t written);
 ShStatus sh_wal_write_frames(ShWal *wal, const ShWalFile *file, int64_t synced, const ShWalFrame *cut,
                              const ShWalList *list, ShError *err)
 {
-    Gather gather = {.chunk = &wal->chunk, .file = {wal->wal_uuid, file->no}, .start = file->position,
-                     .position = file->position, .synced = synced};
+    Gather gather = {.chunk = &wal->chunk,
+                     .file = {wal->wal_uuid, file->no},
+                     .start = file->position,
+                     .position = file->position,
+                     .synced = synced};
     if (cut != NULL)
         add_frame(&gather, cut, NULL);
     for (const ShWalNode *node = list->first; node != NULL; node = node->next) {

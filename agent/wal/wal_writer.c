@@ -8,8 +8,8 @@
 /* What the writer thread has taken from the queue. */
 typedef struct Writer {
     ShWal *wal;
-    ShWalList pending;   /* not yet written */
-    ShWalEntry *group;   /* the entries of the group at work, in order */
+    ShWalList pending; /* not yet written */
+    ShWalEntry *group; /* the entries of the group at work, in order */
     int64_t group_count;
 } Writer;
 
@@ -226,7 +226,9 @@ static ShStatus replace_current(Writer *writer, ShError *err)
 static ShStatus rewrite(ShWal *wal, const ShWalFile *dead, ShError *err)
 {
     const ShWalFile *fresh = wal->current;
-    ShWalFrame cut = {.type = SH_WAL_FRAME_CUT, .cut_file_no = dead->no, .cut_position = dead->synced,
+    ShWalFrame cut = {.type = SH_WAL_FRAME_CUT,
+                      .cut_file_no = dead->no,
+                      .cut_position = dead->synced,
                       .cut_through = fresh->position + sh_wal_frame_bytes(0) + wal->unsynced.frame_bytes};
     ShStatus status = sh_wal_write_frames(wal, fresh, fresh->synced, &cut, &wal->unsynced, err);
     return status == SH_OK ? sh_wal_file_sync(wal, fresh, err) : status;

@@ -70,8 +70,8 @@ static int64_t read_all(const uint8_t *batch, size_t length, ShScratch *scratch,
         ShHeader header;
         int32_t headers = 0;
         for (size_t cursor = 0; sh_record_next_header(&record, &cursor, &header); headers++)
-            sum += touch((const uint8_t *)header.key, header.key_length)
-                   + touch(header.value, header.value_length);
+            sum += touch((const uint8_t *)header.key, header.key_length) +
+                   touch(header.value, header.value_length);
         assert(headers == record.header_count);
     }
     *whole = true;

@@ -40,8 +40,8 @@ static void parse(const uint8_t *object, size_t length)
         return;
     for (size_t i = 0; i < index->run_count; i++) {
         assert(index->runs[i].position + index->runs[i].length <= length);
-        assert(index->runs[i].first_transaction + index->runs[i].transaction_count
-               <= index->transaction_count);
+        assert(index->runs[i].first_transaction + index->runs[i].transaction_count <=
+               index->transaction_count);
     }
     sh_segment_index_free(index);
 }

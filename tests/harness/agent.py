@@ -6,7 +6,7 @@ import subprocess
 import urllib.error
 import urllib.request
 
-from harness.processes import BUILD, end, run, sanitizer_environment, wait_until
+from harness.processes import BUILD, end, run, wait_until
 
 PROGRAM = BUILD / "streamhouse-agent"
 
@@ -51,8 +51,7 @@ class Agent:
         port_file.unlink(missing_ok=True)
         self.log = open(self.directory / "agent.log", "ab")
         self.process = subprocess.Popen(
-            self.command(), stdout=self.log, stderr=self.log, env={**os.environ, **sanitizer_environment(), **self.environment}
-        )
+            self.command(), stdout=self.log, stderr=self.log, env={**os.environ, **self.environment})
         if wait:
             self.wait_ready()
         return self
@@ -68,7 +67,7 @@ class Agent:
 
     def run_to_failure(self):
         """Start an agent that must not come up: (exit status, the last line on stderr)."""
-        result = run(self.command(), env={**os.environ, **sanitizer_environment(), **self.environment})
+        result = run(self.command(), env={**os.environ, **self.environment})
         return result.returncode, (result.stderr.strip().splitlines() or [""])[-1]
 
     def kill(self):

@@ -11,7 +11,11 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from harness.agent import Agent  # noqa: E402
 from harness.postgres import Postgres  # noqa: E402
+from harness.processes import set_sanitizer_options  # noqa: E402
 from harness.rpc import Client  # noqa: E402
+
+
+set_sanitizer_options()
 
 
 @pytest.fixture(scope="session")

@@ -129,6 +129,7 @@ BAD_SETTINGS = {
     "bad unit": ({"wal_budget": "4 parsecs"}, ("wal_budget", "parsecs")),
     "bad choice": ({"wal_sync": "sometimes"}, ("wal_sync", "always")),
     "bad address": ({"listen_address": "nowhere"}, ("listen_address",)),
+    "every address and no advertised one": ({"listen_address": "0.0.0.0:0"}, ("advertised_address",)),
     "s3 without a bucket": ({"store": "s3"}, ("s3_bucket",)),
 }
 

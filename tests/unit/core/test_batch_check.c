@@ -58,9 +58,8 @@ static void bit_flips_with_a_true_crc_never_break_the_reader(void **state)
             bool accepted = check(&bench) == SH_OK;
 
             ShBatchReader reader;
-            bool more =
-                sh_batch_reader_init(&reader, bench.bytes, bench.length, 1 << 20, &bench.scratch, NULL)
-                == SH_OK;
+            bool more = sh_batch_reader_init(&reader, bench.bytes, bench.length, 1 << 20, &bench.scratch,
+                                             NULL) == SH_OK;
             assert_true(more || !accepted);
             ShStatus status = SH_OK;
             while (more && status == SH_OK) {

@@ -248,8 +248,8 @@ static void bit_flips_never_overrun(void **state)
         compress_all(*codec, data, sizeof data, &compressed);
         for (size_t bit = 0; bit < compressed.length * 8; bit++) {
             compressed.data[bit / 8] ^= (uint8_t)(1u << (bit % 8));
-            ShStatus status =
-                sh_codec_decompress(*codec, compressed.data, compressed.length, 4096, &out, NULL);
+            ShStatus status = sh_codec_decompress(*codec, compressed.data, compressed.length, 4096, &out,
+                                                  NULL);
             assert_true(status == SH_OK || status == SH_CORRUPT || status == SH_TOO_LARGE);
             assert_true(status != SH_OK || out.length <= 4096);
             compressed.data[bit / 8] ^= (uint8_t)(1u << (bit % 8));

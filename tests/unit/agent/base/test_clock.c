@@ -4,7 +4,10 @@
 
 #include "agent/base/clock.h"
 
-static int64_t fake_now_ms(void) { return 12345; }
+static int64_t fake_now_ms(void)
+{
+    return 12345;
+}
 
 static void test_the_clock_can_be_replaced(void **state)
 {

@@ -65,9 +65,14 @@ static void test_defaults(void **state)
 static void test_the_environment_wins_over_the_file_and_the_file_over_defaults(void **state)
 {
     (void)state;
-    char *variables[] = {"PATH=/bin", "STREAMHOUSE_FLUSH_INTERVAL=2500", "STREAMHOUSE_WAL_DIR=/w",
-                         "STREAMHOUSE_FAULTS=x", "STREAMHOUSE_CONFIG=y", "STREAMHOUSE_TEST_PG=z",
-                         "STREAMHOUSE_SERVICE_HOST=10.0.0.1", NULL};
+    char *variables[] = {"PATH=/bin",
+                         "STREAMHOUSE_FLUSH_INTERVAL=2500",
+                         "STREAMHOUSE_WAL_DIR=/w",
+                         "STREAMHOUSE_FAULTS=x",
+                         "STREAMHOUSE_CONFIG=y",
+                         "STREAMHOUSE_TEST_PG=z",
+                         "STREAMHOUSE_SERVICE_HOST=10.0.0.1",
+                         NULL};
     ShConfig *config = load("# a comment\n"
                             "data_dir: /d\nflush_interval: 1500ms\nwal_sync: interval\nzone: 'a ''b'' c'\n"
                             "s3_path_style: yes\nmemory_budget: 1 GB\nfetch_wait_max: 2min\nport_file:\n",

@@ -78,8 +78,8 @@ static void test_every_point_is_documented(void **state)
     fclose(file);
     page[length] = '\0';
 
-    FILE *points =
-        popen("grep -rhoE 'sh_fault_hit\\(\"[^\"]+\"' agent --include=*.c | cut -d'\"' -f2 | sort -u", "r");
+    FILE *points = popen(
+        "grep -rhoE 'sh_fault_hit\\(\"[^\"]+\"' agent --include=*.c | cut -d'\"' -f2 | sort -u", "r");
     assert_non_null(points);
     char point[128];
     int count = 0;

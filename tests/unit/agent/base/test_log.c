@@ -7,7 +7,10 @@
 #include "agent/base/log.h"
 
 static int64_t fake_ms;
-static int64_t fake_now_ms(void) { return fake_ms; }
+static int64_t fake_now_ms(void)
+{
+    return fake_ms;
+}
 
 static int pipe_ends[2];
 static int saved_stderr;

@@ -91,7 +91,10 @@ static void test_updates_from_many_threads_add_up(void **state)
     assert_contains(print(), "t_hammer_duration_seconds_count 40000\n");
 }
 
-static void refresh(void *arg) { sh_metric_set(arg, sh_metric_value(arg) + 1); }
+static void refresh(void *arg)
+{
+    sh_metric_set(arg, sh_metric_value(arg) + 1);
+}
 
 static void test_refreshes_run_before_each_print(void **state)
 {

@@ -180,12 +180,9 @@ int main(void)
 {
 #define each(test) cmocka_unit_test_setup_teardown(test, start, stop)
     const struct CMUnitTest tests[] = {
-        each(test_health_and_readiness),
-        each(test_metrics_are_served),
-        each(test_what_is_not_there),
-        each(test_nonsense_does_not_stop_the_server),
-        each(test_many_clients_at_once),
-        each(test_an_address_that_cannot_be_used_is_named),
+        each(test_health_and_readiness), each(test_metrics_are_served),
+        each(test_what_is_not_there),    each(test_nonsense_does_not_stop_the_server),
+        each(test_many_clients_at_once), each(test_an_address_that_cannot_be_used_is_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

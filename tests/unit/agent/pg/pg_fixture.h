@@ -50,7 +50,10 @@ static inline const char *fixture_sql_in(const char *conninfo, const char *sql)
     PQfinish(conn);
     return value;
 }
-static inline const char *fixture_sql(const char *sql) { return fixture_sql_in(fixture_conninfo, sql); }
+static inline const char *fixture_sql(const char *sql)
+{
+    return fixture_sql_in(fixture_conninfo, sql);
+}
 
 static inline int fixture_make_database(void **state)
 {

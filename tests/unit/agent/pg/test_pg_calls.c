@@ -189,8 +189,7 @@ static void test_ownerless_runs_get_their_offsets(void **state)
 {
     Life *life = *state;
     ShError err;
-    ShPgCreateTopic request = {
-        .name = "clicks", .durability = "object", .retention = "", .segment_size = ""};
+    ShPgCreateTopic request = {.name = "clicks", .durability = "object", .retention = "", .segment_size = ""};
     ShUuid topic_id;
     assert_ok(sh_pg_create_topic(life->pg, &request, &topic_id, &err));
     ShPgPartition partition = {.topic_id = topic_id};

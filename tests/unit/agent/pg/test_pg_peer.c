@@ -8,10 +8,10 @@
 
 /* AuthenticationOk, ParameterStatus server_version, ReadyForQuery. */
 #define GREETING(version_digit)                                                                              \
-    {'R', 0, 0, 0, 8, 0, 0, 0, 0,                                                                            \
-     'S', 0, 0, 0, 24, 's', 'e', 'r', 'v', 'e', 'r', '_', 'v', 'e', 'r', 's', 'i', 'o', 'n', 0,              \
-     '1', version_digit, '.', '9', 0,                                                                        \
-     'Z', 0, 0, 0, 5, 'I'}
+    {                                                                                                        \
+        'R', 0, 0, 0, 8, 0, 0, 0, 0, 'S', 0, 0, 0, 24, 's', 'e', 'r', 'v', 'e', 'r', '_', 'v', 'e', 'r',     \
+            's', 'i', 'o', 'n', 0, '1', version_digit, '.', '9', 0, 'Z', 0, 0, 0, 5, 'I'                     \
+    }
 static const uint8_t greeting_14[] = GREETING('4');
 static const uint8_t greeting_15[] = GREETING('5');
 static const uint8_t garbage[] = "HTTP/1.1 400 Bad Request\r\n\r\n";

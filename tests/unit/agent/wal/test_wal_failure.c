@@ -4,7 +4,10 @@
 #include "agent/base/metrics.h"
 #include "tests/unit/agent/wal/wal_fixture.h"
 
-static int64_t metric(const char *name) { return sh_metric_value(sh_metric_counter(name, NULL, "")); }
+static int64_t metric(const char *name)
+{
+    return sh_metric_value(sh_metric_counter(name, NULL, ""));
+}
 
 static void expect_recovered_in_order(Fixture *fixture, int64_t count)
 {

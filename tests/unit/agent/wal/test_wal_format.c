@@ -9,8 +9,12 @@ static const ShWalFileId file = {.wal_uuid = {{1, 2, 3}}, .file_no = 0x100000001
 static size_t encode_one(uint8_t *bytes, ShWalFrame *frame, size_t batch_length)
 {
     ShBuf *batch = make_batch(7, batch_length);
-    *frame = (ShWalFrame){.type = SH_WAL_FRAME_BATCH, .synced = POSITION, .topic_id = {{9, 8, 7}},
-                          .partition = 3, .epoch = 44, .batch_length = batch_length};
+    *frame = (ShWalFrame){.type = SH_WAL_FRAME_BATCH,
+                          .synced = POSITION,
+                          .topic_id = {{9, 8, 7}},
+                          .partition = 3,
+                          .epoch = 44,
+                          .batch_length = batch_length};
     sh_wal_encode_frame(&file, POSITION, frame, batch->data, bytes + POSITION);
     memcpy(bytes + POSITION + SH_WAL_FRAME_HEADER_BYTES, batch->data, batch_length);
     memset(bytes + POSITION + SH_WAL_FRAME_HEADER_BYTES + batch_length, 0, sh_wal_padding(batch_length));

@@ -21,8 +21,11 @@ static int64_t add_batch(Image *image, int64_t id, size_t length, int64_t synced
 {
     int64_t position = image->position;
     ShBuf *batch = make_batch(id, length);
-    ShWalFrame frame = {.type = SH_WAL_FRAME_BATCH, .synced = synced, .partition = (int32_t)(id % 7),
-                        .epoch = id + 1000, .batch_length = length};
+    ShWalFrame frame = {.type = SH_WAL_FRAME_BATCH,
+                        .synced = synced,
+                        .partition = (int32_t)(id % 7),
+                        .epoch = id + 1000,
+                        .batch_length = length};
     frame.topic_id.bytes[3] = (uint8_t)id;
     sh_wal_encode_frame(&image->id, position, &frame, batch->data, image->bytes + position);
     memcpy(image->bytes + position + SH_WAL_FRAME_HEADER_BYTES, batch->data, length);
@@ -37,7 +40,10 @@ static void add_mark(Image *image, ShWalFrame frame)
     image->position += sh_wal_frame_bytes(0);
 }
 
-static void add_end(Image *image) { add_mark(image, (ShWalFrame){.type = SH_WAL_FRAME_END}); }
+static void add_end(Image *image)
+{
+    add_mark(image, (ShWalFrame){.type = SH_WAL_FRAME_END});
+}
 
 static void image_path(const Image *image, const Fixture *fixture, char path[160])
 {
@@ -255,8 +261,11 @@ static void test_a_dead_file_ends_where_its_successor_says(void **state)
 
     image_init(&fresh, &fixture, 0x100000002);
     int64_t through = SH_WAL_FILE_HEADER_BYTES + sh_wal_frame_bytes(0) + 2 * sh_wal_frame_bytes(64);
-    add_mark(&fresh, (ShWalFrame){.type = SH_WAL_FRAME_CUT, .synced = 48, .cut_file_no = dead.id.file_no,
-                                  .cut_position = synced, .cut_through = through});
+    add_mark(&fresh, (ShWalFrame){.type = SH_WAL_FRAME_CUT,
+                                  .synced = 48,
+                                  .cut_file_no = dead.id.file_no,
+                                  .cut_position = synced,
+                                  .cut_through = through});
     add_batch(&fresh, 1, 64, 48);
     int64_t last = add_batch(&fresh, 2, 64, 48);
     image_write(&dead, &fixture, sizeof dead.bytes);

@@ -1,7 +1,7 @@
 /* Many threads append while others release: each thread's batches stay in order, all files go in the end. */
 #include "tests/unit/agent/wal/wal_fixture.h"
 
-#define THREADS 4
+#define THREADS            4
 #define BATCHES_PER_THREAD 3000
 
 typedef struct Shared {

@@ -29,12 +29,12 @@
 
 #define DEADLINE_MS 20000
 
-#define assert_ok(call)                                \
-    do {                                               \
-        ShError ok_err = {0};                          \
-        ShError *err = &ok_err;                        \
-        if ((call) != SH_OK)                           \
-            fail_msg("%s: %s", #call, ok_err.message); \
+#define assert_ok(call)                                                                                      \
+    do {                                                                                                     \
+        ShError ok_err = {0};                                                                                \
+        ShError *err = &ok_err;                                                                              \
+        if ((call) != SH_OK)                                                                                 \
+            fail_msg("%s: %s", #call, ok_err.message);                                                       \
     } while (0)
 
 /* One batch in the test's own structure, as a caller embeds it. */
@@ -55,7 +55,7 @@ typedef struct Fixture {
     int64_t written;
     int64_t failed;
     int64_t groups;
-    int64_t next_id;        /* the id that on_written must bring next */
+    int64_t next_id; /* the id that on_written must bring next */
     bool out_of_order;
     uint64_t file_of[4096]; /* by id: where the batch was written */
     int64_t recovered_count;
@@ -126,9 +126,13 @@ static inline void fixture_init(Fixture *fixture, ShWalSync sync)
     assert_non_null(mkdtemp(fixture->dir));
     pthread_mutex_init(&fixture->lock, NULL);
     assert_ok(sh_cond_init(&fixture->changed, err));
-    fixture->options = (ShWalOptions){.dir = fixture->dir, .sync = sync, .sync_interval_ms = 20,
-                                      .file_bytes = 256 * 1024, .budget_bytes = 64 * 1024 * 1024,
-                                      .on_written = fixture_on_written, .arg = fixture};
+    fixture->options = (ShWalOptions){.dir = fixture->dir,
+                                      .sync = sync,
+                                      .sync_interval_ms = 20,
+                                      .file_bytes = 256 * 1024,
+                                      .budget_bytes = 64 * 1024 * 1024,
+                                      .on_written = fixture_on_written,
+                                      .arg = fixture};
     sh_log_setup(SH_LOG_ERROR, SH_LOG_TEXT);
 }
 
@@ -166,8 +170,8 @@ static inline ShStatus fixture_try_append(Fixture *fixture, int64_t id, size_t l
     assert_non_null(item);
     ShBuf *buf = make_batch(id, length);
     item->id = id;
-    item->entry =
-        (ShWalEntry){.partition = (int32_t)(id % 7), .epoch = id + 1000, .batch = {buf->data, length, buf}};
+    item->entry = (ShWalEntry){
+        .partition = (int32_t)(id % 7), .epoch = id + 1000, .batch = {buf->data, length, buf}};
     item->entry.topic_id.bytes[3] = (uint8_t)id;
     ShStatus status = sh_wal_append(fixture->wal, &item->entry, err);
     if (status != SH_OK) {
