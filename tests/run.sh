@@ -104,14 +104,16 @@ layer_integration() { run_pytest release tests/integration; }
 layer_clients() { run_pytest release tests/clients; }
 
 layer_fuzz() {
-    local target name
+    local target name seeds
     make -s -j"$JOBS" fuzzers >"$LOGS/fuzz-build.log" 2>&1 || { bad=1; tail -40 "$LOGS/fuzz-build.log"; return; }
     for target in build/fuzz/fuzz_*; do
         [ -x "$target" ] || continue
         name=$(basename "$target")
+        seeds=tests/fuzz/corpus/${name#fuzz_}
+        [ -d "$seeds" ] || seeds=
         mkdir -p "build/fuzz/corpus/$name"
         if "$target" -max_total_time="${FUZZ_SECONDS:-8}" -rss_limit_mb=4096 -print_final_stats=0 -verbosity=0 \
-            -artifact_prefix="$LOGS/$name-" "build/fuzz/corpus/$name" "tests/fuzz/corpus/${name#fuzz_}" >"$LOGS/$name.log" 2>&1
+            -artifact_prefix="$LOGS/$name-" "build/fuzz/corpus/$name" $seeds >"$LOGS/$name.log" 2>&1
         then good=$((good + 1)); else bad=$((bad + 1)); tail -40 "$LOGS/$name.log"; fi
     done
 }
