@@ -11,7 +11,7 @@ fail() { printf 'streamhouse: %s\n' "$*" >&2; exit 1; }
 
 # PostgreSQL refuses to run as root: root hands it to the user postgres.
 as_postgres() {
-    if [ "$(id -u)" = 0 ]; then runuser -u postgres -- "$@"; else "$@"; fi
+    if [ "$(id -u)" = 0 ]; then (cd / && runuser -u postgres -- "$@"); else "$@"; fi
 }
 
 # Where PostgreSQL keeps its files: in the checkout, or, where the user postgres cannot reach that, beside /var/tmp.

@@ -11,7 +11,7 @@ action=${1:?start or stop}
 dir=${2:?an empty directory}
 bin=$(pg_config --bindir)
 
-as_postgres() { if [ "$(id -u)" = 0 ]; then runuser -u postgres -- "$@"; else "$@"; fi; }
+as_postgres() { if [ "$(id -u)" = 0 ]; then (cd / && runuser -u postgres -- "$@"); else "$@"; fi; }
 
 case $action in
 start)
