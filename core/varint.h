@@ -8,14 +8,20 @@
 #ifndef SH_CORE_VARINT_H
 #define SH_CORE_VARINT_H
 
+#include <endian.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #define SH_LIKELY(condition) __builtin_expect(!!(condition), 1)
 
 #define SH_VARINT_BYTES_MAX  5
 #define SH_VARLONG_BYTES_MAX 10
+
+/* What the readers for plain records touch; see their declarations. */
+#define SH_VARINT_SHORT_BYTES_MAX 2
+#define SH_VARLONG_SKIP_BYTES_MAX 8
 
 static inline uint64_t sh_zigzag_encode(int64_t value)
 {
@@ -94,6 +100,39 @@ static inline const uint8_t *sh_varlong_read(const uint8_t *p, const uint8_t *en
     if (p != NULL)
         *value = sh_zigzag_decode(raw);
     return p;
+}
+
+/* Read a varint of one or two bytes, still zigzag, where SH_VARINT_SHORT_BYTES_MAX bytes are known to be
+ * readable; NULL when it is longer. */
+static inline const uint8_t *sh_varint_read_short(const uint8_t *p, uint32_t *raw)
+{
+    uint32_t low = p[0];
+    if (low < 0x80) {
+        *raw = low;
+        return p + 1;
+    }
+    uint32_t high = p[1];
+    *raw = (low - 0x80) + (high << 7);
+    return SH_LIKELY(high < 0x80) ? p + 2 : NULL;
+}
+
+/* Step over the varint at `p` if it is `raw` (zigzag) in one or two bytes; else NULL. The same holds for what
+ * is readable. */
+static inline const uint8_t *sh_varint_match_short(const uint8_t *p, uint32_t raw)
+{
+    uint32_t found;
+    p = sh_varint_read_short(p, &found);
+    return SH_LIKELY(found == raw) ? p : NULL;
+}
+
+/* Step over a varlong where SH_VARLONG_SKIP_BYTES_MAX bytes are known to be readable; NULL when it is longer.
+ * Its last byte is the first whose high bit is clear. */
+static inline const uint8_t *sh_varlong_skip(const uint8_t *p)
+{
+    uint64_t bytes;
+    memcpy(&bytes, p, sizeof bytes);
+    uint64_t last = ~le64toh(bytes) & UINT64_C(0x8080808080808080);
+    return SH_LIKELY(last != 0) ? p + ((unsigned)__builtin_ctzll(last) / 8 + 1) : NULL;
 }
 
 #endif
