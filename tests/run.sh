@@ -129,8 +129,8 @@ layer_asan() { run_instrumented asan; }
 layer_tsan() { run_instrumented tsan; }
 
 # Seconds that each layer may take; over it the layer says so and fails.
-declare -A BUDGET=([layout]=10 [build]=180 [units]=120 [sql]=40 [isolation]=40 [integration]=180 [clients]=60 [fuzz]=120
-    [asan]=330 [tsan]=420)
+declare -A BUDGET=([layout]=10 [build]=180 [units]=120 [sql]=40 [isolation]=40 [integration]=240 [clients]=60 [fuzz]=120
+    [asan]=400 [tsan]=480)
 
 for layer in $LAYERS; do
     declare -F "layer_$layer" >/dev/null || { echo "tests/run.sh: no layer $layer" >&2; exit 2; }

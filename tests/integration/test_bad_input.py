@@ -1,6 +1,7 @@
 """What producers may send: a clear error, nothing stored, the agent keeps serving others."""
 import gzip
 import socket
+import subprocess
 
 import grpc
 import pytest
@@ -145,27 +146,35 @@ def test_a_stranger_on_the_port(unharmed, agent):
         stranger.sendall(b"GET / HTTP/1.1\r\n\r\n" + b"\xff" * 1000)
 
 
-def test_the_memory_bound_pushes_back_and_loses_nothing(database, make_agent, connect):
-    """A store that does not take objects: at the bound RESOURCE_EXHAUSTED with a delay, afterwards all is published."""
-    agent = make_agent(memory_budget="32MB", flush_size="1MB")
-    agent.environment["STREAMHOUSE_FAULTS"] = "flush.before_upload=error:12"
-    agent.start()
-    database.execute("SELECT streamhouse.create_topic('t')")
-    client = connect(agent)
-    accepted = 0
-    error = None
-    for _ in range(200):
+def produce_until_refused(client, size=500_000):
+    """How many records the topic took, and the error that ended it."""
+    for accepted in range(400):
         try:
-            accepted += client.produce("t", values=[b"x" * 500_000]).record_count
-        except grpc.RpcError as failure:
-            error = failure
-            break
-    assert error is not None, "the bound was never reached"
-    assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-    assert int(trailing(error, "grpc-retry-pushback-ms")) > 0
-    wait_until("all accepted is published",
-               lambda: database.value("SELECT sum(records) FROM streamhouse.partitions") == accepted, 60)
-    assert len(client.read_all("t")) == accepted
+            client.produce("t", values=[b"x" * size])
+        except grpc.RpcError as error:
+            return accepted, error
+    raise AssertionError("the bound was never reached")
+
+
+def test_the_memory_bound_pushes_back_and_loses_nothing(database, make_agent, connect, directory):
+    """A store that is full: at the bound RESOURCE_EXHAUSTED with a delay; once there is room, all is published."""
+    store = directory / "full-store"
+    store.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", store], check=True)
+    try:
+        agent = make_agent(memory_budget="32MB", flush_size="4MB", store_dir=store).start()
+        database.execute("SELECT streamhouse.create_topic('t')")
+        client = connect(agent)
+        accepted, error = produce_until_refused(client)
+        assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert int(trailing(error, "grpc-retry-pushback-ms")) > 0
+        subprocess.run(["mount", "-o", "remount,size=256m", store], check=True)
+        wait_until("all accepted is published",
+                   lambda: database.value("SELECT sum(records) FROM streamhouse.partitions") == accepted, 60)
+        assert len(client.read_all("t")) == accepted
+        agent.kill()
+    finally:
+        subprocess.run(["umount", "-l", store], check=True)
 
 
 def test_the_wal_bound_pushes_back(database, make_agent, connect):
@@ -173,15 +182,8 @@ def test_the_wal_bound_pushes_back(database, make_agent, connect):
     agent.start()
     database.execute("SELECT streamhouse.create_topic('t')")
     client = connect(agent)
-    accepted = 0
-    error = None
-    for _ in range(100):
-        try:
-            accepted += client.produce("t", values=[b"x" * 500_000]).record_count
-        except grpc.RpcError as failure:
-            error = failure
-            break
-    assert error is not None and error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED, error
+    accepted, error = produce_until_refused(client)
+    assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert int(trailing(error, "grpc-retry-pushback-ms")) > 0
     assert accepted >= 10
     assert len(client.read_all("t")) == accepted
