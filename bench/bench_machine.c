@@ -1,96 +1,63 @@
 /*
- * bench_machine.c - what the machine's disk can do, measured where the WAL and the store will be: the
- * reference that the other benchmarks' figures are read against.
- *
- *   bench_machine DIRECTORY
+ * bench_machine.c - what the machine can do: its disk where WAL and store will be, alone and with the
+ * neighbour that an agent's uploads are, and what gRPC carries over loopback. The other benchmarks measure
+ * their own reference again, in their own run.
  */
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
+#include "bench/agent.h"
+#include "bench/disk.h"
+#include "bench/echo.h"
 #include "bench/json_line.h"
 
-#define SYNCS            500
-#define SMALL_BYTES      4096
-#define LARGE_BYTES      (1024 * 1024)
-#define SEQUENTIAL_BYTES (512ll * 1024 * 1024)
-#define SYNC_EVERY_BYTES (8ll * 1024 * 1024)
+#define ECHO_BYTES   (1024ll * 1024 * 1024)
+#define ECHO_STREAMS 4
 
-static void die(const char *what)
+static void measure_disk(void)
 {
-    fprintf(stderr, "bench_machine: %s: %s\n", what, strerror(errno));
-    exit(1);
-}
-
-/* A preallocated file, as the WAL's are, so that a sync writes no metadata. */
-static int open_file(const char *directory, off_t bytes)
-{
-    char path[4096];
-    snprintf(path, sizeof path, "%s/bench_machine.XXXXXX", directory);
-    int fd = mkstemp(path);
-    if (fd < 0)
-        die(path);
-    unlink(path);
-    if (posix_fallocate(fd, 0, bytes) != 0)
-        die("posix_fallocate");
-    return fd;
-}
-
-static void write_at(int fd, const char *buffer, size_t length, off_t position)
-{
-    if (pwrite(fd, buffer, length, position) != (ssize_t)length)
-        die("pwrite");
-}
-
-static void measure_syncs(const char *directory, const char *buffer)
-{
-    static int64_t samples[SYNCS];
-    int fd = open_file(directory, SYNCS * SMALL_BYTES);
-    for (int i = 0; i < SYNCS; i++) {
-        int64_t begun = sh_bench_now_us();
-        write_at(fd, buffer, SMALL_BYTES, (off_t)i * SMALL_BYTES);
-        if (fdatasync(fd) != 0)
-            die("fdatasync");
-        samples[i] = sh_bench_now_us() - begun;
+    static const size_t sizes[] = {16 * 1024, 64 * 1024, 1024 * 1024};
+    char directory[SH_BENCH_PATH_BYTES];
+    char when[64];
+    sh_bench_directory("machine", directory);
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        for (int neighbour = 0; neighbour < 2; neighbour++) {
+            ShBenchDisk disk;
+            sh_bench_disk_measure(directory, sizes[i], neighbour != 0, &disk);
+            snprintf(when, sizeof when, "by %zu KiB%s", sizes[i] / 1024, neighbour ? ", neighbour" : "");
+            sh_bench_disk_lines("machine", when, &disk);
+        }
     }
-    close(fd);
-    double p50_ms = (double)sh_bench_percentile(samples, SYNCS, 50) / 1e3;
-    double p99_ms = (double)sh_bench_percentile(samples, SYNCS, 99) / 1e3;
-    sh_bench_line("machine", "fdatasync 4 KiB p50", p50_ms, "ms");
-    sh_bench_line("machine", "fdatasync 4 KiB p99", p99_ms, "ms");
 }
 
-static void measure_sequential(const char *directory, const char *buffer)
+static void measure_grpc(void)
 {
-    int fd = open_file(directory, SEQUENTIAL_BYTES);
-    int64_t begun = sh_bench_now_us();
-    for (off_t at = 0; at < SEQUENTIAL_BYTES; at += LARGE_BYTES) {
-        write_at(fd, buffer, LARGE_BYTES, at);
-        if ((at + LARGE_BYTES) % SYNC_EVERY_BYTES == 0 && fdatasync(fd) != 0)
-            die("fdatasync");
+    static const size_t sizes[] = {100, 16 * 1024, 128 * 1024, 1024 * 1024};
+    char figure[96];
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        int64_t count = ECHO_BYTES / (int64_t)sizes[i];
+        count = count > 50000 ? 50000 : count;
+        double both = sh_bench_echo_both_ways(sizes[i], ECHO_STREAMS, count);
+        snprintf(figure, sizeof figure, "gRPC echo of %zu bytes, %d streams, each way", sizes[i],
+                 ECHO_STREAMS);
+        sh_bench_line("machine", figure, both * (double)sizes[i] / 1e6, "MB/s");
+        snprintf(figure, sizeof figure, "gRPC echo of %zu bytes, %d streams", sizes[i], ECHO_STREAMS);
+        sh_bench_line("machine", figure, both, "messages/s");
+        double one = sh_bench_echo_one_way(sizes[i], count);
+        snprintf(figure, sizeof figure, "gRPC one-way stream of %zu bytes", sizes[i]);
+        sh_bench_line("machine", figure, one * (double)sizes[i] / 1e6, "MB/s");
     }
-    double seconds = (double)(sh_bench_now_us() - begun) / 1e6;
-    close(fd);
-    sh_bench_line("machine", "sequential writes, synced every 8 MiB", SEQUENTIAL_BYTES / seconds / 1e6,
-                  "MB/s");
 }
 
-int main(int argc, char **argv)
+int main(void)
 {
-    if (argc != 2) {
-        fprintf(stderr, "usage: bench_machine DIRECTORY\n");
-        return 2;
-    }
-    char *buffer = malloc(LARGE_BYTES);
-    if (buffer == NULL)
-        die("malloc");
-    memset(buffer, 'x', LARGE_BYTES);
+    sh_bench_echo_start();
     sh_bench_line("machine", "cores", (double)sysconf(_SC_NPROCESSORS_ONLN), "cores");
-    measure_syncs(argv[1], buffer);
-    measure_sequential(argv[1], buffer);
-    free(buffer);
+    double load[1] = {0};
+    if (getloadavg(load, 1) == 1)
+        sh_bench_line("machine", "load average before", load[0], "processes");
+    measure_disk();
+    measure_grpc();
     return 0;
 }

@@ -1,51 +1,51 @@
 #!/bin/bash
-# Run the benchmarks against a private PostgreSQL and agent: JSON lines on stdout.   bench/run.sh [NAME]
+# Run the benchmarks, one after the other, each on a private PostgreSQL of its own: JSON lines on stdout, progress on
+# stderr.   bench/run.sh [NAME]
 #
-# The machine's own limits are measured first, in the directory where WAL and store will be: build/bench-data.
+# Agents are started by the programs themselves. BENCH_BYTES=5GB makes the long runs longer.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 only=${1:-}
 bin=$PWD/build/release
-data=$PWD/build/bench-data
-pg=$(mktemp -d /tmp/sh-bench-pg-XXXXXX)
-chmod 755 "$pg"
-agent_pid=
+pg=
+export SH_BENCH_AGENT=$bin/streamhouse-agent
+export SH_BENCH_DIRECTORY=$PWD/build/bench-data
+export SH_BENCH_BYTES=${BENCH_BYTES:-}
 
 clean_up() {
-    [ -z "$agent_pid" ] || { kill "$agent_pid" && wait "$agent_pid" || true; }
-    tests/harness/postgres.sh stop "$pg"
-    rm -rf "$data"
+    [ -z "$pg" ] || tests/harness/postgres.sh stop "$pg/server"
+    [ -z "$pg" ] || rm -rf "$pg"
+    pg=
+    rm -rf "$SH_BENCH_DIRECTORY" /dev/shm/streamhouse-bench
 }
 trap clean_up EXIT
 
-rm -rf "$data"
-mkdir -p "$data/wal" "$data/store"
-"$bin/bench/bench_machine" "$data"
+run_one() {
+    local name=$1 begun=$SECONDS
+    mkdir -p "$SH_BENCH_DIRECTORY"
+    pg=$(mktemp -d /tmp/sh-bench-pg-XXXXXX)
+    chmod 755 "$pg"
+    SH_PG_FSYNC=on STREAMHOUSE_DATABASE=bench tests/harness/postgres.sh start "$pg/server"
+    (
+        . "$pg/server/env"
+        createdb bench
+        psql -qX -d bench -c 'CREATE EXTENSION streamhouse' 2>/dev/null
+        export SH_BENCH_POSTGRES="host=$PGHOST port=$PGPORT user=$PGUSER dbname=bench"
+        "$bin/bench/bench_$name"
+    )
+    clean_up
+    echo "bench: $name took $((SECONDS - begun)) s" >&2
+}
 
-SH_PG_FSYNC=on STREAMHOUSE_DATABASE=bench tests/harness/postgres.sh start "$pg/server"
-pg=$pg/server
-. "$pg/env"
-createdb bench
-psql -qX -d bench -c 'CREATE EXTENSION streamhouse' 2>/dev/null
-unset STREAMHOUSE_TEST_PG
-cat >"$data/agent.yaml" <<CONF
-agent_id: bench
-data_dir: $data
-listen_address: 127.0.0.1:0
-http_address: 127.0.0.1:0
-postgres: host=$PGHOST port=$PGPORT user=$PGUSER dbname=bench
-port_file: $data/ports
-CONF
-"$bin/streamhouse-agent" --config "$data/agent.yaml" 2>"$data/agent.log" &
-agent_pid=$!
-deadline=$((SECONDS + 30))
-until [ -s "$data/ports" ]; do
-    kill -0 "$agent_pid" 2>/dev/null && [ "$SECONDS" -lt "$deadline" ] || { cat "$data/agent.log" >&2; exit 1; }
-    sleep 0.05
+known=(machine sustained produce fetch small latency publish idle memory)
+for path in "$bin"/bench/bench_*; do
+    name=${path##*/bench_}
+    [[ $path == *.* ]] || [[ " ${known[*]} " == *" $name "* ]] || known+=("$name")
 done
-address=$(sed -n 's/^grpc=//p' "$data/ports")
-
-for name in produce fetch; do
-    [ -z "$only" ] || [ "$only" = "$name" ] || continue
-    "$bin/bench/bench_$name" "$address"
+if [ -n "$only" ] && [[ " ${known[*]} " != *" $only "* ]]; then
+    echo "bench: there is no \"$only\": ${known[*]}" >&2
+    exit 2
+fi
+for name in "${known[@]}"; do
+    [ ! -x "$bin/bench/bench_$name" ] || [ "${only:-$name}" != "$name" ] || run_one "$name"
 done

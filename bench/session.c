@@ -12,15 +12,11 @@
 
 #define PROGRESS_EVERY_US 500000
 
-ShClient *sh_bench_connect(int argc, char **argv)
+ShClient *sh_bench_connect(const char *address)
 {
-    if (argc != 2) {
-        fprintf(stderr, "usage: %s HOST:PORT\n", argv[0]);
-        exit(2);
-    }
     ShClient *client = NULL;
     ShError err;
-    sh_bench_check(sh_client_new(argv[1], &client, &err), &err, "connect");
+    sh_bench_check(sh_client_new(address, &client, &err), &err, "connect");
     return client;
 }
 
@@ -32,15 +28,29 @@ void sh_bench_check(ShStatus status, const ShError *err, const char *what)
     exit(1);
 }
 
-void sh_bench_topic(ShClient *client, const char *prefix, int bytes, int partitions, char name[64])
+void sh_bench_topic(ShClient *client, const char *name, int partitions)
 {
     ShError err;
-    snprintf(name, 64, "%s-%d", prefix, bytes);
     ShStatus status = sh_client_delete_topic(client, name, SH_BENCH_TIMEOUT_MS, &err);
     if (status != SH_NOT_FOUND)
         sh_bench_check(status, &err, "delete topic");
     ShTopicOptions options = {.name = name, .partitions = partitions};
     sh_bench_check(sh_client_create_topic(client, &options, SH_BENCH_TIMEOUT_MS, &err), &err, "create topic");
+}
+
+int64_t sh_bench_bytes(int64_t bytes)
+{
+    const char *text = getenv("SH_BENCH_BYTES");
+    if (text == NULL || *text == '\0')
+        return bytes;
+    char *unit;
+    int64_t number = strtoll(text, &unit, 10);
+    int64_t scale = strcmp(unit, "GB") == 0 ? 1000000000 : strcmp(unit, "MB") == 0 ? 1000000 : 1;
+    if (number <= 0 || (scale == 1 && *unit != '\0')) {
+        fprintf(stderr, "bench: SH_BENCH_BYTES=%s is not a size such as 5GB\n", text);
+        exit(2);
+    }
+    return number * scale;
 }
 
 static void on_delivery(const ShDelivery *delivery, void *context)

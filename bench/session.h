@@ -16,15 +16,18 @@
 #define SH_BENCH_PARTITIONS 4
 #define SH_BENCH_TIMEOUT_MS 120000
 
-/* A client of the agent named on the command line ("host:port"); exits with a word on failure, as all here
- * do. */
-ShClient *sh_bench_connect(int argc, char **argv);
+/* A client of the agent at `address` ("host:port"); exits with a word on failure, as all here do. */
+ShClient *sh_bench_connect(const char *address);
 
 /* Stop with the error's message on stderr unless `status` is SH_OK. */
 void sh_bench_check(ShStatus status, const ShError *err, const char *what);
 
-/* Create the topic `prefix`-`bytes` with `partitions`, deleting an older one; the name goes to `name`. */
-void sh_bench_topic(ShClient *client, const char *prefix, int bytes, int partitions, char name[64]);
+/* Create the topic with `partitions`, deleting an older one. */
+void sh_bench_topic(ShClient *client, const char *name, int partitions);
+
+/* "1GB", "64MB" or a number of bytes from the environment's SH_BENCH_BYTES (BENCH_BYTES of `make bench`), or
+ * `bytes` where that is not set. */
+int64_t sh_bench_bytes(int64_t bytes);
 
 /* A producer whose deliveries are counted; a failed one ends the program. */
 typedef struct ShBenchDeliveries {

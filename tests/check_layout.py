@@ -26,7 +26,7 @@ MAY_INCLUDE = {
     "agent": ["agent/rpc", "agent/http", "agent/log", "agent/base", "core"],
     "client": ["core", "proto"],
     "cli": ["client", "core"],
-    "bench": ["client", "core", "proto", "agent/base", "agent/log", "agent/wal", "agent/store", "agent/rpc"],
+    "bench": ["client", "core", "proto", "agent/base", "agent/pg", "agent/log", "agent/wal", "agent/store", "agent/rpc"],
 }
 # A library's header may stand only here.
 ONLY_IN = {
