@@ -9,7 +9,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 
-LAYERS=${*:-layout build units sql isolation integration clients fuzz asan tsan}
+LAYERS=${*:-layout build units sql isolation integration clients instructions fuzz asan tsan}
 LOGS=$PWD/build/test-logs
 JOBS=$(nproc)
 passed=0
@@ -103,6 +103,16 @@ layer_isolation() { run_pg_suite isolation; }
 layer_integration() { run_pytest release tests/integration; }
 layer_clients() { run_pytest release tests/clients; }
 
+# Says "ok" or "not ok" of each committed figure.
+layer_instructions() {
+    local log=$LOGS/instructions.log status
+    make -s -j"$JOBS" programs >"$log" 2>&1 && bench/instructions/measure.py --check --functions 25 >"$log" 2>&1
+    status=$?
+    good=$(grep -c '^ok ' "$log")
+    bad=$(grep -c '^not ok ' "$log")
+    [ "$status" = 0 ] || { [ "$bad" != 0 ] || bad=1; tail -120 "$log"; }
+}
+
 layer_fuzz() {
     local target name seeds
     make -s -j"$JOBS" fuzzers >"$LOGS/fuzz-build.log" 2>&1 || { bad=1; tail -40 "$LOGS/fuzz-build.log"; return; }
@@ -129,8 +139,8 @@ layer_asan() { run_instrumented asan; }
 layer_tsan() { run_instrumented tsan; }
 
 # Seconds that each layer may take; over it the layer says so and fails.
-declare -A BUDGET=([layout]=10 [build]=180 [units]=120 [sql]=40 [isolation]=40 [integration]=240 [clients]=60 [fuzz]=120
-    [asan]=400 [tsan]=480)
+declare -A BUDGET=([layout]=10 [build]=180 [units]=120 [sql]=40 [isolation]=40 [integration]=240 [clients]=60 [instructions]=90
+    [fuzz]=120 [asan]=400 [tsan]=480)
 
 for layer in $LAYERS; do
     declare -F "layer_$layer" >/dev/null || { echo "tests/run.sh: no layer $layer" >&2; exit 2; }

@@ -1,0 +1,250 @@
+#!/usr/bin/python3
+"""Instructions that a record costs the agent, counted by callgrind on a fixed input: JSON lines on stdout.
+
+    measure.py                 measure
+    measure.py --check         and fail when a figure is over the committed one by more than 10 %
+    measure.py --commit        and make these the committed figures
+    measure.py --functions N   and list the N dearest functions of each figure
+
+A real agent runs under callgrind against a private PostgreSQL. After a warm-up it counts: 100-byte records in
+uncompressed batches of 64 KiB, sent over one ProduceStream, until the last of them is acknowledged, uploaded and
+published; then all of them over one FetchStream, from memory and, after a restart, from the store. A figure is the
+agent's program and the library that computes its CRCs; the reference beside it counts gRPC, libc and all else too.
+
+The machine's speed and load do not change the counts, but for how many batches happen to share an answer, a write or
+an object: about 1 % of produce, and of fetch, where a batch costs little, up to a tenth of an instruction a record.
+"""
+import argparse
+import collections
+import json
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parents[1] / "tests"))
+
+from harness import batch as batches  # noqa: E402
+from harness.agent import Agent  # noqa: E402
+from harness.postgres import Postgres  # noqa: E402
+from harness.processes import wait_until  # noqa: E402
+from harness.rpc import Client, pb  # noqa: E402
+
+COMMITTED = HERE / "committed.json"
+VALUE_BYTES = 100
+BATCH_BYTES = 64 * 1024
+BATCHES = 600
+WARM_UP_BATCHES = 40
+IN_FLIGHT = 32
+PROGRAM, CRC = "streamhouse-agent", "libisal"
+GROWTH_MAX = 0.10
+NOISE = 0.2  # instructions a record: what a figure below 2 may grow by
+WAL_COST_MAX = 0.05
+
+
+class CountedAgent(Agent):
+    """An agent under callgrind that counts only inside `count`."""
+
+    def command(self, *options):
+        return ["valgrind", "--tool=callgrind", "--instr-atstart=no", "--dump-line=no", "--compress-strings=no",
+                "--compress-pos=no", f"--callgrind-out-file={self.directory}/callgrind.out.%p", *super().command(*options)]
+
+    def count(self, work):
+        """Run work(): the instructions of each (object, function) of the agent meanwhile."""
+        self._control("--instr=on")
+        work()
+        self._control("--instr=off")
+        older = self._dumps()
+        self._control("--dump")
+        dump, = self._dumps() - older
+        return read_dump(dump)
+
+    def _control(self, option):
+        subprocess.run(["callgrind_control", option, str(self.process.pid)], check=True, capture_output=True)
+
+    def _dumps(self):
+        return set(self.directory.glob(f"callgrind.out.{self.process.pid}.*"))
+
+
+def read_dump(path):
+    """The costs of each function without its callees', whose line follows one that begins with "calls="."""
+    costs = collections.Counter()
+    library = function = None
+    is_callee = False
+    for line in path.read_text().splitlines():
+        if line.startswith("ob="):
+            library = pathlib.Path(line[3:]).name
+        elif line.startswith("fn="):
+            function = line[3:]
+        elif line.startswith("calls="):
+            is_callee = True
+        elif line[:1].isdigit():
+            if not is_callee:
+                costs[library, function] += int(line.split()[1])
+            is_callee = False
+    return costs
+
+
+def full_batch():
+    """As many records as 64 KiB hold, their timestamps rising; and how many those are."""
+    value = bytes(i * 7 % 256 for i in range(VALUE_BYTES))
+    records = bytearray()
+    count = 0
+    while True:
+        body = (b"\0" + batches.varint(count // 4) + batches.varint(count) + batches.varint(-1)
+                + batches.varint(VALUE_BYTES) + value + batches.varint(0))
+        record = batches.varint(len(body)) + body
+        if len(batches.batch([], records=b"")) + len(records) + len(record) > BATCH_BYTES:
+            return batches.batch([], records=bytes(records), count=count), count
+        records += record
+        count += 1
+
+
+def produce(client, topic, batch, count):
+    """Send `batch` `count` times, IN_FLIGHT requests under way, until all are acknowledged."""
+    room = threading.Semaphore(IN_FLIGHT)
+
+    def requests():
+        part = pb.ProducePartition(topic=topic, batches=batch)
+        for number in range(count):
+            room.acquire()
+            yield pb.ProduceRequest(request_id=number + 1, partitions=[part])
+
+    answered = 0
+    for response in client.produce_stream(requests()):
+        assert not response.results[0].HasField("error"), response.results[0].error
+        answered += 1
+        room.release()
+    assert answered == count, f"{answered} of {count} requests answered"
+
+
+def fetch(client, topic, from_offset, to_offset):
+    """Read raw batches over one FetchStream."""
+    request = pb.FetchRequest(max_wait_ms=1000)
+    request.partitions.add(topic=topic, offset=from_offset)
+    stream = client.fetch_stream(request)
+    for response in stream:
+        if response.results and response.results[0].next_offset >= to_offset:
+            break
+    stream.cancel()
+
+
+class Measurement:
+    """Each method gives the costs of one piece of work by (object, function)."""
+
+    def __init__(self, agent, database):
+        self.agent, self.database = agent, database
+        self.batch, self.batch_records = full_batch()
+        self.records = BATCHES * self.batch_records
+        self.warm_up_records = WARM_UP_BATCHES * self.batch_records
+
+    def client(self):
+        return Client(self.agent.address, deadline=120)
+
+    def produce(self, topic, durability):
+        with self.client() as client:
+            client.create_topic(topic, partitions=1, durability=durability)
+            client.produce(topic, batches=self.batch)  # waits for the partition to open
+            produce(client, topic, self.batch, WARM_UP_BATCHES - 1)
+            self._wait_published(topic, self.warm_up_records)
+
+            def work():
+                produce(client, topic, self.batch, BATCHES)
+                self._wait_published(topic, self.warm_up_records + self.records)
+
+            return self.agent.count(work)
+
+    def fetch(self, topic):
+        with self.client() as client:
+            fetch(client, topic, 0, self.warm_up_records)
+            return self.agent.count(
+                lambda: fetch(client, topic, self.warm_up_records, self.warm_up_records + self.records))
+
+    def restart(self):
+        self.agent.terminate()
+        self.agent.start()
+
+    def _wait_published(self, topic, records):
+        query = "SELECT records FROM streamhouse.topics WHERE topic = %s"
+        wait_until(f"{records} records of {topic} are published",
+                   lambda: self.database.value(query, topic) == records, 60)
+
+
+def measure():
+    """Costs by the figure's name, and the records that each stands for."""
+    directory = pathlib.Path(tempfile.mkdtemp(prefix="sh-instructions-"))
+    (directory / "store").mkdir()
+    postgres = Postgres()
+    agent = None
+    try:
+        database = postgres.database()
+        agent = CountedAgent(directory / "agent", database.conninfo, wal_sync="interval", flush_interval="1s",
+                             object_flush_interval="250ms", heartbeat_interval="1s", store_dir=str(directory / "store"))
+        agent.start()
+        measurement = Measurement(agent, database)
+        costs = {"produce": measurement.produce("counted", "wal"), "fetch from memory": measurement.fetch("counted"),
+                 "produce without the WAL": measurement.produce("counted-object", "object")}
+        measurement.restart()
+        costs["fetch from the store"] = measurement.fetch("counted")
+        return costs, measurement.records
+    finally:
+        if agent is not None:
+            agent.close()
+        postgres.stop()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def share(costs, libraries, records):
+    return sum(cost for (library, _), cost in costs.items() if library.startswith(libraries)) / records
+
+
+def print_line(figure, value, reference, reference_value):
+    print(json.dumps({"bench": "instructions", "figure": figure, "value": round(value, 2), "unit": "instructions/record",
+                      "reference": reference, "reference_value": round(reference_value, 2),
+                      "ratio": round(value / reference_value, 3)}), flush=True)
+
+
+def print_verdict(good, words):
+    print("ok" if good else "not ok", "-", words, flush=True)
+    return good
+
+
+def check(own):
+    """Hold the figures against the committed ones; whether all are good."""
+    verdicts = [
+        print_verdict(own[name] <= committed + max(GROWTH_MAX * committed, NOISE),
+                      f"{name}: {own[name]:.2f} instructions a record, {committed:.2f} committed")
+        for name, committed in json.loads(COMMITTED.read_text()).items()]
+    with_wal, without = own["produce"], own["produce without the WAL"]
+    verdicts.append(print_verdict(with_wal <= without * (1 + WAL_COST_MAX),
+                                  f"the WAL costs {with_wal - without:.2f} instructions a record"))
+    return all(verdicts)
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Instructions that a record costs the agent, by callgrind.")
+    parser.add_argument("--check", action="store_true", help=f"hold the figures against {COMMITTED.name}")
+    parser.add_argument("--commit", action="store_true", help=f"write the figures to {COMMITTED.name}")
+    parser.add_argument("--functions", metavar="N", type=int, default=0, help="list the N dearest functions of each")
+    options = parser.parse_args()
+
+    costs, records = measure()
+    own = {}
+    for name, counted in costs.items():
+        own[name] = share(counted, (PROGRAM, CRC), records)
+        print_line(name, own[name], "with gRPC, libc and all", share(counted, "", records))
+        for (library, function), cost in counted.most_common(options.functions):
+            print(f"{cost / records:10.2f}  {library}  {function}", file=sys.stderr)
+    print_line("produce, WAL interval", own["produce"], "produce without the WAL", own["produce without the WAL"])
+    print_line("fetch from the store, CRC aside", share(costs["fetch from the store"], PROGRAM, records),
+               "fetch from the store", own["fetch from the store"])
+    if options.commit:
+        COMMITTED.write_text(json.dumps({name: round(value, 2) for name, value in own.items()}, indent=4) + "\n")
+    return 0 if not options.check or check(own) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
