@@ -10,6 +10,7 @@
 #define MESSAGE_BYTES_MAX (128 * 1024 * 1024)
 #define RECONNECT_MIN_MS  100
 #define RECONNECT_MAX_MS  1000
+#define CONNECT_MS        5000 /* an attempt's time: a busy server's greeting may take a while */
 
 typedef struct Channel {
     struct Channel *next;
@@ -135,7 +136,8 @@ static grpc_channel *open_channel(const char *address)
         {.type = GRPC_ARG_INTEGER,
          .key = "grpc.initial_reconnect_backoff_ms",
          .value.integer = RECONNECT_MIN_MS},
-        {.type = GRPC_ARG_INTEGER, .key = "grpc.min_reconnect_backoff_ms", .value.integer = RECONNECT_MIN_MS},
+        /* Its name misleads: it bounds the attempt itself, not the pause after it. */
+        {.type = GRPC_ARG_INTEGER, .key = "grpc.min_reconnect_backoff_ms", .value.integer = CONNECT_MS},
         {.type = GRPC_ARG_INTEGER, .key = "grpc.max_reconnect_backoff_ms", .value.integer = RECONNECT_MAX_MS},
     };
     grpc_channel_args args = {.num_args = sizeof values / sizeof values[0], .args = values};
