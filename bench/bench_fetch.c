@@ -44,16 +44,24 @@ static void measure(const ShBenchAgent *agent, const char *topic, int record_byt
     char figure[96];
     ShClient *client = sh_bench_connect(agent->address);
     double before = sh_bench_echo_one_way(RESPONSE_BYTES, 2 * DATA_BYTES / RESPONSE_BYTES);
+    double agent_cpu = sh_bench_agent_metric(agent, "streamhouse_agent_cpu_seconds_total");
+    double own_cpu = sh_bench_cpu_seconds();
     int64_t begun = sh_bench_now_us();
     ShConsumer *consumer = sh_bench_consume(client, topic, SH_BENCH_PARTITIONS, SH_START_EARLIEST);
     sh_bench_read(consumer, records);
     double seconds = (double)(sh_bench_now_us() - begun) / 1e6;
+    own_cpu = sh_bench_cpu_seconds() - own_cpu;
+    agent_cpu = sh_bench_agent_metric(agent, "streamhouse_agent_cpu_seconds_total") - agent_cpu;
     sh_consumer_close(consumer);
     sh_client_free(client);
     double after = sh_bench_echo_one_way(RESPONSE_BYTES, 2 * DATA_BYTES / RESPONSE_BYTES);
 
     snprintf(figure, sizeof figure, "%s, %d B records: decoded", from, record_bytes);
     sh_bench_line("fetch", figure, (double)records / seconds, "records/s");
+    snprintf(figure, sizeof figure, "%s, %d B records: the agent's CPU", from, record_bytes);
+    sh_bench_line("fetch", figure, agent_cpu / (double)records * 1e9, "ns/record");
+    snprintf(figure, sizeof figure, "%s, %d B records: the consumer's CPU", from, record_bytes);
+    sh_bench_line("fetch", figure, own_cpu / (double)records * 1e9, "ns/record");
     snprintf(figure, sizeof figure, "%s, %d B records: batches", from, record_bytes);
     sh_bench_line_against("fetch", figure, (double)DATA_BYTES / seconds / 1e6, "MB/s",
                           "one-way gRPC stream of 1 MiB messages",

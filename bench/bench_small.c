@@ -12,7 +12,7 @@
 #include "bench/session.h"
 
 #define CONNECTIONS     1000
-#define REQUESTS        300000
+#define REQUESTS        150000
 #define WARM_UP         5000
 #define DESCRIPTORS_MIN 4096
 
@@ -48,16 +48,23 @@ int main(void)
     double idle = sh_bench_agent_metric(&agent, "streamhouse_agent_memory_bytes");
     sh_bench_pump(client, agent.address, &load, &pumped);
     load.requests = REQUESTS;
-    sh_bench_pump(client, agent.address, &load, &pumped);
-    double loaded = sh_bench_agent_metric(&agent, "streamhouse_agent_memory_bytes");
     double groups = sh_bench_agent_metric(&agent, "streamhouse_wal_groups_total");
+    double agent_cpu = sh_bench_agent_metric(&agent, "streamhouse_agent_cpu_seconds_total");
+    double own_cpu = sh_bench_cpu_seconds();
+    sh_bench_pump(client, agent.address, &load, &pumped);
+    own_cpu = sh_bench_cpu_seconds() - own_cpu;
+    agent_cpu = sh_bench_agent_metric(&agent, "streamhouse_agent_cpu_seconds_total") - agent_cpu;
+    double loaded = sh_bench_agent_metric(&agent, "streamhouse_agent_memory_bytes");
+    groups = sh_bench_agent_metric(&agent, "streamhouse_wal_groups_total") - groups;
 
     sh_bench_line_against("small", "acknowledged records of 1,000 connections, one in flight each",
                           (double)pumped.records / pumped.seconds, "records/s", "target", 30000);
     sh_bench_line("small", "acknowledgement p50", pumped.ack_p50_ms, "ms");
     sh_bench_line_against("small", "acknowledgement p99", pumped.ack_p99_ms, "ms", "fdatasync p99",
                           disk.sync_p99_ms);
-    sh_bench_line("small", "records of one fdatasync", (WARM_UP + REQUESTS) / groups, "records");
+    sh_bench_line("small", "records of one fdatasync", REQUESTS / groups, "records");
+    sh_bench_line("small", "the agent's CPU", agent_cpu / REQUESTS * 1e6, "us/record");
+    sh_bench_line("small", "the producers' CPU", own_cpu / REQUESTS * 1e6, "us/record");
     sh_bench_line_against("small", "the agent's memory", loaded / 1e6, "MB", "before the connections",
                           idle / 1e6);
     sh_client_free(client);

@@ -68,10 +68,14 @@ static Outcome measure(const ShBenchAgent *agent, ShClient *client, const Case *
     double wal_bytes = sh_bench_agent_metric(agent, "streamhouse_wal_append_bytes_total");
     double groups = sh_bench_agent_metric(agent, "streamhouse_wal_groups_total");
     int64_t objects = sh_bench_agent_store_bytes(agent, NULL);
+    double agent_cpu = sh_bench_agent_metric(agent, "streamhouse_agent_cpu_seconds_total");
+    double own_cpu = sh_bench_cpu_seconds();
     int64_t begun = sh_bench_now_us();
     sh_bench_pump(client, agent->address, &load, &pumped);
     sh_bench_agent_settle(agent);
     double seconds = (double)(sh_bench_now_us() - begun) / 1e6;
+    own_cpu = sh_bench_cpu_seconds() - own_cpu;
+    agent_cpu = sh_bench_agent_metric(agent, "streamhouse_agent_cpu_seconds_total") - agent_cpu;
     wal_bytes = sh_bench_agent_metric(agent, "streamhouse_wal_append_bytes_total") - wal_bytes;
     groups = sh_bench_agent_metric(agent, "streamhouse_wal_groups_total") - groups;
     objects = sh_bench_agent_store_bytes(agent, NULL) - objects;
@@ -85,6 +89,8 @@ static Outcome measure(const ShBenchAgent *agent, ShClient *client, const Case *
     line(name, "batches", (double)pumped.bytes / pumped.seconds / 1e6, "MB/s");
     line(name, "WAL and objects until published", out.disk_mb_s, "MB/s");
     line(name, "one WAL write", wal_bytes / groups, "bytes");
+    line(name, "the agent's CPU", agent_cpu / (double)pumped.records * 1e9, "ns/record");
+    line(name, "the producer's CPU", own_cpu / (double)pumped.records * 1e9, "ns/record");
     line(name, "acknowledgement p50", pumped.ack_p50_ms, "ms");
     line(name, "acknowledgement p99", pumped.ack_p99_ms, "ms");
     if (pumped.pushed_back > 0)

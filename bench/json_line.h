@@ -17,6 +17,9 @@ void sh_bench_line_against(const char *bench, const char *figure, double value, 
 /* Microseconds of the monotonic clock. */
 int64_t sh_bench_now_us(void);
 
+/* CPU time of this process so far: where the machine is shared with others, it says more than the clock. */
+double sh_bench_cpu_seconds(void);
+
 /* Sort `samples` and return the one at `percent` (0 to 100); 0 when there are none. */
 int64_t sh_bench_percentile(int64_t *samples, int64_t count, double percent);
 
