@@ -29,11 +29,11 @@ ShStatus sh_recover(ShEngine *engine, ShPg *pg, ShError *err)
     if (status == SH_OK)
         status = sh_wal_recover(engine->wal, recover_batch, engine, &stats, err);
     if (status == SH_OK)
-        status = sh_wal_start(engine->wal, err);
-    if (status == SH_OK)
         status = wait_published(engine, err);
     if (status == SH_OK)
         status = seal_all(engine, pg, rows, count, err);
+    if (status == SH_OK)
+        status = sh_wal_start(engine->wal, err);
     if (status == SH_OK)
         leave_recovery(engine);
     free(rows);

@@ -18,6 +18,7 @@ static ShStatus load_identity(ShWal *wal, ShWalIdentity *identity, ShError *err)
 static ShStatus check_new(const ShWal *wal, ShError *err);
 static ShStatus admit(ShWal *wal, ShWalNode *node, ShError *err);
 static void stop_threads(ShWal *wal);
+static ShStatus adopt_identity(ShWal *wal, ShError *err);
 static void store_final_identity(ShWal *wal);
 static void destroy(ShWal *wal);
 
@@ -44,7 +45,9 @@ ShStatus sh_wal_open(const ShWalOptions *options, ShWal **out, ShWalIdentity *id
 
 ShStatus sh_wal_start(ShWal *wal, ShError *err)
 {
-    ShStatus status = sh_thread_start(&wal->keeper, "wal-keeper", sh_wal_run_keeper, wal, err);
+    ShStatus status = adopt_identity(wal, err);
+    if (status == SH_OK)
+        status = sh_thread_start(&wal->keeper, "wal-keeper", sh_wal_run_keeper, wal, err);
     if (status != SH_OK)
         return status;
     wal->keeper_started = true;
@@ -232,12 +235,11 @@ static ShStatus load_identity(ShWal *wal, ShWalIdentity *identity, ShError *err)
                            .clean = now.clean,
                            .previous_sync = now.sync};
     memcpy(found.boot_id, now.boot_id, sizeof found.boot_id);
+    /* Boot id and policy stay those of the last incarnation that acknowledged anything: should this one die
+     * before its recovery is complete, the next must judge by them too. sh_wal_start puts its own in. */
     now.incarnation_no = found.incarnation_no;
     now.clean = false;
-    now.sync = wal->sync;
-    status = sh_boot_id(now.boot_id, err);
-    if (status == SH_OK)
-        status = sh_wal_identity_store(wal, &now, err);
+    status = sh_wal_identity_store(wal, &now, err);
     if (status != SH_OK)
         return status;
 
@@ -319,6 +321,21 @@ static void stop_threads(ShWal *wal)
     pthread_mutex_unlock(&wal->lock);
     if (wal->keeper_started)
         pthread_join(wal->keeper, NULL);
+}
+
+/* From here on what the log holds was written by this incarnation. */
+static ShStatus adopt_identity(ShWal *wal, ShError *err)
+{
+    char boot_id[sizeof wal->identity.boot_id];
+    ShStatus status = sh_boot_id(boot_id, err);
+    if (status != SH_OK)
+        return status;
+    pthread_mutex_lock(&wal->lock);
+    wal->identity.sync = wal->sync;
+    memcpy(wal->identity.boot_id, boot_id, sizeof boot_id);
+    ShWalIdentityFile identity = wal->identity;
+    pthread_mutex_unlock(&wal->lock);
+    return sh_wal_identity_store(wal, &identity, err);
 }
 
 static void store_final_identity(ShWal *wal)

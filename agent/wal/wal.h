@@ -45,11 +45,12 @@ typedef struct ShWalOptions {
 
 typedef struct ShWalIdentity {
     ShUuid wal_uuid;
-    int64_t incarnation_no;  /* raised and fsynced by this open */
-    int64_t calls_seen;      /* highest PostgreSQL call counter that was noted here */
-    bool clean;              /* the log was closed by sh_wal_close with nothing left in it */
-    char boot_id[37];        /* of the previous incarnation's machine; "" when there was none */
-    ShWalSync previous_sync; /* under which the previous incarnation acknowledged */
+    int64_t incarnation_no; /* raised and fsynced by this open */
+    int64_t calls_seen;     /* highest PostgreSQL call counter that was noted here */
+    bool clean;             /* the log was closed by sh_wal_close with nothing left in it */
+    /* Of the last incarnation that was started, that is, may have acknowledged anything. */
+    char boot_id[37]; /* "" when there was none */
+    ShWalSync previous_sync;
 } ShWalIdentity;
 
 /* Open the directory (it must exist), lock it, raise the incarnation number. Errors name the directory and
@@ -75,7 +76,9 @@ typedef struct ShWalRecovery {
 ShStatus sh_wal_recover(ShWal *wal, ShWalRecoverFn fn, void *arg, ShWalRecovery *stats,
                         ShError *err) SH_MUST_CHECK;
 
-/* Start the writer thread; new entries go to a new file. */
+/* Start the threads; new entries go to a new file. Call it once what was recovered has its disposition, and
+ * its epochs their ends: from then on the identity tells the boot id and policy of this incarnation, under
+ * which alone records can be missing. */
 ShStatus sh_wal_start(ShWal *wal, ShError *err) SH_MUST_CHECK;
 
 /* Hand an entry to the writer. Any thread, never blocks. Entries are written in the order of the calls.

@@ -93,7 +93,7 @@ static void test_a_new_wal_and_its_next_incarnations(void **state)
     (void)state;
     Fixture fixture;
     fixture_init(&fixture, SH_WAL_SYNC_INTERVAL);
-    fixture_open(&fixture);
+    fixture_start(&fixture);
     ShUuid uuid = fixture.identity.wal_uuid;
     assert_false(sh_uuid_is_zero(&uuid));
     assert_int_equal(fixture.identity.incarnation_no, 1);
@@ -103,6 +103,9 @@ static void test_a_new_wal_and_its_next_incarnations(void **state)
     sh_wal_note_calls(fixture.wal, 12);
     fixture_close(&fixture);
 
+    /* These die before their recovery is complete: what the first one acknowledged is judged by its policy
+     * still. */
+    fixture.options.sync = SH_WAL_SYNC_ALWAYS;
     for (int64_t no = 2; no < 6; no++) {
         pid_t child = fork();
         assert_true(child >= 0);
@@ -115,8 +118,7 @@ static void test_a_new_wal_and_its_next_incarnations(void **state)
         assert_int_equal(ended, 0);
     }
 
-    fixture.options.sync = SH_WAL_SYNC_ALWAYS;
-    fixture_open(&fixture);
+    fixture_start(&fixture);
     char boot_id[37];
     assert_ok(sh_boot_id(boot_id, err));
     assert_int_equal(fixture.identity.incarnation_no, 6);
@@ -125,6 +127,10 @@ static void test_a_new_wal_and_its_next_incarnations(void **state)
     assert_string_equal(fixture.identity.boot_id, boot_id);
     assert_int_equal(fixture.identity.previous_sync, SH_WAL_SYNC_INTERVAL);
     assert_true(sh_uuid_equal(&fixture.identity.wal_uuid, &uuid));
+    fixture_close(&fixture);
+
+    fixture_open(&fixture);
+    assert_int_equal(fixture.identity.previous_sync, SH_WAL_SYNC_ALWAYS);
     fixture_free(&fixture);
 }
 
