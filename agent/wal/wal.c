@@ -137,9 +137,10 @@ void sh_wal_close(ShWal *wal)
     if (wal->prepared != NULL)
         sh_wal_file_delete(wal, wal->prepared);
     pthread_mutex_lock(&wal->lock);
-    while (sh_wal_delete_one_released(wal))
+    while (sh_wal_remove_one_released(wal))
         ;
     pthread_mutex_unlock(&wal->lock);
+    sh_wal_delete_spares(wal);
     store_final_identity(wal);
     destroy(wal);
 }
@@ -207,6 +208,9 @@ static void create_metrics(ShWalMetrics *metrics)
                                                    "Batches that earlier incarnations left in the WAL.");
     metrics->files_dead = sh_metric_counter("streamhouse_wal_files_dead_total", NULL,
                                             "WAL files given up after a failed write or sync.");
+    metrics->files_recycled = sh_metric_counter(
+        "streamhouse_wal_files_recycled_total", NULL,
+        "Released WAL files that became the next one without being zeroed again.");
 }
 
 static void refresh_metrics(void *arg)

@@ -13,7 +13,6 @@
 #define LOCK_NAME               "lock"
 #define IDENTITY_NAME           "identity"
 #define IDENTITY_TEMPORARY_NAME "identity.tmp"
-#define LOG_SUFFIX              ".wal"
 #define TEMPORARY_SUFFIX        ".tmp"
 
 static ShStatus fail_access(const ShWal *wal, int error, const char *doing, ShError *err);
@@ -129,7 +128,8 @@ ShStatus sh_wal_dir_list(const ShWal *wal, uint64_t **out, size_t *count, ShErro
     const struct dirent *found;
     while ((found = readdir(dir)) != NULL) {
         uint64_t no;
-        if (has_suffix(found->d_name, LOG_SUFFIX TEMPORARY_SUFFIX))
+        if (has_suffix(found->d_name, SH_WAL_LOG_SUFFIX TEMPORARY_SUFFIX) ||
+            has_suffix(found->d_name, SH_WAL_SPARE_SUFFIX))
             unlinkat(wal->dir_fd, found->d_name, 0);
         if (!parse_file_name(found->d_name, &no))
             continue;

@@ -21,7 +21,21 @@ static ShStatus fail_create(const ShWal *wal, const char *name, int64_t size_byt
 
 void sh_wal_file_name(uint64_t no, char out[SH_WAL_FILE_NAME_BYTES])
 {
-    snprintf(out, SH_WAL_FILE_NAME_BYTES, "%016" PRIx64 ".wal", no);
+    snprintf(out, SH_WAL_FILE_NAME_BYTES, "%016" PRIx64 SH_WAL_LOG_SUFFIX, no);
+}
+
+void sh_wal_spare_name(uint64_t no, char out[SH_WAL_FILE_NAME_BYTES])
+{
+    snprintf(out, SH_WAL_FILE_NAME_BYTES, "%016" PRIx64 SH_WAL_SPARE_SUFFIX, no);
+}
+
+ShWalFile sh_wal_file_fresh(uint64_t no, int fd, int64_t size_bytes)
+{
+    return (ShWalFile){.no = no,
+                       .fd = fd,
+                       .size_bytes = size_bytes,
+                       .position = SH_WAL_FILE_HEADER_BYTES,
+                       .synced = SH_WAL_FILE_HEADER_BYTES};
 }
 
 ShStatus sh_wal_file_create(ShWal *wal, uint64_t no, int64_t size_bytes, ShWalFile **out, ShError *err)
@@ -36,7 +50,7 @@ ShStatus sh_wal_file_create(ShWal *wal, uint64_t no, int64_t size_bytes, ShWalFi
 
     /* The file gets its name when its header is on disk: a named file with a bad header is damage. */
     uint8_t header[SH_WAL_FILE_HEADER_BYTES];
-    sh_wal_encode_file_header(&(ShWalFileId){wal->wal_uuid, no}, header);
+    sh_wal_encode_file_header(&(ShWalFileHeader){.id = {wal->wal_uuid, no}}, header);
     int error = 0;
     int fd = openat(wal->dir_fd, temporary, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
     if (fd < 0)
@@ -61,11 +75,7 @@ ShStatus sh_wal_file_create(ShWal *wal, uint64_t no, int64_t size_bytes, ShWalFi
         return fail_create(wal, name, size_bytes, error, err);
     }
 
-    *file = (ShWalFile){.no = no,
-                        .fd = fd,
-                        .size_bytes = size_bytes,
-                        .position = SH_WAL_FILE_HEADER_BYTES,
-                        .synced = SH_WAL_FILE_HEADER_BYTES};
+    *file = sh_wal_file_fresh(no, fd, size_bytes);
     atomic_fetch_add(&wal->disk_bytes, size_bytes);
     *out = file;
     return SH_OK;

@@ -16,17 +16,18 @@ static uint32_t frame_crc(const ShWalFileId *file, int64_t position, const uint8
 static bool decode_batch_fields(const uint8_t *header, size_t room, ShWalFrame *out);
 static bool decode_cut_fields(const uint8_t *header, ShWalFrame *out);
 
-void sh_wal_encode_file_header(const ShWalFileId *file, uint8_t out[SH_WAL_FILE_HEADER_BYTES])
+void sh_wal_encode_file_header(const ShWalFileHeader *header, uint8_t out[SH_WAL_FILE_HEADER_BYTES])
 {
     memset(out, 0, SH_WAL_FILE_HEADER_BYTES);
     memcpy(out, file_magic, sizeof file_magic);
     sh_put_u32(out + 8, FORMAT_VERSION);
-    memcpy(out + 16, file->wal_uuid.bytes, sizeof file->wal_uuid.bytes);
-    sh_put_u64(out + 32, file->file_no);
+    memcpy(out + 16, header->id.wal_uuid.bytes, sizeof header->id.wal_uuid.bytes);
+    sh_put_u64(out + 32, header->id.file_no);
+    sh_put_u64(out + 40, header->former_no);
     sh_put_u32(out + 12, sh_crc32c(out + 16, SH_WAL_FILE_HEADER_BYTES - 16));
 }
 
-ShStatus sh_wal_decode_file_header(const uint8_t *bytes, size_t length, ShWalFileId *out, ShError *err)
+ShStatus sh_wal_decode_file_header(const uint8_t *bytes, size_t length, ShWalFileHeader *out, ShError *err)
 {
     if (length < SH_WAL_FILE_HEADER_BYTES)
         return sh_fail(err, SH_CORRUPT, "the file header is cut off at %zu bytes", length);
@@ -38,8 +39,9 @@ ShStatus sh_wal_decode_file_header(const uint8_t *bytes, size_t length, ShWalFil
                        version, FORMAT_VERSION);
     if (sh_get_u32(bytes + 12) != sh_crc32c(bytes + 16, SH_WAL_FILE_HEADER_BYTES - 16))
         return sh_fail(err, SH_CORRUPT, "the file header does not match its checksum");
-    memcpy(out->wal_uuid.bytes, bytes + 16, sizeof out->wal_uuid.bytes);
-    out->file_no = sh_get_u64(bytes + 32);
+    memcpy(out->id.wal_uuid.bytes, bytes + 16, sizeof out->id.wal_uuid.bytes);
+    out->id.file_no = sh_get_u64(bytes + 32);
+    out->former_no = sh_get_u64(bytes + 40);
     return SH_OK;
 }
 

@@ -2,7 +2,8 @@
  * wal_format.h - the bytes of a WAL file: pure encoding and decoding, no I/O.
  *
  * All integers are big-endian. A file is a header, frames one after the other, each on a multiple of 8 bytes,
- * and zeros up to its preallocated size. A file that was filled, closed or repaired ends with an END frame.
+ * and up to its preallocated size zeros, or what it held under a former number. A file that was filled,
+ * closed or repaired ends with an END frame.
  *
  *   file header
  *   offset  bytes  field
@@ -11,7 +12,7 @@
  *       12      4  CRC-32C of bytes 16 to 47
  *       16     16  WAL uuid
  *       32      8  file number: incarnation number << 32 | a number that rises by one
- *       40      8  zero
+ *       40      8  the number under which the file was filled before; 0: zeros lie behind its frames
  *
  *   frame
  *   offset  bytes  field
@@ -28,8 +29,8 @@
  *       48      8  synced: everything of this file before that position was synced when the frame was written
  *       56      -  the batch, then zeros up to a multiple of 8
  *
- * The WAL uuid, the file number and the position are in the CRC and not in the frame, so bytes that an
- * earlier file left in the same disk blocks never pass for a frame of this one.
+ * The WAL uuid, the file number and the position are in the CRC and not in the frame, so what the file held
+ * under a former number, or another file left in the same disk blocks, never passes for a frame of this one.
  */
 #ifndef SH_AGENT_WAL_WAL_FORMAT_H
 #define SH_AGENT_WAL_WAL_FORMAT_H
@@ -57,6 +58,11 @@ typedef struct ShWalFileId {
     ShUuid wal_uuid;
     uint64_t file_no;
 } ShWalFileId;
+
+typedef struct ShWalFileHeader {
+    ShWalFileId id;
+    uint64_t former_no; /* of a recycled file: what follows its frames is of that number; else 0 */
+} ShWalFileHeader;
 
 typedef struct ShWalFrame {
     ShWalFrameType type;
@@ -87,10 +93,10 @@ static inline int64_t sh_wal_frame_bytes(size_t batch_length)
     return (int64_t)(SH_WAL_FRAME_HEADER_BYTES + batch_length + sh_wal_padding(batch_length));
 }
 
-void sh_wal_encode_file_header(const ShWalFileId *file, uint8_t out[SH_WAL_FILE_HEADER_BYTES]);
+void sh_wal_encode_file_header(const ShWalFileHeader *header, uint8_t out[SH_WAL_FILE_HEADER_BYTES]);
 
 /* SH_CORRUPT when the bytes are no WAL file's, SH_UNSUPPORTED when a newer version wrote them. */
-ShStatus sh_wal_decode_file_header(const uint8_t *bytes, size_t length, ShWalFileId *out,
+ShStatus sh_wal_decode_file_header(const uint8_t *bytes, size_t length, ShWalFileHeader *out,
                                    ShError *err) SH_MUST_CHECK;
 
 /* Encode the header of a frame at `position`. `batch` (NULL unless BATCH) is read for its first 21 bytes

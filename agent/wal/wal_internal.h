@@ -3,7 +3,7 @@
  *
  * Threads: callers append and release; the writer (wal_writer.c) owns the current file; the syncer
  * (wal_sync.c, policy `interval` only) syncs it beside the writer; the keeper (wal_keeper.c) prepares the
- * next file and deletes files.
+ * next file, and recycles or deletes released ones.
  * One mutex guards what they share; it is never held across I/O.
  */
 #ifndef SH_AGENT_WAL_WAL_INTERNAL_H
@@ -18,7 +18,9 @@
 #include "agent/wal/wal.h"
 #include "agent/wal/wal_format.h"
 
-#define SH_WAL_FILE_NAME_BYTES 24   /* "0000000100000001.wal" and the NUL */
+#define SH_WAL_FILE_NAME_BYTES 32 /* "0000000100000001.wal.spare" and the NUL */
+#define SH_WAL_LOG_SUFFIX      ".wal"
+#define SH_WAL_SPARE_SUFFIX    ".wal.spare"
 #define SH_WAL_RETRY_MS        500  /* between attempts to get space on a full disk */
 #define SH_WAL_WAIT_MS_MAX     1000 /* no wait is longer, so that a lost wake-up costs a second at most */
 
@@ -50,6 +52,7 @@ typedef struct ShWalFile {
     int64_t synced;         /* everything before it is on disk for good */
     int64_t held;           /* batches without a disposition, and one for each dead file that points here */
     bool sealed;            /* nothing will be written to it; may be deleted when nothing is held */
+    bool failed;            /* a write or sync of it failed: its place on the disk is not trusted again */
     struct ShWalFile *rest; /* of a dead file: where its unsynced batches went, kept until it is deleted */
 } ShWalFile;
 
@@ -80,6 +83,7 @@ typedef struct ShWalMetrics {
     ShMetric *batches_held;
     ShMetric *batches_recovered;
     ShMetric *files_dead;
+    ShMetric *files_recycled;
 } ShWalMetrics;
 
 struct ShWal {
@@ -98,7 +102,9 @@ struct ShWal {
 
     pthread_t writer, syncer, keeper;
     bool writer_started, syncer_started, keeper_started;
-    ShWalChunk chunk; /* the writer's */
+    ShWalChunk chunk;  /* the writer's */
+    ShWalFile *spares; /* the keeper's: released files that wait to become the next ones */
+    int spare_count;
 
     atomic_llong disk_bytes;
     atomic_llong batches_held;
@@ -160,12 +166,15 @@ ShStatus sh_wal_dir_sync(const ShWal *wal, ShError *err) SH_MUST_CHECK;
 ShStatus sh_wal_identity_load(const ShWal *wal, ShWalIdentityFile *out, ShError *err) SH_MUST_CHECK;
 ShStatus sh_wal_identity_store(const ShWal *wal, const ShWalIdentityFile *identity,
                                ShError *err) SH_MUST_CHECK;
-/* Append the numbers of all log files to a new array, ascending; leftovers of unfinished files are removed.
- * The caller frees it. */
+/* Append the numbers of all log files to a new array, ascending; unfinished files and spares that a crash
+ * left are removed. The caller frees it. */
 ShStatus sh_wal_dir_list(const ShWal *wal, uint64_t **out, size_t *count, ShError *err) SH_MUST_CHECK;
 
 /* wal_file.c: one file on disk */
 void sh_wal_file_name(uint64_t no, char out[SH_WAL_FILE_NAME_BYTES]);
+void sh_wal_spare_name(uint64_t no, char out[SH_WAL_FILE_NAME_BYTES]);
+/* A file of that number that has its header, synced, and no frame. */
+ShWalFile sh_wal_file_fresh(uint64_t no, int fd, int64_t size_bytes);
 /* A file of `size_bytes`, zeros behind its header, synced with its directory entry. SH_EXHAUSTED when the
  * disk has no room. */
 ShStatus sh_wal_file_create(ShWal *wal, uint64_t no, int64_t size_bytes, ShWalFile **out,
@@ -200,8 +209,18 @@ void *sh_wal_run_syncer(void *wal);
 /* wal_writer.c, wal_keeper.c */
 void *sh_wal_run_writer(void *wal);
 void *sh_wal_run_keeper(void *wal);
-/* Delete one file that is sealed and holds nothing; false when there is none. With the lock held, left
- * meanwhile. */
-bool sh_wal_delete_one_released(ShWal *wal);
+/* Take one file that is sealed and holds nothing out of the log, to be recycled or deleted; false when there
+ * is none. With the lock held, left meanwhile. */
+bool sh_wal_remove_one_released(ShWal *wal);
+
+/* wal_recycle.c: the keeper's */
+/* Whether a released file may become a later one. With the lock held. */
+bool sh_wal_recyclable(const ShWal *wal, const ShWalFile *file);
+/* Take the file among the spares; false when it cannot be renamed, and is the caller's still. */
+bool sh_wal_set_aside(ShWal *wal, ShWalFile *file);
+/* Make a spare of that size the file `no`, ready for frames and durable; NULL when there is none. Spares that
+ * fail or have another size are deleted, so that the budget has room for a new file. */
+ShWalFile *sh_wal_recycle(ShWal *wal, uint64_t no, int64_t size_bytes);
+void sh_wal_delete_spares(ShWal *wal);
 
 #endif

@@ -17,7 +17,7 @@ void *sh_wal_run_keeper(void *arg)
     int64_t identity_stored_ms = sh_clock_now_ms();
     pthread_mutex_lock(&wal->lock);
     while (!wal->keeper_closing) {
-        if (sh_wal_delete_one_released(wal))
+        if (sh_wal_remove_one_released(wal))
             continue;
         if (must_prepare(wal)) {
             prepare(wal);
@@ -35,7 +35,7 @@ void *sh_wal_run_keeper(void *arg)
     return NULL;
 }
 
-bool sh_wal_delete_one_released(ShWal *wal)
+bool sh_wal_remove_one_released(ShWal *wal)
 {
     ShWalFile **link = &wal->files;
     while (*link != NULL && (!(*link)->sealed || (*link)->held > 0))
@@ -47,9 +47,11 @@ bool sh_wal_delete_one_released(ShWal *wal)
     *link = file->next;
     wal->sealed_bytes -= file->size_bytes;
     wal->prepare_after_ms = 0;
-    pthread_mutex_unlock(&wal->lock);
     ShWalFile *rest = file->rest;
-    sh_wal_file_delete(wal, file);
+    bool recyclable = sh_wal_recyclable(wal, file);
+    pthread_mutex_unlock(&wal->lock);
+    if (!recyclable || !sh_wal_set_aside(wal, file))
+        sh_wal_file_delete(wal, file);
     pthread_mutex_lock(&wal->lock);
     if (rest != NULL)
         rest->held--;
@@ -73,10 +75,10 @@ static void prepare(ShWal *wal)
     pthread_mutex_unlock(&wal->lock);
 
     ShError err = {0};
-    ShWalFile *file = NULL;
     if (too_small != NULL)
         sh_wal_file_delete(wal, too_small);
-    ShStatus status = sh_wal_file_create(wal, no, size_bytes, &file, &err);
+    ShWalFile *file = sh_wal_recycle(wal, no, size_bytes);
+    ShStatus status = file != NULL ? SH_OK : sh_wal_file_create(wal, no, size_bytes, &file, &err);
     if (status != SH_OK)
         sh_log_warn("wal_space_lacking", "dir=\"%s\" reason=\"%s\"", wal->dir, err.message);
 

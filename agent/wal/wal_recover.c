@@ -95,17 +95,17 @@ static ShStatus scan_file(const ShWal *wal, Found *file, ShError *err)
     ShStatus status = map_file(wal, file->no, &mapped, err);
     if (status != SH_OK)
         return status;
-    ShWalFileId id;
-    status = sh_wal_decode_file_header(mapped.bytes, mapped.length, &id, err);
-    if (status == SH_OK && !sh_uuid_equal(&id.wal_uuid, &wal->wal_uuid))
+    ShWalFileHeader header;
+    status = sh_wal_decode_file_header(mapped.bytes, mapped.length, &header, err);
+    if (status == SH_OK && !sh_uuid_equal(&header.id.wal_uuid, &wal->wal_uuid))
         status = sh_fail(err, SH_CORRUPT, "the file belongs to another WAL; move it to that one's directory");
-    if (status == SH_OK && id.file_no != file->no)
+    if (status == SH_OK && header.id.file_no != file->no)
         status = sh_fail(err, SH_CORRUPT, "the file has the name of another: its number is %016" PRIx64,
-                         id.file_no);
+                         header.id.file_no);
     if (status != SH_OK) {
         sh_fail_prefix(err, status, "WAL file %s/%016" PRIx64 ".wal", wal->dir, file->no);
     } else {
-        sh_wal_scan(&id, mapped.bytes, mapped.length, &file->scan);
+        sh_wal_scan(&header, mapped.bytes, mapped.length, &file->scan);
         file->size_bytes = (int64_t)mapped.length;
         file->end = file->scan.end;
     }

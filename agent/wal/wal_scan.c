@@ -1,21 +1,24 @@
 #include "agent/wal/wal_scan.h"
 
 static bool take_frame(ShWalScan *scan, const ShWalFrame *frame, const uint8_t *batch);
-static int64_t furthest_proof(const ShWalFileId *file, const uint8_t *bytes, size_t length, int64_t from);
-static int64_t nonzero_bytes(const uint8_t *bytes, size_t length, int64_t from);
+static int64_t look_behind(const ShWalFileId *file, const uint8_t *bytes, size_t length, ShWalScan *scan);
+static int64_t last_nonzero(const uint8_t *bytes, size_t length, int64_t from);
 
-void sh_wal_scan(const ShWalFileId *file, const uint8_t *bytes, size_t length, ShWalScan *out)
+void sh_wal_scan(const ShWalFileHeader *header, const uint8_t *bytes, size_t length, ShWalScan *out)
 {
+    const ShWalFileId *file = &header->id;
     ShWalScan scan = {.end = SH_WAL_FILE_HEADER_BYTES};
     ShWalFrame frame;
     while (sh_wal_decode_frame(file, bytes, length, scan.end, &frame) &&
            take_frame(&scan, &frame, bytes + scan.end + SH_WAL_FRAME_HEADER_BYTES))
         ;
     if (!scan.ended) {
-        int64_t proven = furthest_proof(file, bytes, length, scan.end);
-        if (proven > scan.proven)
-            scan.proven = proven;
-        scan.torn_bytes = nonzero_bytes(bytes, length, scan.end);
+        /* Behind the frames of a recycled file lies what it held before: there only a frame tells how far
+         * this one was written. */
+        int64_t written = look_behind(file, bytes, length, &scan);
+        if (header->former_no == 0)
+            written = last_nonzero(bytes, length, scan.end);
+        scan.torn_bytes = written - scan.end;
     }
     *out = scan;
 }
@@ -48,23 +51,29 @@ static bool take_frame(ShWalScan *scan, const ShWalFrame *frame, const uint8_t *
     return true;
 }
 
-/* Behind damage the length of a frame cannot be trusted, so every place where one may begin is tried. */
-static int64_t furthest_proof(const ShWalFileId *file, const uint8_t *bytes, size_t length, int64_t from)
+/* Behind damage the length of a frame cannot be trusted, so every place where one may begin is tried. Notes
+ * the furthest synced point that such frames state; returns where the last of them ends. */
+static int64_t look_behind(const ShWalFileId *file, const uint8_t *bytes, size_t length, ShWalScan *scan)
 {
-    int64_t proven = 0;
+    int64_t last = scan->end;
     ShWalFrame frame;
-    for (int64_t position = from; (uint64_t)position < length; position += SH_WAL_ALIGN_BYTES) {
-        if (bytes[position] != 0 && sh_wal_decode_frame(file, bytes, length, position, &frame) &&
-            frame.synced > proven)
-            proven = frame.synced;
+    for (int64_t position = scan->end; (uint64_t)position < length; position += SH_WAL_ALIGN_BYTES) {
+        if (bytes[position] == 0 || !sh_wal_decode_frame(file, bytes, length, position, &frame))
+            continue;
+        if (frame.synced > scan->proven)
+            scan->proven = frame.synced;
+        int64_t end = position + sh_wal_frame_bytes(frame.batch_length);
+        if (end > last)
+            last = end;
     }
-    return proven;
+    return last;
 }
 
-static int64_t nonzero_bytes(const uint8_t *bytes, size_t length, int64_t from)
+/* Where the last byte that is not zero ends; `from` when all are. */
+static int64_t last_nonzero(const uint8_t *bytes, size_t length, int64_t from)
 {
     int64_t last = (int64_t)length;
     while (last > from && bytes[last - 1] == 0)
         last--;
-    return last > from ? last - from : 0;
+    return last > from ? last : from;
 }

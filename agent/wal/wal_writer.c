@@ -187,6 +187,7 @@ static ShStatus replace_current(Writer *writer, ShError *err)
     ShWalFile *dead = wal->current;
     pthread_mutex_lock(&wal->lock);
     sh_wal_sync_claim(wal);
+    dead->failed = true;
     dead->held++; /* keeps the dead file until it points to the new one */
     int fd = retire_current(wal);
     int64_t unsynced = wal->unsynced.count;

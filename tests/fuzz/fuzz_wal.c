@@ -1,6 +1,7 @@
 /*
  * fuzz_wal.c - the reading of a WAL file from arbitrary bytes. Each input is scanned as it is, and once more
- * with the checksums of everything that looks like a frame made right, so that the fuzzer gets behind them.
+ * with the checksums of everything that looks like a frame made right, so that the fuzzer gets behind them;
+ * and each time as a new file and as a recycled one.
  */
 // link: agent/wal/wal_format.c agent/wal/wal_scan.c
 #include <stdlib.h>
@@ -21,33 +22,41 @@ static void repair_frame(const ShWalFileId *id, uint8_t *bytes, size_t size, siz
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    ShWalFileId id = {.file_no = 1};
-    if (sh_wal_decode_file_header(data, size, &id, NULL) != SH_OK)
-        id = (ShWalFileId){.file_no = 1};
-    scan(&id, data, size);
+    ShWalFileHeader header;
+    if (sh_wal_decode_file_header(data, size, &header, NULL) != SH_OK)
+        header = (ShWalFileHeader){.id.file_no = 1};
+    scan(&header.id, data, size);
 
     uint8_t *repaired = malloc(size + 1);
     REQUIRE(repaired != NULL);
     memcpy(repaired, data, size);
-    repair_frames(&id, repaired, size);
-    scan(&id, repaired, size);
+    repair_frames(&header.id, repaired, size);
+    scan(&header.id, repaired, size);
     free(repaired);
     return 0;
 }
 
 static void scan(const ShWalFileId *id, const uint8_t *bytes, size_t size)
 {
-    ShWalScan found, again;
-    sh_wal_scan(id, bytes, size, &found);
+    ShWalScan found, again, recycled;
+    ShWalFileHeader header = {.id = *id};
+    sh_wal_scan(&header, bytes, size, &found);
     REQUIRE(found.end == SH_WAL_FILE_HEADER_BYTES || (uint64_t)found.end <= size);
     REQUIRE(found.end % SH_WAL_ALIGN_BYTES == 0);
     REQUIRE(found.batch_bytes >= found.batches * SH_BATCH_HEADER_BYTES && found.batch_bytes <= found.end);
     REQUIRE((found.batches > 0) == (found.last_frame > 0) && found.last_frame < found.end);
     REQUIRE(found.proven >= 0 && (uint64_t)found.proven <= size);
+    REQUIRE(found.torn_bytes >= 0 && (uint64_t)found.torn_bytes <= size);
+
+    /* What the file held before changes no judgement, and counts for nothing. */
+    header.former_no = 7;
+    sh_wal_scan(&header, bytes, size, &recycled);
+    REQUIRE(recycled.end == found.end && recycled.proven == found.proven);
+    REQUIRE(recycled.torn_bytes >= 0 && (uint64_t)recycled.torn_bytes <= size);
 
     /* What was found whole stands on its own: without the bytes behind it the same is found. */
     if ((uint64_t)found.end <= size) {
-        sh_wal_scan(id, bytes, (size_t)found.end, &again);
+        sh_wal_scan(&header, bytes, (size_t)found.end, &again);
         REQUIRE(again.end == found.end && again.batches == found.batches && again.torn_bytes == 0);
         REQUIRE(!sh_wal_scan_is_corrupt(&again) && again.has_cut == found.has_cut);
     }

@@ -112,12 +112,13 @@ static void test_file_header(void **state)
 {
     (void)state;
     uint8_t bytes[SH_WAL_FILE_HEADER_BYTES];
-    ShWalFileId found;
+    ShWalFileHeader found;
     ShError refusal;
-    sh_wal_encode_file_header(&file, bytes);
+    sh_wal_encode_file_header(&(ShWalFileHeader){.id = file, .former_no = 0x10000000a}, bytes);
     assert_ok(sh_wal_decode_file_header(bytes, sizeof bytes, &found, err));
-    assert_true(sh_uuid_equal(&found.wal_uuid, &file.wal_uuid));
-    assert_int_equal(found.file_no, file.file_no);
+    assert_true(sh_uuid_equal(&found.id.wal_uuid, &file.wal_uuid));
+    assert_int_equal(found.id.file_no, file.file_no);
+    assert_int_equal(found.former_no, 0x10000000a);
     for (size_t byte = 0; byte < sizeof bytes; byte++) {
         bytes[byte] ^= 0x10;
         assert_int_not_equal(sh_wal_decode_file_header(bytes, sizeof bytes, &found, &refusal), SH_OK);

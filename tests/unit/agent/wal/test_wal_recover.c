@@ -8,11 +8,26 @@ typedef struct Image {
     int64_t position;
 } Image;
 
+static int64_t add_batch(Image *image, int64_t id, size_t length, int64_t synced);
+static void add_end(Image *image);
+
 static void image_init(Image *image, const Fixture *fixture, uint64_t file_no)
 {
     memset(image, 0, sizeof *image);
     image->id = (ShWalFileId){fixture->identity.wal_uuid, file_no};
-    sh_wal_encode_file_header(&image->id, image->bytes);
+    sh_wal_encode_file_header(&(ShWalFileHeader){.id = image->id}, image->bytes);
+    image->position = SH_WAL_FILE_HEADER_BYTES;
+}
+
+/* A file that was filled, synced and released as `former_no`, and then recycled. */
+static void image_recycle(Image *image, const Fixture *fixture, uint64_t former_no, uint64_t file_no)
+{
+    image_init(image, fixture, former_no);
+    for (int64_t id = 1000; image->position < 15000; id++)
+        add_batch(image, id, 61 + (size_t)id % 90, image->position);
+    add_end(image);
+    image->id.file_no = file_no;
+    sh_wal_encode_file_header(&(ShWalFileHeader){image->id, former_no}, image->bytes);
     image->position = SH_WAL_FILE_HEADER_BYTES;
 }
 
@@ -225,6 +240,70 @@ static void test_stale_frames_are_not_read(void **state)
     fixture_free(&fixture);
 }
 
+/* Instead of zeros there are stale frames wherever the tear left no new bytes. */
+static void test_a_recycled_file_torn_at_every_byte_is_cut_off(void **state)
+{
+    (void)state;
+    Fixture fixture;
+    setup(&fixture);
+    Image stale, image;
+    image_recycle(&stale, &fixture, 0x100000001, 0x100000004);
+    image = stale;
+    add_batch(&image, 0, 100, 48);
+    int64_t last = add_batch(&image, 1, 99, 48);
+    int64_t batch_at = last + SH_WAL_FRAME_HEADER_BYTES;
+    for (int64_t kept = 0; kept < SH_WAL_FRAME_HEADER_BYTES + 99; kept++) {
+        Image torn = image;
+        memcpy(torn.bytes + last + kept, stale.bytes + last + kept,
+               sizeof torn.bytes - (size_t)(last + kept));
+        image_write(&torn, &fixture, sizeof torn.bytes);
+        ShWalRecovery stats = expect_recovered(&fixture, 0, 1);
+        bool whole_header = last + kept >= batch_at + SH_BATCH_UNCOVERED_BYTES;
+        assert_int_equal(stats.torn_bytes, whole_header ? image.position - last : 0);
+        fixture_close(&fixture);
+        assert_int_equal(expect_recovered(&fixture, 0, 1).torn_bytes, 0);
+        fixture_close(&fixture);
+    }
+    fixture_free(&fixture);
+}
+
+static void test_a_recycled_file_counts_as_any_other(void **state)
+{
+    (void)state;
+    Fixture fixture;
+    setup(&fixture);
+    Image first, second;
+    image_recycle(&first, &fixture, 0x100000001, 0x100000004);
+    add_batch(&first, 0, 64, 48);
+    int64_t damaged = add_batch(&first, 1, 64, 48);
+    int64_t synced = first.position;
+    add_batch(&first, 2, 64, synced);
+
+    /* Behind it a prepared one, which holds nothing whatever its bytes say. */
+    image_recycle(&second, &fixture, 0x100000002, 0x100000005);
+    image_write(&first, &fixture, sizeof first.bytes);
+    image_write(&second, &fixture, sizeof second.bytes);
+    ShWalRecovery stats = expect_recovered(&fixture, 0, 3);
+    assert_int_equal(stats.torn_bytes, 0);
+    assert_int_equal(fixture_file_count(&fixture), 1);
+    fixture_close(&fixture);
+
+    first.bytes[damaged + 60] ^= 1;
+    image_write(&first, &fixture, sizeof first.bytes);
+    expect_corrupt(&fixture, &first, "0000000100000004.wal is damaged");
+    first.bytes[damaged + 60] ^= 1;
+
+    /* Without its END it must be the last one. */
+    add_batch(&second, 3, 64, 48);
+    image_write(&first, &fixture, sizeof first.bytes);
+    image_write(&second, &fixture, sizeof second.bytes);
+    expect_corrupt(&fixture, &first, "0000000100000004.wal is damaged");
+    add_end(&first);
+    image_write(&first, &fixture, sizeof first.bytes);
+    expect_recovered(&fixture, 0, 4);
+    fixture_free(&fixture);
+}
+
 static void test_files_that_do_not_belong_here_are_refused(void **state)
 {
     (void)state;
@@ -233,7 +312,7 @@ static void test_files_that_do_not_belong_here_are_refused(void **state)
     Image image;
     image_init(&image, &fixture, 0x100000001);
     image.id.wal_uuid.bytes[0] ^= 1;
-    sh_wal_encode_file_header(&image.id, image.bytes);
+    sh_wal_encode_file_header(&(ShWalFileHeader){.id = image.id}, image.bytes);
     image_write(&image, &fixture, sizeof image.bytes);
     expect_corrupt(&fixture, &image, "belongs to another WAL");
 
@@ -361,6 +440,8 @@ int main(void)
         cmocka_unit_test(test_damage_behind_the_synced_point_is_a_torn_tail),
         cmocka_unit_test(test_a_later_file_proves_the_earlier_one_whole),
         cmocka_unit_test(test_stale_frames_are_not_read),
+        cmocka_unit_test(test_a_recycled_file_torn_at_every_byte_is_cut_off),
+        cmocka_unit_test(test_a_recycled_file_counts_as_any_other),
         cmocka_unit_test(test_files_that_do_not_belong_here_are_refused),
         cmocka_unit_test(test_a_dead_file_ends_where_its_successor_says),
         cmocka_unit_test(test_files_of_several_incarnations_come_in_order_and_go_when_released),

@@ -200,25 +200,34 @@ static inline void fixture_wait(Fixture *fixture, const int64_t *counter, int64_
         fail_msg("waited for %" PRId64 ", got %" PRId64, value, reached);
 }
 
-/* The names of the log files in the directory, sorted; returns how many. */
-static inline int fixture_files(const Fixture *fixture, char names[][64], int max)
+/* The names of the files in the directory that end with `suffix`, sorted; returns how many. */
+static inline int fixture_files(const Fixture *fixture, const char *suffix, char names[][64], int max)
 {
     struct dirent **found = NULL;
     int count = 0;
     int all = scandir(fixture->dir, &found, NULL, alphasort);
     for (int i = 0; i < all; i++) {
-        if (strstr(found[i]->d_name, ".wal") != NULL && count < max)
-            snprintf(names[count++], 64, "%.60s", found[i]->d_name);
+        const char *name = found[i]->d_name;
+        size_t length = strlen(name);
+        if (length > strlen(suffix) && strcmp(name + length - strlen(suffix), suffix) == 0 && count < max)
+            snprintf(names[count++], 64, "%.60s", name);
         free(found[i]);
     }
     free(found);
     return count;
 }
 
+/* Of log files: spares and unfinished ones are none. */
 static inline int fixture_file_count(const Fixture *fixture)
 {
     char names[64][64];
-    return fixture_files(fixture, names, 64);
+    return fixture_files(fixture, ".wal", names, 64);
+}
+
+static inline int fixture_spare_count(const Fixture *fixture)
+{
+    char names[64][64];
+    return fixture_files(fixture, ".spare", names, 64);
 }
 
 /* Wait until the directory holds `count` log files. */
