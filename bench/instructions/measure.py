@@ -8,8 +8,9 @@
 
 A real agent runs under callgrind against a private PostgreSQL. After a warm-up it counts: 100-byte records in
 uncompressed batches of 64 KiB, sent over one ProduceStream, until the last of them is acknowledged, uploaded and
-published; then all of them over one FetchStream, from memory and, after a restart, from the store. A figure is the
-agent's program and the library that computes its CRCs; the reference beside it counts gRPC, libc and all else too.
+published; then all of them over one FetchStream, from memory and, after a restart, from the store; and such records with
+a request for each, which shows what a request costs. A figure is the agent's program and the library that computes its
+CRCs; the reference beside it counts gRPC, libc and all else too.
 
 The machine's speed and load do not change the counts, but for how many batches happen to share an answer, a write or
 an object: about 1 % of produce, and of fetch, where a batch costs little, up to a tenth of an instruction a record.
@@ -35,9 +36,10 @@ from harness.rpc import Client, pb  # noqa: E402
 
 COMMITTED = HERE / "committed.json"
 VALUE_BYTES = 100
-BATCH_BYTES = 64 * 1024
+BATCH_RECORDS = 592  # make 64 KiB
 BATCHES = 600
-WARM_UP_BATCHES = 40
+SINGLE_BATCHES = 3000
+WARM_UP_SHARE = 10  # a tenth of all goes before what counts
 IN_FLIGHT = 32
 PROGRAM, CRC = "streamhouse-agent", "libisal"
 GROWTH_MAX = 0.10
@@ -88,19 +90,20 @@ def read_dump(path):
     return costs
 
 
-def full_batch():
-    """As many records as 64 KiB hold, their timestamps rising; and how many those are."""
-    value = bytes(i * 7 % 256 for i in range(VALUE_BYTES))
-    records = bytearray()
-    count = 0
-    while True:
-        body = (b"\0" + batches.varint(count // 4) + batches.varint(count) + batches.varint(-1)
-                + batches.varint(VALUE_BYTES) + value + batches.varint(0))
-        record = batches.varint(len(body)) + body
-        if len(batches.batch([], records=b"")) + len(records) + len(record) > BATCH_BYTES:
-            return batches.batch([], records=bytes(records), count=count), count
-        records += record
-        count += 1
+class Load:
+    """`count` times the same batch, of `records` records whose timestamps rise."""
+
+    def __init__(self, records, count):
+        value = bytes(i * 7 % 256 for i in range(VALUE_BYTES))
+        encoded = bytearray()
+        for i in range(records):
+            body = (b"\0" + batches.varint(i // 4) + batches.varint(i) + batches.varint(-1)
+                    + batches.varint(VALUE_BYTES) + value + batches.varint(0))
+            encoded += batches.varint(len(body)) + body
+        self.batch = batches.batch([], records=bytes(encoded), count=records)
+        self.batches, self.records = count, records * count
+        self.warm_up_batches = count // WARM_UP_SHARE
+        self.warm_up_records = records * self.warm_up_batches
 
 
 def produce(client, topic, batch, count):
@@ -137,35 +140,33 @@ class Measurement:
 
     def __init__(self, agent, database):
         self.agent, self.database = agent, database
-        self.batch, self.batch_records = full_batch()
-        self.records = BATCHES * self.batch_records
-        self.warm_up_records = WARM_UP_BATCHES * self.batch_records
 
-    def client(self):
-        return Client(self.agent.address, deadline=120)
-
-    def produce(self, topic, durability):
-        with self.client() as client:
+    def produce(self, topic, durability, load):
+        with self._client() as client:
             client.create_topic(topic, partitions=1, durability=durability)
-            client.produce(topic, batches=self.batch)  # waits for the partition to open
-            produce(client, topic, self.batch, WARM_UP_BATCHES - 1)
-            self._wait_published(topic, self.warm_up_records)
+            client.produce(topic, batches=load.batch)  # waits for the partition to open
+            produce(client, topic, load.batch, load.warm_up_batches - 1)
+            self._wait_published(topic, load.warm_up_records)
 
             def work():
-                produce(client, topic, self.batch, BATCHES)
-                self._wait_published(topic, self.warm_up_records + self.records)
+                produce(client, topic, load.batch, load.batches)
+                self._wait_published(topic, load.warm_up_records + load.records)
 
             return self.agent.count(work)
 
-    def fetch(self, topic):
-        with self.client() as client:
-            fetch(client, topic, 0, self.warm_up_records)
-            return self.agent.count(
-                lambda: fetch(client, topic, self.warm_up_records, self.warm_up_records + self.records))
+    def fetch(self, topic, load, warm_up_topic):
+        """The agent reads ahead of the warm-up: from the store it must read another topic."""
+        first, end = load.warm_up_records, load.warm_up_records + load.records
+        with self._client() as client:
+            fetch(client, warm_up_topic, 0, first)
+            return self.agent.count(lambda: fetch(client, topic, first, end))
 
     def restart(self):
         self.agent.terminate()
         self.agent.start()
+
+    def _client(self):
+        return Client(self.agent.address, deadline=120)
 
     def _wait_published(self, topic, records):
         query = "SELECT records FROM streamhouse.topics WHERE topic = %s"
@@ -173,8 +174,12 @@ class Measurement:
                    lambda: self.database.value(query, topic) == records, 60)
 
 
+def per_record(costs, load):
+    return {function: cost / load.records for function, cost in costs.items()}
+
+
 def measure():
-    """Costs by the figure's name, and the records that each stands for."""
+    """Instructions a record of each (object, function), by the figure's name."""
     directory = pathlib.Path(tempfile.mkdtemp(prefix="sh-instructions-"))
     (directory / "store").mkdir()
     postgres = Postgres()
@@ -184,12 +189,15 @@ def measure():
         agent = CountedAgent(directory / "agent", database.conninfo, wal_sync="interval", flush_interval="1s",
                              object_flush_interval="250ms", heartbeat_interval="1s", store_dir=str(directory / "store"))
         agent.start()
-        measurement = Measurement(agent, database)
-        costs = {"produce": measurement.produce("counted", "wal"), "fetch from memory": measurement.fetch("counted"),
-                 "produce without the WAL": measurement.produce("counted-object", "object")}
-        measurement.restart()
-        costs["fetch from the store"] = measurement.fetch("counted")
-        return costs, measurement.records
+        full, single = Load(BATCH_RECORDS, BATCHES), Load(1, SINGLE_BATCHES)
+        work = Measurement(agent, database)
+        costs = {"produce": per_record(work.produce("full", "wal", full), full),
+                 "fetch from memory": per_record(work.fetch("full", full, "full"), full),
+                 "produce without the WAL": per_record(work.produce("object", "object", full), full),
+                 "produce, a request for each record": per_record(work.produce("single", "wal", single), single)}
+        work.restart()
+        costs["fetch from the store"] = per_record(work.fetch("full", full, "object"), full)
+        return costs
     finally:
         if agent is not None:
             agent.close()
@@ -197,8 +205,8 @@ def measure():
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def share(costs, libraries, records):
-    return sum(cost for (library, _), cost in costs.items() if library.startswith(libraries)) / records
+def share(costs, libraries):
+    return sum(cost for (library, _), cost in costs.items() if library.startswith(libraries))
 
 
 def print_line(figure, value, reference, reference_value):
@@ -231,15 +239,15 @@ def main():
     parser.add_argument("--functions", metavar="N", type=int, default=0, help="list the N dearest functions of each")
     options = parser.parse_args()
 
-    costs, records = measure()
+    costs = measure()
     own = {}
     for name, counted in costs.items():
-        own[name] = share(counted, (PROGRAM, CRC), records)
-        print_line(name, own[name], "with gRPC, libc and all", share(counted, "", records))
-        for (library, function), cost in counted.most_common(options.functions):
-            print(f"{cost / records:10.2f}  {library}  {function}", file=sys.stderr)
+        own[name] = share(counted, (PROGRAM, CRC))
+        print_line(name, own[name], "with gRPC, libc and all", share(counted, ""))
+        for (library, function), cost in sorted(counted.items(), key=lambda item: -item[1])[:options.functions]:
+            print(f"{cost:10.2f}  {library}  {function}", file=sys.stderr)
     print_line("produce, WAL interval", own["produce"], "produce without the WAL", own["produce without the WAL"])
-    print_line("fetch from the store, CRC aside", share(costs["fetch from the store"], PROGRAM, records),
+    print_line("fetch from the store, CRC aside", share(costs["fetch from the store"], PROGRAM),
                "fetch from the store", own["fetch from the store"])
     if options.commit:
         COMMITTED.write_text(json.dumps({name: round(value, 2) for name, value in own.items()}, indent=4) + "\n")
