@@ -25,7 +25,8 @@
 #define LOAD_BYTES (600ll * 1000 * 1000)
 #define READ_BYTES (100ll * 1000 * 1000)
 #define READERS    1000
-#define STALL_MS   3000
+#define STALL_MS   2000
+#define OPEN_MS    30000
 #define SAMPLE_MS  20
 #define FILES_MIN  4096
 
@@ -76,9 +77,9 @@ static void end_watch(Watch *peaks, const char *what)
     sh_bench_line_against("memory", figure, peaks->wal, "MiB", "wal_budget", WAL_MIB);
 }
 
-static void produce(const ShBenchAgent *agent, const char *topic, int64_t bytes, ShBenchPumped *pumped)
+static void produce(ShClient *client, const ShBenchAgent *agent, const char *topic, int64_t bytes,
+                    ShBenchPumped *pumped)
 {
-    ShClient *client = sh_bench_connect(agent->address);
     ShBenchLoad load = {.topic = topic,
                         .partitions = SH_BENCH_PARTITIONS,
                         .record_bytes = 100,
@@ -86,9 +87,7 @@ static void produce(const ShBenchAgent *agent, const char *topic, int64_t bytes,
                         .connections = 2,
                         .in_flight = 64,
                         .requests = bytes / (64 * KIB)};
-    sh_bench_topic(client, topic, load.partitions);
     sh_bench_pump(client, agent->address, &load, pumped);
-    sh_client_free(client);
 }
 
 static void measure_slow_store(const char *directory)
@@ -97,11 +96,14 @@ static void measure_slow_store(const char *directory)
     ShBenchPumped pumped;
     Watch peaks;
     sh_bench_agent_start(&agent, directory, SETTINGS, SLOW_STORE);
+    ShClient *client = sh_bench_connect(agent.address);
+    sh_bench_topic(client, "memory-slow", SH_BENCH_PARTITIONS);
     start_watch(&peaks, &agent);
-    produce(&agent, "memory-slow", LOAD_BYTES, &pumped);
+    produce(client, &agent, "memory-slow", LOAD_BYTES, &pumped);
     end_watch(&peaks, "slow store");
     sh_bench_line("memory", "slow store: acknowledged", (double)pumped.records / pumped.seconds, "records/s");
     sh_bench_line("memory", "slow store: asked to come later", (double)pumped.pushed_back, "requests");
+    sh_client_free(client);
     sh_bench_agent_discard(&agent);
 }
 
@@ -120,7 +122,8 @@ static void ask(void *context)
     reader->written = true;
 }
 
-static void stall_readers(const ShBenchAgent *agent, const char *topic)
+/* Open the streams and let them be: nobody polls their sockets afterwards. The loop is the caller's. */
+static void stall_readers(const ShBenchAgent *agent, const char *topic, ShLoop *loop)
 {
     static Reader readers[READERS];
     char own[SH_CLIENT_ADDRESS_BYTES];
@@ -138,25 +141,22 @@ static void stall_readers(const ShBenchAgent *agent, const char *topic)
     request.partitions = pointers;
     size_t length = streamhouse__v1__fetch_request__pack(&request, packed);
 
-    ShTransport *transport = sh_transport_new();
-    ShLoop *loop = transport != NULL ? sh_loop_new(transport) : NULL;
-    for (int i = 0; loop != NULL && i < READERS; i++) {
+    for (int i = 0; i < READERS; i++) {
         ShClientCallEvents events = {.on_writable = ask, .context = &readers[i]};
         readers[i].request = (ShSlice){.data = packed, .length = length};
         snprintf(own, sizeof own, "ipv4:%s?reader=%d", agent->address, i);
         readers[i].call = sh_client_call_start(loop, own, SH_METHOD_FETCH_STREAM, 0, &events);
     }
-    int64_t until_ms = sh_client_now_ms() + STALL_MS;
-    while (loop != NULL && sh_client_now_ms() < until_ms)
+    int64_t until_ms = sh_client_now_ms() + OPEN_MS;
+    for (int i = 0; i < READERS; i++) {
+        while (!readers[i].written && sh_client_now_ms() < until_ms)
+            sh_loop_run(loop, until_ms);
+    }
+    until_ms = sh_client_now_ms() + STALL_MS;
+    while (sh_client_now_ms() < until_ms)
         sh_loop_run(loop, until_ms);
     sh_bench_line("memory", "stalled readers: streams open",
                   sh_bench_agent_metric(agent, "streamhouse_rpc_streams{method=\"FetchStream\"}"), "streams");
-    ShBenchPumped pumped;
-    produce(agent, "memory-beside", READ_BYTES, &pumped);
-    sh_bench_line("memory", "stalled readers: acknowledged beside them",
-                  (double)pumped.records / pumped.seconds, "records/s");
-    sh_loop_free(loop);
-    sh_transport_free(transport);
 }
 
 static void measure_stalled_readers(const char *directory)
@@ -165,11 +165,20 @@ static void measure_stalled_readers(const char *directory)
     ShBenchPumped pumped;
     Watch peaks;
     sh_bench_agent_start(&agent, directory, SETTINGS, NULL);
-    produce(&agent, "memory-read", READ_BYTES, &pumped);
+    ShClient *client = sh_bench_connect(agent.address);
+    sh_bench_topic(client, "memory-read", SH_BENCH_PARTITIONS);
+    produce(client, &agent, "memory-read", READ_BYTES, &pumped);
     sh_bench_agent_settle(&agent);
+    ShTransport *transport = sh_transport_new();
+    ShLoop *loop = transport != NULL ? sh_loop_new(transport) : NULL;
+    if (loop == NULL)
+        exit(1);
     start_watch(&peaks, &agent);
-    stall_readers(&agent, "memory-read");
+    stall_readers(&agent, "memory-read", loop);
+    sh_loop_free(loop);
+    sh_transport_free(transport);
     end_watch(&peaks, "1,000 stalled readers");
+    sh_client_free(client);
     sh_bench_agent_discard(&agent);
 }
 

@@ -7,6 +7,7 @@
 
 #include "bench/agent.h"
 #include "bench/disk.h"
+#include "bench/echo.h"
 #include "bench/json_line.h"
 #include "bench/pump.h"
 #include "bench/session.h"
@@ -32,6 +33,7 @@ int main(void)
     ShBenchAgent agent;
     ShBenchPumped pumped;
     allow_descriptors();
+    sh_bench_echo_start();
     sh_bench_directory("small", directory);
     sh_bench_disk_measure(directory, 64 * 1024, false, &disk);
     sh_bench_disk_lines("small", "before", &disk);
@@ -58,7 +60,9 @@ int main(void)
     groups = sh_bench_agent_metric(&agent, "streamhouse_wal_groups_total") - groups;
 
     sh_bench_line_against("small", "acknowledged records of 1,000 connections, one in flight each",
-                          (double)pumped.records / pumped.seconds, "records/s", "target", 30000);
+                          (double)pumped.records / pumped.seconds, "records/s",
+                          "gRPC echo of 100 bytes over as many connections",
+                          sh_bench_echo_connections(100, CONNECTIONS, REQUESTS));
     sh_bench_line("small", "acknowledgement p50", pumped.ack_p50_ms, "ms");
     sh_bench_line_against("small", "acknowledgement p99", pumped.ack_p99_ms, "ms", "fdatasync p99",
                           disk.sync_p99_ms);

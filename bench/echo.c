@@ -12,8 +12,8 @@
 #include "bench/json_line.h"
 #include "client/transport.h"
 
-#define STREAMS_MAX 64
-#define FOREVER_MS  INT64_MAX
+#define FOREVER_MS      INT64_MAX
+#define WINDOW_MESSAGES 4 /* under way on a stream of several */
 
 static char address[32];
 
@@ -23,11 +23,9 @@ typedef struct Client {
     ShBuf *message; /* what is written whenever the stream is writable and the window has room */
     int64_t to_write;
     int64_t left;
-    int64_t window; /* written and not come back */
+    int64_t window; /* messages that may yet be written before one comes back */
     bool closed;
 } Client;
-
-#define WINDOW_MESSAGES 4
 
 static void die(const char *what)
 {
@@ -38,7 +36,8 @@ static void die(const char *what)
 static void write_next(void *context);
 static void take_message(void *context, ShBuf *message);
 static void take_end(void *context, const ShRefusal *why);
-static double exchange(const char *method, Client *clients, int count);
+static double echo(size_t message_bytes, int streams, bool apart, int64_t window, int64_t count);
+static double exchange(const char *method, Client *clients, int count, bool apart);
 
 void sh_bench_echo_start(void)
 {
@@ -63,17 +62,12 @@ void sh_bench_echo_start(void)
 
 double sh_bench_echo_both_ways(size_t message_bytes, int streams, int64_t count)
 {
-    Client clients[STREAMS_MAX] = {0};
-    ShBuf *message = sh_buf_new(message_bytes);
-    if (message == NULL || streams > STREAMS_MAX)
-        die("no room");
-    memset(message->data, 'x', message_bytes);
-    message->length = message_bytes;
-    for (int i = 0; i < streams; i++)
-        clients[i] = (Client){.message = message, .to_write = count / streams, .left = count / streams};
-    double seconds = exchange(SH_BENCH_ECHO_METHOD, clients, streams);
-    sh_buf_unref(message);
-    return (double)(count / streams * streams) / seconds;
+    return echo(message_bytes, streams, false, WINDOW_MESSAGES, count);
+}
+
+double sh_bench_echo_connections(size_t message_bytes, int connections, int64_t count)
+{
+    return echo(message_bytes, connections, true, 1, count);
 }
 
 double sh_bench_echo_one_way(size_t message_bytes, int64_t count)
@@ -83,14 +77,33 @@ double sh_bench_echo_one_way(size_t message_bytes, int64_t count)
     if (message == NULL)
         die("no room");
     message->length = sizeof request;
-    Client client = {.message = message, .to_write = 1, .left = count};
-    double seconds = exchange(SH_BENCH_STREAM_METHOD, &client, 1);
+    Client client = {.message = message, .to_write = 1, .left = count, .window = 1};
+    double seconds = exchange(SH_BENCH_STREAM_METHOD, &client, 1, false);
     sh_buf_unref(message);
     return (double)count / seconds;
 }
 
-static double exchange(const char *method, Client *clients, int count)
+static double echo(size_t message_bytes, int streams, bool apart, int64_t window, int64_t count)
 {
+    Client *clients = calloc((size_t)streams, sizeof *clients);
+    ShBuf *message = sh_buf_new(message_bytes);
+    if (message == NULL || clients == NULL)
+        die("no memory");
+    memset(message->data, 'x', message_bytes);
+    message->length = message_bytes;
+    int64_t each = count / streams;
+    for (int i = 0; i < streams; i++)
+        clients[i] = (Client){.message = message, .to_write = each, .left = each, .window = window};
+    double seconds = exchange(SH_BENCH_ECHO_METHOD, clients, streams, apart);
+    sh_buf_unref(message);
+    free(clients);
+    return (double)(each * streams) / seconds;
+}
+
+/* Run the streams to their end, on one connection or each on its own: the seconds it took. */
+static double exchange(const char *method, Client *clients, int count, bool apart)
+{
+    char own[64];
     ShTransport *transport = sh_transport_new();
     ShLoop *loop = transport != NULL ? sh_loop_new(transport) : NULL;
     if (loop == NULL)
@@ -98,7 +111,9 @@ static double exchange(const char *method, Client *clients, int count)
     int64_t begun = sh_bench_now_us();
     for (int i = 0; i < count; i++) {
         ShClientCallEvents events = {write_next, take_message, take_end, &clients[i]};
-        clients[i].call = sh_client_call_start(loop, address, method, 0, &events);
+        /* A query that the resolver ignores makes it another address, and so another connection. */
+        snprintf(own, sizeof own, "ipv4:%s?connection=%d", address, apart ? i : 0);
+        clients[i].call = sh_client_call_start(loop, own, method, 0, &events);
         if (clients[i].call == NULL)
             die("no call");
         sh_client_call_read(clients[i].call);
@@ -123,9 +138,9 @@ static void write_next(void *context)
     if (client->to_write == 0) {
         sh_client_call_end_writes(client->call);
         client->to_write--;
-    } else if (client->to_write > 0 && client->window < WINDOW_MESSAGES) {
+    } else if (client->to_write > 0 && client->window > 0) {
         client->to_write--;
-        client->window++;
+        client->window--;
         ShSlice piece = {client->message->data, client->message->length, client->message};
         sh_client_call_write(client->call, &piece, 1);
     }
@@ -136,7 +151,7 @@ static void take_message(void *context, ShBuf *message)
     Client *client = context;
     (void)message;
     client->left--;
-    client->window--;
+    client->window++;
     sh_client_call_read(client->call);
     write_next(client);
 }
