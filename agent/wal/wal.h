@@ -2,8 +2,8 @@
  * wal.h - the write-ahead log: acknowledged batches that are not yet in the store.
  *
  * One directory per agent, one writer thread. The file format stands in wal_format.h. The directory is locked
- * by the process, holds the WAL's UUID and the incarnation number, and files that are deleted when every
- * batch in them has a disposition.
+ * by the process, holds the WAL's UUID and the incarnation number, and files that are deleted or used again
+ * when every batch in them has a disposition.
  */
 #ifndef SH_AGENT_WAL_WAL_H
 #define SH_AGENT_WAL_WAL_H
@@ -87,14 +87,14 @@ ShStatus sh_wal_start(ShWal *wal, ShError *err) SH_MUST_CHECK;
  * the batch exceeds the whole budget, SH_INVALID when it is shorter than a batch's header. */
 ShStatus sh_wal_append(ShWal *wal, ShWalEntry *entry, ShError *err) SH_MUST_CHECK;
 
-/* A batch of that file has a committed disposition. Any thread; a thread of the WAL deletes the file when it
- * was the last one. */
+/* A batch of that file has a committed disposition. Any thread; a thread of the WAL deletes the file, or uses
+ * it again, when it was the last one. */
 void sh_wal_release(ShWal *wal, uint64_t file_no, int64_t batches);
 
 /* Note, durably but lazily (with the next sync), the highest PostgreSQL call counter seen. */
 void sh_wal_note_calls(ShWal *wal, int64_t calls);
 
-int64_t sh_wal_bytes(const ShWal *wal);   /* on disk, all files */
+int64_t sh_wal_bytes(const ShWal *wal);   /* on disk, all files, spares included */
 int64_t sh_wal_batches(const ShWal *wal); /* without a disposition */
 
 /* Write and sync what is queued, stop the threads, mark the log clean if nothing is held, unlock. Entries
