@@ -37,7 +37,7 @@ run_one() {
     echo "bench: $name took $((SECONDS - begun)) s" >&2
 }
 
-known=(machine sustained produce fetch small latency publish idle memory)
+known=(machine sustained produce fetch small latency publish idle memory instructions)
 for path in "$bin"/bench/bench_*; do
     name=${path##*/bench_}
     [[ $path == *.* ]] || [[ " ${known[*]} " == *" $name "* ]] || known+=("$name")
@@ -49,3 +49,9 @@ fi
 for name in "${known[@]}"; do
     [ ! -x "$bin/bench/bench_$name" ] || [ "${only:-$name}" != "$name" ] || run_one "$name"
 done
+# Counted, not timed: on a PostgreSQL and an agent that it starts itself.
+if [ "${only:-instructions}" = instructions ] && command -v valgrind >/dev/null; then
+    bench/instructions/measure.py
+elif [ "${only:-instructions}" = instructions ]; then
+    echo "bench: instructions needs valgrind, which make deps-test installs" >&2
+fi
