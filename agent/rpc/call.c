@@ -111,6 +111,16 @@ void sh_call_write(ShCall *call, grpc_byte_buffer *message, bool more_follow)
     grpc_byte_buffer_destroy(message);
 }
 
+void sh_call_write_and_read(ShCall *call, grpc_byte_buffer *message)
+{
+    if (!call->ended && !call->ending) {
+        grpc_op ops[] = {message_op(message, false),
+                         {.op = GRPC_OP_RECV_MESSAGE, .data.recv_message.recv_message = &call->incoming}};
+        start_batch(call, ops, 2, &call->read_tag);
+    }
+    grpc_byte_buffer_destroy(message);
+}
+
 void sh_call_answer(ShCall *call, grpc_byte_buffer *message)
 {
     if (!call->ended && !call->ending) {

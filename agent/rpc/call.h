@@ -100,6 +100,11 @@ void sh_call_send_headers(ShCall *call);
  * message. */
 void sh_call_write(ShCall *call, grpc_byte_buffer *message, bool more_follow);
 
+/* Send a message of a stream whose headers are sent, and read the next: one packet, and one event, `read`,
+ * when both are done. Nothing else may be written or read until then; the call may be ended. Takes the
+ * message. */
+void sh_call_write_and_read(ShCall *call, grpc_byte_buffer *message);
+
 /* End a unary call with its answer. Takes the message. */
 void sh_call_answer(ShCall *call, grpc_byte_buffer *message);
 

@@ -4,7 +4,8 @@
  * The stream reads the next request while earlier ones are on their way to the disk, and answers each when it
  * is durable. It is fast because a message costs one read, one copy, one check and one write of a few bytes:
  * no thread hands it to another before the engine has it, and answers that are ready together leave in one
- * system call.
+ * system call. A client that waits for each answer before it sends on is read together with the write of the
+ * answer: gRPC would otherwise tell it at once, in a packet of its own, that it may send.
  *
  * What it guarantees: answers of one partition leave in the engine's order; at most REQUESTS_MAX requests and
  * STREAM_BYTES_MAX bytes of a stream are under way, and no stream reads on while all of them hold more than a
@@ -15,6 +16,10 @@
 
 #define REQUESTS_MAX     1024
 #define STREAM_BYTES_MAX (16 << 20)
+/* A client has waited for so many answers in a row: it is read ahead of its answer only now and then, to see
+ * whether it still does. */
+#define ALONE_REQUESTS 4
+#define PROBE_REQUESTS 32
 
 typedef struct ProduceStream {
     ShCall call;
@@ -23,6 +28,7 @@ typedef struct ProduceStream {
     ShError failure; /* with read_all: why; it is told when everything before it is answered */
     size_t under_way;
     size_t under_way_bytes;
+    size_t alone;              /* requests in a row that came with none other under way */
     ShProduceRequest *answers; /* durable or refused, not yet written; oldest first */
     ShProduceRequest **answers_end;
 } ProduceStream;
@@ -80,6 +86,7 @@ static void on_read(ShCall *call, grpc_byte_buffer *message)
         stream->read_all = true;
         sh_call_count(call, sh_rpc_code(stream->failure.status, SH_FROM_CLIENT), call->started_us);
     } else {
+        stream->alone = stream->under_way == 0 ? stream->alone + 1 : 0;
         account(stream, request, 1);
         sh_call_hold(call);
         sh_produce_request_append(request, on_answered);
@@ -148,6 +155,8 @@ static bool may_read(const ProduceStream *stream)
 {
     if (stream->under_way == 0)
         return true;
+    if (stream->alone >= ALONE_REQUESTS && stream->alone % PROBE_REQUESTS != 0)
+        return false;
     const ShRpc *rpc = stream->call.worker->rpc;
     long long all_bytes = atomic_load_explicit(&rpc->request_bytes, memory_order_relaxed);
     return stream->under_way < REQUESTS_MAX && stream->under_way_bytes < STREAM_BYTES_MAX &&
@@ -162,9 +171,15 @@ static void write_next(ProduceStream *stream)
         return;
     ShProduceRequest *request = pop_answer(stream);
     sh_call_count(call, sh_produce_request_code(request, NULL), request->started_us);
-    sh_call_write(call, sh_produce_request_answer(request), stream->answers != NULL);
+    grpc_byte_buffer *answer = sh_produce_request_answer(request);
     account(stream, request, -1);
     sh_produce_request_free(request);
+    if (stream->under_way == 0 && !stream->reading && !stream->read_all) {
+        stream->reading = true;
+        sh_call_write_and_read(call, answer);
+        return;
+    }
+    sh_call_write(call, answer, stream->answers != NULL);
     read_on(stream);
 }
 

@@ -307,6 +307,52 @@ static void a_stream_pipelines(void **state)
     sh_buf_unref(batch);
 }
 
+static void send_one(ClientCall *client, uint64_t id, const ShBuf *batch)
+{
+    Request request;
+    request_init(&request, id);
+    request_add(&request, 0, batch);
+    assert_true(client_send(client, &request.message.base));
+}
+
+static void receive_one(ClientCall *client, uint64_t id)
+{
+    Streamhouse__V1__ProduceResponse *response = client_receive(
+        client, &streamhouse__v1__produce_response__descriptor);
+    assert_non_null(response);
+    assert_int_equal(response->request_id, id);
+    streamhouse__v1__produce_response__free_unpacked(response, NULL);
+}
+
+/* A client that waits for each answer is read with the answer; it may begin to pipeline at any time, and
+ * hears at once when the agent stops. */
+static void a_client_that_waits_is_read_with_its_answer(void **state)
+{
+    Fixture *fixture = *state;
+    enum { WAITED = 40, PIPELINED = 100 };
+    ShBuf *batch = make_batch(1, "v", 1);
+    ClientCall client;
+    client_open(&client, fixture->channel, stream_path, 2 * CLIENT_TIMEOUT_MS);
+    uint64_t id = 0;
+    while (id < WAITED) {
+        send_one(&client, ++id, batch);
+        receive_one(&client, id);
+    }
+    fake_hold_appends(fixture->engine, true);
+    for (uint64_t sent = id; sent < WAITED + PIPELINED;)
+        send_one(&client, ++sent, batch);
+    WAIT_UNTIL(fake_waiting_appends(fixture->engine) == 1);
+    fake_hold_appends(fixture->engine, false);
+    while (id < WAITED + PIPELINED)
+        receive_one(&client, ++id);
+    sh_buf_unref(batch);
+
+    sh_rpc_stop(fixture->rpc, WAIT_MS);
+    fixture->rpc = NULL;
+    assert_int_equal(client_wait(&client), GRPC_STATUS_UNAVAILABLE);
+    client_free(&client);
+}
+
 /* A stream whose requests are not completed is read only up to its bound, then goes on. */
 static void a_stream_is_read_within_its_bound(void **state)
 {
@@ -423,6 +469,7 @@ int main(void)
         TEST(compressed_messages_are_refused),
         TEST(control_and_transactional_batches_are_refused),
         TEST(a_stream_pipelines),
+        TEST(a_client_that_waits_is_read_with_its_answer),
         TEST(a_stream_is_read_within_its_bound),
         TEST(a_malformed_request_ends_its_stream_after_the_answers),
         TEST(a_cancelled_stream_is_forgotten),
