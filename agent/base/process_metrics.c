@@ -16,7 +16,6 @@ typedef struct ProcessMetrics {
 static ProcessMetrics process;
 
 static void refresh(void *arg);
-static int64_t resident_bytes(void);
 static int64_t microseconds(struct timeval time);
 
 void sh_process_metrics_start(void)
@@ -31,19 +30,7 @@ void sh_process_metrics_start(void)
     sh_metrics_on_print(refresh, &process);
 }
 
-static void refresh(void *arg)
-{
-    const ProcessMetrics *metrics = arg;
-    struct rusage usage;
-    if (getrusage(RUSAGE_SELF, &usage) == 0)
-        sh_metric_set(metrics->cpu_seconds, microseconds(usage.ru_utime) + microseconds(usage.ru_stime));
-    int64_t bytes = resident_bytes();
-    if (bytes > 0)
-        sh_metric_set(metrics->memory_bytes, bytes);
-}
-
-/* 0 when /proc does not tell. */
-static int64_t resident_bytes(void)
+int64_t sh_process_resident_bytes(void)
 {
     FILE *statm = fopen("/proc/self/statm", "re");
     if (statm == NULL)
@@ -52,6 +39,17 @@ static int64_t resident_bytes(void)
     int fields = fscanf(statm, "%*s %lld", &pages);
     fclose(statm);
     return fields == 1 ? pages * sysconf(_SC_PAGESIZE) : 0;
+}
+
+static void refresh(void *arg)
+{
+    const ProcessMetrics *metrics = arg;
+    struct rusage usage;
+    if (getrusage(RUSAGE_SELF, &usage) == 0)
+        sh_metric_set(metrics->cpu_seconds, microseconds(usage.ru_utime) + microseconds(usage.ru_stime));
+    int64_t bytes = sh_process_resident_bytes();
+    if (bytes > 0)
+        sh_metric_set(metrics->memory_bytes, bytes);
 }
 
 static int64_t microseconds(struct timeval time)

@@ -19,6 +19,8 @@
 #define DRAIN_POLL_MS    10
 /* What ranges read from the store may take of the memory budget. */
 #define READ_CACHE_SHARE 4
+/* What stays free of it for the allocator, of which the pieces never fit together, and for the process. */
+#define OVERHEAD_SHARE 4
 
 static ShStatus init_parts(ShEngine *engine, ShError *err);
 static ShStatus open_wal(ShEngine *engine, ShError *err);
@@ -89,6 +91,7 @@ void sh_engine_stop(ShEngine *engine)
     atomic_store(&engine->stopping, true);
     pthread_cond_broadcast(&engine->stop_cond);
     pthread_mutex_unlock(&engine->stop_lock);
+    sh_memory_stop(engine);
     sh_admin_stop(engine);
     sh_control_stop(engine);
     sh_bounds_stop(engine);
@@ -193,7 +196,8 @@ static ShStatus init_parts(ShEngine *engine, ShError *err)
     pthread_mutex_init(&engine->stop_lock, NULL);
     ShStatus status = sh_cond_init(&engine->stop_cond, err);
     sh_log_metrics_init(&engine->metrics);
-    sh_memory_init(&engine->memory, config->memory_budget_bytes);
+    sh_memory_init(&engine->memory,
+                   config->memory_budget_bytes - config->memory_budget_bytes / OVERHEAD_SHARE);
     sh_read_cache_init(&engine->read_cache, config->memory_budget_bytes / READ_CACHE_SHARE);
     sh_partition_table_init(&engine->partitions);
     sh_results_init(&engine->results);
@@ -262,7 +266,9 @@ static ShStatus join_cluster(ShEngine *engine, ShError *err)
 
 static ShStatus start_threads(ShEngine *engine, ShError *err)
 {
-    ShStatus status = sh_fetch_start(engine, err);
+    ShStatus status = sh_memory_start(engine, err);
+    if (status == SH_OK)
+        status = sh_fetch_start(engine, err);
     if (status == SH_OK)
         status = sh_read_pool_start(engine, err);
     if (status == SH_OK)

@@ -43,6 +43,11 @@ bool sh_engine_ready(ShEngine *engine, char *why, size_t why_bytes);
  * none. */
 ShStatus sh_engine_fatal(ShEngine *engine, ShError *err);
 
+/* Count `bytes` more against the memory budget, for what a caller holds outside of the log: requests under
+ * way, answers on their way. Negative: less. What the log can give up makes room. Any thread, no lock held.
+ */
+void sh_engine_hold_memory(ShEngine *engine, int64_t bytes);
+
 /* --- naming topics ----------------------------------------------------------------------------------------
  */
 

@@ -1,8 +1,12 @@
 #include "agent/log/memory.h"
 
+#include <malloc.h>
 #include <stdlib.h>
 
+#include "agent/base/process_metrics.h"
 #include "agent/log/engine_internal.h"
+
+#define TRIM_INTERVAL_MS 1000
 
 /* Published batches of one partition: those below `seq`. */
 typedef struct ShTailRun {
@@ -11,6 +15,9 @@ typedef struct ShTailRun {
     uint64_t seq;
 } ShTailRun;
 
+static void *run(void *arg);
+static int64_t held_share(ShMemory *memory);
+static bool make_room(ShEngine *engine);
 static bool evict_oldest(ShMemory *memory);
 static void evict(ShMemory *memory, ShPartition *partition, uint64_t seq);
 
@@ -27,6 +34,20 @@ void sh_memory_destroy(ShMemory *memory)
     pthread_mutex_destroy(&memory->lock);
 }
 
+ShStatus sh_memory_start(ShEngine *engine, ShError *err)
+{
+    ShStatus status = sh_thread_start(&engine->memory.thread, "sh-memory", run, engine, err);
+    engine->memory.started = status == SH_OK;
+    return status;
+}
+
+void sh_memory_stop(ShEngine *engine)
+{
+    if (engine->memory.started)
+        pthread_join(engine->memory.thread, NULL);
+    engine->memory.started = false;
+}
+
 bool sh_memory_reserve(ShEngine *engine, int64_t bytes)
 {
     ShMemory *memory = &engine->memory;
@@ -34,12 +55,22 @@ bool sh_memory_reserve(ShEngine *engine, int64_t bytes)
         return false;
     for (;;) {
         int_fast64_t used = atomic_load(&memory->used_bytes);
-        if (used + bytes <= memory->budget_bytes) {
+        if (used + held_share(memory) + bytes <= memory->budget_bytes) {
             if (atomic_compare_exchange_weak(&memory->used_bytes, &used, used + bytes))
                 return true;
-        } else if (!evict_oldest(memory) && !sh_read_cache_evict(engine)) {
+        } else if (!make_room(engine)) {
             return false;
         }
+    }
+}
+
+void sh_engine_hold_memory(ShEngine *engine, int64_t bytes)
+{
+    ShMemory *memory = &engine->memory;
+    atomic_fetch_add(&memory->held_bytes, bytes);
+    if (bytes <= 0)
+        return;
+    while (sh_memory_used(memory) > memory->budget_bytes && make_room(engine)) {
     }
 }
 
@@ -55,7 +86,7 @@ void sh_memory_release(ShMemory *memory, int64_t bytes)
 
 int64_t sh_memory_used(ShMemory *memory)
 {
-    return atomic_load(&memory->used_bytes);
+    return atomic_load(&memory->used_bytes) + held_share(memory);
 }
 
 void sh_memory_add_tail(ShEngine *engine, ShPartition *partition, uint64_t seq)
@@ -75,6 +106,29 @@ void sh_memory_add_tail(ShEngine *engine, ShPartition *partition, uint64_t seq)
         memory->oldest = run;
     memory->newest = run;
     pthread_mutex_unlock(&memory->lock);
+}
+
+static void *run(void *arg)
+{
+    ShEngine *engine = arg;
+    while (sh_engine_pause(engine, TRIM_INTERVAL_MS)) {
+        if (sh_process_resident_bytes() > engine->config->memory_budget_bytes)
+            malloc_trim(0);
+    }
+    return NULL;
+}
+
+static int64_t held_share(ShMemory *memory)
+{
+    int64_t held = atomic_load(&memory->held_bytes);
+    int64_t share = memory->budget_bytes / 2;
+    return held < share ? held : share;
+}
+
+/* Give up the oldest of what is in the store too; false when nothing is left. */
+static bool make_room(ShEngine *engine)
+{
+    return evict_oldest(&engine->memory) || sh_read_cache_evict(engine);
 }
 
 static bool evict_oldest(ShMemory *memory)

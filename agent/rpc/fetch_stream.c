@@ -4,7 +4,8 @@
  * One fetch follows the other, each from where the one before ended, and the next begins when gRPC has taken
  * the answer: a reader that stalls holds one answer, of which the payload is the log's own memory. It is fast
  * because an answer is as large as what there is (up to RESPONSE_BYTES_MAX), is not copied, and costs two
- * events: the engine's and the write's.
+ * events: the engine's and the write's. The answers of all streams together take a quarter of the memory
+ * budget at most, so that with many streams each has a smaller share.
  */
 #include "agent/rpc/fetch_request.h"
 #include "agent/rpc/message.h"
@@ -12,19 +13,27 @@
 
 /* Of one answer, unless the client asks for another bound. */
 #define RESPONSE_BYTES_MAX (1 << 20)
+/* Every stream's share, however many there are. */
+#define SHARE_BYTES_MIN (64 << 10)
 
 typedef struct FetchStream {
     ShCall call;
     ShFetchRequest request;
     bool fetching;
+    int64_t bytes_max;
+    int64_t held_bytes; /* of the answer that is on its way */
 } FetchStream;
 
 static void start(ShCall *call, grpc_byte_buffer *message);
 static void fetch_next(FetchStream *stream);
+static int64_t share_bytes(const FetchStream *stream);
+static void write_answer(FetchStream *stream);
+static void release_answer(FetchStream *stream);
 static void on_answered(ShWake *wake);
 static void on_written(ShCall *call);
 static void notified(ShCall *call);
 static void cancelled(ShCall *call);
+static void destroy(ShCall *call);
 static void move_on(ShFetchRequest *request);
 static void end_with_failure(FetchStream *stream, const ShFetchPart *failed);
 
@@ -37,19 +46,22 @@ const ShMethod sh_method_fetch_stream = {
     .written = on_written,
     .notified = notified,
     .cancelled = cancelled,
+    .destroy = destroy,
 };
 
 static void start(ShCall *call, grpc_byte_buffer *message)
 {
     FetchStream *stream = (FetchStream *)call;
     ShError err = {0};
+    atomic_fetch_add(&call->worker->rpc->fetch_streams, 1);
     if (sh_fetch_request_init(&stream->request, call, message, &err) != SH_OK) {
         sh_call_fail(call, &err);
         return;
     }
     ShFetch *fetch = &stream->request.fetch;
-    if (!stream->request.bytes_asked && fetch->bytes_max > RESPONSE_BYTES_MAX)
-        fetch->bytes_max = RESPONSE_BYTES_MAX;
+    stream->bytes_max = fetch->bytes_max;
+    if (!stream->request.bytes_asked && stream->bytes_max > RESPONSE_BYTES_MAX)
+        stream->bytes_max = RESPONSE_BYTES_MAX;
     /* A stream waits anyway: the longer the engine does it, the fewer times it is asked for nothing. */
     if (fetch->wait_max_ms == 0)
         fetch->wait_max_ms = sh_call_config(call)->fetch_wait_max_ms;
@@ -63,8 +75,17 @@ static void fetch_next(FetchStream *stream)
     if (stream->fetching || stream->call.ending || stream->call.ended)
         return;
     stream->fetching = true;
+    int64_t share = share_bytes(stream);
+    stream->request.fetch.bytes_max = stream->bytes_max < share ? stream->bytes_max : share;
     sh_call_hold(&stream->call);
     sh_fetch_request_start(&stream->request, on_answered);
+}
+
+static int64_t share_bytes(const FetchStream *stream)
+{
+    ShRpc *rpc = stream->call.worker->rpc;
+    int64_t share = rpc->config->memory_budget_bytes / 4 / atomic_load(&rpc->fetch_streams);
+    return share > SHARE_BYTES_MIN ? share : SHARE_BYTES_MIN;
 }
 
 static void on_answered(ShWake *wake)
@@ -76,7 +97,7 @@ static void on_answered(ShWake *wake)
 
     bool news = !call->ended && sh_fetch_request_has_news(request);
     if (news)
-        sh_call_write(call, sh_fetch_request_answer(request, true), false);
+        write_answer(stream);
     const ShFetchPart *failed = sh_fetch_request_failed_part(request);
     if (failed != NULL)
         end_with_failure(stream, failed);
@@ -88,9 +109,25 @@ static void on_answered(ShWake *wake)
     sh_call_release(call);
 }
 
+static void write_answer(FetchStream *stream)
+{
+    grpc_byte_buffer *answer = sh_fetch_request_answer(&stream->request, true);
+    stream->held_bytes = (int64_t)grpc_byte_buffer_length(answer);
+    sh_engine_hold_memory(sh_call_engine(&stream->call), stream->held_bytes);
+    sh_call_write(&stream->call, answer, false);
+}
+
 static void on_written(ShCall *call)
 {
-    fetch_next((FetchStream *)call);
+    FetchStream *stream = (FetchStream *)call;
+    release_answer(stream);
+    fetch_next(stream);
+}
+
+static void release_answer(FetchStream *stream)
+{
+    sh_engine_hold_memory(sh_call_engine(&stream->call), -stream->held_bytes);
+    stream->held_bytes = 0;
 }
 
 static void notified(ShCall *call)
@@ -107,6 +144,12 @@ static void cancelled(ShCall *call)
 {
     FetchStream *stream = (FetchStream *)call;
     sh_fetch_request_cancel(&stream->request);
+}
+
+static void destroy(ShCall *call)
+{
+    release_answer((FetchStream *)call);
+    atomic_fetch_sub(&call->worker->rpc->fetch_streams, 1);
 }
 
 static void move_on(ShFetchRequest *request)

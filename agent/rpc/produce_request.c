@@ -27,8 +27,10 @@ typedef struct Sizes {
 
 static ShStatus count_all(const ShBuf *message, uint64_t *request_id, Sizes *sizes, ShError *err);
 static size_t count_batches(const ShWirePartition *partition);
-static ShProduceRequest *alloc_request(ShBuf *message, const Sizes *sizes, ShAppendBatch **batches);
+static ShProduceRequest *alloc_request(ShCall *call, ShBuf *message, const Sizes *sizes,
+                                       ShAppendBatch **batches);
 static ShStatus check_all(ShCall *call, ShProduceRequest *request, ShAppendBatch *batches, ShError *err);
+static void hold(ShProduceRequest *request, size_t bytes);
 static void init_part(ShAppendPart *part, ShAppendBatch *batches);
 static ShStatus check_part(ShCall *call, ShProduceRequest *request, const ShWirePartition *wire,
                            ShAppendPart *part, ShError *err);
@@ -49,12 +51,11 @@ ShStatus sh_produce_request_new(ShCall *call, grpc_byte_buffer *message, ShProdu
     Sizes sizes = {0};
     ShAppendBatch *batches;
     ShStatus status = count_all(joined, &request_id, &sizes, err);
-    ShProduceRequest *request = status == SH_OK ? alloc_request(joined, &sizes, &batches) : NULL;
+    ShProduceRequest *request = status == SH_OK ? alloc_request(call, joined, &sizes, &batches) : NULL;
     if (request == NULL) {
         sh_buf_unref(joined);
         return status != SH_OK ? status : sh_fail(err, SH_NO_MEMORY, "no memory for a request");
     }
-    request->wake.call = call;
     request->request_id = request_id;
 
     status = check_all(call, request, batches, err);
@@ -75,6 +76,7 @@ void sh_produce_request_free(ShProduceRequest *request)
             sh_buf_unref(request->parts[i].owner);
     }
     sh_buf_unref(request->message);
+    sh_engine_hold_memory(sh_call_engine(request->wake.call), -(int64_t)request->held_bytes);
     free(request);
 }
 
@@ -163,21 +165,31 @@ static size_t count_batches(const ShWirePartition *partition)
 }
 
 /* The request, its parts, their batches and the places, one behind the other by falling alignment. */
-static ShProduceRequest *alloc_request(ShBuf *message, const Sizes *sizes, ShAppendBatch **batches)
+static ShProduceRequest *alloc_request(ShCall *call, ShBuf *message, const Sizes *sizes,
+                                       ShAppendBatch **batches)
 {
     size_t bytes = sizeof(ShProduceRequest) + sizes->parts * (sizeof(ShAppendPart) + sizeof(uint32_t)) +
                    sizes->batches * sizeof(ShAppendBatch);
     ShProduceRequest *request = malloc(bytes);
     if (request == NULL)
         return NULL;
-    *request = (ShProduceRequest){.message = message,
+    *request = (ShProduceRequest){.wake = {.call = call},
+                                  .message = message,
                                   .part_count = sizes->parts,
-                                  .held_bytes = bytes + message->length,
                                   .started_us = sh_clock_now_us()};
     request->parts = (ShAppendPart *)(request + 1);
     *batches = (ShAppendBatch *)(request->parts + sizes->parts);
     request->places = (uint32_t *)(*batches + sizes->batches);
+    hold(request, bytes + message->length);
     return request;
+}
+
+/* What the log takes over counts there as well: for the time that the request is under way, too much is
+ * counted rather than too little. */
+static void hold(ShProduceRequest *request, size_t bytes)
+{
+    request->held_bytes += bytes;
+    sh_engine_hold_memory(sh_call_engine(request->wake.call), (int64_t)bytes);
 }
 
 /* Accepted parts fill `parts` from the front, refused ones from the back. */
@@ -246,7 +258,7 @@ static ShStatus check_part(ShCall *call, ShProduceRequest *request, const ShWire
         return status;
     part->batches[0].data = part->owner->data;
     part->batch_count = 1;
-    request->held_bytes += part->owner->length;
+    hold(request, part->owner->length);
     return sh_batch_peek(part->owner->data, part->owner->length, &part->batches[0].header, err);
 }
 

@@ -15,7 +15,7 @@ typedef struct ShProduceRequest {
     struct ShProduceRequest *next; /* for the stream's queue */
     uint64_t request_id;
     int64_t started_us;
-    size_t held_bytes; /* memory that it holds */
+    size_t held_bytes; /* memory that it holds, counted by the engine */
     ShBuf *message;
     ShAppend append;     /* its parts are the accepted ones */
     ShAppendPart *parts; /* all of them: the accepted ones in front, the refused ones behind */

@@ -68,6 +68,7 @@ static void start(ShCall *call, grpc_byte_buffer *none)
     (void)none;
     ProduceStream *stream = (ProduceStream *)call;
     stream->answers_end = &stream->answers;
+    sh_engine_hold_memory(sh_call_engine(call), SH_RPC_STREAM_BYTES);
     sh_call_send_headers(call);
     sh_call_listen(call);
     read_on(stream);
@@ -141,6 +142,7 @@ static void destroy(ShCall *call)
         account(stream, request, -1);
         sh_produce_request_free(request);
     }
+    sh_engine_hold_memory(sh_call_engine(call), -SH_RPC_STREAM_BYTES);
 }
 
 static void read_on(ProduceStream *stream)

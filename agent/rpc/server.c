@@ -15,7 +15,6 @@
 #define EXPECTED_HOT            32
 #define EXPECTED_OTHER          2
 #define STOP_REPORT_INTERVAL_MS 5000
-#define WINDOW_BYTES            (256 << 10) /* of each stream, towards the agent */
 
 static const ShMethod *const all_methods[] = {
     &sh_method_produce,
@@ -161,9 +160,9 @@ static grpc_server *create_server(const ShConfig *config)
         integer_arg(GRPC_ARG_ALLOW_REUSEPORT, 0),
         integer_arg(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, message_bytes_max),
         /* A stream that is not read holds what its window lets in and no more; probing would grow it. A
-         * window of several usual batches keeps a producer sending while its last one is being checked. */
+         * message that the agent waits for opens the window as far as it needs. */
         integer_arg(GRPC_ARG_HTTP2_BDP_PROBE, 0),
-        integer_arg(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, WINDOW_BYTES),
+        integer_arg(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, SH_RPC_WINDOW_BYTES),
         /* Batches come compressed, and a compressed message could unfold to any size before its limit is
          * seen: a client that asks for one is told that it is not supported. */
         integer_arg(GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET, 1 << GRPC_COMPRESS_NONE),

@@ -14,6 +14,12 @@
 /* The life of the server. It only moves on; calls that listen are told. */
 typedef enum ShPhase { SH_PHASE_SERVING, SH_PHASE_DRAINING, SH_PHASE_STOPPING } ShPhase;
 
+/* What a client may send on a stream before the agent reads it. */
+#define SH_RPC_WINDOW_BYTES (64 << 10)
+/* What gRPC holds of a ProduceStream that sends all it may: the window, the message that is being read beyond
+ * it, and the buffers of the connection. Measured. */
+#define SH_RPC_STREAM_BYTES (256 << 10)
+
 struct ShRpc {
     const ShConfig *config;
     ShEngine *engine;
@@ -28,6 +34,7 @@ struct ShRpc {
 
     atomic_int phase;
     atomic_llong request_bytes; /* of all ProduceStreams' requests under way */
+    atomic_long fetch_streams;  /* open */
 
     atomic_long calls_open;
     pthread_mutex_t mutex;

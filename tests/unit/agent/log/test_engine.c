@@ -120,6 +120,24 @@ static void test_memory_is_bounded_and_nothing_accepted_is_lost(void **state)
     assert_true(sh_memory_used(&fixture->engine->memory) <= 16 << 20);
 }
 
+static void test_what_calls_hold_leaves_room_for_records(void **state)
+{
+    Fixture *fixture = *state;
+    set(fixture, 0, "MEMORY_BUDGET=16MB");
+    set(fixture, 1, "FLUSH_INTERVAL=10ms");
+    start(fixture);
+    ShMemory *memory = &fixture->engine->memory;
+    for (int64_t i = 0; i < 14; i++)
+        assert_int_equal(append_patiently(fixture, "t", 1, 500000), i);
+    wait_until(fake_published(0) == 14 && sh_pipeline_is_empty(&fixture->engine->pipeline));
+    assert_true(sh_memory_used(memory) > memory->budget_bytes / 2);
+    sh_engine_hold_memory(fixture->engine, 1 << 30);
+    assert_true(sh_memory_used(memory) <= memory->budget_bytes);
+    assert_int_equal(append_patiently(fixture, "t", 1, 500000), 14);
+    sh_engine_hold_memory(fixture->engine, -(1 << 30));
+    assert_int_equal(read_to(fixture, "t", 0, 15), 15);
+}
+
 /* A call of three batches. */
 typedef struct Triple {
     Append append;
@@ -386,6 +404,7 @@ int main(void)
         TEST(test_a_fetch_waits_and_is_woken),
         TEST(test_offsets_outside_of_the_log),
         TEST(test_memory_is_bounded_and_nothing_accepted_is_lost),
+        TEST(test_what_calls_hold_leaves_room_for_records),
         TEST(test_a_full_wal_pushes_back_and_keeps_calls_whole),
         TEST(test_a_lost_reply_publishes_once),
         TEST(test_an_abandoned_object_goes_up_again),

@@ -52,6 +52,7 @@ struct ShEngine {
     size_t fetch_count;
     long fetches_begun;
     long cancels;
+    int64_t held_bytes; /* by calls */
     long refreshes;
     ShMetaTopic topics[2];
     ShMetaPartition partitions[4];
@@ -278,6 +279,12 @@ static inline size_t fake_waiting_fetches(ShEngine *engine)
     return count;
 }
 
+/* What calls hold and have not given back. */
+static inline int64_t fake_held_bytes(ShEngine *engine)
+{
+    return __atomic_load_n(&engine->held_bytes, __ATOMIC_SEQ_CST);
+}
+
 static inline size_t fake_waiting_appends(ShEngine *engine)
 {
     pthread_mutex_lock(&engine->mutex);
@@ -299,6 +306,11 @@ void sh_engine_append(ShEngine *engine, ShAppend *append)
         engine->append_count_peak = engine->append_count;
     pthread_cond_broadcast(&engine->changed);
     pthread_mutex_unlock(&engine->mutex);
+}
+
+void sh_engine_hold_memory(ShEngine *engine, int64_t bytes)
+{
+    __atomic_add_fetch(&engine->held_bytes, bytes, __ATOMIC_SEQ_CST);
 }
 
 int64_t sh_engine_batch_bytes_max(ShEngine *engine, const ShTarget *target)

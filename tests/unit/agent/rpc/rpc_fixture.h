@@ -65,6 +65,7 @@ static inline int fixture_tear_down(void **state)
     grpc_channel_destroy(fixture->channel);
     fake_hold_appends(fixture->engine, false);
     sh_rpc_stop(fixture->rpc, 100);
+    assert_int_equal(fake_held_bytes(fixture->engine), 0);
     fake_engine_free(fixture->engine);
     free(fixture);
     grpc_shutdown();
