@@ -177,8 +177,8 @@ void sh_engine_list_offsets(ShEngine *engine, ShListOffsets *list);
 
 typedef struct ShMetaPartition {
     int32_t partition;
-    bool has_owner;
-    ShOwner owner;
+    int64_t epoch;        /* 0: none yet */
+    const ShOwner *owner; /* shared by an agent's partitions, its epoch unused; NULL: nobody */
 } ShMetaPartition;
 
 typedef struct ShMetaTopic {

@@ -9,6 +9,8 @@
 typedef struct ShMetaSnapshot {
     ShMeta meta; /* first: what is handed out is cast back */
     atomic_int refs;
+    ShOwner **owners; /* each agent that owns partitions once */
+    size_t owner_count;
     int64_t *batch_bytes_max;  /* by index in meta.topics */
     const ShMetaTopic **by_id; /* ordered by topic id */
 } ShMetaSnapshot;
@@ -16,7 +18,9 @@ typedef struct ShMetaSnapshot {
 static ShMetaSnapshot *build_snapshot(const ShUuid *cluster_id, const ShPgMetadata *metadata);
 static bool fill_topics(ShMetaSnapshot *snapshot, const ShPgMetadata *metadata);
 static size_t topic_rows(const ShPgMetadata *metadata, size_t first);
-static void fill_partition(ShMetaPartition *to, const ShPgPartitionInfo *from);
+static bool fill_partition(ShMetaSnapshot *snapshot, ShMetaPartition *to, const ShPgPartitionInfo *from);
+static const ShOwner *find_owner(ShMetaSnapshot *snapshot, const ShPgPartitionInfo *from);
+static void set_owner(ShOwner *to, const char *agent_id, const char *address, const char *zone);
 static bool is_live(const ShMeta *meta, const char *agent_id);
 static int compare_names(const void *a, const void *b);
 static int compare_ids(const void *a, const void *b);
@@ -71,7 +75,7 @@ ShStatus sh_meta_resolve(ShEngine *engine, ShTarget *target, ShResolved *out, Sh
     target->has_topic_id = true;
     target->topic_id = topic->topic_id;
     out->batch_bytes_max = snapshot->batch_bytes_max[topic - snapshot->meta.topics];
-    out->epoch = topic->partitions[target->partition].owner.epoch;
+    out->epoch = topic->partitions[target->partition].epoch;
     out->partition = sh_partition_table_get(&engine->partitions, &topic->topic_id, target->partition);
     if (out->partition == NULL)
         out->partition = sh_partition_table_add(&engine->partitions, &topic->topic_id, target->partition,
@@ -91,9 +95,11 @@ bool sh_meta_owner(ShEngine *engine, const ShPartition *partition, ShOwner *out)
     bool found = false;
     if (topic != NULL && (size_t)partition->key.number < topic->partition_count) {
         const ShMetaPartition *row = &topic->partitions[partition->key.number];
-        found = row->has_owner && is_live(&snapshot->meta, row->owner.agent_id);
-        if (found)
-            *out = row->owner;
+        found = row->owner != NULL && is_live(&snapshot->meta, row->owner->agent_id);
+        if (found) {
+            *out = *row->owner;
+            out->epoch = row->epoch;
+        }
     }
     give_back(snapshot);
     return found;
@@ -173,10 +179,8 @@ static ShMetaSnapshot *build_snapshot(const ShUuid *cluster_id, const ShPgMetada
     }
     for (size_t i = 0; i < metadata->agent_count; i++) {
         const ShPgAgentInfo *from = &metadata->agents[i];
-        ShOwner *to = &snapshot->meta.agents[snapshot->meta.agent_count++];
-        snprintf(to->agent_id, sizeof to->agent_id, "%s", from->agent_id);
-        snprintf(to->address, sizeof to->address, "%s", from->address);
-        snprintf(to->zone, sizeof to->zone, "%s", from->zone);
+        set_owner(&snapshot->meta.agents[snapshot->meta.agent_count++], from->agent_id, from->address,
+                  from->zone);
     }
     return snapshot;
 }
@@ -195,9 +199,10 @@ static bool fill_topics(ShMetaSnapshot *snapshot, const ShPgMetadata *metadata)
         topic->topic_id = info->topic_id;
         topic->object_durability = info->object_durability;
         topic->partition_count = rows;
-        for (size_t i = 0; i < rows; i++)
-            fill_partition(&topic->partitions[i], &info[i]);
         meta->topic_count++;
+        for (size_t i = 0; i < rows; i++)
+            if (!fill_partition(snapshot, &topic->partitions[i], &info[i]))
+                return false;
         row += rows;
     }
     /* The database orders names by its own collation; look-ups here go by bytes. */
@@ -222,14 +227,38 @@ static size_t topic_rows(const ShPgMetadata *metadata, size_t first)
     return end - first;
 }
 
-static void fill_partition(ShMetaPartition *to, const ShPgPartitionInfo *from)
+static bool fill_partition(ShMetaSnapshot *snapshot, ShMetaPartition *to, const ShPgPartitionInfo *from)
 {
-    to->partition = from->partition;
-    to->has_owner = from->owner[0] != '\0';
-    snprintf(to->owner.agent_id, sizeof to->owner.agent_id, "%s", from->owner);
-    snprintf(to->owner.address, sizeof to->owner.address, "%s", from->address);
-    snprintf(to->owner.zone, sizeof to->owner.zone, "%s", from->zone);
-    to->owner.epoch = from->epoch;
+    *to = (ShMetaPartition){.partition = from->partition, .epoch = from->epoch};
+    if (from->owner[0] == '\0')
+        return true;
+    to->owner = find_owner(snapshot, from);
+    return to->owner != NULL;
+}
+
+/* The snapshot's entry for the row's owner, made when it is the first; NULL when memory is short. */
+static const ShOwner *find_owner(ShMetaSnapshot *snapshot, const ShPgPartitionInfo *from)
+{
+    for (size_t i = 0; i < snapshot->owner_count; i++)
+        if (strcmp(snapshot->owners[i]->agent_id, from->owner) == 0)
+            return snapshot->owners[i];
+    ShOwner **owners = realloc(snapshot->owners, (snapshot->owner_count + 1) * sizeof *owners);
+    if (owners == NULL)
+        return NULL;
+    snapshot->owners = owners;
+    ShOwner *owner = calloc(1, sizeof *owner);
+    if (owner == NULL)
+        return NULL;
+    set_owner(owner, from->owner, from->address, from->zone);
+    owners[snapshot->owner_count++] = owner;
+    return owner;
+}
+
+static void set_owner(ShOwner *to, const char *agent_id, const char *address, const char *zone)
+{
+    snprintf(to->agent_id, sizeof to->agent_id, "%s", agent_id);
+    snprintf(to->address, sizeof to->address, "%s", address);
+    snprintf(to->zone, sizeof to->zone, "%s", zone);
 }
 
 static bool is_live(const ShMeta *meta, const char *agent_id)
@@ -267,6 +296,9 @@ static void give_back(ShMetaSnapshot *snapshot)
         return;
     for (size_t i = 0; i < snapshot->meta.topic_count; i++)
         free(snapshot->meta.topics[i].partitions);
+    for (size_t i = 0; i < snapshot->owner_count; i++)
+        free(snapshot->owners[i]);
+    free(snapshot->owners);
     free(snapshot->meta.topics);
     free(snapshot->meta.agents);
     free(snapshot->batch_bytes_max);

@@ -22,7 +22,7 @@ static void fill_agents(ShCall *call, const ShMeta *meta, Streamhouse__V1__Metad
 static void fill_topics(MetadataCall *self, const ShMeta *meta, Streamhouse__V1__MetadataResponse *response);
 static void fill_topic(ShCall *call, const ShMetaTopic *topic, Streamhouse__V1__TopicMetadata *out);
 static void fill_missing(ShCall *call, const char *name, Streamhouse__V1__TopicMetadata *out);
-static void fill_owner(const ShOwner *owner, Streamhouse__V1__Owner *out);
+static void fill_owner(const ShMetaPartition *partition, Streamhouse__V1__Owner *out);
 
 const ShMethod sh_method_metadata = {
     .path = "/streamhouse.v1.StreamHouse/Metadata",
@@ -161,8 +161,8 @@ static void fill_topic(ShCall *call, const ShMetaTopic *topic, Streamhouse__V1__
         const ShMetaPartition *partition = &topic->partitions[i];
         streamhouse__v1__partition_metadata__init(&partitions[i]);
         partitions[i].partition = partition->partition;
-        if (partition->has_owner) {
-            fill_owner(&partition->owner, &owners[i]);
+        if (partition->owner != NULL) {
+            fill_owner(partition, &owners[i]);
             partitions[i].owner = &owners[i];
         }
         out->partitions[i] = &partitions[i];
@@ -179,11 +179,12 @@ static void fill_missing(ShCall *call, const char *name, Streamhouse__V1__TopicM
     out->error = &error->error;
 }
 
-static void fill_owner(const ShOwner *owner, Streamhouse__V1__Owner *out)
+static void fill_owner(const ShMetaPartition *partition, Streamhouse__V1__Owner *out)
 {
+    const ShOwner *owner = partition->owner;
     streamhouse__v1__owner__init(out);
     out->agent_id = (char *)(uintptr_t)owner->agent_id;
     out->address = (char *)(uintptr_t)owner->address;
     out->zone = (char *)(uintptr_t)owner->zone;
-    out->epoch = owner->epoch;
+    out->epoch = partition->epoch;
 }

@@ -214,8 +214,10 @@ static inline ShEngine *fake_engine_new(void)
         engine->logs[i].batches = calloc(FAKE_BATCHES_MAX, sizeof(FakeBatch));
     for (int i = 0; i < 4; i++)
         engine->partitions[i] = (ShMetaPartition){.partition = i};
-    engine->partitions[3].has_owner = true;
-    fake_redirect(&engine->partitions[3].owner);
+    static ShOwner other;
+    fake_redirect(&other);
+    engine->partitions[3].owner = &other;
+    engine->partitions[3].epoch = other.epoch;
     engine->topics[0] = (ShMetaTopic){.name = "later", .topic_id = {{9}}, .object_durability = true};
     engine->topics[1] = (ShMetaTopic){
         .name = "orders", .topic_id = fake_topic_id, .partitions = engine->partitions, .partition_count = 4};
