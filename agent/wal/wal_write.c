@@ -5,10 +5,14 @@
 #include "agent/base/fault.h"
 #include "agent/wal/wal_internal.h"
 
+/* Of the kernel's cache, commonly. */
+#define PAGE_BYTES 4096
+
 /* A chunk being put together: `iov_count` areas that go to `start`, and where the next frame will stand. */
 typedef struct Gather {
     ShWalChunk *chunk;
     ShWalFileId file;
+    int64_t size_bytes;
     int64_t start;
     int64_t position;
     int64_t synced;
@@ -19,6 +23,7 @@ typedef struct Gather {
 
 static void add_frame(Gather *gather, const ShWalFrame *frame, const ShSlice *batch);
 static ShStatus write_chunk(Gather *gather, int fd, ShError *err);
+static size_t rest_of_page(const Gather *gather);
 static int skip_written(struct iovec *iov, int count, size_t written);
 
 ShStatus sh_wal_write_frames(ShWal *wal, const ShWalFile *file, int64_t synced, const ShWalFrame *cut,
@@ -26,6 +31,7 @@ ShStatus sh_wal_write_frames(ShWal *wal, const ShWalFile *file, int64_t synced, 
 {
     Gather gather = {.chunk = &wal->chunk,
                      .file = {wal->wal_uuid, file->no},
+                     .size_bytes = file->size_bytes,
                      .start = file->position,
                      .position = file->position,
                      .synced = synced};
@@ -73,11 +79,12 @@ static void add_frame(Gather *gather, const ShWalFrame *frame, const ShSlice *ba
 
 static ShStatus write_chunk(Gather *gather, int fd, ShError *err)
 {
-    static const uint8_t zeros[SH_WAL_ALIGN_BYTES];
+    static const uint8_t zeros[SH_WAL_ALIGN_BYTES + PAGE_BYTES];
     struct iovec *iov = gather->chunk->iov;
     int count = gather->iov_count;
-    if (gather->padding > 0)
-        iov[count++] = (struct iovec){(void *)zeros, gather->padding};
+    size_t behind = gather->padding + rest_of_page(gather);
+    if (behind > 0)
+        iov[count++] = (struct iovec){(void *)zeros, behind};
 
     int64_t position = gather->start;
     while (count > 0) {
@@ -101,6 +108,14 @@ static ShStatus write_chunk(Gather *gather, int fd, ShError *err)
     gather->iov_count = 0;
     gather->padding = 0;
     return SH_OK;
+}
+
+/* A write that ends inside a page which the kernel no longer has, as those of a recycled file under memory
+ * pressure, would wait for it to be read. So the zeros go on to its end, where nothing stands yet. */
+static size_t rest_of_page(const Gather *gather)
+{
+    int64_t page_end = (gather->position + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
+    return page_end <= gather->size_bytes ? (size_t)(page_end - gather->position) : 0;
 }
 
 /* Step over the written bytes; returns the number of areas that are done and shortens the next one. */

@@ -1,5 +1,6 @@
 /* Released files become the next ones: how many are kept, when, and what happens when a step fails. */
 #include "agent/base/metrics.h"
+#include "agent/wal/wal_scan.h"
 #include "tests/unit/agent/wal/wal_fixture.h"
 
 #define BATCH_BYTES      4000
@@ -107,6 +108,34 @@ static void test_a_larger_file_takes_the_place_of_the_spares(void **state)
     fixture_free(&fixture);
 }
 
+/* So that no write waits for a page of the file's former life to be read. */
+static void test_a_write_goes_on_to_the_end_of_its_page(void **state)
+{
+    (void)state;
+    Fixture fixture;
+    fixture_init(&fixture, SH_WAL_SYNC_ALWAYS);
+    fixture_start(&fixture);
+    int64_t count = run_through(&fixture, 20);
+    append_and_wait(&fixture, count, 1);
+    char name[64], path[160];
+    snprintf(name, sizeof name, "%016" PRIx64 ".wal", fixture.file_of[count]);
+    fixture_path(&fixture, name, path);
+
+    size_t length;
+    uint8_t *bytes = read_whole(path, &length);
+    ShWalFileHeader header;
+    ShWalScan scan;
+    assert_ok(sh_wal_decode_file_header(bytes, length, &header, err));
+    assert_int_not_equal(header.former_no, 0);
+    sh_wal_scan(&header, bytes, length, &scan);
+    assert_int_equal(scan.batches, 1);
+    assert_int_equal(scan.torn_bytes, 0);
+    for (int64_t at = scan.end; at % 4096 != 0; at++)
+        assert_int_equal(bytes[at], 0);
+    free(bytes);
+    fixture_free(&fixture);
+}
+
 static void test_a_failed_step_costs_a_spare_and_nothing_else(void **state)
 {
     (void)state;
@@ -190,6 +219,7 @@ int main(void)
         cmocka_unit_test(test_released_files_come_again_under_every_policy),
         cmocka_unit_test(test_few_spares_are_kept_and_none_behind_a_clean_close),
         cmocka_unit_test(test_a_larger_file_takes_the_place_of_the_spares),
+        cmocka_unit_test(test_a_write_goes_on_to_the_end_of_its_page),
         cmocka_unit_test(test_a_failed_step_costs_a_spare_and_nothing_else),
         cmocka_unit_test(test_a_failed_file_is_not_used_again),
         cmocka_unit_test(test_files_of_an_earlier_incarnation_are_not_used_again),
