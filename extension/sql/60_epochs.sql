@@ -187,11 +187,12 @@ BEGIN
 
     RETURN QUERY
     SELECT asked.topic_id, asked.partition, asked.epoch,
-           coalesce(absent_topic(asked.topic_id), CASE e.state WHEN 'open' THEN 'open' ELSE 'fenced' END)
+           coalesce(absent_topic(asked.topic_id),
+                    CASE WHEN e.state = 'open' AND e.incarnation_id = agent_open.incarnation THEN 'open'
+                         ELSE 'fenced' END)
     FROM unnest(topic_ids, partitions, epochs) WITH ORDINALITY AS asked(topic_id, partition, epoch, ordinal)
     LEFT JOIN epoch AS e
            ON (e.topic_id, e.partition, e.epoch) = (asked.topic_id, asked.partition, asked.epoch)
-          AND e.incarnation_id = agent_open.incarnation
     ORDER BY asked.ordinal;
 END
 $$;
