@@ -17,7 +17,7 @@
 
 static void measure_disk(void)
 {
-    static const size_t sizes[] = {16 * 1024, 64 * 1024, 1024 * 1024};
+    static const size_t sizes[] = {64 * 1024, 1024 * 1024};
     char directory[SH_BENCH_PATH_BYTES];
     char when[64];
     sh_bench_directory("machine", directory);

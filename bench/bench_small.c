@@ -13,7 +13,7 @@
 #include "bench/session.h"
 
 #define CONNECTIONS     1000
-#define REQUESTS        150000
+#define REQUESTS        100000
 #define WARM_UP         5000
 #define DESCRIPTORS_MIN 4096
 
