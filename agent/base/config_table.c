@@ -267,8 +267,8 @@ const ShSetting sh_settings[] = {
      .default_text = "512MB",
      .min = 16 * MB,
      .max = 4 * TB,
-     .help = "Memory for record data: requests under way, what waits for the store, answers not yet taken, and "
-             "caches. At the bound producers are told to come back later."},
+     .help = "Memory for record data: requests under way, what waits for the store, answers not yet "
+             "taken, and caches. At the bound producers are told to come back later."},
     {.name = "message_bytes_max",
      .kind = SH_SETTING_SIZE,
      .offset = AT(message_bytes_max),
