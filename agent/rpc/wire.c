@@ -247,7 +247,9 @@ static ShStatus read_header(ShWireBytes body, ShWireHeader *header, ShError *err
     bool more;
     for (;;) {
         ShStatus status = sh_wire_next(&reader, &field, &more, err);
-        if (status != SH_OK || !more)
+        if (status != SH_OK)
+            return status;
+        if (!more)
             break;
         if (field.number == HEADER_KEY)
             status = take_bytes(&field, &header->key, err);

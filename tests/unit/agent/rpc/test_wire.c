@@ -115,6 +115,25 @@ static void refuses_what_is_malformed(void **state)
     }
 }
 
+static void refuses_a_malformed_header(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *bytes;
+        size_t length;
+    } cases[] = {
+        {"\x1a\x03\x0a\x05n", 5},         /* a key longer than the header */
+        {"\x1a\x05\x0a\x01n\x12\x04", 7}, /* a value longer than the header */
+        {"\x1a\x03\x0a\x01\xff", 5},      /* a key that is no text */
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        ShWireReader reader = sh_wire_reader((const uint8_t *)cases[i].bytes, cases[i].length);
+        ShWireHeader header;
+        bool more;
+        assert_int_equal(sh_wire_next_header(&reader, &header, &more, NULL), SH_INVALID);
+    }
+}
+
 static void steps_over_unknown_fields(void **state)
 {
     (void)state;
@@ -164,8 +183,11 @@ static void varint_sizes_are_exact(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reads_what_protobuf_c_writes), cmocka_unit_test(refuses_what_is_malformed),
-        cmocka_unit_test(steps_over_unknown_fields),    cmocka_unit_test(knows_utf8),
+        cmocka_unit_test(reads_what_protobuf_c_writes),
+        cmocka_unit_test(refuses_what_is_malformed),
+        cmocka_unit_test(refuses_a_malformed_header),
+        cmocka_unit_test(steps_over_unknown_fields),
+        cmocka_unit_test(knows_utf8),
         cmocka_unit_test(varint_sizes_are_exact),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
