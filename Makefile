@@ -63,4 +63,5 @@ clean:
 ## make format       lay out the C code by .clang-format
 .PHONY: format
 format:
+	@deploy/install-packages.sh format
 	@git ls-files '*.c' '*.h' | grep -v '/vectors' | xargs clang-format -i

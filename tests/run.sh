@@ -138,7 +138,8 @@ run_instrumented() {
 layer_asan() { run_instrumented asan; }
 layer_tsan() { run_instrumented tsan; }
 
-# Seconds that each layer may take; over it the layer says so and fails.
+# Seconds that each layer may take on two cores of its own; over it the layer says so and fails. CI, whose machine may
+# be busy, allows twice as many.
 declare -A BUDGET=([layout]=10 [build]=180 [units]=120 [sql]=40 [isolation]=40 [integration]=240 [clients]=60 [instructions]=90
     [fuzz]=120 [asan]=400 [tsan]=480)
 
@@ -150,7 +151,7 @@ for layer in $LAYERS; do
     took=$((SECONDS - started))
     if [ "$took" -gt "${BUDGET[$layer]}" ]; then
         echo "the layer took $took s of its ${BUDGET[$layer]} s"
-        [ "${CI:-}" = true ] || bad=$((bad + 1))
+        [ "${CI:-}" = true ] && [ "$took" -le $((2 * BUDGET[$layer])) ] || bad=$((bad + 1))
     fi
     printf '%-12s %4d passed %4d failed %4d s (budget %d s)\n' "$layer" "$good" "$bad" "$took" "${BUDGET[$layer]}"
     passed=$((passed + good)) failed=$((failed + bad))
