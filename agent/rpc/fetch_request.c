@@ -9,10 +9,7 @@
 /* Field numbers of FetchResponse and FetchResult. */
 enum { RESPONSE_RESULTS = 1 };
 enum {
-    RESULT_TOPIC = 1,
-    RESULT_TOPIC_ID,
-    RESULT_PARTITION,
-    RESULT_LOG_START,
+    RESULT_LOG_START = SH_TARGET_FIELDS + 1,
     RESULT_HIGH_WATERMARK,
     RESULT_NEXT_OFFSET,
     RESULT_EPOCH,
@@ -197,13 +194,7 @@ static void put_result(ShOut *out, ShFetchRequest *request, ShFetchPart *part, s
 /* The size of a FetchResult's fields before its payload; zero and empty ones are left out. */
 static size_t fields_bytes(const ShFetchPart *part)
 {
-    size_t bytes = 0;
-    if (part->target.topic_length > 0)
-        bytes += sh_out_bytes_size(RESULT_TOPIC, part->target.topic_length);
-    if (!sh_uuid_is_zero(&part->target.topic_id))
-        bytes += sh_out_bytes_size(RESULT_TOPIC_ID, sizeof part->target.topic_id.bytes);
-    if (part->target.partition != 0)
-        bytes += sh_out_varint_size(RESULT_PARTITION, (uint64_t)part->target.partition);
+    size_t bytes = sh_target_bytes(&part->target);
     if (part->log_start != 0)
         bytes += sh_out_varint_size(RESULT_LOG_START, (uint64_t)part->log_start);
     if (part->high_watermark != 0)
@@ -217,12 +208,7 @@ static size_t fields_bytes(const ShFetchPart *part)
 
 static void put_fields(ShOut *out, const ShFetchPart *part)
 {
-    if (part->target.topic_length > 0)
-        sh_out_bytes(out, RESULT_TOPIC, part->target.topic, part->target.topic_length);
-    if (!sh_uuid_is_zero(&part->target.topic_id))
-        sh_out_bytes(out, RESULT_TOPIC_ID, part->target.topic_id.bytes, sizeof part->target.topic_id.bytes);
-    if (part->target.partition != 0)
-        sh_out_varint(out, RESULT_PARTITION, (uint64_t)part->target.partition);
+    sh_target_put(out, &part->target);
     if (part->log_start != 0)
         sh_out_varint(out, RESULT_LOG_START, (uint64_t)part->log_start);
     if (part->high_watermark != 0)

@@ -10,15 +10,7 @@
 
 /* Field numbers of ProduceResponse and ProduceResult. */
 enum { RESPONSE_ID = 1, RESPONSE_RESULTS = 2 };
-enum {
-    RESULT_TOPIC = 1,
-    RESULT_TOPIC_ID,
-    RESULT_PARTITION,
-    RESULT_OFFSET,
-    RESULT_COUNT,
-    RESULT_EPOCH,
-    RESULT_ERROR
-};
+enum { RESULT_OFFSET = SH_TARGET_FIELDS + 1, RESULT_COUNT, RESULT_EPOCH, RESULT_ERROR };
 
 typedef struct Sizes {
     size_t parts;
@@ -295,13 +287,7 @@ static void on_append_done(ShAppend *append)
 /* The size of a ProduceResult's fields; zero and empty ones are left out. */
 static size_t result_bytes(const ShAppendPart *part, const ShPartitionError *error)
 {
-    size_t bytes = 0;
-    if (part->target.topic_length > 0)
-        bytes += sh_out_bytes_size(RESULT_TOPIC, part->target.topic_length);
-    if (!sh_uuid_is_zero(&part->target.topic_id))
-        bytes += sh_out_bytes_size(RESULT_TOPIC_ID, sizeof part->target.topic_id.bytes);
-    if (part->target.partition != 0)
-        bytes += sh_out_varint_size(RESULT_PARTITION, (uint64_t)part->target.partition);
+    size_t bytes = sh_target_bytes(&part->target);
     if (error != NULL)
         return bytes + sh_out_bytes_size(RESULT_ERROR,
                                          streamhouse__v1__partition_error__get_packed_size(&error->error));
@@ -317,12 +303,7 @@ static size_t result_bytes(const ShAppendPart *part, const ShPartitionError *err
 static void put_result(ShOut *out, const ShAppendPart *part, const ShPartitionError *error)
 {
     sh_out_open(out, RESPONSE_RESULTS, result_bytes(part, error));
-    if (part->target.topic_length > 0)
-        sh_out_bytes(out, RESULT_TOPIC, part->target.topic, part->target.topic_length);
-    if (!sh_uuid_is_zero(&part->target.topic_id))
-        sh_out_bytes(out, RESULT_TOPIC_ID, part->target.topic_id.bytes, sizeof part->target.topic_id.bytes);
-    if (part->target.partition != 0)
-        sh_out_varint(out, RESULT_PARTITION, (uint64_t)part->target.partition);
+    sh_target_put(out, &part->target);
     if (error != NULL) {
         sh_out_message(out, RESULT_ERROR, &error->error.base);
         return;

@@ -2,6 +2,8 @@
 
 #define TOPIC_BYTES_MAX 249
 
+enum { FIELD_TOPIC = 1, FIELD_TOPIC_ID, FIELD_PARTITION };
+
 ShStatus sh_target_parse(ShWireBytes topic, ShWireBytes topic_id, int32_t partition, ShTarget *target,
                          ShError *err)
 {
@@ -36,4 +38,26 @@ bool sh_target_is_topic_name(const uint8_t *name, size_t length)
             return false;
     }
     return true;
+}
+
+size_t sh_target_bytes(const ShTarget *target)
+{
+    size_t bytes = 0;
+    if (target->topic_length > 0)
+        bytes += sh_out_bytes_size(FIELD_TOPIC, target->topic_length);
+    if (!sh_uuid_is_zero(&target->topic_id))
+        bytes += sh_out_bytes_size(FIELD_TOPIC_ID, sizeof target->topic_id.bytes);
+    if (target->partition != 0)
+        bytes += sh_out_varint_size(FIELD_PARTITION, (uint64_t)target->partition);
+    return bytes;
+}
+
+void sh_target_put(ShOut *out, const ShTarget *target)
+{
+    if (target->topic_length > 0)
+        sh_out_bytes(out, FIELD_TOPIC, target->topic, target->topic_length);
+    if (!sh_uuid_is_zero(&target->topic_id))
+        sh_out_bytes(out, FIELD_TOPIC_ID, target->topic_id.bytes, sizeof target->topic_id.bytes);
+    if (target->partition != 0)
+        sh_out_varint(out, FIELD_PARTITION, (uint64_t)target->partition);
 }
