@@ -36,7 +36,6 @@ static const Case cases[] = {
 typedef struct Outcome {
     double records_per_second; /* acknowledged */
     double disk_mb_s;          /* WAL and objects, until the last is published */
-    double ack_p99_ms;
 } Outcome;
 
 static void line(const char *name, const char *what, double value, const char *unit)
@@ -81,8 +80,7 @@ static Outcome measure(const ShBenchAgent *agent, ShClient *client, const Case *
     objects = sh_bench_agent_store_bytes(agent, NULL) - objects;
 
     Outcome out = {.records_per_second = (double)pumped.records / pumped.seconds,
-                   .disk_mb_s = (wal_bytes + (double)objects) / seconds / 1e6,
-                   .ack_p99_ms = pumped.ack_p99_ms};
+                   .disk_mb_s = (wal_bytes + (double)objects) / seconds / 1e6};
     snprintf(name, sizeof name, "%s, %d B records by %d KiB", where, run->record_bytes,
              run->batch_bytes / KIB);
     line(name, "acknowledged", out.records_per_second, "records/s");
@@ -118,15 +116,11 @@ static void compare(const ShBenchDisk *before, const ShBenchDisk *after, const O
                     const Outcome *always)
 {
     double disk_mb_s = (before->total_mb_s + after->total_mb_s) / 2;
-    double sync_p99_ms = (before->sync_p99_ms + after->sync_p99_ms) / 2;
     for (size_t i = 0; i < CASES; i++) {
         char figure[128];
-        if (cases[i].is_long) {
+        if (cases[i].is_long)
             sh_bench_line_against("sustained", "interval: WAL and objects", interval[i].disk_mb_s, "MB/s",
                                   "the disk, with objects beside", disk_mb_s);
-            sh_bench_line_against("sustained", "always: acknowledgement p99 under load", always[i].ack_p99_ms,
-                                  "ms", "fdatasync p99, with objects beside", sync_p99_ms);
-        }
         snprintf(figure, sizeof figure, "always: %d B records by %d KiB", cases[i].record_bytes,
                  cases[i].batch_bytes / KIB);
         sh_bench_line_against("sustained", figure, always[i].records_per_second, "records/s", "interval",

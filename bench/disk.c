@@ -12,15 +12,19 @@
 #include "bench/json_line.h"
 
 #define SYNCS            500
+#define SYNCS_MIN        100 /* when they take longer than SYNCS_US */
+#define SYNCS_US         3000000
+#define SYNC_FILE_BYTES  (64ll * 1024 * 1024)
 #define SMALL_BYTES      4096
 #define LARGE_BYTES      (8u * 1024 * 1024)
+#define BUFFER_BYTES     (32u * 1024 * 1024)
 #define SEQUENTIAL_BYTES (512ll * 1024 * 1024)
 #define SYNC_EVERY_BYTES (8ll * 1024 * 1024)
 
 typedef struct Neighbour {
     pthread_t thread;
     const char *directory;
-    const char *buffer;
+    char *buffer;
     atomic_bool stopping;
     _Atomic int64_t bytes;
 } Neighbour;
@@ -34,28 +38,27 @@ static void die(const char *what)
 static int open_file(const char *directory, off_t bytes);
 static void write_at(int fd, const char *buffer, size_t length, off_t position);
 static void *store_objects(void *arg);
-static void measure_syncs(const char *directory, const char *buffer, ShBenchDisk *out);
+static void begin(Neighbour *beside, const char *directory, bool neighbour);
+static void end(Neighbour *beside, bool neighbour);
+static void measure_syncs(const char *directory, const char *buffer, size_t write_bytes, ShBenchDisk *out);
 static void measure_writes(const char *directory, const char *buffer, size_t write_bytes,
                            const Neighbour *neighbour, ShBenchDisk *out);
 
 void sh_bench_disk_measure(const char *directory, size_t write_bytes, bool neighbour, ShBenchDisk *out)
 {
-    char *buffer = malloc(LARGE_BYTES);
-    if (buffer == NULL)
-        die("memory");
-    memset(buffer, 'x', LARGE_BYTES);
-    Neighbour beside = {.directory = directory, .buffer = buffer};
-    if (neighbour) {
-        if (pthread_create(&beside.thread, NULL, store_objects, &beside) != 0)
-            die("thread");
-        pthread_setname_np(beside.thread, "bench-objects");
-    }
-    measure_syncs(directory, buffer, out);
-    measure_writes(directory, buffer, write_bytes, &beside, out);
-    atomic_store(&beside.stopping, true);
-    if (neighbour)
-        pthread_join(beside.thread, NULL);
-    free(buffer);
+    Neighbour beside;
+    begin(&beside, directory, neighbour);
+    measure_syncs(directory, beside.buffer, SMALL_BYTES, out);
+    measure_writes(directory, beside.buffer, write_bytes, &beside, out);
+    end(&beside, neighbour);
+}
+
+void sh_bench_disk_syncs(const char *directory, size_t write_bytes, bool neighbour, ShBenchDisk *out)
+{
+    Neighbour beside;
+    begin(&beside, directory, neighbour);
+    measure_syncs(directory, beside.buffer, write_bytes < BUFFER_BYTES ? write_bytes : BUFFER_BYTES, out);
+    end(&beside, neighbour);
 }
 
 void sh_bench_disk_lines(const char *bench, const char *when, const ShBenchDisk *disk)
@@ -73,7 +76,6 @@ void sh_bench_disk_lines(const char *bench, const char *when, const ShBenchDisk 
     }
 }
 
-/* A preallocated file, as the WAL's are, so that a sync writes no metadata. */
 static int open_file(const char *directory, off_t bytes)
 {
     char path[4096];
@@ -112,20 +114,52 @@ static void *store_objects(void *arg)
     return NULL;
 }
 
-static void measure_syncs(const char *directory, const char *buffer, ShBenchDisk *out)
+static void begin(Neighbour *beside, const char *directory, bool neighbour)
+{
+    char *buffer = malloc(BUFFER_BYTES);
+    if (buffer == NULL)
+        die("memory");
+    memset(buffer, 'x', BUFFER_BYTES);
+    *beside = (Neighbour){.directory = directory, .buffer = buffer};
+    if (!neighbour)
+        return;
+    if (pthread_create(&beside->thread, NULL, store_objects, beside) != 0)
+        die("thread");
+    pthread_setname_np(beside->thread, "bench-objects");
+}
+
+static void end(Neighbour *beside, bool neighbour)
+{
+    atomic_store(&beside->stopping, true);
+    if (neighbour)
+        pthread_join(beside->thread, NULL);
+    free(beside->buffer);
+}
+
+/* Over blocks that are data already, as the WAL's are, so that a sync writes no metadata. */
+static void measure_syncs(const char *directory, const char *buffer, size_t write_bytes, ShBenchDisk *out)
 {
     int64_t samples[SYNCS];
-    int fd = open_file(directory, SYNCS * SMALL_BYTES);
-    for (int i = 0; i < SYNCS; i++) {
+    int fd = open_file(directory, SYNC_FILE_BYTES);
+    for (off_t at = 0; at < SYNC_FILE_BYTES; at += LARGE_BYTES)
+        write_at(fd, buffer, LARGE_BYTES, at);
+    if (fsync(fd) != 0)
+        die("fsync");
+    int count = 0;
+    off_t at = 0;
+    int64_t first = sh_bench_now_us();
+    while (count < SYNCS && (count < SYNCS_MIN || sh_bench_now_us() - first < SYNCS_US)) {
         int64_t begun = sh_bench_now_us();
-        write_at(fd, buffer, SMALL_BYTES, (off_t)i * SMALL_BYTES);
+        write_at(fd, buffer, write_bytes, at);
         if (fdatasync(fd) != 0)
             die("fdatasync");
-        samples[i] = sh_bench_now_us() - begun;
+        samples[count++] = sh_bench_now_us() - begun;
+        at += (off_t)write_bytes;
+        at = at + (off_t)write_bytes <= SYNC_FILE_BYTES ? at : 0;
     }
     close(fd);
-    out->sync_p50_ms = (double)sh_bench_percentile(samples, SYNCS, 50) / 1e3;
-    out->sync_p99_ms = (double)sh_bench_percentile(samples, SYNCS, 99) / 1e3;
+    out->sync_p50_ms = (double)sh_bench_percentile(samples, count, 50) / 1e3;
+    out->sync_p99_ms = (double)sh_bench_percentile(samples, count, 99) / 1e3;
 }
 
 static void measure_writes(const char *directory, const char *buffer, size_t write_bytes,

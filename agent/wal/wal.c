@@ -55,7 +55,7 @@ ShStatus sh_wal_start(ShWal *wal, ShError *err)
     if (status != SH_OK)
         return status;
     wal->writer_started = true;
-    if (wal->sync == SH_WAL_SYNC_INTERVAL) {
+    if (wal->sync != SH_WAL_SYNC_NEVER) {
         status = sh_thread_start(&wal->syncer, "wal-syncer", sh_wal_run_syncer, wal, err);
         wal->syncer_started = status == SH_OK;
     }
@@ -78,7 +78,7 @@ ShStatus sh_wal_append(ShWal *wal, ShWalEntry *entry, ShError *err)
 
     pthread_mutex_lock(&wal->lock);
     ShStatus status = admit(wal, node, err);
-    if (status == SH_OK && wal->queue.count == 1)
+    if (status == SH_OK && wal->queue.frame_bytes >= wal->gather_bytes)
         pthread_cond_signal(&wal->writer_wake);
     pthread_mutex_unlock(&wal->lock);
 
@@ -158,7 +158,7 @@ static ShStatus create(const ShWalOptions *options, ShWal **out, ShError *err)
     wal->dir_fd = -1;
     wal->lock_fd = -1;
     wal->sync = options->sync;
-    wal->sync_interval_ms = options->sync_interval_ms;
+    wal->sync_interval_ms = options->sync == SH_WAL_SYNC_ALWAYS ? 0 : options->sync_interval_ms;
     wal->on_written = options->on_written;
     wal->arg = options->arg;
 
@@ -366,6 +366,7 @@ static void destroy(ShWal *wal)
         sh_wal_file_close(file);
         free(file);
     }
+    sh_wal_list_free(&wal->durable);
     sh_wal_list_free(&wal->unsynced);
     sh_wal_list_free(&wal->queue);
     if (wal->lock_fd >= 0)

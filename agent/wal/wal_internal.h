@@ -1,9 +1,9 @@
 /*
  * wal_internal.h - what the files of agent/wal share. Nobody else includes it.
  *
- * Threads: callers append and release; the writer (wal_writer.c) owns the current file; the syncer
- * (wal_sync.c, policy `interval` only) syncs it beside the writer; the keeper (wal_keeper.c) prepares the
- * next file, and recycles or deletes released ones.
+ * Threads: callers append and release; the writer (wal_writer.c) owns the current file and acknowledges; the
+ * syncer (wal_sync.c, not under `never`) syncs that file while the writer goes on; the keeper (wal_keeper.c)
+ * prepares the next file, and recycles or deletes released ones.
  * One mutex guards what they share; it is never held across I/O.
  */
 #ifndef SH_AGENT_WAL_WAL_INTERNAL_H
@@ -24,11 +24,11 @@
 #define SH_WAL_RETRY_MS        500  /* between attempts to get space on a full disk */
 #define SH_WAL_WAIT_MS_MAX     1000 /* no wait is longer, so that a lost wake-up costs a second at most */
 
-/* An entry while the WAL needs its bytes: queued, or written and not yet synced. Holds a reference on the
- * batch. */
+/* An entry while the WAL needs it: queued, written and not yet synced, or synced and not yet acknowledged.
+ * Holds a reference on the batch. */
 typedef struct ShWalNode {
     struct ShWalNode *next;
-    ShWalEntry *entry; /* the caller's; not to be touched once on_written was called */
+    ShWalEntry *entry; /* the caller's; NULL once it is on its way to on_written */
     ShUuid topic_id;
     int32_t partition;
     int64_t epoch;
@@ -110,7 +110,7 @@ struct ShWal {
     atomic_llong batches_held;
 
     pthread_mutex_t lock;
-    pthread_cond_t writer_wake; /* an entry, a prepared file, a failed sync, the end */
+    pthread_cond_t writer_wake; /* entries, a prepared file, the end of a sync, the end */
     pthread_cond_t syncer_wake; /* the first unsynced batch, the end */
     pthread_cond_t keeper_wake; /* a file to prepare or to delete, the end */
     pthread_cond_t sync_done;   /* sync_busy became false */
@@ -119,8 +119,10 @@ struct ShWal {
     bool identity_dirty;
     ShWalList queue;
     int64_t unwritten_bytes;   /* accepted frames that no file holds yet */
+    int64_t gather_bytes;      /* the waiting writer is woken when the queue's frames take as many */
     ShWalList unsynced;        /* in the current file, in its order */
     int64_t unsynced_since_ms; /* the oldest of them */
+    ShWalList durable;         /* synced, and for the writer to acknowledge; in the order of the appends */
     bool sync_busy;            /* somebody syncs the current file, or writes it again */
     bool current_failed;       /* a write or sync of the current file failed: it is dead */
     ShWalFile *files;          /* the current one and all that may hold batches */
@@ -145,8 +147,8 @@ void sh_wal_list_push(ShWalList *list, ShWalNode *node);
 void sh_wal_list_join(ShWalList *to, ShWalList *from);
 /* Take the first `count` nodes off the list. */
 ShWalList sh_wal_list_take(ShWalList *list, int64_t count);
-/* Take the longest prefix that fits into `room_bytes`. */
-ShWalList sh_wal_list_take_fitting(ShWalList *list, int64_t room_bytes);
+/* Take nodes until they have `enough_bytes`, as long as they fit into `room_bytes`. */
+ShWalList sh_wal_list_take_fitting(ShWalList *list, int64_t enough_bytes, int64_t room_bytes);
 /* Give up the nodes and their references. */
 void sh_wal_list_free(ShWalList *list);
 
@@ -198,8 +200,9 @@ ShStatus sh_wal_write_frames(ShWal *wal, const ShWalFile *file, int64_t synced, 
                              const ShWalList *list, ShError *err) SH_MUST_CHECK;
 
 /* wal_sync.c */
-/* Sync the current file and let go of the batches that are safe now. With the lock held, which is left
- * meanwhile. On failure the file is marked as failed: the writer replaces it. */
+/* Sync what the current file holds now; the batches that are safe by it become `durable`, for the writer to
+ * acknowledge. With the lock held, which is left meanwhile. On failure the file is marked as failed: the
+ * writer replaces it. */
 ShStatus sh_wal_sync_current(ShWal *wal, ShError *err) SH_MUST_CHECK;
 /* Wait until nobody else syncs and keep others from it, with the lock held; and let them again. */
 void sh_wal_sync_claim(ShWal *wal);

@@ -43,12 +43,13 @@ ShWalList sh_wal_list_take(ShWalList *list, int64_t count)
     return taken;
 }
 
-ShWalList sh_wal_list_take_fitting(ShWalList *list, int64_t room_bytes)
+ShWalList sh_wal_list_take_fitting(ShWalList *list, int64_t enough_bytes, int64_t room_bytes)
 {
     int64_t count = 0;
-    for (const ShWalNode *node = list->first; node != NULL; node = node->next) {
-        room_bytes -= sh_wal_frame_bytes(node->batch.length);
-        if (room_bytes < 0)
+    int64_t bytes = 0;
+    for (const ShWalNode *node = list->first; node != NULL && bytes < enough_bytes; node = node->next) {
+        bytes += sh_wal_frame_bytes(node->batch.length);
+        if (bytes > room_bytes)
             break;
         count++;
     }

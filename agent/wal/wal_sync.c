@@ -35,21 +35,17 @@ ShStatus sh_wal_sync_current(ShWal *wal, ShError *err)
 
     ShStatus status = sh_wal_file_sync(wal, file, err);
 
-    ShWalList safe = {0};
     pthread_mutex_lock(&wal->lock);
     if (status == SH_OK) {
+        ShWalList safe = sh_wal_list_take(&wal->unsynced, count);
         file->synced = position;
-        safe = sh_wal_list_take(&wal->unsynced, count);
         wal->unsynced_since_ms = started_ms;
+        sh_wal_list_join(&wal->durable, &safe);
     } else {
         wal->current_failed = true;
-        pthread_cond_signal(&wal->writer_wake);
     }
+    pthread_cond_signal(&wal->writer_wake);
     sh_wal_sync_yield(wal);
-    pthread_mutex_unlock(&wal->lock);
-
-    sh_wal_list_free(&safe);
-    pthread_mutex_lock(&wal->lock);
     return status;
 }
 

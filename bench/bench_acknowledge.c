@@ -1,0 +1,115 @@
+/*
+ * bench_acknowledge.c - how long an acknowledgement takes with `always` under load: at half and at four fifths
+ * of what the agent takes, sent at a steady rate, and with windows as full as they get, where the time is what
+ * is in flight divided by what gets through.
+ *
+ * The reference is the disk's own: writes as large as the WAL's groups were under that load, each fdatasynced,
+ * with a neighbour that stores objects, just before and just after.
+ */
+#include <stdio.h>
+
+#include "bench/agent.h"
+#include "bench/disk.h"
+#include "bench/json_line.h"
+#include "bench/pump.h"
+#include "bench/session.h"
+
+#define KIB           1024
+#define RECORD_BYTES  100
+#define IN_FLIGHT     (16 * 1024 * KIB) /* of each of two connections */
+#define WINDOW_MAX    256
+#define FULL_BYTES    (400ll * 1000 * 1000)
+#define TRIAL_SECONDS 2
+#define LOAD_SECONDS  6
+
+static const int batch_sizes[] = {16 * KIB, 64 * KIB};
+static const int percents[] = {50, 80, 100}; /* of full load; 100: as fast as the windows let them */
+
+/* What one run showed. */
+typedef struct Outcome {
+    ShBenchPumped pumped;
+    double group_bytes; /* of the WAL, in the middle */
+} Outcome;
+
+static Outcome send_load(const ShBenchAgent *agent, ShClient *client, const ShBenchLoad *load)
+{
+    Outcome out;
+    double bytes = sh_bench_agent_metric(agent, "streamhouse_wal_append_bytes_total");
+    double groups = sh_bench_agent_metric(agent, "streamhouse_wal_groups_total");
+    sh_bench_pump(client, agent->address, load, &out.pumped);
+    groups = sh_bench_agent_metric(agent, "streamhouse_wal_groups_total") - groups;
+    bytes = sh_bench_agent_metric(agent, "streamhouse_wal_append_bytes_total") - bytes;
+    out.group_bytes = bytes / groups;
+    sh_bench_agent_settle(agent);
+    return out;
+}
+
+static void line(const char *load_name, const char *what, double value, const char *unit)
+{
+    char figure[160];
+    snprintf(figure, sizeof figure, "%s: %s", load_name, what);
+    sh_bench_line("acknowledge", figure, value, unit);
+}
+
+/* At `percent` of `full` requests a second. A short trial tells how large the groups will be. */
+static void measure(const ShBenchAgent *agent, ShClient *client, ShBenchLoad load, int batch_bytes, double full,
+                    int percent)
+{
+    char name[96], figure[160];
+    ShBenchDisk before, after;
+    double rate = full * percent / 100;
+    snprintf(name, sizeof name, "always, 100 B records by %d KiB, %d %% of full load", batch_bytes / KIB, percent);
+    load.requests_per_second = percent == 100 ? 0 : rate;
+    load.requests = (int64_t)(rate * TRIAL_SECONDS);
+    size_t group_bytes = (size_t)send_load(agent, client, &load).group_bytes;
+
+    sh_bench_disk_syncs(agent->directory, group_bytes, true, &before);
+    load.requests = (int64_t)(rate * LOAD_SECONDS);
+    Outcome out = send_load(agent, client, &load);
+    sh_bench_disk_syncs(agent->directory, group_bytes, true, &after);
+
+    line(name, "acknowledged", (double)out.pumped.records / out.pumped.seconds, "records/s");
+    line(name, "one group", out.group_bytes, "bytes");
+    line(name, "reference's writes", (double)group_bytes, "bytes");
+    snprintf(figure, sizeof figure, "%s: p50", name);
+    sh_bench_line_against("acknowledge", figure, out.pumped.ack_p50_ms, "ms",
+                          "write and fdatasync of a group, p50", (before.sync_p50_ms + after.sync_p50_ms) / 2);
+    snprintf(figure, sizeof figure, "%s: p99", name);
+    sh_bench_line_against("acknowledge", figure, out.pumped.ack_p99_ms, "ms",
+                          "write and fdatasync of a group, p99", (before.sync_p99_ms + after.sync_p99_ms) / 2);
+}
+
+static void measure_size(const ShBenchAgent *agent, ShClient *client, int batch_bytes)
+{
+    char topic[64];
+    int in_flight = IN_FLIGHT / batch_bytes;
+    ShBenchLoad load = {
+        .topic = topic,
+        .partitions = SH_BENCH_PARTITIONS,
+        .record_bytes = RECORD_BYTES,
+        .batch_records = sh_bench_batch_records(RECORD_BYTES, batch_bytes),
+        .connections = 2,
+        .in_flight = in_flight > WINDOW_MAX ? WINDOW_MAX : in_flight,
+        .requests = FULL_BYTES / batch_bytes,
+    };
+    snprintf(topic, sizeof topic, "acknowledge-%d", batch_bytes);
+    sh_bench_topic(client, topic, load.partitions);
+    send_load(agent, client, &load); /* until the WAL's files are recycled ones */
+    Outcome full = send_load(agent, client, &load);
+    for (size_t i = 0; i < sizeof percents / sizeof percents[0]; i++)
+        measure(agent, client, load, batch_bytes, (double)load.requests / full.pumped.seconds, percents[i]);
+}
+
+int main(void)
+{
+    char directory[SH_BENCH_PATH_BYTES];
+    ShBenchAgent agent;
+    sh_bench_directory("acknowledge", directory);
+    sh_bench_agent_start(&agent, directory, "wal_sync: always\n", NULL);
+    ShClient *client = sh_bench_connect(agent.address);
+    for (size_t i = 0; i < sizeof batch_sizes / sizeof batch_sizes[0]; i++)
+        measure_size(&agent, client, batch_sizes[i]);
+    sh_client_free(client);
+    sh_bench_agent_discard(&agent);
+    return 0;
+}
