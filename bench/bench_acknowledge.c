@@ -1,10 +1,10 @@
 /*
- * bench_acknowledge.c - how long an acknowledgement takes with `always` under load: at half and at four fifths
- * of what the agent takes, sent at a steady rate, and with windows as full as they get, where the time is what
- * is in flight divided by what gets through.
+ * bench_acknowledge.c - how long an acknowledgement takes with `always` under load: at half and at four
+ * fifths of what the agent takes, sent at a steady rate, and with windows as full as they get, where the time
+ * is what is in flight divided by what gets through.
  *
- * The reference is the disk's own: writes as large as the WAL's groups were under that load, each fdatasynced,
- * with a neighbour that stores objects, just before and just after.
+ * The reference is the disk's own: writes as large as the WAL's groups were under that load, each
+ * fdatasynced, with a neighbour that stores objects, just before and just after.
  */
 #include <stdio.h>
 
@@ -21,6 +21,8 @@
 #define FULL_BYTES    (400ll * 1000 * 1000)
 #define TRIAL_SECONDS 2
 #define LOAD_SECONDS  6
+#define SYNC          "streamhouse_wal_sync_duration_seconds"
+#define APPEND        "streamhouse_producer_latency_seconds"
 
 static const int batch_sizes[] = {16 * KIB, 64 * KIB};
 static const int percents[] = {50, 80, 100}; /* of full load; 100: as fast as the windows let them */
@@ -28,18 +30,42 @@ static const int percents[] = {50, 80, 100}; /* of full load; 100: as fast as th
 /* What one run showed. */
 typedef struct Outcome {
     ShBenchPumped pumped;
-    double group_bytes; /* of the WAL, in the middle */
+    double group_bytes; /* of the WAL, on average, as the next two */
+    double sync_ms;
+    double agent_ms; /* from the batch's acceptance to its answer */
 } Outcome;
+
+/* The mean of what a histogram has taken since it had `before`. */
+typedef struct Mean {
+    double seconds;
+    double count;
+} Mean;
+
+static Mean read_mean(const ShBenchAgent *agent, const char *histogram, Mean before)
+{
+    char name[96];
+    snprintf(name, sizeof name, "%s_sum", histogram);
+    Mean now = {.seconds = sh_bench_agent_metric(agent, name) - before.seconds};
+    snprintf(name, sizeof name, "%s_count", histogram);
+    now.count = sh_bench_agent_metric(agent, name) - before.count;
+    return now;
+}
 
 static Outcome send_load(const ShBenchAgent *agent, ShClient *client, const ShBenchLoad *load)
 {
     Outcome out;
     double bytes = sh_bench_agent_metric(agent, "streamhouse_wal_append_bytes_total");
     double groups = sh_bench_agent_metric(agent, "streamhouse_wal_groups_total");
+    Mean sync = read_mean(agent, SYNC, (Mean){0});
+    Mean append = read_mean(agent, APPEND, (Mean){0});
     sh_bench_pump(client, agent->address, load, &out.pumped);
+    sync = read_mean(agent, SYNC, sync);
+    append = read_mean(agent, APPEND, append);
     groups = sh_bench_agent_metric(agent, "streamhouse_wal_groups_total") - groups;
     bytes = sh_bench_agent_metric(agent, "streamhouse_wal_append_bytes_total") - bytes;
     out.group_bytes = bytes / groups;
+    out.sync_ms = sync.seconds / sync.count * 1e3;
+    out.agent_ms = append.seconds / append.count * 1e3;
     sh_bench_agent_settle(agent);
     return out;
 }
@@ -52,13 +78,14 @@ static void line(const char *load_name, const char *what, double value, const ch
 }
 
 /* At `percent` of `full` requests a second. A short trial tells how large the groups will be. */
-static void measure(const ShBenchAgent *agent, ShClient *client, ShBenchLoad load, int batch_bytes, double full,
-                    int percent)
+static void measure(const ShBenchAgent *agent, ShClient *client, ShBenchLoad load, int batch_bytes,
+                    double full, int percent)
 {
     char name[96], figure[160];
     ShBenchDisk before, after;
     double rate = full * percent / 100;
-    snprintf(name, sizeof name, "always, 100 B records by %d KiB, %d %% of full load", batch_bytes / KIB, percent);
+    snprintf(name, sizeof name, "always, 100 B records by %d KiB, %d %% of full load", batch_bytes / KIB,
+             percent);
     load.requests_per_second = percent == 100 ? 0 : rate;
     load.requests = (int64_t)(rate * TRIAL_SECONDS);
     size_t group_bytes = (size_t)send_load(agent, client, &load).group_bytes;
@@ -66,17 +93,20 @@ static void measure(const ShBenchAgent *agent, ShClient *client, ShBenchLoad loa
     sh_bench_disk_syncs(agent->directory, group_bytes, true, &before);
     load.requests = (int64_t)(rate * LOAD_SECONDS);
     Outcome out = send_load(agent, client, &load);
-    sh_bench_disk_syncs(agent->directory, group_bytes, true, &after);
+    sh_bench_disk_syncs(agent->directory, (size_t)out.group_bytes, true, &after);
 
     line(name, "acknowledged", (double)out.pumped.records / out.pumped.seconds, "records/s");
     line(name, "one group", out.group_bytes, "bytes");
-    line(name, "reference's writes", (double)group_bytes, "bytes");
+    line(name, "one fdatasync of the WAL, mean", out.sync_ms, "ms");
+    line(name, "within the agent, mean", out.agent_ms, "ms");
     snprintf(figure, sizeof figure, "%s: p50", name);
     sh_bench_line_against("acknowledge", figure, out.pumped.ack_p50_ms, "ms",
-                          "write and fdatasync of a group, p50", (before.sync_p50_ms + after.sync_p50_ms) / 2);
+                          "write and fdatasync of a group, p50",
+                          (before.sync_p50_ms + after.sync_p50_ms) / 2);
     snprintf(figure, sizeof figure, "%s: p99", name);
     sh_bench_line_against("acknowledge", figure, out.pumped.ack_p99_ms, "ms",
-                          "write and fdatasync of a group, p99", (before.sync_p99_ms + after.sync_p99_ms) / 2);
+                          "write and fdatasync of a group, p99",
+                          (before.sync_p99_ms + after.sync_p99_ms) / 2);
 }
 
 static void measure_size(const ShBenchAgent *agent, ShClient *client, int batch_bytes)

@@ -19,8 +19,8 @@ typedef struct ShBenchDisk {
  * of 8 MiB, each fsynced, as the agent's uploads do. Takes about two seconds. */
 void sh_bench_disk_measure(const char *directory, size_t write_bytes, bool neighbour, ShBenchDisk *out);
 
-/* The percentiles alone, of writes of `write_bytes` (up to 32 MiB) that are synced one by one: what a WAL would
- * take for groups of that size. Takes about three seconds. */
+/* The percentiles alone, of writes of `write_bytes` (up to 32 MiB) that are synced one by one: what a WAL
+ * would take for groups of that size. Takes about three seconds. */
 void sh_bench_disk_syncs(const char *directory, size_t write_bytes, bool neighbour, ShBenchDisk *out);
 
 /* Print `disk` as lines of the benchmark `bench`; `when` says where in the run, such as "before". */

@@ -197,7 +197,7 @@ static void create_metrics(ShWalMetrics *metrics)
     metrics->append_batches = sh_metric_counter("streamhouse_wal_append_batches_total", NULL,
                                                 "Batches written to the WAL and acknowledged.");
     metrics->groups = sh_metric_counter("streamhouse_wal_groups_total", NULL,
-                                        "Groups of batches that were written and acknowledged together.");
+                                        "Groups of batches that were acknowledged together.");
     metrics->sync_duration = sh_metric_histogram("streamhouse_wal_sync_duration_seconds", NULL,
                                                  "Time that one fdatasync of a WAL file took.");
     metrics->size_bytes = sh_metric_gauge("streamhouse_wal_size_bytes", NULL,

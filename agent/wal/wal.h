@@ -28,9 +28,9 @@ typedef struct ShWalEntry {
     uint64_t file_no; /* set by the WAL: give it to sh_wal_release */
 } ShWalEntry;
 
-/* What the WAL calls back, on its writer thread, in the order of the appends: once per group, with the list
- * of its entries. `status` is SH_OK when they satisfy the sync policy. On failure the WAL is dead (SH_IO):
- * nothing that follows will be accepted, and the agent must stop. Must not block. */
+/* What the WAL calls back, on its writer thread, in the order of the appends, with the list of the entries
+ * that satisfy the sync policy now (`status` SH_OK). On failure the WAL is dead (SH_IO): nothing that follows
+ * will be accepted, and the agent must stop. Must not block. */
 typedef void (*ShWalWrittenFn)(void *arg, ShWalEntry *entries, ShStatus status, const ShError *err);
 
 typedef struct ShWalOptions {

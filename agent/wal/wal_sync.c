@@ -1,3 +1,10 @@
+/*
+ * wal_sync.c - fdatasync of the current file, beside the writer or by it.
+ *
+ * What it must guarantee: a sync makes durable what had been written when it began, whatever is written
+ * meanwhile; a file that failed is never synced again. Why it is fast: the writer does not wait for it, and
+ * one sync covers all groups that were written during the one before.
+ */
 #include <inttypes.h>
 
 #include "agent/base/clock.h"

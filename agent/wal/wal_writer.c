@@ -1,6 +1,6 @@
 /*
- * wal_writer.c - the thread that owns the current file: it writes groups, acknowledges, goes to the next file,
- * and writes a dead file again.
+ * wal_writer.c - the thread that owns the current file: it writes groups, acknowledges, goes to the next
+ * file, and writes a dead file again.
  *
  * What it must guarantee:
  * - Batches are written and acknowledged in the order of their appends.
@@ -26,8 +26,8 @@
 /* Less than this gathers while a sync is under way. */
 #define LITTLE_BYTES ((int64_t)128 << 10)
 
-/* Written and not yet synced, at most. The disk is never idle with it; a sync under full load takes half of it,
- * as much as an object, so that neither log nor store keeps the other from the disk. */
+/* Written and not yet synced, at most. The disk is never idle with it; a sync under full load takes half of
+ * it, as much as an object, so that neither log nor store keeps the other from the disk. */
 #define AHEAD_BYTES ((int64_t)16 << 20)
 
 /* What the writer thread has taken from the queue and not yet written. */
@@ -126,8 +126,7 @@ static ShStatus work(Writer *writer, ShError *err)
     if (wal->current == NULL)
         return open_next(wal, sh_wal_frame_bytes(writer->pending.first->batch.length), true, err);
 
-    ShWalList nodes =
-        sh_wal_list_take_fitting(&writer->pending, GROUP_BYTES, sh_wal_file_room(wal->current));
+    ShWalList nodes = sh_wal_list_take_fitting(&writer->pending, GROUP_BYTES, sh_wal_file_room(wal->current));
     if (nodes.first == NULL)
         return seal_current(wal, err);
     return write_group(writer, &nodes, err);
@@ -226,8 +225,8 @@ static void hand_over(ShWal *wal, const Outgoing *outgoing)
 }
 
 /* End the current file. It is whole and synced, under every policy, before the next one gets its first frame:
- * so recovery may take any frame of a later file as proof that this one was whole. Under `always` the END frame
- * itself is proof of all before it. */
+ * so recovery may take any frame of a later file as proof that this one was whole. Under `always` the END
+ * frame itself is proof of all before it. */
 static ShStatus seal_current(ShWal *wal, ShError *err)
 {
     ShWalFile *file = wal->current;
@@ -314,8 +313,8 @@ static ShStatus rewrite(ShWal *wal, const ShWalFile *dead, ShError *err)
     return status == SH_OK ? sh_wal_file_sync(wal, fresh, err) : status;
 }
 
-/* The current file has all that the dead one held unsynced. What was acknowledged before keeps the dead file's
- * number. With the lock held. */
+/* The current file has all that the dead one held unsynced. What was acknowledged before keeps the dead
+ * file's number. With the lock held. */
 static void follow_dead(ShWal *wal, ShWalFile *dead, int64_t bytes)
 {
     ShWalFile *fresh = wal->current;

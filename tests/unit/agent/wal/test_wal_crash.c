@@ -22,6 +22,7 @@ typedef struct Child {
     int pipe_fd;
     int64_t kept;        /* that many of the last acknowledged batches stay held; 0: all */
     const char *crashes; /* at this fault point; NULL: it lives until it is killed */
+    const char *stalls;  /* a fault that slows it down meanwhile */
 } Child;
 
 /* In the child: tell the parent each acknowledged id, in order, and release those that are not kept. */
@@ -53,7 +54,7 @@ static void run_child(Child *child)
     child->fixture->options.on_written = report;
     child->fixture->options.arg = child;
     fixture_start(child->fixture);
-    assert_ok(sh_fault_arm(child->crashes, err));
+    assert_ok(sh_fault_arm(child->crashes != NULL ? child->crashes : child->stalls, err));
     for (int64_t id = 0; id < 4096; id++) {
         if (fixture_try_append(child->fixture, id, 100 + (size_t)(id % 50) * 40, NULL) != SH_OK)
             _exit(1);
@@ -190,6 +191,25 @@ static void test_a_power_cut_loses_nothing_acknowledged(void **state)
     fixture_free(&fixture);
 }
 
+/* Slow syncs, and files large enough for the writer to be groups ahead of them when the power goes. */
+static void test_a_power_cut_with_groups_in_flight_loses_nothing_acknowledged(void **state)
+{
+    (void)state;
+    for (int round = 0; round < 4; round++) {
+        Fixture fixture;
+        fixture_init(&fixture, SH_WAL_SYNC_ALWAYS);
+        fixture.options.file_bytes = 8 * 1024 * 1024;
+        mount_disk(&fixture, true);
+        Child child = {.fixture = &fixture, .stalls = "wal.fdatasync=stall:10"};
+        int64_t acknowledged = run_until(&child, 1 + 1000 * round, true);
+        unmount_disk(&fixture);
+        mount_disk(&fixture, false);
+        expect_recovered(&fixture, 0, acknowledged);
+        remove_disk(&fixture);
+        fixture_free(&fixture);
+    }
+}
+
 /* At any time, and in the midst of each step; most files are recycled ones by then. */
 static void test_a_power_cut_while_files_are_recycled_loses_nothing(void **state)
 {
@@ -215,6 +235,7 @@ int main(void)
         cmocka_unit_test(test_kill_loses_nothing_acknowledged),
         cmocka_unit_test(test_a_crash_while_a_file_is_recycled_loses_nothing),
         cmocka_unit_test(test_a_power_cut_loses_nothing_acknowledged),
+        cmocka_unit_test(test_a_power_cut_with_groups_in_flight_loses_nothing_acknowledged),
         cmocka_unit_test(test_a_power_cut_while_files_are_recycled_loses_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,9 +3,12 @@
 
 #define THREADS            4
 #define BATCHES_PER_THREAD 3000
+#define SMALL              2000 /* bytes of a batch, at most */
+#define LARGE              20000
 
 typedef struct Shared {
     Fixture fixture;
+    size_t batch_bytes_max;
     int64_t next_of[THREADS];
     int64_t done;
     bool out_of_order;
@@ -46,21 +49,22 @@ static void *run_appender(void *arg)
     const Appender *appender = arg;
     for (int64_t i = 0; i < BATCHES_PER_THREAD; i++) {
         int64_t id = appender->number * BATCHES_PER_THREAD + i;
-        while (fixture_try_append(&appender->shared->fixture, id, 61 + (size_t)(id * 13 % 2000), NULL) ==
-               SH_EXHAUSTED)
+        size_t length = 61 + (size_t)(id * 13) % appender->shared->batch_bytes_max;
+        while (fixture_try_append(&appender->shared->fixture, id, length, NULL) == SH_EXHAUSTED)
             sched_yield();
     }
     return NULL;
 }
 
-static void run_all(ShWalSync sync, const char *faults)
+static void run_all(ShWalSync sync, size_t batch_bytes_max, const char *faults)
 {
-    Shared shared = {0};
+    Shared shared = {.batch_bytes_max = batch_bytes_max};
     fixture_init(&shared.fixture, sync);
     shared.fixture.options.on_written = on_written;
     shared.fixture.options.arg = &shared;
     shared.fixture.options.sync_interval_ms = 2;
-    shared.fixture.options.budget_bytes = 2 * 1024 * 1024;
+    shared.fixture.options.budget_bytes = 1024 * (int64_t)batch_bytes_max;
+    shared.fixture.options.file_bytes = 128 * (int64_t)batch_bytes_max;
     fixture_start(&shared.fixture);
     assert_ok(sh_fault_arm(faults, err));
     Appender appenders[THREADS];
@@ -81,23 +85,32 @@ static void run_all(ShWalSync sync, const char *faults)
 static void test_many_threads_under_every_policy(void **state)
 {
     (void)state;
-    run_all(SH_WAL_SYNC_ALWAYS, NULL);
-    run_all(SH_WAL_SYNC_INTERVAL, NULL);
-    run_all(SH_WAL_SYNC_NEVER, NULL);
+    run_all(SH_WAL_SYNC_ALWAYS, SMALL, NULL);
+    run_all(SH_WAL_SYNC_INTERVAL, SMALL, NULL);
+    run_all(SH_WAL_SYNC_NEVER, SMALL, NULL);
+}
+
+/* Batches that let the writer run ahead of the syncer. */
+static void test_many_threads_with_large_batches(void **state)
+{
+    (void)state;
+    run_all(SH_WAL_SYNC_ALWAYS, LARGE, NULL);
+    run_all(SH_WAL_SYNC_ALWAYS, LARGE, "wal.fdatasync=error:1");
 }
 
 static void test_many_threads_over_failing_syncs(void **state)
 {
     (void)state;
-    run_all(SH_WAL_SYNC_ALWAYS, "wal.fdatasync=error:1");
-    run_all(SH_WAL_SYNC_INTERVAL, "wal.fdatasync=error:1");
-    run_all(SH_WAL_SYNC_NEVER, "wal.write=error:1");
+    run_all(SH_WAL_SYNC_ALWAYS, SMALL, "wal.fdatasync=error:1");
+    run_all(SH_WAL_SYNC_INTERVAL, SMALL, "wal.fdatasync=error:1");
+    run_all(SH_WAL_SYNC_NEVER, SMALL, "wal.write=error:1");
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_many_threads_under_every_policy),
+        cmocka_unit_test(test_many_threads_with_large_batches),
         cmocka_unit_test(test_many_threads_over_failing_syncs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
