@@ -55,8 +55,8 @@ static int64_t count_written(Fixture *fixture)
     return written;
 }
 
-/* Append two large batches, the second when the first is in the file, and wait until both are, while the first
- * is still being synced. */
+/* Append two large batches, the second when the first is in the file, and wait until both are, while the
+ * first is still being synced. */
 static void write_two_during_a_sync(Fixture *fixture)
 {
     ShWalFrame frames[3];
