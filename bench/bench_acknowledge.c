@@ -1,7 +1,7 @@
 /*
- * bench_acknowledge.c - how long an acknowledgement takes with `always` under load: at half and at four
- * fifths of what the agent takes, sent at a steady rate, and with windows as full as they get, where the time
- * is what is in flight divided by what gets through.
+ * bench_acknowledge.c - how long an acknowledgement takes with `always` and 64 KiB batches under load: at
+ * half and at four fifths of what the agent takes, sent at a steady rate, and with windows as full as they
+ * get, where the time is what is in flight divided by what gets through.
  *
  * The reference is the disk's own: writes as large as the WAL's groups were under that load, each
  * fdatasynced, with a neighbour that stores objects, just before and just after.
@@ -17,14 +17,13 @@
 #define KIB           1024
 #define RECORD_BYTES  100
 #define IN_FLIGHT     (16 * 1024 * KIB) /* of each of two connections */
-#define WINDOW_MAX    256
 #define FULL_BYTES    (400ll * 1000 * 1000)
 #define TRIAL_SECONDS 2
 #define LOAD_SECONDS  6
 #define SYNC          "streamhouse_wal_sync_duration_seconds"
 #define APPEND        "streamhouse_producer_latency_seconds"
 
-static const int batch_sizes[] = {16 * KIB, 64 * KIB};
+#define BATCH_BYTES (64 * KIB)
 static const int percents[] = {50, 80, 100}; /* of full load; 100: as fast as the windows let them */
 
 /* What one run showed. */
@@ -78,14 +77,12 @@ static void line(const char *load_name, const char *what, double value, const ch
 }
 
 /* At `percent` of `full` requests a second. A short trial tells how large the groups will be. */
-static void measure(const ShBenchAgent *agent, ShClient *client, ShBenchLoad load, int batch_bytes,
-                    double full, int percent)
+static void measure(const ShBenchAgent *agent, ShClient *client, ShBenchLoad load, double full, int percent)
 {
     char name[96], figure[160];
     ShBenchDisk before, after;
     double rate = full * percent / 100;
-    snprintf(name, sizeof name, "always, 100 B records by %d KiB, %d %% of full load", batch_bytes / KIB,
-             percent);
+    snprintf(name, sizeof name, "always, %d %% of full load", percent);
     load.requests_per_second = percent == 100 ? 0 : rate;
     load.requests = (int64_t)(rate * TRIAL_SECONDS);
     size_t group_bytes = (size_t)send_load(agent, client, &load).group_bytes;
@@ -109,25 +106,22 @@ static void measure(const ShBenchAgent *agent, ShClient *client, ShBenchLoad loa
                           (before.sync_p99_ms + after.sync_p99_ms) / 2);
 }
 
-static void measure_size(const ShBenchAgent *agent, ShClient *client, int batch_bytes)
+static void measure_all(const ShBenchAgent *agent, ShClient *client)
 {
-    char topic[64];
-    int in_flight = IN_FLIGHT / batch_bytes;
     ShBenchLoad load = {
-        .topic = topic,
+        .topic = "acknowledge",
         .partitions = SH_BENCH_PARTITIONS,
         .record_bytes = RECORD_BYTES,
-        .batch_records = sh_bench_batch_records(RECORD_BYTES, batch_bytes),
+        .batch_records = sh_bench_batch_records(RECORD_BYTES, BATCH_BYTES),
         .connections = 2,
-        .in_flight = in_flight > WINDOW_MAX ? WINDOW_MAX : in_flight,
-        .requests = FULL_BYTES / batch_bytes,
+        .in_flight = IN_FLIGHT / BATCH_BYTES,
+        .requests = FULL_BYTES / BATCH_BYTES,
     };
-    snprintf(topic, sizeof topic, "acknowledge-%d", batch_bytes);
-    sh_bench_topic(client, topic, load.partitions);
+    sh_bench_topic(client, load.topic, load.partitions);
     send_load(agent, client, &load); /* until the WAL's files are recycled ones */
     Outcome full = send_load(agent, client, &load);
     for (size_t i = 0; i < sizeof percents / sizeof percents[0]; i++)
-        measure(agent, client, load, batch_bytes, (double)load.requests / full.pumped.seconds, percents[i]);
+        measure(agent, client, load, (double)load.requests / full.pumped.seconds, percents[i]);
 }
 
 int main(void)
@@ -137,8 +131,7 @@ int main(void)
     sh_bench_directory("acknowledge", directory);
     sh_bench_agent_start(&agent, directory, "wal_sync: always\n", NULL);
     ShClient *client = sh_bench_connect(agent.address);
-    for (size_t i = 0; i < sizeof batch_sizes / sizeof batch_sizes[0]; i++)
-        measure_size(&agent, client, batch_sizes[i]);
+    measure_all(&agent, client);
     sh_client_free(client);
     sh_bench_agent_discard(&agent);
     return 0;

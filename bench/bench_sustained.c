@@ -1,9 +1,10 @@
 /*
  * bench_sustained.c - producing on and on: ProduceStream, WAL, upload and publish with batches built
- * beforehand, under both sync policies. What reaches the disk (WAL and objects) stands against what the disk
+ * beforehand, under `interval`. What reaches the disk (WAL and objects) stands against what the disk
  * itself takes with the same neighbour; on tmpfs the disk is out of the picture, and records count.
  *
- * Each policy runs on an agent of its own. SH_BENCH_BYTES sets how much the long runs send (default 1 GB).
+ * Disk and tmpfs each have an agent of their own. SH_BENCH_BYTES sets how much the long runs send (default 1
+ * GB).
  */
 #include <stdio.h>
 #include <string.h>
@@ -111,20 +112,14 @@ static void measure_policy(const char *policy, const char *directory, const char
     sh_bench_agent_discard(&agent);
 }
 
-/* The long case against the disk as it was before and after, and `always` against `interval`. */
-static void compare(const ShBenchDisk *before, const ShBenchDisk *after, const Outcome *interval,
-                    const Outcome *always)
+/* The long case against the disk as it was before and after. */
+static void compare(const ShBenchDisk *before, const ShBenchDisk *after, const Outcome *interval)
 {
     double disk_mb_s = (before->total_mb_s + after->total_mb_s) / 2;
     for (size_t i = 0; i < CASES; i++) {
-        char figure[128];
         if (cases[i].is_long)
             sh_bench_line_against("sustained", "interval: WAL and objects", interval[i].disk_mb_s, "MB/s",
                                   "the disk, with objects beside", disk_mb_s);
-        snprintf(figure, sizeof figure, "always: %d B records by %d KiB", cases[i].record_bytes,
-                 cases[i].batch_bytes / KIB);
-        sh_bench_line_against("sustained", figure, always[i].records_per_second, "records/s", "interval",
-                              interval[i].records_per_second);
     }
 }
 
@@ -132,16 +127,15 @@ int main(void)
 {
     char directory[SH_BENCH_PATH_BYTES];
     ShBenchDisk before, after;
-    Outcome interval[CASES], always[CASES], memory[CASES];
+    Outcome interval[CASES], memory[CASES];
     sh_bench_directory("sustained", directory);
     sh_bench_disk_measure(directory, 64 * KIB, true, &before);
     sh_bench_disk_lines("sustained", "before", &before);
     measure_policy("interval", directory, "disk", interval);
-    measure_policy("always", directory, "disk", always);
     sh_bench_directory("sustained", directory);
     sh_bench_disk_measure(directory, 64 * KIB, true, &after);
     sh_bench_disk_lines("sustained", "after", &after);
-    compare(&before, &after, interval, always);
+    compare(&before, &after, interval);
     measure_policy("interval", TMPFS, "tmpfs", memory);
     return 0;
 }
