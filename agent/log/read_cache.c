@@ -61,8 +61,10 @@ bool sh_read_cache_peek(ShReadCache *cache, const ShPartition *partition, int64_
     pthread_mutex_lock(&cache->lock);
     const ShCachedRange *cached = find(partition, offset);
     if (cached != NULL) {
-        *end_offset = cached->range.end_offset;
-        *bytes = cost_of(&cached->range);
+        const ShRange *range = &cached->range;
+        double share = (double)(range->end_offset - offset) / (double)(range->end_offset - range->first_offset);
+        *end_offset = range->end_offset;
+        *bytes = (int64_t)(share * (double)range->bytes.length);
     }
     pthread_mutex_unlock(&cache->lock);
     return cached != NULL;

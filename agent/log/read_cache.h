@@ -45,7 +45,7 @@ bool sh_read_cache_find(ShReadCache *cache, ShPartition *partition, int64_t offs
 uint64_t sh_read_cache_position(ShReadCache *cache, const ShPartition *partition, const ShPgSegment *segment,
                                 int64_t offset);
 
-/* Like find, but nobody uses the range now: where it ends and what it takes. */
+/* Like find, but nobody uses the range now: where it ends, and about how much of it lies from `offset` on. */
 bool sh_read_cache_peek(ShReadCache *cache, const ShPartition *partition, int64_t offset, int64_t *end_offset,
                         int64_t *bytes);
 
