@@ -12,10 +12,10 @@
 /* Buffers that are kept for the messages to come: some answers of a fetch. */
 #define IDLE_MESSAGE_BYTES_MAX (8 * 1024 * 1024)
 /* The pieces of a message under way; see keep_freed_memory. */
-#define PIECES_BYTES (2 * 1024 * 1024)
-#define RECONNECT_MIN_MS  100
-#define RECONNECT_MAX_MS  1000
-#define CONNECT_MS        5000 /* an attempt's time: a busy server's greeting may take a while */
+#define PIECES_BYTES     (2 * 1024 * 1024)
+#define RECONNECT_MIN_MS 100
+#define RECONNECT_MAX_MS 1000
+#define CONNECT_MS       5000 /* an attempt's time: a busy server's greeting may take a while */
 
 typedef struct Channel {
     struct Channel *next;

@@ -78,8 +78,8 @@ void sh_buf_pool_give_back(ShBufPool *pool, ShBuf *buf)
     pool->out_count--;
     bool keep = !pool->closed && buf->capacity <= pool->idle_bytes_max;
     /* What was idle longest makes room: sizes that are not asked for any more do not stay. */
-    while (keep && (pool->idle_count == IDLE_COUNT_MAX ||
-                    pool->idle_bytes + buf->capacity > pool->idle_bytes_max))
+    while (keep &&
+           (pool->idle_count == IDLE_COUNT_MAX || pool->idle_bytes + buf->capacity > pool->idle_bytes_max))
         free(remove_idle(pool, 0));
     if (keep) {
         ASAN_POISON_MEMORY_REGION(buf->data, buf->capacity); /* a late reader is found, as after free() */

@@ -2,8 +2,8 @@
  * buf_pool.h - large buffers that are used again.
  *
  * A large buffer fresh from the allocator is memory that the kernel has to map and clear page by page, which
- * costs more than filling it. A pool keeps what was given back, up to a bound, and hands out the newest first,
- * which the processor's caches may still hold. Any thread.
+ * costs more than filling it. A pool keeps what was given back, up to a bound, and hands out the newest
+ * first, which the processor's caches may still hold. Any thread.
  */
 #ifndef SH_CORE_BUF_POOL_H
 #define SH_CORE_BUF_POOL_H

@@ -38,8 +38,8 @@ void sh_read_ahead_destroy(ShReadAhead *ahead);
 void sh_read_ahead(struct ShEngine *engine, ShPartition *partition, int64_t offset, int64_t published_end,
                    int64_t run_bytes);
 
-/* A reader needs the range that begins at `from` now: wait where it is being read, take it over where that has
- * not begun. Afterwards it is in the cache, or to be read. On read threads only. */
+/* A reader needs the range that begins at `from` now: wait where it is being read, take it over where that
+ * has not begun. Afterwards it is in the cache, or to be read. On read threads only. */
 void sh_read_ahead_join(struct ShEngine *engine, ShPartition *partition, int64_t from);
 
 #endif

@@ -62,7 +62,8 @@ bool sh_read_cache_peek(ShReadCache *cache, const ShPartition *partition, int64_
     const ShCachedRange *cached = find(partition, offset);
     if (cached != NULL) {
         const ShRange *range = &cached->range;
-        double share = (double)(range->end_offset - offset) / (double)(range->end_offset - range->first_offset);
+        double share = (double)(range->end_offset - offset) /
+                       (double)(range->end_offset - range->first_offset);
         *end_offset = range->end_offset;
         *bytes = (int64_t)(share * (double)range->bytes.length);
     }

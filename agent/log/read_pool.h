@@ -30,7 +30,7 @@ typedef struct ShReadPool {
     ShReadQueue wanted; /* somebody waits for them */
     ShReadQueue ahead;  /* nobody does yet */
     size_t ahead_count; /* of them, under way */
-    size_t ahead_max; /* set before the threads start */
+    size_t ahead_max;   /* set before the threads start */
     struct ShReadWorker *workers;
     size_t worker_count;
 } ShReadPool;

@@ -4,9 +4,9 @@
 #include "agent/log/segment_read.h"
 #include "agent/store/store_internal.h"
 
-#define BATCH_BYTES   100000
-#define BATCHES       40
-#define ANSWER_BYTES  (2 * BATCH_BYTES + 10000)
+#define BATCH_BYTES  100000
+#define BATCHES      40
+#define ANSWER_BYTES (2 * BATCH_BYTES + 10000)
 
 /* What the store's reads go through. */
 static struct {
