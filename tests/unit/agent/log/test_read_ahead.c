@@ -318,6 +318,15 @@ static void test_partitions_take_turns_in_filling_an_answer(void **state)
         Append append;
         append_begin(fixture, &append, target_of("t", p), 1, 1000, 1000);
         assert_int_equal(append_end(&append), SH_OK);
+        /* Alone first: only where its bounds are known does a partition have anything to give. */
+        Fetch alone = {.part = {.target = target_of("t", p)}};
+        signal_init(&alone.signal);
+        alone.call = (ShFetch){
+            .parts = &alone.part, .part_count = 1, .wait_max_ms = 2000, .bytes_min = 1, .done = fetch_done};
+        sh_engine_fetch(fixture->engine, &alone.call);
+        assert_int_equal(fetch_end(&alone), SH_OK);
+        assert_int_equal(alone.part.slice_count, 1);
+        sh_fetch_release(&alone.call);
     }
     for (size_t first = 0; first < 2; first++) {
         Fetch fetch = {0};
