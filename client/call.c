@@ -37,7 +37,7 @@ static void on_settled(void *subject, bool succeeded);
 static void on_read(void *subject, bool succeeded);
 static void on_status(void *subject, bool succeeded);
 static void tell_writable(ShClientCall *call);
-static ShBuf *join_received(grpc_byte_buffer *received);
+static ShBuf *join_received(ShClientCall *call, grpc_byte_buffer *received);
 static void settle(ShClientCall *call);
 static void describe_end(const ShClientCall *call, ShRefusal *why);
 static bool is_metadata(const grpc_metadata *item, const char *key);
@@ -172,7 +172,7 @@ static void on_read(void *subject, bool succeeded)
     grpc_byte_buffer *received = call->received;
     call->received = NULL;
     if (succeeded && received != NULL && !call->cancelled) {
-        ShBuf *message = join_received(received);
+        ShBuf *message = join_received(call, received);
         if (message == NULL) {
             call->bad_memory = true;
             sh_client_call_cancel(call);
@@ -202,10 +202,10 @@ static void tell_writable(ShClientCall *call)
 
 /* The one copy on the way in: from the pieces that came over the network into one buffer that batches stay
  * in. */
-static ShBuf *join_received(grpc_byte_buffer *received)
+static ShBuf *join_received(ShClientCall *call, grpc_byte_buffer *received)
 {
     grpc_byte_buffer_reader reader;
-    ShBuf *message = sh_buf_new(grpc_byte_buffer_length(received));
+    ShBuf *message = sh_transport_buf(sh_loop_transport(call->loop), grpc_byte_buffer_length(received));
     if (message == NULL || !grpc_byte_buffer_reader_init(&reader, received)) {
         sh_buf_unref(message);
         return NULL;

@@ -37,7 +37,7 @@ static ShStatus handle_failure(ShConsumer *consumer, Assignment *assignment, con
 static void close_chunk(ShConsumer *consumer);
 static ShStatus read_batch(ShConsumer *consumer, size_t *count, ShError *err);
 static ShStatus read_records(ShConsumer *consumer, ShBatchReader *reader, size_t *count, ShError *err);
-static ShStatus add_message(ShConsumer *consumer, size_t *count, const ShRecord *record, ShError *err);
+static ShStatus add_room(ShConsumer *consumer, ShError *err);
 
 void sh_consumer_options_init(ShConsumerOptions *options)
 {
@@ -276,33 +276,34 @@ static ShStatus read_batch(ShConsumer *consumer, size_t *count, ShError *err)
     return handle_failure(consumer, assignment, &damage, err);
 }
 
+/* Each record is decoded in its place in the list, and the next one over it where it is not wanted. */
 static ShStatus read_records(ShConsumer *consumer, ShBatchReader *reader, size_t *count, ShError *err)
 {
-    bool more = true;
-    while (more) {
-        ShRecord record;
-        ShStatus status = sh_batch_reader_next(reader, &record, &more, err);
-        if (status == SH_OK && more && record.offset >= consumer->of_chunk->position)
-            status = add_message(consumer, count, &record, err);
+    const char *topic = sh_fetch_target_topic(consumer->of_chunk->target);
+    int32_t partition = sh_fetch_target_partition(consumer->of_chunk->target);
+    int64_t position = consumer->of_chunk->position;
+    for (;;) {
+        bool more = false;
+        ShStatus status = *count < consumer->message_capacity ? SH_OK : add_room(consumer, err);
         if (status != SH_OK)
             return status;
+        ShMessage *message = &consumer->messages[*count];
+        status = sh_batch_reader_next(reader, &message->record, &more, err);
+        if (status != SH_OK || !more)
+            return status;
+        message->topic = topic;
+        message->partition = partition;
+        *count += message->record.offset >= position;
     }
-    return SH_OK;
 }
 
-static ShStatus add_message(ShConsumer *consumer, size_t *count, const ShRecord *record, ShError *err)
+static ShStatus add_room(ShConsumer *consumer, ShError *err)
 {
-    if (*count == consumer->message_capacity) {
-        size_t capacity = *count == 0 ? MESSAGES_INITIAL : *count * 2;
-        ShMessage *messages = realloc(consumer->messages, capacity * sizeof *messages);
-        if (messages == NULL)
-            return sh_fail(err, SH_NO_MEMORY, "no memory for a batch of %zu records", capacity);
-        consumer->messages = messages;
-        consumer->message_capacity = capacity;
-    }
-    consumer->messages[(*count)++] = (ShMessage){
-        .topic = sh_fetch_target_topic(consumer->of_chunk->target),
-        .partition = sh_fetch_target_partition(consumer->of_chunk->target),
-        .record = *record};
+    size_t capacity = consumer->message_capacity == 0 ? MESSAGES_INITIAL : consumer->message_capacity * 2;
+    ShMessage *messages = realloc(consumer->messages, capacity * sizeof *messages);
+    if (messages == NULL)
+        return sh_fail(err, SH_NO_MEMORY, "no memory for a batch of %zu records", capacity);
+    consumer->messages = messages;
+    consumer->message_capacity = capacity;
     return SH_OK;
 }

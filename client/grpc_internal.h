@@ -18,6 +18,9 @@ typedef struct ShLoopTag {
  * memory is short. */
 grpc_channel *sh_transport_channel(ShTransport *transport, const char *address);
 
+/* A buffer for a message that came, used again when its last holder lets go; NULL when memory is short. */
+ShBuf *sh_transport_buf(ShTransport *transport, size_t bytes);
+
 grpc_completion_queue *sh_loop_queue(ShLoop *loop);
 ShTransport *sh_loop_transport(ShLoop *loop);
 

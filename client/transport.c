@@ -6,11 +6,16 @@
 #include <time.h>
 
 #include "client/grpc_internal.h"
+#include "core/buf_pool.h"
 
 #define MESSAGE_BYTES_MAX (128 * 1024 * 1024)
-#define RECONNECT_MIN_MS  100
-#define RECONNECT_MAX_MS  1000
-#define CONNECT_MS        5000 /* an attempt's time: a busy server's greeting may take a while */
+/* Buffers that are kept for the messages to come: some answers of a fetch. */
+#define IDLE_MESSAGE_BYTES_MAX (8 * 1024 * 1024)
+/* The pieces of a message under way; see keep_freed_memory. */
+#define PIECES_BYTES     (2 * 1024 * 1024)
+#define RECONNECT_MIN_MS 100
+#define RECONNECT_MAX_MS 1000
+#define CONNECT_MS       5000 /* an attempt's time: a busy server's greeting may take a while */
 
 typedef struct Channel {
     struct Channel *next;
@@ -19,6 +24,7 @@ typedef struct Channel {
 } Channel;
 
 struct ShTransport {
+    ShBufPool *messages;
     pthread_mutex_t lock; /* guards channels */
     Channel *channels;
 };
@@ -33,6 +39,7 @@ typedef struct Question {
     ShRefusal *why;
 } Question;
 
+static void keep_freed_memory(void);
 static grpc_channel *open_channel(const char *address);
 static void ask_on_writable(void *context);
 static void ask_on_message(void *context, ShBuf *message);
@@ -41,8 +48,11 @@ static void ask_on_closed(void *context, const ShRefusal *why);
 ShTransport *sh_transport_new(void)
 {
     ShTransport *transport = calloc(1, sizeof *transport);
-    if (transport == NULL)
+    if (transport == NULL || (transport->messages = sh_buf_pool_new(IDLE_MESSAGE_BYTES_MAX)) == NULL) {
+        free(transport);
         return NULL;
+    }
+    keep_freed_memory();
     grpc_init();
     pthread_mutex_init(&transport->lock, NULL);
     return transport;
@@ -58,9 +68,15 @@ void sh_transport_free(ShTransport *transport)
         grpc_channel_destroy(channel->channel);
         free(channel);
     }
+    sh_buf_pool_free(transport->messages);
     pthread_mutex_destroy(&transport->lock);
     grpc_shutdown();
     free(transport);
+}
+
+ShBuf *sh_transport_buf(ShTransport *transport, size_t bytes)
+{
+    return sh_buf_pool_take(transport->messages, bytes);
 }
 
 grpc_channel *sh_transport_channel(ShTransport *transport, const char *address)
@@ -120,6 +136,14 @@ int64_t sh_client_now_ms(void)
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* gRPC takes memory for the pieces of each message anew. glibc gives what is freed at an arena's end back to
+ * the system from 128 KiB on, and each page would have to be mapped and cleared again for the next message.
+ * It learns from the largest block that was freed how much a program frees and takes: show it one. */
+static void keep_freed_memory(void)
+{
+    sh_buf_unref(sh_buf_new(PIECES_BYTES));
 }
 
 static grpc_channel *open_channel(const char *address)

@@ -115,7 +115,8 @@ typedef struct ShBatchReader {
 ShStatus sh_batch_reader_init(ShBatchReader *reader, const uint8_t *data, size_t length,
                               size_t decompressed_bytes_max, ShScratch *scratch, ShError *err) SH_MUST_CHECK;
 
-/* The next record into `record`; `*more` is false after the last one. */
+/* The next record into `record`, which holds nothing of use after an error; `*more` is false after the last
+ * one. */
 ShStatus sh_batch_reader_next(ShBatchReader *reader, ShRecord *record, bool *more,
                               ShError *err) SH_MUST_CHECK;
 

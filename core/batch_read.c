@@ -40,18 +40,16 @@ ShStatus sh_batch_reader_next(ShBatchReader *reader, ShRecord *record, bool *mor
 
     int32_t count = header->record_count;
     int32_t index = count - reader->records_left;
-    ShRecord decoded;
-    ShStatus status = sh_record_decode(&reader->next, reader->end, index, count, &decoded, err);
+    ShStatus status = sh_record_decode(&reader->next, reader->end, index, count, record, err);
     if (status != SH_OK)
         return status;
-    if (decoded.offset > header->last_offset_delta)
+    if (record->offset > header->last_offset_delta)
         return sh_record_fail(index, count, err, "has an offset delta of %" PRId64 ", outside 0 to %" PRId32,
-                              decoded.offset, header->last_offset_delta);
+                              record->offset, header->last_offset_delta);
 
-    decoded.offset = (int64_t)((uint64_t)header->base_offset + (uint64_t)decoded.offset);
-    decoded.timestamp_ms = record_timestamp(header, decoded.timestamp_ms);
+    record->offset = (int64_t)((uint64_t)header->base_offset + (uint64_t)record->offset);
+    record->timestamp_ms = record_timestamp(header, record->timestamp_ms);
     reader->records_left--;
-    *record = decoded;
     *more = true;
     return SH_OK;
 }

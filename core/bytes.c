@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <sys/random.h>
 
+#include "core/buf_pool.h"
+
 static bool is_hyphen_position(size_t position);
 static int hex_digit_value(char c);
 
@@ -18,6 +20,7 @@ ShBuf *sh_buf_new(size_t capacity)
     buf->capacity = capacity;
     buf->length = 0;
     buf->data = (uint8_t *)(buf + 1);
+    buf->pool = NULL;
     return buf;
 }
 
@@ -42,7 +45,11 @@ ShBuf *sh_buf_ref(ShBuf *buf)
 void sh_buf_unref(ShBuf *buf)
 {
     /* Release and acquire order every holder's last access before the memory is given back. */
-    if (buf != NULL && atomic_fetch_sub_explicit(&buf->refs, 1, memory_order_acq_rel) == 1)
+    if (buf == NULL || atomic_fetch_sub_explicit(&buf->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    if (buf->pool != NULL)
+        sh_buf_pool_give_back(buf->pool, buf);
+    else
         free(buf);
 }
 

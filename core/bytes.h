@@ -15,11 +15,14 @@
 
 #include "core/status.h"
 
+struct ShBufPool;
+
 typedef struct ShBuf {
     atomic_int refs;
     size_t capacity; /* bytes of data[] */
     size_t length;   /* bytes in use, set by whoever fills the buffer */
     uint8_t *data;
+    struct ShBufPool *pool; /* that it goes back to; NULL: none */
 } ShBuf;
 
 /* A new buffer with one reference and length 0; NULL when memory is short. */

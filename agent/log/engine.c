@@ -109,6 +109,7 @@ void sh_engine_stop(ShEngine *engine)
     sh_partition_table_destroy(&engine->partitions);
     sh_fetch_destroy(&engine->fetcher);
     sh_read_pool_destroy(&engine->read_pool);
+    sh_read_ahead_destroy(&engine->read_ahead);
     sh_admin_destroy(&engine->admin);
     sh_control_destroy(&engine->control);
     sh_parked_destroy(&engine->parked);
@@ -211,6 +212,8 @@ static ShStatus init_parts(ShEngine *engine, ShError *err)
         status = sh_fetch_init(&engine->fetcher, err);
     if (status == SH_OK)
         status = sh_read_pool_init(&engine->read_pool, err);
+    if (status == SH_OK)
+        status = sh_read_ahead_init(&engine->read_ahead, err);
     if (status == SH_OK)
         status = sh_bounds_init(&engine->bounds, err);
     if (status == SH_OK)

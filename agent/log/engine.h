@@ -122,11 +122,16 @@ typedef struct ShFetchPart {
     int64_t log_start;
     int64_t high_watermark;
     int64_t epoch;
+    /* The engine's, kept by a caller who fetches on and on; 0 at first: where the answer before ended if it
+     * came from the store, and how much came from there one after the other. */
+    int64_t store_end_offset;
+    int64_t store_run_bytes;
 } ShFetchPart;
 
 typedef struct ShFetch {
     ShFetchPart *parts;
     size_t part_count;
+    size_t first_part; /* whose turn it is to fill the answer */
     int64_t wait_max_ms;
     int64_t bytes_min;
     int64_t bytes_max; /* 0: the agent's default */

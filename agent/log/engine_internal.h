@@ -27,6 +27,7 @@
 #include "agent/log/meta.h"
 #include "agent/log/partition.h"
 #include "agent/log/partition_table.h"
+#include "agent/log/read_ahead.h"
 #include "agent/log/read_cache.h"
 #include "agent/log/read_pool.h"
 #include "agent/log/results.h"
@@ -65,6 +66,7 @@ struct ShEngine {
     ShFetcher fetcher;
     ShReadPool read_pool;
     ShReadCache read_cache;
+    ShReadAhead read_ahead;
     ShBounds bounds;
     ShControl control;
     ShAdmin admin;

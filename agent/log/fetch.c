@@ -132,8 +132,10 @@ ShStatus sh_fetch_add_slice(ShFetchState *state, size_t index, ShSlice slice, bo
     bool fits = state->bytes + slice.length <= state->bytes_max &&
                 (part->bytes_max == 0 || part->bytes + slice.length <= (uint64_t)part->bytes_max);
     *added = fits || state->bytes == 0;
-    if (!*added)
+    if (!*added) {
+        state->is_full |= state->bytes + slice.length > state->bytes_max;
         return SH_OK;
+    }
     if ((part->slice_count & (part->slice_count - 1)) == 0) { /* full at each power of two */
         size_t capacity = part->slice_count == 0 ? 1 : part->slice_count * 2;
         ShSlice *slices = realloc(part->slices, capacity * sizeof *slices);
@@ -181,6 +183,9 @@ static ShFetchState *new_state(ShEngine *engine, ShFetch *fetch)
     for (size_t i = 0; i < fetch->part_count; i++) {
         state->waiters[i].state = state;
         state->waiters[i].resume_offset = fetch->parts[i].offset;
+        state->waiters[i].goes_on = fetch->parts[i].store_end_offset > 0 &&
+                                    fetch->parts[i].store_end_offset == fetch->parts[i].offset;
+        state->waiters[i].store_run_bytes = state->waiters[i].goes_on ? fetch->parts[i].store_run_bytes : 0;
         fetch->parts[i].slices = NULL;
         fetch->parts[i].slice_count = 0;
     }
@@ -215,17 +220,19 @@ static void run_round(ShFetchState *state, ShPg *pg)
 static RoundResult try_parts(ShFetchState *state, ShPg *pg)
 {
     bool failed = false;
-    for (size_t i = 0; i < state->fetch->part_count; i++) {
+    size_t count = state->fetch->part_count;
+    for (size_t turn = 0; turn < count; turn++) {
         bool refresh = false;
-        ShReadOutcome outcome = try_part(state, i, pg, &refresh);
+        size_t index = (state->fetch->first_part + turn) % count;
+        ShReadOutcome outcome = try_part(state, index, pg, &refresh);
         if (refresh)
             return ROUND_REFRESH;
         if (outcome == SH_READ_STORE)
             return ROUND_STORE;
         failed |= outcome == SH_READ_FAILED;
     }
-    if (failed || state->bytes >= state->bytes_enough || (pg != NULL && state->bytes > 0) ||
-        state->fetch->part_count == 0)
+    bool any_is_enough = pg != NULL || state->from_store;
+    if (failed || state->bytes >= state->bytes_enough || (any_is_enough && state->bytes > 0) || count == 0)
         return ROUND_ENOUGH;
     return ROUND_WAIT;
 }
@@ -244,6 +251,10 @@ static ShReadOutcome try_part(ShFetchState *state, size_t index, ShPg *pg, bool 
     if (status != SH_OK)
         return SH_READ_FAILED;
     ShReadOutcome outcome = sh_read_tail(state, index, found.partition);
+    if (outcome == SH_READ_STORE && state->is_full)
+        outcome = SH_READ_DATA; /* its turn comes */
+    if (outcome == SH_READ_STORE && pg == NULL)
+        outcome = sh_read_cached(state, index, found.partition);
     for (int tries = 1; outcome == SH_READ_STORE && pg != NULL && tries < TRIES_MAX; tries++) {
         outcome = sh_read_store(state, index, found.partition, pg);
         if (outcome == SH_READ_END)
@@ -262,6 +273,8 @@ static void reset_parts(ShFetchState *state)
     pthread_mutex_unlock(&state->engine->fetcher.lock);
     sh_fetch_release(state->fetch);
     state->bytes = 0;
+    state->is_full = false;
+    state->from_store = false;
     for (size_t i = 0; i < state->fetch->part_count; i++) {
         ShFetchPart *part = &state->fetch->parts[i];
         sh_error_clear(&part->error);

@@ -23,6 +23,9 @@ typedef struct ShFetchWaiter {
     struct ShFetchState *state;
     int64_t resume_offset; /* the part's search goes on here, above a hole */
     bool is_unknown;       /* the part waits to learn its bounds */
+    /* What the part brought along, if it goes on where the store's last answer ended; else 0. */
+    int64_t store_run_bytes;
+    bool goes_on;
 } ShFetchWaiter;
 
 typedef struct ShFetchState {
@@ -37,6 +40,8 @@ typedef struct ShFetchState {
     uint64_t bytes_max;
     uint64_t bytes_enough; /* with so many the call is answered */
     uint64_t bytes;        /* of all parts, in this round */
+    bool is_full;          /* a batch did not fit into the answer */
+    bool from_store;       /* something came out of the read cache or the store */
     uint64_t generation;   /* the fetcher's, when this round began */
     /* guarded by the fetcher's lock */
     bool running; /* a round is under way */
@@ -92,6 +97,10 @@ ShReadOutcome sh_read_tail(ShFetchState *state, size_t index, ShPartition *parti
 /* Read part `index` from the store, on a read thread (read_store.c). SH_READ_END: the store has nothing for
  * the offset; the waiter's resume_offset was moved above the hole. */
 ShReadOutcome sh_read_store(ShFetchState *state, size_t index, ShPartition *partition, ShPg *pg);
+
+/* Serve part `index` with what the read cache has, on any thread: SH_READ_DATA, or SH_READ_STORE when it has
+ * nothing (read_store.c). */
+ShReadOutcome sh_read_cached(ShFetchState *state, size_t index, ShPartition *partition);
 
 /* Add a batch or several whole ones to part `index`, with a reference on the owner, if they fit into the
  * bounds of part and fetch; the first batch of a fetch always does. `*added` tells. */

@@ -14,8 +14,12 @@ typedef struct ShCachedRange {
     struct ShCachedRange *older;
     struct ShCachedRange *next; /* in the partition */
     struct ShCachedRange *prev;
+    bool is_unread;
+    int64_t added_ms;
 } ShCachedRange;
 
+static ShCachedRange *find(const ShPartition *partition, int64_t offset);
+static void set_read(ShReadCache *cache, ShCachedRange *cached);
 static ShCachedRange *find_surplus(const ShPartition *partition);
 static void link_newest(ShReadCache *cache, ShCachedRange *cached);
 static void unlink_use(ShReadCache *cache, ShCachedRange *cached);
@@ -39,14 +43,29 @@ void sh_read_cache_destroy(ShEngine *engine)
 bool sh_read_cache_find(ShReadCache *cache, ShPartition *partition, int64_t offset, ShRange *out)
 {
     pthread_mutex_lock(&cache->lock);
-    ShCachedRange *cached = partition->ranges;
-    while (cached != NULL && (offset < cached->range.first_offset || offset >= cached->range.end_offset))
-        cached = cached->next;
+    ShCachedRange *cached = find(partition, offset);
     if (cached != NULL) {
         unlink_use(cache, cached);
         link_newest(cache, cached);
+        set_read(cache, cached);
         *out = cached->range;
         sh_buf_ref(out->bytes.owner);
+    }
+    pthread_mutex_unlock(&cache->lock);
+    return cached != NULL;
+}
+
+bool sh_read_cache_peek(ShReadCache *cache, const ShPartition *partition, int64_t offset, int64_t *end_offset,
+                        int64_t *bytes)
+{
+    pthread_mutex_lock(&cache->lock);
+    const ShCachedRange *cached = find(partition, offset);
+    if (cached != NULL) {
+        const ShRange *range = &cached->range;
+        double share = (double)(range->end_offset - offset) /
+                       (double)(range->end_offset - range->first_offset);
+        *end_offset = range->end_offset;
+        *bytes = (int64_t)(share * (double)range->bytes.length);
     }
     pthread_mutex_unlock(&cache->lock);
     return cached != NULL;
@@ -65,7 +84,7 @@ uint64_t sh_read_cache_position(ShReadCache *cache, const ShPartition *partition
     return position;
 }
 
-void sh_read_cache_add(ShEngine *engine, ShPartition *partition, const ShRange *range)
+void sh_read_cache_add(ShEngine *engine, ShPartition *partition, const ShRange *range, bool is_ahead)
 {
     ShReadCache *cache = &engine->read_cache;
     int64_t cost = cost_of(range);
@@ -87,6 +106,8 @@ void sh_read_cache_add(ShEngine *engine, ShPartition *partition, const ShRange *
     cached->range = *range;
     sh_buf_ref(range->bytes.owner);
     cached->partition = sh_partition_ref(partition);
+    cached->is_unread = is_ahead;
+    cached->added_ms = sh_clock_now_ms();
     pthread_mutex_lock(&cache->lock);
     ShCachedRange *surplus = detach(cache, find_surplus(partition));
     cached->next = partition->ranges;
@@ -95,6 +116,7 @@ void sh_read_cache_add(ShEngine *engine, ShPartition *partition, const ShRange *
     partition->ranges = cached;
     link_newest(cache, cached);
     cache->bytes += cost;
+    cache->unread_bytes += is_ahead ? cost : 0;
     pthread_mutex_unlock(&cache->lock);
     if (surplus != NULL)
         drop(engine, surplus);
@@ -158,6 +180,37 @@ bool sh_read_cache_evict(ShEngine *engine)
     return true;
 }
 
+bool sh_read_cache_evict_unread(ShEngine *engine, int64_t before_ms)
+{
+    ShReadCache *cache = &engine->read_cache;
+    pthread_mutex_lock(&cache->lock);
+    ShCachedRange *cached = cache->unread_bytes > 0 ? cache->oldest : NULL;
+    while (cached != NULL && (!cached->is_unread || cached->added_ms >= before_ms))
+        cached = cached->newer;
+    cached = detach(cache, cached);
+    pthread_mutex_unlock(&cache->lock);
+    if (cached == NULL)
+        return false;
+    drop(engine, cached);
+    return true;
+}
+
+/* With the lock held. */
+static ShCachedRange *find(const ShPartition *partition, int64_t offset)
+{
+    ShCachedRange *cached = partition->ranges;
+    while (cached != NULL && (offset < cached->range.first_offset || offset >= cached->range.end_offset))
+        cached = cached->next;
+    return cached;
+}
+
+/* With the lock held. */
+static void set_read(ShReadCache *cache, ShCachedRange *cached)
+{
+    cache->unread_bytes -= cached->is_unread ? cost_of(&cached->range) : 0;
+    cached->is_unread = false;
+}
+
 /* With the lock held: the range that came first, where the partition has as many as it may. */
 static ShCachedRange *find_surplus(const ShPartition *partition)
 {
@@ -205,6 +258,7 @@ static ShCachedRange *detach(ShReadCache *cache, ShCachedRange *cached)
         cached->partition->ranges = cached->next;
     if (cached->next != NULL)
         cached->next->prev = cached->prev;
+    set_read(cache, cached);
     cache->bytes -= cost_of(&cached->range);
     return cached;
 }

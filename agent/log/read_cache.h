@@ -21,6 +21,7 @@ typedef struct ShReadCache {
     pthread_mutex_t lock;
     /* guarded by lock */
     int64_t bytes;
+    int64_t unread_bytes;         /* of them, read ahead and not used yet */
     struct ShCachedRange *newest; /* by use */
     struct ShCachedRange *oldest;
 } ShReadCache;
@@ -44,8 +45,12 @@ bool sh_read_cache_find(ShReadCache *cache, ShPartition *partition, int64_t offs
 uint64_t sh_read_cache_position(ShReadCache *cache, const ShPartition *partition, const ShPgSegment *segment,
                                 int64_t offset);
 
-/* Keep a range, if the budget allows it. */
-void sh_read_cache_add(struct ShEngine *engine, ShPartition *partition, const ShRange *range);
+/* Like find, but nobody uses the range now: where it ends, and about how much of it lies from `offset` on. */
+bool sh_read_cache_peek(ShReadCache *cache, const ShPartition *partition, int64_t offset, int64_t *end_offset,
+                        int64_t *bytes);
+
+/* Keep a range, if the budget allows it. `is_ahead`: nobody has asked for it yet. */
+void sh_read_cache_add(struct ShEngine *engine, ShPartition *partition, const ShRange *range, bool is_ahead);
 
 /* The segment that holds `offset` or is the next one above it, if known. */
 bool sh_read_cache_segment(ShReadCache *cache, const ShPartition *partition, int64_t offset,
@@ -60,5 +65,8 @@ void sh_read_cache_forget(struct ShEngine *engine, ShPartition *partition);
 
 /* Drop the least recently used range; false when there is none. */
 bool sh_read_cache_evict(struct ShEngine *engine);
+/* Drop the oldest range that was read ahead before `before_ms` and is not used yet: its reader has left or is
+ * slow. False when there is none. */
+bool sh_read_cache_evict_unread(struct ShEngine *engine, int64_t before_ms);
 
 #endif

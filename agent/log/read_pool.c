@@ -10,6 +10,7 @@ typedef struct ShReadJob {
     struct ShReadJob *next;
     ShReadFn fn;
     void *arg;
+    bool is_ahead;
 } ShReadJob;
 
 typedef struct ShReadWorker {
@@ -18,8 +19,11 @@ typedef struct ShReadWorker {
     pthread_t thread;
 } ShReadWorker;
 
+static void submit(ShEngine *engine, ShReadQueue *queue, ShReadFn fn, void *arg);
 static void *run(void *arg);
-static ShReadJob *take(ShReadPool *pool, bool wait);
+static ShReadJob *take(ShReadPool *pool);
+static ShReadJob *pop(ShReadQueue *queue);
+static void cancel(ShEngine *engine, ShReadQueue *queue);
 
 ShStatus sh_read_pool_init(ShReadPool *pool, ShError *err)
 {
@@ -35,6 +39,7 @@ ShStatus sh_read_pool_start(ShEngine *engine, ShError *err)
     pool->workers = calloc(threads, sizeof *pool->workers);
     if (pool->workers == NULL)
         return sh_fail(err, SH_NO_MEMORY, "no memory for %zu read threads", threads);
+    pool->ahead_max = threads > 1 ? threads - 1 : 1;
     while (pool->worker_count < threads) {
         ShReadWorker *worker = &pool->workers[pool->worker_count];
         worker->engine = engine;
@@ -63,11 +68,8 @@ void sh_read_pool_stop(ShEngine *engine)
         sh_pg_free(pool->workers[i].pg);
     }
     pool->worker_count = 0;
-    ShReadJob *job;
-    while ((job = take(pool, false)) != NULL) {
-        job->fn(engine, NULL, job->arg, true);
-        free(job);
-    }
+    cancel(engine, &pool->wanted);
+    cancel(engine, &pool->ahead);
 }
 
 void sh_read_pool_destroy(ShReadPool *pool)
@@ -79,19 +81,29 @@ void sh_read_pool_destroy(ShReadPool *pool)
 
 void sh_read_pool_submit(ShEngine *engine, ShReadFn fn, void *arg)
 {
+    submit(engine, &engine->read_pool.wanted, fn, arg);
+}
+
+void sh_read_pool_submit_ahead(ShEngine *engine, ShReadFn fn, void *arg)
+{
+    submit(engine, &engine->read_pool.ahead, fn, arg);
+}
+
+static void submit(ShEngine *engine, ShReadQueue *queue, ShReadFn fn, void *arg)
+{
     ShReadPool *pool = &engine->read_pool;
     ShReadJob *job = malloc(sizeof *job);
     bool accepted = false;
     if (job != NULL) {
-        *job = (ShReadJob){.fn = fn, .arg = arg};
+        *job = (ShReadJob){.fn = fn, .arg = arg, .is_ahead = queue == &pool->ahead};
         pthread_mutex_lock(&pool->lock);
         accepted = !pool->stopping;
         if (accepted) {
-            if (pool->last != NULL)
-                pool->last->next = job;
+            if (queue->last != NULL)
+                queue->last->next = job;
             else
-                pool->first = job;
-            pool->last = job;
+                queue->first = job;
+            queue->last = job;
             pthread_cond_signal(&pool->wake);
         }
         pthread_mutex_unlock(&pool->lock);
@@ -105,26 +117,52 @@ void sh_read_pool_submit(ShEngine *engine, ShReadFn fn, void *arg)
 static void *run(void *arg)
 {
     ShReadWorker *worker = arg;
+    ShReadPool *pool = &worker->engine->read_pool;
     ShReadJob *job;
-    while ((job = take(&worker->engine->read_pool, true)) != NULL) {
+    while ((job = take(pool)) != NULL) {
         job->fn(worker->engine, worker->pg, job->arg, false);
+        if (job->is_ahead) {
+            pthread_mutex_lock(&pool->lock);
+            pool->ahead_count--;
+            pthread_mutex_unlock(&pool->lock);
+        }
         free(job);
     }
     return NULL;
 }
 
-/* The next job. With `wait`: NULL only when stopping. */
-static ShReadJob *take(ShReadPool *pool, bool wait)
+/* The next job; NULL only when stopping. */
+static ShReadJob *take(ShReadPool *pool)
 {
+    ShReadJob *job = NULL;
     pthread_mutex_lock(&pool->lock);
-    while (wait && pool->first == NULL && !pool->stopping)
-        sh_cond_wait_ms(&pool->wake, &pool->lock, POOL_WAIT_MS);
-    ShReadJob *job = wait && pool->stopping ? NULL : pool->first;
-    if (job != NULL) {
-        pool->first = job->next;
-        if (pool->first == NULL)
-            pool->last = NULL;
+    while (!pool->stopping && job == NULL) {
+        job = pop(&pool->wanted);
+        if (job == NULL && pool->ahead_count < pool->ahead_max)
+            job = pop(&pool->ahead);
+        if (job == NULL)
+            sh_cond_wait_ms(&pool->wake, &pool->lock, POOL_WAIT_MS);
     }
+    if (job != NULL && job->is_ahead)
+        pool->ahead_count++;
     pthread_mutex_unlock(&pool->lock);
     return job;
+}
+
+/* With the lock held. */
+static ShReadJob *pop(ShReadQueue *queue)
+{
+    ShReadJob *job = queue->first;
+    if (job != NULL)
+        queue->first = job->next;
+    if (queue->first == NULL)
+        queue->last = NULL;
+    return job;
+}
+
+/* After the threads have ended. */
+static void cancel(ShEngine *engine, ShReadQueue *queue)
+{
+    for (ShReadJob *job; (job = pop(queue)) != NULL; free(job))
+        job->fn(engine, NULL, job->arg, true);
 }

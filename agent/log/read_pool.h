@@ -17,13 +17,20 @@ struct ShReadWorker;
 /* Called once, on a read thread; or, when the engine stops, with `cancelled` and no connection. */
 typedef void (*ShReadFn)(struct ShEngine *engine, ShPg *pg, void *arg, bool cancelled);
 
+typedef struct ShReadQueue {
+    struct ShReadJob *first;
+    struct ShReadJob *last;
+} ShReadQueue;
+
 typedef struct ShReadPool {
     pthread_mutex_t lock;
     pthread_cond_t wake;
     /* guarded by lock */
     bool stopping;
-    struct ShReadJob *first;
-    struct ShReadJob *last;
+    ShReadQueue wanted; /* somebody waits for them */
+    ShReadQueue ahead;  /* nobody does yet */
+    size_t ahead_count; /* of them, under way */
+    size_t ahead_max;   /* set before the threads start */
     struct ShReadWorker *workers;
     size_t worker_count;
 } ShReadPool;
@@ -35,5 +42,7 @@ void sh_read_pool_stop(struct ShEngine *engine);
 void sh_read_pool_destroy(ShReadPool *pool);
 
 void sh_read_pool_submit(struct ShEngine *engine, ShReadFn fn, void *arg);
+/* The same for what nobody waits for yet: after all others, and one thread of several stays free of it. */
+void sh_read_pool_submit_ahead(struct ShEngine *engine, ShReadFn fn, void *arg);
 
 #endif

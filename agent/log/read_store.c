@@ -1,5 +1,5 @@
 /*
- * read_store.c - serving a part from the store, on a read thread.
+ * read_store.c - serving a part from the store, on a read thread, or from what was read before, on any.
  */
 #include "agent/log/engine_internal.h"
 #include "agent/log/segment_read.h"
@@ -7,8 +7,34 @@
 /* So many ranges at most go into one part of an answer, which bounds the requests made for it. */
 #define RANGES_MAX 16
 
+static int64_t get_published_end(ShPartition *partition);
 static ShStatus add_batches(ShFetchState *state, size_t index, const ShRange *range, int64_t from, bool *full,
                             ShError *err);
+static void note_progress(ShFetchState *state, size_t index, ShPartition *partition, int64_t published_end);
+
+ShReadOutcome sh_read_cached(ShFetchState *state, size_t index, ShPartition *partition)
+{
+    ShEngine *engine = state->engine;
+    ShFetchPart *part = &state->fetch->parts[index];
+    bool full = false;
+    ShRange range;
+    int64_t published_end = get_published_end(partition);
+    int64_t from = state->waiters[index].resume_offset;
+    ShError err = {0};
+    ShStatus status = SH_OK;
+    while (status == SH_OK && !full && from < published_end &&
+           sh_read_cache_find(&engine->read_cache, partition, from, &range)) {
+        uint64_t before = part->bytes;
+        status = add_batches(state, index, &range, from, &full, &err);
+        sh_metric_add(engine->metrics.fetch_cache_bytes, (int64_t)(part->bytes - before));
+        sh_buf_unref(range.bytes.owner);
+        from = range.end_offset;
+    }
+    if (part->slice_count == 0)
+        return SH_READ_STORE;
+    note_progress(state, index, partition, published_end);
+    return SH_READ_DATA;
+}
 
 ShReadOutcome sh_read_store(ShFetchState *state, size_t index, ShPartition *partition, ShPg *pg)
 {
@@ -16,9 +42,7 @@ ShReadOutcome sh_read_store(ShFetchState *state, size_t index, ShPartition *part
     ShFetchPart *part = &state->fetch->parts[index];
     ShFetchWaiter *waiter = &state->waiters[index];
     bool full = false;
-    pthread_mutex_lock(&partition->mutex);
-    int64_t published_end = partition->published_end;
-    pthread_mutex_unlock(&partition->mutex);
+    int64_t published_end = get_published_end(partition);
     int64_t from = waiter->resume_offset;
     for (int ranges = 0; !full && from < published_end && ranges < RANGES_MAX; ranges++) {
         ShRange range;
@@ -29,9 +53,10 @@ ShReadOutcome sh_read_store(ShFetchState *state, size_t index, ShPartition *part
         if (status == SH_OK && !found)
             break;
         if (status == SH_OK) {
+            uint64_t before = part->bytes;
             status = add_batches(state, index, &range, from, &full, &err);
             if (cached)
-                sh_metric_add(engine->metrics.fetch_cache_bytes, (int64_t)range.bytes.length);
+                sh_metric_add(engine->metrics.fetch_cache_bytes, (int64_t)(part->bytes - before));
             sh_buf_unref(range.bytes.owner);
             from = range.end_offset;
         }
@@ -42,10 +67,20 @@ ShReadOutcome sh_read_store(ShFetchState *state, size_t index, ShPartition *part
             return SH_READ_FAILED;
         }
     }
+    if (part->slice_count > 0)
+        note_progress(state, index, partition, published_end);
     if (part->slice_count > 0 || full)
         return SH_READ_DATA;
     waiter->resume_offset = published_end;
     return SH_READ_END;
+}
+
+static int64_t get_published_end(ShPartition *partition)
+{
+    pthread_mutex_lock(&partition->mutex);
+    int64_t published_end = partition->published_end;
+    pthread_mutex_unlock(&partition->mutex);
+    return published_end;
 }
 
 /* Add the batches of the range that end above `from`, as far as they fit. */
@@ -72,4 +107,17 @@ static ShStatus add_batches(ShFetchState *state, size_t index, const ShRange *ra
             part->next_offset = end;
     }
     return SH_OK;
+}
+
+/* Remember how the part's reader goes on, and what it will ask for next have read meanwhile. A round may be
+ * done again, so what it changes depends only on what the fetch brought along. */
+static void note_progress(ShFetchState *state, size_t index, ShPartition *partition, int64_t published_end)
+{
+    ShFetchPart *part = &state->fetch->parts[index];
+    const ShFetchWaiter *waiter = &state->waiters[index];
+    state->from_store = true;
+    part->store_end_offset = part->next_offset;
+    part->store_run_bytes = waiter->store_run_bytes + (int64_t)part->bytes;
+    if (waiter->goes_on)
+        sh_read_ahead(state->engine, partition, part->next_offset, published_end, part->store_run_bytes);
 }

@@ -12,9 +12,9 @@ static ShStatus read_once(ShEngine *engine, ShPg *pg, ShPartition *partition, in
 static ShStatus find_segment(ShEngine *engine, ShPg *pg, ShPartition *partition, int64_t offset,
                              ShPgSegment *out, bool *found, ShError *err);
 static ShStatus search_segment(ShEngine *engine, ShPartition *partition, const ShPgSegment *segment,
-                               int64_t offset, ShRange *out, ShError *err);
-static ShStatus get_batches(ShEngine *engine, const ShPgSegment *segment, uint64_t position, ShRange *out,
-                            ShError *err);
+                               int64_t offset, bool is_ahead, ShRange *out, ShError *err);
+static ShStatus get_batches(ShEngine *engine, const ShPgSegment *segment, uint64_t position,
+                            uint64_t chunk_bytes, ShRange *out, ShError *err);
 static ShStatus measure(ShRange *range, ShError *err);
 
 ShStatus sh_segment_read(ShEngine *engine, ShPg *pg, ShPartition *partition, int64_t offset, ShRange *out,
@@ -36,6 +36,26 @@ ShStatus sh_segment_read(ShEngine *engine, ShPg *pg, ShPartition *partition, int
     return status;
 }
 
+ShStatus sh_segment_read_ahead(ShEngine *engine, ShPg *pg, ShPartition *partition, int64_t offset,
+                               ShError *err)
+{
+    ShPgSegment segment;
+    ShRange range = {0};
+    bool found = false;
+    ShStatus status = find_segment(engine, pg, partition, offset, &segment, &found, err);
+    if (status != SH_OK || !found)
+        return status;
+    int64_t from = offset > segment.first_offset ? offset : segment.first_offset;
+    int64_t end;
+    int64_t bytes;
+    if (sh_read_cache_peek(&engine->read_cache, partition, from, &end, &bytes))
+        return SH_OK;
+    status = search_segment(engine, partition, &segment, from, true, &range, err);
+    if (status == SH_OK)
+        sh_buf_unref(range.bytes.owner);
+    return status;
+}
+
 static ShStatus read_once(ShEngine *engine, ShPg *pg, ShPartition *partition, int64_t offset, ShRange *out,
                           bool *found, bool *cached, ShError *err)
 {
@@ -47,8 +67,9 @@ static ShStatus read_once(ShEngine *engine, ShPg *pg, ShPartition *partition, in
     if (status != SH_OK || !*found)
         return status;
     int64_t from = offset > segment.first_offset ? offset : segment.first_offset;
+    sh_read_ahead_join(engine, partition, from);
     *cached = sh_read_cache_find(&engine->read_cache, partition, from, out);
-    return *cached ? SH_OK : search_segment(engine, partition, &segment, from, out, err);
+    return *cached ? SH_OK : search_segment(engine, partition, &segment, from, false, out, err);
 }
 
 static ShStatus find_segment(ShEngine *engine, ShPg *pg, ShPartition *partition, int64_t offset,
@@ -75,16 +96,17 @@ static ShStatus find_segment(ShEngine *engine, ShPg *pg, ShPartition *partition,
 
 /* Read on in the segment until the batch that ends above `offset` is there. */
 static ShStatus search_segment(ShEngine *engine, ShPartition *partition, const ShPgSegment *segment,
-                               int64_t offset, ShRange *out, ShError *err)
+                               int64_t offset, bool is_ahead, ShRange *out, ShError *err)
 {
+    uint64_t chunk_bytes = is_ahead ? SH_AHEAD_CHUNK_BYTES : CHUNK_BYTES;
     uint64_t position = sh_read_cache_position(&engine->read_cache, partition, segment, offset);
     while (position < segment->length) {
         ShRange range = {.segment_offset = segment->first_offset};
-        ShStatus status = get_batches(engine, segment, position, &range, err);
+        ShStatus status = get_batches(engine, segment, position, chunk_bytes, &range, err);
         if (status != SH_OK)
             return status;
         position = range.next_position;
-        sh_read_cache_add(engine, partition, &range);
+        sh_read_cache_add(engine, partition, &range, is_ahead);
         if (range.end_offset > offset) {
             *out = range;
             return SH_OK;
@@ -96,11 +118,11 @@ static ShStatus search_segment(ShEngine *engine, ShPartition *partition, const S
 }
 
 /* Whole batches from `position` of the segment on, with their offsets. */
-static ShStatus get_batches(ShEngine *engine, const ShPgSegment *segment, uint64_t position, ShRange *out,
-                            ShError *err)
+static ShStatus get_batches(ShEngine *engine, const ShPgSegment *segment, uint64_t position,
+                            uint64_t chunk_bytes, ShRange *out, ShError *err)
 {
     uint64_t left = segment->length - position;
-    uint64_t wanted = left < CHUNK_BYTES ? left : CHUNK_BYTES;
+    uint64_t wanted = left < chunk_bytes ? left : chunk_bytes;
     for (;;) {
         ShBuf *buf = NULL;
         size_t usable = 0;

@@ -14,4 +14,11 @@
 ShStatus sh_segment_read(struct ShEngine *engine, ShPg *pg, ShPartition *partition, int64_t offset,
                          ShRange *out, bool *found, bool *cached, ShError *err) SH_MUST_CHECK;
 
+/* Read the range that begins at `offset` into the cache, for a reader who is about to ask for it. At most
+ * SH_AHEAD_CHUNK_BYTES, or one batch. */
+ShStatus sh_segment_read_ahead(struct ShEngine *engine, ShPg *pg, ShPartition *partition, int64_t offset,
+                               ShError *err) SH_MUST_CHECK;
+
+#define SH_AHEAD_CHUNK_BYTES (4 << 20)
+
 #endif

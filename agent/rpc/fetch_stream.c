@@ -152,8 +152,11 @@ static void destroy(ShCall *call)
     atomic_fetch_sub(&call->worker->rpc->fetch_streams, 1);
 }
 
+/* The next answer is filled from the next partition on: one that has much shall not keep the others waiting.
+ */
 static void move_on(ShFetchRequest *request)
 {
+    request->fetch.first_part = (request->fetch.first_part + 1) % request->fetch.part_count;
     for (size_t i = 0; i < request->fetch.part_count; i++)
         request->fetch.parts[i].offset = request->fetch.parts[i].next_offset;
 }

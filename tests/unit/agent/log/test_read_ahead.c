@@ -1,0 +1,366 @@
+/* Reading ahead, over a store whose reads are counted, held up and failed. */
+#include "tests/unit/agent/log/log_fixture.h"
+
+#include "agent/log/segment_read.h"
+#include "agent/store/store_internal.h"
+
+#define BATCH_BYTES  100000
+#define BATCHES      40
+#define ANSWER_BYTES (2 * BATCH_BYTES + 10000)
+
+/* What the store's reads go through. */
+static struct {
+    const ShStoreOps *real;
+    ShStoreOps ops;
+    pthread_mutex_t lock;
+    pthread_cond_t cond;
+    int begun;
+    int allowed;    /* so many may go on */
+    int fail_first; /* [fail_first, fail_end) fail */
+    int fail_end;
+    uint64_t bytes; /* that were asked for */
+} gate;
+
+static ShStatus gated_get(ShStore *store, const char *key, uint64_t position, uint64_t length, ShBuf **out,
+                          ShError *err)
+{
+    int64_t until_ms = sh_clock_now_ms() + DEADLINE_MS;
+    pthread_mutex_lock(&gate.lock);
+    int index = gate.begun++;
+    gate.bytes += length;
+    pthread_cond_broadcast(&gate.cond);
+    while (index >= gate.allowed && sh_clock_now_ms() < until_ms)
+        sh_cond_wait_ms(&gate.cond, &gate.lock, 100);
+    bool fails = index >= gate.fail_first && index < gate.fail_end;
+    pthread_mutex_unlock(&gate.lock);
+    return fails ? sh_fail(err, SH_UNAVAILABLE, "the test fails this read")
+                 : gate.real->get(store, key, position, length, out, err);
+}
+
+static void allow(int count)
+{
+    pthread_mutex_lock(&gate.lock);
+    gate.allowed = count;
+    pthread_cond_broadcast(&gate.cond);
+    pthread_mutex_unlock(&gate.lock);
+}
+
+static int begun(void)
+{
+    pthread_mutex_lock(&gate.lock);
+    int count = gate.begun;
+    pthread_mutex_unlock(&gate.lock);
+    return count;
+}
+
+static int64_t under_way_bytes(const Fixture *fixture)
+{
+    ShEngine *engine = fixture->engine;
+    pthread_mutex_lock(&engine->read_ahead.lock);
+    int64_t bytes = engine->read_ahead.bytes;
+    pthread_mutex_unlock(&engine->read_ahead.lock);
+    return bytes;
+}
+
+static int64_t unread_bytes(const Fixture *fixture)
+{
+    ShEngine *engine = fixture->engine;
+    pthread_mutex_lock(&engine->read_cache.lock);
+    int64_t bytes = engine->read_cache.unread_bytes;
+    pthread_mutex_unlock(&engine->read_cache.lock);
+    return bytes;
+}
+
+static int64_t ahead_bytes(const Fixture *fixture)
+{
+    return under_way_bytes(fixture) + unread_bytes(fixture);
+}
+
+static int64_t cached_bytes(const Fixture *fixture)
+{
+    ShEngine *engine = fixture->engine;
+    pthread_mutex_lock(&engine->read_cache.lock);
+    int64_t bytes = engine->read_cache.bytes;
+    pthread_mutex_unlock(&engine->read_cache.lock);
+    return bytes;
+}
+
+static const ShPgSegment *segment(size_t index)
+{
+    assert_true(index < fake.topics[0].partitions[0].segment_count);
+    return &fake.topics[0].partitions[0].segments[index];
+}
+
+static uint64_t stored_bytes(void)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < fake.topics[0].partitions[0].segment_count; i++)
+        bytes += segment(i)->length;
+    return bytes;
+}
+
+/* Batches of one record in several objects, and an agent that has nothing of them in memory. */
+static void start_with_objects(Fixture *fixture)
+{
+    snprintf(fixture->extra[0], sizeof fixture->extra[0], "STREAMHOUSE_FLUSH_SIZE=500kB");
+    start(fixture);
+    for (int i = 0; i < BATCHES; i++)
+        assert_int_equal(append_patiently(fixture, "t", 1, BATCH_BYTES), i);
+    assert_ok(sh_engine_drain(fixture->engine, err));
+    stop(fixture);
+    start(fixture);
+    gate.real = fixture->engine->store->ops;
+    gate.ops = *gate.real;
+    gate.ops.get = gated_get;
+    gate.begun = gate.fail_first = gate.fail_end = 0;
+    gate.bytes = 0;
+    gate.allowed = INT32_MAX;
+    pthread_mutex_init(&gate.lock, NULL);
+    assert_ok(sh_cond_init(&gate.cond, err));
+    fixture->engine->store->ops = &gate.ops;
+    assert_true(fake.topics[0].partitions[0].segment_count >= 3);
+}
+
+/* The next answer of a reader who goes on; `offset` begins one. */
+static void ask(Fixture *fixture, Fetch *reader, int64_t offset)
+{
+    fetch_begin(fixture, reader, "t", offset, 2000, 1);
+}
+
+static void ask_on(Fixture *fixture, Fetch *reader)
+{
+    sh_fetch_release(&reader->call);
+    signal_init(&reader->signal);
+    reader->part.offset = reader->part.next_offset;
+    reader->call.bytes_max = ANSWER_BYTES;
+    sh_engine_fetch(fixture->engine, &reader->call);
+}
+
+static void first_answer(Fixture *fixture, Fetch *reader, int64_t offset)
+{
+    memset(reader, 0, sizeof *reader);
+    reader->part.target = target_of("t", 0);
+    reader->part.next_offset = offset;
+    reader->call = (ShFetch){
+        .parts = &reader->part, .part_count = 1, .wait_max_ms = 2000, .bytes_min = 1, .done = fetch_done};
+    ask_on(fixture, reader);
+    assert_int_equal(fetch_end(reader), SH_OK);
+    assert_true(reader->part.slice_count > 0);
+}
+
+static void next_answer(Fixture *fixture, Fetch *reader)
+{
+    int64_t from = reader->part.next_offset;
+    ask_on(fixture, reader);
+    assert_int_equal(fetch_end(reader), SH_OK);
+    assert_true(reader->part.next_offset > from);
+}
+
+static void test_who_goes_on_is_read_for_and_nothing_is_read_twice(void **state)
+{
+    Fixture *fixture = *state;
+    Fetch reader;
+    start_with_objects(fixture);
+    first_answer(fixture, &reader, 0);
+    assert_int_equal(begun(), 1);
+    assert_int_equal(ahead_bytes(fixture), 0); /* who came once may leave again */
+    next_answer(fixture, &reader);
+    wait_until(begun() > 1 && ahead_bytes(fixture) > 0);
+    assert_true(reader.part.next_offset <= segment(0)->last_offset);
+    while (reader.part.next_offset < BATCHES)
+        next_answer(fixture, &reader);
+    sh_fetch_release(&reader.call);
+    assert_int_equal(gate.bytes, stored_bytes());
+    wait_until(ahead_bytes(fixture) == 0); /* a range is there a moment before its read counts as done */
+}
+
+static void test_readers_of_scattered_places_are_not_read_for(void **state)
+{
+    Fixture *fixture = *state;
+    Fetch reader;
+    start_with_objects(fixture);
+    for (size_t i = 0; i < 3; i++) {
+        first_answer(fixture, &reader, segment(2 - i)->first_offset);
+        sh_fetch_release(&reader.call);
+        assert_int_equal(ahead_bytes(fixture), 0);
+    }
+    assert_int_equal(begun(), 3);
+}
+
+static void test_a_read_ahead_delays_only_who_gets_there(void **state)
+{
+    Fixture *fixture = *state;
+    Fetch reader;
+    start_with_objects(fixture);
+    allow(1);
+    first_answer(fixture, &reader, 0);
+    next_answer(fixture, &reader);
+    wait_until(begun() == 2); /* and held up */
+    while (reader.part.next_offset <= segment(0)->last_offset)
+        next_answer(fixture, &reader);
+    ask_on(fixture, &reader);
+    assert_false(signal_wait(&reader.signal, 50));
+    allow(INT32_MAX);
+    assert_int_equal(fetch_end(&reader), SH_OK);
+    while (reader.part.next_offset < BATCHES)
+        next_answer(fixture, &reader);
+    sh_fetch_release(&reader.call);
+    assert_int_equal(gate.bytes, stored_bytes());
+}
+
+static void test_one_that_has_not_begun_is_taken_over(void **state)
+{
+    Fixture *fixture = *state;
+    Fetch reader;
+    Fetch other;
+    start_with_objects(fixture);
+    allow(1);
+    first_answer(fixture, &reader, 0);
+    reader.part.store_run_bytes = SH_AHEAD_BYTES_MAX; /* as if it had come a long way */
+    do {
+        next_answer(fixture, &reader);
+    } while (reader.part.next_offset <= segment(0)->last_offset);
+    wait_until(begun() == 2); /* of two threads one reads ahead; what follows is queued */
+    assert_true(ahead_bytes(fixture) >= (int64_t)(segment(1)->length + segment(2)->length));
+    memset(&other, 0, sizeof other);
+    ask(fixture, &other, segment(2)->first_offset);
+    wait_until(begun() == 3);
+    allow(INT32_MAX);
+    assert_int_equal(fetch_end(&other), SH_OK);
+    sh_fetch_release(&other.call);
+    while (reader.part.next_offset < BATCHES)
+        next_answer(fixture, &reader);
+    sh_fetch_release(&reader.call);
+    assert_int_equal(gate.bytes, stored_bytes());
+}
+
+static void test_its_error_is_nobodys_until_somebody_gets_there(void **state)
+{
+    Fixture *fixture = *state;
+    Fetch reader;
+    start_with_objects(fixture);
+    gate.fail_first = 1;
+    gate.fail_end = INT32_MAX;
+    first_answer(fixture, &reader, 0);
+    while (reader.part.next_offset <= segment(0)->last_offset)
+        next_answer(fixture, &reader);
+    wait_until(begun() > 1 && ahead_bytes(fixture) == 0);
+    ask_on(fixture, &reader);
+    assert_int_equal(fetch_end(&reader), SH_UNAVAILABLE);
+
+    pthread_mutex_lock(&gate.lock);
+    gate.fail_end = 0;
+    pthread_mutex_unlock(&gate.lock);
+    reader.part.next_offset = segment(1)->first_offset;
+    while (reader.part.next_offset < BATCHES)
+        next_answer(fixture, &reader);
+    sh_fetch_release(&reader.call);
+}
+
+static void test_what_is_ahead_is_bounded_over_all_readers(void **state)
+{
+    Fixture *fixture = *state;
+    Fetch readers[8];
+    snprintf(fixture->extra[1], sizeof fixture->extra[1], "STREAMHOUSE_MEMORY_BUDGET=16MB");
+    start_with_objects(fixture);
+    int64_t bound = fixture->engine->read_cache.bytes_max / 2;
+    bool any = false;
+    for (int i = 0; i < 8; i++)
+        first_answer(fixture, &readers[i], 4 * i);
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < 8; i++) {
+            next_answer(fixture, &readers[i]);
+            any |= ahead_bytes(fixture) > 0;
+            assert_true(under_way_bytes(fixture) <= bound);
+            assert_true(unread_bytes(fixture) <= bound + BATCH_BYTES);
+            assert_true(cached_bytes(fixture) <= fixture->engine->read_cache.bytes_max);
+        }
+    }
+    assert_true(any);
+    for (int i = 0; i < 8; i++)
+        sh_fetch_release(&readers[i].call);
+}
+
+static void test_what_nobody_came_for_makes_room(void **state)
+{
+    Fixture *fixture = *state;
+    Fetch reader;
+    start_with_objects(fixture);
+    first_answer(fixture, &reader, 0);
+    next_answer(fixture, &reader);
+    sh_fetch_release(&reader.call);
+    wait_until(ahead_bytes(fixture) > 0 && under_way_bytes(fixture) == 0);
+    assert_false(sh_read_cache_evict_unread(fixture->engine, sh_clock_now_ms() - 60000));
+    while (sh_read_cache_evict_unread(fixture->engine, sh_clock_now_ms() + 1)) {
+    }
+    assert_int_equal(ahead_bytes(fixture), 0);
+    assert_int_equal(read_to(fixture, "t", 0, BATCHES), BATCHES);
+}
+
+static void test_the_engine_stops_with_reads_under_way(void **state)
+{
+    Fixture *fixture = *state;
+    Fetch reader;
+    start_with_objects(fixture);
+    allow(1);
+    first_answer(fixture, &reader, 0);
+    next_answer(fixture, &reader);
+    sh_fetch_release(&reader.call);
+    wait_until(begun() == 2);
+    allow(INT32_MAX);
+}
+
+static void test_partitions_take_turns_in_filling_an_answer(void **state)
+{
+    Fixture *fixture = *state;
+    start(fixture);
+    for (int32_t p = 0; p < 2; p++) {
+        Append append;
+        append_begin(fixture, &append, target_of("t", p), 1, 1000, 1000);
+        assert_int_equal(append_end(&append), SH_OK);
+        /* Alone first: only where its bounds are known does a partition have anything to give. */
+        Fetch alone = {.part = {.target = target_of("t", p)}};
+        signal_init(&alone.signal);
+        alone.call = (ShFetch){
+            .parts = &alone.part, .part_count = 1, .wait_max_ms = 2000, .bytes_min = 1, .done = fetch_done};
+        sh_engine_fetch(fixture->engine, &alone.call);
+        assert_int_equal(fetch_end(&alone), SH_OK);
+        assert_int_equal(alone.part.slice_count, 1);
+        sh_fetch_release(&alone.call);
+    }
+    for (size_t first = 0; first < 2; first++) {
+        Fetch fetch = {0};
+        ShFetchPart parts[2] = {{.target = target_of("t", 0)}, {.target = target_of("t", 1)}};
+        signal_init(&fetch.signal);
+        fetch.call = (ShFetch){.parts = parts,
+                               .part_count = 2,
+                               .first_part = first,
+                               .wait_max_ms = 2000,
+                               .bytes_min = 1,
+                               .bytes_max = 1100,
+                               .done = fetch_done};
+        sh_engine_fetch(fixture->engine, &fetch.call);
+        assert_int_equal(fetch_end(&fetch), SH_OK);
+        assert_int_equal(parts[first].slice_count, 1);
+        assert_int_equal(parts[1 - first].slice_count, 0);
+        sh_fetch_release(&fetch.call);
+    }
+}
+
+#define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_who_goes_on_is_read_for_and_nothing_is_read_twice),
+        TEST(test_readers_of_scattered_places_are_not_read_for),
+        TEST(test_a_read_ahead_delays_only_who_gets_there),
+        TEST(test_one_that_has_not_begun_is_taken_over),
+        TEST(test_its_error_is_nobodys_until_somebody_gets_there),
+        TEST(test_what_is_ahead_is_bounded_over_all_readers),
+        TEST(test_what_nobody_came_for_makes_room),
+        TEST(test_the_engine_stops_with_reads_under_way),
+        TEST(test_partitions_take_turns_in_filling_an_answer),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
