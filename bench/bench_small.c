@@ -1,7 +1,8 @@
 /*
- * bench_small.c - many small producers: 1,000 connections, each sending single records of 100 bytes over ProduceStream
- * without batching of its own, under `always`. Group commit has to make up for it. Producers that wait for each
- * acknowledgement, and such that send on; each against a plain gRPC echo of the same shape.
+ * bench_small.c - many small producers: 1,000 connections, each sending single records of 100 bytes over
+ * ProduceStream without batching of its own, under `always`. Group commit has to make up for it. Producers
+ * that wait for each acknowledgement, and such that send on; each against a plain gRPC echo of the same
+ * shape.
  */
 #include <stdio.h>
 #include <string.h>

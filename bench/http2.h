@@ -1,10 +1,10 @@
 /*
  * http2.h - one gRPC stream on a connection of its own, in hand-written HTTP/2.
  *
- * What a load generator costs is taken from what it measures, on a machine of few cores above all. This client
- * knows no more of HTTP/2 than one open stream needs: it sends what fits the server's windows, gives the server a
- * window that never ends, answers settings and pings, and takes headers of a stream only as "it stands" or
- * "it has ended". A message costs it a share of one send and one receive.
+ * What a load generator costs is taken from what it measures, on a machine of few cores above all. This
+ * client knows no more of HTTP/2 than one open stream needs: it sends what fits the server's windows, gives
+ * the server a window that never ends, answers settings and pings, and takes headers of a stream only as "it
+ * stands" or "it has ended". A message costs it a share of one send and one receive.
  */
 #ifndef SH_BENCH_HTTP2_H
 #define SH_BENCH_HTTP2_H
@@ -42,8 +42,8 @@ typedef struct ShBenchHttp2 {
     void *context;
 } ShBenchHttp2;
 
-/* Begin to connect to `address` ("host:port") and to call `method`; `connection` has take_answer and context set.
- * Exits with a word on failure, as all here do. */
+/* Begin to connect to `address` ("host:port") and to call `method`; `connection` has take_answer and context
+ * set. Exits with a word on failure, as all here do. */
 void sh_bench_http2_start(ShBenchHttp2 *connection, const char *address, const char *method);
 void sh_bench_http2_close(ShBenchHttp2 *connection);
 

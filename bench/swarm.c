@@ -21,8 +21,8 @@ typedef struct Member {
     bool stands;
     bool waits_to_send;
     int64_t to_send;
-    /* When the messages under way were sent: answers of one stream, whose records go to one partition, come in
-     * order. */
+    /* When the messages under way were sent: answers of one stream, whose records go to one partition, come
+     * in order. */
     int64_t sent_us[IN_FLIGHT_MAX];
     unsigned oldest;
     unsigned under_way;

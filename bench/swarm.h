@@ -1,6 +1,6 @@
 /*
- * swarm.h - many small clients at once: one gRPC stream a connection, each with a window of single messages under
- * way, driven by one thread that costs little (http2.h).
+ * swarm.h - many small clients at once: one gRPC stream a connection, each with a window of single messages
+ * under way, driven by one thread that costs little (http2.h).
  */
 #ifndef SH_BENCH_SWARM_H
 #define SH_BENCH_SWARM_H
@@ -19,7 +19,8 @@ typedef struct ShBenchSwarmed {
 } ShBenchSwarmed;
 
 /* Connect all to the server at `address` and wait until every stream stands; `seconds` is how long it took.
- * Connection i sends messages[i % message_count], again and again; `check` (NULL allowed) sees each answer. */
+ * Connection i sends messages[i % message_count], again and again; `check` (NULL allowed) sees each answer.
+ */
 ShBenchSwarm *sh_bench_swarm_open(const char *address, const char *method, int connections,
                                   ShBuf *const *messages, int message_count,
                                   void (*check)(const uint8_t *answer, size_t length), double *seconds);
