@@ -23,7 +23,11 @@
 #define CONNECTIONS     1000
 #define RECORDS         200000
 #define WARM_UP         20000
+#define BUDGET_MB       256
 #define DESCRIPTORS_MIN 4096
+
+#define STRING_OF(number) #number
+#define SETTINGS_OF(mb)   "wal_sync: always\nmemory_budget: " STRING_OF(mb) "MB\n"
 
 static const int windows[] = {1, 8};
 
@@ -34,6 +38,27 @@ static void allow_descriptors(void)
         limit.rlim_cur = limit.rlim_max < DESCRIPTORS_MIN ? limit.rlim_max : DESCRIPTORS_MIN;
         setrlimit(RLIMIT_NOFILE, &limit);
     }
+}
+
+/* What it takes a process to get as many gRPC channels in, each with a record acknowledged. */
+static void connect_channels(const ShBenchAgent *agent, ShClient *client)
+{
+    ShBenchPumped pumped;
+    ShBenchLoad load = {.topic = TOPIC,
+                        .partitions = SH_BENCH_PARTITIONS,
+                        .record_bytes = RECORD_BYTES,
+                        .batch_records = 1,
+                        .connections = CONNECTIONS,
+                        .in_flight = 1,
+                        .requests = CONNECTIONS};
+    double agent_cpu = sh_bench_agent_metric(agent, "streamhouse_agent_cpu_seconds_total");
+    double own_cpu = sh_bench_cpu_seconds();
+    sh_bench_pump(client, agent->address, &load, &pumped);
+    own_cpu = sh_bench_cpu_seconds() - own_cpu;
+    agent_cpu = sh_bench_agent_metric(agent, "streamhouse_agent_cpu_seconds_total") - agent_cpu;
+    sh_bench_line("small", "1,000 gRPC channels of one process opened at once: all answered", pumped.seconds,
+                  "s");
+    sh_bench_line_against("small", "... CPU of that process", own_cpu, "s", "the agent's", agent_cpu);
 }
 
 /* A ProduceRequest of one record for the partition. */
@@ -112,7 +137,7 @@ int main(void)
     sh_bench_directory("small", directory);
     sh_bench_disk_measure(directory, 64 * 1024, false, &disk);
     sh_bench_disk_lines("small", "before", &disk);
-    sh_bench_agent_start(&agent, directory, "wal_sync: always\n", NULL);
+    sh_bench_agent_start(&agent, directory, SETTINGS_OF(BUDGET_MB), NULL);
     ShClient *client = sh_bench_connect(agent.address);
     sh_bench_topic(client, TOPIC, SH_BENCH_PARTITIONS);
     for (int i = 0; i < SH_BENCH_PARTITIONS; i++)
@@ -121,14 +146,18 @@ int main(void)
     double idle = sh_bench_agent_metric(&agent, "streamhouse_agent_memory_bytes");
     ShBenchSwarm *swarm = sh_bench_swarm_open(agent.address, SH_METHOD_PRODUCE_STREAM, CONNECTIONS, requests,
                                               SH_BENCH_PARTITIONS, check_answer, &connecting);
-    sh_bench_line("small", "time until 1,000 connections opened at once all stand", connecting, "s");
+    sh_bench_line("small", "1,000 plain connections opened at once: all streams stand", connecting, "s");
+    double connected = sh_bench_agent_metric(&agent, "streamhouse_agent_memory_bytes");
+    sh_bench_line_against("small", "the agent's memory with 1,000 idle streams", connected / 1e6, "MB",
+                          "before the connections", idle / 1e6);
     for (size_t i = 0; i < sizeof windows / sizeof windows[0]; i++)
         measure(&agent, swarm, windows[i], &disk);
     double loaded = sh_bench_agent_metric(&agent, "streamhouse_agent_memory_bytes");
-    sh_bench_line_against("small", "the agent's memory", loaded / 1e6, "MB", "before the connections",
-                          idle / 1e6);
-
+    sh_bench_line_against("small", "the agent's memory after all of it", loaded / 1e6, "MB", "memory_budget",
+                          BUDGET_MB * 1.048576);
     sh_bench_swarm_close(swarm);
+    connect_channels(&agent, client);
+
     for (int i = 0; i < SH_BENCH_PARTITIONS; i++)
         sh_buf_unref(requests[i]);
     sh_client_free(client);

@@ -3,7 +3,8 @@
 #include <dlfcn.h>
 #include <string.h>
 
-/* absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle), which has no name in C, as Debian's library has it. */
+/* absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle), which has no name in C, as Debian's library has
+ * it. */
 #define SET_MODE "_ZN4absl7debian329SetMutexDeadlockDetectionModeENS0_15OnDeadlockCycleE"
 
 enum { DEADLOCKS_IGNORE = 0 };
