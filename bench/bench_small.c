@@ -53,11 +53,12 @@ static void connect_channels(const ShBenchAgent *agent, ShClient *client)
                         .requests = CONNECTIONS};
     double agent_cpu = sh_bench_agent_metric(agent, "streamhouse_agent_cpu_seconds_total");
     double own_cpu = sh_bench_cpu_seconds();
+    int64_t begun_us = sh_bench_now_us();
     sh_bench_pump(client, agent->address, &load, &pumped);
+    double seconds = (double)(sh_bench_now_us() - begun_us) / 1e6;
     own_cpu = sh_bench_cpu_seconds() - own_cpu;
     agent_cpu = sh_bench_agent_metric(agent, "streamhouse_agent_cpu_seconds_total") - agent_cpu;
-    sh_bench_line("small", "1,000 gRPC channels of one process opened at once: all answered", pumped.seconds,
-                  "s");
+    sh_bench_line("small", "1,000 gRPC channels of one process opened at once: all answered", seconds, "s");
     sh_bench_line_against("small", "... CPU of that process", own_cpu, "s", "the agent's", agent_cpu);
 }
 
