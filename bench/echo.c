@@ -6,16 +6,19 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "bench/echo_server.h"
 #include "bench/json_line.h"
+#include "bench/swarm.h"
 #include "client/transport.h"
 
 #define FOREVER_MS      INT64_MAX
 #define WINDOW_MESSAGES 4 /* under way on a stream of several */
 
 static char address[32];
+static pid_t server;
 
 /* One stream's client. `left` messages are to come. */
 typedef struct Client {
@@ -36,8 +39,9 @@ static void die(const char *what)
 static void write_next(void *context);
 static void take_message(void *context, ShBuf *message);
 static void take_end(void *context, const ShRefusal *why);
-static double echo(size_t message_bytes, int streams, bool apart, int64_t window, int64_t count);
-static double exchange(const char *method, Client *clients, int count, bool apart);
+static ShBuf *message_of(size_t bytes);
+static double server_cpu_seconds(void);
+static double exchange(const char *method, Client *clients, int count);
 
 void sh_bench_echo_start(void)
 {
@@ -53,6 +57,7 @@ void sh_bench_echo_start(void)
         close(ends[0]);
         sh_bench_echo_serve(ends[1]);
     }
+    server = pid;
     close(ends[1]);
     if (read(ends[0], &port, sizeof port) != sizeof port)
         die("the server did not start");
@@ -62,12 +67,33 @@ void sh_bench_echo_start(void)
 
 double sh_bench_echo_both_ways(size_t message_bytes, int streams, int64_t count)
 {
-    return echo(message_bytes, streams, false, WINDOW_MESSAGES, count);
+    Client *clients = calloc((size_t)streams, sizeof *clients);
+    if (clients == NULL)
+        die("no memory");
+    ShBuf *message = message_of(message_bytes);
+    int64_t each = count / streams;
+    for (int i = 0; i < streams; i++)
+        clients[i] = (Client){.message = message, .to_write = each, .left = each, .window = WINDOW_MESSAGES};
+    double seconds = exchange(SH_BENCH_ECHO_METHOD, clients, streams);
+    sh_buf_unref(message);
+    free(clients);
+    return (double)(each * streams) / seconds;
 }
 
-double sh_bench_echo_connections(size_t message_bytes, int connections, int64_t count)
+double sh_bench_echo_connections(size_t message_bytes, int connections, int in_flight, int64_t count,
+                                 double *cpu_us)
 {
-    return echo(message_bytes, connections, true, 1, count);
+    double connecting;
+    ShBenchSwarmed done;
+    ShBuf *message = message_of(message_bytes);
+    ShBenchSwarm *swarm = sh_bench_swarm_open(address, SH_BENCH_ECHO_METHOD, connections, &message, 1, NULL,
+                                              &connecting);
+    double cpu = server_cpu_seconds();
+    sh_bench_swarm_run(swarm, in_flight, count, &done);
+    *cpu_us = (server_cpu_seconds() - cpu) * 1e6 / (double)done.messages;
+    sh_bench_swarm_close(swarm);
+    sh_buf_unref(message);
+    return (double)done.messages / done.seconds;
 }
 
 double sh_bench_echo_one_way(size_t message_bytes, int64_t count)
@@ -78,32 +104,33 @@ double sh_bench_echo_one_way(size_t message_bytes, int64_t count)
         die("no room");
     message->length = sizeof request;
     Client client = {.message = message, .to_write = 1, .left = count, .window = 1};
-    double seconds = exchange(SH_BENCH_STREAM_METHOD, &client, 1, false);
+    double seconds = exchange(SH_BENCH_STREAM_METHOD, &client, 1);
     sh_buf_unref(message);
     return (double)count / seconds;
 }
 
-static double echo(size_t message_bytes, int streams, bool apart, int64_t window, int64_t count)
+static ShBuf *message_of(size_t bytes)
 {
-    Client *clients = calloc((size_t)streams, sizeof *clients);
-    ShBuf *message = sh_buf_new(message_bytes);
-    if (message == NULL || clients == NULL)
+    ShBuf *message = sh_buf_new(bytes);
+    if (message == NULL)
         die("no memory");
-    memset(message->data, 'x', message_bytes);
-    message->length = message_bytes;
-    int64_t each = count / streams;
-    for (int i = 0; i < streams; i++)
-        clients[i] = (Client){.message = message, .to_write = each, .left = each, .window = window};
-    double seconds = exchange(SH_BENCH_ECHO_METHOD, clients, streams, apart);
-    sh_buf_unref(message);
-    free(clients);
-    return (double)(each * streams) / seconds;
+    memset(message->data, 'x', bytes);
+    message->length = bytes;
+    return message;
 }
 
-/* Run the streams to their end, on one connection or each on its own: the seconds it took. */
-static double exchange(const char *method, Client *clients, int count, bool apart)
+static double server_cpu_seconds(void)
 {
-    char own[64];
+    clockid_t clock;
+    struct timespec used;
+    if (clock_getcpuclockid(server, &clock) != 0 || clock_gettime(clock, &used) != 0)
+        die("the server is gone");
+    return (double)used.tv_sec + (double)used.tv_nsec / 1e9;
+}
+
+/* Run the streams to their end on one connection: the seconds it took. */
+static double exchange(const char *method, Client *clients, int count)
+{
     ShTransport *transport = sh_transport_new();
     ShLoop *loop = transport != NULL ? sh_loop_new(transport) : NULL;
     if (loop == NULL)
@@ -111,9 +138,7 @@ static double exchange(const char *method, Client *clients, int count, bool apar
     int64_t begun = sh_bench_now_us();
     for (int i = 0; i < count; i++) {
         ShClientCallEvents events = {write_next, take_message, take_end, &clients[i]};
-        /* A query that the resolver ignores makes it another address, and so another connection. */
-        snprintf(own, sizeof own, "ipv4:%s?connection=%d", address, apart ? i : 0);
-        clients[i].call = sh_client_call_start(loop, own, method, 0, &events);
+        clients[i].call = sh_client_call_start(loop, address, method, 0, &events);
         if (clients[i].call == NULL)
             die("no call");
         sh_client_call_read(clients[i].call);

@@ -15,8 +15,10 @@ void sh_bench_echo_start(void);
 /* Messages a second when each goes there and comes back, `streams` of them at once on one connection. */
 double sh_bench_echo_both_ways(size_t message_bytes, int streams, int64_t count);
 
-/* The same over `connections`, one stream and one message at a time on each. */
-double sh_bench_echo_connections(size_t message_bytes, int connections, int64_t count);
+/* The same over `connections` with one stream each and `in_flight` messages of it, by a client that costs
+ * little (swarm.h); `cpu_us` is the server's CPU time for each message. */
+double sh_bench_echo_connections(size_t message_bytes, int connections, int in_flight, int64_t count,
+                                 double *cpu_us);
 
 /* Messages a second from the server to one client that joins each into one buffer, as the project's does. */
 double sh_bench_echo_one_way(size_t message_bytes, int64_t count);

@@ -15,13 +15,15 @@ enum { RESULT_OFFSET = SH_TARGET_FIELDS + 1, RESULT_COUNT, RESULT_EPOCH, RESULT_
 typedef struct Sizes {
     size_t parts;
     size_t batches;
+    ShWirePartition last; /* the last part as it was read: all of a small request, not to be read again */
 } Sizes;
 
 static ShStatus count_all(const ShBuf *message, uint64_t *request_id, Sizes *sizes, ShError *err);
 static size_t count_batches(const ShWirePartition *partition);
 static ShProduceRequest *alloc_request(ShCall *call, ShBuf *message, const Sizes *sizes,
                                        ShAppendBatch **batches);
-static ShStatus check_all(ShCall *call, ShProduceRequest *request, ShAppendBatch *batches, ShError *err);
+static ShStatus check_all(ShCall *call, ShProduceRequest *request, const Sizes *sizes, ShAppendBatch *batches,
+                          ShError *err);
 static void hold(ShProduceRequest *request, size_t bytes);
 static void init_part(ShAppendPart *part, ShAppendBatch *batches);
 static ShStatus check_part(ShCall *call, ShProduceRequest *request, const ShWirePartition *wire,
@@ -50,7 +52,7 @@ ShStatus sh_produce_request_new(ShCall *call, grpc_byte_buffer *message, ShProdu
     }
     request->request_id = request_id;
 
-    status = check_all(call, request, batches, err);
+    status = check_all(call, request, &sizes, batches, err);
     if (status != SH_OK) {
         sh_produce_request_free(request);
         return status;
@@ -130,12 +132,11 @@ static ShStatus count_all(const ShBuf *message, uint64_t *request_id, Sizes *siz
 
     ShWireReader reader = sh_wire_reader(message->data, message->length);
     for (size_t i = 0; i < sizes->parts; i++) {
-        ShWirePartition wire;
         bool more;
-        status = sh_wire_next_partition(&reader, &wire, &more, err);
+        status = sh_wire_next_partition(&reader, &sizes->last, &more, err);
         if (status != SH_OK)
             return status;
-        sizes->batches += count_batches(&wire);
+        sizes->batches += count_batches(&sizes->last);
     }
     return SH_OK;
 }
@@ -185,15 +186,17 @@ static void hold(ShProduceRequest *request, size_t bytes)
 }
 
 /* Accepted parts fill `parts` from the front, refused ones from the back. */
-static ShStatus check_all(ShCall *call, ShProduceRequest *request, ShAppendBatch *batches, ShError *err)
+static ShStatus check_all(ShCall *call, ShProduceRequest *request, const Sizes *sizes, ShAppendBatch *batches,
+                          ShError *err)
 {
     size_t *front = &request->append.part_count;
     size_t back = request->part_count;
     ShWireReader reader = sh_wire_reader(request->message->data, request->message->length);
     for (size_t i = 0; i < request->part_count; i++) {
-        ShWirePartition wire;
+        ShWirePartition wire = sizes->last;
         bool more;
-        ShStatus status = sh_wire_next_partition(&reader, &wire, &more, err);
+        bool is_last = i == request->part_count - 1;
+        ShStatus status = is_last ? SH_OK : sh_wire_next_partition(&reader, &wire, &more, err);
         if (status != SH_OK)
             return status;
         ShAppendPart *part = &request->parts[*front];

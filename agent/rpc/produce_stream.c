@@ -31,11 +31,14 @@ typedef struct ProduceStream {
     size_t alone;              /* requests in a row that came with none other under way */
     ShProduceRequest *answers; /* durable or refused, not yet written; oldest first */
     ShProduceRequest **answers_end;
+    ShWake write; /* begins to write them */
+    bool write_posted;
 } ProduceStream;
 
 static void start(ShCall *call, grpc_byte_buffer *none);
 static void on_read(ShCall *call, grpc_byte_buffer *message);
 static void on_answered(ShWake *wake);
+static void on_all_answered(ShWake *wake);
 static void on_written(ShCall *call);
 static void notified(ShCall *call);
 static void cancelled(ShCall *call);
@@ -68,6 +71,7 @@ static void start(ShCall *call, grpc_byte_buffer *none)
     (void)none;
     ProduceStream *stream = (ProduceStream *)call;
     stream->answers_end = &stream->answers;
+    stream->write = (ShWake){.call = call, .run = on_all_answered};
     sh_engine_hold_memory(sh_call_engine(call), SH_RPC_STREAM_BYTES);
     sh_call_send_headers(call);
     sh_call_listen(call);
@@ -96,6 +100,7 @@ static void on_read(ShCall *call, grpc_byte_buffer *message)
     end_if_done(stream);
 }
 
+/* Nothing is written before all answers that came with this one are here, for they leave together. */
 static void on_answered(ShWake *wake)
 {
     ShProduceRequest *request = (ShProduceRequest *)wake;
@@ -104,7 +109,20 @@ static void on_answered(ShWake *wake)
     request->next = NULL;
     *stream->answers_end = request;
     stream->answers_end = &request->next;
-    if (!call->writing)
+    if (call->writing || stream->write_posted) {
+        sh_call_release(call);
+        return;
+    }
+    stream->write_posted = true; /* with the request's hold on the call */
+    sh_worker_post(&stream->write);
+}
+
+static void on_all_answered(ShWake *wake)
+{
+    ShCall *call = wake->call;
+    ProduceStream *stream = (ProduceStream *)call;
+    stream->write_posted = false;
+    while (stream->answers != NULL && !call->writing)
         write_next(stream);
     sh_call_release(call);
 }

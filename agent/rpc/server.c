@@ -10,6 +10,7 @@
 
 #include "agent/base/clock.h"
 #include "agent/base/log.h"
+#include "agent/rpc/abseil.h"
 
 /* New calls that a worker is ready for: others wait inside gRPC until one of these is taken. */
 #define EXPECTED_HOT            32
@@ -57,6 +58,7 @@ static const char *const code_names[17] = {
 ShStatus sh_rpc_bind(const ShConfig *config, ShRpc **out, const char **bound, ShError *err)
 {
     gpr_set_log_function(log_from_grpc);
+    sh_abseil_stop_lock_checks();
     grpc_init();
     ShRpc *rpc = gpr_zalloc(sizeof *rpc);
     rpc->config = config;

@@ -324,6 +324,39 @@ static void receive_one(ClientCall *client, uint64_t id)
     streamhouse__v1__produce_response__free_unpacked(response, NULL);
 }
 
+/* Requests that arrive in one go, refused at once or taken in, are all answered, though a worker turns to
+ * others in between. */
+static void a_burst_is_answered_whole(void **state)
+{
+    Fixture *fixture = *state;
+    enum { REQUESTS = 200 };
+    ShBuf *batch = make_batch(1, "v", 1);
+    ClientCall client;
+    bool answered[REQUESTS] = {false};
+    client_open(&client, fixture->channel, stream_path, CLIENT_TIMEOUT_MS);
+    for (uint64_t id = 0; id < REQUESTS; id++) {
+        Request request;
+        request_init(&request, id);
+        request_add(&request, id % 3 == 0 ? 0 : 2, batch);
+        assert_true(client_send(&client, &request.message.base));
+    }
+    client_close(&client);
+    for (size_t count = 0; count < REQUESTS; count++) {
+        Streamhouse__V1__ProduceResponse *response = client_receive(
+            &client, &streamhouse__v1__produce_response__descriptor);
+        assert_non_null(response);
+        assert_true(response->request_id < REQUESTS);
+        assert_false(answered[response->request_id]);
+        answered[response->request_id] = true;
+        assert_int_equal(response->results[0]->error == NULL, response->request_id % 3 == 0);
+        streamhouse__v1__produce_response__free_unpacked(response, NULL);
+    }
+    assert_null(client_receive(&client, &streamhouse__v1__produce_response__descriptor));
+    assert_int_equal(client_wait(&client), GRPC_STATUS_OK);
+    client_free(&client);
+    sh_buf_unref(batch);
+}
+
 /* A client that waits for each answer is read with the answer; it may begin to pipeline at any time, and
  * hears at once when the agent stops. */
 static void a_client_that_waits_is_read_with_its_answer(void **state)
@@ -469,6 +502,7 @@ int main(void)
         TEST(compressed_messages_are_refused),
         TEST(control_and_transactional_batches_are_refused),
         TEST(a_stream_pipelines),
+        TEST(a_burst_is_answered_whole),
         TEST(a_client_that_waits_is_read_with_its_answer),
         TEST(a_stream_is_read_within_its_bound),
         TEST(a_malformed_request_ends_its_stream_after_the_answers),
