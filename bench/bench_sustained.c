@@ -3,8 +3,8 @@
  * beforehand, under `interval`. What reaches the disk (WAL and objects) stands against what the disk
  * itself takes with the same neighbour; on tmpfs the disk is out of the picture, and records count.
  *
- * Disk and tmpfs each have an agent of their own. SH_BENCH_BYTES sets how much the long runs send (default 1
- * GB).
+ * Disk and tmpfs each have an agent of their own. SH_BENCH_BYTES sets how much the long runs send (default 5 GB on
+ * the disk, 1 GB on tmpfs, where it is memory).
  */
 #include <stdio.h>
 #include <string.h>
@@ -16,7 +16,8 @@
 #include "bench/session.h"
 
 #define KIB          1024
-#define LONG_BYTES   1000000000ll
+#define LONG_BYTES   5000000000ll
+#define TMPFS_BYTES  1000000000ll
 #define SHORT_BYTES  200000000ll
 #define WINDOW_BYTES (16 * 1024 * KIB)
 #define WINDOW_MAX   256
@@ -47,11 +48,12 @@ static void line(const char *name, const char *what, double value, const char *u
 }
 
 /* One case on a running agent. */
-static Outcome measure(const ShBenchAgent *agent, ShClient *client, const Case *run, const char *where)
+static Outcome measure(const ShBenchAgent *agent, ShClient *client, const Case *run, int64_t long_bytes,
+                       const char *where)
 {
     char name[96];
     char topic[64];
-    int64_t bytes = run->is_long ? sh_bench_bytes(LONG_BYTES) : SHORT_BYTES;
+    int64_t bytes = run->is_long ? long_bytes : SHORT_BYTES;
     int in_flight = WINDOW_BYTES / run->batch_bytes;
     ShBenchLoad load = {
         .topic = topic,
@@ -97,7 +99,8 @@ static Outcome measure(const ShBenchAgent *agent, ShClient *client, const Case *
     return out;
 }
 
-static void measure_policy(const char *policy, const char *directory, const char *where, Outcome *out)
+static void measure_policy(const char *policy, const char *directory, const char *where, int64_t long_bytes,
+                           Outcome *out)
 {
     char settings[64];
     char name[64];
@@ -107,7 +110,7 @@ static void measure_policy(const char *policy, const char *directory, const char
     sh_bench_agent_start(&agent, directory, settings, NULL);
     ShClient *client = sh_bench_connect(agent.address);
     for (size_t i = 0; i < CASES; i++)
-        out[i] = measure(&agent, client, &cases[i], name);
+        out[i] = measure(&agent, client, &cases[i], long_bytes, name);
     sh_client_free(client);
     sh_bench_agent_discard(&agent);
 }
@@ -115,12 +118,21 @@ static void measure_policy(const char *policy, const char *directory, const char
 /* The long case against the disk as it was before and after. */
 static void compare(const ShBenchDisk *before, const ShBenchDisk *after, const Outcome *interval)
 {
-    double disk_mb_s = (before->total_mb_s + after->total_mb_s) / 2;
     for (size_t i = 0; i < CASES; i++) {
         if (cases[i].is_long)
             sh_bench_line_against("sustained", "interval: WAL and objects", interval[i].disk_mb_s, "MB/s",
-                                  "the disk, with objects beside", disk_mb_s);
+                                  "the disk, with objects beside",
+                                  (before->total_mb_s + after->total_mb_s) / 2);
     }
+}
+
+/* The disk as it is now, where WAL and objects of the runs are. */
+static void measure_disk(const char *when, ShBenchDisk *out)
+{
+    char directory[SH_BENCH_PATH_BYTES];
+    sh_bench_directory("sustained", directory);
+    sh_bench_disk_measure(directory, 64 * KIB, true, out);
+    sh_bench_disk_lines("sustained", when, out);
 }
 
 int main(void)
@@ -129,13 +141,10 @@ int main(void)
     ShBenchDisk before, after;
     Outcome interval[CASES], memory[CASES];
     sh_bench_directory("sustained", directory);
-    sh_bench_disk_measure(directory, 64 * KIB, true, &before);
-    sh_bench_disk_lines("sustained", "before", &before);
-    measure_policy("interval", directory, "disk", interval);
-    sh_bench_directory("sustained", directory);
-    sh_bench_disk_measure(directory, 64 * KIB, true, &after);
-    sh_bench_disk_lines("sustained", "after", &after);
+    measure_disk("before", &before);
+    measure_policy("interval", directory, "disk", sh_bench_bytes(LONG_BYTES), interval);
+    measure_disk("after", &after);
     compare(&before, &after, interval);
-    measure_policy("interval", TMPFS, "tmpfs", memory);
+    measure_policy("interval", TMPFS, "tmpfs", TMPFS_BYTES, memory);
     return 0;
 }

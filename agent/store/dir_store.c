@@ -8,6 +8,7 @@
  * disk, with every directory above it, before put returns.
  */
 #include "agent/store/dir_list.h"
+#include "agent/store/dir_pages.h"
 #include "agent/store/store_internal.h"
 
 #include <errno.h>
@@ -22,13 +23,15 @@
 #include "agent/base/fault.h"
 
 #define TEMP_DIR       ".tmp"
-#define TEMP_AGE_MAX_S (24 * 3600) /* an older temporary file has no writer any more */
+#define TEMP_AGE_MAX_S (24 * 3600)  /* an older temporary file has no writer any more */
+#define PAGES_BYTES    (512u << 20) /* of the newest objects that the page cache keeps */
 
 typedef struct DirStore {
     ShStore base;
     char *path;
     int root_fd;
     int temp_fd; /* the directory .tmp */
+    ShDirPages pages;
 } DirStore;
 
 static ShStatus dir_check(ShStore *base, ShError *err);
@@ -47,6 +50,8 @@ static void remove_old_temp_files(int temp_fd);
 static ShStatus write_temp_file(DirStore *store, const char *temp, const struct iovec *pieces,
                                 size_t piece_count, ShError *err);
 static ShStatus write_pieces(int fd, const struct iovec *pieces, size_t piece_count, ShError *err);
+static ssize_t write_some(int fd, const struct iovec *pieces, size_t piece_count);
+static ShStatus sync_file(const DirStore *store, int fd, ShError *err);
 static ShStatus give_name(DirStore *store, const char *temp, const char *key, ShError *err);
 static ShStatus open_parent(DirStore *store, const char *key, int *out_fd, ShError *err);
 static ShStatus open_object(DirStore *store, const char *key, int *out_fd, uint64_t *bytes, ShError *err);
@@ -68,6 +73,7 @@ ShStatus sh_dir_store_open(const ShConfig *config, ShStore **out, ShError *err)
     store->base.ops = &dir_ops;
     store->root_fd = -1;
     store->temp_fd = -1;
+    sh_dir_pages_init(&store->pages, PAGES_BYTES);
 
     ShStatus status;
     store->path = strdup(config->store_dir);
@@ -92,6 +98,7 @@ done:
 static void dir_close(ShStore *base)
 {
     DirStore *store = (DirStore *)base;
+    sh_dir_pages_destroy(&store->pages);
     if (store->temp_fd >= 0)
         close(store->temp_fd);
     if (store->root_fd >= 0)
@@ -109,7 +116,6 @@ static ShStatus dir_check(ShStore *base, ShError *err)
 static ShStatus dir_put(ShStore *base, const char *key, const struct iovec *pieces, size_t piece_count,
                         uint64_t total_bytes, ShError *err)
 {
-    (void)total_bytes; /* the pieces say it, store.c compared both */
     DirStore *store = (DirStore *)base;
     ShUuid id;
     char temp[SH_UUID_TEXT_BYTES];
@@ -125,6 +131,8 @@ static ShStatus dir_put(ShStore *base, const char *key, const struct iovec *piec
     if (status == SH_OK)
         status = give_name(store, temp, key, err);
     unlinkat(store->temp_fd, temp, 0);
+    if (status == SH_OK)
+        sh_dir_pages_add(&store->pages, store->root_fd, key, total_bytes);
 
     if (status == SH_OK && sh_fault_hit("store.put.reply"))
         return sh_fail(err, SH_UNAVAILABLE, "put %s: fault point store.put.reply", key);
@@ -268,8 +276,8 @@ static ShStatus write_temp_file(DirStore *store, const char *temp, const struct 
     if (fd < 0)
         return fail_errno(err, "cannot create a file in", store->path);
     ShStatus status = write_pieces(fd, pieces, piece_count, err);
-    if (status == SH_OK && fsync(fd) != 0)
-        status = fail_errno(err, "cannot sync a file in", store->path);
+    if (status == SH_OK)
+        status = sync_file(store, fd, err);
     close(fd);
     return status;
 }
@@ -283,7 +291,7 @@ static ShStatus write_pieces(int fd, const struct iovec *pieces, size_t piece_co
         struct iovec rest = {.iov_base = (uint8_t *)pieces[next].iov_base + done_of_next,
                              .iov_len = pieces[next].iov_len - done_of_next};
         size_t count = piece_count - next < IOV_MAX ? piece_count - next : IOV_MAX;
-        ssize_t written = done_of_next > 0 ? writev(fd, &rest, 1) : writev(fd, pieces + next, (int)count);
+        ssize_t written = done_of_next > 0 ? write_some(fd, &rest, 1) : write_some(fd, pieces + next, count);
         if (written < 0 && errno == EINTR)
             continue;
         if (written < 0)
@@ -294,6 +302,29 @@ static ShStatus write_pieces(int fd, const struct iovec *pieces, size_t piece_co
             done_of_next -= pieces[next++].iov_len;
     }
     return SH_OK;
+}
+
+/* As writev. */
+static ssize_t write_some(int fd, const struct iovec *pieces, size_t piece_count)
+{
+    if (sh_fault_hit("store.write.short")) {
+        const struct iovec half = {.iov_base = pieces->iov_base, .iov_len = (pieces->iov_len + 1) / 2};
+        return writev(fd, &half, 1);
+    }
+    if (sh_fault_hit("store.write")) {
+        errno = ENOSPC;
+        return -1;
+    }
+    return writev(fd, pieces, (int)piece_count);
+}
+
+static ShStatus sync_file(const DirStore *store, int fd, ShError *err)
+{
+    if (sh_fault_hit("store.fsync"))
+        errno = EIO;
+    else if (fsync(fd) == 0)
+        return SH_OK;
+    return fail_errno(err, "cannot sync a file in", store->path);
 }
 
 static ShStatus give_name(DirStore *store, const char *temp, const char *key, ShError *err)

@@ -292,6 +292,35 @@ static inline void contract_large_object(ShStore *store, size_t length)
     free(bytes);
 }
 
+/* One byte, and sizes on both sides of sectors, pages and larger blocks, in pieces of three sizes in turn. */
+static inline void contract_odd_sizes(ShStore *store)
+{
+    static const size_t sizes[] = {1, 511, 512, 513, 4095, 4096, 4097, 65535, 65536, 65537, 1048575, 1048577};
+    static const size_t piece_sizes[] = {7, 4096, 1 << 20};
+    ShError err = {0};
+    char key[64];
+    uint8_t *bytes = contract_pattern(1048577);
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        size_t length = sizes[i];
+        size_t piece_bytes = piece_sizes[i % 3];
+        struct iovec *pieces = calloc(length / piece_bytes + 1, sizeof *pieces);
+        assert_non_null(pieces);
+        size_t count = 0;
+        for (size_t at = 0; at < length; at += pieces[count++].iov_len)
+            pieces[count] = (struct iovec){.iov_base = bytes + at,
+                                           .iov_len = length - at < piece_bytes ? length - at : piece_bytes};
+        snprintf(key, sizeof key, "sizes/%zu", length);
+        contract_assert_status(sh_store_put(store, key, pieces, count, length, &err), SH_OK, &err);
+        free(pieces);
+        uint64_t stored = 0;
+        contract_assert_status(sh_store_size(store, key, &stored, &err), SH_OK, &err);
+        assert_int_equal(stored, length);
+        contract_assert_content(store, key, 0, length + 1, bytes, length);
+        contract_assert_content(store, key, length - 1, 10, bytes + length - 1, 1);
+    }
+    free(bytes);
+}
+
 static inline void contract_all(ShStore *store, size_t large_bytes)
 {
     ShError err = {0};
@@ -304,6 +333,7 @@ static inline void contract_all(ShStore *store, size_t large_bytes)
     contract_list_in_order(store);
     contract_list_pages(store);
     contract_one_racer_wins(store);
+    contract_odd_sizes(store);
     contract_large_object(store, large_bytes);
 }
 

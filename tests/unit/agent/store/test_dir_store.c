@@ -166,6 +166,44 @@ static void test_fault_points(void **state)
     contract_assert_content(f->store, "f/a", 0, 10, "x", 1);
 }
 
+/* Writes that take half of what they are given, over and over, also in the middle of a piece. */
+static void test_short_writes_lose_nothing(void **state)
+{
+    Fixture *f = *state;
+    ShError err = {0};
+    contract_assert_status(sh_fault_arm("store.write.short=error:5", &err), SH_OK, &err);
+    contract_put_and_read(f->store);
+    contract_assert_status(sh_fault_arm("store.write.short=error:3000", &err), SH_OK, &err);
+    contract_large_object(f->store, 1024 * 1024 + 1);
+}
+
+/* Nothing is stored, nothing is left behind, and the same key is free for the next attempt. */
+static void assert_put_fails(Fixture *f, const char *fault, ShStatus want)
+{
+    ShError err = {0};
+    uint64_t bytes;
+    char temp[128];
+    contract_assert_status(sh_fault_arm(fault, &err), SH_OK, &err);
+    contract_assert_status(contract_put_text(f->store, "w/a", "content", &err), want, &err);
+    contract_assert_status(sh_store_size(f->store, "w/a", &bytes, &err), SH_NOT_FOUND, &err);
+    snprintf(temp, sizeof temp, "%s/.tmp", f->path);
+    assert_int_equal(rmdir(temp), 0); /* succeeds on an empty directory only */
+    assert_int_equal(mkdir(temp, 0700), 0);
+    sh_store_close(f->store);
+    f->store = NULL;
+    contract_assert_status(sh_store_open(&f->config, &f->store, &err), SH_OK, &err);
+    contract_assert_status(contract_put_text(f->store, "w/a", "content", &err), SH_OK, &err);
+    contract_assert_content(f->store, "w/a", 0, 100, "content", 7);
+    contract_assert_status(sh_store_delete(f->store, "w/a", &err), SH_OK, &err);
+}
+
+static void test_a_failed_write_stores_nothing(void **state)
+{
+    assert_put_fails(*state, "store.write=error:1", SH_EXHAUSTED);
+    assert_put_fails(*state, "store.write.short=error:1,store.write=error:1", SH_EXHAUSTED);
+    assert_put_fails(*state, "store.fsync=error:1", SH_IO);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -177,6 +215,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_missing_parent_is_named, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_file_in_the_way, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_fault_points, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_short_writes_lose_nothing, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_failed_write_stores_nothing, set_up, tear_down),
     };
     return cmocka_run_group_tests_name("directory store", tests, NULL, NULL);
 }
