@@ -2,7 +2,7 @@
 # Run the benchmarks, one after the other, each on a private PostgreSQL of its own: JSON lines on stdout, progress on
 # stderr.   bench/run.sh [NAME]
 #
-# Agents are started by the programs themselves. BENCH_BYTES=5GB makes the long runs longer.
+# Agents are started by the programs themselves. BENCH_BYTES=1GB makes the long runs, of 5 GB, shorter.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 only=${1:-}

@@ -76,7 +76,8 @@ static ShDirPagesEntry *take_excess(ShDirPages *pages)
     return entry;
 }
 
-/* By its key and not by a descriptor that is kept open: that would hold the disk space of a deleted object. */
+/* By its key and not by a descriptor that is kept open: that would hold the disk space of a deleted object.
+ */
 static void give_up(int root_fd, const char *key)
 {
     int fd = openat(root_fd, key, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);

@@ -25,9 +25,10 @@ typedef struct ShDirPages {
 void sh_dir_pages_init(ShDirPages *pages, uint64_t kept_bytes_max);
 void sh_dir_pages_destroy(ShDirPages *pages);
 
-/* An object was stored under `key`, a path below `root_fd`, and synced: its pages count from now on, and those of the oldest objects
- * are given up until no more than the bound is kept. An object that is gone by then is passed over; one that
- * cannot be noted for want of memory keeps its pages. Blocks on the file system. Any thread. */
+/* An object was stored under `key`, a path below `root_fd`, and synced: its pages count from now on, and
+ * those of the oldest objects are given up until no more than the bound is kept. An object that is gone by
+ * then is passed over; one that cannot be noted for want of memory keeps its pages. Blocks on the file
+ * system. Any thread. */
 void sh_dir_pages_add(ShDirPages *pages, int root_fd, const char *key, uint64_t bytes);
 
 #endif
