@@ -7,10 +7,10 @@
 /* So many ranges at most go into one part of an answer, which bounds the requests made for it. */
 #define RANGES_MAX 16
 
-static int64_t get_published_end(ShPartition *partition);
+static int64_t get_store_end(ShPartition *partition);
 static ShStatus add_batches(ShFetchState *state, size_t index, const ShRange *range, int64_t from, bool *full,
                             ShError *err);
-static void note_progress(ShFetchState *state, size_t index, ShPartition *partition, int64_t published_end);
+static void note_progress(ShFetchState *state, size_t index, ShPartition *partition, int64_t store_end);
 
 ShReadOutcome sh_read_cached(ShFetchState *state, size_t index, ShPartition *partition)
 {
@@ -18,11 +18,11 @@ ShReadOutcome sh_read_cached(ShFetchState *state, size_t index, ShPartition *par
     ShFetchPart *part = &state->fetch->parts[index];
     bool full = false;
     ShRange range;
-    int64_t published_end = get_published_end(partition);
+    int64_t store_end = get_store_end(partition);
     int64_t from = state->waiters[index].resume_offset;
     ShError err = {0};
     ShStatus status = SH_OK;
-    while (status == SH_OK && !full && from < published_end &&
+    while (status == SH_OK && !full && from < store_end &&
            sh_read_cache_find(&engine->read_cache, partition, from, &range)) {
         uint64_t before = part->bytes;
         status = add_batches(state, index, &range, from, &full, &err);
@@ -32,7 +32,7 @@ ShReadOutcome sh_read_cached(ShFetchState *state, size_t index, ShPartition *par
     }
     if (part->slice_count == 0)
         return SH_READ_STORE;
-    note_progress(state, index, partition, published_end);
+    note_progress(state, index, partition, store_end);
     return SH_READ_DATA;
 }
 
@@ -42,9 +42,9 @@ ShReadOutcome sh_read_store(ShFetchState *state, size_t index, ShPartition *part
     ShFetchPart *part = &state->fetch->parts[index];
     ShFetchWaiter *waiter = &state->waiters[index];
     bool full = false;
-    int64_t published_end = get_published_end(partition);
+    int64_t store_end = get_store_end(partition);
     int64_t from = waiter->resume_offset;
-    for (int ranges = 0; !full && from < published_end && ranges < RANGES_MAX; ranges++) {
+    for (int ranges = 0; !full && from < store_end && ranges < RANGES_MAX; ranges++) {
         ShRange range;
         bool found = false;
         bool cached = false;
@@ -68,19 +68,19 @@ ShReadOutcome sh_read_store(ShFetchState *state, size_t index, ShPartition *part
         }
     }
     if (part->slice_count > 0)
-        note_progress(state, index, partition, published_end);
+        note_progress(state, index, partition, store_end);
     if (part->slice_count > 0 || full)
         return SH_READ_DATA;
-    waiter->resume_offset = published_end;
+    waiter->resume_offset = store_end;
     return SH_READ_END;
 }
 
-static int64_t get_published_end(ShPartition *partition)
+static int64_t get_store_end(ShPartition *partition)
 {
     pthread_mutex_lock(&partition->mutex);
-    int64_t published_end = partition->published_end;
+    int64_t store_end = sh_partition_store_end(partition);
     pthread_mutex_unlock(&partition->mutex);
-    return published_end;
+    return store_end;
 }
 
 /* Add the batches of the range that end above `from`, as far as they fit. */
@@ -111,7 +111,7 @@ static ShStatus add_batches(ShFetchState *state, size_t index, const ShRange *ra
 
 /* Remember how the part's reader goes on, and what it will ask for next have read meanwhile. A round may be
  * done again, so what it changes depends only on what the fetch brought along. */
-static void note_progress(ShFetchState *state, size_t index, ShPartition *partition, int64_t published_end)
+static void note_progress(ShFetchState *state, size_t index, ShPartition *partition, int64_t store_end)
 {
     ShFetchPart *part = &state->fetch->parts[index];
     const ShFetchWaiter *waiter = &state->waiters[index];
@@ -119,5 +119,5 @@ static void note_progress(ShFetchState *state, size_t index, ShPartition *partit
     part->store_end_offset = part->next_offset;
     part->store_run_bytes = waiter->store_run_bytes + (int64_t)part->bytes;
     if (waiter->goes_on)
-        sh_read_ahead(state->engine, partition, part->next_offset, published_end, part->store_run_bytes);
+        sh_read_ahead(state->engine, partition, part->next_offset, store_end, part->store_run_bytes);
 }
