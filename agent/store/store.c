@@ -27,6 +27,11 @@ const char *sh_store_describe(const ShStore *store)
     return store->description;
 }
 
+bool sh_store_refuses_puts(ShStore *store, int *retry_after_ms)
+{
+    return store->ops->refuses_puts != NULL && store->ops->refuses_puts(store, retry_after_ms);
+}
+
 ShStatus sh_store_check(ShStore *store, ShError *err)
 {
     return store->ops->check(store, err);
