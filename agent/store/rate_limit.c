@@ -2,6 +2,7 @@
 
 #define SCALE      1000ll /* rates are kept in thousandths, so that 5 % of 1 is something */
 #define GROW_SHARE 20     /* one in so many: 5 % */
+#define HOLD_SHARE 10     /* how far below a refused rate the rate is held */
 
 static void set_rate(ShRateLimit *limit, int64_t rate_per_1000_s);
 static void empty(ShRateLimit *limit, int64_t next_ns);
@@ -44,7 +45,8 @@ void sh_rate_limit_succeeded(ShRateLimit *limit, int64_t now_ns)
     pthread_mutex_lock(&limit->lock);
     int64_t rate = atomic_load_explicit(&limit->rate_per_1000_s, memory_order_relaxed);
     int64_t grown = rate + rate / GROW_SHARE;
-    bool is_held = grown >= limit->refused_rate_per_1000_s && now_ns < limit->cut_ns + SH_RATE_HOLD_NS;
+    int64_t near = limit->refused_rate_per_1000_s - limit->refused_rate_per_1000_s / HOLD_SHARE;
+    bool is_held = grown > near && now_ns < limit->cut_ns + SH_RATE_HOLD_NS;
     if (++limit->successes >= SH_RATE_GROW_SUCCESSES && !is_held) {
         limit->successes = 0;
         set_rate(limit, grown < limit->rate_max_per_1000_s ? grown : limit->rate_max_per_1000_s);
