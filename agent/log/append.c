@@ -165,7 +165,7 @@ static void start_part(ShEngine *engine, ShAppend *append, ShAppendPart *part)
     /* The topic, or this agent's part in it, may be new. A store that is away is not waited for. */
     int retry_after_ms;
     bool may_be_early = status == SH_NOT_FOUND ||
-                        (status == SH_UNAVAILABLE && !sh_store_refuses_puts(engine->store, &retry_after_ms));
+                        (status == SH_UNAVAILABLE && !sh_store_is_away(engine->store, &retry_after_ms));
     if (!may_be_early || !sh_parked_add(engine, append, part))
         sh_append_finish(append);
 }

@@ -83,16 +83,16 @@ ShBreakerState sh_breaker_state(const ShBreaker *breaker)
     return state_of(atomic_load(&breaker->word));
 }
 
-bool sh_breaker_refuses(ShBreaker *breaker, int64_t now_ms, int64_t *wait_ms)
+bool sh_breaker_is_open(ShBreaker *breaker, int64_t now_ms, int64_t *wait_ms)
 {
     if (sh_breaker_state(breaker) == SH_BREAKER_CLOSED)
         return false;
     pthread_mutex_lock(&breaker->lock);
-    bool refuses = sh_breaker_state(breaker) != SH_BREAKER_CLOSED && now_ms < breaker->until_ms;
-    if (refuses)
-        *wait_ms = wait_of(breaker, now_ms);
+    bool is_open = sh_breaker_state(breaker) != SH_BREAKER_CLOSED;
+    if (is_open)
+        *wait_ms = now_ms < breaker->until_ms ? wait_of(breaker, now_ms) : 0;
     pthread_mutex_unlock(&breaker->lock);
-    return refuses;
+    return is_open;
 }
 
 const char *sh_breaker_state_name(ShBreakerState state)

@@ -66,8 +66,8 @@ void sh_breaker_take_back(ShBreaker *breaker, ShBreakerTicket ticket, int64_t no
 void sh_breaker_report(ShBreaker *breaker, ShBreakerTicket ticket, bool succeeded, int64_t now_ms);
 
 ShBreakerState sh_breaker_state(const ShBreaker *breaker);
-/* As sh_breaker_enter, for somebody who only wants to know. */
-bool sh_breaker_refuses(ShBreaker *breaker, int64_t now_ms, int64_t *wait_ms);
+/* Is it not closed? Then `*wait_ms` tells when the next request may pass; 0: now, as the probe. */
+bool sh_breaker_is_open(ShBreaker *breaker, int64_t now_ms, int64_t *wait_ms);
 /* "closed", "open", "half_open". */
 const char *sh_breaker_state_name(ShBreakerState state);
 

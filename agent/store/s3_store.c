@@ -26,7 +26,7 @@ static ShStatus s3_get(ShStore *base, const char *key, uint64_t position, uint64
 static ShStatus s3_size(ShStore *base, const char *key, uint64_t *bytes, ShError *err);
 static ShStatus s3_delete(ShStore *base, const char *key, ShError *err);
 static ShStatus s3_list(ShStore *base, const char *prefix, ShStoreListFn fn, void *arg, ShError *err);
-static bool s3_refuses_puts(ShStore *base, int *retry_after_ms);
+static bool s3_is_away(ShStore *base, int *retry_after_ms);
 static void s3_close(ShStore *base);
 
 static ShStatus put_once(ShS3Store *store, const ShS3Request *request, ShError *err);
@@ -44,7 +44,7 @@ static const ShStoreOps s3_ops = {.check = s3_check,
                                   .size = s3_size,
                                   .delete = s3_delete,
                                   .list = s3_list,
-                                  .refuses_puts = s3_refuses_puts,
+                                  .is_away = s3_is_away,
                                   .close = s3_close};
 
 ShStatus sh_s3_store_open(const ShConfig *config, ShStore **out, ShError *err)
@@ -253,7 +253,7 @@ static ShStatus s3_list(ShStore *base, const char *prefix, ShStoreListFn fn, voi
     return SH_OK;
 }
 
-static bool s3_refuses_puts(ShStore *base, int *retry_after_ms)
+static bool s3_is_away(ShStore *base, int *retry_after_ms)
 {
     ShThrottle *throttle = ((ShS3Store *)base)->client->throttle;
     int64_t wait_us = 0;

@@ -27,9 +27,9 @@ const char *sh_store_describe(const ShStore *store)
     return store->description;
 }
 
-bool sh_store_refuses_puts(ShStore *store, int *retry_after_ms)
+bool sh_store_is_away(ShStore *store, int *retry_after_ms)
 {
-    return store->ops->refuses_puts != NULL && store->ops->refuses_puts(store, retry_after_ms);
+    return store->ops->is_away != NULL && store->ops->is_away(store, retry_after_ms);
 }
 
 ShStatus sh_store_check(ShStore *store, ShError *err)

@@ -53,9 +53,9 @@ typedef bool (*ShStoreListFn)(void *arg, const char *key, uint64_t bytes);
 ShStatus sh_store_list(ShStore *store, const char *prefix, ShStoreListFn fn, void *arg,
                        ShError *err) SH_MUST_CHECK;
 
-/* Would a put be refused at once, because the store did not answer lately? Then `*retry_after_ms` (above 0)
- * tells when it is tried again. Does not block. */
-bool sh_store_refuses_puts(ShStore *store, int *retry_after_ms);
+/* Did the store not answer puts lately? Then `*retry_after_ms` tells when it is tried again; 0: by the next
+ * put. Does not block. */
+bool sh_store_is_away(ShStore *store, int *retry_after_ms);
 
 /* For logs and errors: "directory /data/store" or "bucket b at http://...". Owned by the store. */
 const char *sh_store_describe(const ShStore *store);

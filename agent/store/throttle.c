@@ -92,7 +92,7 @@ void sh_throttle_report(ShThrottle *throttle, ShThrottleKind kind, const ShThrot
 bool sh_throttle_is_open(ShThrottle *throttle, ShThrottleKind kind, int64_t now_us, int64_t *wait_us)
 {
     int64_t wait_ms = 0;
-    bool open = sh_breaker_refuses(&throttle->gates[kind].breaker, now_us / 1000, &wait_ms);
+    bool open = sh_breaker_is_open(&throttle->gates[kind].breaker, now_us / 1000, &wait_ms);
     if (open)
         *wait_us = wait_ms * 1000;
     return open;

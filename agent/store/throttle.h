@@ -52,7 +52,7 @@ ShThrottleDecision sh_throttle_ask(ShThrottle *throttle, ShThrottleKind kind, in
 void sh_throttle_report(ShThrottle *throttle, ShThrottleKind kind, const ShThrottleTicket *ticket,
                         ShThrottleResult result, int64_t pause_us, int64_t now_us);
 
-/* Would a request be refused because the circuit is open? Then `*wait_us` tells for how long, at least. */
+/* Is the circuit not closed? Then `*wait_us` tells when the next request may pass; 0: now. */
 bool sh_throttle_is_open(ShThrottle *throttle, ShThrottleKind kind, int64_t now_us, int64_t *wait_us);
 
 /* For tests and benchmarks: the current rate, and the breaker's state. */

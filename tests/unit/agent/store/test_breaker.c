@@ -46,7 +46,7 @@ static int64_t refused(ShBreaker *breaker, int64_t now_ms)
     int64_t wait_ms = 0;
     int64_t told_ms = 0;
     assert_false(sh_breaker_enter(breaker, now_ms, &ticket, &wait_ms));
-    assert_true(sh_breaker_refuses(breaker, now_ms, &told_ms));
+    assert_true(sh_breaker_is_open(breaker, now_ms, &told_ms));
     assert_int_equal(wait_ms, told_ms);
     return wait_ms;
 }
@@ -117,14 +117,16 @@ static void test_probe_closes(void **state)
     ShBreaker breaker;
     start_open(&breaker);
     assert_int_equal(refused(&breaker, START + 29999), 1);
+    int64_t wait_ms = -1;
+    assert_true(sh_breaker_is_open(&breaker, START + 30000, &wait_ms));
+    assert_int_equal(wait_ms, 0); /* the next one is the probe */
     ShBreakerTicket probe = enter(&breaker, START + 30000);
     assert_int_equal(changes.to, SH_BREAKER_HALF_OPEN);
     assert_int_equal(refused(&breaker, START + 30001), SH_BREAKER_PROBE_WAIT_MS); /* one probe at a time */
     sh_breaker_report(&breaker, probe, true, START + 30100);
     assert_int_equal(sh_breaker_state(&breaker), SH_BREAKER_CLOSED);
     assert_int_equal(changes.count, 3);
-    int64_t wait_ms = 0;
-    assert_false(sh_breaker_refuses(&breaker, START + 30100, &wait_ms));
+    assert_false(sh_breaker_is_open(&breaker, START + 30100, &wait_ms));
     /* Nothing is held against it. */
     request(&breaker, false, START + 30101);
     request(&breaker, false, START + 30101);

@@ -138,13 +138,13 @@ static void test_dead_endpoint_opens_the_circuit_and_recovers(void **state)
     throttling_stop(&server); /* nobody listens there any more */
     ShStore *store = open_store(server.endpoint, 1000, 0, 20);
 
-    assert_false(sh_store_refuses_puts(store, &retry_after_ms));
+    assert_false(sh_store_is_away(store, &retry_after_ms));
     contract_assert_status(contract_put_text(store, "a", "1", &err), SH_UNAVAILABLE, &err);
     assert_true(err.retriable);
     assert_in_range(err.retry_after_ms, 1,
                     OPEN_MS); /* its own retries opened the circuit, and were stopped by it */
     assert_non_null(strstr(err.message, "did not answer"));
-    assert_true(sh_store_refuses_puts(store, &retry_after_ms));
+    assert_true(sh_store_is_away(store, &retry_after_ms));
     assert_in_range(retry_after_ms, 1, OPEN_MS);
     assert_int_equal(sh_throttle_state(throttle_of(store), SH_THROTTLE_GET), SH_BREAKER_CLOSED);
 
@@ -157,7 +157,7 @@ static void test_dead_endpoint_opens_the_circuit_and_recovers(void **state)
     contract_assert_status(status, SH_OK, &err);
     assert_int_equal(sh_throttle_state(throttle_of(store), SH_THROTTLE_PUT), SH_BREAKER_CLOSED);
     assert_int_equal(atomic_load(&again.taken), 1);
-    assert_false(sh_store_refuses_puts(store, &retry_after_ms));
+    assert_false(sh_store_is_away(store, &retry_after_ms));
     sh_store_close(store);
     throttling_stop(&again);
 }

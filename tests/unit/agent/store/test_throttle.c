@@ -82,8 +82,10 @@ static void test_open_circuit_refuses_and_heals(void **state)
     wait_us = 0;
     assert_true(sh_throttle_is_open(throttle, SH_THROTTLE_PUT, START + SECOND, &wait_us));
     assert_int_equal(wait_us, 29 * SECOND);
-    assert_false(sh_throttle_is_open(throttle, SH_THROTTLE_PUT, START + 30 * SECOND, &wait_us));
+    assert_true(sh_throttle_is_open(throttle, SH_THROTTLE_PUT, START + 30 * SECOND, &wait_us));
+    assert_int_equal(wait_us, 0);
     request(throttle, SH_THROTTLE_PUT, SH_THROTTLE_ANSWERED, START + 30 * SECOND);
+    assert_false(sh_throttle_is_open(throttle, SH_THROTTLE_PUT, START + 30 * SECOND, &wait_us));
     assert_int_equal(sh_throttle_state(throttle, SH_THROTTLE_PUT), SH_BREAKER_CLOSED);
     sh_throttle_free(throttle);
 }
