@@ -257,7 +257,10 @@ static bool s3_is_away(ShStore *base, int *retry_after_ms)
 {
     ShThrottle *throttle = ((ShS3Store *)base)->client->throttle;
     int64_t wait_us = 0;
-    if (throttle == NULL || !sh_throttle_is_open(throttle, SH_THROTTLE_PUT, sh_clock_now_us(), &wait_us))
+    /* The state first: while all is well this is asked for each call, and a clock costs more than the answer.
+     */
+    if (throttle == NULL || sh_throttle_state(throttle, SH_THROTTLE_PUT) == SH_BREAKER_CLOSED ||
+        !sh_throttle_is_open(throttle, SH_THROTTLE_PUT, sh_clock_now_us(), &wait_us))
         return false;
     *retry_after_ms = (int)((wait_us + 999) / 1000);
     return true;

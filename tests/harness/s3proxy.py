@@ -2,7 +2,7 @@
 
     proxy = S3Proxy(endpoint)              # agents get proxy.endpoint as s3_endpoint
     proxy.limit("put", 50)                 # 503 SlowDown to PUTs beyond 50 a second; None: no limit
-    proxy.slow("get", 0.2)                 # each GET takes so many seconds longer
+    proxy.slow("get", 0.2)                 # each GET takes so many seconds longer, or with share=0.02 one in fifty
     proxy.fault("put", "lose_reply", 3)    # the next three: see ACTIONS; count None: all, until clear()
     proxy.fault("get", "truncate", share=0.1)
     proxy.leave() ... proxy.come_back()    # connections are cut and refused meanwhile
@@ -54,9 +54,9 @@ class S3Proxy:
             else:
                 self._limits[kind] = _Bucket(rate)
 
-    def slow(self, kind, seconds):
+    def slow(self, kind, seconds, share=1.0):
         with self._lock:
-            self._delays[kind] = seconds
+            self._delays[kind] = (seconds, share)
 
     def fault(self, kind, action, count=None, share=1.0):
         assert action in ACTIONS, action
@@ -138,7 +138,8 @@ class S3Proxy:
     def _decide(self, kind):
         """What becomes of a request: its outcome's name, and the action that spoils it or None."""
         with self._lock:
-            delay = self._delays.get(kind, 0) or self._delays.get("any", 0)
+            seconds, share = self._delays.get(kind) or self._delays.get("any") or (0, 0)
+            delay = seconds if self._random.random() < share else 0
             action = next((f.action for f in self._faults if f.strikes(kind, self._random)), None)
             outcome = action or "passed"
             bucket = self._limits.get(kind) or self._limits.get("any")
