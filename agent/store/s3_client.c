@@ -131,8 +131,15 @@ ShStatus sh_s3_request(ShS3Client *client, const ShS3Request *request, ShS3Reply
                               : client->retries_max;
     int64_t deadline_ms = client->deadline_ms > 0 ? sh_clock_now_ms() + client->deadline_ms : INT64_MAX;
     for (int64_t retry = 0;; retry++) {
+        ShError before = why;
         status = attempt(client, request, &prepared, deadline_ms, reply, &why);
         bool turned_away = why.retry_after_ms > 0;
+        if (turned_away && retry > 0) {
+            /* What went wrong before says more than that nothing is tried now. */
+            before.retry_after_ms = why.retry_after_ms;
+            why = before;
+            status = why.status;
+        }
         if (status == SH_OK || !why.retriable || turned_away || retry >= retries_max)
             break;
         int64_t delay_ms = backoff_ms(client, retry, reply->http.retry_after_s);
@@ -142,7 +149,6 @@ ShStatus sh_s3_request(ShS3Client *client, const ShS3Request *request, ShS3Reply
                     request->key != NULL ? request->key : "", (long long)retry + 1, (long long)delay_ms,
                     why.message);
         wait_us(delay_ms * 1000);
-        sh_error_clear(&why);
         /* The failed attempt may have done its work before it failed. */
         reply->uncertain = true;
     }
