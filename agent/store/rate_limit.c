@@ -47,7 +47,9 @@ void sh_rate_limit_succeeded(ShRateLimit *limit, int64_t now_ns)
     int64_t grown = rate + rate / GROW_SHARE;
     int64_t near = limit->refused_rate_per_1000_s - limit->refused_rate_per_1000_s / HOLD_SHARE;
     bool is_held = grown > near && now_ns < limit->cut_ns + SH_RATE_HOLD_NS;
-    if (++limit->successes >= SH_RATE_GROW_SUCCESSES && !is_held) {
+    int64_t second = rate / SCALE;
+    int64_t wanted = second < SH_RATE_GROW_SUCCESSES ? second : SH_RATE_GROW_SUCCESSES;
+    if (++limit->successes >= wanted && !is_held) {
         limit->successes = 0;
         set_rate(limit, grown < limit->rate_max_per_1000_s ? grown : limit->rate_max_per_1000_s);
     }

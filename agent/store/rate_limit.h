@@ -7,9 +7,9 @@
  * second's tokens may be taken at once, and one more.
  *
  * The rate is halved when the server refuses for being asked too fast, and grows by 5 % with every 100
- * successes up to the configured rate. Within SH_RATE_HOLD_NS of a refusal it stays a tenth below the rate
- * that was refused: who grows back at once is refused at once. Time is an argument: nanoseconds of any clock
- * that does not go back.
+ * successes up to the configured rate; below 100 a second, with every second's worth of them. Within
+ * SH_RATE_HOLD_NS of a refusal it stays a tenth below the rate that was refused: who grows back at once is
+ * refused at once. Time is an argument: nanoseconds of any clock that does not go back.
  */
 #ifndef SH_AGENT_STORE_RATE_LIMIT_H
 #define SH_AGENT_STORE_RATE_LIMIT_H

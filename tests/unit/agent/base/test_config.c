@@ -113,14 +113,10 @@ static void test_aws_variables_are_a_fall_back(void **state)
 static void test_protection_variables_may_go_without_prefix(void **state)
 {
     (void)state;
-    char *variables[] = {"THROTTLE_ENABLED=false",
-                         "THROTTLE_PUT_RATE=77",
-                         "STREAMHOUSE_BREAKER_OPEN=5s",
-                         "BREAKER_OPEN=6s",
-                         "THROTTLE_OF_SOMEBODY_ELSE=x",
-                         "THROTTLE_",
-                         "FLUSH_INTERVAL=7s",
-                         NULL};
+    char *variables[] = {"THROTTLE_ENABLED=false",      "THROTTLE_PUT_RATE=77",
+                         "STREAMHOUSE_BREAKER_OPEN=5s", "BREAKER_OPEN=6s",
+                         "THROTTLE_OF_SOMEBODY_ELSE=x", "THROTTLE_",
+                         "FLUSH_INTERVAL=7s",           NULL};
     ShConfig *config = load("throttle_put_rate: 5\nthrottle_get_rate: 6\n", variables);
     assert_false(config->throttle_enabled);
     assert_int_equal(config->throttle_put_rate, 77);

@@ -122,6 +122,27 @@ static void test_growth(void **state)
     sh_rate_limit_destroy(&limit);
 }
 
+/* From the lowest rate on, 100 successes would be minutes. */
+static void test_growth_below_a_hundred(void **state)
+{
+    (void)state;
+    ShRateLimit limit;
+    int64_t now_ns = START;
+    sh_rate_limit_init(&limit, 3000);
+    for (int i = 0; i < 12; i++, now_ns += 2 * SECOND)
+        (void)sh_rate_limit_refused(&limit, now_ns, now_ns, 0);
+    assert_true(sh_rate_limit_is_lowest(&limit));
+    int64_t begun_ns = now_ns += SH_RATE_HOLD_NS;
+    while (sh_rate_limit_rate(&limit) < 100) {
+        int64_t wait_ns;
+        while ((wait_ns = sh_rate_limit_take(&limit, now_ns)) > 0)
+            now_ns += wait_ns;
+        sh_rate_limit_succeeded(&limit, now_ns);
+    }
+    assert_in_range((now_ns - begun_ns) / SECOND, 60, 110); /* 95 steps */
+    sh_rate_limit_destroy(&limit);
+}
+
 static void test_success_count_starts_anew_at_a_cut(void **state)
 {
     (void)state;
@@ -187,6 +208,7 @@ int main(void)
         cmocka_unit_test(test_rate_has_a_floor),
         cmocka_unit_test(test_refusal_empties_the_bucket_and_pauses),
         cmocka_unit_test(test_growth),
+        cmocka_unit_test(test_growth_below_a_hundred),
         cmocka_unit_test(test_success_count_starts_anew_at_a_cut),
         cmocka_unit_test(test_two_threads_get_no_more_than_the_rate),
     };
