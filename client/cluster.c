@@ -97,6 +97,8 @@ ShStatus sh_client_list_offset(ShClient *client, const char *topic, int32_t part
             wait_ms = 0;
         else
             (void)sh_client_reload(client, topic, (int)left_ms, NULL);
+        if (wait_ms > 0 && wait_ms < why.error.retry_after_ms)
+            wait_ms = why.error.retry_after_ms;
     }
     if (status != SH_OK && err != NULL)
         *err = why.error;

@@ -2,7 +2,8 @@
  * config.h - the agent's settings: from defaults, then a YAML file, then the environment, then checked.
  *
  * Each setting is one row of the table in config_table.c: name, type, unit, default, range, help. The file is
- * a flat YAML mapping of names to values; the environment overrides it with STREAMHOUSE_<NAME in upper case>.
+ * a flat YAML mapping of names to values; the environment overrides it with STREAMHOUSE_<NAME in upper case>,
+ * in which the settings of the protection of S3 may leave the prefix out (THROTTLE_ENABLED, BREAKER_OPEN).
  * Sizes take kB, MB, GB, TB (powers of 1024, as in PostgreSQL), durations ms, s, min, h.
  *
  * A name is the field's without its unit: flush_interval_ms is `flush_interval`, wal_budget_bytes
@@ -57,7 +58,19 @@ typedef struct ShConfig {
     ShSignPayload s3_sign_payload;
     int64_t s3_multipart_bytes; /* objects larger than this go up in parts of this size */
     int64_t s3_timeout_ms;      /* of one request attempt */
+    int64_t s3_deadline_ms;     /* of a request with all its attempts and waits; 0, in tests only: none */
     int64_t s3_retries_max;
+
+    /* protection of S3; rates are requests a second */
+    bool throttle_enabled;
+    int64_t throttle_put_rate;
+    int64_t throttle_get_rate;
+    int64_t throttle_delete_rate;
+    int64_t throttle_list_rate;
+    int64_t breaker_failures_max;    /* in a row */
+    int64_t breaker_failure_percent; /* ... or this share of a window's requests */
+    int64_t breaker_window_ms;
+    int64_t breaker_open_ms; /* until S3 is tried again */
 
     /* flush and publish */
     int64_t flush_bytes;              /* an object is due when so many bytes wait */

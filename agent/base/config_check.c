@@ -77,6 +77,11 @@ static ShStatus check_s3(const ShConfig *config, ShError *err)
     if (config->s3_secret_key[0] == '\0')
         return sh_fail(err, SH_INVALID,
                        "s3_secret_key: must be set when store is s3 (or the variable AWS_SECRET_ACCESS_KEY)");
+    if (config->s3_deadline_ms < config->s3_timeout_ms)
+        return sh_fail(err, SH_INVALID,
+                       "s3_deadline (%lld ms), which all attempts of a request share, must not be below "
+                       "s3_timeout (%lld ms), which one may take",
+                       (long long)config->s3_deadline_ms, (long long)config->s3_timeout_ms);
     const char *endpoint = config->s3_endpoint;
     if (endpoint[0] != '\0' && strncmp(endpoint, "http://", 7) != 0 && strncmp(endpoint, "https://", 8) != 0)
         return sh_fail(err, SH_INVALID, "s3_endpoint: \"%s\" does not start with http:// or https://",

@@ -7,6 +7,7 @@
 #define PREFIX     "STREAMHOUSE_"
 #define NAME_BYTES 64
 
+static ShStatus read_short_variables(char **environ_list, ShConfig *config, ShError *err);
 static bool is_setting_variable(const char *name, size_t length);
 static ShStatus read_variable(const char *name, size_t length, const char *value, ShConfig *config,
                               ShError *err);
@@ -16,11 +17,14 @@ static ShStatus set_from_aws(char **environ_list, const char *variable, const ch
 
 ShStatus sh_config_read_environment(char **environ_list, ShConfig *config, ShError *err)
 {
+    ShStatus status = read_short_variables(environ_list, config, err);
+    if (status != SH_OK)
+        return status;
     for (char **variable = environ_list; *variable != NULL; variable++) {
         const char *equals = strchr(*variable, '=');
         if (equals == NULL || !is_setting_variable(*variable, (size_t)(equals - *variable)))
             continue;
-        ShStatus status = read_variable(*variable, (size_t)(equals - *variable), equals + 1, config, err);
+        status = read_variable(*variable, (size_t)(equals - *variable), equals + 1, config, err);
         if (status != SH_OK)
             return status;
     }
@@ -30,6 +34,29 @@ ShStatus sh_config_read_environment(char **environ_list, ShConfig *config, ShErr
 ShStatus sh_config_read_aws_region(char **environ_list, ShConfig *config, ShError *err)
 {
     return set_from_aws(environ_list, "AWS_REGION", "s3_region", config, err);
+}
+
+/* THROTTLE_ENABLED and the like: the settings of these two families go without the prefix too. One with the
+ * prefix is read after it and wins; a name that is no setting is somebody else's. */
+static ShStatus read_short_variables(char **environ_list, ShConfig *config, ShError *err)
+{
+    char name[NAME_BYTES];
+    for (char **variable = environ_list; *variable != NULL; variable++) {
+        size_t length = strcspn(*variable, "=");
+        bool is_family = strncmp(*variable, "THROTTLE_", 9) == 0 || strncmp(*variable, "BREAKER_", 8) == 0;
+        if (!is_family || length >= sizeof name || (*variable)[length] != '=')
+            continue;
+        for (size_t i = 0; i < length; i++)
+            name[i] = (char)tolower((unsigned char)(*variable)[i]);
+        name[length] = '\0';
+        const ShSetting *setting = sh_setting_find(name);
+        if (setting == NULL)
+            continue;
+        ShStatus status = sh_setting_set(setting, *variable + length + 1, config, err);
+        if (status != SH_OK)
+            return sh_fail_prefix(err, status, "variable %.*s", (int)length, *variable);
+    }
+    return SH_OK;
 }
 
 /* Some names with the prefix are not settings: what main reads before them, what the `streamhouse` command

@@ -86,6 +86,8 @@ ShStatus sh_append_try(ShEngine *engine, ShAppend *append, ShAppendPart *part)
         sh_memory_release(&engine->memory, cost);
     }
 done:
+    if (status == SH_EXHAUSTED)
+        status = sh_pushback_explain(engine, &part->error);
     free_intake(&intake);
     sh_partition_unref(found.partition);
     free(wait);
@@ -161,8 +163,10 @@ static void start_part(ShEngine *engine, ShAppend *append, ShAppendPart *part)
     ShStatus status = sh_append_try(engine, append, part);
     if (status == SH_OK)
         return;
-    /* The topic, or this agent's part in it, may be new. */
-    bool may_be_early = status == SH_NOT_FOUND || status == SH_UNAVAILABLE;
+    /* The topic, or this agent's part in it, may be new. A store that is away is not waited for. */
+    int retry_after_ms;
+    bool may_be_early = status == SH_NOT_FOUND ||
+                        (status == SH_UNAVAILABLE && !sh_store_is_away(engine->store, &retry_after_ms));
     if (!may_be_early || !sh_parked_add(engine, append, part))
         sh_append_finish(append);
 }
@@ -233,7 +237,7 @@ static ShStatus check_state(ShEngine *engine, ShPartition *partition, const Inta
     }
     if (partition->object_durability) {
         if (!atomic_load(&engine->draining))
-            return SH_OK;
+            return sh_pushback_object(engine, &part->error);
         status = sh_fail(&part->error, SH_UNAVAILABLE, "the agent is draining: turn to another one");
         return sh_fail_retry_after(&part->error, status, HAND_OVER_RETRY_MS);
     }

@@ -27,6 +27,7 @@
 #include "agent/log/meta.h"
 #include "agent/log/partition.h"
 #include "agent/log/partition_table.h"
+#include "agent/log/pushback.h"
 #include "agent/log/read_ahead.h"
 #include "agent/log/read_cache.h"
 #include "agent/log/read_pool.h"

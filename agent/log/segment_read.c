@@ -31,9 +31,12 @@ ShStatus sh_segment_read(ShEngine *engine, ShPg *pg, ShPartition *partition, int
     if (status == SH_NOT_FOUND)
         return sh_fail(err, SH_CORRUPT, "records of offset %lld are missing: %s", (long long)offset,
                        first.message);
-    if (status != SH_OK && err != NULL)
+    if (status == SH_OK)
+        return SH_OK;
+    sh_pushback_read(&first);
+    if (err != NULL)
         *err = first;
-    return status;
+    return first.status;
 }
 
 ShStatus sh_segment_read_ahead(ShEngine *engine, ShPg *pg, ShPartition *partition, int64_t offset,

@@ -25,7 +25,10 @@ bool sh_upload_flight(ShEngine *engine, ShFlight *flight)
         if (status == SH_EXISTS && sh_flight_build(engine, flight, &err) != SH_OK)
             sh_log_error("flush_failed", "publish_no=%lld reason=\"%s\"", (long long)flight->id.publish_no,
                          err.message);
-        if (!sh_engine_pause(engine, sh_engine_backoff_ms(attempt)))
+        int64_t pause_ms = sh_engine_backoff_ms(attempt);
+        if (err.retry_after_ms > 0 && err.retry_after_ms < pause_ms)
+            pause_ms = err.retry_after_ms;
+        if (!sh_engine_pause(engine, pause_ms))
             break;
     }
     return false;

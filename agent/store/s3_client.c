@@ -13,24 +13,26 @@
 #define RETRIES_MAX_WHEN_FAST 1
 #define HEADERS_MAX           8 /* of one request */
 
-/* One operation. A fault point makes an attempt fail before it is sent, or loses its answer. */
+/* One operation. A fault point makes an attempt fail before it is sent, or loses its answer. S3 limits the
+ * rate of everything that writes as that of PUT, and of everything that reads as that of GET. */
 typedef struct OperationInfo {
     const char *name;
     const char *method;
+    ShThrottleKind kind;
     const char *fault;
     const char *reply_fault;
 } OperationInfo;
 
 static const OperationInfo operations[SH_S3_OPERATION_COUNT] = {
-    [SH_S3_PUT] = {"put", "PUT", "store.put", "store.put.reply"},
-    [SH_S3_GET] = {"get", "GET", "store.get", NULL},
-    [SH_S3_HEAD] = {"head", "HEAD", NULL, NULL},
-    [SH_S3_DELETE] = {"delete", "DELETE", "store.delete", NULL},
-    [SH_S3_LIST] = {"list", "GET", NULL, NULL},
-    [SH_S3_UPLOAD_CREATE] = {"upload_create", "POST", "store.put", NULL},
-    [SH_S3_UPLOAD_PART] = {"upload_part", "PUT", NULL, NULL},
-    [SH_S3_UPLOAD_COMPLETE] = {"upload_complete", "POST", NULL, "store.put.reply"},
-    [SH_S3_UPLOAD_ABORT] = {"upload_abort", "DELETE", NULL, NULL},
+    [SH_S3_PUT] = {"put", "PUT", SH_THROTTLE_PUT, "store.put", "store.put.reply"},
+    [SH_S3_GET] = {"get", "GET", SH_THROTTLE_GET, "store.get", NULL},
+    [SH_S3_HEAD] = {"head", "HEAD", SH_THROTTLE_GET, NULL, NULL},
+    [SH_S3_DELETE] = {"delete", "DELETE", SH_THROTTLE_DELETE, "store.delete", NULL},
+    [SH_S3_LIST] = {"list", "GET", SH_THROTTLE_LIST, NULL, NULL},
+    [SH_S3_UPLOAD_CREATE] = {"upload_create", "POST", SH_THROTTLE_PUT, "store.put", NULL},
+    [SH_S3_UPLOAD_PART] = {"upload_part", "PUT", SH_THROTTLE_PUT, NULL, NULL},
+    [SH_S3_UPLOAD_COMPLETE] = {"upload_complete", "POST", SH_THROTTLE_PUT, NULL, "store.put.reply"},
+    [SH_S3_UPLOAD_ABORT] = {"upload_abort", "DELETE", SH_THROTTLE_DELETE, NULL, NULL},
 };
 
 /* A request in the form that is signed and sent; the same for all its attempts but for the time. */
@@ -47,12 +49,17 @@ static char *build_path(const ShS3Client *client, const ShS3Request *request);
 static char *build_query(const ShS3Request *request);
 static void prepared_free(Prepared *prepared);
 static ShStatus attempt(ShS3Client *client, const ShS3Request *request, const Prepared *prepared,
-                        ShS3Reply *reply, ShError *err);
+                        int64_t deadline_ms, ShS3Reply *reply, ShError *err);
+static ShStatus pass_gate(ShS3Client *client, ShThrottleKind kind, int64_t deadline_ms,
+                          ShThrottleTicket *ticket, ShError *err);
+static void report_to_gate(ShS3Client *client, ShThrottleKind kind, const ShThrottleTicket *ticket,
+                           ShS3ErrorClass class, int retry_after_s);
 static ShStatus send_once(ShS3Client *client, const ShS3Request *request, const Prepared *prepared,
-                          ShS3HttpReply *reply, ShError *err);
+                          int64_t deadline_ms, ShS3HttpReply *reply, ShError *err);
 static bool is_success(const ShS3Request *request, ShS3Reply *reply);
 static int64_t backoff_ms(const ShS3Client *client, int64_t retry, int retry_after_s);
-static void wait_ms(int64_t ms);
+static int64_t asked_pause_ms(int retry_after_s);
+static void wait_us(int64_t us);
 
 ShStatus sh_s3_client_new(const ShConfig *config, int64_t backoff_base_ms, ShS3Client **out, ShError *err)
 {
@@ -78,8 +85,14 @@ ShStatus sh_s3_client_new(const ShConfig *config, int64_t backoff_base_ms, ShS3C
     client->sign_payload = config->s3_sign_payload == SH_SIGN_ALWAYS ||
                            (config->s3_sign_payload == SH_SIGN_AUTO && !client->address.https);
     client->timeout_ms = config->s3_timeout_ms;
+    client->deadline_ms = config->s3_deadline_ms;
     client->retries_max = config->s3_retries_max;
     client->backoff_base_ms = backoff_base_ms;
+    client->throttle = config->throttle_enabled ? sh_throttle_new(config) : NULL;
+    if (config->throttle_enabled && client->throttle == NULL) {
+        status = sh_fail(err, SH_NO_MEMORY, "no memory for the S3 client");
+        goto done;
+    }
     register_metrics(client);
     *out = client;
     client = NULL;
@@ -93,6 +106,7 @@ void sh_s3_client_free(ShS3Client *client)
 {
     if (client == NULL)
         return;
+    sh_throttle_free(client->throttle);
     sh_s3_http_free(client->http);
     sh_s3_address_free(&client->address);
     free((char *)client->credentials.access_key);
@@ -115,15 +129,26 @@ ShStatus sh_s3_request(ShS3Client *client, const ShS3Request *request, ShS3Reply
     int64_t retries_max = request->fail_fast && client->retries_max > RETRIES_MAX_WHEN_FAST
                               ? RETRIES_MAX_WHEN_FAST
                               : client->retries_max;
+    int64_t deadline_ms = client->deadline_ms > 0 ? sh_clock_now_ms() + client->deadline_ms : INT64_MAX;
     for (int64_t retry = 0;; retry++) {
-        status = attempt(client, request, &prepared, reply, &why);
-        if (status == SH_OK || !why.retriable || retry >= retries_max)
+        ShError before = why;
+        status = attempt(client, request, &prepared, deadline_ms, reply, &why);
+        bool turned_away = why.retry_after_ms > 0;
+        if (turned_away && retry > 0) {
+            /* What went wrong before says more than that nothing is tried now. */
+            before.retry_after_ms = why.retry_after_ms;
+            why = before;
+            status = why.status;
+        }
+        if (status == SH_OK || !why.retriable || turned_away || retry >= retries_max)
             break;
         int64_t delay_ms = backoff_ms(client, retry, reply->http.retry_after_s);
+        if (delay_ms >= deadline_ms - sh_clock_now_ms())
+            break;
         sh_log_warn("s3_retry", "operation=%s key=\"%s\" retry=%lld delay_ms=%lld reason=\"%s\"", info->name,
                     request->key != NULL ? request->key : "", (long long)retry + 1, (long long)delay_ms,
                     why.message);
-        wait_ms(delay_ms);
+        wait_us(delay_ms * 1000);
         /* The failed attempt may have done its work before it failed. */
         reply->uncertain = true;
     }
@@ -231,10 +256,10 @@ static void prepared_free(Prepared *prepared)
     free(prepared->url);
 }
 
-/* One attempt of any request: every exchange with the server passes through here, with its operation's kind,
- * and is counted, timed and judged. */
+/* One attempt of any request: every exchange with the server passes through here, is let through by the gate
+ * of its operation's kind, counted, timed and judged. */
 static ShStatus attempt(ShS3Client *client, const ShS3Request *request, const Prepared *prepared,
-                        ShS3Reply *reply, ShError *err)
+                        int64_t deadline_ms, ShS3Reply *reply, ShError *err)
 {
     const OperationInfo *info = &operations[request->operation];
     ShS3ErrorClass class = SH_S3_ERROR_NONE;
@@ -242,10 +267,15 @@ static ShStatus attempt(ShS3Client *client, const ShS3Request *request, const Pr
     reply->http = (ShS3HttpReply){0};
     reply->complaint = (ShS3Complaint){0};
 
+    ShThrottleTicket ticket;
+    ShStatus status = pass_gate(client, info->kind, deadline_ms, &ticket, err);
+    if (status != SH_OK)
+        return status;
+
     int64_t start_us = sh_clock_now_us();
-    ShStatus status = info->fault != NULL && sh_fault_hit(info->fault)
-                          ? sh_fail(err, SH_UNAVAILABLE, "fault point %s", info->fault)
-                          : send_once(client, request, prepared, &reply->http, err);
+    status = info->fault != NULL && sh_fault_hit(info->fault)
+                 ? sh_fail(err, SH_UNAVAILABLE, "fault point %s", info->fault)
+                 : send_once(client, request, prepared, deadline_ms, &reply->http, err);
     if (status == SH_OK && info->reply_fault != NULL && sh_fault_hit(info->reply_fault))
         status = sh_fail(err, SH_UNAVAILABLE, "fault point %s", info->reply_fault);
     sh_metric_observe_us(client->duration[request->operation], sh_clock_now_us() - start_us);
@@ -261,13 +291,57 @@ static ShStatus attempt(ShS3Client *client, const ShS3Request *request, const Pr
         failed ? client->requests_failed[request->operation] : client->requests_ok[request->operation], 1);
     if (failed)
         sh_metric_add(client->errors[class], 1);
+    report_to_gate(client, info->kind, &ticket, class, reply->http.retry_after_s);
     return status;
+}
+
+/* Wait for the rate. SH_UNAVAILABLE with a retry delay when the circuit is open, or the wait would pass the
+ * deadline. */
+static ShStatus pass_gate(ShS3Client *client, ShThrottleKind kind, int64_t deadline_ms,
+                          ShThrottleTicket *ticket, ShError *err)
+{
+    while (client->throttle != NULL) {
+        int64_t asked_us = 0;
+        int64_t now_us = sh_clock_now_us();
+        ShThrottleDecision decision = sh_throttle_ask(client->throttle, kind, now_us, ticket, &asked_us);
+        if (decision == SH_THROTTLE_ALLOWED)
+            break;
+        int64_t asked_ms = (asked_us + 999) / 1000;
+        ShStatus status = SH_OK;
+        if (decision == SH_THROTTLE_CIRCUIT_OPEN)
+            status = sh_fail(err, SH_UNAVAILABLE, "S3 did not answer lately: it is tried again in %lld ms",
+                             (long long)asked_ms);
+        else if (asked_ms >= deadline_ms - now_us / 1000)
+            status = sh_fail(err, SH_UNAVAILABLE, "no room within the rate of %lld requests a second",
+                             (long long)sh_throttle_rate(client->throttle, kind));
+        if (status != SH_OK)
+            return sh_fail_retry_after(err, status, (int)asked_ms);
+        wait_us(asked_us);
+    }
+    return SH_OK;
+}
+
+static void report_to_gate(ShS3Client *client, ShThrottleKind kind, const ShThrottleTicket *ticket,
+                           ShS3ErrorClass class, int retry_after_s)
+{
+    static const ShThrottleResult results[SH_S3_ERROR_CLASS_COUNT] = {
+        [SH_S3_ERROR_NONE] = SH_THROTTLE_ANSWERED,    [SH_S3_ERROR_TRANSPORT] = SH_THROTTLE_FAILED,
+        [SH_S3_ERROR_TIMEOUT] = SH_THROTTLE_FAILED,   [SH_S3_ERROR_THROTTLED] = SH_THROTTLE_SLOW_DOWN,
+        [SH_S3_ERROR_SERVER] = SH_THROTTLE_FAILED,    [SH_S3_ERROR_DENIED] = SH_THROTTLE_FAILED,
+        [SH_S3_ERROR_REQUEST] = SH_THROTTLE_ANSWERED,
+    };
+    if (client->throttle != NULL)
+        sh_throttle_report(client->throttle, kind, ticket, results[class],
+                           asked_pause_ms(retry_after_s) * 1000, sh_clock_now_us());
 }
 
 /* Sign with the time of now and exchange. The headers stand in the order in which they are signed. */
 static ShStatus send_once(ShS3Client *client, const ShS3Request *request, const Prepared *prepared,
-                          ShS3HttpReply *reply, ShError *err)
+                          int64_t deadline_ms, ShS3HttpReply *reply, ShError *err)
 {
+    int64_t left_ms = deadline_ms - sh_clock_now_ms();
+    if (left_ms <= 0)
+        return sh_fail(err, SH_TIMEOUT, "no answer within %lld ms", (long long)client->deadline_ms);
     const char *method = operations[request->operation].method;
     char timestamp[SH_S3_TIMESTAMP_BYTES];
     char authorization[SH_S3_AUTHORIZATION_BYTES];
@@ -304,7 +378,8 @@ static ShStatus send_once(ShS3Client *client, const ShS3Request *request, const 
                                           .body_count = request->body_count,
                                           .body_bytes = request->body_bytes,
                                           .reply_bytes_max = request->reply_bytes_max,
-                                          .timeout_ms = client->timeout_ms};
+                                          .timeout_ms = client->timeout_ms < left_ms ? client->timeout_ms
+                                                                                     : left_ms};
     return sh_s3_http_exchange(client->http, &http_request, reply, err);
 }
 
@@ -326,14 +401,20 @@ static int64_t backoff_ms(const ShS3Client *client, int64_t retry, int retry_aft
         bound *= 2;
     bound = bound < BACKOFF_MAX_MS ? bound : BACKOFF_MAX_MS;
     int64_t delay = (int64_t)arc4random_uniform((uint32_t)bound + 1);
-    int64_t asked = retry_after_s > 0 ? (int64_t)retry_after_s * 1000 : 0;
-    asked = asked < BACKOFF_MAX_MS ? asked : BACKOFF_MAX_MS;
+    int64_t asked = asked_pause_ms(retry_after_s);
     return delay > asked ? delay : asked;
 }
 
-static void wait_ms(int64_t ms)
+/* What the server asks for, as far as it is waited for. */
+static int64_t asked_pause_ms(int retry_after_s)
 {
-    struct timespec left = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
+    int64_t asked = retry_after_s > 0 ? (int64_t)retry_after_s * 1000 : 0;
+    return asked < BACKOFF_MAX_MS ? asked : BACKOFF_MAX_MS;
+}
+
+static void wait_us(int64_t us)
+{
+    struct timespec left = {.tv_sec = us / 1000000, .tv_nsec = us % 1000000 * 1000};
     while (nanosleep(&left, &left) != 0 && errno == EINTR) {
     }
 }

@@ -8,6 +8,7 @@
 #include "agent/base/metrics.h"
 #include "agent/store/s3_error.h"
 #include "agent/store/s3_http.h"
+#include "agent/store/throttle.h"
 
 /* The kinds of request, for metrics, fault points and limits of rate. */
 typedef enum ShS3Operation {
@@ -43,8 +44,10 @@ typedef struct ShS3Client {
     char *session_token;         /* "" : none */
     bool sign_payload;
     int64_t timeout_ms;
+    int64_t deadline_ms; /* of a request with all its attempts; 0: none */
     int64_t retries_max;
     int64_t backoff_base_ms;
+    ShThrottle *throttle; /* NULL: not wanted */
     ShMetric *requests_ok[SH_S3_OPERATION_COUNT];
     ShMetric *requests_failed[SH_S3_OPERATION_COUNT];
     ShMetric *duration[SH_S3_OPERATION_COUNT];
@@ -81,8 +84,9 @@ typedef struct ShS3Reply {
     bool uncertain; /* an earlier copy of the request may have been carried out, its answer was lost */
 } ShS3Reply;
 
-/* Send a request, with retries and full jitter. SH_OK for a 2xx answer, else what sh_s3_judge says; the
- * message begins with operation, key and bucket. `reply` is always set and to be cleared. */
+/* Send a request, with retries and full jitter, until the deadline. SH_OK for a 2xx answer, else what
+ * sh_s3_judge says, or SH_UNAVAILABLE with a retry delay when the gate does not let it pass; the message
+ * begins with operation, key and bucket. `reply` is always set and to be cleared. */
 ShStatus sh_s3_request(ShS3Client *client, const ShS3Request *request, ShS3Reply *reply,
                        ShError *err) SH_MUST_CHECK;
 void sh_s3_reply_clear(ShS3Reply *reply);

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "agent/base/clock.h"
 #include "agent/base/log.h"
 
 #define LIST_KEYS_MAX        1000 /* what S3 gives at most */
@@ -25,6 +26,7 @@ static ShStatus s3_get(ShStore *base, const char *key, uint64_t position, uint64
 static ShStatus s3_size(ShStore *base, const char *key, uint64_t *bytes, ShError *err);
 static ShStatus s3_delete(ShStore *base, const char *key, ShError *err);
 static ShStatus s3_list(ShStore *base, const char *prefix, ShStoreListFn fn, void *arg, ShError *err);
+static bool s3_is_away(ShStore *base, int *retry_after_ms);
 static void s3_close(ShStore *base);
 
 static ShStatus put_once(ShS3Store *store, const ShS3Request *request, ShError *err);
@@ -42,6 +44,7 @@ static const ShStoreOps s3_ops = {.check = s3_check,
                                   .size = s3_size,
                                   .delete = s3_delete,
                                   .list = s3_list,
+                                  .is_away = s3_is_away,
                                   .close = s3_close};
 
 ShStatus sh_s3_store_open(const ShConfig *config, ShStore **out, ShError *err)
@@ -248,6 +251,19 @@ static ShStatus s3_list(ShStore *base, const char *prefix, ShStoreListFn fn, voi
             return status;
     } while (token[0] != '\0' && !listing.stopped);
     return SH_OK;
+}
+
+static bool s3_is_away(ShStore *base, int *retry_after_ms)
+{
+    ShThrottle *throttle = ((ShS3Store *)base)->client->throttle;
+    int64_t wait_us = 0;
+    /* The state first: while all is well this is asked for each call, and a clock costs more than the answer.
+     */
+    if (throttle == NULL || sh_throttle_state(throttle, SH_THROTTLE_PUT) == SH_BREAKER_CLOSED ||
+        !sh_throttle_is_open(throttle, SH_THROTTLE_PUT, sh_clock_now_us(), &wait_us))
+        return false;
+    *retry_after_ms = (int)((wait_us + 999) / 1000);
+    return true;
 }
 
 static ShStatus put_once(ShS3Store *store, const ShS3Request *request, ShError *err)

@@ -27,6 +27,11 @@ const char *sh_store_describe(const ShStore *store)
     return store->description;
 }
 
+bool sh_store_is_away(ShStore *store, int *retry_after_ms)
+{
+    return store->ops->is_away != NULL && store->ops->is_away(store, retry_after_ms);
+}
+
 ShStatus sh_store_check(ShStore *store, ShError *err)
 {
     return store->ops->check(store, err);

@@ -4,6 +4,8 @@
  * Calls block and may be made from several threads at once. Keys are relative ("a3/agent-1/..."), the store
  * puts its own prefix before them. Objects are never overwritten: a put of an existing key fails with
  * SH_EXISTS.
+ *
+ * A store that did not answer lately refuses at once: SH_UNAVAILABLE, with a retry delay.
  */
 #ifndef SH_AGENT_STORE_STORE_H
 #define SH_AGENT_STORE_STORE_H
@@ -50,6 +52,10 @@ ShStatus sh_store_delete(ShStore *store, const char *key, ShError *err) SH_MUST_
 typedef bool (*ShStoreListFn)(void *arg, const char *key, uint64_t bytes);
 ShStatus sh_store_list(ShStore *store, const char *prefix, ShStoreListFn fn, void *arg,
                        ShError *err) SH_MUST_CHECK;
+
+/* Did the store not answer puts lately? Then `*retry_after_ms` tells when it is tried again; 0: by the next
+ * put. Does not block. */
+bool sh_store_is_away(ShStore *store, int *retry_after_ms);
 
 /* For logs and errors: "directory /data/store" or "bucket b at http://...". Owned by the store. */
 const char *sh_store_describe(const ShStore *store);

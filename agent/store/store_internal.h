@@ -16,6 +16,7 @@ typedef struct ShStoreOps {
     ShStatus (*size)(ShStore *store, const char *key, uint64_t *bytes, ShError *err);
     ShStatus (*delete)(ShStore *store, const char *key, ShError *err);
     ShStatus (*list)(ShStore *store, const char *prefix, ShStoreListFn fn, void *arg, ShError *err);
+    bool (*is_away)(ShStore *store, int *retry_after_ms); /* NULL: never */
     void (*close)(ShStore *store);
 } ShStoreOps;
 

@@ -172,6 +172,13 @@ static void refused_parcel_is_sent_again_unchanged_after_the_delay(void **state)
     assert_ptr_equal(world.sent[1], parcel);
     assert_int_equal(parcel->batch_count, 1);
     assert_int_not_equal(parcel->id, first_id);
+    /* An agent whose store is away says when it is tried again. */
+    answer_refused(&world, parcel->id, SH_UNAVAILABLE, 5000, 720);
+    assert_int_equal(sh_sender_run(world.sender, 720), 5720);
+    sh_sender_run(world.sender, 5719);
+    assert_int_equal(world.sent_count, 2);
+    sh_sender_run(world.sender, 5720);
+    assert_int_equal(world.sent_count, 3);
     answer_stored(&world, first_id, 5); /* an old answer means nothing */
     assert_int_equal(world.done_count, 0);
     close_world(&world);

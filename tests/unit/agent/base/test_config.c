@@ -110,6 +110,28 @@ static void test_aws_variables_are_a_fall_back(void **state)
     sh_config_free(config);
 }
 
+static void test_protection_variables_may_go_without_prefix(void **state)
+{
+    (void)state;
+    char *variables[] = {"THROTTLE_ENABLED=false",      "THROTTLE_PUT_RATE=77",
+                         "STREAMHOUSE_BREAKER_OPEN=5s", "BREAKER_OPEN=6s",
+                         "THROTTLE_OF_SOMEBODY_ELSE=x", "THROTTLE_",
+                         "FLUSH_INTERVAL=7s",           NULL};
+    ShConfig *config = load("throttle_put_rate: 5\nthrottle_get_rate: 6\n", variables);
+    assert_false(config->throttle_enabled);
+    assert_int_equal(config->throttle_put_rate, 77);
+    assert_int_equal(config->throttle_get_rate, 6);
+    assert_int_equal(config->breaker_open_ms, 5000);
+    assert_int_equal(config->flush_interval_ms, 1000);
+    sh_config_free(config);
+
+    ShError err;
+    ShConfig *none = NULL;
+    char *bad[] = {"THROTTLE_PUT_RATE=0", NULL};
+    assert_int_equal(sh_config_load(NULL, bad, &none, &err), SH_INVALID);
+    assert_contains(err.message, "variable THROTTLE_PUT_RATE: throttle_put_rate: \"0\" is not between");
+}
+
 /* What a file with this text is answered; %s stands for the file's name. */
 typedef struct BadFile {
     const char *yaml;
@@ -272,6 +294,7 @@ int main(void)
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_the_environment_wins_over_the_file_and_the_file_over_defaults),
         cmocka_unit_test(test_aws_variables_are_a_fall_back),
+        cmocka_unit_test(test_protection_variables_may_go_without_prefix),
         cmocka_unit_test(test_wrong_files_are_answered_with_line_and_reason),
         cmocka_unit_test(test_settings_that_do_not_fit_together),
         cmocka_unit_test(test_wrong_variables_are_named),
