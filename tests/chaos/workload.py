@@ -140,6 +140,8 @@ class Producer(Worker):
             self.sequences[partition] = sequence + len(values)
         elif self.idempotent:
             self.producer_id = -1  # whatever of it is under way must not be taken for the next batch
+        if event.outcome != OK:
+            self.stopping.wait(_LATER)
 
     def encode(self, values, sequence):
         encoded = [v.encode() for v in values]
