@@ -8,10 +8,12 @@ import threading
 import time
 
 from harness.agent import Agent
+from harness.loopdisk import LoopDisk
 from harness.postgres import Postgres
 from harness.processes import end, free_port, wait_until
 from harness.tcpproxy import TcpProxy
 
+_FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1"
 _RESTART_AFTER_S = 0.2
 # Signals that the nemesis sends; any other is a crash.
 _OURS = (-signal.SIGKILL, -signal.SIGTERM)
@@ -27,13 +29,21 @@ class Node:
         port = free_port()
         self.clients = TcpProxy(f"127.0.0.1:{port}")
         self.directory = cluster.directory / agent_id
+        self.disk = LoopDisk(self.directory) if cluster.disks else None
+        if self.disk:
+            (self.disk.path / "wal").mkdir()
+        wal = {"wal_dir": str(self.disk.path / "wal")} if self.disk else {}
         conninfo = cluster.database.conninfo.replace(f"port={cluster.postgres.port}", f"port={self.postgres.port}")
         self.agent = Agent(
             self.directory, conninfo, agent_id, listen_address=f"127.0.0.1:{port}",
             advertised_address=self.clients.address, wal_sync="always", wal_file_size="1MB", wal_budget="64MB",
-            s3_timeout="2s", **cluster.store_settings(self.store.address))
+            s3_timeout="2s", **wal, **cluster.store_settings(self.store.address))
+        self.clock = self.directory / "clock"
+        if cluster.clocks:
+            self.set_clock(0)
+            self.agent.environment.update(
+                LD_PRELOAD=_FAKETIME, FAKETIME_TIMESTAMP_FILE=str(self.clock), FAKETIME_DONT_FAKE_MONOTONIC="1", FAKETIME_NO_CACHE="1", FAKETIME_FORCE_MONOTONIC_FIX="0")
         self.wanted = False
-        self.paused = False
         self.ended_at = 0.0
 
     @property
@@ -44,6 +54,12 @@ class Node:
         """Has this start of the process told its ports?"""
         return self.alive and pathlib.Path(self.agent.settings["port_file"]).exists()
 
+    def set_clock(self, seconds):
+        """The agent's wall clock goes so far ahead of the others'."""
+        temporary = self.clock.with_suffix(".tmp")
+        temporary.write_text(f"{seconds:+d}s\n")
+        temporary.replace(self.clock)
+
     def close(self):
         self.wanted = False
         if self.alive:
@@ -51,19 +67,23 @@ class Node:
             end(self.agent.process, signal.SIGKILL)
         for proxy in (self.postgres, self.store, self.clients):
             proxy.close()
+        if self.disk:
+            self.disk.close()
 
 
 class Cluster:
-    """`s3` are an agent's settings for an S3 server; without, a directory is the store."""
+    """`s3` is an S3Server; without, a directory is the store. With `disks` each WAL has a disk of its own, with `clocks` each
+    agent a wall clock."""
 
-    def __init__(self, directory, agents=3, s3=None):
+    def __init__(self, directory, agents=3, s3=None, disks=False, clocks=False):
+        self.disks, self.clocks = disks, clocks
         self.directory = pathlib.Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
         self.s3 = s3
         self.postgres = Postgres()
         # The worker that expires leases serves this database.
         self.database = self.postgres.database("streamhouse")
-        self.store_target = s3["s3_endpoint"].removeprefix("http://") if s3 else None
+        self.store_target = s3.settings()["s3_endpoint"].removeprefix("http://") if s3 else None
         self.crashes = []
         self.exits = 0
         self.nodes = [Node(self, f"a{i + 1}") for i in range(agents)]
@@ -75,7 +95,7 @@ class Cluster:
         if not self.s3:
             (self.directory / "store").mkdir(exist_ok=True)
             return {"store_dir": str(self.directory / "store")}
-        return {**self.s3, "s3_endpoint": f"http://{endpoint}", "s3_prefix": f"chaos-{os.getpid()}-{self.directory.name}/"}
+        return {**self.s3.settings(), "s3_endpoint": f"http://{endpoint}", "s3_prefix": f"chaos-{os.getpid()}-{self.directory.name}/"}
 
     @property
     def addresses(self):
@@ -138,6 +158,8 @@ class Cluster:
             for proxy in (node.postgres, node.store, node.clients):
                 proxy.heal()
             self.resume(node)
+            if node.disk:
+                node.disk.clear()
             with self._lock:
                 if not node.alive and not node.wanted:
                     node.agent.start(wait=False)

@@ -6,22 +6,28 @@ import time
 
 from chaos.history import Forced
 
-# kind: (weight, shortest and longest duration in seconds, what it occupies)
+# kind: (weight, shortest and longest duration in seconds, what it occupies, what it needs)
 KINDS = {
-    "kill_agent": (4, (0.1, 3.0), "agent"),
-    "pause_agent": (3, (0.5, 4.0), "agent"),
-    "cut_postgres": (2, (0.3, 4.0), "agent"),
-    "silence_postgres": (2, (0.3, 4.0), "agent"),
-    "cut_clients": (2, (0.3, 2.0), "agent"),
-    "silence_clients": (1, (0.3, 2.0), "agent"),
-    "cut_store": (2, (0.3, 3.0), "agent"),
-    "silence_store": (1, (0.3, 3.0), "agent"),
-    "slow_store": (2, (0.5, 3.0), "agent"),
-    "kill_backends": (2, (0.0, 0.0), "postgres"),
-    "restart_postgres": (1, (0.0, 1.0), "postgres"),
-    "drain_agent": (1, (0.5, 2.0), "agent"),
-    "force_seal": (1, (2.0, 4.0), "agent"),
+    "kill_agent": (4, (0.1, 3.0), "agent", None),
+    "pause_agent": (3, (0.5, 4.0), "agent", None),
+    "cut_postgres": (2, (0.3, 4.0), "agent", None),
+    "silence_postgres": (2, (0.3, 4.0), "agent", None),
+    "cut_clients": (2, (0.3, 2.0), "agent", None),
+    "silence_clients": (1, (0.3, 2.0), "agent", None),
+    "cut_store": (2, (0.3, 3.0), "agent", "s3"),
+    "silence_store": (1, (0.3, 3.0), "agent", "s3"),
+    "slow_store": (2, (0.5, 3.0), "agent", "s3"),
+    "kill_backends": (2, (0.0, 0.0), "postgres", None),
+    "restart_postgres": (1, (0.0, 1.0), "postgres", None),
+    "drain_agent": (1, (0.5, 2.0), "agent", None),
+    "force_seal": (1, (2.0, 4.0), "agent", None),
+    "fill_disk": (2, (0.5, 3.0), "agent", "disks"),
+    "cut_power": (3, (0.2, 2.0), "agent", "disks"),
+    "turn_clock": (2, (0.5, 3.0), "agent", "clocks"),
+    "kill_gateway": (1, (0.1, 1.5), "store", "s3"),
+    "pause_osd": (1, (0.5, 3.0), "store", "s3"),
 }
+POSTGRES, STORE = -1, -2
 _GAP_S = (0.05, 0.8)
 
 
@@ -30,21 +36,22 @@ class Step:
     at: float
     seconds: float
     kind: str
-    target: int  # an agent's number, or -1
+    target: int  # an agent's number, or POSTGRES or STORE
 
     def __str__(self):
         return f"{self.at:6.2f} s  {self.kind:16} {'' if self.target < 0 else 'a%d' % (self.target + 1):3} for {self.seconds:.2f} s"
 
 
-def plan(seed, seconds, agents, kinds=None):
-    """Steps in order of time. One target has one fault at a time; at least one agent is left alone at any time."""
+def plan(seed, seconds, agents, kinds=None, offered=()):
+    """Steps in order of time, of kinds whose needs are offered. One target has one fault at a time; at least one agent is left
+    alone at any time."""
     rng = random.Random(f"plan-{seed}")
-    kinds = sorted(kinds or KINDS)
+    kinds = sorted(k for k in kinds or KINDS if KINDS[k][3] in (None, *offered))
     steps, busy, at = [], {}, 0.5
     while at < seconds:
         kind = rng.choices(kinds, [KINDS[k][0] for k in kinds])[0]
-        _, (shortest, longest), occupies = KINDS[kind]
-        target = rng.randrange(agents) if occupies == "agent" else -1
+        _, (shortest, longest), occupies, _ = KINDS[kind]
+        target = rng.randrange(agents) if occupies == "agent" else {"postgres": POSTGRES, "store": STORE}[occupies]
         length = rng.uniform(shortest, longest)
         free = busy.get(target, 0.0) <= at
         hurt = sum(1 for t, until in busy.items() if t >= 0 and until > at)
@@ -56,7 +63,8 @@ def plan(seed, seconds, agents, kinds=None):
 
 
 class Nemesis:
-    def __init__(self, cluster, history, log):
+    def __init__(self, cluster, history, log, seed):
+        self.rng = random.Random(f"nemesis-{seed}")
         self.cluster, self.history, self.log = cluster, history, log
         self.injected = {}
 
@@ -122,6 +130,40 @@ class Nemesis:
         node.store.heal()
 
     end_silence_store = end_slow_store = end_cut_store
+
+    def begin_kill_gateway(self, _):
+        self.cluster.s3.kill_gateway()
+
+    def end_kill_gateway(self, _):
+        self.cluster.s3.start_gateway()
+
+    def begin_pause_osd(self, _):
+        self.cluster.s3.pause_osd()
+
+    def end_pause_osd(self, _):
+        self.cluster.s3.resume_osd()
+
+    # --- the agent's host
+
+    def begin_fill_disk(self, node):
+        node.disk.fill()
+
+    def end_fill_disk(self, node):
+        node.disk.clear()
+
+    def begin_cut_power(self, node):
+        node.disk.lose_power()
+        self.cluster.kill(node)
+
+    def end_cut_power(self, node):
+        node.disk.restore_power()
+        self.cluster.launch(node)
+
+    def begin_turn_clock(self, node):
+        node.set_clock(self.rng.choice([-86400, -60, 60, 86400]))
+
+    def end_turn_clock(self, node):
+        node.set_clock(0)
 
     # --- PostgreSQL
 

@@ -21,6 +21,7 @@ from chaos.history import History  # noqa: E402
 from chaos.nemesis import KINDS, Nemesis, plan  # noqa: E402
 from chaos.workload import Consumer, Directory, Producer  # noqa: E402
 from harness.processes import ROOT, wait_until  # noqa: E402
+from harness.s3server import S3Server  # noqa: E402
 from harness.rpc import Client  # noqa: E402
 
 TOPICS = {"wal": ("events", "wal"), "object": ("cheap", "object")}
@@ -28,13 +29,14 @@ PARTITIONS = 3
 
 
 class Run:
-    def __init__(self, seed, seconds, agents=3, kinds=None, s3=None, verbose=False):
+    def __init__(self, seed, seconds, agents=3, kinds=None, s3=None, disks=False, clocks=False, verbose=False):
         self.seed, self.seconds, self.kinds, self.verbose = seed, seconds, kinds, verbose
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix=f"sh-chaos-{seed}-"))
         self.history = History(self.directory / "history.jsonl")
         self.started = time.monotonic()
-        self.cluster = Cluster(self.directory, agents, s3)
-        self.nemesis = Nemesis(self.cluster, self.history, self.log)
+        self.cluster = Cluster(self.directory, agents, s3, disks, clocks)
+        self.offered = [name for name, there in (("s3", s3), ("disks", disks), ("clocks", clocks)) if there]
+        self.nemesis = Nemesis(self.cluster, self.history, self.log, seed)
         self.directory_of_owners = Directory(self.cluster.addresses)
         self.log_lines = []
 
@@ -69,7 +71,7 @@ class Run:
                               idempotent=False, pause_s=0.002).start() for topic, _ in TOPICS.values() for i in range(3)]
         consumers = [Consumer(f"{topic}-c{i}", self.directory_of_owners, self.history, self.seed, topic, i).start()
                      for topic, _ in TOPICS.values() for i in range(PARTITIONS)]
-        self.nemesis.run(plan(self.seed, self.seconds, len(self.cluster.nodes), self.kinds))
+        self.nemesis.run(plan(self.seed, self.seconds, len(self.cluster.nodes), self.kinds, self.offered))
         self.log("heal")
         self.cluster.heal()
         for producer in producers:
@@ -131,14 +133,20 @@ def main():
     parser.add_argument("--seconds", type=float, default=30)
     parser.add_argument("--agents", type=int, default=3)
     parser.add_argument("--kinds", help="only these faults: " + ", ".join(KINDS))
+    parser.add_argument("--s3", action="store_true", help="on an S3 server that is hurt too, not on a directory")
+    parser.add_argument("--disks", action="store_true", help="each WAL on a disk of its own, that fills up and loses power (root)")
+    parser.add_argument("--clocks", action="store_true", help="each agent with a wall clock of its own, that jumps")
     parser.add_argument("--verbose", action="store_true")
     options = parser.parse_args()
     kinds = options.kinds.split(",") if options.kinds else None
     bad = 0
+    s3 = S3Server(keep=True) if options.s3 else None
     for seed in range(options.seed, options.seed + options.seeds):
-        summary = Run(seed, options.seconds, options.agents, kinds, verbose=options.verbose).judge()
+        summary = Run(seed, options.seconds, options.agents, kinds, s3, options.disks, options.clocks, options.verbose).judge()
         print(json.dumps(summary), flush=True)
         bad += bool(summary["findings"])
+    if s3:
+        s3.stop()
     return 1 if bad else 0
 
 
