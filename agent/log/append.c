@@ -81,6 +81,7 @@ ShStatus sh_append_try(ShEngine *engine, ShAppend *append, ShAppendPart *part)
         wait = NULL; /* the batches' now, and perhaps answered already */
         sh_metric_add(engine->metrics.records, records);
         sh_metric_add(engine->metrics.bytes, bytes);
+        atomic_fetch_add(&engine->control.unpublished, records);
     } else {
         sh_memory_release(&engine->memory, cost);
     }
@@ -238,6 +239,12 @@ static ShStatus check_state(ShEngine *engine, ShPartition *partition, const Inta
     }
     if (partition->state != SH_PARTITION_OPEN)
         return refuse_not_owned(engine, partition, part);
+    if (sh_control_is_overdue(engine, partition)) {
+        status = sh_fail(&part->error, SH_UNAVAILABLE,
+                         "PostgreSQL does not answer, and others may have gone on without this agent "
+                         "(orphan_timeout)");
+        return sh_fail_retry_after(&part->error, status, HAND_OVER_RETRY_MS);
+    }
     if (partition->logged < partition->ring.end) {
         status = sh_fail(&part->error, SH_EXHAUSTED, "the write-ahead log is full");
         return sh_fail_retry_after(&part->error, status, MEMORY_RETRY_MS);
@@ -258,13 +265,15 @@ static ShStatus refuse_not_owned(ShEngine *engine, const ShPartition *partition,
     char name[SH_PARTITION_NAME_BYTES];
     sh_partition_name(partition, name);
     ShOwner owner;
-    if (partition->state == SH_PARTITION_REMOTE && sh_meta_owner(engine, partition, &owner) &&
+    bool is_elsewhere = partition->state == SH_PARTITION_REMOTE || partition->state == SH_PARTITION_LATE;
+    if (is_elsewhere && sh_meta_owner(engine, partition, &owner) &&
         strcmp(owner.agent_id, engine->config->agent_id) != 0) {
         part->redirect = owner;
         return sh_fail(&part->error, SH_NOT_OWNER, "partition %s is owned by agent %s at %s in epoch %lld",
                        name, owner.agent_id, owner.address, (long long)owner.epoch);
     }
     const char *why = partition->state == SH_PARTITION_REMOTE      ? "has no owner at the moment"
+                      : partition->state == SH_PARTITION_LATE      ? "was taken over by another agent"
                       : partition->state == SH_PARTITION_RELEASING ? "is being handed over"
                       : partition->state == SH_PARTITION_ROLLING   ? "moves on to a new epoch"
                                                                    : "is being opened";
@@ -339,6 +348,7 @@ static ShWalEntry *mark_durable(ShEngine *engine, ShWalEntry *entries, ShAppendW
     ShPartition *partition = batch_of(entries)->partition;
     int64_t cost = 0;
     pthread_mutex_lock(&partition->mutex);
+    bool overdue = sh_control_is_overdue(engine, partition);
     while (entries != NULL && batch_of(entries)->partition == partition) {
         ShLogBatch *batch = batch_of(entries);
         entries = entries->next;
@@ -346,6 +356,10 @@ static ShWalEntry *mark_durable(ShEngine *engine, ShWalEntry *entries, ShAppendW
         partition->high_watermark = sh_log_batch_end(batch);
         cost += sh_log_batch_cost(batch);
         if (batch->wait != NULL) {
+            if (overdue)
+                (void)sh_fail(&batch->wait->part->error, SH_CANCELLED,
+                              "PostgreSQL does not answer, and others may have gone on without this agent "
+                              "(orphan_timeout): whether the records are stored is open");
             **waits_end = batch->wait;
             *waits_end = &batch->wait->next;
             batch->wait = NULL;
