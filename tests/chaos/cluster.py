@@ -165,7 +165,7 @@ class Cluster:
                     node.agent.start(wait=False)
                 node.wanted = True
 
-    def settle(self, seconds=60):
+    def settle(self, seconds=30):
         """Wait until every agent serves and no epoch but the newest of each partition is unresolved."""
         for node in self.nodes:
             wait_until(f"agent {node.agent_id} is ready", node.ready, seconds)
@@ -173,9 +173,13 @@ class Cluster:
         wait_until("every earlier epoch is sealed", lambda: self.unresolved() == 0, seconds)
 
     def unresolved(self):
-        return self.database.value(
-            "SELECT count(*) FROM streamhouse.epoch AS e WHERE e.state <> 'sealed' AND EXISTS (SELECT FROM streamhouse.epoch AS l"
-            " WHERE (l.topic_id, l.partition) = (e.topic_id, e.partition) AND l.epoch > e.epoch)")
+        return len(self.describe_unresolved())
+
+    def describe_unresolved(self):
+        return [" ".join(map(str, row)) for row in self.database.execute(
+            "SELECT 'unresolved', e.topic, e.partition, e.epoch, e.state, e.agent_id, e.start_offset, e.published_end"
+            " FROM streamhouse.epochs AS e WHERE e.state <> 'sealed' AND EXISTS (SELECT FROM streamhouse.epoch AS l"
+            " WHERE (l.topic_id, l.partition) = (e.topic_id, e.partition) AND l.epoch > e.epoch)")]
 
     def restart_cleanly(self):
         """Everything must reach the store: nothing is read from memory afterwards."""

@@ -58,6 +58,9 @@ class Run:
             summary = {"seed": self.seed, "seconds": round(time.monotonic() - self.started, 1), "faults": self.nemesis.injected,
                        "agent_exits": self.cluster.exits, **verdict.counts,
                        "findings": [str(f) for f in verdict.findings] + self.cluster.crashes}
+        except AssertionError as failure:
+            summary = {"seed": self.seed, "faults": self.nemesis.injected,
+                       "findings": [f"stuck: {failure}", *self.cluster.describe_unresolved(), *self.cluster.crashes]}
         finally:
             self.cluster.close()
             self.history.close()
