@@ -76,13 +76,14 @@ ShStatus sh_append_try(ShEngine *engine, ShAppend *append, ShAppendPart *part)
     while (last->wal.next != NULL)
         last = batch_of(last->wal.next);
     last->wait = wait;
+    atomic_fetch_add(&engine->control.unpublished, records); /* before it can be published */
     status = take_in(engine, found.partition, &intake, part);
     if (status == SH_OK) {
         wait = NULL; /* the batches' now, and perhaps answered already */
         sh_metric_add(engine->metrics.records, records);
         sh_metric_add(engine->metrics.bytes, bytes);
-        atomic_fetch_add(&engine->control.unpublished, records);
     } else {
+        atomic_fetch_sub(&engine->control.unpublished, records);
         sh_memory_release(&engine->memory, cost);
     }
 done:

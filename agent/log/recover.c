@@ -121,6 +121,7 @@ static ShStatus keep_batch(ShEngine *engine, ShPartition *partition, ShLogBatch 
     ShStatus status = sh_batch_ring_reserve(&partition->ring, 1, err);
     if (status == SH_OK) {
         sh_batch_ring_push(&partition->ring, batch);
+        atomic_fetch_add(&engine->control.unpublished, batch->header.record_count);
         partition->durable = partition->logged = partition->ring.end;
         if (batch->wal.epoch == partition->epoch)
             partition->next_offset = sh_log_batch_end(batch);

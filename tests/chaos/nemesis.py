@@ -1,0 +1,206 @@
+"""Faults by a plan that a seed decides: what, to whom, when, for how long. The plan is made before anything runs, so the same
+seed gives the same plan; what the processes make of it is theirs."""
+import dataclasses
+import random
+import time
+
+from chaos.history import Forced
+
+# kind: (weight, shortest and longest duration in seconds, what it occupies, what it needs)
+KINDS = {
+    "kill_agent": (4, (0.1, 3.0), "agent", None),
+    "pause_agent": (3, (0.5, 4.0), "agent", None),
+    "cut_postgres": (2, (0.3, 4.0), "agent", None),
+    "silence_postgres": (2, (0.3, 4.0), "agent", None),
+    "cut_clients": (2, (0.3, 2.0), "agent", None),
+    "silence_clients": (1, (0.3, 2.0), "agent", None),
+    "cut_store": (2, (0.3, 3.0), "agent", "s3"),
+    "silence_store": (1, (0.3, 3.0), "agent", "s3"),
+    "slow_store": (2, (0.5, 3.0), "agent", "s3"),
+    "kill_backends": (2, (0.0, 0.0), "postgres", None),
+    "restart_postgres": (1, (0.0, 1.0), "postgres", None),
+    "drain_agent": (1, (0.5, 2.0), "agent", None),
+    "force_seal": (1, (2.0, 4.0), "agent", None),
+    "fill_disk": (2, (0.5, 3.0), "agent", "disks"),
+    "cut_power": (3, (0.2, 2.0), "agent", "disks"),
+    "turn_clock": (2, (0.5, 3.0), "agent", "clocks"),
+    "kill_gateway": (1, (0.1, 1.5), "store", "s3"),
+    "pause_osd": (1, (0.5, 3.0), "store", "s3"),
+}
+POSTGRES, STORE = -1, -2
+_GAP_S = (0.05, 0.8)
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    at: float
+    seconds: float
+    kind: str
+    target: int  # an agent's number, or POSTGRES or STORE
+
+    def __str__(self):
+        return f"{self.at:6.2f} s  {self.kind:16} {'' if self.target < 0 else 'a%d' % (self.target + 1):3} for {self.seconds:.2f} s"
+
+
+def plan(seed, seconds, agents, kinds=None, offered=()):
+    """Steps in order of time, of kinds whose needs are offered. One target has one fault at a time; at least one agent is left
+    alone at any time."""
+    rng = random.Random(f"plan-{seed}")
+    kinds = sorted(k for k in kinds or KINDS if KINDS[k][3] in (None, *offered))
+    steps, busy, at = [], {}, 0.5
+    while at < seconds:
+        kind = rng.choices(kinds, [KINDS[k][0] for k in kinds])[0]
+        _, (shortest, longest), occupies, _ = KINDS[kind]
+        target = rng.randrange(agents) if occupies == "agent" else {"postgres": POSTGRES, "store": STORE}[occupies]
+        length = rng.uniform(shortest, longest)
+        free = busy.get(target, 0.0) <= at
+        hurt = sum(1 for t, until in busy.items() if t >= 0 and until > at)
+        if free and (target < 0 or hurt < max(1, agents - 1)):
+            steps.append(Step(at, length, kind, target))
+            busy[target] = at + length + 0.3
+        at += rng.uniform(*_GAP_S)
+    return steps
+
+
+class Nemesis:
+    def __init__(self, cluster, history, log, seed):
+        self.rng = random.Random(f"nemesis-{seed}")
+        self.cluster, self.history, self.log = cluster, history, log
+        self.injected = {}
+
+    def run(self, steps):
+        """Begin and end each step at its time; returns when all are over."""
+        moments = sorted([(s.at, 0, s) for s in steps] + [(s.at + s.seconds, 1, s) for s in steps], key=lambda m: m[:2])
+        begun = time.monotonic()
+        for at, ends, step in moments:
+            time.sleep(max(0.0, begun + at - time.monotonic()))
+            if not ends:
+                self.log(str(step))
+                self.injected[step.kind] = self.injected.get(step.kind, 0) + 1
+            node = self.cluster.nodes[step.target] if step.target >= 0 else None
+            getattr(self, ("end_" if ends else "begin_") + step.kind, self.nothing)(node)
+
+    def nothing(self, node):
+        """The end of a fault that ends by itself."""
+
+    def begin_kill_agent(self, node):
+        self.cluster.kill(node)
+
+    def end_kill_agent(self, node):
+        self.cluster.launch(node)
+
+    def begin_pause_agent(self, node):
+        self.cluster.pause(node)
+
+    def end_pause_agent(self, node):
+        self.cluster.resume(node)
+
+    def begin_cut_postgres(self, node):
+        node.postgres.cut()
+
+    def begin_silence_postgres(self, node):
+        node.postgres.silence()
+
+    def end_cut_postgres(self, node):
+        node.postgres.heal()
+
+    end_silence_postgres = end_cut_postgres
+
+    def begin_cut_clients(self, node):
+        node.clients.cut()
+
+    def begin_silence_clients(self, node):
+        node.clients.silence()
+
+    def end_cut_clients(self, node):
+        node.clients.heal()
+
+    end_silence_clients = end_cut_clients
+
+    def begin_cut_store(self, node):
+        node.store.cut()
+
+    def begin_silence_store(self, node):
+        node.store.silence()
+
+    def begin_slow_store(self, node):
+        node.store.slow(0.2)
+
+    def end_cut_store(self, node):
+        node.store.heal()
+
+    end_silence_store = end_slow_store = end_cut_store
+
+    def begin_kill_gateway(self, _):
+        self.cluster.s3.kill_gateway()
+
+    def end_kill_gateway(self, _):
+        self.cluster.s3.start_gateway()
+
+    def begin_pause_osd(self, _):
+        self.cluster.s3.pause_osd()
+
+    def end_pause_osd(self, _):
+        self.cluster.s3.resume_osd()
+
+    # --- the agent's host
+
+    def begin_fill_disk(self, node):
+        node.disk.fill()
+
+    def end_fill_disk(self, node):
+        node.disk.clear()
+
+    def begin_cut_power(self, node):
+        node.disk.lose_power()
+        self.cluster.kill(node)
+
+    def end_cut_power(self, node):
+        node.disk.restore_power()
+        self.cluster.launch(node)
+
+    def begin_turn_clock(self, node):
+        node.set_clock(self.rng.choice([-86400, -60, 60, 86400]))
+
+    def end_turn_clock(self, node):
+        node.set_clock(0)
+
+    # --- PostgreSQL
+
+    def sql(self, statement, *parameters):
+        """One statement, on a connection of its own, since the server may have gone meanwhile."""
+        try:
+            self.cluster.database.reconnect()
+            return self.cluster.database.execute(statement, *parameters)
+        except Exception as failure:
+            self.log(f"sql failed: {str(failure).strip().splitlines()[0]}")
+            return []
+
+    def begin_kill_backends(self, _):
+        self.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'streamhouse-agent%'")
+
+    def begin_restart_postgres(self, _):
+        self.cluster.postgres.control("stop", "-m", "immediate")
+
+    def end_restart_postgres(self, _):
+        self.cluster.postgres.control("-w", "start")
+
+    # --- operators
+
+    def begin_drain_agent(self, node):
+        self.sql("SELECT streamhouse.drain_agent(%s)", node.agent_id)
+
+    def end_drain_agent(self, node):
+        self.sql("SELECT streamhouse.undrain_agent(%s)", node.agent_id)
+
+    def begin_force_seal(self, node):
+        self.cluster.kill(node)
+
+    def end_force_seal(self, node):
+        """The agent is known to be dead: seal what it left, then let it return."""
+        for topic, partition, epoch, published, limit in self.sql(
+                "SELECT topic, partition, epoch, published_end, limit_offset FROM streamhouse.epochs"
+                " WHERE state = 'orphaned' AND agent_id = %s", node.agent_id):
+            self.history.add(Forced(f"{topic}/{partition}", epoch, published, limit))
+            self.sql("SELECT streamhouse.force_seal(%s, %s, %s)", topic, partition, epoch)
+        self.cluster.launch(node)

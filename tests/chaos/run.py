@@ -1,0 +1,157 @@
+"""One run: a cluster, producers, consumers and faults from a seed; then everything is healed, read, and judged.
+
+    tests/chaos/run.py [--seed N] [--seeds N] [--seconds S] [--agents N] [--kinds a,b] [--keep DIR]
+
+Prints one JSON line a run and exits with 1 when a guarantee was broken; the history then stays in build/chaos/.
+"""
+import argparse
+import json
+import pathlib
+import shutil
+import sys
+import tempfile
+import threading
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+from chaos.checker import check  # noqa: E402
+from chaos.cluster import Cluster  # noqa: E402
+from chaos.history import History  # noqa: E402
+from chaos.nemesis import KINDS, Nemesis, plan  # noqa: E402
+from chaos.workload import Consumer, Directory, Producer  # noqa: E402
+from harness.processes import ROOT, wait_until  # noqa: E402
+from harness.s3server import S3Server  # noqa: E402
+from harness.rpc import Client  # noqa: E402
+
+TOPICS = {"wal": ("events", "wal"), "object": ("cheap", "object")}
+PARTITIONS = 3
+
+
+class Run:
+    def __init__(self, seed, seconds, agents=3, kinds=None, s3=None, disks=False, clocks=False, verbose=False):
+        self.seed, self.seconds, self.kinds, self.verbose = seed, seconds, kinds, verbose
+        self.directory = pathlib.Path(tempfile.mkdtemp(prefix=f"sh-chaos-{seed}-"))
+        self.history = History(self.directory / "history.jsonl")
+        self.started = time.monotonic()
+        self.cluster = Cluster(self.directory, agents, s3, disks, clocks)
+        self.offered = [name for name, there in (("s3", s3), ("disks", disks), ("clocks", clocks)) if there]
+        self.nemesis = Nemesis(self.cluster, self.history, self.log, seed)
+        self.directory_of_owners = Directory(self.cluster.addresses)
+        self.log_lines = []
+
+    def log(self, text):
+        self.log_lines.append(f"{time.monotonic() - self.started:7.2f} {text}")
+        if self.verbose:
+            print(self.log_lines[-1], file=sys.stderr)
+
+    def judge(self):
+        """The summary as a dictionary, and the verdict."""
+        try:
+            self.cluster.start()
+            for topic, durability in TOPICS.values():
+                self.cluster.database.execute("SELECT streamhouse.create_topic(%s, partitions => %s, durability => %s)",
+                                              topic, PARTITIONS, durability)
+            self.hurt()
+            final = self.read_all()
+            verdict = check(self.history, final)
+            summary = {"seed": self.seed, "seconds": round(time.monotonic() - self.started, 1), "faults": self.nemesis.injected,
+                       "agent_exits": self.cluster.exits, **verdict.counts,
+                       "findings": [str(f) for f in verdict.findings] + self.cluster.crashes}
+        except AssertionError as failure:
+            summary = {"seed": self.seed, "faults": self.nemesis.injected,
+                       "findings": [f"stuck: {failure}", *self.cluster.describe_unresolved(), *self.cluster.crashes]}
+        finally:
+            self.cluster.close()
+            self.history.close()
+        if summary["findings"]:
+            self.keep()
+        shutil.rmtree(self.directory, ignore_errors=True)
+        return summary
+
+    def hurt(self):
+        producers = [Producer(f"{topic}-p{i}", self.directory_of_owners, self.history, self.seed, topic, range(PARTITIONS),
+                              idempotent=False, pause_s=0.002).start() for topic, _ in TOPICS.values() for i in range(3)]
+        consumers = [Consumer(f"{topic}-c{i}", self.directory_of_owners, self.history, self.seed, topic, i).start()
+                     for topic, _ in TOPICS.values() for i in range(PARTITIONS)]
+        self.nemesis.run(plan(self.seed, self.seconds, len(self.cluster.nodes), self.kinds, self.offered))
+        self.log("heal")
+        self.cluster.heal()
+        for producer in producers:
+            producer.stop()
+        give_up = threading.Timer(30, lambda: [p.give_up.set() for p in producers])
+        give_up.start()
+        for producer in producers:
+            producer.join(60)
+        give_up.cancel()
+        self.cluster.settle()
+        for consumer in consumers:
+            consumer.stop()
+        for consumer in consumers:
+            consumer.join(20)
+        self.directory_of_owners.close()
+
+    def read_all(self):
+        """After a clean restart of every agent, so that all of it comes out of the store."""
+        statuses = self.cluster.restart_cleanly()
+        if any(statuses):
+            self.cluster.crashes.append(f"agents ended with {statuses} after SIGTERM")
+        self.cluster.settle()
+        final = {}
+        with Client(self.cluster.nodes[0].agent.address) as client:
+            for topic, _ in TOPICS.values():
+                for partition in range(PARTITIONS):
+                    final[f"{topic}/{partition}"] = self.read_partition(topic, partition)
+        return final
+
+    def read_partition(self, topic, partition):
+        """From the owner, which alone knows the end."""
+        def attempt():
+            try:
+                owners = {p.partition: p.owner.address for t in self.ask(lambda c: c.metadata(topic)).topics for p in t.partitions}
+                with Client(owners.get(partition) or self.cluster.addresses[0]) as client:
+                    return [[r.offset, r.value.decode()] for r in client.read_all(topic, partition)] or [None]
+            except Exception as failure:
+                self.log(f"reading {topic}/{partition}: {failure}")
+                return None
+        return [r for r in wait_until(f"{topic}/{partition} is read", attempt, 30) if r]
+
+    def ask(self, call):
+        with Client(self.cluster.addresses[0]) as client:
+            return call(client)
+
+    def keep(self):
+        kept = ROOT / "build" / "chaos" / f"seed-{self.seed}"
+        shutil.rmtree(kept, ignore_errors=True)
+        kept.mkdir(parents=True)
+        (kept / "nemesis.log").write_text("\n".join(self.log_lines) + "\n")
+        for path in [self.directory / "history.jsonl", *self.directory.glob("*/agent.log")]:
+            shutil.copy(path, kept / "-".join(path.relative_to(self.directory).parts))
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Hurt a cluster and judge what its clients saw.")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seeds", type=int, default=1, help="so many runs, from --seed on")
+    parser.add_argument("--seconds", type=float, default=30)
+    parser.add_argument("--agents", type=int, default=3)
+    parser.add_argument("--kinds", help="only these faults: " + ", ".join(KINDS))
+    parser.add_argument("--s3", action="store_true", help="on an S3 server that is hurt too, not on a directory")
+    parser.add_argument("--disks", action="store_true", help="each WAL on a disk of its own, that fills up and loses power (root)")
+    parser.add_argument("--clocks", action="store_true", help="each agent with a wall clock of its own, that jumps")
+    parser.add_argument("--verbose", action="store_true")
+    options = parser.parse_args()
+    kinds = options.kinds.split(",") if options.kinds else None
+    bad = 0
+    s3 = S3Server(keep=True) if options.s3 else None
+    for seed in range(options.seed, options.seed + options.seeds):
+        summary = Run(seed, options.seconds, options.agents, kinds, s3, options.disks, options.clocks, options.verbose).judge()
+        print(json.dumps(summary), flush=True)
+        bad += bool(summary["findings"])
+    if s3:
+        s3.stop()
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
