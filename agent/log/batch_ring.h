@@ -21,7 +21,7 @@ struct ShPartition;
 typedef struct ShLogBatch {
     ShWalEntry wal;            /* topic, partition, epoch, bytes, and the WAL file that holds it (0: none) */
     ShBatchHeader header;      /* base_offset is SH_OFFSET_UNASSIGNED until the publish assigns it */
-    struct ShAppendWait *wait; /* on the last batch of a call's part: who waits for it; else NULL */
+    struct ShAppendWait *wait; /* on the last batch of a call's part: who waits for it, a chain; else NULL */
     struct ShPartition *partition;
 } ShLogBatch;
 

@@ -266,6 +266,7 @@ static bool forget_if_drained(ShEngine *engine, ShPartition *partition)
     if (drained) {
         partition->state = SH_PARTITION_REMOTE;
         cost = sh_partition_evict(partition, partition->published);
+        sh_producers_clear(&partition->producers);
     }
     pthread_mutex_unlock(&partition->mutex);
     sh_memory_release(&engine->memory, cost);

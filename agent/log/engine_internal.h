@@ -62,6 +62,7 @@ struct ShEngine {
     ShFlusher flusher;
     ShPipeline pipeline;
     ShResults results;
+    ShProducerBudget producer_budget;
     ShFetcher fetcher;
     ShReadPool read_pool;
     ShReadCache read_cache;

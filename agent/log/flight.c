@@ -23,6 +23,7 @@ void sh_flight_free(ShFlight *flight)
         sh_partition_unref(flight->ranges[i].partition);
     free(flight->ranges);
     free(flight->results);
+    free(flight->stretches);
     free(flight);
 }
 
@@ -42,6 +43,7 @@ ShStatus sh_flight_collect(ShFlight *flight, ShPartition *partition, int64_t cos
                 break;
             fresh = false;
         }
+        flight->ranges[flight->range_count - 1].idempotent |= batch->header.producer_id >= 0;
         cost += sh_log_batch_cost(batch);
         may_end = !partition->object_durability || batch->wait != NULL;
         flight->ranges[flight->range_count - 1].end = ++partition->flushed;
@@ -64,6 +66,9 @@ ShStatus sh_flight_build(ShEngine *engine, ShFlight *flight, ShError *err)
     sh_uuid_format(&flight->id.object_id, uuid);
     snprintf(flight->key, sizeof flight->key, "%.2s/%s/%lld/%lld-%s.seg", uuid, engine->config->agent_id,
              (long long)flight->id.incarnation, (long long)flight->id.publish_no, uuid);
+    status = sh_flight_note_stretches(flight, err);
+    if (status != SH_OK)
+        return status;
     sh_segment_writer_free(flight->writer);
     flight->writer = sh_segment_writer_new(&flight->id, flight->results, flight->result_count);
     if (flight->writer == NULL)
@@ -81,7 +86,7 @@ static bool continues(const ShFlightRange *range, const ShPartition *partition, 
     if (range->epoch != batch->wal.epoch)
         return false;
     if (batch->header.base_offset == SH_OFFSET_UNASSIGNED)
-        return true;
+        return !range->idempotent && batch->header.producer_id < 0; /* those are decided one by one */
     return batch->header.base_offset == sh_log_batch_end(sh_batch_ring_at(&partition->ring, range->end - 1));
 }
 

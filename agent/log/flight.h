@@ -27,6 +27,7 @@ typedef struct ShFlightRange {
     int64_t epoch;
     uint64_t first;
     uint64_t end;
+    bool idempotent; /* some batch has a producer id */
 } ShFlightRange;
 
 typedef struct ShFlight {
@@ -40,6 +41,8 @@ typedef struct ShFlight {
     int64_t cost; /* of the batches, as the memory budget counts it */
     ShSegmentResult *results;
     size_t result_count;
+    ShPgStretch *stretches; /* of idempotent producers */
+    size_t stretch_count;
     ShSegmentWriter *writer;
     ShSegmentObject object; /* borrows from writer */
     int64_t started_us;
@@ -56,6 +59,9 @@ ShStatus sh_flight_collect(ShFlight *flight, ShPartition *partition, int64_t cos
 
 /* Build the object under a new id and key. May be done again after the object was abandoned. */
 ShStatus sh_flight_build(struct ShEngine *engine, ShFlight *flight, ShError *err) SH_MUST_CHECK;
+
+/* Note what the ranges hold of idempotent producers (stretches.c). */
+ShStatus sh_flight_note_stretches(ShFlight *flight, ShError *err) SH_MUST_CHECK;
 
 typedef struct ShPipeline {
     pthread_mutex_t lock;

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "agent/log/engine_internal.h"
+#include "agent/log/producer_load.h"
 
 /* Partitions that one call asks about, with references. */
 typedef struct Batch {
@@ -16,12 +17,13 @@ static ShStatus batch_init(Batch *batch, size_t capacity, ShError *err);
 static void batch_free(Batch *batch);
 static void batch_add(Batch *batch, ShPartition *partition, const ShPgEpoch *epoch);
 static ShStatus take_up(ShEngine *engine, const ShPgAssignment *row, Batch *grants, Batch *opens,
-                        ShError *err);
+                        Batch *begins, ShError *err);
 static ShPartition *partition_of(ShEngine *engine, const ShPgAssignment *row);
 static void set_opening(ShPartition *partition);
 static void release(ShEngine *engine, ShPartition *partition, const ShPgAssignment *row);
 static ShStatus grant(ShEngine *engine, ShPg *pg, Batch *grants, Batch *opens, ShError *err);
-static ShStatus open_epochs(ShEngine *engine, ShPg *pg, Batch *opens, ShError *err);
+static ShStatus open_epochs(ShEngine *engine, ShPg *pg, Batch *opens, Batch *begins, ShError *err);
+static ShStatus begin_all(ShEngine *engine, ShPg *pg, Batch *begins, ShError *err);
 static void begin(ShEngine *engine, ShPartition *partition, const ShPgEpoch *epoch);
 static void give_up(ShPartition *partition);
 static ShStatus collect_drained(ShEngine *engine, Batch *batch, ShError *err);
@@ -34,17 +36,23 @@ ShStatus sh_ownership_update(ShEngine *engine, ShPg *pg, ShError *err)
     size_t count = 0;
     Batch grants = {0};
     Batch opens = {0};
+    Batch begins = {0};
     ShStatus status = sh_pg_assignments(pg, engine->registered.incarnation, &rows, &count, err);
     if (status == SH_OK)
         status = batch_init(&grants, count, err);
     if (status == SH_OK)
         status = batch_init(&opens, count, err);
+    if (status == SH_OK)
+        status = batch_init(&begins, count, err);
     for (size_t i = 0; i < count && status == SH_OK; i++)
-        status = take_up(engine, &rows[i], &grants, &opens, err);
+        status = take_up(engine, &rows[i], &grants, &opens, &begins, err);
     if (status == SH_OK && grants.count > 0)
         status = grant(engine, pg, &grants, &opens, err);
     if (status == SH_OK && opens.count > 0)
-        status = open_epochs(engine, pg, &opens, err);
+        status = open_epochs(engine, pg, &opens, &begins, err);
+    if (status == SH_OK && begins.count > 0)
+        status = begin_all(engine, pg, &begins, err);
+    batch_free(&begins);
     batch_free(&opens);
     batch_free(&grants);
     free(rows);
@@ -130,7 +138,7 @@ static void batch_add(Batch *batch, ShPartition *partition, const ShPgEpoch *epo
 }
 
 static ShStatus take_up(ShEngine *engine, const ShPgAssignment *row, Batch *grants, Batch *opens,
-                        ShError *err)
+                        Batch *begins, ShError *err)
 {
     ShPartition *partition = partition_of(engine, row);
     if (partition == NULL)
@@ -153,7 +161,7 @@ static ShStatus take_up(ShEngine *engine, const ShPgAssignment *row, Batch *gran
         /* The answer to the grant or to the open was lost. Nothing can have been accepted since. */
         set_opening(partition);
         if (row->open)
-            begin(engine, partition, &epoch);
+            batch_add(begins, partition, &epoch);
         else
             batch_add(opens, partition, &epoch);
     }
@@ -214,26 +222,37 @@ static ShStatus grant(ShEngine *engine, ShPg *pg, Batch *grants, Batch *opens, S
     return status;
 }
 
-static ShStatus open_epochs(ShEngine *engine, ShPg *pg, Batch *opens, ShError *err)
+static ShStatus open_epochs(ShEngine *engine, ShPg *pg, Batch *opens, Batch *begins, ShError *err)
 {
     ShPgEpoch *answers = calloc(opens->count, sizeof *answers);
     if (answers == NULL)
         return sh_fail(err, SH_NO_MEMORY, "no memory to open %zu partitions", opens->count);
     ShStatus status = sh_pg_open(pg, engine->registered.incarnation, opens->names, opens->count, answers,
                                  err);
-    size_t opened = 0;
     for (size_t i = 0; i < opens->count; i++) {
         if (status == SH_OK && answers[i].result == SH_EPOCH_OPEN) {
-            begin(engine, opens->partitions[i], &opens->epochs[i]);
-            opened++;
+            batch_add(begins, opens->partitions[i], &opens->epochs[i]);
         } else {
             give_up(opens->partitions[i]);
         }
     }
-    if (opened > 0)
-        sh_log_info("partitions_opened", "count=%zu", opened);
-    engine->control.metadata_due = true; /* clients ask who owns them */
     free(answers);
+    return status;
+}
+
+/* Their epochs are open, and their predecessors as far published as they will be for now. */
+static ShStatus begin_all(ShEngine *engine, ShPg *pg, Batch *begins, ShError *err)
+{
+    ShStatus status = sh_producers_load(engine, pg, begins->partitions, begins->names, begins->count, err);
+    for (size_t i = 0; i < begins->count; i++) {
+        if (status == SH_OK)
+            begin(engine, begins->partitions[i], &begins->epochs[i]);
+        else
+            give_up(begins->partitions[i]);
+    }
+    if (status == SH_OK)
+        sh_log_info("partitions_opened", "count=%zu", begins->count);
+    engine->control.metadata_due = true; /* clients ask who owns them */
     return status;
 }
 
@@ -318,8 +337,10 @@ static bool apply_seal(ShEngine *engine, ShPartition *partition, const ShPgEpoch
     bool rolls = partition->state == SH_PARTITION_ROLLING;
     int64_t cost = 0;
     partition->state = rolls ? SH_PARTITION_OPENING : SH_PARTITION_REMOTE;
-    if (!rolls)
+    if (!rolls) {
         cost = sh_partition_evict(partition, partition->published);
+        sh_producers_clear(&partition->producers);
+    }
     sh_fetch_wake(engine, partition);
     pthread_mutex_unlock(&partition->mutex);
     sh_memory_release(&engine->memory, cost);

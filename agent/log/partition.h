@@ -27,6 +27,7 @@
 #include <uthash.h>
 
 #include "agent/log/batch_ring.h"
+#include "agent/log/producers.h"
 #include "agent/pg/pg.h"
 #include "core/bytes.h"
 #include "core/status.h"
@@ -72,6 +73,7 @@ typedef struct ShPartition {
     uint64_t durable;
     uint64_t logged;
     struct ShFetchWaiter *waiters;
+    ShProducers producers; /* ours only: for durability `object` PostgreSQL decides */
 
     /* guarded by the flusher's lock */
     bool dirty;

@@ -20,6 +20,11 @@ static bool apply_result(ShEngine *engine, const ShFlight *flight, size_t run, c
 static void note_result(ShEngine *engine, const ShFlight *flight, size_t run, const ShPgRunResult *result);
 static void apply_published(ShEngine *engine, const ShFlightRange *range, const ShPgRunResult *result);
 static void apply_dropped(ShEngine *engine, const ShFlightRange *range, const ShError *err);
+static void apply_sequence(ShEngine *engine, const ShFlightRange *range, const ShPgRunResult *result);
+static void note_batch(ShPartition *partition, uint64_t seq, int64_t offset, const ShError *err);
+static void note_part(ShAppendPart *part);
+static ShStatus sequence_error(const ShPartition *partition, const ShBatchHeader *header, ShPublishResult result,
+                               ShError *err);
 static ShAppendWait *settle_batches(ShEngine *engine, const ShFlightRange *range, int64_t first_offset);
 static void set_offsets(const ShFlightRange *range, ShLogBatch *batch, int64_t offset);
 static void refuse(ShEngine *engine, const ShFlight *flight, const ShFlightRange *range,
@@ -76,7 +81,9 @@ static ShStatus call_publish(ShEngine *engine, ShPg *pg, const ShFlight *flight,
                            .object_key = flight->key,
                            .object_bytes = flight->object.total_bytes,
                            .runs = runs,
-                           .run_count = flight->range_count};
+                           .run_count = flight->range_count,
+                           .stretches = flight->stretches,
+                           .stretch_count = flight->stretch_count};
     if (sh_fault_hit("publish.before"))
         return sh_fail(err, SH_UNAVAILABLE, "fault point publish.before");
     ShStatus status = sh_pg_publish(pg, &request, results, err);
@@ -135,8 +142,18 @@ static bool apply_result(ShEngine *engine, const ShFlight *flight, size_t run, c
     ShPartition *partition = range->partition;
     ShError err = {0};
     switch (result->result) {
-    case SH_PUBLISH_PUBLISHED:
+    case SH_PUBLISH_OUT_OF_ORDER:
+    case SH_PUBLISH_OLD_PRODUCER:
+    case SH_PUBLISH_UNKNOWN_PRODUCER:
+        apply_sequence(engine, range, result);
+        break;
     case SH_PUBLISH_DUPLICATE:
+        if (partition->object_durability) {
+            apply_sequence(engine, range, result);
+            break;
+        }
+        /* fall through */
+    case SH_PUBLISH_PUBLISHED:
         apply_published(engine, range, result);
         break;
     case SH_PUBLISH_DROPPED:
@@ -214,6 +231,80 @@ static void apply_dropped(ShEngine *engine, const ShFlightRange *range, const Sh
     sh_control_refresh(engine);
 }
 
+/* An idempotent producer's batch in an `object` topic that is stored already, or must not be: it leaves no
+ * trace in the log. */
+static void apply_sequence(ShEngine *engine, const ShFlightRange *range, const ShPgRunResult *result)
+{
+    ShPartition *partition = range->partition;
+    pthread_mutex_lock(&partition->mutex);
+    for (uint64_t seq = range->first; seq < range->end; seq++) {
+        ShError err = {0};
+        ShStatus status = sequence_error(partition, &sh_batch_ring_at(&partition->ring, seq)->header,
+                                         result->result, &err);
+        note_batch(partition, seq, result->first_offset, status == SH_OK ? NULL : &err);
+    }
+    ShAppendWait *waits = settle_batches(engine, range, SH_OFFSET_UNASSIGNED);
+    int64_t cost = sh_partition_evict(partition, range->end);
+    pthread_mutex_unlock(&partition->mutex);
+    sh_memory_release(&engine->memory, cost);
+    sh_append_answer(engine, waits, NULL);
+}
+
+/* With the partition's mutex held: note in its call where an idempotent batch is, -1 where that is not known,
+ * or why it is refused. A call's batches stand together in the ring, and the last one has the wait. */
+static void note_batch(ShPartition *partition, uint64_t seq, int64_t offset, const ShError *err)
+{
+    uint64_t last = seq;
+    while (last < partition->ring.end && sh_batch_ring_at(&partition->ring, last)->wait == NULL)
+        last++;
+    if (last == partition->ring.end)
+        return; /* nobody waits any more */
+    ShAppendPart *part = sh_batch_ring_at(&partition->ring, last)->wait->part;
+    part->batches[part->batch_count - 1 - (last - seq)].header.base_offset = offset;
+    if (err != NULL && part->error.status == SH_OK)
+        part->error = *err;
+}
+
+/* All batches of the part are noted. */
+static void note_part(ShAppendPart *part)
+{
+    int64_t follows = part->base_offset = part->batches[0].header.base_offset;
+    bool found = false;
+    for (size_t i = 0; i < part->batch_count; i++) {
+        const ShBatchHeader *header = &part->batches[i].header;
+        part->scattered |= header->base_offset != follows || header->base_offset < 0;
+        found |= header->base_offset >= 0;
+        follows = header->base_offset + header->last_offset_delta + 1;
+    }
+    if (!found && part->error.status == SH_OK)
+        (void)sh_fail(&part->error, SH_DUPLICATE_SEQUENCE,
+                      "the batches of producer %lld were stored long ago",
+                      (long long)part->batches[0].header.producer_id);
+}
+
+static ShStatus sequence_error(const ShPartition *partition, const ShBatchHeader *header, ShPublishResult result,
+                               ShError *err)
+{
+    char name[SH_PARTITION_NAME_BYTES];
+    sh_partition_name(partition, name);
+    switch (result) {
+    case SH_PUBLISH_OUT_OF_ORDER:
+        return sh_fail(err, SH_OUT_OF_ORDER_SEQUENCE,
+                       "partition %s: sequence %d of producer %lld does not follow its last one", name,
+                       header->base_sequence, (long long)header->producer_id);
+    case SH_PUBLISH_OLD_PRODUCER:
+        return sh_fail(err, SH_INVALID_PRODUCER_EPOCH,
+                       "partition %s: epoch %d of producer %lld has ended: a newer one has written there", name,
+                       header->producer_epoch, (long long)header->producer_id);
+    case SH_PUBLISH_UNKNOWN_PRODUCER:
+        return sh_fail(err, SH_UNKNOWN_PRODUCER_ID,
+                       "partition %s: nothing is known of producer %lld, and sequence %d is not its first", name,
+                       (long long)header->producer_id, header->base_sequence);
+    default:
+        return SH_OK;
+    }
+}
+
 /* With the partition's mutex held: the range is decided. Gives offsets to batches that have none, releases
  * the WAL's, and collects who waits. */
 static ShAppendWait *settle_batches(ShEngine *engine, const ShFlightRange *range, int64_t first_offset)
@@ -229,13 +320,14 @@ static ShAppendWait *settle_batches(ShEngine *engine, const ShFlightRange *range
         if (batch->header.base_offset == SH_OFFSET_UNASSIGNED && offset != SH_OFFSET_UNASSIGNED) {
             set_offsets(range, batch, offset);
             offset = sh_log_batch_end(batch);
+            if (range->idempotent)
+                note_batch(partition, seq, batch->header.base_offset, NULL);
         }
-        if (batch->wait != NULL) {
+        if (batch->wait != NULL && range->idempotent)
+            note_part(batch->wait->part);
+        else if (batch->wait != NULL)
             batch->wait->part->base_offset = sh_log_batch_end(batch) - batch->wait->offset_count;
-            *waits_end = batch->wait;
-            waits_end = &batch->wait->next;
-            batch->wait = NULL;
-        }
+        sh_append_take_waits(batch, &waits_end);
         if (partition->object_durability)
             continue;
         if (in_file > 0 && batch->wal.file_no != file_no) {
@@ -290,6 +382,7 @@ static void refuse(ShEngine *engine, const ShFlight *flight, const ShFlightRange
 static const char *result_name(ShPublishResult result)
 {
     static const char *const names[] = {"published", "duplicate", "void",   "gap",
-                                        "fenced",    "dropped",   "unknown"};
+                                        "fenced",    "dropped",   "unknown", "out_of_order",
+                                        "old_producer", "unknown_producer"};
     return (size_t)result < sizeof names / sizeof names[0] ? names[result] : "not known";
 }

@@ -26,6 +26,7 @@ static const ShMethod *const all_methods[] = {
     &sh_method_create_topic,
     &sh_method_delete_topic,
     &sh_method_describe_topics,
+    &sh_method_init_producer,
     &sh_method_health_check,
     &sh_method_health_watch,
     &sh_method_reflection_v1,

@@ -19,7 +19,8 @@ TO streamhouse_agent, streamhouse_admin;
 GRANT EXECUTE ON FUNCTION
     streamhouse.agent_register, streamhouse.agent_heartbeat, streamhouse.agent_end,
     streamhouse.agent_assignments, streamhouse.agent_grant, streamhouse.agent_open,
-    streamhouse.agent_seal, streamhouse.publish_object
+    streamhouse.agent_seal, streamhouse.publish_object, streamhouse.agent_init_producer,
+    streamhouse.agent_producer_state
 TO streamhouse_agent;
 
 GRANT EXECUTE ON FUNCTION streamhouse.rebalance TO streamhouse_admin;
