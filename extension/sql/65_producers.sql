@@ -124,7 +124,6 @@ DECLARE
     known    producer_state;
     key      text;
     next_seq int;
-    place    int;
     -- Of the producer at hand, in this call: the runs that are taken, and their sequences.
     taken     int[];
     taken_seq int[];
@@ -183,15 +182,16 @@ BEGIN
             verdicts[batch.run] := 'out_of_order';
         ELSE
             verdicts[batch.run] := 'duplicate';
-            SELECT t.run INTO place FROM unnest(taken, taken_seq, taken_len) AS t(run, sequence, length)
-            WHERE t.sequence = batch.base_sequence AND t.length = batch.sequence_count;
-            repeats[batch.run] := place;
-            SELECT s.base_offset + sequence_distance(batch.base_sequence, s.base_sequence) INTO stored_at[batch.run]
-            FROM unnest(known.base_sequences, known.sequence_counts, known.base_offsets)
-                 AS s(base_sequence, sequence_count, base_offset)
-            WHERE sequence_distance(batch.base_sequence, s.base_sequence)
-                  BETWEEN 0 AND s.sequence_count - batch.sequence_count
-            LIMIT 1;
+            repeats[batch.run] := (
+                SELECT t.run FROM unnest(taken, taken_seq, taken_len) AS t(run, sequence, length)
+                WHERE t.sequence = batch.base_sequence AND t.length = batch.sequence_count);
+            stored_at[batch.run] := (
+                SELECT s.base_offset + sequence_distance(batch.base_sequence, s.base_sequence)
+                FROM unnest(known.base_sequences, known.sequence_counts, known.base_offsets)
+                     AS s(base_sequence, sequence_count, base_offset)
+                WHERE sequence_distance(batch.base_sequence, s.base_sequence)
+                      BETWEEN 0 AND s.sequence_count - batch.sequence_count
+                LIMIT 1);
         END IF;
     END LOOP;
 END
