@@ -26,6 +26,7 @@ CREATE TABLE streamhouse.topic (
     retention_bytes bigint      CHECK (retention_bytes > 0),
     segment_bytes   bigint      NOT NULL CHECK (segment_bytes > 0),
     batch_bytes_max int         NOT NULL CHECK (batch_bytes_max > 0),
+    orphan_timeout  interval    CHECK (orphan_timeout > interval '0'),
     created_at      timestamptz NOT NULL DEFAULT now()
 );
 -- Metric names turn '.' into '_', so two names must differ by more than that.
@@ -47,10 +48,12 @@ CREATE TABLE streamhouse.agent (
     address        text        NOT NULL,
     http_address   text,
     zone           text,
+    draining       boolean     NOT NULL DEFAULT false,
     registered_at  timestamptz NOT NULL DEFAULT now()
 );
 COMMENT ON TABLE streamhouse.agent IS
-    'Agents by name, with the addresses and the incarnation that registered last';
+    'Agents by name, with the addresses and the incarnation that registered last, and whether drain_agent '
+    'keeps partitions away from them';
 
 CREATE TABLE streamhouse.incarnation (
     incarnation_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -71,11 +74,13 @@ CREATE TABLE streamhouse.lease (
     wal_uuid       uuid PRIMARY KEY,
     incarnation_id bigint UNIQUE REFERENCES streamhouse.incarnation,
     ticks_left     int    NOT NULL CHECK (ticks_left >= 0),
+    silent_ms      bigint NOT NULL DEFAULT 0 CHECK (silent_ms >= 0),
+    unpublished    bigint NOT NULL DEFAULT 0 CHECK (unpublished >= 0),
     calls          bigint NOT NULL CHECK (calls >= 0)
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 COMMENT ON TABLE streamhouse.lease IS
-    'One lease per WAL, updated in place: its incarnation (null: fenced or ended), ticks left, and calls '
-    'counted';
+    'One lease per WAL, updated in place: its incarnation (null: fenced or ended), ticks left, the time that '
+    'ticks have counted since it was renewed, records accepted and not published then, and calls counted';
 
 CREATE TABLE streamhouse.partition (
     topic_id     uuid   NOT NULL REFERENCES streamhouse.topic,
@@ -96,26 +101,38 @@ CREATE TABLE streamhouse.epoch (
     epoch          bigint  NOT NULL CHECK (epoch > 0),
     incarnation_id bigint REFERENCES streamhouse.incarnation,
     durability     text    NOT NULL CHECK (durability IN ('wal', 'object')),
-    state          text    NOT NULL CHECK (state IN ('granted', 'open', 'sealed')),
+    state          text    NOT NULL CHECK (state IN ('granted', 'open', 'orphaned', 'sealed')),
     inherited      boolean NOT NULL DEFAULT false,
     start_offset   bigint  NOT NULL CHECK (start_offset >= 0),
     limit_offset   bigint  NOT NULL,
     end_offset     bigint,
-    records_base   bigint  NOT NULL CHECK (records_base >= 0),
-    bytes_base     bigint  NOT NULL CHECK (bytes_base >= 0),
+    records_base   bigint  CHECK (records_base >= 0),
+    bytes_base     bigint  CHECK (bytes_base >= 0),
+    orphaned_at    timestamptz,
+    orphan_timeout interval,
+    forced         boolean NOT NULL DEFAULT false,
+    leftover_of    bigint,
     PRIMARY KEY (topic_id, partition, epoch),
     FOREIGN KEY (topic_id, partition) REFERENCES streamhouse.partition,
     CHECK ((incarnation_id IS NULL) = (durability = 'object')),
     CHECK (limit_offset > start_offset),
     CHECK ((end_offset IS NOT NULL) = (state = 'sealed')),
-    CHECK (end_offset BETWEEN start_offset AND limit_offset)
+    CHECK (end_offset BETWEEN start_offset AND limit_offset),
+    CHECK ((records_base IS NULL) = (bytes_base IS NULL)),
+    CHECK (state <> 'orphaned' OR orphaned_at IS NOT NULL),
+    CHECK (NOT forced OR state = 'sealed')
 ) WITH (fillfactor = 70);
-CREATE UNIQUE INDEX epoch_unsealed ON streamhouse.epoch (topic_id, partition) INCLUDE (epoch)
-    WHERE state <> 'sealed';
+-- New records go to one epoch of a partition; older ones that are not resolved may be any number.
+CREATE UNIQUE INDEX epoch_current ON streamhouse.epoch (topic_id, partition) INCLUDE (epoch)
+    WHERE state IN ('granted', 'open');
+CREATE UNIQUE INDEX epoch_unsealed ON streamhouse.epoch (topic_id, partition, epoch) WHERE state <> 'sealed';
+CREATE UNIQUE INDEX epoch_leftover ON streamhouse.epoch (topic_id, partition, leftover_of)
+    WHERE leftover_of IS NOT NULL;
 CREATE INDEX epoch_incarnation ON streamhouse.epoch (incarnation_id) WHERE state <> 'sealed';
 COMMENT ON TABLE streamhouse.epoch IS
     'Epochs of partitions: exclusive ranges of offsets, owned by an incarnation or, for object durability, '
-    'by nobody';
+    'by nobody. An orphaned one lost its partition to a newer one, and its WAL may still hold records of it. '
+    'The bases are null until all earlier epochs are sealed';
 
 -- The foreign keys above keep control consistent. The tables of the next file have none: publish_object
 -- alone writes them, under the heads' locks, and a check per row would cost more than the row.

@@ -71,10 +71,10 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value',
                   DETAIL = 'It is "wal" (acknowledged from the agent''s disk) or "object" (from the object '
                            'store).';
-    ELSIF orphan_timeout IS NOT NULL THEN
-        RAISE EXCEPTION 'orphan_timeout is not supported yet'
-            USING ERRCODE = 'feature_not_supported',
-                  DETAIL = 'Partitions of an agent that is gone wait until it returns.';
+    ELSIF orphan_timeout < interval '1 second' THEN
+        RAISE EXCEPTION 'orphan_timeout is out of range: %', orphan_timeout
+            USING ERRCODE = 'invalid_parameter_value', DETAIL = 'It must be at least 1 second.',
+                  HINT = 'Leave it out to wait for an agent''s return, however long.';
     END IF;
 END
 $$;
@@ -106,18 +106,19 @@ BEGIN
     PERFORM check_topic_settings(partitions, retention, durability, orphan_timeout);
 
     INSERT INTO topic AS t (name, durability, partition_count, retention, retention_bytes, segment_bytes,
-                            batch_bytes_max)
+                            batch_bytes_max, orphan_timeout)
     VALUES (name, durability, partitions, retention,
             parse_size('retention_size', retention_size, 1 << 20, 1::bigint << 60),
             parse_size('segment_size', segment_size, 1 << 20, 1 << 30),
-            parse_size('max_batch_size', max_batch_size, 1 << 10, 64 << 20))
+            parse_size('max_batch_size', max_batch_size, 1 << 10, 64 << 20), orphan_timeout)
     RETURNING t.topic_id INTO new_id;
     PERFORM add_partitions(new_id, 0, partitions);
     RETURN new_id;
 END
 $$;
 COMMENT ON FUNCTION streamhouse.create_topic IS
-    'Creates a topic and returns its id. Retention is stored; null keeps records for ever';
+    'Creates a topic and returns its id. Retention is stored; null keeps records for ever. orphan_timeout is '
+    'how long readers wait for an agent that is gone, null for ever';
 
 CREATE FUNCTION streamhouse.add_partitions(topic_id uuid, first_partition int, partition_count int)
 RETURNS void

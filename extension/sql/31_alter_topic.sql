@@ -24,9 +24,10 @@ BEGIN
         RAISE EXCEPTION 'topic "%" has % partitions and cannot be given %',
                         name, old.partition_count, partitions
             USING ERRCODE = 'invalid_parameter_value', DETAIL = 'Partitions can only be added.';
-    ELSIF NOT reset <@ ARRAY['retention', 'retention_size'] THEN
+    ELSIF NOT reset <@ ARRAY['retention', 'retention_size', 'orphan_timeout'] THEN
         RAISE EXCEPTION 'cannot reset %', reset
-            USING ERRCODE = 'invalid_parameter_value', DETAIL = 'retention and retention_size can be reset.';
+            USING ERRCODE = 'invalid_parameter_value',
+                  DETAIL = 'retention, retention_size and orphan_timeout can be reset.';
     END IF;
 
     UPDATE topic AS t SET
@@ -35,6 +36,8 @@ BEGIN
         retention       = coalesce(retention, CASE WHEN 'retention' <> ALL (reset) THEN t.retention END),
         retention_bytes = coalesce(parse_size('retention_size', retention_size, 1 << 20, 1::bigint << 60),
                                    CASE WHEN 'retention_size' <> ALL (reset) THEN t.retention_bytes END),
+        orphan_timeout  = coalesce(orphan_timeout,
+                                   CASE WHEN 'orphan_timeout' <> ALL (reset) THEN t.orphan_timeout END),
         segment_bytes   = coalesce(parse_size('segment_size', segment_size, 1 << 20, 1 << 30),
                                    t.segment_bytes),
         batch_bytes_max = coalesce(parse_size('max_batch_size', max_batch_size, 1 << 10, 64 << 20),
@@ -56,29 +59,48 @@ LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
 AS $$
 BEGIN
     -- An open epoch with an owner stays: agent_assignments asks the owner to release it, and its seal
-    -- begins the ownerless one. An epoch that was never open goes, and its owner's agent_open is told.
+    -- begins the ownerless one, which begins at the limit at once where the owner is gone. An epoch that was never open goes, and its owner's agent_open is told.
     DELETE FROM epoch AS e WHERE e.topic_id = roll_durability.topic_id AND e.state = 'granted';
     IF roll_durability.durability = 'object' THEN
         UPDATE partition AS p SET target_agent = NULL
         WHERE p.topic_id = roll_durability.topic_id AND p.target_agent IS NOT NULL;
+        PERFORM orphan_abandoned();
         RETURN;
     END IF;
-
-    PERFORM FROM epoch_head AS h JOIN epoch AS e USING (topic_id, partition, epoch)
-    WHERE e.topic_id = roll_durability.topic_id AND e.state = 'open' AND e.incarnation_id IS NULL
-    ORDER BY h.topic_id, h.partition, h.epoch FOR UPDATE OF h;
-
-    WITH ended AS (
-        UPDATE epoch AS e SET state = 'sealed', end_offset = h.published_end
-        FROM epoch_head AS h
-        WHERE e.topic_id = roll_durability.topic_id AND e.state = 'open' AND e.incarnation_id IS NULL
-          AND (h.topic_id, h.partition, h.epoch) = (e.topic_id, e.partition, e.epoch)
-        RETURNING e.topic_id, e.partition, e.end_offset
-    )
-    UPDATE partition AS p SET next_offset = ended.end_offset
-    FROM ended WHERE (p.topic_id, p.partition) = (ended.topic_id, ended.partition);
+    PERFORM end_ownerless_epochs(roll_durability.topic_id);
 END
 $$;
 COMMENT ON FUNCTION streamhouse.roll_durability IS
     'Ends the epochs of a topic''s former durability, as far as no agent has to do it. Needs the control '
     'lock';
+
+CREATE FUNCTION streamhouse.end_ownerless_epochs(topic_id uuid, partition int DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+#variable_conflict use_column
+BEGIN
+    PERFORM FROM epoch_head AS h JOIN epoch AS e USING (topic_id, partition, epoch)
+    WHERE e.topic_id = end_ownerless_epochs.topic_id
+      AND e.partition = coalesce(end_ownerless_epochs.partition, e.partition)
+      AND e.state = 'open' AND e.incarnation_id IS NULL
+    ORDER BY h.topic_id, h.partition, h.epoch FOR UPDATE OF h;
+
+    WITH ended AS (
+        UPDATE epoch AS e SET state = 'sealed', end_offset = h.published_end
+        FROM epoch_head AS h
+        WHERE e.topic_id = end_ownerless_epochs.topic_id
+          AND e.partition = coalesce(end_ownerless_epochs.partition, e.partition)
+          AND e.state = 'open' AND e.incarnation_id IS NULL
+          AND (h.topic_id, h.partition, h.epoch) = (e.topic_id, e.partition, e.epoch)
+        RETURNING e.topic_id, e.partition, e.end_offset
+    )
+    UPDATE partition AS p SET next_offset = greatest(p.next_offset, ended.end_offset)
+    FROM ended WHERE (p.topic_id, p.partition) = (ended.topic_id, ended.partition);
+    PERFORM set_bases(array_agg(p.topic_id), array_agg(p.partition)) FROM partition AS p
+    WHERE p.topic_id = end_ownerless_epochs.topic_id
+      AND p.partition = coalesce(end_ownerless_epochs.partition, p.partition);
+END
+$$;
+COMMENT ON FUNCTION streamhouse.end_ownerless_epochs IS
+    'Seals the ownerless epochs of a topic, or of one partition of it, at their published ends. Needs the '
+    'control lock';

@@ -37,13 +37,16 @@ BEGIN
     INSERT INTO lease AS l (wal_uuid, incarnation_id, ticks_left, calls)
     VALUES (agent_register.wal_uuid, new_id, lease_ticks(), 1)
     ON CONFLICT ON CONSTRAINT lease_pkey DO UPDATE
-    SET incarnation_id = new_id, ticks_left = excluded.ticks_left, calls = l.calls + 1
+    SET incarnation_id = new_id, ticks_left = excluded.ticks_left, silent_ms = 0, unpublished = 0,
+        calls = l.calls + 1
     RETURNING l.calls INTO new_calls;
 
-    -- What the WAL's older incarnations opened, this one recovers and seals.
+    -- What the WAL's older incarnations opened, this one recovers and seals, though others may have taken
+    -- the partition over.
     UPDATE epoch AS e SET incarnation_id = new_id, inherited = true
     FROM incarnation AS i
-    WHERE e.incarnation_id = i.incarnation_id AND i.wal_uuid = agent_register.wal_uuid AND e.state = 'open';
+    WHERE e.incarnation_id = i.incarnation_id AND i.wal_uuid = agent_register.wal_uuid
+      AND e.state IN ('open', 'orphaned');
 
     PERFORM place_partitions();
     PERFORM bump_versions(assignments => true);
@@ -125,7 +128,8 @@ COMMENT ON FUNCTION streamhouse.fence_predecessors IS
     'Fences the older incarnations of a WAL and of an agent id; what was granted to them but never open '
     'vanishes';
 
-CREATE FUNCTION streamhouse.agent_heartbeat(incarnation bigint, calls_seen bigint)
+CREATE FUNCTION streamhouse.agent_heartbeat(incarnation bigint, calls_seen bigint,
+                                            unpublished bigint DEFAULT 0)
 RETURNS TABLE (assignment_version bigint, metadata_version bigint, calls bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
 AS $$
@@ -135,13 +139,16 @@ DECLARE
 BEGIN
     PERFORM check_history();
     PERFORM check_calls(counted - 1, calls_seen);
-    UPDATE lease SET ticks_left = lease_ticks() WHERE incarnation_id = incarnation;
+    UPDATE lease
+    SET ticks_left = lease_ticks(), silent_ms = 0, unpublished = agent_heartbeat.unpublished
+    WHERE lease.incarnation_id = agent_heartbeat.incarnation;
     RETURN QUERY SELECT c.assignment_version, c.metadata_version, counted FROM cluster AS c;
 END
 $$;
 COMMENT ON FUNCTION streamhouse.agent_heartbeat IS
-    'Renews an agent''s lease and tells the versions of assignments and metadata. A lease that ran out but '
-    'that nothing superseded is renewed too. Raises SH001, SH002, SH003';
+    'Renews an agent''s lease and tells the versions of assignments and metadata. unpublished: how many records '
+    'the agent has accepted and not published. A lease that ran out is renewed too, and what other agents have '
+    'taken over meanwhile shows in agent_assignments. Raises SH001, SH002, SH003';
 
 CREATE FUNCTION streamhouse.agent_end(incarnation bigint) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
@@ -152,7 +159,7 @@ BEGIN
     PERFORM control_lock();
     PERFORM agent_enter(incarnation);
     SELECT count(*) INTO open_epochs FROM epoch AS e
-    WHERE e.incarnation_id = agent_end.incarnation AND e.state = 'open';
+    WHERE e.incarnation_id = agent_end.incarnation AND e.state IN ('open', 'orphaned');
     IF open_epochs > 0 THEN
         RAISE EXCEPTION 'incarnation % has % open epochs', incarnation, open_epochs
             USING ERRCODE = 'SH006',

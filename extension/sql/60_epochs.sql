@@ -21,15 +21,44 @@ CREATE FUNCTION streamhouse.records_before(topic_id uuid, partition int, epoch b
 RETURNS TABLE (records bigint, bytes bigint)
 LANGUAGE sql STABLE SET search_path = pg_catalog, streamhouse, pg_temp
 AS $$
-    SELECT coalesce(max(e.records_base + h.records), 0), coalesce(max(e.bytes_base + h.bytes), 0)
-    FROM (SELECT * FROM epoch AS e
-          WHERE e.topic_id = records_before.topic_id AND e.partition = records_before.partition
-            AND e.epoch < records_before.epoch
-          ORDER BY e.epoch DESC LIMIT 1) AS e
-    JOIN epoch_head AS h USING (topic_id, partition, epoch)
+    SELECT CASE WHEN e.epoch IS NULL THEN 0 WHEN e.state = 'sealed' THEN e.records_base + h.records END,
+           CASE WHEN e.epoch IS NULL THEN 0 WHEN e.state = 'sealed' THEN e.bytes_base + h.bytes END
+    FROM (SELECT) AS one
+    LEFT JOIN LATERAL (SELECT * FROM epoch AS e
+                       WHERE e.topic_id = records_before.topic_id AND e.partition = records_before.partition
+                         AND e.epoch < records_before.epoch
+                       ORDER BY e.epoch DESC LIMIT 1) AS e ON true
+    LEFT JOIN epoch_head AS h USING (topic_id, partition, epoch)
 $$;
 COMMENT ON FUNCTION streamhouse.records_before IS
-    'Records and bytes published in a partition before an epoch, all earlier epochs being sealed';
+    'Records and bytes published in a partition before an epoch; null while an earlier epoch is not sealed';
+
+CREATE FUNCTION streamhouse.set_bases(topic_ids uuid[], partitions int[]) RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+    WITH based AS (
+        SELECT e.topic_id, e.partition, max(e.epoch) AS epoch
+        FROM (SELECT DISTINCT * FROM unnest(topic_ids, partitions)) AS asked(topic_id, partition)
+        JOIN epoch AS e USING (topic_id, partition)
+        WHERE e.records_base IS NOT NULL
+        GROUP BY e.topic_id, e.partition
+    ), chain AS (
+        SELECT e.topic_id, e.partition, e.epoch, bool_and(e.state = 'sealed') OVER earlier AS is_resolved,
+               (max(e.records_base) OVER earlier + sum(h.records) OVER earlier)::bigint AS records,
+               (max(e.bytes_base) OVER earlier + sum(h.bytes) OVER earlier)::bigint AS bytes
+        FROM based AS b
+        JOIN epoch AS e ON e.topic_id = b.topic_id AND e.partition = b.partition AND e.epoch >= b.epoch
+        LEFT JOIN epoch_head AS h ON (h.topic_id, h.partition, h.epoch) = (e.topic_id, e.partition, e.epoch)
+        WINDOW earlier AS (PARTITION BY e.topic_id, e.partition ORDER BY e.epoch
+                           ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
+    )
+    UPDATE epoch AS e SET records_base = c.records, bytes_base = c.bytes
+    FROM chain AS c
+    WHERE (e.topic_id, e.partition, e.epoch) = (c.topic_id, c.partition, c.epoch)
+      AND e.records_base IS NULL AND c.is_resolved
+$$;
+COMMENT ON FUNCTION streamhouse.set_bases IS
+    'Gives the epochs whose predecessors are all sealed the counts that they begin at. Needs the control lock';
 
 CREATE FUNCTION streamhouse.begin_ownerless_epochs(topic_id uuid) RETURNS void
 LANGUAGE sql SET search_path = pg_catalog, streamhouse, pg_temp
@@ -40,7 +69,8 @@ AS $$
         WHERE p.topic_id = begin_ownerless_epochs.topic_id AND t.topic_id = p.topic_id
           AND t.durability = 'object'
           AND NOT EXISTS (SELECT FROM epoch AS e
-                          WHERE e.topic_id = p.topic_id AND e.partition = p.partition AND e.state <> 'sealed')
+                          WHERE e.topic_id = p.topic_id AND e.partition = p.partition
+                            AND e.state IN ('granted', 'open'))
         RETURNING p.topic_id, p.partition, p.next_offset, p.next_epoch - 1 AS counter
     ), begun AS (
         INSERT INTO epoch (topic_id, partition, epoch, durability, state, start_offset, limit_offset,
@@ -55,19 +85,44 @@ AS $$
     SELECT topic_id, partition, epoch, start_offset FROM begun
 $$;
 COMMENT ON FUNCTION streamhouse.begin_ownerless_epochs IS
-    'Opens an ownerless epoch in each partition of an object topic that has no unsealed epoch. Needs the '
-    'control lock';
+    'Opens an ownerless epoch in each partition of an object topic that has no epoch for new records. Needs '
+    'the control lock';
+
+CREATE FUNCTION streamhouse.interval_ms(duration interval) RETURNS bigint
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$ SELECT (extract(epoch FROM duration) * 1000)::bigint $$;
+COMMENT ON FUNCTION streamhouse.interval_ms IS 'An interval in milliseconds';
+
+CREATE FUNCTION streamhouse.note_orphan_timeouts(incarnation bigint) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM epoch AS e JOIN topic AS t USING (topic_id)
+                   WHERE e.incarnation_id = note_orphan_timeouts.incarnation AND e.state <> 'sealed'
+                     AND e.orphan_timeout IS DISTINCT FROM t.orphan_timeout) THEN
+        RETURN;
+    END IF;
+    PERFORM control_lock();
+    UPDATE epoch AS e SET orphan_timeout = t.orphan_timeout
+    FROM topic AS t
+    WHERE e.incarnation_id = note_orphan_timeouts.incarnation AND e.state <> 'sealed'
+      AND t.topic_id = e.topic_id AND e.orphan_timeout IS DISTINCT FROM t.orphan_timeout;
+END
+$$;
+COMMENT ON FUNCTION streamhouse.note_orphan_timeouts IS
+    'Remembers which orphan_timeout the owner of an epoch is about to be told';
 
 CREATE FUNCTION streamhouse.agent_assignments(incarnation bigint)
 RETURNS TABLE (topic_id uuid, topic text, durability text, segment_bytes bigint, retention_ms bigint,
                batch_bytes_max int, partition int, action text, epoch bigint, start_offset bigint,
-               limit_offset bigint, published_end bigint, epoch_state text)
+               limit_offset bigint, published_end bigint, epoch_state text, orphan_timeout_ms bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
     caller text;
 BEGIN
+    PERFORM note_orphan_timeouts(incarnation);
     PERFORM agent_enter(incarnation);
     SELECT i.agent_id INTO caller FROM incarnation AS i
     WHERE i.incarnation_id = agent_assignments.incarnation;
@@ -75,10 +130,14 @@ BEGIN
     SELECT t.topic_id, t.name, t.durability, t.segment_bytes,
            (extract(epoch FROM t.retention) * 1000)::bigint, t.batch_bytes_max, p.partition,
            CASE WHEN e.epoch IS NULL THEN 'grant'
-                WHEN e.inherited THEN 'recover'
+                WHEN e.inherited OR e.state = 'orphaned' THEN 'recover'
                 WHEN t.durability <> e.durability OR other.agent_id IS NOT NULL THEN 'release'
+                WHEN EXISTS (SELECT FROM epoch AS above
+                             WHERE above.topic_id = e.topic_id AND above.partition = e.partition
+                               AND above.epoch > e.epoch) THEN 'roll'
                 ELSE 'own' END,
-           e.epoch, e.start_offset, e.limit_offset, coalesce(h.published_end, e.start_offset), e.state
+           e.epoch, e.start_offset, e.limit_offset, coalesce(h.published_end, e.start_offset), e.state,
+           interval_ms(e.orphan_timeout)
     FROM partition AS p
     JOIN topic AS t USING (topic_id)
     LEFT JOIN epoch AS e ON e.topic_id = p.topic_id AND e.partition = p.partition AND e.state <> 'sealed'
@@ -91,42 +150,50 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION streamhouse.agent_assignments IS
-    'What an incarnation should do, partition by partition: own (keep), recover (publish what is left of an'
-    ' inherited epoch, seal), grant (call agent_grant), release (flush, publish, seal). Raises SH001, SH002';
+    'What an incarnation should do, partition by partition: own (keep), recover (publish what is left of an '
+    'inherited or orphaned epoch, seal), grant (call agent_grant), release (flush, publish, seal), roll '
+    '(likewise, then grant: the range above belongs to leftovers). Raises SH001, SH002';
 
 CREATE FUNCTION streamhouse.is_free(topic_id uuid, partition int) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, streamhouse, pg_temp
 AS $$
     SELECT NOT EXISTS (
         SELECT FROM epoch AS e LEFT JOIN live_agent AS owner USING (incarnation_id)
-        WHERE e.topic_id = is_free.topic_id AND e.partition = is_free.partition AND e.state <> 'sealed'
-          AND (e.state = 'open' OR owner.agent_id IS NOT NULL))
+        WHERE e.topic_id = is_free.topic_id AND e.partition = is_free.partition
+          AND e.state IN ('granted', 'open') AND (e.incarnation_id IS NULL OR owner.agent_id IS NOT NULL))
 $$;
 COMMENT ON FUNCTION streamhouse.is_free IS
-    'True when a partition has no unsealed epoch, or only one that was granted to an agent now gone and '
-    'never open';
+    'True when a partition has no epoch for new records, or only one of an agent that is gone';
 
 CREATE FUNCTION streamhouse.agent_grant(incarnation bigint, topic_ids uuid[], partitions int[])
 RETURNS TABLE (topic_id uuid, partition int, result text, epoch bigint, start_offset bigint,
-               limit_offset bigint)
+               limit_offset bigint, orphan_timeout_ms bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
-    control cluster := control_lock();
-    caller  text;
+    control  cluster := control_lock();
+    caller   text;
+    orphaned int;
 BEGIN
     PERFORM agent_enter(incarnation);
     PERFORM check_history();
     SELECT i.agent_id INTO caller FROM incarnation AS i
     WHERE i.incarnation_id = agent_grant.incarnation;
 
-    -- Epochs that an agent now gone was granted and never opened make room.
+    -- What agents now gone hold makes room: it vanishes if it was never open, and is orphaned otherwise.
     DELETE FROM epoch AS e
     USING unnest(topic_ids, partitions) AS asked(topic_id, partition), partition AS p
     WHERE (e.topic_id, e.partition) = (asked.topic_id, asked.partition)
       AND (p.topic_id, p.partition) = (asked.topic_id, asked.partition) AND p.target_agent = caller
       AND e.state = 'granted' AND is_free(e.topic_id, e.partition);
+    SELECT orphan_epochs(array_agg(p.topic_id), array_agg(p.partition)) INTO orphaned
+    FROM unnest(topic_ids, partitions) AS asked(topic_id, partition)
+    JOIN partition AS p USING (topic_id, partition)
+    WHERE p.target_agent = caller AND is_free(p.topic_id, p.partition)
+      AND NOT EXISTS (SELECT FROM epoch AS e
+                      WHERE e.topic_id = p.topic_id AND e.partition = p.partition
+                        AND e.incarnation_id = agent_grant.incarnation AND e.state <> 'sealed');
 
     WITH numbered AS (
         UPDATE partition AS p SET next_epoch = p.next_epoch + 1
@@ -134,17 +201,18 @@ BEGIN
         WHERE (p.topic_id, p.partition) = (asked.topic_id, asked.partition) AND t.topic_id = p.topic_id
           AND t.durability = 'wal' AND p.target_agent = caller
           AND NOT EXISTS (SELECT FROM epoch AS e
-                          WHERE e.topic_id = p.topic_id AND e.partition = p.partition AND e.state <> 'sealed')
-        RETURNING p.topic_id, p.partition, p.next_offset,
+                          WHERE e.topic_id = p.topic_id AND e.partition = p.partition AND e.state <> 'sealed'
+                            AND (e.state <> 'orphaned' OR e.incarnation_id = agent_grant.incarnation))
+        RETURNING p.topic_id, p.partition, p.next_offset, t.orphan_timeout,
                   epoch_number(control.term, p.next_epoch - 1) AS epoch
     )
     INSERT INTO epoch (topic_id, partition, epoch, incarnation_id, durability, state, start_offset,
-                       limit_offset, records_base, bytes_base)
+                       limit_offset, records_base, bytes_base, orphan_timeout)
     SELECT n.topic_id, n.partition, n.epoch, agent_grant.incarnation, 'wal', 'granted', n.next_offset,
-           n.next_offset + offset_range(), b.records, b.bytes
+           n.next_offset + offset_range(), b.records, b.bytes, n.orphan_timeout
     FROM numbered AS n, LATERAL records_before(n.topic_id, n.partition, n.epoch) AS b;
-    IF FOUND THEN
-        PERFORM bump_versions(assignments => false);
+    IF FOUND OR orphaned > 0 THEN
+        PERFORM bump_versions(assignments => orphaned > 0);
     END IF;
 
     RETURN QUERY
@@ -153,7 +221,7 @@ BEGIN
                     CASE WHEN mine.epoch IS NOT NULL THEN 'granted'
                          WHEN p.target_agent = caller THEN 'busy'
                          ELSE 'not_target' END),
-           mine.epoch, mine.start_offset, mine.limit_offset
+           mine.epoch, mine.start_offset, mine.limit_offset, interval_ms(mine.orphan_timeout)
     FROM unnest(topic_ids, partitions) WITH ORDINALITY AS asked(topic_id, partition, ordinal)
     LEFT JOIN partition AS p ON (p.topic_id, p.partition) = (asked.topic_id, asked.partition)
     LEFT JOIN epoch AS mine ON (mine.topic_id, mine.partition) = (asked.topic_id, asked.partition)
@@ -163,8 +231,9 @@ END
 $$;
 COMMENT ON FUNCTION streamhouse.agent_grant IS
     'Gives partitions to an incarnation, each with an epoch and its exclusive range of offsets: granted; '
-    'busy (another epoch is unsealed); not_target (placement means another agent); dropped; unknown. Asked '
-    'again, it answers the same. Raises SH001, SH002, SH003';
+    'busy (another agent is live in it, or the caller has an orphaned epoch there); not_target (placement '
+    'means another agent); dropped; unknown. An open epoch of an agent that is gone is orphaned, and the new '
+    'one begins at its limit. Asked again, it answers the same. Raises SH001, SH002, SH003';
 
 CREATE FUNCTION streamhouse.agent_open(incarnation bigint, topic_ids uuid[], partitions int[],
                                        epochs bigint[])
@@ -228,15 +297,20 @@ BEGIN
              AS asked(topic_id, partition, epoch, end_offset, lost)
         JOIN epoch_head AS h USING (topic_id, partition, epoch)
         WHERE (e.topic_id, e.partition, e.epoch) = (asked.topic_id, asked.partition, asked.epoch)
-          AND e.incarnation_id = agent_seal.incarnation AND e.state = 'open'
+          AND e.incarnation_id = agent_seal.incarnation AND e.state IN ('open', 'orphaned')
           AND asked.end_offset = h.published_end
         RETURNING e.topic_id, e.partition,
                   CASE WHEN asked.lost THEN e.limit_offset ELSE e.end_offset END AS next
     )
-    UPDATE partition AS p SET next_offset = sealed.next
+    UPDATE partition AS p SET next_offset = greatest(p.next_offset, sealed.next)
     FROM sealed WHERE (p.topic_id, p.partition) = (sealed.topic_id, sealed.partition);
     GET DIAGNOSTICS ended = ROW_COUNT;
     IF removed + ended > 0 THEN
+        PERFORM set_bases(topic_ids, partitions);
+        -- The last epoch of a WAL's former incarnation makes the agent one to be given partitions again.
+        IF (SELECT placed_agents <> placeable_agent_ids() FROM cluster) THEN
+            PERFORM place_partitions();
+        END IF;
         PERFORM begin_ownerless_epochs(t.topic_id) FROM topic AS t WHERE t.topic_id = ANY (topic_ids);
         PERFORM bump_versions(assignments => true);
     END IF;
@@ -245,7 +319,8 @@ BEGIN
     SELECT asked.topic_id, asked.partition, asked.epoch,
            coalesce(absent_topic(asked.topic_id),
                     CASE WHEN e.state = 'sealed' AND e.end_offset = asked.end_offset THEN 'sealed'
-                         WHEN e.state = 'open' AND e.incarnation_id = agent_seal.incarnation THEN 'mismatch'
+                         WHEN e.state IN ('open', 'orphaned') AND e.incarnation_id = agent_seal.incarnation
+                             THEN 'mismatch'
                          WHEN e.epoch IS NULL AND h.epoch IS NULL THEN 'sealed'
                          ELSE 'fenced' END),
            h.published_end

@@ -16,7 +16,7 @@ BEGIN
                h.published_end AS head_end, h.timestamp_high_ms AS head_high,
                -- Offsets outside of an epoch's range are not the epoch's, and a run that brings offsets
                -- is not for an ownerless epoch: whoever sends these holds no such epoch.
-               coalesce(ep.state = 'open'
+               coalesce(ep.state IN ('open', 'orphaned')
                         AND ep.incarnation_id IS NOT DISTINCT FROM
                             CASE WHEN e.first_given IS NOT NULL THEN publish_entries.incarnation END
                         AND coalesce(e.first_given, ep.start_offset) >= ep.start_offset

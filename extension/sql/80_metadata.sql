@@ -18,8 +18,8 @@ AS $$
     FROM cluster AS c, topic AS t
     JOIN partition AS p USING (topic_id)
     LEFT JOIN LATERAL (SELECT * FROM epoch AS e
-                       WHERE (e.topic_id, e.partition) = (p.topic_id, p.partition) AND e.state <> 'sealed'
-                       ORDER BY e.epoch DESC LIMIT 1) AS e ON true
+                       WHERE (e.topic_id, e.partition) = (p.topic_id, p.partition)
+                         AND e.state IN ('granted', 'open')) AS e ON true
     LEFT JOIN agent AS a ON a.incarnation_id = e.incarnation_id
     ORDER BY t.name, p.partition
 $$;

@@ -9,7 +9,7 @@ GRANT SELECT ON ALL TABLES IN SCHEMA streamhouse TO streamhouse_read, streamhous
 GRANT EXECUTE ON FUNCTION
     streamhouse.read_index, streamhouse.read_bounds, streamhouse.find_timestamps, streamhouse.agent_metadata,
     streamhouse.agent_live_agents, streamhouse.metadata_version, streamhouse.records_before,
-    streamhouse.tick_interval_ms, streamhouse.lease_ticks, streamhouse.offset_range
+    streamhouse.tick_interval_ms, streamhouse.lease_ticks, streamhouse.offset_range, streamhouse.interval_ms
 TO streamhouse_read, streamhouse_agent, streamhouse_admin;
 
 -- An agent serves the gRPC service Admin too.
@@ -19,8 +19,11 @@ TO streamhouse_agent, streamhouse_admin;
 GRANT EXECUTE ON FUNCTION
     streamhouse.agent_register, streamhouse.agent_heartbeat, streamhouse.agent_end,
     streamhouse.agent_assignments, streamhouse.agent_grant, streamhouse.agent_open,
-    streamhouse.agent_seal, streamhouse.publish_object, streamhouse.agent_init_producer,
-    streamhouse.agent_producer_state
+    streamhouse.agent_seal, streamhouse.agent_leftover, streamhouse.publish_object,
+    streamhouse.agent_init_producer, streamhouse.agent_producer_state, streamhouse.agent_claim,
+    streamhouse.agent_claims
 TO streamhouse_agent;
 
-GRANT EXECUTE ON FUNCTION streamhouse.rebalance TO streamhouse_admin;
+GRANT EXECUTE ON FUNCTION
+    streamhouse.rebalance, streamhouse.force_seal, streamhouse.drain_agent, streamhouse.undrain_agent
+TO streamhouse_admin;
