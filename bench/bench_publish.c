@@ -44,7 +44,7 @@ static void heartbeat(Owner *owner)
 {
     ShError err;
     ShPgHeartbeat beat;
-    sh_bench_check(sh_pg_heartbeat(owner->pg, owner->incarnation, owner->calls_seen, &beat, &err), &err,
+    sh_bench_check(sh_pg_heartbeat(owner->pg, owner->incarnation, owner->calls_seen, 0, &beat, &err), &err,
                    "heartbeat");
     owner->calls_seen = beat.calls;
 }

@@ -22,6 +22,10 @@ SELECT streamhouse.alter_topic('t', retention => '-1 second');
 SELECT streamhouse.alter_topic('t', segment_size => '1');
 SELECT streamhouse.alter_topic('t', durability => 'none');
 SELECT streamhouse.alter_topic('t', orphan_timeout => '1 hour');
+SELECT streamhouse.alter_topic('t', orphan_timeout => '1 ms');
+SELECT orphan_timeout FROM streamhouse.topics WHERE topic = 't';
+SELECT streamhouse.alter_topic('t', reset => '{orphan_timeout}');
+SELECT orphan_timeout FROM streamhouse.topics WHERE topic = 't';
 SELECT streamhouse.alter_topic('t', reset => '{durability}');
 
 -- From wal to object: partition 0 has an open epoch, 1 one that was never open, 2 none.

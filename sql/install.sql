@@ -128,3 +128,23 @@ BEGIN
         coalesce(a.positions, '{}'), coalesce(a.lengths, '{}'),
         coalesce(a.mins, '{}'), coalesce(a.maxs, '{}'), coalesce(a.voids, '{}')) AS p;
 END $$;
+
+-- As the lease worker does when an agent has been silent long enough.
+CREATE FUNCTION expire(agent text) RETURNS int LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE streamhouse.lease SET ticks_left = 0
+    WHERE incarnation_id = (SELECT a.incarnation_id FROM streamhouse.agent AS a WHERE a.agent_id = agent);
+    RETURN streamhouse.rebalance();
+END $$;
+
+-- The epochs of t/0.
+CREATE FUNCTION epochs()
+RETURNS TABLE (no bigint, state text, agent text, starts bigint, ends bigint, published_end bigint,
+               records bigint, records_base bigint, forced boolean, leftover_of bigint) LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN QUERY
+    SELECT v.epoch - (1::bigint << 40), v.state, v.agent_id, v.start_offset, v.end_offset, v.published_end,
+           v.records, e.records_base, v.forced, v.leftover_of - (1::bigint << 40)
+    FROM streamhouse.epochs AS v JOIN streamhouse.epoch AS e USING (topic_id, partition, epoch)
+    WHERE v.topic = 't' AND v.partition = 0 ORDER BY v.epoch;
+END $$;

@@ -28,8 +28,7 @@ FROM streamhouse.read_bounds(ARRAY[:'t', :'t']::uuid[], ARRAY[1, 0]);
 
 -- Readers stop at the oldest unsealed epoch, whatever later ones hold.
 BEGIN;
-DROP INDEX streamhouse.epoch_unsealed;
-UPDATE streamhouse.epoch SET state = 'open', end_offset = NULL
+UPDATE streamhouse.epoch SET state = 'orphaned', orphaned_at = now(), end_offset = NULL
 WHERE epoch = (1::bigint << 40) + 1 AND partition = 0;
 SELECT published_end, epoch FROM streamhouse.read_bounds(ARRAY[:'t']::uuid[], ARRAY[0]);
 SELECT first_offset FROM streamhouse.read_index(:'t', 0, 30, 100);

@@ -41,7 +41,7 @@ SELECT streamhouse.create_topic('t', segment_size => '2GB');
 SELECT streamhouse.create_topic('t', durability => 'memory');
 SELECT streamhouse.create_topic('t', retention_size => '-1');
 SELECT streamhouse.create_topic('t', max_batch_size => '1GB');
-SELECT streamhouse.create_topic('t', orphan_timeout => '1 minute');
+SELECT streamhouse.create_topic('t', orphan_timeout => '-1 minute');
 SELECT count(*) FROM streamhouse.topics;
 
 -- A topic made again under the name is another one.

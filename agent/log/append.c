@@ -90,6 +90,7 @@ ShStatus sh_append_try(ShEngine *engine, ShAppend *append, ShAppendPart *part)
         wait = intake.idle_wait;
         sh_metric_add(engine->metrics.records, intake.records);
         sh_metric_add(engine->metrics.bytes, intake.bytes);
+        atomic_fetch_add(&engine->control.unpublished, intake.records);
         sh_memory_release(&engine->memory, intake.stored_cost);
         if (wait != NULL)
             sh_append_finish(append);
@@ -262,6 +263,12 @@ static ShStatus check_state(ShEngine *engine, ShPartition *partition, const Inta
     }
     if (partition->state != SH_PARTITION_OPEN)
         return refuse_not_owned(engine, partition, part);
+    if (sh_control_is_overdue(engine, partition)) {
+        status = sh_fail(&part->error, SH_UNAVAILABLE,
+                         "PostgreSQL does not answer, and others may have gone on without this agent "
+                         "(orphan_timeout)");
+        return sh_fail_retry_after(&part->error, status, HAND_OVER_RETRY_MS);
+    }
     if (partition->logged < partition->ring.end) {
         status = sh_fail(&part->error, SH_EXHAUSTED, "the write-ahead log is full");
         return sh_fail_retry_after(&part->error, status, MEMORY_RETRY_MS);
@@ -282,13 +289,15 @@ static ShStatus refuse_not_owned(ShEngine *engine, const ShPartition *partition,
     char name[SH_PARTITION_NAME_BYTES];
     sh_partition_name(partition, name);
     ShOwner owner;
-    if (partition->state == SH_PARTITION_REMOTE && sh_meta_owner(engine, partition, &owner) &&
+    bool is_elsewhere = partition->state == SH_PARTITION_REMOTE || partition->state == SH_PARTITION_LATE;
+    if (is_elsewhere && sh_meta_owner(engine, partition, &owner) &&
         strcmp(owner.agent_id, engine->config->agent_id) != 0) {
         part->redirect = owner;
         return sh_fail(&part->error, SH_NOT_OWNER, "partition %s is owned by agent %s at %s in epoch %lld",
                        name, owner.agent_id, owner.address, (long long)owner.epoch);
     }
     const char *why = partition->state == SH_PARTITION_REMOTE      ? "has no owner at the moment"
+                      : partition->state == SH_PARTITION_LATE      ? "was taken over by another agent"
                       : partition->state == SH_PARTITION_RELEASING ? "is being handed over"
                       : partition->state == SH_PARTITION_ROLLING   ? "moves on to a new epoch"
                                                                    : "is being opened";
@@ -468,12 +477,17 @@ static ShWalEntry *mark_durable(ShEngine *engine, ShWalEntry *entries, ShAppendW
     ShPartition *partition = batch_of(entries)->partition;
     int64_t cost = 0;
     pthread_mutex_lock(&partition->mutex);
+    bool overdue = sh_control_is_overdue(engine, partition);
     while (entries != NULL && batch_of(entries)->partition == partition) {
         ShLogBatch *batch = batch_of(entries);
         entries = entries->next;
         partition->durable++;
         partition->high_watermark = sh_log_batch_end(batch);
         cost += sh_log_batch_cost(batch);
+        for (ShAppendWait *wait = overdue ? batch->wait : NULL; wait != NULL; wait = wait->next)
+            (void)sh_fail(&wait->part->error, SH_CANCELLED,
+                          "PostgreSQL does not answer, and others may have gone on without this agent "
+                          "(orphan_timeout): whether the records are stored is open");
         sh_append_take_waits(batch, waits_end);
     }
     sh_flush_mark_dirty(engine, partition, cost);

@@ -166,11 +166,15 @@ static void apply(ShEngine *engine, ShPartition *partition, const ShPgBounds *bo
     }
     pthread_mutex_lock(&partition->mutex);
     partition->bounds_ms = asked_ms;
-    if (!sh_partition_is_owned(partition))
+    if (!sh_partition_has_epoch(partition))
         partition->epoch = bounds->epoch;
+    if (bounds->epoch == partition->epoch)
+        partition->blocked = false;
     if (bounds->log_start > partition->log_start)
         partition->log_start = bounds->log_start;
-    if (bounds->published_end > partition->published_end)
+    if (partition->blocked && bounds->published_end > partition->readable_end)
+        partition->readable_end = bounds->published_end;
+    if (!partition->blocked && bounds->published_end > partition->published_end)
         partition->published_end = bounds->published_end;
     if (partition->object_durability && partition->published_end > partition->high_watermark)
         partition->high_watermark = partition->published_end;

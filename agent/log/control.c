@@ -3,7 +3,12 @@
 #include <stdlib.h>
 
 #include "agent/log/engine_internal.h"
+#include "agent/log/late.h"
 #include "agent/log/ownership.h"
+
+/* An owner stops so much before the orphan_timeout: a tenth of it, within these bounds. */
+#define ORPHAN_MARGIN_MIN_MS 100
+#define ORPHAN_MARGIN_MAX_MS 5000
 
 typedef struct ShRefresh {
     struct ShRefresh *next;
@@ -101,6 +106,19 @@ void sh_engine_meta_refresh(ShEngine *engine, void (*done)(void *arg, ShStatus s
         sh_control_wake(engine);
 }
 
+bool sh_control_is_overdue(ShEngine *engine, const ShPartition *partition)
+{
+    int64_t timeout_ms = partition->orphan_timeout_ms;
+    if (timeout_ms == 0)
+        return false;
+    int64_t margin_ms = timeout_ms / 10;
+    if (margin_ms < ORPHAN_MARGIN_MIN_MS)
+        margin_ms = ORPHAN_MARGIN_MIN_MS;
+    if (margin_ms > ORPHAN_MARGIN_MAX_MS)
+        margin_ms = ORPHAN_MARGIN_MAX_MS;
+    return sh_clock_now_ms() - atomic_load(&engine->control.confirmed_ms) > timeout_ms - margin_ms;
+}
+
 ShStatus sh_control_load_metadata(ShEngine *engine, ShError *err)
 {
     ShPgMetadata *metadata = NULL;
@@ -165,12 +183,16 @@ static ShStatus step(ShEngine *engine, ShRefresh **refreshes, ShError *err)
         status = heartbeat(engine, err);
     size_t sealed = 0;
     if (status == SH_OK)
+        status = sh_late_settle(engine, control->pg, err);
+    if (status == SH_OK)
         status = sh_ownership_settle(engine, control->pg, &sealed, err);
     control->assignments_due |= sealed > 0;
     if (status == SH_OK && control->assignments_due) {
         status = sh_ownership_update(engine, control->pg, err);
         control->assignments_due = status != SH_OK;
     }
+    if (status == SH_OK && !control->assignments_due)
+        atomic_store(&control->confirmed_ms, atomic_load(&control->renewed_ms));
     if (status == SH_OK && control->metadata_due) {
         status = sh_control_load_metadata(engine, err);
         control->metadata_due = status != SH_OK;
@@ -183,8 +205,8 @@ static ShStatus heartbeat(ShEngine *engine, ShError *err)
     ShControl *control = &engine->control;
     ShPgHeartbeat answer;
     int64_t sent_ms = sh_clock_now_ms();
-    ShStatus status = sh_pg_heartbeat(control->pg, engine->registered.incarnation, control->calls, &answer,
-                                      err);
+    ShStatus status = sh_pg_heartbeat(control->pg, engine->registered.incarnation, control->calls,
+                                      atomic_load(&control->unpublished), &answer, err);
     if (status != SH_OK)
         return status;
     atomic_store(&control->renewed_ms, sent_ms);
@@ -264,7 +286,7 @@ static bool forget_if_drained(ShEngine *engine, ShPartition *partition)
     bool drained = sh_partition_is_drained(partition) && partition->state != SH_PARTITION_RECOVERING;
     int64_t cost = 0;
     if (drained) {
-        partition->state = SH_PARTITION_REMOTE;
+        sh_partition_leave(partition);
         cost = sh_partition_evict(partition, partition->published);
         sh_producers_clear(&partition->producers);
     }

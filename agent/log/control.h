@@ -13,12 +13,16 @@
 #include "agent/pg/pg.h"
 
 struct ShRefresh;
+struct ShPartition;
 
 typedef struct ShControl {
     pthread_t thread;
     bool started;
     ShPg *pg;
-    atomic_int_fast64_t renewed_ms; /* when the last heartbeat that was answered was sent */
+    atomic_int_fast64_t renewed_ms;   /* when the last heartbeat that was answered was sent */
+    atomic_int_fast64_t confirmed_ms; /* likewise, and what it told of assignments was acted on */
+    atomic_int_fast64_t unpublished;  /* records accepted and not published */
+    atomic_int refused;               /* partitions that late.c is to settle */
     pthread_mutex_t lock;
     /* guarded by lock */
     bool stopping;
@@ -29,6 +33,7 @@ typedef struct ShControl {
     int64_t calls;
     int64_t metadata_version;
     int64_t assignment_version;
+    uint64_t assignment_round;
     bool assignments_due;
     bool metadata_due;
     int64_t next_heartbeat_ms;
@@ -44,6 +49,10 @@ void sh_control_destroy(ShControl *control);
 void sh_control_wake(ShEngine *engine);
 /* Any thread, never blocks: ask whether assignments or metadata have changed. */
 void sh_control_refresh(ShEngine *engine);
+
+/* With the partition's mutex held: the topic has an orphan_timeout, and the lease was not renewed for nearly that
+ * long, so that its epoch may be about to be sealed without us. Nothing is acknowledged then. */
+bool sh_control_is_overdue(ShEngine *engine, const struct ShPartition *partition);
 
 /* On the control thread, or before it runs: fetch the metadata and replace the snapshot. */
 ShStatus sh_control_load_metadata(ShEngine *engine, ShError *err) SH_MUST_CHECK;

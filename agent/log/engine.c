@@ -261,6 +261,7 @@ static ShStatus join_cluster(ShEngine *engine, ShError *err)
     if (status != SH_OK)
         return status;
     atomic_store(&control->renewed_ms, sent_ms);
+    atomic_store(&control->confirmed_ms, sent_ms);
     control->calls = engine->registered.calls;
     sh_wal_note_calls(engine->wal, control->calls);
     sh_log_info("registered", "agent=%s incarnation=%" PRId64 " term=%" PRId64, engine->config->agent_id,

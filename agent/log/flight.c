@@ -35,7 +35,8 @@ ShStatus sh_flight_collect(ShFlight *flight, ShPartition *partition, int64_t cos
     bool may_end = true; /* the batches of one call to an `object` topic get offsets together */
     bool fresh = true;
     pthread_mutex_lock(&partition->mutex);
-    while (partition->flushed < partition->durable && !(may_end && cost >= cost_max && cost > 0)) {
+    while (!partition->refused && partition->flushed < partition->durable &&
+           !(may_end && cost >= cost_max && cost > 0)) {
         const ShLogBatch *batch = sh_batch_ring_at(&partition->ring, partition->flushed);
         if (fresh || !continues(&flight->ranges[flight->range_count - 1], partition, batch)) {
             status = add_range(flight, partition, batch, err);
@@ -48,7 +49,7 @@ ShStatus sh_flight_collect(ShFlight *flight, ShPartition *partition, int64_t cos
         may_end = !partition->object_durability || batch->wait != NULL;
         flight->ranges[flight->range_count - 1].end = ++partition->flushed;
     }
-    *more = partition->flushed < partition->durable;
+    *more = !partition->refused && partition->flushed < partition->durable;
     pthread_mutex_unlock(&partition->mutex);
     flight->cost += cost;
     return status;

@@ -98,7 +98,8 @@ static ShStatus list_partition(ShEngine *engine, ShPg *pg, ShPartition *partitio
     if (status != SH_OK)
         return status;
     pthread_mutex_lock(&partition->mutex);
-    bool owned = sh_partition_is_owned(partition);
+    bool owned = sh_partition_is_owned(partition) && bounds.epoch == partition->epoch &&
+                 !sh_control_is_overdue(engine, partition);
     int64_t end = owned ? partition->high_watermark : bounds.published_end;
     pthread_mutex_unlock(&partition->mutex);
     if (!owned && !partition->object_durability && part->timestamp_ms != SH_TIMESTAMP_EARLIEST) {

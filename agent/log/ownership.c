@@ -20,7 +20,9 @@ static ShStatus take_up(ShEngine *engine, const ShPgAssignment *row, Batch *gran
                         Batch *begins, ShError *err);
 static ShPartition *partition_of(ShEngine *engine, const ShPgAssignment *row);
 static void set_opening(ShPartition *partition);
-static void release(ShEngine *engine, ShPartition *partition, const ShPgAssignment *row);
+static void finish(ShEngine *engine, ShPartition *partition, const ShPgAssignment *row,
+                   ShPartitionState state);
+static ShStatus leave_unlisted(ShEngine *engine, ShError *err);
 static ShStatus grant(ShEngine *engine, ShPg *pg, Batch *grants, Batch *opens, ShError *err);
 static ShStatus open_epochs(ShEngine *engine, ShPg *pg, Batch *opens, Batch *begins, ShError *err);
 static ShStatus begin_all(ShEngine *engine, ShPg *pg, Batch *begins, ShError *err);
@@ -44,8 +46,11 @@ ShStatus sh_ownership_update(ShEngine *engine, ShPg *pg, ShError *err)
         status = batch_init(&opens, count, err);
     if (status == SH_OK)
         status = batch_init(&begins, count, err);
+    engine->control.assignment_round++;
     for (size_t i = 0; i < count && status == SH_OK; i++)
         status = take_up(engine, &rows[i], &grants, &opens, &begins, err);
+    if (status == SH_OK)
+        status = leave_unlisted(engine, err);
     if (status == SH_OK && grants.count > 0)
         status = grant(engine, pg, &grants, &opens, err);
     if (status == SH_OK && opens.count > 0)
@@ -98,7 +103,7 @@ size_t sh_ownership_count(ShEngine *engine)
         return 1;
     for (size_t i = 0; i < count; i++) {
         pthread_mutex_lock(&partitions[i]->mutex);
-        owned += sh_partition_is_owned(partitions[i]) || partitions[i]->state == SH_PARTITION_OPENING ||
+        owned += sh_partition_has_epoch(partitions[i]) || partitions[i]->state == SH_PARTITION_OPENING ||
                  !sh_partition_is_drained(partitions[i]);
         pthread_mutex_unlock(&partitions[i]->mutex);
     }
@@ -147,13 +152,22 @@ static ShStatus take_up(ShEngine *engine, const ShPgAssignment *row, Batch *gran
                        .epoch = row->epoch,
                        .start_offset = row->start_offset,
                        .limit_offset = row->limit_offset,
-                       .published_end = row->published_end};
+                       .published_end = row->published_end,
+                       .orphan_timeout_ms = row->orphan_timeout_ms};
     pthread_mutex_lock(&partition->mutex);
-    bool owned = sh_partition_is_owned(partition);
+    bool owned = sh_partition_has_epoch(partition);
+    if (owned && partition->epoch == row->epoch)
+        partition->orphan_timeout_ms = row->orphan_timeout_ms;
+    if (partition->epoch == row->epoch)
+        partition->listed_round = engine->control.assignment_round;
     pthread_mutex_unlock(&partition->mutex);
     bool draining = atomic_load(&engine->draining);
-    if (row->action == SH_ACTION_RELEASE || (draining && row->action == SH_ACTION_OWN)) {
-        release(engine, partition, row);
+    if (row->action == SH_ACTION_RECOVER) {
+        finish(engine, partition, row, SH_PARTITION_LATE);
+    } else if (row->action == SH_ACTION_RELEASE || (draining && row->action == SH_ACTION_OWN)) {
+        finish(engine, partition, row, SH_PARTITION_RELEASING);
+    } else if (row->action == SH_ACTION_ROLL) {
+        finish(engine, partition, row, draining ? SH_PARTITION_RELEASING : SH_PARTITION_ROLLING);
     } else if (row->action == SH_ACTION_GRANT && !owned && !draining) {
         set_opening(partition);
         batch_add(grants, partition, NULL);
@@ -190,23 +204,54 @@ static void set_opening(ShPartition *partition)
     pthread_mutex_unlock(&partition->mutex);
 }
 
-static void release(ShEngine *engine, ShPartition *partition, const ShPgAssignment *row)
+/* Accept no more, publish what there is, and seal. Where the answer to the grant or to the open was lost, there is
+ * nothing to publish. */
+static void finish(ShEngine *engine, ShPartition *partition, const ShPgAssignment *row,
+                   ShPartitionState state)
 {
     char name[SH_PARTITION_NAME_BYTES];
     pthread_mutex_lock(&partition->mutex);
-    bool fresh = partition->state != SH_PARTITION_RELEASING;
-    if (!sh_partition_is_owned(partition))
+    if (!sh_partition_has_epoch(partition))
         sh_partition_open(partition, row->epoch, row->start_offset, row->limit_offset, row->published_end);
-    partition->state = SH_PARTITION_RELEASING;
+    bool ours = partition->epoch == row->epoch;
+    bool fresh = ours && partition->state != state;
+    if (ours)
+        partition->state = state;
     bool drained = sh_partition_is_drained(partition);
+    sh_fetch_wake(engine, partition);
     pthread_mutex_unlock(&partition->mutex);
-    if (fresh)
+    if (fresh && state == SH_PARTITION_LATE)
+        sh_log_warn("partition_taken_over",
+                    "partition=%s epoch=%lld reason=\"the lease ran out: what is left is published late\"",
+                    sh_partition_name(partition, name), (long long)row->epoch);
+    else if (fresh)
         sh_log_debug("partition_releasing", "partition=%s epoch=%lld", sh_partition_name(partition, name),
                      (long long)row->epoch);
     if (drained)
         sh_control_wake(engine);
     else
         sh_flush_now(engine);
+}
+
+/* Epochs that the assignments do not tell of were sealed without us: by force, or with their topic. */
+static ShStatus leave_unlisted(ShEngine *engine, ShError *err)
+{
+    ShPartition **partitions = NULL;
+    size_t count = 0;
+    ShStatus status = sh_partition_table_list(&engine->partitions, &partitions, &count, err);
+    for (size_t i = 0; i < count && status == SH_OK; i++) {
+        ShPartition *partition = partitions[i];
+        pthread_mutex_lock(&partition->mutex);
+        if (sh_partition_has_epoch(partition) && partition->state != SH_PARTITION_RECOVERING &&
+            partition->listed_round != engine->control.assignment_round) {
+            partition->state = SH_PARTITION_LATE;
+            sh_fetch_wake(engine, partition);
+        }
+        pthread_mutex_unlock(&partition->mutex);
+    }
+    sh_partition_list_free(partitions, count);
+    sh_flush_now(engine);
+    return status;
 }
 
 static ShStatus grant(ShEngine *engine, ShPg *pg, Batch *grants, Batch *opens, ShError *err)
@@ -262,6 +307,8 @@ static void begin(ShEngine *engine, ShPartition *partition, const ShPgEpoch *epo
                                                                        : epoch->start_offset;
     pthread_mutex_lock(&partition->mutex);
     sh_partition_open(partition, epoch->epoch, epoch->start_offset, epoch->limit_offset, published_end);
+    partition->orphan_timeout_ms = epoch->orphan_timeout_ms;
+    partition->listed_round = engine->control.assignment_round;
     if (atomic_load(&engine->draining))
         partition->state = SH_PARTITION_RELEASING;
     sh_bounds_want(engine, partition, false); /* for the log start */
@@ -288,7 +335,8 @@ static ShStatus collect_drained(ShEngine *engine, Batch *batch, ShError *err)
     for (size_t i = 0; status == SH_OK && i < count; i++) {
         ShPartition *partition = partitions[i];
         pthread_mutex_lock(&partition->mutex);
-        bool leaving = partition->state == SH_PARTITION_ROLLING || partition->state == SH_PARTITION_RELEASING;
+        bool leaving = partition->state == SH_PARTITION_ROLLING || partition->state == SH_PARTITION_RELEASING ||
+                       partition->state == SH_PARTITION_LATE;
         ShPgEpoch epoch = {.epoch = partition->epoch, .published_end = partition->next_offset};
         bool ready = leaving && sh_partition_is_drained(partition);
         pthread_mutex_unlock(&partition->mutex);
@@ -325,9 +373,11 @@ static bool apply_seal(ShEngine *engine, ShPartition *partition, const ShPgEpoch
 {
     char name[SH_PARTITION_NAME_BYTES];
     sh_partition_name(partition, name);
-    if (answer->result != SH_EPOCH_SEALED && answer->result != SH_EPOCH_DROPPED) {
+    /* FENCED: it was sealed by force, and what is in our ring is published there. */
+    if (answer->result != SH_EPOCH_SEALED && answer->result != SH_EPOCH_DROPPED &&
+        answer->result != SH_EPOCH_FENCED) {
         ShError err = {0};
-        (void)sh_fail(&err, answer->result == SH_EPOCH_FENCED ? SH_FENCED : SH_INTERNAL,
+        (void)sh_fail(&err, SH_INTERNAL,
                       "partition %s: epoch %lld cannot be sealed: PostgreSQL has its published end at %lld",
                       name, (long long)partition->epoch, (long long)answer->published_end);
         sh_engine_set_fatal(engine, &err);
@@ -336,8 +386,10 @@ static bool apply_seal(ShEngine *engine, ShPartition *partition, const ShPgEpoch
     pthread_mutex_lock(&partition->mutex);
     bool rolls = partition->state == SH_PARTITION_ROLLING;
     int64_t cost = 0;
-    partition->state = rolls ? SH_PARTITION_OPENING : SH_PARTITION_REMOTE;
-    if (!rolls) {
+    sh_partition_leave(partition);
+    if (rolls) {
+        partition->state = SH_PARTITION_OPENING;
+    } else {
         cost = sh_partition_evict(partition, partition->published);
         sh_producers_clear(&partition->producers);
     }

@@ -45,9 +45,31 @@ bool sh_partition_is_owned(const ShPartition *partition)
            partition->state == SH_PARTITION_RELEASING;
 }
 
+bool sh_partition_has_epoch(const ShPartition *partition)
+{
+    return sh_partition_is_owned(partition) || partition->state == SH_PARTITION_LATE ||
+           partition->state == SH_PARTITION_RECOVERING;
+}
+
+int64_t sh_partition_store_end(const ShPartition *partition)
+{
+    return partition->blocked ? partition->readable_end : partition->published_end;
+}
+
+void sh_partition_leave(ShPartition *partition)
+{
+    partition->published_end = sh_partition_store_end(partition);
+    partition->blocked = false;
+    partition->state = SH_PARTITION_REMOTE;
+}
+
 void sh_partition_open(ShPartition *partition, int64_t epoch, int64_t start_offset, int64_t limit_offset,
                        int64_t published_end)
 {
+    /* What earlier epochs are like is asked anew; until the answer nobody reads beyond what is known. */
+    partition->readable_end = sh_partition_store_end(partition);
+    partition->blocked = true;
+    partition->bounds_ms = INT64_MIN;
     partition->state = SH_PARTITION_OPEN;
     partition->epoch = epoch;
     partition->start_offset = start_offset;

@@ -38,6 +38,7 @@ typedef enum ShPartitionState {
     SH_PARTITION_OPEN,      /* ours, accepting */
     SH_PARTITION_ROLLING,   /* ours, its range is used up: seal, then a new epoch here */
     SH_PARTITION_RELEASING, /* ours, on its way to another agent: seal when everything is published */
+    SH_PARTITION_LATE,      /* another agent has taken it over: publish what is left of our epoch, and seal it */
     SH_PARTITION_RECOVERING /* what the WAL had left is being published */
 } ShPartitionState;
 
@@ -66,6 +67,11 @@ typedef struct ShPartition {
     int64_t high_watermark; /* ours: end of what is durable; `object`: the published end */
     int64_t published_end;  /* as far as is known here */
     int64_t log_start;
+    bool blocked;              /* earlier epochs are not known to be sealed: readers stop at readable_end */
+    int64_t readable_end;      /* while blocked: how far the oldest unsealed epoch is published */
+    int64_t orphan_timeout_ms; /* 0: none */
+    bool refused;              /* its epoch was sealed by force: nothing is flushed until late.c has settled it */
+    int64_t refused_cost;      /* of batches that were flushed and are to be flushed again */
     int64_t bounds_ms; /* when the last answered question for the bounds was asked; INT64_MIN: never */
     ShBatchRing ring;
     uint64_t published;
@@ -74,6 +80,8 @@ typedef struct ShPartition {
     uint64_t logged;
     struct ShFetchWaiter *waiters;
     ShProducers producers; /* ours only: for durability `object` PostgreSQL decides */
+
+    uint64_t listed_round; /* the control thread's own: when the assignments last listed our epoch */
 
     /* guarded by the flusher's lock */
     bool dirty;
@@ -97,6 +105,15 @@ void sh_partition_unref(ShPartition *partition);
 
 /* With the mutex held: this agent assigns the offsets and has the newest data. */
 bool sh_partition_is_owned(const ShPartition *partition);
+
+/* With the mutex held: an epoch of the partition is this agent's to publish and to seal. */
+bool sh_partition_has_epoch(const ShPartition *partition);
+
+/* With the mutex held: as far as readers may be served from the store. */
+int64_t sh_partition_store_end(const ShPartition *partition);
+
+/* With the mutex held: it is nobody's here any more. */
+void sh_partition_leave(ShPartition *partition);
 
 /* With the mutex held: begin to accept in an open epoch. */
 void sh_partition_open(ShPartition *partition, int64_t epoch, int64_t start_offset, int64_t limit_offset,

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "agent/log/engine_internal.h"
+#include "agent/log/late.h"
 
 static bool publish_flight(ShEngine *engine, ShPg *pg, ShFlight *flight, ShPgRun *runs,
                            ShPgRunResult *results);
@@ -141,6 +142,8 @@ static bool apply_result(ShEngine *engine, const ShFlight *flight, size_t run, c
     const ShFlightRange *range = &flight->ranges[run];
     ShPartition *partition = range->partition;
     ShError err = {0};
+    if (sh_late_skip(engine, range))
+        return true;
     switch (result->result) {
     case SH_PUBLISH_OUT_OF_ORDER:
     case SH_PUBLISH_OLD_PRODUCER:
@@ -166,6 +169,10 @@ static bool apply_result(ShEngine *engine, const ShFlight *flight, size_t run, c
             (void)sh_fail(&err, SH_UNAVAILABLE, "topic \"%s\" changed meanwhile (%s): try again",
                           partition->topic, result_name(result->result));
             apply_dropped(engine, range, &err);
+            break;
+        }
+        if (result->result == SH_PUBLISH_FENCED) {
+            sh_late_refuse(engine, range);
             break;
         }
         refuse(engine, flight, range, result);
@@ -201,7 +208,8 @@ static void apply_published(ShEngine *engine, const ShFlightRange *range, const 
     ShPartition *partition = range->partition;
     pthread_mutex_lock(&partition->mutex);
     ShAppendWait *waits = settle_batches(engine, range, result->first_offset);
-    if (result->published_end > partition->published_end)
+    /* Of an epoch that is not the one readers are in, the end is not theirs yet. */
+    if (result->published_end > partition->published_end && range->epoch == partition->epoch)
         partition->published_end = result->published_end;
     if (partition->object_durability && partition->published_end > partition->high_watermark) {
         partition->high_watermark = partition->published_end;
@@ -315,6 +323,7 @@ static ShAppendWait *settle_batches(ShEngine *engine, const ShFlightRange *range
     int64_t offset = first_offset;
     uint64_t file_no = 0;
     int64_t in_file = 0;
+    int64_t records = 0;
     for (uint64_t seq = range->first; seq < range->end; seq++) {
         ShLogBatch *batch = sh_batch_ring_at(&partition->ring, seq);
         if (batch->header.base_offset == SH_OFFSET_UNASSIGNED && offset != SH_OFFSET_UNASSIGNED) {
@@ -328,6 +337,7 @@ static ShAppendWait *settle_batches(ShEngine *engine, const ShFlightRange *range
         else if (batch->wait != NULL)
             batch->wait->part->base_offset = sh_log_batch_end(batch) - batch->wait->offset_count;
         sh_append_take_waits(batch, &waits_end);
+        records += batch->header.record_count;
         if (partition->object_durability)
             continue;
         if (in_file > 0 && batch->wal.file_no != file_no) {
@@ -340,6 +350,7 @@ static ShAppendWait *settle_batches(ShEngine *engine, const ShFlightRange *range
     if (in_file > 0)
         sh_wal_release(engine->wal, file_no, in_file);
     partition->published = range->end;
+    atomic_fetch_sub(&engine->control.unpublished, records);
     return waits;
 }
 
@@ -357,25 +368,11 @@ static void refuse(ShEngine *engine, const ShFlight *flight, const ShFlightRange
 {
     ShError err = {0};
     char name[SH_PARTITION_NAME_BYTES];
-    sh_partition_name(range->partition, name);
-    if (result->result == SH_PUBLISH_FENCED && !atomic_load(&engine->recovering))
-        (void)sh_fail(
-            &err, SH_FENCED,
-            "partition %s: this agent is no longer the writer of epoch %lld; a newer incarnation has taken "
-            "over, and the write-ahead log keeps what is not published",
-            name, (long long)range->epoch);
-    else if (atomic_load(&engine->recovering))
-        (void)sh_fail(
-            &err, SH_UNSUPPORTED,
-            "partition %s: the write-ahead log holds records of epoch %lld that cannot be published (%s): "
-            "recovery after another agent's takeover is not in this version; keep the directory %s",
-            name, (long long)range->epoch, result_name(result->result), engine->config->wal_dir);
-    else
-        (void)sh_fail(
-            &err, SH_INTERNAL,
-            "partition %s: publish %lld of epoch %lld was answered with \"%s\"; the write-ahead log keeps "
-            "the records, restart the agent to publish them",
-            name, (long long)flight->id.publish_no, (long long)range->epoch, result_name(result->result));
+    (void)sh_fail(&err, SH_INTERNAL,
+                  "partition %s: publish %lld of epoch %lld was answered with \"%s\"; the write-ahead log %s "
+                  "keeps the records",
+                  sh_partition_name(range->partition, name), (long long)flight->id.publish_no,
+                  (long long)range->epoch, result_name(result->result), engine->config->wal_dir);
     sh_engine_set_fatal(engine, &err);
 }
 

@@ -17,10 +17,10 @@ ShReadOutcome sh_read_store(ShFetchState *state, size_t index, ShPartition *part
     ShFetchWaiter *waiter = &state->waiters[index];
     bool full = false;
     pthread_mutex_lock(&partition->mutex);
-    int64_t published_end = partition->published_end;
+    int64_t store_end = sh_partition_store_end(partition);
     pthread_mutex_unlock(&partition->mutex);
     int64_t from = waiter->resume_offset;
-    for (int ranges = 0; !full && from < published_end && ranges < RANGES_MAX; ranges++) {
+    for (int ranges = 0; !full && from < store_end && ranges < RANGES_MAX; ranges++) {
         ShRange range;
         bool found = false;
         bool cached = false;
@@ -44,7 +44,7 @@ ShReadOutcome sh_read_store(ShFetchState *state, size_t index, ShPartition *part
     }
     if (part->slice_count > 0 || full)
         return SH_READ_DATA;
-    waiter->resume_offset = published_end;
+    waiter->resume_offset = store_end;
     return SH_READ_END;
 }
 

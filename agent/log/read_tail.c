@@ -10,6 +10,7 @@ static bool find_in_memory(const ShPartition *partition, int64_t from, uint64_t 
 static ShReadOutcome take(ShFetchState *state, size_t index, ShPartition *partition, uint64_t seq,
                           uint64_t limit);
 static ShReadOutcome at_end(ShFetchState *state, size_t index, ShPartition *partition);
+static bool serves_tail(ShEngine *engine, const ShPartition *partition);
 static ShReadOutcome fail_range(ShFetchPart *part);
 static ShReadOutcome wait_for(ShFetchState *state, size_t index, ShPartition *partition,
                               ShReadOutcome outcome);
@@ -27,13 +28,13 @@ static ShReadOutcome decide(ShFetchState *state, size_t index, ShPartition *part
 {
     ShEngine *engine = state->engine;
     ShFetchPart *part = &state->fetch->parts[index];
-    bool knows_end = sh_partition_is_owned(partition) || partition->object_durability;
+    bool knows_end = partition->object_durability || serves_tail(engine, partition);
     if (partition->bounds_ms == INT64_MIN) {
         sh_bounds_want(engine, partition, true);
         return wait_for(state, index, partition, SH_READ_BOUNDS);
     }
     part->log_start = partition->log_start;
-    part->high_watermark = knows_end ? partition->high_watermark : partition->published_end;
+    part->high_watermark = knows_end ? partition->high_watermark : sh_partition_store_end(partition);
     part->epoch = partition->epoch;
     if (part->offset > part->high_watermark && !sh_partition_is_owned(partition) &&
         !is_fresh(state, partition)) {
@@ -47,7 +48,7 @@ static ShReadOutcome decide(ShFetchState *state, size_t index, ShPartition *part
     uint64_t limit;
     if (knows_end && find_in_memory(partition, from, &seq, &limit))
         return take(state, index, partition, seq, limit);
-    if (from < partition->published_end)
+    if (from < sh_partition_store_end(partition))
         return SH_READ_STORE;
     return at_end(state, index, partition);
 }
@@ -94,9 +95,11 @@ static ShReadOutcome at_end(ShFetchState *state, size_t index, ShPartition *part
 {
     ShEngine *engine = state->engine;
     ShFetchPart *part = &state->fetch->parts[index];
-    if (sh_partition_is_owned(partition))
+    if (serves_tail(engine, partition))
         return wait_for(state, index, partition, SH_READ_END);
     sh_bounds_want(engine, partition, false);
+    if (sh_partition_is_owned(partition))
+        return wait_for(state, index, partition, SH_READ_END); /* at the gap */
     if (partition->object_durability)
         return wait_for(state, index, partition, is_fresh(state, partition) ? SH_READ_END : SH_READ_BOUNDS);
     if (!is_fresh(state, partition))
@@ -112,6 +115,13 @@ static ShReadOutcome at_end(ShFetchState *state, size_t index, ShPartition *part
                   "are there",
                   sh_partition_name(partition, name), owner.agent_id, owner.address, (long long)owner.epoch);
     return SH_READ_FAILED;
+}
+
+/* May readers have what is not published yet? Not while an earlier epoch may still grow, and not when others
+ * may have gone on without us. */
+static bool serves_tail(ShEngine *engine, const ShPartition *partition)
+{
+    return sh_partition_is_owned(partition) && !partition->blocked && !sh_control_is_overdue(engine, partition);
 }
 
 static ShReadOutcome fail_range(ShFetchPart *part)

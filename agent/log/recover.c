@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "agent/log/engine_internal.h"
+#include "agent/log/late.h"
 
 #define RECOVERY_POLL_MS 5
 
@@ -13,8 +14,10 @@ static ShStatus reserve(ShEngine *engine, int64_t cost, ShError *err);
 static bool is_known(const ShPartition *partition, const ShWalEntry *entry, const ShBatchHeader *header);
 static ShStatus keep_batch(ShEngine *engine, ShPartition *partition, ShLogBatch *batch, ShError *err);
 static ShStatus wait_published(ShEngine *engine, ShError *err);
-static ShStatus seal_all(ShEngine *engine, ShPg *pg, const ShPgAssignment *rows, size_t count, ShError *err);
-static ShStatus check_sealed(const ShPgAssignment *row, const ShPgEpoch *answer, ShError *err);
+static ShStatus wait_a_moment(ShEngine *engine, ShError *err);
+static ShStatus seal_all(ShEngine *engine, ShPg *pg, ShError *err);
+static size_t list_seals(ShPartition *const *partitions, size_t count, bool lost, ShPgSeal *seals);
+static ShStatus check_sealed(const ShPgSeal *seal, const ShPgEpoch *answer, ShError *err);
 static void leave_recovery(ShEngine *engine);
 
 ShStatus sh_recover(ShEngine *engine, ShPg *pg, ShError *err)
@@ -31,7 +34,7 @@ ShStatus sh_recover(ShEngine *engine, ShPg *pg, ShError *err)
     if (status == SH_OK)
         status = wait_published(engine, err);
     if (status == SH_OK)
-        status = seal_all(engine, pg, rows, count, err);
+        status = seal_all(engine, pg, err);
     if (status == SH_OK)
         status = sh_wal_start(engine->wal, err);
     if (status == SH_OK)
@@ -96,11 +99,9 @@ static ShStatus reserve(ShEngine *engine, int64_t cost, ShError *err)
             sh_memory_force(&engine->memory, cost);
             return SH_OK;
         }
-        sh_flush_now(engine);
-        if (sh_engine_fatal(engine, err) != SH_OK)
-            return err->status;
-        if (!sh_engine_pause(engine, RECOVERY_POLL_MS))
-            return sh_fail(err, SH_CANCELLED, "the agent is stopping");
+        ShStatus status = wait_a_moment(engine, err);
+        if (status != SH_OK)
+            return status;
     }
     return SH_OK;
 }
@@ -133,67 +134,88 @@ static ShStatus keep_batch(ShEngine *engine, ShPartition *partition, ShLogBatch 
 
 static ShStatus wait_published(ShEngine *engine, ShError *err)
 {
-    while (!sh_flush_is_idle(engine) || !sh_pipeline_is_empty(&engine->pipeline)) {
-        sh_flush_now(engine);
-        if (!sh_engine_pause(engine, RECOVERY_POLL_MS))
-            return sh_fail(err, SH_CANCELLED, "the agent is stopping");
-        if (sh_engine_fatal(engine, err) != SH_OK)
-            return err->status;
+    while (!sh_flush_is_idle(engine) || !sh_pipeline_is_empty(&engine->pipeline) || sh_late_is_pending(engine)) {
+        ShStatus status = wait_a_moment(engine, err);
+        if (status != SH_OK)
+            return status;
     }
     return sh_engine_fatal(engine, err);
 }
 
-static ShStatus seal_all(ShEngine *engine, ShPg *pg, const ShPgAssignment *rows, size_t count, ShError *err)
+/* While the other threads publish; what was refused is settled here, because the control thread does not run
+ * yet. */
+static ShStatus wait_a_moment(ShEngine *engine, ShError *err)
+{
+    sh_flush_now(engine);
+    ShStatus status = sh_late_settle(engine, engine->control.pg, err);
+    if (status != SH_OK && (err == NULL || !err->retriable))
+        return status;
+    if (!sh_engine_pause(engine, RECOVERY_POLL_MS))
+        return sh_fail(err, SH_CANCELLED, "the agent is stopping");
+    return sh_engine_fatal(engine, err);
+}
+
+static ShStatus seal_all(ShEngine *engine, ShPg *pg, ShError *err)
 {
     /* Only a power cut can take what was acknowledged before it was synced. */
     bool lost = engine->identity.previous_sync != SH_WAL_SYNC_ALWAYS &&
                 strcmp(engine->identity.boot_id, engine->boot_id) != 0;
-    ShStatus status = SH_OK;
-    size_t seals_count = 0;
+    ShPartition **partitions = NULL;
+    size_t count = 0;
+    ShStatus status = sh_partition_table_list(&engine->partitions, &partitions, &count, err);
+    if (status != SH_OK)
+        return status;
     ShPgSeal *seals = calloc(count + 1, sizeof *seals);
     ShPgEpoch *answers = calloc(count + 1, sizeof *answers);
     if (seals == NULL || answers == NULL) {
         status = sh_fail(err, SH_NO_MEMORY, "no memory to seal %zu epochs", count);
         goto done;
     }
-    for (size_t i = 0; i < count; i++) {
-        if (rows[i].action != SH_ACTION_RECOVER)
-            continue;
-        ShPartition *partition = sh_partition_table_get(&engine->partitions, &rows[i].topic_id,
-                                                        rows[i].partition);
-        if (partition == NULL)
-            continue;
-        pthread_mutex_lock(&partition->mutex);
-        seals[seals_count++] = (ShPgSeal){.partition = {.topic_id = rows[i].topic_id,
-                                                        .partition = rows[i].partition,
-                                                        .epoch = rows[i].epoch},
-                                          .end_offset = partition->next_offset,
-                                          .lost = lost};
-        pthread_mutex_unlock(&partition->mutex);
-        sh_partition_unref(partition);
-    }
-    if (seals_count > 0)
-        status = sh_pg_seal(pg, engine->registered.incarnation, seals, seals_count, answers, err);
-    for (size_t i = 0, seal = 0; i < count && status == SH_OK && seal < seals_count; i++)
-        if (rows[i].action == SH_ACTION_RECOVER)
-            status = check_sealed(&rows[i], &answers[seal++], err);
-    if (status == SH_OK && seals_count > 0)
-        sh_log_info("epochs_recovered", "count=%zu lost=%s", seals_count, lost ? "possible" : "no");
+    size_t seal_count = list_seals(partitions, count, lost, seals);
+    if (seal_count > 0)
+        status = sh_pg_seal(pg, engine->registered.incarnation, seals, seal_count, answers, err);
+    for (size_t i = 0; i < seal_count && status == SH_OK; i++)
+        status = check_sealed(&seals[i], &answers[i], err);
+    if (status == SH_OK && seal_count > 0)
+        sh_log_info("epochs_recovered", "count=%zu lost=%s", seal_count, lost ? "possible" : "no");
 done:
     free(answers);
     free(seals);
+    sh_partition_list_free(partitions, count);
     return status;
 }
 
-static ShStatus check_sealed(const ShPgAssignment *row, const ShPgEpoch *answer, ShError *err)
+/* The epochs that this WAL had to end: inherited ones, and those made for leftovers meanwhile. */
+static size_t list_seals(ShPartition *const *partitions, size_t count, bool lost, ShPgSeal *seals)
 {
-    if (answer->result == SH_EPOCH_SEALED || answer->result == SH_EPOCH_DROPPED)
+    size_t seal_count = 0;
+    for (size_t i = 0; i < count; i++) {
+        ShPartition *partition = partitions[i];
+        pthread_mutex_lock(&partition->mutex);
+        if (partition->state == SH_PARTITION_RECOVERING)
+            seals[seal_count++] = (ShPgSeal){.partition = {.topic_id = partition->key.topic_id,
+                                                           .partition = partition->key.number,
+                                                           .epoch = partition->epoch},
+                                             .end_offset = partition->next_offset,
+                                             .lost = lost};
+        pthread_mutex_unlock(&partition->mutex);
+    }
+    return seal_count;
+}
+
+/* FENCED: sealed by force meanwhile, when all was published. */
+static ShStatus check_sealed(const ShPgSeal *seal, const ShPgEpoch *answer, ShError *err)
+{
+    if (answer->result == SH_EPOCH_SEALED || answer->result == SH_EPOCH_DROPPED ||
+        answer->result == SH_EPOCH_FENCED)
         return SH_OK;
+    char topic_id[SH_UUID_TEXT_BYTES];
+    sh_uuid_format(&seal->partition.topic_id, topic_id);
     return sh_fail(err, SH_INTERNAL,
-                   "partition %s/%d: epoch %lld cannot be sealed after its recovery: PostgreSQL has its "
-                   "published end at "
-                   "%lld; keep the write-ahead log",
-                   row->topic, (int)row->partition, (long long)row->epoch, (long long)answer->published_end);
+                   "topic %s, partition %d: epoch %lld cannot be sealed at %lld after its recovery: PostgreSQL has "
+                   "its published end at %lld; keep the write-ahead log",
+                   topic_id, (int)seal->partition.partition, (long long)seal->partition.epoch,
+                   (long long)seal->end_offset, (long long)answer->published_end);
 }
 
 /* The recovered batches are no tail to read from: their epochs may have been anybody's since. */

@@ -72,8 +72,9 @@ typedef struct ShPgHeartbeat {
     int64_t calls;
 } ShPgHeartbeat;
 
-ShStatus sh_pg_heartbeat(ShPg *pg, int64_t incarnation, int64_t calls_seen, ShPgHeartbeat *out,
-                         ShError *err) SH_MUST_CHECK;
+/* `unpublished`: how many records the agent has accepted and not published, for operators to see. */
+ShStatus sh_pg_heartbeat(ShPg *pg, int64_t incarnation, int64_t calls_seen, int64_t unpublished,
+                         ShPgHeartbeat *out, ShError *err) SH_MUST_CHECK;
 
 /* End the incarnation after a drain; SH_INVALID while it has open epochs. */
 ShStatus sh_pg_end(ShPg *pg, int64_t incarnation, ShError *err) SH_MUST_CHECK;
@@ -81,7 +82,13 @@ ShStatus sh_pg_end(ShPg *pg, int64_t incarnation, ShError *err) SH_MUST_CHECK;
 /* --- partitions and epochs --------------------------------------------------------------------------------
  */
 
-typedef enum ShAction { SH_ACTION_OWN, SH_ACTION_RECOVER, SH_ACTION_GRANT, SH_ACTION_RELEASE } ShAction;
+typedef enum ShAction {
+    SH_ACTION_OWN,
+    SH_ACTION_RECOVER, /* the epoch is inherited or orphaned: publish what is left, seal */
+    SH_ACTION_GRANT,
+    SH_ACTION_RELEASE,
+    SH_ACTION_ROLL /* seal, and go on in a new epoch: the range above is taken */
+} ShAction;
 
 typedef struct ShPgAssignment {
     ShUuid topic_id;
@@ -95,7 +102,8 @@ typedef struct ShPgAssignment {
     int64_t start_offset;
     int64_t limit_offset;
     int64_t published_end;
-    bool open; /* epoch state: open, or only granted */
+    bool open;                 /* false: the epoch is only granted */
+    int64_t orphan_timeout_ms; /* 0: none */
 } ShPgAssignment;
 
 /* All partitions this incarnation owns or should own. `*out` is freed with free(). */
@@ -126,6 +134,7 @@ typedef struct ShPgEpoch {
     int64_t start_offset;
     int64_t limit_offset;
     int64_t published_end;
+    int64_t orphan_timeout_ms; /* of a grant; 0: none */
 } ShPgEpoch;
 
 /* Batched; `out` has `count` places and is filled in the order of the requests. */
@@ -142,6 +151,27 @@ typedef struct ShPgSeal {
 
 ShStatus sh_pg_seal(ShPg *pg, int64_t incarnation, const ShPgSeal *seals, size_t count, ShPgEpoch *out,
                     ShError *err) SH_MUST_CHECK;
+
+typedef enum ShLeftoverResult {
+    SH_LEFTOVER_FOUND,
+    SH_LEFTOVER_OPEN,   /* the old epoch is not sealed by force: publish it as it is */
+    SH_LEFTOVER_FENCED, /* another WAL's */
+    SH_LEFTOVER_DROPPED,
+    SH_LEFTOVER_UNKNOWN /* an id that no topic ever had */
+} ShLeftoverResult;
+
+typedef struct ShPgLeftover {
+    ShLeftoverResult result;
+    int64_t forced_end; /* offset o of the old epoch, from here on, is offset o - forced_end + start_offset */
+    int64_t epoch;      /* of this one */
+    int64_t start_offset;
+    int64_t limit_offset;
+    int64_t published_end;
+} ShPgLeftover;
+
+/* Where the records of epochs go that were sealed by force before all was published. Asked again, the same. */
+ShStatus sh_pg_leftover(ShPg *pg, int64_t incarnation, const ShPgPartition *partitions, size_t count,
+                        ShPgLeftover *out, ShError *err) SH_MUST_CHECK;
 
 /* --- idempotent producers ---------------------------------------------------------------------------------
  */

@@ -15,21 +15,25 @@ static const Statement statements[SH_PG_STATEMENT_COUNT] = {
                         "SELECT incarnation_id, cluster_id, term, lease_ticks, tick_interval_ms, calls "
                         "FROM streamhouse.agent_register($1, $2, $3, $4, $5, $6, $7, $8, $9)"},
     [SH_PG_HEARTBEAT] =
-        {"heartbeat", 2,
-         "SELECT assignment_version, metadata_version, calls FROM streamhouse.agent_heartbeat($1, $2)"},
+        {"heartbeat", 3,
+         "SELECT assignment_version, metadata_version, calls FROM streamhouse.agent_heartbeat($1, $2, $3)"},
     [SH_PG_END] = {"end", 1, "SELECT streamhouse.agent_end($1)"},
     [SH_PG_ASSIGNMENTS] =
         {"assignments", 1,
          "SELECT topic_id, topic, segment_bytes, retention_ms, batch_bytes_max, partition, action, "
-         "epoch, start_offset, limit_offset, published_end, coalesce(epoch_state = 'open', false) "
+         "epoch, start_offset, limit_offset, published_end, coalesce(epoch_state <> 'granted', false), "
+         "orphan_timeout_ms "
          "FROM streamhouse.agent_assignments($1)"},
     [SH_PG_GRANT] = {"grant", 3,
-                     "SELECT result, epoch, start_offset, limit_offset, start_offset "
+                     "SELECT result, epoch, start_offset, limit_offset, start_offset, orphan_timeout_ms "
                      "FROM streamhouse.agent_grant($1, $2, $3)"},
-    [SH_PG_OPEN] = {"open", 4, "SELECT result, epoch, 0, 0, 0 FROM streamhouse.agent_open($1, $2, $3, $4)"},
+    [SH_PG_OPEN] = {"open", 4, "SELECT result, epoch, 0, 0, 0, 0 FROM streamhouse.agent_open($1, $2, $3, $4)"},
     [SH_PG_SEAL] = {"seal", 6,
-                    "SELECT result, epoch, 0, 0, published_end "
+                    "SELECT result, epoch, 0, 0, published_end, 0 "
                     "FROM streamhouse.agent_seal($1, $2, $3, $4, $5, $6)"},
+    [SH_PG_LEFTOVER] = {"leftover", 4,
+                        "SELECT result, forced_end, epoch, start_offset, limit_offset, published_end "
+                        "FROM streamhouse.agent_leftover($1, $2, $3, $4)"},
     [SH_PG_INIT_PRODUCER] = {"init_producer", 1,
                              "SELECT producer_id, producer_epoch FROM streamhouse.agent_init_producer($1)"},
     [SH_PG_PRODUCERS] =

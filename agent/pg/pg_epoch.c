@@ -3,12 +3,17 @@
 #include "agent/pg/pg_internal.h"
 
 /* In the order of ShAction and of ShEpochResult. */
-static const char *const actions[] = {"own", "recover", "grant", "release", NULL};
+static const char *const actions[] = {"own", "recover", "grant", "release", "roll", NULL};
 static const char *const results[] = {"granted", "open",    "sealed",   "busy",    "not_target",
                                       "fenced",  "dropped", "mismatch", "unknown", NULL};
 #define RESULT_UNKNOWN 8 /* an id that no topic ever had */
+/* In the order of ShLeftoverResult. */
+static const char *const leftovers[] = {"leftover", "open", "fenced", "dropped", "unknown", NULL};
 
+static void add_partitions(ShPgArray *arrays, const ShPgPartition *partitions, size_t count);
 static void read_assignment(ShPgRow *row, ShPgAssignment *out);
+static ShStatus call_arrays(ShPg *pg, ShPgStatement statement, int64_t incarnation, ShPgArray *arrays,
+                            size_t array_count, PGresult **out, ShError *err);
 static ShStatus call_epochs(ShPg *pg, ShPgStatement statement, int64_t incarnation, ShPgArray *arrays,
                             size_t array_count, size_t count, ShPgEpoch *out, ShError *err);
 static ShStatus read_epochs(const PGresult *result, size_t count, ShPgEpoch *out, ShError *err);
@@ -56,11 +61,7 @@ ShStatus sh_pg_open(ShPg *pg, int64_t incarnation, const ShPgPartition *partitio
                     ShPgEpoch *out, ShError *err)
 {
     ShPgArray arrays[3] = {0};
-    for (size_t i = 0; i < count; i++) {
-        sh_pg_array_add_uuid(&arrays[0], &partitions[i].topic_id);
-        sh_pg_array_add_number(&arrays[1], partitions[i].partition);
-        sh_pg_array_add_number(&arrays[2], partitions[i].epoch);
-    }
+    add_partitions(arrays, partitions, count);
     return call_epochs(pg, SH_PG_OPEN, incarnation, arrays, 3, count, out, err);
 }
 
@@ -78,6 +79,40 @@ ShStatus sh_pg_seal(ShPg *pg, int64_t incarnation, const ShPgSeal *seals, size_t
     return call_epochs(pg, SH_PG_SEAL, incarnation, arrays, 5, count, out, err);
 }
 
+ShStatus sh_pg_leftover(ShPg *pg, int64_t incarnation, const ShPgPartition *partitions, size_t count,
+                        ShPgLeftover *out, ShError *err)
+{
+    ShPgArray arrays[3] = {0};
+    add_partitions(arrays, partitions, count);
+    PGresult *result = NULL;
+    ShStatus status = call_arrays(pg, SH_PG_LEFTOVER, incarnation, arrays, 3, &result, err);
+    if (status != SH_OK)
+        return status;
+    status = sh_pg_expect_rows(result, count, err);
+    for (size_t i = 0; i < count && status == SH_OK; i++) {
+        ShPgRow row = {.result = result, .row = (int)i};
+        out[i].result = (ShLeftoverResult)sh_pg_row_word(&row, leftovers);
+        out[i].forced_end = sh_pg_row_number(&row, 0);
+        out[i].epoch = sh_pg_row_number(&row, 0);
+        out[i].start_offset = sh_pg_row_number(&row, 0);
+        out[i].limit_offset = sh_pg_row_number(&row, 0);
+        out[i].published_end = sh_pg_row_number(&row, 0);
+        status = sh_pg_row_end(&row, err);
+    }
+    PQclear(result);
+    return status;
+}
+
+/* Topic, partition and epoch: the first three arrays. */
+static void add_partitions(ShPgArray *arrays, const ShPgPartition *partitions, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        sh_pg_array_add_uuid(&arrays[0], &partitions[i].topic_id);
+        sh_pg_array_add_number(&arrays[1], partitions[i].partition);
+        sh_pg_array_add_number(&arrays[2], partitions[i].epoch);
+    }
+}
+
 static void read_assignment(ShPgRow *row, ShPgAssignment *out)
 {
     out->topic_id = sh_pg_row_uuid(row);
@@ -92,23 +127,31 @@ static void read_assignment(ShPgRow *row, ShPgAssignment *out)
     out->limit_offset = sh_pg_row_number(row, 0);
     out->published_end = sh_pg_row_number(row, 0);
     out->open = sh_pg_row_bool(row);
+    out->orphan_timeout_ms = sh_pg_row_number(row, 0);
 }
 
 /* Calls a function of an incarnation and arrays; frees the arrays. */
 static ShStatus call_epochs(ShPg *pg, ShPgStatement statement, int64_t incarnation, ShPgArray *arrays,
                             size_t array_count, size_t count, ShPgEpoch *out, ShError *err)
 {
-    const char *values[6];
-    ShPgNumber number;
     PGresult *result = NULL;
-    values[0] = sh_pg_number(&number, incarnation);
-    ShStatus status = sh_pg_arrays_end(arrays, array_count, values + 1, err);
-    if (status == SH_OK)
-        status = sh_pg_call(pg, statement, values, &result, err);
+    ShStatus status = call_arrays(pg, statement, incarnation, arrays, array_count, &result, err);
     if (status == SH_OK) {
         status = read_epochs(result, count, out, err);
         PQclear(result);
     }
+    return status;
+}
+
+static ShStatus call_arrays(ShPg *pg, ShPgStatement statement, int64_t incarnation, ShPgArray *arrays,
+                            size_t array_count, PGresult **out, ShError *err)
+{
+    const char *values[6];
+    ShPgNumber number;
+    values[0] = sh_pg_number(&number, incarnation);
+    ShStatus status = sh_pg_arrays_end(arrays, array_count, values + 1, err);
+    if (status == SH_OK)
+        status = sh_pg_call(pg, statement, values, out, err);
     sh_pg_arrays_free(arrays, array_count);
     return status;
 }
@@ -124,6 +167,7 @@ static ShStatus read_epochs(const PGresult *result, size_t count, ShPgEpoch *out
         out[i].start_offset = sh_pg_row_number(&row, 0);
         out[i].limit_offset = sh_pg_row_number(&row, 0);
         out[i].published_end = sh_pg_row_number(&row, 0);
+        out[i].orphan_timeout_ms = sh_pg_row_number(&row, 0);
         status = sh_pg_row_end(&row, err);
     }
     return status;

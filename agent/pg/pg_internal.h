@@ -59,6 +59,7 @@ typedef enum ShPgStatement {
     SH_PG_GRANT,
     SH_PG_OPEN,
     SH_PG_SEAL,
+    SH_PG_LEFTOVER,
     SH_PG_PUBLISH,
     SH_PG_INIT_PRODUCER,
     SH_PG_PRODUCERS,

@@ -40,11 +40,13 @@ ShStatus sh_pg_register(ShPg *pg, const ShPgRegister *request, ShPgRegistered *o
     return status;
 }
 
-ShStatus sh_pg_heartbeat(ShPg *pg, int64_t incarnation, int64_t calls_seen, ShPgHeartbeat *out, ShError *err)
+ShStatus sh_pg_heartbeat(ShPg *pg, int64_t incarnation, int64_t calls_seen, int64_t unpublished,
+                         ShPgHeartbeat *out, ShError *err)
 {
-    ShPgNumber numbers[2];
+    ShPgNumber numbers[3];
     const char *const values[] = {sh_pg_number(&numbers[0], incarnation),
-                                  sh_pg_number(&numbers[1], calls_seen)};
+                                  sh_pg_number(&numbers[1], calls_seen),
+                                  sh_pg_number(&numbers[2], unpublished)};
     PGresult *result;
     ShStatus status = call_for_one_row(pg, SH_PG_HEARTBEAT, values, &result, err);
     if (status != SH_OK)

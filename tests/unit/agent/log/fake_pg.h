@@ -198,9 +198,10 @@ ShStatus sh_pg_register(ShPg *pg, const ShPgRegister *request, ShPgRegistered *o
     return fake_leave();
 }
 
-ShStatus sh_pg_heartbeat(ShPg *pg, int64_t incarnation, int64_t calls_seen, ShPgHeartbeat *out, ShError *err)
+ShStatus sh_pg_heartbeat(ShPg *pg, int64_t incarnation, int64_t calls_seen, int64_t unpublished,
+                         ShPgHeartbeat *out, ShError *err)
 {
-    (void)pg;
+    (void)pg, (void)unpublished;
     ShStatus status = fake_enter(incarnation, err);
     if (status != SH_OK)
         return status;
@@ -268,8 +269,11 @@ ShStatus sh_pg_grant(ShPg *pg, int64_t incarnation, const ShPgPartition *partiti
         partition->epoch++;
         partition->start = partition->end = partition->next_offset;
         partition->limit = partition->start + fake.range;
-        out[i] = (ShPgEpoch){SH_EPOCH_GRANTED, partition->epoch, partition->start, partition->limit,
-                             partition->end};
+        out[i] = (ShPgEpoch){.result = SH_EPOCH_GRANTED,
+                             .epoch = partition->epoch,
+                             .start_offset = partition->start,
+                             .limit_offset = partition->limit,
+                             .published_end = partition->end};
     }
     fake.version++;
     return fake_leave();
@@ -310,6 +314,18 @@ ShStatus sh_pg_seal(ShPg *pg, int64_t incarnation, const ShPgSeal *seals, size_t
         partition->next_offset = seals[i].lost ? partition->limit : partition->end;
     }
     fake.version++;
+    return fake_leave();
+}
+
+ShStatus sh_pg_leftover(ShPg *pg, int64_t incarnation, const ShPgPartition *partitions, size_t count,
+                        ShPgLeftover *out, ShError *err)
+{
+    (void)pg, (void)partitions;
+    ShStatus status = fake_enter(incarnation, err);
+    if (status != SH_OK)
+        return status;
+    for (size_t i = 0; i < count; i++)
+        out[i] = (ShPgLeftover){.result = SH_LEFTOVER_FENCED};
     return fake_leave();
 }
 
@@ -395,8 +411,10 @@ ShStatus sh_pg_read_bounds(ShPg *pg, const ShPgPartition *partitions, size_t cou
         FakeTopic *topic;
         const FakePartition *found = fake_find(&partitions[i].topic_id, partitions[i].partition, &topic);
         out[i] = (ShPgBounds){.found = found != NULL && topic->live};
-        if (found != NULL)
+        if (found != NULL) {
             out[i].published_end = found->end;
+            out[i].epoch = found->epoch;
+        }
     }
     return fake_leave();
 }

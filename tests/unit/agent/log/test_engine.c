@@ -256,7 +256,7 @@ static void test_a_wal_of_an_unknown_epoch_is_not_discarded(void **state)
     FAKE_CHANGE(fake.topics[0].partitions[0].open = false);
     ShError err = {0};
     assert_int_equal(try_start(fixture, &err), SH_UNSUPPORTED);
-    assert_non_null(strstr(err.message, "takeover is not in this version"));
+    assert_non_null(strstr(err.message, "is not this write-ahead log's"));
     sh_config_free(fixture->config);
     FAKE_CHANGE(fake.topics[0].live = false);
     FAKE_CHANGE(fake.topics[0].dropped = true);

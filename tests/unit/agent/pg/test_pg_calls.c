@@ -241,12 +241,12 @@ static void test_a_superseded_incarnation_is_fenced(void **state)
     Life *life = *state;
     ShError err;
     ShPgHeartbeat heartbeat;
-    assert_ok(sh_pg_heartbeat(life->pg, life->incarnation, life->calls, &heartbeat, &err));
+    assert_ok(sh_pg_heartbeat(life->pg, life->incarnation, life->calls, 0, &heartbeat, &err));
     assert_true(heartbeat.calls > life->calls);
     life->calls = heartbeat.calls;
     int64_t old = life->incarnation;
     life->incarnation = register_agent(life, 2);
-    assert_int_equal(sh_pg_heartbeat(life->pg, old, life->calls, &heartbeat, &err), SH_FENCED);
+    assert_int_equal(sh_pg_heartbeat(life->pg, old, life->calls, 0, &heartbeat, &err), SH_FENCED);
     assert_false(err.retriable);
 
     ShPgRun run = run_of(life, 0);

@@ -23,7 +23,7 @@ static void test_a_missing_extension_is_named_with_its_remedy(void **state)
     assert_message("template1");
     assert_message("CREATE EXTENSION streamhouse");
     ShPgHeartbeat heartbeat;
-    assert_int_equal(sh_pg_heartbeat(pg, 1, 1, &heartbeat, &err), SH_UNSUPPORTED);
+    assert_int_equal(sh_pg_heartbeat(pg, 1, 1, 0, &heartbeat, &err), SH_UNSUPPORTED);
     assert_message("CREATE EXTENSION streamhouse");
     sh_pg_free(pg);
 }
@@ -64,11 +64,11 @@ static void test_a_role_without_rights_is_told_the_grant(void **state)
     snprintf(sql, sizeof sql, "GRANT streamhouse_agent TO %s", role);
     assert_message(sql);
     ShPgHeartbeat heartbeat;
-    assert_int_equal(sh_pg_heartbeat(pg, 1, 1, &heartbeat, &err), SH_DENIED);
+    assert_int_equal(sh_pg_heartbeat(pg, 1, 1, 0, &heartbeat, &err), SH_DENIED);
 
     fixture_sql(sql);
     assert_ok(sh_pg_check(pg, &err));
-    assert_int_equal(sh_pg_heartbeat(pg, 1, 1, &heartbeat, &err), SH_FENCED);
+    assert_int_equal(sh_pg_heartbeat(pg, 1, 1, 0, &heartbeat, &err), SH_FENCED);
     sh_pg_free(pg);
     snprintf(sql, sizeof sql, "DROP ROLE %s", role);
     fixture_sql(sql);

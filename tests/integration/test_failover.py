@@ -1,0 +1,172 @@
+"""An agent is gone: another takes over, and what its WAL still holds comes late, once, in its place."""
+import os
+import signal
+import threading
+import time
+
+import grpc
+import pytest
+
+from harness.agent import Agent
+from harness.processes import PATIENCE, wait_until
+from harness.rpc import Client, error_of, partition_error
+
+RANGE = 1 << 28
+
+
+@pytest.fixture
+def pair(database, make_agent):
+    """a1 owns t/0 and does not publish by itself; a2 waits with nothing."""
+    first = make_agent("a1", flush_interval="1h").start()
+    database.execute("SELECT streamhouse.create_topic('t')")
+    wait_until("a1 owns it", lambda: owner(database) == "a1")
+    return first, make_agent("a2").start()
+
+
+def owner(database):
+    return database.value("SELECT owner FROM streamhouse.partitions WHERE topic = 't'")
+
+
+def expire(database, agent_id):
+    """As the lease worker does when an agent has been silent long enough."""
+    database.execute("UPDATE streamhouse.lease SET ticks_left = 0 WHERE incarnation_id = "
+                     "(SELECT incarnation_id FROM streamhouse.agents WHERE agent_id = %s)", agent_id)
+    database.execute("SELECT streamhouse.rebalance()")
+
+
+def epochs(database):
+    return database.execute("SELECT state, agent_id, start_offset, end_offset, forced FROM streamhouse.epochs "
+                            "WHERE topic = 't' ORDER BY epoch")
+
+
+def produce(client, *numbers):
+    """[(offset, number)]"""
+    base = client.produce("t", values=[b"%d" % n for n in numbers]).base_offset
+    return [(base + i, n) for i, n in enumerate(numbers)]
+
+
+def produce_when_owned(client, *numbers):
+    """Refusals of an agent that does not own the partition yet are no failure."""
+    deadline = time.monotonic() + 20 * PATIENCE
+    while True:
+        try:
+            return produce(client, *numbers)
+        except grpc.RpcError as error:
+            refused = (grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.UNAVAILABLE)
+            if error.code() not in refused or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+
+
+def read(client, count, offset=0):
+    """[(offset, number)] of `count` records, waiting for them at gaps."""
+    found = []
+    deadline = time.monotonic() + 30 * PATIENCE
+    while len(found) < count:
+        answer = client.fetch("t", offset=offset, max_wait_ms=500)
+        assert not answer.HasField("error"), answer.error
+        found += [(r.offset, int(r.value)) for r in answer.records]
+        offset = answer.next_offset
+        assert time.monotonic() < deadline, f"found only {found}"
+    return found
+
+
+def test_takeover_then_the_late_records_come_in_their_place(database, pair, connect):
+    first, second = pair
+    heir = connect(second)
+    sent = produce(connect(first), 0, 1, 2)
+    first.kill()
+    expire(database, "a1")
+    sent += produce_when_owned(heir, 3, 4)
+    assert sent[-2:] == [(RANGE, 3), (RANGE + 1, 4)]
+    wait_until("published", lambda: database.value("SELECT records FROM streamhouse.partitions") == 2)
+
+    # Readers wait at the gap, though the records above it are published.
+    waited = heir.fetch("t", max_wait_ms=300)
+    assert not waited.records and waited.high_watermark == 0 and not waited.HasField("error")
+    assert not heir.fetch("t", offset=RANGE, max_wait_ms=300).records
+    assert heir.offset_at("t", -1).offset == 0
+    assert database.execute("SELECT partition, agent_id, agent_state, published_end FROM streamhouse.orphans") \
+        == [(0, "a1", "gone", 0)]
+
+    found = []
+    reader = threading.Thread(target=lambda: found.extend(read(heir, 5)))
+    reader.start()
+    first.start()
+    reader.join(30 * PATIENCE)
+    assert found == sent
+    assert epochs(database)[0] == ("sealed", "a1", 0, 3, False)
+    assert database.execute("SELECT records, status FROM streamhouse.partitions") == [(5, "ok")]
+    wait_until("a1's WAL is empty", lambda: database.value(
+        "SELECT count(*) FROM streamhouse.orphans") == 0)
+
+
+def test_failover_is_done_a_second_after_the_lease(postgres, directory, connect):
+    """With the real lease worker: ticks of 200 ms, 10 of them."""
+    database = postgres.database("streamhouse")
+    (directory / "store").mkdir()
+    agents = [Agent(directory / name, database.conninfo, name, store_dir=str(directory / "store"))
+              for name in ("a1", "a2")]
+    try:
+        agents[0].start()
+        database.execute("SELECT streamhouse.create_topic('t')")
+        wait_until("a1 owns it", lambda: owner(database) == "a1")
+        agents[1].start()
+        wait_until("the worker ticks", lambda: database.value(
+            "SELECT min(ticks_left) < 10 FROM streamhouse.leases"))
+        heir = connect(agents[1])
+        agents[0].kill()
+        killed = time.monotonic()
+        produce_when_owned(heir, 1)
+        took = time.monotonic() - killed
+        print(f"failover took {took:.2f} s of the lease's 2 s and one")
+        assert took < 3 * PATIENCE
+    finally:
+        for agent in agents:
+            agent.close()
+        database.close()
+
+
+def test_an_agent_that_was_stopped_refuses_publishes_late_and_loses_nothing(database, pair, connect):
+    first, second = pair
+    zombie, heir = connect(first), connect(second)
+    sent = produce(zombie, 0, 1)
+    os.kill(first.process.pid, signal.SIGSTOP)
+    expire(database, "a1")
+    sent += produce_when_owned(heir, 2)
+    os.kill(first.process.pid, signal.SIGCONT)
+    wait_until("a1 knows", lambda: "partition_taken_over" in first.log_text())
+    error = error_of(lambda: produce(zombie, 99))
+    assert error.code() is grpc.StatusCode.FAILED_PRECONDITION
+    assert partition_error(error).owner.agent_id in ("a1", "a2")
+    assert read(heir, 3) == sent
+    assert epochs(database)[0] == ("sealed", "a1", 0, 2, False)
+
+
+@pytest.mark.parametrize("returns", ["restarted", "continued"])
+def test_leftovers_of_a_forced_seal_follow_as_an_epoch_of_their_own(database, pair, connect, returns):
+    first, second = pair
+    heir = connect(second)
+    lost = produce(connect(first), 0, 1) + produce(connect(first), 2)
+    os.kill(first.process.pid, signal.SIGSTOP)
+    expire(database, "a1")
+    sent = produce_when_owned(heir, 3)
+    assert database.value("SELECT streamhouse.force_seal('t', 0)") == 0
+    assert read(heir, 1) == sent
+    if returns == "restarted":
+        first.kill()
+        first.start()
+    else:
+        os.kill(first.process.pid, signal.SIGCONT)
+    found = read(heir, 4)
+    assert found[0] == sent[0]
+    assert [n for _, n in found[1:]] == [n for _, n in lost]
+    assert [o for o, _ in found[1:]] == [2 * RANGE, 2 * RANGE + 1, 2 * RANGE + 2]
+    later = produce_when_owned(connect(second if owner(database) == "a2" else first), 4)
+    assert later[0][0] == 3 * RANGE
+    reader = connect(first if owner(database) == "a1" else second)
+    assert read(reader, 5) == found + later
+    assert [(s, e, f) for s, _, _, e, f in epochs(database)[:3]] == [
+        ("sealed", 0, True), ("sealed", RANGE + 1, False), ("sealed", 2 * RANGE + 3, False)]
+    assert database.value("SELECT records FROM streamhouse.partitions") in (4, 5)
+    assert not database.execute("SELECT * FROM streamhouse.orphans")
