@@ -377,6 +377,8 @@ static ShStatus check_sequences(ShEngine *engine, ShPartition *partition, Intake
     ShSequenceCheck check;
     ShStatus status = sh_producers_check(&partition->producers, part->batches, part->batch_count,
                                          part->first_unacked_seq, &check, &part->error);
+    if (status == SH_OK && check.claim_needed)
+        status = sh_claims_want(engine, partition, &part->batches[check.duplicates].header, &part->error);
     if (status != SH_OK)
         return status;
     set_stored_aside(intake, check.duplicates);

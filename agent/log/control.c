@@ -183,6 +183,8 @@ static ShStatus step(ShEngine *engine, ShRefresh **refreshes, ShError *err)
         status = heartbeat(engine, err);
     size_t sealed = 0;
     if (status == SH_OK)
+        status = sh_claims_make(engine, control->pg, err);
+    if (status == SH_OK)
         status = sh_late_settle(engine, control->pg, err);
     if (status == SH_OK)
         status = sh_ownership_settle(engine, control->pg, &sealed, err);

@@ -108,6 +108,7 @@ void sh_engine_stop(ShEngine *engine)
     sh_read_cache_destroy(engine);
     sh_memory_destroy(&engine->memory);
     sh_bounds_destroy(&engine->bounds);
+    sh_claims_destroy(&engine->claims);
     sh_partition_table_destroy(&engine->partitions);
     sh_fetch_destroy(&engine->fetcher);
     sh_read_pool_destroy(&engine->read_pool);
@@ -203,6 +204,7 @@ static ShStatus init_parts(ShEngine *engine, ShError *err)
     sh_read_cache_init(&engine->read_cache, config->memory_budget_bytes / READ_CACHE_SHARE);
     sh_partition_table_init(&engine->partitions);
     sh_results_init(&engine->results);
+    sh_claims_init(&engine->claims);
     engine->producer_budget.count_max = config->memory_budget_bytes / PRODUCERS_SHARE /
                                         (int64_t)sizeof(ShProducerState);
     sh_control_init(&engine->control);

@@ -28,6 +28,11 @@ typedef struct ShFlightRange {
     uint64_t first;
     uint64_t end;
     bool idempotent; /* some batch has a producer id */
+    bool is_void;    /* its offsets are left out: it is no run of the object */
+    /* Set when the object is built. */
+    int64_t first_offset;
+    int64_t offset_count;
+    size_t run; /* of the object, unless it is void */
 } ShFlightRange;
 
 typedef struct ShFlight {
@@ -59,6 +64,9 @@ ShStatus sh_flight_collect(ShFlight *flight, ShPartition *partition, int64_t cos
 
 /* Build the object under a new id and key. May be done again after the object was abandoned. */
 ShStatus sh_flight_build(struct ShEngine *engine, ShFlight *flight, ShError *err) SH_MUST_CHECK;
+
+/* Part the ranges anew after batches of them became void. */
+ShStatus sh_flight_split(ShFlight *flight, ShError *err) SH_MUST_CHECK;
 
 /* Note what the ranges hold of idempotent producers (stretches.c). */
 ShStatus sh_flight_note_stretches(ShFlight *flight, ShError *err) SH_MUST_CHECK;

@@ -177,7 +177,6 @@ static ShStatus check_claim(const ShProducerState *state, const ShAppendBatch *b
                        "first that is not acknowledged, and not from %d",
                        (long long)header->producer_id, first_unacked, header->base_sequence);
     out->claim_needed = true;
-    out->claim_sequence = header->base_sequence;
     return SH_OK;
 }
 

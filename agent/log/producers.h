@@ -56,8 +56,7 @@ typedef struct ShProducers {
 /* What a call's batches are. */
 typedef struct ShSequenceCheck {
     size_t duplicates; /* so many at the front are stored already, at header.base_offset */
-    bool claim_needed; /* nothing may be decided before a claim is made from `claim_sequence` on */
-    int32_t claim_sequence;
+    bool claim_needed; /* those behind them have to be claimed first, and then looked at again */
 } ShSequenceCheck;
 
 /* Look at the batches of one call, all of one producer, in their order; `first_unacked` is the lowest sequence

@@ -16,12 +16,14 @@ static ShStatus call_publish(ShEngine *engine, ShPg *pg, const ShFlight *flight,
                              ShPgRunResult *results, ShError *err);
 static bool try_again(ShEngine *engine, ShFlight *flight, ShPgRun *runs, ShStatus status, const ShError *err,
                       int attempt);
+static void leave_claimed_out(ShEngine *engine, ShFlight *flight);
 static void fill_runs(const ShFlight *flight, ShPgRun *runs);
 static bool apply_result(ShEngine *engine, const ShFlight *flight, size_t run, const ShPgRunResult *result);
 static void note_result(ShEngine *engine, const ShFlight *flight, size_t run, const ShPgRunResult *result);
 static void apply_published(ShEngine *engine, const ShFlightRange *range, const ShPgRunResult *result);
 static void apply_dropped(ShEngine *engine, const ShFlightRange *range, const ShError *err);
 static void apply_sequence(ShEngine *engine, const ShFlightRange *range, const ShPgRunResult *result);
+static void apply_void(ShEngine *engine, const ShFlightRange *range, const ShPgRunResult *result);
 static void note_batch(ShPartition *partition, uint64_t seq, int64_t offset, const ShError *err);
 static void note_part(ShAppendPart *part);
 static ShStatus sequence_error(const ShPartition *partition, const ShBatchHeader *header, ShPublishResult result,
@@ -101,6 +103,10 @@ static bool try_again(ShEngine *engine, ShFlight *flight, ShPgRun *runs, ShStatu
         return false;
     sh_log_warn("publish_failed", "publish_no=%lld attempt=%d status=%s reason=\"%s\"",
                 (long long)flight->id.publish_no, attempt + 1, sh_status_name(status), err->message);
+    if (status == SH_OUT_OF_ORDER_SEQUENCE) {
+        leave_claimed_out(engine, flight);
+        return false; /* its ranges are others now: it begins anew */
+    }
     if (status == SH_FENCED ||
         (atomic_load(&engine->recovering) && !err->retriable && status != SH_CANCELLED)) {
         sh_engine_set_fatal(engine, err);
@@ -119,10 +125,36 @@ static bool try_again(ShEngine *engine, ShFlight *flight, ShPgRun *runs, ShStatu
     return sh_engine_pause(engine, sh_engine_backoff_ms(attempt));
 }
 
+/* Batches of the object were sent anew in a later epoch: build it without them, as void. */
+static void leave_claimed_out(ShEngine *engine, ShFlight *flight)
+{
+    ShError err = {0};
+    ShStatus status = sh_claims_learn(engine, engine->pipeline.publish_pg, flight, &err);
+    if (status == SH_OK)
+        status = sh_flight_split(flight, &err);
+    if (status == SH_OK)
+        status = sh_flight_build(engine, flight, &err);
+    if (status == SH_OK)
+        (void)sh_upload_flight(engine, flight); /* fails only when the engine is stopping */
+    else
+        sh_log_error("flush_failed", "publish_no=%lld reason=\"%s\"", (long long)flight->id.publish_no,
+                     err.message);
+}
+
 static void fill_runs(const ShFlight *flight, ShPgRun *runs)
 {
     for (size_t i = 0; i < flight->range_count; i++) {
-        const ShSegmentRun *from = &flight->object.runs[i];
+        const ShFlightRange *range = &flight->ranges[i];
+        if (range->is_void) {
+            runs[i] = (ShPgRun){.topic_id = range->partition->key.topic_id,
+                                .partition = range->partition->key.number,
+                                .epoch = range->epoch,
+                                .first_offset = range->first_offset,
+                                .offset_count = range->offset_count,
+                                .is_void = true};
+            continue;
+        }
+        const ShSegmentRun *from = &flight->object.runs[range->run];
         runs[i] = (ShPgRun){.topic_id = from->topic_id,
                             .partition = from->partition,
                             .epoch = from->epoch,
@@ -159,6 +191,9 @@ static bool apply_result(ShEngine *engine, const ShFlight *flight, size_t run, c
     case SH_PUBLISH_PUBLISHED:
         apply_published(engine, range, result);
         break;
+    case SH_PUBLISH_VOID:
+        apply_void(engine, range, result);
+        break;
     case SH_PUBLISH_DROPPED:
         (void)sh_fail(&err, SH_NOT_FOUND, "topic \"%s\" was dropped", partition->topic);
         apply_dropped(engine, range, &err);
@@ -184,19 +219,23 @@ static bool apply_result(ShEngine *engine, const ShFlight *flight, size_t run, c
 
 static void note_result(ShEngine *engine, const ShFlight *flight, size_t run, const ShPgRunResult *result)
 {
-    const ShSegmentRun *from = &flight->object.runs[run];
-    ShDisposition disposition = result->result == SH_PUBLISH_PUBLISHED   ? SH_DISPOSITION_PUBLISHED
-                                : result->result == SH_PUBLISH_DUPLICATE ? SH_DISPOSITION_DUPLICATE
-                                : result->result == SH_PUBLISH_DROPPED   ? SH_DISPOSITION_DROPPED
-                                                                         : SH_DISPOSITION_REFUSED;
+    static const ShDisposition dispositions[] = {
+        [SH_PUBLISH_PUBLISHED] = SH_DISPOSITION_PUBLISHED,
+        [SH_PUBLISH_DUPLICATE] = SH_DISPOSITION_DUPLICATE,
+        [SH_PUBLISH_VOID] = SH_DISPOSITION_VOID,
+        [SH_PUBLISH_DROPPED] = SH_DISPOSITION_DROPPED,
+        [SH_PUBLISH_UNKNOWN_PRODUCER] = 0,
+    };
+    const ShFlightRange *range = &flight->ranges[run];
+    ShDisposition disposition = dispositions[result->result];
     ShSegmentResult note = {.object_id = flight->id.object_id,
                             .publish_no = flight->id.publish_no,
-                            .topic_id = from->topic_id,
-                            .partition = from->partition,
-                            .epoch = from->epoch,
+                            .topic_id = range->partition->key.topic_id,
+                            .partition = range->partition->key.number,
+                            .epoch = range->epoch,
                             .first_offset = result->first_offset,
-                            .offset_count = from->offset_count,
-                            .disposition = disposition};
+                            .offset_count = range->offset_count,
+                            .disposition = disposition != 0 ? disposition : SH_DISPOSITION_REFUSED};
     ShError err = {0};
     if (sh_results_add(&engine->results, &note, &err) != SH_OK)
         sh_log_error("result_not_kept", "publish_no=%lld reason=\"%s\"", (long long)flight->id.publish_no,
@@ -256,6 +295,23 @@ static void apply_sequence(ShEngine *engine, const ShFlightRange *range, const S
     pthread_mutex_unlock(&partition->mutex);
     sh_memory_release(&engine->memory, cost);
     sh_append_answer(engine, waits, NULL);
+}
+
+/* The run's offsets are left out: nobody may read its batches. */
+static void apply_void(ShEngine *engine, const ShFlightRange *range, const ShPgRunResult *result)
+{
+    ShPartition *partition = range->partition;
+    pthread_mutex_lock(&partition->mutex);
+    ShAppendWait *waits = settle_batches(engine, range, SH_OFFSET_UNASSIGNED);
+    if (result->published_end > partition->published_end)
+        partition->published_end = result->published_end;
+    int64_t cost = sh_partition_evict(partition, range->end);
+    bool wake_control = sh_partition_is_drained(partition) && partition->state != SH_PARTITION_OPEN;
+    pthread_mutex_unlock(&partition->mutex);
+    sh_memory_release(&engine->memory, cost);
+    sh_append_answer(engine, waits, NULL);
+    if (wake_control)
+        sh_control_wake(engine);
 }
 
 /* With the partition's mutex held: note in its call where an idempotent batch is, -1 where that is not known,

@@ -22,7 +22,7 @@ ShStatus sh_flight_note_stretches(ShFlight *flight, ShError *err)
     size_t capacity = 0;
     ShStatus status = SH_OK;
     for (size_t i = 0; i < flight->range_count && status == SH_OK; i++)
-        if (flight->ranges[i].idempotent)
+        if (flight->ranges[i].idempotent && !flight->ranges[i].is_void)
             status = collect(flight, i, &list, &count, &capacity, err);
     if (status != SH_OK) {
         free(list);

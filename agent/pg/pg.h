@@ -197,6 +197,40 @@ ShStatus sh_pg_producers(ShPg *pg, int64_t incarnation, const ShPgPartition *par
                          int producers_max, ShPgProducer **out, size_t *out_count,
                          ShError *err) SH_MUST_CHECK;
 
+/* The owner of `partition.epoch` is about to take the producer's first batch there. */
+typedef struct ShPgClaim {
+    ShPgPartition partition;
+    int64_t producer_id;
+    int16_t producer_epoch;
+    int32_t first_unacked_seq;
+} ShPgClaim;
+
+typedef struct ShPgClaimAnswer {
+    size_t place; /* of the claim in the question */
+    bool claimed; /* false: the sequence is published already */
+    /* Something that the producer has published; count 0: nothing. */
+    int16_t producer_epoch;
+    int32_t base_sequence;
+    int32_t count;
+    int64_t base_offset;
+} ShPgClaimAnswer;
+
+/* Claim sequences, so that late batches of earlier epochs are void from there on. At least one row for each claim,
+ * ordered by claim and offset; `*out` is freed with free(). */
+ShStatus sh_pg_claim(ShPg *pg, int64_t incarnation, const ShPgClaim *claims, size_t count, ShPgClaimAnswer **out,
+                     size_t *out_count, ShError *err) SH_MUST_CHECK;
+
+/* What later epochs have claimed: batches of the producer from that sequence on are void. */
+typedef struct ShPgVoid {
+    size_t place; /* of the epoch in the question */
+    int64_t producer_id;
+    int16_t producer_epoch;
+    int32_t first_unacked_seq;
+} ShPgVoid;
+
+ShStatus sh_pg_claims(ShPg *pg, int64_t incarnation, const ShPgPartition *epochs, size_t count, ShPgVoid **out,
+                      size_t *out_count, ShError *err) SH_MUST_CHECK;
+
 /* --- publish ----------------------------------------------------------------------------------------------
  */
 
@@ -259,7 +293,8 @@ typedef struct ShPgRunResult {
 
 /* first_offset: of a duplicate in an ownerless epoch where it was stored first, -1 when that is forgotten. */
 /* One transaction, decided per run; repeating a call whose reply was lost gives the same results. `results`
- * has run_count places. SH_CANCELLED: the object was abandoned, upload again under a new key. */
+ * has run_count places. SH_CANCELLED: the object was abandoned, upload again under a new key.
+ * SH_OUT_OF_ORDER_SEQUENCE: it holds batches that are void by now: ask sh_pg_claims and build another. */
 ShStatus sh_pg_publish(ShPg *pg, const ShPgPublish *publish, ShPgRunResult *results,
                        ShError *err) SH_MUST_CHECK;
 

@@ -18,6 +18,7 @@ static const ErrorMapping mappings[] = {
     {"SH007", SH_INVALID},     /* publish number in use by another object */
     {"SH008", SH_CANCELLED},   /* object was abandoned */
     {"SH009", SH_EXISTS},      /* object was published and confirmed */
+    {"SH010", SH_OUT_OF_ORDER_SEQUENCE}, /* batches that a later epoch has claimed */
     {"42501", SH_DENIED},      /* insufficient privilege */
     {"28", SH_DENIED},         /* authorization */
     {"42704", SH_NOT_FOUND},   /* undefined object: the topic */

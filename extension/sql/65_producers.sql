@@ -49,12 +49,148 @@ COMMENT ON FUNCTION streamhouse.expire_producers IS
 CREATE FUNCTION streamhouse.has_unresolved(topic_id uuid, partition int, epoch bigint) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, streamhouse, pg_temp
 AS $$
-    SELECT EXISTS (SELECT FROM epoch AS e
-                   WHERE e.topic_id = has_unresolved.topic_id AND e.partition = has_unresolved.partition
-                     AND e.epoch < has_unresolved.epoch AND e.state <> 'sealed')
+    SELECT EXISTS (SELECT FROM unresolved_epochs(has_unresolved.topic_id, has_unresolved.partition) AS e
+                   WHERE e < has_unresolved.epoch)
 $$;
 COMMENT ON FUNCTION streamhouse.has_unresolved IS
     'True while an epoch of the partition below this one may still bring batches';
+
+CREATE FUNCTION streamhouse.unresolved_epochs(topic_id uuid, partition int) RETURNS SETOF bigint
+LANGUAGE sql STABLE SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+    SELECT e.epoch FROM epoch AS e
+    WHERE e.topic_id = unresolved_epochs.topic_id AND e.partition = unresolved_epochs.partition
+      AND (e.state = 'orphaned'
+           OR (e.forced AND e.end_offset < e.limit_offset AND e.orphaned_at > now() - producer_retention()
+               AND NOT EXISTS (SELECT FROM epoch AS made
+                               WHERE made.topic_id = e.topic_id AND made.partition = e.partition
+                                 AND made.leftover_of = e.epoch AND made.state = 'sealed')))
+$$;
+COMMENT ON FUNCTION streamhouse.unresolved_epochs IS
+    'Epochs of a partition that may still bring batches: orphaned ones, and those that were sealed by force while '
+    'their leftovers have not come, as long as producers are remembered';
+
+CREATE FUNCTION streamhouse.agent_claim(incarnation bigint, topic_ids uuid[], partitions int[], epochs bigint[],
+                                        producer_ids bigint[], producer_epochs int[],
+                                        first_unacked_seqs int[])
+RETURNS TABLE (ordinal int, claimed boolean, producer_epoch int, base_sequence int, sequence_count int,
+               base_offset bigint)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
+AS $$
+#variable_conflict use_column
+BEGIN
+    PERFORM agent_enter(incarnation);
+    -- A late publish that holds a head finishes first, and what it stored is seen below; one that waits for a
+    -- head finds the claim.
+    PERFORM FROM epoch_head AS h
+    WHERE (h.topic_id, h.partition, h.epoch) IN (
+        SELECT a.topic_id, a.partition, unresolved_epochs(a.topic_id, a.partition)
+        FROM (SELECT DISTINCT * FROM unnest(topic_ids, partitions)) AS a(topic_id, partition))
+    ORDER BY h.topic_id, h.partition, h.epoch FOR UPDATE;
+
+    INSERT INTO producer_claim (topic_id, partition, producer_id, producer_epoch, epoch, first_unacked_seq)
+    SELECT a.topic_id, a.partition, a.producer_id, a.producer_epoch, a.epoch, a.first_seq
+    FROM unnest(topic_ids, partitions, epochs, producer_ids, producer_epochs, first_unacked_seqs)
+         AS a(topic_id, partition, epoch, producer_id, producer_epoch, first_seq)
+    JOIN epoch AS e ON (e.topic_id, e.partition, e.epoch) = (a.topic_id, a.partition, a.epoch)
+                   AND e.incarnation_id = agent_claim.incarnation
+    LEFT JOIN producer_state AS p ON (p.topic_id, p.partition, p.producer_id)
+                                   = (a.topic_id, a.partition, a.producer_id)
+    WHERE coalesce(p.producer_epoch, -1) < a.producer_epoch
+       OR (p.producer_epoch = a.producer_epoch
+           AND sequence_distance(next_sequence(p.base_sequences, p.sequence_counts), a.first_seq) <= 0)
+    ON CONFLICT DO NOTHING;
+
+    RETURN QUERY
+    SELECT a.ordinal::int, c.epoch IS NOT NULL, p.producer_epoch, s.base_sequence, s.sequence_count, s.base_offset
+    FROM unnest(topic_ids, partitions, epochs, producer_ids, producer_epochs) WITH ORDINALITY
+         AS a(topic_id, partition, epoch, producer_id, producer_epoch, ordinal)
+    LEFT JOIN producer_claim AS c
+           ON (c.topic_id, c.partition, c.producer_id, c.producer_epoch, c.epoch)
+            = (a.topic_id, a.partition, a.producer_id, a.producer_epoch, a.epoch)
+    LEFT JOIN producer_state AS p ON (p.topic_id, p.partition, p.producer_id)
+                                   = (a.topic_id, a.partition, a.producer_id)
+    LEFT JOIN LATERAL unnest(p.base_sequences, p.sequence_counts, p.base_offsets)
+        AS s(base_sequence, sequence_count, base_offset) ON true
+    ORDER BY a.ordinal, s.base_offset;
+END
+$$;
+COMMENT ON FUNCTION streamhouse.agent_claim IS
+    'Before the owner of a new epoch takes a producer''s first batch while an earlier epoch is unresolved: from '
+    'that sequence on the producer writes in the new epoch, and late batches of earlier ones are void. Not '
+    'claimed: the sequence is published already. In any case it tells, stretch by stretch, what the producer has '
+    'published. Asked again, it answers the same. Raises SH001, SH002';
+
+CREATE FUNCTION streamhouse.agent_claims(incarnation bigint, topic_ids uuid[], partitions int[], epochs bigint[])
+RETURNS TABLE (ordinal int, producer_id bigint, producer_epoch int, first_unacked_seq int)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
+AS $$
+#variable_conflict use_column
+BEGIN
+    PERFORM agent_enter(incarnation);
+    RETURN QUERY
+    SELECT a.ordinal::int, c.producer_id, c.producer_epoch, c.first_unacked_seq
+    FROM unnest(topic_ids, partitions, epochs) WITH ORDINALITY AS a(topic_id, partition, epoch, ordinal),
+         LATERAL claims_above(a.topic_id, a.partition, a.epoch) AS c
+    ORDER BY a.ordinal, c.producer_id, c.producer_epoch, c.epoch;
+END
+$$;
+COMMENT ON FUNCTION streamhouse.agent_claims IS
+    'Which sequences of producers are void in epochs that are published late: of each producer and epoch of it '
+    'those from first_unacked_seq on. Raises SH001, SH002';
+
+CREATE FUNCTION streamhouse.claims_above(topic_id uuid, partition int, epoch bigint)
+RETURNS SETOF streamhouse.producer_claim
+LANGUAGE sql STABLE SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+    SELECT c.* FROM producer_claim AS c
+    WHERE c.topic_id = claims_above.topic_id AND c.partition = claims_above.partition
+      AND c.epoch > coalesce((SELECT e.leftover_of FROM epoch AS e
+                              WHERE (e.topic_id, e.partition, e.epoch)
+                                  = (claims_above.topic_id, claims_above.partition, claims_above.epoch)),
+                             claims_above.epoch)
+$$;
+COMMENT ON FUNCTION streamhouse.claims_above IS
+    'The claims that bind an epoch: those of later ones. Leftovers count as the epoch that they were accepted in';
+
+CREATE FUNCTION streamhouse.check_claims(topic_ids uuid[], partitions int[], epochs bigint[], stretch_runs int[],
+                                         producer_ids bigint[], producer_epochs int[], base_sequences int[],
+                                         sequence_counts int[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    bad record;
+BEGIN
+    SELECT r.topic_id, r.partition, s.producer_id, c.first_unacked_seq INTO bad
+    FROM unnest(stretch_runs, producer_ids, producer_epochs, base_sequences, sequence_counts)
+         AS s(run, producer_id, producer_epoch, base_sequence, sequence_count)
+    JOIN unnest(topic_ids, partitions, epochs) WITH ORDINALITY AS r(topic_id, partition, epoch, ordinal)
+      ON r.ordinal = s.run
+    CROSS JOIN LATERAL claims_above(r.topic_id, r.partition, r.epoch) AS c
+    WHERE (c.producer_id, c.producer_epoch) = (s.producer_id, s.producer_epoch)
+      AND sequence_distance(s.base_sequence, c.first_unacked_seq) + s.sequence_count > 0
+    LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'a later epoch has claimed sequences of producer % in this object', bad.producer_id
+            USING ERRCODE = 'SH010',
+                  DETAIL = format('Topic %s, partition %s: from sequence %s on.', bad.topic_id, bad.partition,
+                                  bad.first_unacked_seq),
+                  HINT = 'Ask agent_claims(), declare those batches void, and publish another object.';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION streamhouse.check_claims IS
+    'Raises SH010 when a publish brings late batches that a producer has sent anew in a later epoch. The heads '
+    'are locked';
+
+CREATE FUNCTION streamhouse.next_sequence(base_sequences int[], sequence_counts int[]) RETURNS int
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+    SELECT ((base_sequences[cardinality(base_sequences)]::bigint
+             + sequence_counts[cardinality(sequence_counts)]) & 2147483647)::int
+$$;
+COMMENT ON FUNCTION streamhouse.next_sequence IS 'The sequence that follows the last stretch';
 
 CREATE FUNCTION streamhouse.agent_producer_state(incarnation bigint, topic_ids uuid[], partitions int[],
                                                  epochs bigint[], producers_max int)
@@ -149,8 +285,7 @@ BEGIN
             SELECT * INTO known FROM producer_state AS p
             WHERE (p.topic_id, p.partition, p.producer_id)
                 = (batch.topic_id, batch.partition, batch.producer_id);
-            next_seq := ((known.base_sequences[cardinality(known.base_sequences)]::bigint
-                          + known.sequence_counts[cardinality(known.sequence_counts)]) & 2147483647)::int;
+            next_seq := next_sequence(known.base_sequences, known.sequence_counts);
         END IF;
 
         IF known.producer_epoch > batch.producer_epoch THEN
