@@ -23,8 +23,8 @@ typedef struct ShInitProducer {
     int delay_ms;
 } ShInitProducer;
 
-/* Start a question when one is wanted and its time has come. Returns when to be called again, INT64_MAX: when one
- * is wanted. The loop is woken by the answer itself. */
+/* Start a question when one is wanted and its time has come. Returns when to be called again, INT64_MAX: when
+ * one is wanted. The loop is woken by the answer itself. */
 int64_t sh_init_producer_run(ShInitProducer *init, int64_t now_ms);
 
 #endif

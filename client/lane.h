@@ -43,9 +43,9 @@ typedef struct ShParcel {
     int attempts;
     int64_t deadline_ms; /* of its oldest record's delivery */
     int64_t sent_ms;
-    bool written; /* on its way: should the connection break, nobody knows whether it arrived */
-    bool uncertain;        /* of an earlier try nobody knows */
-    bool stamped;          /* its batches carry sequences, from base_sequence on */
+    bool written;   /* on its way: should the connection break, nobody knows whether it arrived */
+    bool uncertain; /* of an earlier try nobody knows */
+    bool stamped;   /* its batches carry sequences, from base_sequence on */
     int32_t base_sequence;
     int32_t first_unacked; /* as it was sent last */
     char address[SH_CLIENT_ADDRESS_BYTES];

@@ -212,7 +212,7 @@ static ShStatus check_options(const ShProducerOptions *o, ShError *err)
 static ShStatus start(ShProducer *producer, ShError *err)
 {
     ShSenderPort port = {producer,  port_find_owner, port_learn_owner, port_want_metadata,
-                         port_send, port_drop_link,  port_done,       port_want_producer};
+                         port_send, port_drop_link,  port_done,        port_want_producer};
     ShProduceLinkEvents events = {link_answered, link_lost, producer};
     uint64_t seed = (uint64_t)sh_client_now_ms() ^ (uint64_t)(uintptr_t)producer;
     producer->loop = sh_loop_new(sh_client_transport(producer->client));

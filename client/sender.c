@@ -353,7 +353,8 @@ static void refuse(ShSender *sender, ShParcel *parcel, const ShRefusal *why, int
         else if (parcel->attempts <= REDIRECTS_AT_ONCE_MAX)
             hold_ms = 0;
         retry_or_fail(sender, parcel, error, hold_ms, now_ms);
-    } else if (error->retriable || status == SH_CANCELLED || (parcel->stamped && is_outcome_unknown(status))) {
+    } else if (error->retriable || status == SH_CANCELLED ||
+               (parcel->stamped && is_outcome_unknown(status))) {
         retry_or_fail(sender, parcel, error, hold_ms, now_ms);
     } else {
         finish(sender, parcel, -1, error);
@@ -369,8 +370,11 @@ static void renumber(ShSender *sender, ShParcel *parcel, const ShError *error, i
     if (forgotten && sender->options.retry == SH_RETRY_SAFE)
         fail_unknown(sender, parcel, error);
     else
-        retry_or_fail(sender, parcel, error, parcel->attempts <= REDIRECTS_AT_ONCE_MAX ? 0
-                      : backoff_ms(sender, parcel->attempts, error->retry_after_ms), now_ms);
+        retry_or_fail(sender, parcel, error,
+                      parcel->attempts <= REDIRECTS_AT_ONCE_MAX
+                          ? 0
+                          : backoff_ms(sender, parcel->attempts, error->retry_after_ms),
+                      now_ms);
 }
 
 static void retry_or_fail(ShSender *sender, ShParcel *parcel, const ShError *error, int64_t hold_ms,

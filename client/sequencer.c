@@ -27,8 +27,8 @@ void sh_sequencer_stamp(ShLane *lane, ShParcel *parcel)
     parcel->base_sequence = lane->next_sequence;
     for (size_t i = 0; i < parcel->batch_count; i++) {
         ShPendingBatch *batch = parcel->batches[i];
-        sh_batch_set_producer(batch->bytes->data, batch->bytes->length, lane->producer_id, lane->producer_epoch,
-                              lane->next_sequence);
+        sh_batch_set_producer(batch->bytes->data, batch->bytes->length, lane->producer_id,
+                              lane->producer_epoch, lane->next_sequence);
         lane->next_sequence = (int32_t)(((int64_t)lane->next_sequence + batch->count) & INT32_MAX);
     }
 }

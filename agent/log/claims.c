@@ -14,8 +14,8 @@ static ShStatus apply(ShEngine *engine, const ShClaims *made, const ShPgClaimAns
                       ShError *err);
 static ShStatus begin_claim(ShEngine *engine, ShPartition *partition, const ShPgClaim *claim, ShError *err);
 static ShPgPartition *list_epochs(const ShFlight *flight, size_t *count);
-static void mark_void(const ShFlight *flight, const ShPgPartition *epoch, const ShPgVoid *rows, size_t row_count,
-                      size_t place);
+static void mark_void(const ShFlight *flight, const ShPgPartition *epoch, const ShPgVoid *rows,
+                      size_t row_count, size_t place);
 static bool is_claimed(const ShBatchHeader *header, const ShPgVoid *row);
 
 void sh_claims_init(ShClaims *claims)
@@ -39,14 +39,16 @@ ShStatus sh_claims_want(ShEngine *engine, ShPartition *partition, const ShBatchH
                        .producer_epoch = header->producer_epoch,
                        .first_unacked_seq = header->base_sequence};
     pthread_mutex_lock(&engine->claims.lock);
-    ShStatus status = is_wanted(&engine->claims, &claim) ? SH_OK : add(&engine->claims, partition, &claim, err);
+    ShStatus status = is_wanted(&engine->claims, &claim) ? SH_OK
+                                                         : add(&engine->claims, partition, &claim, err);
     pthread_mutex_unlock(&engine->claims.lock);
     if (status != SH_OK)
         return status;
     sh_control_wake(engine);
-    status = sh_fail(err, SH_UNAVAILABLE,
-                     "the partition was taken over: the claim of producer %lld from sequence %d on is being made",
-                     (long long)claim.producer_id, claim.first_unacked_seq);
+    status = sh_fail(
+        err, SH_UNAVAILABLE,
+        "the partition was taken over: the claim of producer %lld from sequence %d on is being made",
+        (long long)claim.producer_id, claim.first_unacked_seq);
     return sh_fail_retry_after(err, status, CLAIM_RETRY_MS);
 }
 
@@ -58,8 +60,8 @@ ShStatus sh_claims_make(ShEngine *engine, ShPg *pg, ShError *err)
     take_all(&engine->claims, &made);
     if (made.count == 0)
         return SH_OK;
-    ShStatus status = sh_pg_claim(pg, engine->registered.incarnation, made.list, made.count, &rows, &row_count,
-                                  err);
+    ShStatus status = sh_pg_claim(pg, engine->registered.incarnation, made.list, made.count, &rows,
+                                  &row_count, err);
     if (status == SH_OK)
         status = apply(engine, &made, rows, row_count, err);
     if (status == SH_OK)
@@ -194,8 +196,8 @@ static ShPgPartition *list_epochs(const ShFlight *flight, size_t *count)
 }
 
 /* Of the epoch `place` in the question: whatever of it is not published yet. */
-static void mark_void(const ShFlight *flight, const ShPgPartition *epoch, const ShPgVoid *rows, size_t row_count,
-                      size_t place)
+static void mark_void(const ShFlight *flight, const ShPgPartition *epoch, const ShPgVoid *rows,
+                      size_t row_count, size_t place)
 {
     ShPartition *partition = NULL;
     for (size_t i = 0; i < flight->range_count; i++) {

@@ -1,9 +1,9 @@
 /*
  * claims.h - who writes which sequences while an earlier epoch of a partition is unresolved (G8).
  *
- * The owner of the new epoch claims a producer's sequences, from its first batch there on, before it takes that
- * batch. Whoever publishes the earlier epoch late leaves out what was claimed: those offsets are void. A claim and
- * a late publish are serialised by PostgreSQL.
+ * The owner of the new epoch claims a producer's sequences, from its first batch there on, before it takes
+ * that batch. Whoever publishes the earlier epoch late leaves out what was claimed: those offsets are void. A
+ * claim and a late publish are serialised by PostgreSQL.
  */
 #ifndef SH_AGENT_LOG_CLAIMS_H
 #define SH_AGENT_LOG_CLAIMS_H
@@ -27,8 +27,8 @@ typedef struct ShClaims {
 void sh_claims_init(ShClaims *claims);
 void sh_claims_destroy(ShClaims *claims);
 
-/* With the partition's mutex held: have a claim made for the producer of this batch, from its sequence on. Always
- * fails: SH_UNAVAILABLE with a delay, after which the batch may come again. */
+/* With the partition's mutex held: have a claim made for the producer of this batch, from its sequence on.
+ * Always fails: SH_UNAVAILABLE with a delay, after which the batch may come again. */
 ShStatus sh_claims_want(ShEngine *engine, struct ShPartition *partition, const ShBatchHeader *header,
                         ShError *err);
 

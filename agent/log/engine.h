@@ -81,10 +81,10 @@ typedef struct ShAppendPart {
     ShTarget target;
     ShBuf *owner; /* holds the bytes of all batches; the engine takes references of its own */
     ShAppendBatch *batches;
-    size_t batch_count; /* at least 1, and all or none of them are appended */
+    size_t batch_count;        /* at least 1, and all or none of them are appended */
     int32_t first_unacked_seq; /* with an idempotent producer: its lowest sequence not yet acknowledged */
     /* results */
-    ShError error; /* status SH_OK: acknowledged */
+    ShError error;  /* status SH_OK: acknowledged */
     bool scattered; /* the batches do not follow each other: header.base_offset of each says where it is */
     int64_t base_offset; /* of the first batch */
     int64_t record_count;

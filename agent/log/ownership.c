@@ -204,8 +204,8 @@ static void set_opening(ShPartition *partition)
     pthread_mutex_unlock(&partition->mutex);
 }
 
-/* Accept no more, publish what there is, and seal. Where the answer to the grant or to the open was lost, there is
- * nothing to publish. */
+/* Accept no more, publish what there is, and seal. Where the answer to the grant or to the open was lost,
+ * there is nothing to publish. */
 static void finish(ShEngine *engine, ShPartition *partition, const ShPgAssignment *row,
                    ShPartitionState state)
 {
@@ -335,8 +335,8 @@ static ShStatus collect_drained(ShEngine *engine, Batch *batch, ShError *err)
     for (size_t i = 0; status == SH_OK && i < count; i++) {
         ShPartition *partition = partitions[i];
         pthread_mutex_lock(&partition->mutex);
-        bool leaving = partition->state == SH_PARTITION_ROLLING || partition->state == SH_PARTITION_RELEASING ||
-                       partition->state == SH_PARTITION_LATE;
+        bool leaving = partition->state == SH_PARTITION_ROLLING ||
+                       partition->state == SH_PARTITION_RELEASING || partition->state == SH_PARTITION_LATE;
         ShPgEpoch epoch = {.epoch = partition->epoch, .published_end = partition->next_offset};
         bool ready = leaving && sh_partition_is_drained(partition);
         pthread_mutex_unlock(&partition->mutex);

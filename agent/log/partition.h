@@ -38,7 +38,7 @@ typedef enum ShPartitionState {
     SH_PARTITION_OPEN,      /* ours, accepting */
     SH_PARTITION_ROLLING,   /* ours, its range is used up: seal, then a new epoch here */
     SH_PARTITION_RELEASING, /* ours, on its way to another agent: seal when everything is published */
-    SH_PARTITION_LATE,      /* another agent has taken it over: publish what is left of our epoch, and seal it */
+    SH_PARTITION_LATE, /* another agent has taken it over: publish what is left of our epoch, and seal it */
     SH_PARTITION_RECOVERING /* what the WAL had left is being published */
 } ShPartitionState;
 
@@ -70,9 +70,9 @@ typedef struct ShPartition {
     bool blocked;              /* earlier epochs are not known to be sealed: readers stop at readable_end */
     int64_t readable_end;      /* while blocked: how far the oldest unsealed epoch is published */
     int64_t orphan_timeout_ms; /* 0: none */
-    bool refused;              /* its epoch was sealed by force: nothing is flushed until late.c has settled it */
-    int64_t refused_cost;      /* of batches that were flushed and are to be flushed again */
-    int64_t bounds_ms; /* when the last answered question for the bounds was asked; INT64_MIN: never */
+    bool refused;         /* its epoch was sealed by force: nothing is flushed until late.c has settled it */
+    int64_t refused_cost; /* of batches that were flushed and are to be flushed again */
+    int64_t bounds_ms;    /* when the last answered question for the bounds was asked; INT64_MIN: never */
     ShBatchRing ring;
     uint64_t published;
     uint64_t flushed;

@@ -38,7 +38,8 @@ ShStatus sh_producers_check(const ShProducers *producers, ShAppendBatch *batches
         return SH_OK;
     const ShBatchHeader *next = &batches[out->duplicates].header;
     if (producers->unresolved && (state == NULL || !state->claimed))
-        return check_claim(state, batches + out->duplicates, count - out->duplicates, first_unacked, out, err);
+        return check_claim(state, batches + out->duplicates, count - out->duplicates, first_unacked, out,
+                           err);
     if (is_unknown && next->base_sequence != 0)
         return sh_fail(err, SH_UNKNOWN_PRODUCER_ID,
                        "nothing is known here of producer %lld, and sequence %d is not its first",
@@ -118,7 +119,7 @@ void sh_producers_clear(ShProducers *producers)
     ShProducerState *state;
     ShProducerState *next;
     HASH_ITER(hh, producers->by_id, state, next)
-        drop(producers, state);
+    drop(producers, state);
     producers->unresolved = false;
 }
 
@@ -160,8 +161,8 @@ static size_t count_stored(const ShProducerState *state, ShAppendBatch *batches,
     return stored;
 }
 
-/* The first batch that is taken in while an earlier epoch is unresolved: what lies before it must be stored, or
- * be acknowledged and so in that epoch. `state` NULL: nothing of this producer epoch is published. */
+/* The first batch that is taken in while an earlier epoch is unresolved: what lies before it must be stored,
+ * or be acknowledged and so in that epoch. `state` NULL: nothing of this producer epoch is published. */
 static ShStatus check_claim(const ShProducerState *state, const ShAppendBatch *batches, size_t count,
                             int32_t first_unacked, ShSequenceCheck *out, ShError *err)
 {

@@ -1,8 +1,8 @@
 /*
  * producers.h - what a partition knows of its idempotent producers, and the check that stores a batch once.
  *
- * Sequences run from 0 to 2^31 - 1 and then from 0 again, per producer, epoch and partition. What was stored is
- * kept as stretches: consecutive sequences at consecutive offsets. The batches of one call always make one
+ * Sequences run from 0 to 2^31 - 1 and then from 0 again, per producer, epoch and partition. What was stored
+ * is kept as stretches: consecutive sequences at consecutive offsets. The batches of one call always make one
  * stretch, and a producer that writes alone makes a single one that grows, so that SH_STRETCHES_MAX of them
  * reach back over at least as many calls in flight.
  *
@@ -28,7 +28,7 @@ typedef struct ShStretch {
 
 typedef struct ShProducerState {
     int64_t producer_id;
-    uint64_t used; /* by the order of use */
+    uint64_t used;                         /* by the order of use */
     ShStretch stretches[SH_STRETCHES_MAX]; /* the oldest first */
     int stretch_count;
     int32_t next_sequence;
@@ -48,8 +48,8 @@ typedef struct ShProducers {
     ShProducerState *by_id;
     ShProducerBudget *budget; /* NULL while there are none */
     uint64_t clock;
-    /* An earlier epoch of the partition may still bring batches: each producer needs a claim (claims.h) before
-     * its first batch is taken. */
+    /* An earlier epoch of the partition may still bring batches: each producer needs a claim (claims.h)
+     * before its first batch is taken. */
     bool unresolved;
 } ShProducers;
 
@@ -59,10 +59,10 @@ typedef struct ShSequenceCheck {
     bool claim_needed; /* those behind them have to be claimed first, and then looked at again */
 } ShSequenceCheck;
 
-/* Look at the batches of one call, all of one producer, in their order; `first_unacked` is the lowest sequence
- * that the producer has no acknowledgement of. Changes nothing but the base offsets of duplicates. Failures:
- * SH_OUT_OF_ORDER_SEQUENCE, SH_DUPLICATE_SEQUENCE, SH_INVALID_PRODUCER_EPOCH, SH_UNKNOWN_PRODUCER_ID, and
- * SH_INVALID for batches of several producers. */
+/* Look at the batches of one call, all of one producer, in their order; `first_unacked` is the lowest
+ * sequence that the producer has no acknowledgement of. Changes nothing but the base offsets of duplicates.
+ * Failures: SH_OUT_OF_ORDER_SEQUENCE, SH_DUPLICATE_SEQUENCE, SH_INVALID_PRODUCER_EPOCH,
+ * SH_UNKNOWN_PRODUCER_ID, and SH_INVALID for batches of several producers. */
 ShStatus sh_producers_check(const ShProducers *producers, ShAppendBatch *batches, size_t count,
                             int32_t first_unacked, ShSequenceCheck *out, ShError *err) SH_MUST_CHECK;
 

@@ -26,8 +26,8 @@ static void apply_sequence(ShEngine *engine, const ShFlightRange *range, const S
 static void apply_void(ShEngine *engine, const ShFlightRange *range, const ShPgRunResult *result);
 static void note_batch(ShPartition *partition, uint64_t seq, int64_t offset, const ShError *err);
 static void note_part(ShAppendPart *part);
-static ShStatus sequence_error(const ShPartition *partition, const ShBatchHeader *header, ShPublishResult result,
-                               ShError *err);
+static ShStatus sequence_error(const ShPartition *partition, const ShBatchHeader *header,
+                               ShPublishResult result, ShError *err);
 static ShAppendWait *settle_batches(ShEngine *engine, const ShFlightRange *range, int64_t first_offset);
 static void set_offsets(const ShFlightRange *range, ShLogBatch *batch, int64_t offset);
 static void refuse(ShEngine *engine, const ShFlight *flight, const ShFlightRange *range,
@@ -346,8 +346,8 @@ static void note_part(ShAppendPart *part)
                       (long long)part->batches[0].header.producer_id);
 }
 
-static ShStatus sequence_error(const ShPartition *partition, const ShBatchHeader *header, ShPublishResult result,
-                               ShError *err)
+static ShStatus sequence_error(const ShPartition *partition, const ShBatchHeader *header,
+                               ShPublishResult result, ShError *err)
 {
     char name[SH_PARTITION_NAME_BYTES];
     sh_partition_name(partition, name);
@@ -358,12 +358,12 @@ static ShStatus sequence_error(const ShPartition *partition, const ShBatchHeader
                        header->base_sequence, (long long)header->producer_id);
     case SH_PUBLISH_OLD_PRODUCER:
         return sh_fail(err, SH_INVALID_PRODUCER_EPOCH,
-                       "partition %s: epoch %d of producer %lld has ended: a newer one has written there", name,
-                       header->producer_epoch, (long long)header->producer_id);
+                       "partition %s: epoch %d of producer %lld has ended: a newer one has written there",
+                       name, header->producer_epoch, (long long)header->producer_id);
     case SH_PUBLISH_UNKNOWN_PRODUCER:
         return sh_fail(err, SH_UNKNOWN_PRODUCER_ID,
-                       "partition %s: nothing is known of producer %lld, and sequence %d is not its first", name,
-                       (long long)header->producer_id, header->base_sequence);
+                       "partition %s: nothing is known of producer %lld, and sequence %d is not its first",
+                       name, (long long)header->producer_id, header->base_sequence);
     default:
         return SH_OK;
     }
@@ -434,8 +434,8 @@ static void refuse(ShEngine *engine, const ShFlight *flight, const ShFlightRange
 
 static const char *result_name(ShPublishResult result)
 {
-    static const char *const names[] = {"published", "duplicate", "void",   "gap",
-                                        "fenced",    "dropped",   "unknown", "out_of_order",
+    static const char *const names[] = {"published",    "duplicate",       "void",    "gap",
+                                        "fenced",       "dropped",         "unknown", "out_of_order",
                                         "old_producer", "unknown_producer"};
     return (size_t)result < sizeof names / sizeof names[0] ? names[result] : "not known";
 }

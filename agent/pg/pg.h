@@ -169,7 +169,8 @@ typedef struct ShPgLeftover {
     int64_t published_end;
 } ShPgLeftover;
 
-/* Where the records of epochs go that were sealed by force before all was published. Asked again, the same. */
+/* Where the records of epochs go that were sealed by force before all was published. Asked again, the same.
+ */
 ShStatus sh_pg_leftover(ShPg *pg, int64_t incarnation, const ShPgPartition *partitions, size_t count,
                         ShPgLeftover *out, ShError *err) SH_MUST_CHECK;
 
@@ -182,8 +183,8 @@ ShStatus sh_pg_init_producer(ShPg *pg, int64_t incarnation, int64_t *producer_id
 
 /* What is published of a producer in a partition that was asked about. */
 typedef struct ShPgProducer {
-    size_t place; /* of the partition in the question */
-    bool unresolved; /* an earlier epoch of it may still bring batches */
+    size_t place;        /* of the partition in the question */
+    bool unresolved;     /* an earlier epoch of it may still bring batches */
     int64_t producer_id; /* -1: this row only tells that */
     int16_t producer_epoch;
     int32_t base_sequence;
@@ -215,10 +216,10 @@ typedef struct ShPgClaimAnswer {
     int64_t base_offset;
 } ShPgClaimAnswer;
 
-/* Claim sequences, so that late batches of earlier epochs are void from there on. At least one row for each claim,
- * ordered by claim and offset; `*out` is freed with free(). */
-ShStatus sh_pg_claim(ShPg *pg, int64_t incarnation, const ShPgClaim *claims, size_t count, ShPgClaimAnswer **out,
-                     size_t *out_count, ShError *err) SH_MUST_CHECK;
+/* Claim sequences, so that late batches of earlier epochs are void from there on. At least one row for each
+ * claim, ordered by claim and offset; `*out` is freed with free(). */
+ShStatus sh_pg_claim(ShPg *pg, int64_t incarnation, const ShPgClaim *claims, size_t count,
+                     ShPgClaimAnswer **out, size_t *out_count, ShError *err) SH_MUST_CHECK;
 
 /* What later epochs have claimed: batches of the producer from that sequence on are void. */
 typedef struct ShPgVoid {
@@ -228,8 +229,8 @@ typedef struct ShPgVoid {
     int32_t first_unacked_seq;
 } ShPgVoid;
 
-ShStatus sh_pg_claims(ShPg *pg, int64_t incarnation, const ShPgPartition *epochs, size_t count, ShPgVoid **out,
-                      size_t *out_count, ShError *err) SH_MUST_CHECK;
+ShStatus sh_pg_claims(ShPg *pg, int64_t incarnation, const ShPgPartition *epochs, size_t count,
+                      ShPgVoid **out, size_t *out_count, ShError *err) SH_MUST_CHECK;
 
 /* --- publish ----------------------------------------------------------------------------------------------
  */

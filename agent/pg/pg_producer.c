@@ -4,9 +4,9 @@
 
 typedef void (*ReadRowFn)(ShPgRow *row, void *out);
 
-static ShStatus call(ShPg *pg, ShPgStatement statement, const char **values, ShPgArray *arrays, size_t array_count,
-                     size_t asked_count, ReadRowFn read, size_t row_bytes, void **out, size_t *out_count,
-                     ShError *err);
+static ShStatus call(ShPg *pg, ShPgStatement statement, const char **values, ShPgArray *arrays,
+                     size_t array_count, size_t asked_count, ReadRowFn read, size_t row_bytes, void **out,
+                     size_t *out_count, ShError *err);
 static size_t read_place(ShPgRow *row);
 static void read_producer(ShPgRow *row, void *out);
 static void read_claim(ShPgRow *row, void *out);
@@ -48,8 +48,8 @@ ShStatus sh_pg_producers(ShPg *pg, int64_t incarnation, const ShPgPartition *par
                 out_count, err);
 }
 
-ShStatus sh_pg_claim(ShPg *pg, int64_t incarnation, const ShPgClaim *claims, size_t count, ShPgClaimAnswer **out,
-                     size_t *out_count, ShError *err)
+ShStatus sh_pg_claim(ShPg *pg, int64_t incarnation, const ShPgClaim *claims, size_t count,
+                     ShPgClaimAnswer **out, size_t *out_count, ShError *err)
 {
     ShPgArray arrays[6] = {0};
     for (size_t i = 0; i < count; i++) {
@@ -66,8 +66,8 @@ ShStatus sh_pg_claim(ShPg *pg, int64_t incarnation, const ShPgClaim *claims, siz
                 err);
 }
 
-ShStatus sh_pg_claims(ShPg *pg, int64_t incarnation, const ShPgPartition *epochs, size_t count, ShPgVoid **out,
-                      size_t *out_count, ShError *err)
+ShStatus sh_pg_claims(ShPg *pg, int64_t incarnation, const ShPgPartition *epochs, size_t count,
+                      ShPgVoid **out, size_t *out_count, ShError *err)
 {
     ShPgArray arrays[3] = {0};
     for (size_t i = 0; i < count; i++) {
@@ -77,14 +77,15 @@ ShStatus sh_pg_claims(ShPg *pg, int64_t incarnation, const ShPgPartition *epochs
     }
     ShPgNumber number;
     const char *values[4] = {sh_pg_number(&number, incarnation)};
-    return call(pg, SH_PG_CLAIMS, values, arrays, 3, count, read_void, sizeof **out, (void **)out, out_count, err);
+    return call(pg, SH_PG_CLAIMS, values, arrays, 3, count, read_void, sizeof **out, (void **)out, out_count,
+                err);
 }
 
-/* The arrays stand behind the first value; they are freed. Each row begins with a size_t: which of those that were
- * asked about it is for. */
-static ShStatus call(ShPg *pg, ShPgStatement statement, const char **values, ShPgArray *arrays, size_t array_count,
-                     size_t asked_count, ReadRowFn read, size_t row_bytes, void **out, size_t *out_count,
-                     ShError *err)
+/* The arrays stand behind the first value; they are freed. Each row begins with a size_t: which of those that
+ * were asked about it is for. */
+static ShStatus call(ShPg *pg, ShPgStatement statement, const char **values, ShPgArray *arrays,
+                     size_t array_count, size_t asked_count, ReadRowFn read, size_t row_bytes, void **out,
+                     size_t *out_count, ShError *err)
 {
     PGresult *result = NULL;
     char *rows = NULL;

@@ -2,8 +2,8 @@
 #include "agent/pg/pg_internal.h"
 
 /* In the order of ShPublishResult. */
-static const char *const words[] = {"published", "duplicate", "void",    "gap",
-                                    "fenced",    "dropped",   "unknown", "out_of_order",
+static const char *const words[] = {"published",    "duplicate",        "void",    "gap",
+                                    "fenced",       "dropped",          "unknown", "out_of_order",
                                     "old_producer", "unknown_producer", NULL};
 
 #define SCALAR_COUNT 6

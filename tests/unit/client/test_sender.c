@@ -427,7 +427,8 @@ static void what_came_too_early_follows_its_predecessor(void **state)
     close_world(&world);
 }
 
-/* The first parcel is never stored: the later ones get an epoch of their own, once none of them is in doubt. */
+/* The first parcel is never stored: the later ones get an epoch of their own, once none of them is in doubt.
+ */
 static void a_parcel_given_up_begins_a_new_epoch(void **state)
 {
     (void)state;

@@ -357,8 +357,7 @@ static void fake_publish_run(const ShPgPublish *publish, const ShPgRun *run, ShP
         result->result = SH_PUBLISH_VOID;
         result->published_end = partition->end = end;
         fake.voids++;
-    }
-    else {
+    } else {
         ShPgSegment *segment = &partition->segments[partition->segment_count++];
         *segment = (ShPgSegment){.first_offset = partition->end,
                                  .base_offset = first,
@@ -428,8 +427,8 @@ ShStatus sh_pg_producers(ShPg *pg, int64_t incarnation, const ShPgPartition *par
     return fake_leave();
 }
 
-ShStatus sh_pg_claim(ShPg *pg, int64_t incarnation, const ShPgClaim *claims, size_t count, ShPgClaimAnswer **out,
-                     size_t *out_count, ShError *err)
+ShStatus sh_pg_claim(ShPg *pg, int64_t incarnation, const ShPgClaim *claims, size_t count,
+                     ShPgClaimAnswer **out, size_t *out_count, ShError *err)
 {
     (void)pg;
     ShStatus status = fake_enter(incarnation, err);
@@ -444,8 +443,8 @@ ShStatus sh_pg_claim(ShPg *pg, int64_t incarnation, const ShPgClaim *claims, siz
     return fake_leave();
 }
 
-ShStatus sh_pg_claims(ShPg *pg, int64_t incarnation, const ShPgPartition *epochs, size_t count, ShPgVoid **out,
-                      size_t *out_count, ShError *err)
+ShStatus sh_pg_claims(ShPg *pg, int64_t incarnation, const ShPgPartition *epochs, size_t count,
+                      ShPgVoid **out, size_t *out_count, ShError *err)
 {
     (void)pg, (void)epochs, (void)count;
     ShStatus status = fake_enter(incarnation, err);

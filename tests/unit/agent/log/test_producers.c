@@ -130,10 +130,10 @@ static void the_window(void **state)
 {
     (void)state;
     static const Step steps[] = {
-        {0, 0, 1, 0, SH_OK, -1},  {0, 1, 1, 1, SH_OK, -1},  {0, 2, 1, 2, SH_OK, -1},  {0, 3, 1, 10, SH_OK, -1},
-        {0, 4, 1, 20, SH_OK, -1}, {0, 5, 1, 30, SH_OK, -1}, {0, 6, 1, 40, SH_OK, -1}, {0, 0, 3, 0, SH_OK, 0},
-        {0, 2, 1, 0, SH_OK, 2},   {0, 7, 1, 50, SH_OK, -1}, {0, 3, 1, 0, SH_OK, 10},
-        {0, 2, 1, 0, SH_DUPLICATE_SEQUENCE, -1},
+        {0, 0, 1, 0, SH_OK, -1},  {0, 1, 1, 1, SH_OK, -1},  {0, 2, 1, 2, SH_OK, -1},
+        {0, 3, 1, 10, SH_OK, -1}, {0, 4, 1, 20, SH_OK, -1}, {0, 5, 1, 30, SH_OK, -1},
+        {0, 6, 1, 40, SH_OK, -1}, {0, 0, 3, 0, SH_OK, 0},   {0, 2, 1, 0, SH_OK, 2},
+        {0, 7, 1, 50, SH_OK, -1}, {0, 3, 1, 0, SH_OK, 10},  {0, 2, 1, 0, SH_DUPLICATE_SEQUENCE, -1},
         {0, 7, 1, 0, SH_OK, 50},
     };
     RUN(steps);
