@@ -167,8 +167,8 @@ typedef struct ShProducerOptions {
     ShCodec codec;
     size_t buffer_bytes; /* bound of all records that are not yet delivered */
     int block_ms;        /* how long produce waits for room; 0: fails with SH_EXHAUSTED at once */
-    int in_flight_max;   /* requests under way per partition, 0: as many as keep the order, that is 5 with
-                            idempotence (which never has more) and 1 without. Above 1 without it, a request that
+    int in_flight_max;   /* requests under way per partition; 0: as many as keep the order, 5 with
+                            idempotence (which never has more), 1 without. Above 1 without it, a request that
                             the server refuses can be overtaken by those that are already on their way */
     bool idempotence;    /* every record is stored once, in order, however often it is sent; where the server
                             does not offer it, as without */
