@@ -123,6 +123,7 @@ static void add(World *world, int32_t count, size_t bytes, int64_t created_ms)
     batch->lane = &world->lane;
     batch->bytes = sh_buf_new(bytes);
     batch->bytes->length = bytes;
+    memset(batch->bytes->data, 0, bytes);
     batch->count = count;
     batch->created_ms = created_ms;
     sh_sender_add(world->sender, batch);
