@@ -145,9 +145,9 @@ def test_a_hand_over_takes_the_producers_along(database, make_agent, connect):
 
 
 @pytest.fixture
-def pair(database, make_agent):
-    """a1 owns t/0 and publishes nothing by itself; a2 has nothing."""
-    first = make_agent("a1", flush_interval="1h").start()
+def pair(database, make_agent, request):
+    """a1 owns t/0 and publishes nothing by itself, or as seldom as the parameter says; a2 has nothing."""
+    first = make_agent("a1", flush_interval=getattr(request, "param", "1h")).start()
     database.execute("SELECT streamhouse.create_topic('t', partitions => 1)")
     wait_until("a1 owns it", lambda: owner(database) == "a1")
     return first, make_agent("a2").start()
@@ -278,3 +278,27 @@ def test_the_command_writes_on_through_a_kill_and_restart(database, make_agent, 
     agent.start()
     assert command.wait(60) == 0
     assert values(connect(agent)) == lines
+
+
+@pytest.mark.parametrize("pair", ["1s"], indirect=True)
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+def test_the_command_writes_on_through_a_takeover(database, pair, connect, tmp_path, how):
+    """With requests in flight when the owner goes: what comes late, and what is sent again, is stored once."""
+    first, second = pair
+    lines = [b"line %d" % i for i in range(4000)]
+    source = tmp_path / "lines"
+    source.write_bytes(b"".join(line + b"\n" for line in lines))
+    command = subprocess.Popen([str(BUILD / "streamhouse"), "--server", f"{first.address},{second.address}", "produce", "t",
+                                "--file", str(source), "--batch-size", "1kB", "--rate", "4000"], stdout=subprocess.PIPE)
+    wait_until("it writes", lambda: connect(first).offset_at("t", -1).offset > 500)
+    take_over(database, first, second, how)
+    if how is signal.SIGSTOP:  # its connections do not break by themselves
+        wait_until("the heir is known", lambda: owner(database) == "a2")
+        os.kill(first.process.pid, signal.SIGCONT)
+    assert command.wait(90) == 0
+    if how is signal.SIGKILL:
+        first.start()
+    wait_until("the old epoch is resolved", lambda: resolved(database), 30)
+    heir = connect(second)
+    wait_until("readers go on", lambda: len(values(heir)) >= len(lines), 30)
+    assert values(heir) == lines
