@@ -40,6 +40,8 @@ CREATE TABLE streamhouse.producer_expiry (
 );
 COMMENT ON TABLE streamhouse.producer_expiry IS 'When producers that write no more were last looked for';
 
+CREATE INDEX epoch_forced ON streamhouse.epoch (topic_id, partition) WHERE forced;
+
 SELECT pg_catalog.pg_extension_config_dump('streamhouse.producer_number', '');
 SELECT pg_catalog.pg_extension_config_dump('streamhouse.producer_state', '');
 SELECT pg_catalog.pg_extension_config_dump('streamhouse.producer_claim', '');

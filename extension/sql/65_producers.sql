@@ -60,11 +60,14 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, streamhouse, pg_temp
 AS $$
     SELECT e.epoch FROM epoch AS e
     WHERE e.topic_id = unresolved_epochs.topic_id AND e.partition = unresolved_epochs.partition
-      AND (e.state = 'orphaned'
-           OR (e.forced AND e.end_offset < e.limit_offset AND e.orphaned_at > now() - producer_retention()
-               AND NOT EXISTS (SELECT FROM epoch AS made
-                               WHERE made.topic_id = e.topic_id AND made.partition = e.partition
-                                 AND made.leftover_of = e.epoch AND made.state = 'sealed')))
+      AND e.state = 'orphaned'
+    UNION ALL
+    SELECT e.epoch FROM epoch AS e
+    WHERE e.topic_id = unresolved_epochs.topic_id AND e.partition = unresolved_epochs.partition
+      AND e.forced AND e.end_offset < e.limit_offset AND e.orphaned_at > now() - producer_retention()
+      AND NOT EXISTS (SELECT FROM epoch AS made
+                      WHERE made.topic_id = e.topic_id AND made.partition = e.partition
+                        AND made.leftover_of = e.epoch AND made.state = 'sealed')
 $$;
 COMMENT ON FUNCTION streamhouse.unresolved_epochs IS
     'Epochs of a partition that may still bring batches: orphaned ones, and those that were sealed by force while '
