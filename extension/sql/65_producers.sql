@@ -39,39 +39,26 @@ BEGIN
         DELETE FROM producer_state AS p WHERE p.updated_at < now() - producer_retention();
         DELETE FROM producer_claim AS c
         WHERE c.claimed_at < now() - producer_retention()
-          AND NOT has_unresolved(c.topic_id, c.partition, c.epoch);
+          AND NOT EXISTS (SELECT FROM unresolved_epoch AS u
+                          WHERE u.topic_id = c.topic_id AND u.partition = c.partition AND u.epoch < c.epoch);
     END IF;
 END
 $$;
 COMMENT ON FUNCTION streamhouse.expire_producers IS
     'Forgets producers that have not written for producer_retention(), and claims that nothing can be late for';
 
-CREATE FUNCTION streamhouse.has_unresolved(topic_id uuid, partition int, epoch bigint) RETURNS boolean
-LANGUAGE sql STABLE SET search_path = pg_catalog, streamhouse, pg_temp
-AS $$
-    SELECT EXISTS (SELECT FROM unresolved_epochs(has_unresolved.topic_id, has_unresolved.partition) AS e
-                   WHERE e < has_unresolved.epoch)
-$$;
-COMMENT ON FUNCTION streamhouse.has_unresolved IS
-    'True while an epoch of the partition below this one may still bring batches';
-
-CREATE FUNCTION streamhouse.unresolved_epochs(topic_id uuid, partition int) RETURNS SETOF bigint
-LANGUAGE sql STABLE SET search_path = pg_catalog, streamhouse, pg_temp
-AS $$
-    SELECT e.epoch FROM epoch AS e
-    WHERE e.topic_id = unresolved_epochs.topic_id AND e.partition = unresolved_epochs.partition
-      AND e.state = 'orphaned'
-    UNION ALL
-    SELECT e.epoch FROM epoch AS e
-    WHERE e.topic_id = unresolved_epochs.topic_id AND e.partition = unresolved_epochs.partition
-      AND e.forced AND e.end_offset < e.limit_offset AND e.orphaned_at > now() - producer_retention()
-      AND NOT EXISTS (SELECT FROM epoch AS made
-                      WHERE made.topic_id = e.topic_id AND made.partition = e.partition
-                        AND made.leftover_of = e.epoch AND made.state = 'sealed')
-$$;
-COMMENT ON FUNCTION streamhouse.unresolved_epochs IS
-    'Epochs of a partition that may still bring batches: orphaned ones, and those that were sealed by force while '
-    'their leftovers have not come, as long as producers are remembered';
+CREATE VIEW streamhouse.unresolved_epoch AS
+SELECT e.topic_id, e.partition, e.epoch FROM streamhouse.epoch AS e WHERE e.state = 'orphaned'
+UNION ALL
+SELECT e.topic_id, e.partition, e.epoch FROM streamhouse.epoch AS e
+WHERE e.forced AND e.end_offset < e.limit_offset
+  AND e.orphaned_at > now() - streamhouse.producer_retention()
+  AND NOT EXISTS (SELECT FROM streamhouse.epoch AS made
+                  WHERE made.topic_id = e.topic_id AND made.partition = e.partition
+                    AND made.leftover_of = e.epoch AND made.state = 'sealed');
+COMMENT ON VIEW streamhouse.unresolved_epoch IS
+    'Epochs that may still bring batches: orphaned ones, and those that were sealed by force while their '
+    'leftovers have not come, as long as producers are remembered';
 
 CREATE FUNCTION streamhouse.agent_claim(incarnation bigint, topic_ids uuid[], partitions int[], epochs bigint[],
                                         producer_ids bigint[], producer_epochs int[],
@@ -87,8 +74,9 @@ BEGIN
     -- head finds the claim.
     PERFORM FROM epoch_head AS h
     WHERE (h.topic_id, h.partition, h.epoch) IN (
-        SELECT a.topic_id, a.partition, unresolved_epochs(a.topic_id, a.partition)
-        FROM (SELECT DISTINCT * FROM unnest(topic_ids, partitions)) AS a(topic_id, partition))
+        SELECT u.topic_id, u.partition, u.epoch
+        FROM unnest(topic_ids, partitions) AS a(topic_id, partition)
+        JOIN unresolved_epoch AS u USING (topic_id, partition))
     ORDER BY h.topic_id, h.partition, h.epoch FOR UPDATE;
 
     INSERT INTO producer_claim (topic_id, partition, producer_id, producer_epoch, epoch, first_unacked_seq)
@@ -205,18 +193,25 @@ AS $$
 BEGIN
     PERFORM agent_enter(incarnation);
     RETURN QUERY
-    SELECT asked.ordinal::int, late.unresolved, p.producer_id, p.producer_epoch, s.base_sequence,
+    WITH asked AS MATERIALIZED (
+        SELECT * FROM unnest(topic_ids, partitions, epochs) WITH ORDINALITY
+            AS a(topic_id, partition, epoch, ordinal)
+    ), late AS MATERIALIZED (
+        SELECT DISTINCT a.ordinal FROM asked AS a JOIN unresolved_epoch AS u USING (topic_id, partition)
+        WHERE u.epoch < a.epoch
+    )
+    SELECT a.ordinal::int, late.ordinal IS NOT NULL, p.producer_id, p.producer_epoch, s.base_sequence,
            s.sequence_count, s.base_offset
-    FROM unnest(topic_ids, partitions, epochs) WITH ORDINALITY AS asked(topic_id, partition, epoch, ordinal)
-    CROSS JOIN LATERAL (SELECT has_unresolved(asked.topic_id, asked.partition, asked.epoch)) AS late(unresolved)
+    FROM asked AS a
+    LEFT JOIN late ON late.ordinal = a.ordinal
     LEFT JOIN LATERAL (
         SELECT * FROM producer_state AS p
-        WHERE p.topic_id = asked.topic_id AND p.partition = asked.partition
+        WHERE p.topic_id = a.topic_id AND p.partition = a.partition
         ORDER BY p.updated_at DESC LIMIT producers_max) AS p ON true
     LEFT JOIN LATERAL unnest(p.base_sequences, p.sequence_counts, p.base_offsets)
         AS s(base_sequence, sequence_count, base_offset) ON true
-    WHERE late.unresolved OR p.producer_id IS NOT NULL
-    ORDER BY asked.ordinal, p.updated_at, p.producer_id, s.base_offset;
+    WHERE late.ordinal IS NOT NULL OR p.producer_id IS NOT NULL
+    ORDER BY a.ordinal, p.updated_at, p.producer_id, s.base_offset;
 END
 $$;
 COMMENT ON FUNCTION streamhouse.agent_producer_state IS
