@@ -121,27 +121,22 @@ BEGIN
     PERFORM agent_enter(incarnation);
     RETURN QUERY
     SELECT a.ordinal::int, c.producer_id, c.producer_epoch, c.first_unacked_seq
-    FROM unnest(topic_ids, partitions, epochs) WITH ORDINALITY AS a(topic_id, partition, epoch, ordinal),
-         LATERAL claims_above(a.topic_id, a.partition, a.epoch) AS c
-    ORDER BY a.ordinal, c.producer_id, c.producer_epoch, c.epoch;
+    FROM unnest(topic_ids, partitions, epochs) WITH ORDINALITY AS a(topic_id, partition, epoch, ordinal)
+    JOIN binding_claim AS c USING (topic_id, partition, epoch)
+    ORDER BY a.ordinal, c.producer_id, c.producer_epoch, c.claimed_in;
 END
 $$;
 COMMENT ON FUNCTION streamhouse.agent_claims IS
     'Which sequences of producers are void in epochs that are published late: of each producer and epoch of it '
     'those from first_unacked_seq on. Raises SH001, SH002';
 
-CREATE FUNCTION streamhouse.claims_above(topic_id uuid, partition int, epoch bigint)
-RETURNS SETOF streamhouse.producer_claim
-LANGUAGE sql STABLE SET search_path = pg_catalog, streamhouse, pg_temp
-AS $$
-    SELECT c.* FROM producer_claim AS c
-    WHERE c.topic_id = claims_above.topic_id AND c.partition = claims_above.partition
-      AND c.epoch > coalesce((SELECT e.leftover_of FROM epoch AS e
-                              WHERE (e.topic_id, e.partition, e.epoch)
-                                  = (claims_above.topic_id, claims_above.partition, claims_above.epoch)),
-                             claims_above.epoch)
-$$;
-COMMENT ON FUNCTION streamhouse.claims_above IS
+CREATE VIEW streamhouse.binding_claim AS
+SELECT e.topic_id, e.partition, e.epoch, c.producer_id, c.producer_epoch, c.epoch AS claimed_in,
+       c.first_unacked_seq
+FROM streamhouse.epoch AS e
+JOIN streamhouse.producer_claim AS c USING (topic_id, partition)
+WHERE c.epoch > coalesce(e.leftover_of, e.epoch);
+COMMENT ON VIEW streamhouse.binding_claim IS
     'The claims that bind an epoch: those of later ones. Leftovers count as the epoch that they were accepted in';
 
 CREATE FUNCTION streamhouse.check_claims(topic_ids uuid[], partitions int[], epochs bigint[], stretch_runs int[],
@@ -153,14 +148,13 @@ AS $$
 DECLARE
     bad record;
 BEGIN
-    SELECT r.topic_id, r.partition, s.producer_id, c.first_unacked_seq INTO bad
+    SELECT c.topic_id, c.partition, s.producer_id, c.first_unacked_seq INTO bad
     FROM unnest(stretch_runs, producer_ids, producer_epochs, base_sequences, sequence_counts)
          AS s(run, producer_id, producer_epoch, base_sequence, sequence_count)
-    JOIN unnest(topic_ids, partitions, epochs) WITH ORDINALITY AS r(topic_id, partition, epoch, ordinal)
-      ON r.ordinal = s.run
-    CROSS JOIN LATERAL claims_above(r.topic_id, r.partition, r.epoch) AS c
-    WHERE (c.producer_id, c.producer_epoch) = (s.producer_id, s.producer_epoch)
-      AND sequence_distance(s.base_sequence, c.first_unacked_seq) + s.sequence_count > 0
+    JOIN binding_claim AS c
+      ON (c.topic_id, c.partition, c.epoch, c.producer_id, c.producer_epoch)
+       = (topic_ids[s.run], partitions[s.run], epochs[s.run], s.producer_id, s.producer_epoch)
+    WHERE sequence_distance(s.base_sequence, c.first_unacked_seq) + s.sequence_count > 0
     LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION 'a later epoch has claimed sequences of producer % in this object', bad.producer_id
@@ -267,13 +261,11 @@ BEGIN
     stored_at := array_fill(NULL::bigint, ARRAY[cardinality(topic_ids)]);
     repeats := array_fill(NULL::int, ARRAY[cardinality(topic_ids)]);
     FOR batch IN
-        SELECT r.topic_id, r.partition, s.*
+        SELECT topic_ids[s.run] AS topic_id, partitions[s.run] AS partition, s.*
         FROM unnest(stretch_runs, producer_ids, producer_epochs, base_sequences, sequence_counts)
              AS s(run, producer_id, producer_epoch, base_sequence, sequence_count)
-        JOIN unnest(topic_ids, partitions, first_offsets) WITH ORDINALITY
-             AS r(topic_id, partition, first_offset, ordinal) ON r.ordinal = s.run
-        WHERE r.first_offset IS NULL
-        ORDER BY r.topic_id, r.partition, s.producer_id, s.run
+        WHERE first_offsets[s.run] IS NULL
+        ORDER BY 1, 2, s.producer_id, s.run
     LOOP
         IF key IS DISTINCT FROM concat_ws('/', batch.topic_id, batch.partition, batch.producer_id) THEN
             key := concat_ws('/', batch.topic_id, batch.partition, batch.producer_id);
@@ -343,28 +335,33 @@ CREATE FUNCTION streamhouse.store_sequences(
 LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
 AS $$
 #variable_conflict use_column
+DECLARE
+    outcomes text[];
+    firsts   bigint[];
 BEGIN
+    SELECT r.results, r.first_offsets INTO outcomes, firsts FROM publish_result AS r
+    WHERE r.incarnation_id = store_sequences.incarnation AND r.publish_no = store_sequences.publish_no;
     -- Late publishes of an earlier epoch hold another head: the rows themselves serialise the two.
     INSERT INTO producer_state (topic_id, partition, producer_id, producer_epoch, base_sequences,
                                 sequence_counts, base_offsets)
-    SELECT topic_id, partition, producer_id, min(producer_epoch), '{}', '{}', '{}'
-    FROM published_stretches(incarnation, publish_no, topic_ids, partitions, stretch_runs, producer_ids,
-                             producer_epochs, base_sequences, sequence_counts, base_offsets)
-    GROUP BY topic_id, partition, producer_id
-    ORDER BY topic_id, partition, producer_id
+    SELECT topic_ids[s.run], partitions[s.run], s.producer_id, min(s.producer_epoch), '{}', '{}', '{}'
+    FROM unnest(stretch_runs, producer_ids, producer_epochs) AS s(run, producer_id, producer_epoch)
+    WHERE outcomes[s.run] = 'published'
+    GROUP BY 1, 2, 3
+    ORDER BY 1, 2, 3
     ON CONFLICT DO NOTHING;
     PERFORM FROM producer_state AS p
     WHERE (p.topic_id, p.partition, p.producer_id) IN (
-        SELECT r.topic_id, r.partition, s.producer_id
-        FROM unnest(stretch_runs, producer_ids) AS s(run, producer_id)
-        JOIN unnest(topic_ids, partitions) WITH ORDINALITY AS r(topic_id, partition, ordinal)
-          ON r.ordinal = s.run)
+        SELECT topic_ids[s.run], partitions[s.run], s.producer_id
+        FROM unnest(stretch_runs, producer_ids) AS s(run, producer_id))
     ORDER BY p.topic_id, p.partition, p.producer_id FOR UPDATE;
 
     WITH given AS MATERIALIZED (
-        SELECT * FROM published_stretches(incarnation, publish_no, topic_ids, partitions, stretch_runs,
-                                          producer_ids, producer_epochs, base_sequences, sequence_counts,
-                                          base_offsets)
+        SELECT topic_ids[s.run] AS topic_id, partitions[s.run] AS partition, s.producer_id, s.producer_epoch,
+               s.base_sequence, s.sequence_count, coalesce(s.base_offset, firsts[s.run]) AS base_offset
+        FROM unnest(stretch_runs, producer_ids, producer_epochs, base_sequences, sequence_counts, base_offsets)
+             AS s(run, producer_id, producer_epoch, base_sequence, sequence_count, base_offset)
+        WHERE outcomes[s.run] = 'published'
     ), stretch AS (
         SELECT topic_id, partition, producer_id, producer_epoch, base_sequence, sequence_count, base_offset
         FROM given
@@ -412,26 +409,3 @@ END
 $$;
 COMMENT ON FUNCTION streamhouse.store_sequences IS
     'Notes what a publish has stored of idempotent producers: the last five stretches of each, by offset';
-
-CREATE FUNCTION streamhouse.published_stretches(
-    incarnation bigint, publish_no bigint, topic_ids uuid[], partitions int[], stretch_runs int[],
-    producer_ids bigint[], producer_epochs int[], base_sequences int[], sequence_counts int[],
-    base_offsets bigint[]
-) RETURNS TABLE (topic_id uuid, partition int, producer_id bigint, producer_epoch int, base_sequence int,
-                 sequence_count int, base_offset bigint)
-LANGUAGE sql STABLE SET search_path = pg_catalog, streamhouse, pg_temp
-AS $$
-    SELECT r.topic_id, r.partition, s.producer_id, s.producer_epoch, s.base_sequence, s.sequence_count,
-           coalesce(s.base_offset, r.first_offset)
-    FROM unnest(stretch_runs, producer_ids, producer_epochs, base_sequences, sequence_counts, base_offsets)
-         AS s(run, producer_id, producer_epoch, base_sequence, sequence_count, base_offset)
-    JOIN (SELECT e.* FROM publish_result AS p,
-                 unnest(published_stretches.topic_ids, published_stretches.partitions, p.results,
-                        p.first_offsets) WITH ORDINALITY
-                     AS e(topic_id, partition, result, first_offset, ordinal)
-          WHERE p.incarnation_id = published_stretches.incarnation
-            AND p.publish_no = published_stretches.publish_no) AS r ON r.ordinal = s.run
-    WHERE r.result = 'published'
-$$;
-COMMENT ON FUNCTION streamhouse.published_stretches IS
-    'The stretches of a publish whose runs it has stored, with their offsets';
