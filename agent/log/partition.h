@@ -4,8 +4,8 @@
  * Lock order, outermost first:
  *
  *   1. a partition's mutex (never two of them at once)
- *   2. one of: the flusher's, the fetcher's, the bounds poller's, the read cache's, the claims' lock, the WAL's
- *      own
+ *   2. one of: the flusher's, the fetcher's, the bounds poller's, the read cache's, the claims' lock, the
+ * WAL's own
  *
  * The partition table's lock and the metadata's lock are leaves too, taken without any other. No lock is held
  * across I/O, SQL or a call back to rpc/.

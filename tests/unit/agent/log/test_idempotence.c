@@ -9,7 +9,8 @@ static void set(Fixture *fixture, size_t i, const char *setting)
 }
 
 /* Begin to append one record as the producer's batch `sequence`. */
-static void begin(Fixture *fixture, Append *append, const char *topic, int64_t id, int32_t sequence, int32_t unacked)
+static void begin(Fixture *fixture, Append *append, const char *topic, int64_t id, int32_t sequence,
+                  int32_t unacked)
 {
     memset(append, 0, sizeof *append);
     signal_init(&append->signal);
