@@ -255,9 +255,20 @@ static void test_what_producers_have_stored_is_told_and_claimed(void **state)
     free(answers);
 
     ShPgVoid *claimed = NULL;
-    ShPgPartition older = life->partition;
-    older.epoch--;
-    assert_ok(sh_pg_claims(life->pg, life->incarnation, &older, 1, &claimed, &count, &err));
+    assert_ok(sh_pg_claims(life->pg, life->incarnation, &life->partition, 1, &claimed, &count, &err));
+    assert_int_equal(count, 0); /* an epoch's own claims do not bind it */
+    free(claimed);
+
+    ShPgSeal seal = {.partition = life->partition, .end_offset = 10};
+    ShPgEpoch next;
+    assert_ok(sh_pg_seal(life->pg, life->incarnation, &seal, 1, &next, &err));
+    assert_ok(sh_pg_grant(life->pg, life->incarnation, &life->partition, 1, &next, &err));
+    claims[1].partition.epoch = next.epoch;
+    assert_ok(sh_pg_open(life->pg, life->incarnation, &claims[1].partition, 1, &next, &err));
+    assert_ok(sh_pg_claim(life->pg, life->incarnation, &claims[1], 1, &answers, &count, &err));
+    assert_true(answers[0].claimed);
+    free(answers);
+    assert_ok(sh_pg_claims(life->pg, life->incarnation, &life->partition, 1, &claimed, &count, &err));
     assert_int_equal(count, 1);
     assert_int_equal(claimed[0].producer_id, id + 1);
     assert_int_equal(claimed[0].first_unacked_seq, 9);
