@@ -19,7 +19,8 @@ static const char help[] =
     "Records\n"
     "  produce TOPIC [--file FILE] [--key-json FIELD | --key-separator C] [--partition N]\n"
     "          [--compression none|gzip|snappy|lz4|zstd] [--linger 5ms] [--batch-size 128kB] [--rate N]\n"
-    "          [--retry always|safe] [--timeout 120s] [--in-flight N] [--acks-file FILE]\n"
+    "          [--retry always|safe] [--timeout 120s] [--in-flight N] [--idempotence on|off]\n"
+    "          [--acks-file FILE]\n"
     "      Every line of the file, or of stdin, becomes a record.\n"
     "  consume TOPIC [--partition N] [--from earliest|latest|OFFSET|@MILLISECONDS|TIME] [--follow] [--max "
     "N]\n"
@@ -28,7 +29,7 @@ static const char help[] =
     "\n"
     "Measuring\n"
     "  bench produce TOPIC [--records N] [--record-size BYTES] [--compression C] [--linger 5ms]\n"
-    "                [--batch-size 128kB] [--in-flight N]\n"
+    "                [--batch-size 128kB] [--in-flight N] [--idempotence on|off]\n"
     "  bench consume TOPIC [--records N]\n"
     "\n"
     "The server is $STREAMHOUSE_SERVER, or " DEFAULT_SERVER ". Exit status: 0 done, 1 failed, 2 misused.\n";

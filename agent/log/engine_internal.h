@@ -16,6 +16,7 @@
 #include "agent/log/admin.h"
 #include "agent/log/append.h"
 #include "agent/log/bounds.h"
+#include "agent/log/claims.h"
 #include "agent/log/control.h"
 #include "agent/log/engine.h"
 #include "agent/log/fetch.h"
@@ -64,6 +65,8 @@ struct ShEngine {
     ShFlusher flusher;
     ShPipeline pipeline;
     ShResults results;
+    ShProducerBudget producer_budget;
+    ShClaims claims;
     ShFetcher fetcher;
     ShReadPool read_pool;
     ShReadCache read_cache;

@@ -27,16 +27,30 @@ static const Statement statements[SH_PG_STATEMENT_COUNT] = {
     [SH_PG_GRANT] = {"grant", 3,
                      "SELECT result, epoch, start_offset, limit_offset, start_offset, orphan_timeout_ms "
                      "FROM streamhouse.agent_grant($1, $2, $3)"},
-    [SH_PG_OPEN] = {"open", 4, "SELECT result, epoch, 0, 0, 0, 0 FROM streamhouse.agent_open($1, $2, $3, $4)"},
+    [SH_PG_OPEN] = {"open", 4,
+                    "SELECT result, epoch, 0, 0, 0, 0 FROM streamhouse.agent_open($1, $2, $3, $4)"},
     [SH_PG_SEAL] = {"seal", 6,
                     "SELECT result, epoch, 0, 0, published_end, 0 "
                     "FROM streamhouse.agent_seal($1, $2, $3, $4, $5, $6)"},
     [SH_PG_LEFTOVER] = {"leftover", 4,
                         "SELECT result, forced_end, epoch, start_offset, limit_offset, published_end "
                         "FROM streamhouse.agent_leftover($1, $2, $3, $4)"},
-    [SH_PG_PUBLISH] = {"publish", 17,
+    [SH_PG_INIT_PRODUCER] = {"init_producer", 1,
+                             "SELECT producer_id, producer_epoch FROM streamhouse.agent_init_producer($1)"},
+    [SH_PG_PRODUCERS] = {"producers", 5,
+                         "SELECT ordinal, unresolved, producer_id, producer_epoch, base_sequence, "
+                         "sequence_count, base_offset "
+                         "FROM streamhouse.agent_producer_state($1, $2, $3, $4, $5)"},
+    [SH_PG_CLAIM] = {"claim", 7,
+                     "SELECT ordinal, claimed, producer_epoch, base_sequence, sequence_count, base_offset "
+                     "FROM streamhouse.agent_claim($1, $2, $3, $4, $5, $6, $7)"},
+    [SH_PG_CLAIMS] = {"claims", 4,
+                      "SELECT ordinal, producer_id, producer_epoch, first_unacked_seq "
+                      "FROM streamhouse.agent_claims($1, $2, $3, $4)"},
+    [SH_PG_PUBLISH] = {"publish", 23,
                        "SELECT ordinal, result, first_offset, published_end FROM streamhouse.publish_object("
-                       "$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)"},
+                       "$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, "
+                       "$18, $19, $20, $21, $22, $23)"},
     [SH_PG_READ_INDEX] =
         {"read_index", 4,
          "SELECT first_offset, base_offset, last_offset, epoch, object_key, \"position\", length, "

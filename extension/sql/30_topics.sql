@@ -168,6 +168,8 @@ BEGIN
     PERFORM FROM epoch_head AS h WHERE h.topic_id = doomed.topic_id
     ORDER BY h.topic_id, h.partition, h.epoch FOR UPDATE;
     DELETE FROM epoch_head AS h WHERE h.topic_id = doomed.topic_id;
+    DELETE FROM producer_state AS s WHERE s.topic_id = doomed.topic_id;
+    DELETE FROM producer_claim AS c WHERE c.topic_id = doomed.topic_id;
     DELETE FROM epoch AS e WHERE e.topic_id = doomed.topic_id;
     DELETE FROM partition AS p WHERE p.topic_id = doomed.topic_id;
 

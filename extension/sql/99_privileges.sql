@@ -19,7 +19,9 @@ TO streamhouse_agent, streamhouse_admin;
 GRANT EXECUTE ON FUNCTION
     streamhouse.agent_register, streamhouse.agent_heartbeat, streamhouse.agent_end,
     streamhouse.agent_assignments, streamhouse.agent_grant, streamhouse.agent_open,
-    streamhouse.agent_seal, streamhouse.agent_leftover, streamhouse.publish_object
+    streamhouse.agent_seal, streamhouse.agent_leftover, streamhouse.publish_object,
+    streamhouse.agent_init_producer, streamhouse.agent_producer_state, streamhouse.agent_claim,
+    streamhouse.agent_claims
 TO streamhouse_agent;
 
 GRANT EXECUTE ON FUNCTION
