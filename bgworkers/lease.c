@@ -7,20 +7,15 @@
  */
 #include "bgworkers/lease.h"
 
-#include "access/xact.h"
-#include "commands/dbcommands.h"
-#include "miscadmin.h"
 #include "storage/ipc.h"
 
 #include "bgworkers/loop.h"
 #include "extension/settings.h"
 
-static bool is_wanted(void);
-
 void sh_lease_main(Datum arg)
 {
     sh_worker_begin(DatumGetObjectId(arg));
-    while (is_wanted()) {
+    while (sh_worker_is_wanted()) {
         bool agents_changed = false;
 
         if (sh_worker_run("SELECT streamhouse.lease_tick()", &agents_changed) && agents_changed)
@@ -29,17 +24,4 @@ void sh_lease_main(Datum arg)
         sh_worker_wait(sh_tick_interval_ms);
     }
     proc_exit(0);
-}
-
-/* False when the extension was dropped, the setting names another database, or this one is to be dropped. */
-static bool is_wanted(void)
-{
-    const char *connected;
-    bool same;
-
-    StartTransactionCommand();
-    connected = get_database_name(MyDatabaseId);
-    same = connected != NULL && strcmp(connected, sh_database) == 0;
-    CommitTransactionCommand();
-    return same && sh_worker_has_extension() && !sh_worker_is_in_the_way();
 }

@@ -21,6 +21,7 @@
 #include "agent/log/fetch.h"
 #include "agent/log/flight.h"
 #include "agent/log/flush.h"
+#include "agent/log/garbage.h"
 #include "agent/log/log_metrics.h"
 #include "agent/log/parked.h"
 #include "agent/log/memory.h"
@@ -66,6 +67,7 @@ struct ShEngine {
     ShReadPool read_pool;
     ShReadCache read_cache;
     ShBounds bounds;
+    ShGarbage garbage;
     ShControl control;
     ShAdmin admin;
 };

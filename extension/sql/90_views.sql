@@ -2,8 +2,8 @@
 
 CREATE VIEW streamhouse.partitions AS
 SELECT t.name AS topic, p.partition, a.agent_id AS owner,
-       coalesce(e.records_base + coalesce(h.records, 0), 0) AS records,
-       coalesce(e.bytes_base + coalesce(h.bytes, 0), 0) AS bytes,
+       coalesce(e.records_base + coalesce(h.records, 0), 0) - p.records_retired AS records,
+       coalesce(e.bytes_base + coalesce(h.bytes, 0), 0) - p.bytes_retired AS bytes,
        p.log_start, CASE WHEN e.state = 'open' THEN h.published_end ELSE p.next_offset END AS published_end,
        e.epoch, e.state AS epoch_state, p.target_agent AS target,
        CASE WHEN coalesce(e.state, 'sealed') = 'sealed' AND target.agent_id IS NULL THEN
@@ -35,7 +35,8 @@ LEFT JOIN streamhouse.live_agent AS owner ON owner.incarnation_id = e.incarnatio
 LEFT JOIN streamhouse.live_agent AS target ON target.agent_id = p.target_agent
 ORDER BY t.name, p.partition;
 COMMENT ON VIEW streamhouse.partitions IS
-    'Partitions with owner, published records and bytes, published end, and what they wait for';
+    'Partitions with owner, the records and bytes that are kept, log start, published end, and what they '
+    'wait for';
 
 CREATE VIEW streamhouse.topics AS
 SELECT t.name AS topic, t.partition_count AS partitions, t.durability, sum(p.records)::bigint AS records,
@@ -83,12 +84,16 @@ COMMENT ON VIEW streamhouse.epochs IS
     'Epochs of partitions with their ranges of offsets and how far they are published';
 
 CREATE VIEW streamhouse.objects AS
-SELECT o.object_key, o.state, o.bytes, o.live_rows AS segments, i.agent_id, o.incarnation_id, o.publish_no,
+SELECT o.object_key,
+       CASE WHEN o.state = 'live' AND d.object_id IS NOT NULL THEN 'garbage' ELSE o.state END AS state,
+       o.bytes, o.live_rows AS segments, i.agent_id, o.incarnation_id, o.publish_no,
        o.created_at, o.object_id
 FROM streamhouse.object AS o
+LEFT JOIN streamhouse.object_deletion AS d USING (object_id)
 LEFT JOIN streamhouse.incarnation AS i USING (incarnation_id);
 COMMENT ON VIEW streamhouse.objects IS
-    'Objects in the store, who wrote them, and how many segments refer to them';
+    'Objects in the store, who wrote them, and how many segments refer to them. Those without any are '
+    'garbage';
 
 CREATE VIEW streamhouse.segments AS
 SELECT t.name AS topic, s.partition, s.first_offset, s.last_offset, s.records, s.bytes, s.epoch,
