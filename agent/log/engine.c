@@ -96,6 +96,7 @@ void sh_engine_stop(ShEngine *engine)
     sh_control_stop(engine);
     sh_bounds_stop(engine);
     sh_garbage_stop(engine);
+    sh_compact_stop(engine);
     sh_read_pool_stop(engine);
     sh_fetch_stop(engine);
     sh_pipeline_stop(engine);
@@ -204,6 +205,7 @@ static ShStatus init_parts(ShEngine *engine, ShError *err)
     sh_results_init(&engine->results);
     sh_control_init(&engine->control);
     sh_garbage_init(&engine->garbage);
+    sh_compact_init(&engine->compactor);
     sh_parked_init(&engine->parked);
     if (status == SH_OK)
         status = sh_flush_init(&engine->flusher, err);
@@ -286,6 +288,8 @@ static ShStatus start_threads(ShEngine *engine, ShError *err)
         status = sh_control_start(engine, err);
     if (status == SH_OK)
         status = sh_garbage_start(engine, err);
+    if (status == SH_OK)
+        status = sh_compact_start(engine, err);
     return status;
 }
 

@@ -16,6 +16,7 @@
 #include "agent/log/admin.h"
 #include "agent/log/append.h"
 #include "agent/log/bounds.h"
+#include "agent/log/compact.h"
 #include "agent/log/control.h"
 #include "agent/log/engine.h"
 #include "agent/log/fetch.h"
@@ -68,6 +69,7 @@ struct ShEngine {
     ShReadCache read_cache;
     ShBounds bounds;
     ShGarbage garbage;
+    ShCompactor compactor;
     ShControl control;
     ShAdmin admin;
 };

@@ -11,7 +11,7 @@
 #include "agent/log/engine_internal.h"
 
 #define PREFIX_COUNT    256
-#define PREFIX_PAUSE_MS 20
+#define PREFIX_PAUSE_MS 5
 #define KEYS_MAX        500 /* of one question */
 
 typedef struct Scan {
