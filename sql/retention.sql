@@ -46,7 +46,7 @@ SELECT streamhouse.apply_retention();
 
 -- Agents learn where logs start, once.
 SELECT topic_name(topic_id), partition, log_start, log_start_version > 0 AS is_later
-FROM streamhouse.agent_log_starts(0);
+FROM streamhouse.agent_log_starts(0) ORDER BY 1, 2;
 SELECT count(*) FROM streamhouse.agent_log_starts((SELECT max(log_start_version) FROM streamhouse.partition));
 
 -- Never past the end of an unsealed earlier epoch, whatever its state is called.

@@ -3,6 +3,16 @@
 -- An object is garbage for good: nothing gives it rows again. Readers that found it in the index before have
 -- the grace period. Its row goes when the store has confirmed the deletion.
 
+CREATE FUNCTION streamhouse.is_claim_over(claimed_by bigint, claimed_until timestamptz) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+    SELECT claimed_until IS NULL OR claimed_until <= now()
+           OR NOT EXISTS (SELECT FROM lease AS l WHERE l.incarnation_id = claimed_by AND l.ticks_left > 0)
+$$;
+COMMENT ON FUNCTION streamhouse.is_claim_over IS
+    'True when work that an incarnation has claimed is free for others: there is no claim, its time is over, '
+    'or the incarnation is gone. All such work may be done twice';
+
 CREATE FUNCTION streamhouse.agent_garbage(incarnation bigint, max_objects int)
 RETURNS TABLE (object_id uuid, object_key text, bytes bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
@@ -18,8 +28,7 @@ BEGIN
         WHERE d.object_id = ANY (ARRAY(
             SELECT c.object_id FROM object_deletion AS c
             WHERE c.since <= now() - garbage_grace_ms() * interval '1 millisecond'
-              AND (c.claimed_until IS NULL OR c.claimed_until <= now()
-                   OR c.claimed_by = agent_garbage.incarnation)
+              AND (c.claimed_by = agent_garbage.incarnation OR is_claim_over(c.claimed_by, c.claimed_until))
             ORDER BY c.since LIMIT max_objects FOR UPDATE SKIP LOCKED))
         RETURNING d.object_id
     )
@@ -62,8 +71,7 @@ BEGIN
     UPDATE bucket_scan AS s
     SET claimed_by = agent_scan_claim.incarnation, claimed_until = now() + interval '5 minutes'
     WHERE s.finished_at <= now() - scan_interval_ms() * interval '1 millisecond'
-      AND (s.claimed_until IS NULL OR s.claimed_until <= now()
-           OR s.claimed_by = agent_scan_claim.incarnation);
+      AND (s.claimed_by = agent_scan_claim.incarnation OR is_claim_over(s.claimed_by, s.claimed_until));
     RETURN FOUND;
 END
 $$;

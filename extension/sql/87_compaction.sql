@@ -86,8 +86,8 @@ RETURNS TABLE (topic_id uuid, partition int, from_offset bigint, segment_bytes b
 LANGUAGE sql STABLE SET search_path = pg_catalog, streamhouse, pg_temp
 AS $$
     SELECT p.topic_id, p.partition, began.from_offset, t.segment_bytes,
-           (c.claimed_until IS NULL OR c.claimed_until <= now()
-            OR writer.agent_id = compaction_candidates.agent_id)
+           (c.claimed_until IS NULL OR writer.agent_id = compaction_candidates.agent_id
+            OR is_claim_over(c.claimed_by, c.claimed_until))
            AND (owner.agent_id IS NULL OR owner.agent_id = compaction_candidates.agent_id)
            AND (SELECT count(*) FROM (SELECT FROM segment AS s
                                       WHERE s.topic_id = p.topic_id AND s.partition = p.partition
@@ -149,8 +149,8 @@ BEGIN
         ON CONFLICT ON CONSTRAINT compaction_pkey DO UPDATE
         SET done_offset = excluded.done_offset, claimed_by = excluded.claimed_by,
             claimed_until = excluded.claimed_until
-        WHERE c.claimed_until IS NULL OR c.claimed_until <= now()
-           OR c.claimed_by = agent_compaction_claim.incarnation;
+        WHERE c.claimed_by = agent_compaction_claim.incarnation
+           OR is_claim_over(c.claimed_by, c.claimed_until);
         EXIT WHEN FOUND AND first IS NOT NULL;
         first := NULL;
     END LOOP;
