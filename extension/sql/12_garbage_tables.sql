@@ -4,11 +4,14 @@
 -- Publishing takes none of them, so it never waits for retention, garbage or compaction.
 
 CREATE TABLE streamhouse.retention_clock (
-    one_row boolean PRIMARY KEY DEFAULT true CHECK (one_row),
-    version bigint NOT NULL
+    one_row   boolean PRIMARY KEY DEFAULT true CHECK (one_row),
+    version   bigint NOT NULL,
+    topic_id  uuid   NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000',
+    partition int    NOT NULL DEFAULT 0
 ) WITH (fillfactor = 20);
 COMMENT ON TABLE streamhouse.retention_clock IS
-    'One row, made at first use: counts changes of log starts, in the order in which they commit';
+    'One row, made at first use: counts changes of log starts, in the order in which they commit, and knows '
+    'the partition at which retention was last';
 
 CREATE TABLE streamhouse.object_deletion (
     object_id     uuid PRIMARY KEY,

@@ -40,33 +40,49 @@ $$;
 COMMENT ON FUNCTION streamhouse.release_objects IS
     'Takes segments'' references off their objects; those without any become garbage';
 
-CREATE FUNCTION streamhouse.retention_due(max_partitions int)
+CREATE VIEW streamhouse.retention_due AS
+SELECT p.topic_id, p.partition
+FROM streamhouse.partition AS p
+JOIN streamhouse.topic AS t USING (topic_id)
+CROSS JOIN LATERAL (
+    SELECT s.last_offset, s.max_timestamp_ms, s.bytes FROM streamhouse.segment AS s
+    WHERE s.topic_id = p.topic_id AND s.partition = p.partition AND s.first_offset >= p.first_segment
+    ORDER BY s.first_offset LIMIT 1
+) AS oldest
+WHERE (t.retention IS NOT NULL OR t.retention_bytes IS NOT NULL OR p.first_segment < p.log_start)
+  AND (oldest.last_offset < p.log_start
+       OR oldest.max_timestamp_ms < (extract(epoch FROM now() - t.retention) * 1000)::bigint
+       OR oldest.bytes <= (SELECT sum(h.bytes) FROM streamhouse.epoch_head AS h
+                           WHERE h.topic_id = p.topic_id AND h.partition = p.partition)
+                          - p.bytes_retired - t.retention_bytes)
+  AND NOT EXISTS (
+      SELECT FROM streamhouse.epoch AS e
+      LEFT JOIN streamhouse.epoch_head AS h USING (topic_id, partition, epoch)
+      WHERE e.topic_id = p.topic_id AND e.partition = p.partition AND e.state <> 'sealed'
+        AND coalesce(h.published_end, e.start_offset) <= oldest.last_offset);
+COMMENT ON VIEW streamhouse.retention_due IS 'Partitions whose oldest segment may go';
+
+CREATE FUNCTION streamhouse.next_retention_due(max_partitions int)
 RETURNS TABLE (topic_id uuid, partition int)
 LANGUAGE sql STABLE SET search_path = pg_catalog, streamhouse, pg_temp
 AS $$
-    SELECT p.topic_id, p.partition
-    FROM topic AS t
-    JOIN partition AS p USING (topic_id)
-    CROSS JOIN LATERAL (
-        SELECT s.last_offset, s.max_timestamp_ms, s.bytes FROM segment AS s
-        WHERE s.topic_id = p.topic_id AND s.partition = p.partition AND s.first_offset >= p.first_segment
-        ORDER BY s.first_offset LIMIT 1
-    ) AS oldest
-    WHERE (t.retention IS NOT NULL OR t.retention_bytes IS NOT NULL OR p.first_segment < p.log_start)
-      AND (oldest.last_offset < p.log_start
-           OR oldest.max_timestamp_ms < (extract(epoch FROM now() - t.retention) * 1000)::bigint
-           OR oldest.bytes <= (SELECT sum(h.bytes) FROM epoch_head AS h
-                               WHERE h.topic_id = p.topic_id AND h.partition = p.partition)
-                              - p.bytes_retired - t.retention_bytes)
-      AND NOT EXISTS (
-          SELECT FROM epoch AS e LEFT JOIN epoch_head AS h USING (topic_id, partition, epoch)
-          WHERE e.topic_id = p.topic_id AND e.partition = p.partition AND e.state <> 'sealed'
-            AND coalesce(h.published_end, e.start_offset) <= oldest.last_offset)
-    ORDER BY p.log_start_version, p.topic_id, p.partition
+    -- Each half stops at the limit, and the second begins only if the first did not reach it.
+    SELECT * FROM (
+        (SELECT d.* FROM retention_due AS d
+         WHERE (d.topic_id, d.partition) > ((SELECT c.topic_id FROM retention_clock AS c),
+                                            (SELECT c.partition FROM retention_clock AS c))
+         ORDER BY d.topic_id, d.partition LIMIT max_partitions)
+        UNION ALL
+        (SELECT d.* FROM retention_due AS d
+         WHERE (SELECT true FROM retention_clock) IS NULL
+            OR (d.topic_id, d.partition) <= ((SELECT c.topic_id FROM retention_clock AS c),
+                                             (SELECT c.partition FROM retention_clock AS c))
+         ORDER BY d.topic_id, d.partition LIMIT max_partitions)
+    ) AS found
     LIMIT max_partitions
 $$;
-COMMENT ON FUNCTION streamhouse.retention_due IS
-    'Partitions whose oldest segment may go, those first whose log start has not moved for longest';
+COMMENT ON FUNCTION streamhouse.next_retention_due IS
+    'The partitions in turn whose oldest segment may go, from the one at which retention was last';
 
 CREATE FUNCTION streamhouse.expired_starts(topic_ids uuid[], partitions int[], max_rows int)
 RETURNS TABLE (topic_id uuid, partition int, log_start bigint)
@@ -219,13 +235,15 @@ BEGIN
     END IF;
     removed := purge_dropped_topics(max_rows);
     SELECT array_agg(d.topic_id), array_agg(d.partition) INTO topics, parts
-    FROM retention_due(max_rows) AS d WHERE removed = 0;
+    FROM next_retention_due(greatest(max_rows / 10, 1)) AS d WHERE removed = 0;
     IF topics IS NULL THEN
         RETURN removed;
     END IF;
 
     -- What somebody else has locked is left for the next time: a step waits for nobody but its own kind.
     risen := next_log_start_version();
+    UPDATE retention_clock AS c
+    SET topic_id = topics[cardinality(topics)], partition = parts[cardinality(parts)];
     SELECT array_agg(p.topic_id), array_agg(p.partition) INTO topics, parts
     FROM (SELECT p.topic_id, p.partition
           FROM partition AS p

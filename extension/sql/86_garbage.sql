@@ -3,6 +3,21 @@
 -- An object is garbage for good: nothing gives it rows again. Readers that found it in the index before have
 -- the grace period. Its row goes when the store has confirmed the deletion.
 
+CREATE FUNCTION streamhouse.agent_enter_beside(incarnation bigint) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+BEGIN
+    -- Fencing changes a key of the lease and waits for this lock; renewing and counting do not.
+    PERFORM FROM lease AS l WHERE l.incarnation_id = agent_enter_beside.incarnation FOR KEY SHARE;
+    IF NOT FOUND THEN
+        PERFORM agent_enter(incarnation);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION streamhouse.agent_enter_beside IS
+    'Begins a call that an agent makes beside its publishes and heartbeats, which do not wait for it: no '
+    'newer incarnation can register before the transaction ends. Raises SH001 or SH002';
+
 CREATE FUNCTION streamhouse.is_claim_over(claimed_by bigint, claimed_until timestamptz) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, streamhouse, pg_temp
 AS $$
@@ -19,7 +34,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_
 AS $$
 #variable_conflict use_column
 BEGIN
-    PERFORM agent_enter(incarnation);
+    PERFORM agent_enter_beside(incarnation);
     PERFORM check_history();
     RETURN QUERY
     WITH claimed AS (
@@ -47,7 +62,7 @@ AS $$
 DECLARE
     removed int;
 BEGIN
-    PERFORM agent_enter(incarnation);
+    PERFORM agent_enter_beside(incarnation);
     WITH forgotten AS (
         DELETE FROM object AS o WHERE o.object_id = ANY (object_ids) AND o.state = 'deleting'
         RETURNING o.object_id
@@ -65,7 +80,7 @@ CREATE FUNCTION streamhouse.agent_scan_claim(incarnation bigint) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
 AS $$
 BEGIN
-    PERFORM agent_enter(incarnation);
+    PERFORM agent_enter_beside(incarnation);
     PERFORM check_history();
     INSERT INTO bucket_scan DEFAULT VALUES ON CONFLICT DO NOTHING;
     UPDATE bucket_scan AS s
@@ -86,7 +101,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_
 AS $$
 #variable_conflict use_column
 BEGIN
-    PERFORM agent_enter(incarnation);
+    PERFORM agent_enter_beside(incarnation);
     PERFORM check_history();
     UPDATE bucket_scan AS s SET claimed_until = now() + interval '5 minutes'
     WHERE s.claimed_by = agent_unknown_objects.incarnation;
@@ -123,7 +138,7 @@ CREATE FUNCTION streamhouse.agent_scan_done(incarnation bigint) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
 AS $$
 BEGIN
-    PERFORM agent_enter(incarnation);
+    PERFORM agent_enter_beside(incarnation);
     UPDATE bucket_scan AS s SET finished_at = now(), claimed_by = NULL, claimed_until = NULL
     WHERE s.claimed_by = agent_scan_done.incarnation;
 END

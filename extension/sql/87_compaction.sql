@@ -81,7 +81,8 @@ COMMENT ON FUNCTION streamhouse.compaction_run IS
     'that fill a segment, or lie in enough objects; nulls when there are none. Below done_offset nothing '
     'is left to compact';
 
-CREATE FUNCTION streamhouse.compaction_candidates(agent_id text, max_partitions int)
+CREATE FUNCTION streamhouse.compaction_candidates(agent_id text, after_topic uuid, after_partition int,
+                                                  max_partitions int)
 RETURNS TABLE (topic_id uuid, partition int, from_offset bigint, segment_bytes bigint, is_candidate boolean)
 LANGUAGE sql STABLE SET search_path = pg_catalog, streamhouse, pg_temp
 AS $$
@@ -99,18 +100,45 @@ AS $$
     LEFT JOIN incarnation AS writer ON writer.incarnation_id = c.claimed_by
     LEFT JOIN live_agent AS owner ON owner.agent_id = p.target_agent
     CROSS JOIN LATERAL (SELECT greatest(p.log_start, c.done_offset) AS from_offset) AS began
-    WHERE (p.topic_id, p.partition) > (
-        coalesce((SELECT k.topic_id FROM compaction_cursor AS k
-                  WHERE k.agent_id = compaction_candidates.agent_id),
-                 '00000000-0000-0000-0000-000000000000'),
-        coalesce((SELECT k.partition FROM compaction_cursor AS k
-                  WHERE k.agent_id = compaction_candidates.agent_id), -1))
+    WHERE (p.topic_id, p.partition) > (coalesce(after_topic, '00000000-0000-0000-0000-000000000000'),
+                                       coalesce(after_partition, -1))
     ORDER BY p.topic_id, p.partition
     LIMIT max_partitions
 $$;
 COMMENT ON FUNCTION streamhouse.compaction_candidates IS
-    'The partitions that come next for an agent, and whether they may be worth a compaction by it: its own '
-    'and those that belong to no live agent, and nobody else is at';
+    'The partitions that come after one, or the first ones, and whether they may be worth a compaction by an '
+    'agent: its own and those that belong to no live agent, and nobody else is at';
+
+CREATE FUNCTION streamhouse.try_compaction_claim(incarnation bigint, topic_id uuid, partition int,
+    from_offset bigint, max_bytes bigint, OUT first_offset bigint, OUT last_offset bigint
+)
+LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    done bigint;
+BEGIN
+    SELECT r.first_offset, r.last_offset, r.done_offset INTO first_offset, last_offset, done
+    FROM read_bounds(ARRAY[topic_id], ARRAY[partition]) AS b,
+         compaction_run(topic_id, partition, from_offset, b.published_end, max_bytes) AS r;
+    IF first_offset IS NULL AND done = from_offset THEN
+        RETURN;
+    END IF;
+    INSERT INTO compaction AS c (topic_id, partition, done_offset, claimed_by, claimed_until)
+    VALUES (topic_id, partition, done, CASE WHEN first_offset IS NOT NULL THEN incarnation END,
+            CASE WHEN first_offset IS NOT NULL THEN now() + interval '10 minutes' END)
+    ON CONFLICT ON CONSTRAINT compaction_pkey DO UPDATE
+    SET done_offset = excluded.done_offset, claimed_by = excluded.claimed_by,
+        claimed_until = excluded.claimed_until
+    WHERE c.claimed_by = incarnation OR is_claim_over(c.claimed_by, c.claimed_until);
+    IF NOT FOUND THEN
+        first_offset := NULL;
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION streamhouse.try_compaction_claim IS
+    'Claims what of a partition is worth a compaction, and notes below which offset nothing is; nulls when '
+    'there is nothing, or another agent came first';
 
 CREATE FUNCTION streamhouse.agent_compaction_claim(incarnation bigint, max_bytes bigint)
 RETURNS TABLE (topic_id uuid, partition int, first_offset bigint, base_offset bigint, last_offset bigint,
@@ -119,52 +147,51 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_
 AS $$
 #variable_conflict use_column
 DECLARE
-    partitions_max CONSTANT int := 1000;
-    caller text;
-    next   record;
-    first  bigint;
-    last   bigint;
-    done   bigint;
+    windows_max       CONSTANT int := 10;
+    window_partitions CONSTANT int := 50;
+    caller       text;
+    at_topic     uuid;
+    at_partition int;
+    first        bigint;
+    last         bigint;
+    next         record;
+    is_wrapped   boolean := false;
 BEGIN
-    PERFORM agent_enter(incarnation);
+    PERFORM agent_enter_beside(incarnation);
     PERFORM check_history();
-    SELECT i.agent_id INTO caller FROM incarnation AS i
+    SELECT i.agent_id, k.topic_id, k.partition INTO caller, at_topic, at_partition
+    FROM incarnation AS i LEFT JOIN compaction_cursor AS k USING (agent_id)
     WHERE i.incarnation_id = agent_compaction_claim.incarnation;
 
-    -- Past the last partition it begins anew.
-    IF NOT EXISTS (SELECT FROM compaction_candidates(caller, 1)) THEN
-        DELETE FROM compaction_cursor AS k WHERE k.agent_id = caller;
-    END IF;
-    FOR next IN SELECT * FROM compaction_candidates(caller, partitions_max) LOOP
-        CONTINUE WHEN NOT next.is_candidate;
-        SELECT r.first_offset, r.last_offset, r.done_offset INTO first, last, done
-        FROM read_bounds(ARRAY[next.topic_id], ARRAY[next.partition]) AS b,
-             compaction_run(next.topic_id, next.partition, next.from_offset, b.published_end,
-                            least(next.segment_bytes, max_bytes)) AS r;
-        CONTINUE WHEN first IS NULL AND done = next.from_offset;
-        INSERT INTO compaction AS c (topic_id, partition, done_offset, claimed_by, claimed_until)
-        VALUES (next.topic_id, next.partition, done,
-                CASE WHEN first IS NOT NULL THEN agent_compaction_claim.incarnation END,
-                CASE WHEN first IS NOT NULL THEN now() + interval '10 minutes' END)
-        ON CONFLICT ON CONSTRAINT compaction_pkey DO UPDATE
-        SET done_offset = excluded.done_offset, claimed_by = excluded.claimed_by,
-            claimed_until = excluded.claimed_until
-        WHERE c.claimed_by = agent_compaction_claim.incarnation
-           OR is_claim_over(c.claimed_by, c.claimed_until);
-        EXIT WHEN FOUND AND first IS NOT NULL;
-        first := NULL;
+    <<windows>>
+    FOR i IN 1 .. windows_max LOOP
+        FOR next IN SELECT * FROM compaction_candidates(caller, at_topic, at_partition, window_partitions)
+        LOOP
+            at_topic := next.topic_id;
+            at_partition := next.partition;
+            CONTINUE WHEN NOT next.is_candidate;
+            SELECT c.first_offset, c.last_offset INTO first, last
+            FROM try_compaction_claim(incarnation, next.topic_id, next.partition, next.from_offset,
+                                      least(next.segment_bytes, max_bytes)) AS c;
+            EXIT windows WHEN first IS NOT NULL;
+        END LOOP;
+        IF NOT FOUND THEN
+            -- Past the last partition it begins anew, once.
+            EXIT WHEN is_wrapped;
+            is_wrapped := true;
+            at_topic := NULL;
+        END IF;
     END LOOP;
 
     INSERT INTO compaction_cursor AS k (agent_id, topic_id, partition)
-    SELECT caller, next.topic_id, next.partition WHERE next.topic_id IS NOT NULL
+    SELECT caller, at_topic, at_partition WHERE at_topic IS NOT NULL
     ON CONFLICT ON CONSTRAINT compaction_cursor_pkey DO UPDATE
     SET topic_id = excluded.topic_id, partition = excluded.partition;
     RETURN QUERY
     SELECT s.topic_id, s.partition, s.first_offset, s.base_offset, s.last_offset, s.epoch, s.object_id,
            o.object_key, s.position, s.bytes
     FROM segment AS s JOIN object AS o USING (object_id)
-    WHERE s.topic_id = next.topic_id AND s.partition = next.partition
-      AND s.first_offset BETWEEN first AND last
+    WHERE s.topic_id = at_topic AND s.partition = at_partition AND s.first_offset BETWEEN first AND last
     ORDER BY s.first_offset;
 END
 $$;
@@ -196,7 +223,7 @@ DECLARE
     known_state text;
     is_same     boolean;
 BEGIN
-    PERFORM agent_enter(incarnation);
+    PERFORM agent_enter_beside(incarnation);
     PERFORM check_history();
     SELECT o.state INTO known_state FROM object AS o WHERE o.object_id = agent_compaction_swap.object_id;
     IF FOUND THEN
