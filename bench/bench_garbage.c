@@ -1,7 +1,7 @@
 /*
- * bench_garbage.c - what retention and compaction cost the others: the time of a publish with 10,000
- * partitions and a million segments, alone, and while the retention worker removes half of them and compaction
- * swaps the rest, both as fast as they go by default.
+ * bench_garbage.c - what retention and compaction cost publishing: the time of a publish with 10,000
+ * partitions and a million segments, alone, and while the retention worker removes half of them and
+ * compaction swaps the rest, both as fast as they go by default.
  */
 #include <pthread.h>
 #include <stdatomic.h>
@@ -129,7 +129,8 @@ static void *compact(void *arg)
             sh_bench_check(sh_pg_compaction_swap(compactor->pg, &swap, &swapped, &err), &err, "swap");
         }
         /* An agent reads and writes that many bytes meanwhile. */
-        nanosleep(&(struct timespec){.tv_nsec = (long)count * SH_BENCH_RUN_BYTES * NS_PER_BYTE + IDLE_NS}, NULL);
+        nanosleep(&(struct timespec){.tv_nsec = (long)count * SH_BENCH_RUN_BYTES * NS_PER_BYTE + IDLE_NS},
+                  NULL);
         compactor->swaps += swapped;
         compactor->segments += swapped ? (int64_t)count : 0;
         free(sources);

@@ -14,10 +14,10 @@
 #include "bgworkers/loop.h"
 #include "extension/settings.h"
 
-#define STEP             "SELECT streamhouse.apply_retention(1000) > 0"
-#define STEPS_MAX        1000
-#define STEP_PAUSE_MS    10L
-#define PAUSE_OF_STEPS   3 /* the pause, in times of the step before it */
+#define STEP           "SELECT streamhouse.apply_retention(1000) > 0"
+#define STEPS_MAX      1000
+#define STEP_PAUSE_MS  10L
+#define PAUSE_OF_STEPS 3 /* the pause, in times of the step before it */
 
 static bool run_step(bool *more);
 

@@ -53,15 +53,13 @@ void sh_settings_define(void)
 
 static void define_garbage_settings(void)
 {
-    DefineCustomIntVariable("streamhouse.retention_interval",
-                            "Time between two rounds of the retention worker.", NULL,
-                            &sh_retention_interval_ms, 10 * SECOND_MS, 10, HOUR_MS, PGC_SIGHUP, GUC_UNIT_MS,
-                            NULL, NULL, NULL);
-    DefineCustomIntVariable("streamhouse.garbage_grace",
-                            "How long an object that no segment refers to stays in the store.",
-                            "Readers that found it in the index may still be reading it.",
-                            &sh_garbage_grace_ms, 10 * MINUTE_MS, 0, 7 * DAY_MS, PGC_SUSET, GUC_UNIT_MS, NULL,
-                            NULL, NULL);
+    DefineCustomIntVariable(
+        "streamhouse.retention_interval", "Time between two rounds of the retention worker.", NULL,
+        &sh_retention_interval_ms, 10 * SECOND_MS, 10, HOUR_MS, PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+    DefineCustomIntVariable(
+        "streamhouse.garbage_grace", "How long an object that no segment refers to stays in the store.",
+        "Readers that found it in the index may still be reading it.", &sh_garbage_grace_ms, 10 * MINUTE_MS,
+        0, 7 * DAY_MS, PGC_SUSET, GUC_UNIT_MS, NULL, NULL, NULL);
     DefineCustomIntVariable("streamhouse.scan_interval",
                             "Time between two looks through the store for objects that the index does not "
                             "know.",

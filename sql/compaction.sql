@@ -23,11 +23,11 @@ UPDATE streamhouse.partition SET target_agent = NULL;
 SELECT count(*) FROM streamhouse.agent_compaction_claim(:b, 1 << 20);
 UPDATE streamhouse.partition SET target_agent = 'a';
 
-CREATE FUNCTION swap(incarnation bigint, object text, sources bigint[], source_numbers bigint[], firsts bigint[],
-    lasts bigint[], epoch_offset bigint DEFAULT 0)
+CREATE FUNCTION swap(incarnation bigint, object text, sources bigint[], source_numbers bigint[],
+    firsts bigint[], lasts bigint[], epoch_offset bigint DEFAULT 0)
 RETURNS text LANGUAGE sql AS $$
-    SELECT streamhouse.agent_compaction_swap(incarnation, fixture.topic('t'), 0, md5(object)::uuid, object, 500,
-        sources,
+    SELECT streamhouse.agent_compaction_swap(incarnation, fixture.topic('t'), 0, md5(object)::uuid, object,
+        500, sources,
         ARRAY(SELECT md5('1/' || n)::uuid FROM unnest(source_numbers) WITH ORDINALITY AS u(n, o) ORDER BY o),
         firsts, firsts, lasts,
         ARRAY(SELECT fixture.latest_epoch('t', 0) + epoch_offset FROM unnest(firsts)),

@@ -44,12 +44,12 @@ SELECT streamhouse.agent_scan_claim(:a), streamhouse.agent_scan_claim(:b), strea
 SELECT register('b', 2, 2) AS b2 \gset
 SELECT count(*) FROM publish(:a, 4, '{t 0 20+10}', object => 'known');
 CREATE FUNCTION key(agent text, incarnation bigint, name text, object text) RETURNS text LANGUAGE sql AS $$
-    SELECT left(md5(object), 2) || '/' || agent || '/' || incarnation || '/' || name || '-' || md5(object)::uuid
-           || '.seg' $$;
+    SELECT left(md5(object), 2) || '/' || agent || '/' || incarnation || '/' || name || '-'
+           || md5(object)::uuid || '.seg' $$;
 SELECT replace(object_key, md5('lost')::uuid::text, 'ID') AS given_up
 FROM streamhouse.agent_unknown_objects(:a,
-    ARRAY[key('a', :a, '5', 'x1'), key('b', :b2, '5', 'x2'), key('b', :b, '7', 'lost'), key('b', :b, '7', 'known'),
-          key('c', 99, '1', 'x3'), key('c', :b, '1', 'x4'), 'check/1', 'snapshot/2.seg', 'aa/b/1/2-3.seg'],
+    ARRAY[key('a', :a, '5', 'x1'), key('b', :b2, '5', 'x2'), key('b', :b, '7', 'lost'),
+          key('b', :b, '7', 'known'), key('c', 99, '1', 'x3'), key('c', :b, '1', 'x4'), 'check/1', 'snapshot/2.seg', 'aa/b/1/2-3.seg'],
     ARRAY[1, 2, 3, 4, 5, 6, 7, 8, 9]);
 SELECT count(*) FROM streamhouse.agent_unknown_objects(:a, ARRAY[key('b', :b, '7', 'lost')], '{3}');
 SELECT reason, bytes FROM streamhouse.garbage;

@@ -8,7 +8,8 @@ SELECT streamhouse.create_topic('k') IS NOT NULL AS made;
 SELECT register('a', 1) AS a \gset
 SELECT take(:a);
 CREATE FUNCTION kept(topic_name text)
-RETURNS TABLE (partition int, records bigint, bytes bigint, log_start bigint, published_end bigint, segments text)
+RETURNS TABLE (partition int, records bigint, bytes bigint, log_start bigint, published_end bigint,
+               segments text)
 LANGUAGE sql AS $$
     SELECT p.partition, p.records, p.bytes, p.log_start, p.published_end,
            (SELECT string_agg(s.first_offset || '-' || s.last_offset, ' ' ORDER BY s.first_offset)

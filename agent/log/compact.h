@@ -46,7 +46,8 @@ typedef struct ShCompaction {
 } ShCompaction;
 
 /* Read the sources at the pace of compaction_rate and build the object (compact_build.c). SH_CANCELLED when
- * the agent is stopping or leaving; SH_NOT_FOUND when a source is gone by now; SH_CORRUPT names the object. */
+ * the agent is stopping or leaving; SH_NOT_FOUND when a source is gone by now; SH_CORRUPT names the object.
+ */
 ShStatus sh_compaction_build(ShEngine *engine, ShCompaction *compaction, ShError *err) SH_MUST_CHECK;
 void sh_compaction_free(ShCompaction *compaction);
 

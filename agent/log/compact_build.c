@@ -123,9 +123,8 @@ static ShStatus add_batch(Builder *builder, const ShPgSource *source, ShSlice by
                                                       err);
         if (status != SH_OK)
             return status;
-        compaction->rows[compaction->row_count++] = (ShPgCompacted){.first_offset = source->first_offset,
-                                                                    .base_offset = header->base_offset,
-                                                                    .epoch = source->epoch};
+        compaction->rows[compaction->row_count++] = (ShPgCompacted){
+            .first_offset = source->first_offset, .base_offset = header->base_offset, .epoch = source->epoch};
         builder->epoch = source->epoch;
     }
     *is_first = false;

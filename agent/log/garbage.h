@@ -32,8 +32,8 @@ ShStatus sh_garbage_start(struct ShEngine *engine, ShError *err) SH_MUST_CHECK;
 /* End the thread; `stopping` is set already. */
 void sh_garbage_stop(struct ShEngine *engine);
 
-/* On the garbage thread: if it is this agent's turn, list the store prefix by prefix, and have PostgreSQL give
- * up what nobody knows (garbage_scan.c). */
+/* On the garbage thread: if it is this agent's turn, list the store prefix by prefix, and have PostgreSQL
+ * give up what nobody knows (garbage_scan.c). */
 ShStatus sh_garbage_scan(struct ShEngine *engine, ShError *err) SH_MUST_CHECK;
 
 #endif

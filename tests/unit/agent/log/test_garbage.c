@@ -80,8 +80,9 @@ static void test_a_log_start_that_moved_is_learned(void **state)
     start(fixture);
     publish_objects(fixture, 2, 10);
     assert_int_equal(read_to(fixture, "t", 0, 20), 20);
-    FAKE_DO((fake_out.log_starts[0] = (ShPgLogStart){.topic_id = fake.topics[0].id, .log_start = 10, .version = 5},
-             fake_out.log_start_count = 1));
+    FAKE_DO((
+        fake_out.log_starts[0] = (ShPgLogStart){.topic_id = fake.topics[0].id, .log_start = 10, .version = 5},
+        fake_out.log_start_count = 1));
     ShStatus status = SH_OK;
     Fetch fetch;
     int64_t until_ms = sh_clock_now_ms() + DEADLINE_MS;
