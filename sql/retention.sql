@@ -17,6 +17,12 @@ LANGUAGE sql AS $$
     FROM streamhouse.partitions AS p WHERE p.topic = topic_name ORDER BY p.partition
 $$;
 
+-- However long, a retention is a number.
+SELECT streamhouse.create_topic('ever', retention => '170000000 years') IS NOT NULL AS made;
+SELECT take(:a);
+SELECT count(*) FROM publish(:a, 100, '{ever 0 0+1}');
+SELECT streamhouse.apply_retention();
+
 -- By age: a segment's newest record counts. Times of the fixture are offsets, so all are old.
 SELECT count(*) FROM publish(:a, 1, '{t 0 0+10,t 1 0+5,t 0 10+10,k 0 0+10}');
 SELECT count(*) FROM publish(:a, 2, '{t 0 20+10,t 1 5+5}');

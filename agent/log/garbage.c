@@ -22,7 +22,7 @@ void sh_garbage_init(ShGarbage *garbage)
 {
     *garbage = (ShGarbage){0};
     garbage->log_starts_moved = sh_metric_counter("streamhouse_log_starts_moved_total", NULL,
-                                                  "Log starts that this agent has seen move up.");
+                                                  "Log starts of partitions used here that moved up.");
     garbage->objects_deleted = sh_metric_counter("streamhouse_garbage_objects_deleted_total", NULL,
                                                  "Objects deleted from the store.");
     garbage->bytes_deleted = sh_metric_counter("streamhouse_garbage_bytes_deleted_total", NULL,
@@ -99,12 +99,12 @@ static ShStatus follow_log_starts(ShEngine *engine, ShError *err)
         pthread_mutex_lock(&partition->mutex);
         if (moved[i].log_start > partition->log_start) {
             partition->log_start = moved[i].log_start;
+            sh_metric_add(garbage->log_starts_moved, 1);
             sh_fetch_wake(engine, partition);
         }
         pthread_mutex_unlock(&partition->mutex);
         sh_partition_unref(partition);
     }
-    sh_metric_add(garbage->log_starts_moved, (int64_t)count);
     free(moved);
     return SH_OK;
 }

@@ -51,7 +51,8 @@ CROSS JOIN LATERAL (
 ) AS oldest
 WHERE (t.retention IS NOT NULL OR t.retention_bytes IS NOT NULL OR p.first_segment < p.log_start)
   AND (oldest.last_offset < p.log_start
-       OR oldest.max_timestamp_ms < (extract(epoch FROM now() - t.retention) * 1000)::bigint
+       OR oldest.max_timestamp_ms
+          < ((extract(epoch FROM now()) - extract(epoch FROM t.retention)) * 1000)::bigint
        OR oldest.bytes <= (SELECT sum(h.bytes) FROM streamhouse.epoch_head AS h
                            WHERE h.topic_id = p.topic_id AND h.partition = p.partition)
                           - p.bytes_retired - t.retention_bytes)
@@ -101,7 +102,8 @@ AS $$
         FROM (SELECT c.first_offset, c.last_offset,
                      c.last_offset < b.published_end
                      AND (coalesce(c.max_timestamp_ms
-                                   < (extract(epoch FROM now() - t.retention) * 1000)::bigint, false)
+                                   < ((extract(epoch FROM now()) - extract(epoch FROM t.retention))
+                                      * 1000)::bigint, false)
                           OR coalesce(sum(c.bytes) OVER (ORDER BY c.first_offset) <= excess.bytes, false))
                          AS is_expired
               FROM (SELECT * FROM segment AS s

@@ -210,7 +210,7 @@ def test_a_dropped_topic_leaves_nothing_in_the_store(database, impatient, retent
 
 
 def test_the_bucket_holds_what_the_index_says(database, impatient, retention, make_agent, s3, connect, directory):
-    database.execute("SELECT streamhouse.create_topic('t')")
+    database.execute("SELECT streamhouse.create_topic('t', durability => 'object')")
     database.execute("SELECT streamhouse.create_topic('short', retention => '1 second')")
     agent = make_agent(**{**s3, "s3_prefix": directory.name + "/"}, flush_interval="20ms", **FAST).start()
     client = connect(agent)

@@ -213,6 +213,39 @@ static void test_a_lost_answer_is_asked_for_again(void **state)
     assert_int_equal(read_to(fixture, "t", 0, 15), 15);
 }
 
+static void test_a_reader_finds_records_in_their_new_place(void **state)
+{
+    Fixture *fixture = *state;
+    set(fixture, 4, "FETCH_BYTES_MAX=1kB"); /* one batch at a time */
+    start(fixture);
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(append_patiently(fixture, "t", 5, 300), 5 * i);
+        wait_until(fake_published(0) == 5 * (i + 1));
+    }
+    stop(fixture);
+    start(fixture);
+    Fetch fetch;
+    fetch_begin(fixture, &fetch, "t", 0, 0, 1);
+    assert_int_equal(fetch_end(&fetch), SH_OK);
+    assert_int_equal(fetch.part.next_offset, 5); /* and all rows of the index are known now */
+    sh_fetch_release(&fetch.call);
+    size_t segments = segment_count();
+    ShPgSegment old[4];
+    assert_true(segments <= 4);
+    FAKE_DO(memcpy(old, fake.topics[0].partitions[0].segments, segments * sizeof *old));
+    compact(fixture);
+    for (size_t i = 0; i < segments; i++)
+        assert_ok(sh_store_delete(fixture->engine->store, old[i].object_key, err));
+    assert_int_equal(read_to(fixture, "t", 5, 20), 20);
+    /* The new one gone too is damage, not a hole. */
+    ShPgSegment new = FAKE_GET(fake.topics[0].partitions[0].segments[0]);
+    assert_ok(sh_store_delete(fixture->engine->store, new.object_key, err));
+    stop(fixture);
+    start(fixture);
+    fetch_begin(fixture, &fetch, "t", 0, 0, 1);
+    assert_int_equal(fetch_end(&fetch), SH_CORRUPT);
+}
+
 static void test_a_refused_swap_changes_nothing(void **state)
 {
     Fixture *fixture = *state;
@@ -262,6 +295,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_small_objects_become_one, setup_fast, teardown),
         cmocka_unit_test_setup_teardown(test_epochs_and_holes_stay_apart, setup_fast, teardown),
         cmocka_unit_test_setup_teardown(test_a_lost_answer_is_asked_for_again, setup_fast, teardown),
+        cmocka_unit_test_setup_teardown(test_a_reader_finds_records_in_their_new_place, setup_fast, teardown),
         cmocka_unit_test_setup_teardown(test_a_refused_swap_changes_nothing, setup_fast, teardown),
         cmocka_unit_test_setup_teardown(test_a_source_that_is_gone_or_damaged_ends_the_compaction, setup_fast,
                                         teardown),
