@@ -117,7 +117,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION streamhouse.create_topic IS
-    'Creates a topic and returns its id. Retention is stored; null keeps records for ever';
+    'Creates a topic and returns its id. Retention null keeps records for ever';
 
 CREATE FUNCTION streamhouse.add_partitions(topic_id uuid, first_partition int, partition_count int)
 RETURNS void
