@@ -97,6 +97,8 @@ void sh_engine_stop(ShEngine *engine)
     sh_admin_stop(engine);
     sh_control_stop(engine);
     sh_bounds_stop(engine);
+    sh_garbage_stop(engine);
+    sh_compact_stop(engine);
     sh_read_pool_stop(engine);
     sh_fetch_stop(engine);
     sh_pipeline_stop(engine);
@@ -209,6 +211,8 @@ static ShStatus init_parts(ShEngine *engine, ShError *err)
     engine->producer_budget.count_max = config->memory_budget_bytes / PRODUCERS_SHARE /
                                         (int64_t)sizeof(ShProducerState);
     sh_control_init(&engine->control);
+    sh_garbage_init(&engine->garbage);
+    sh_compact_init(&engine->compactor);
     sh_parked_init(&engine->parked);
     if (status == SH_OK)
         status = sh_flush_init(&engine->flusher, err);
@@ -292,6 +296,10 @@ static ShStatus start_threads(ShEngine *engine, ShError *err)
         status = sh_control_load_metadata(engine, err);
     if (status == SH_OK)
         status = sh_control_start(engine, err);
+    if (status == SH_OK)
+        status = sh_garbage_start(engine, err);
+    if (status == SH_OK)
+        status = sh_compact_start(engine, err);
     return status;
 }
 

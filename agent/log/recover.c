@@ -123,7 +123,6 @@ static ShStatus keep_batch(ShEngine *engine, ShPartition *partition, ShLogBatch 
         sh_batch_ring_push(&partition->ring, batch);
         atomic_fetch_add(&engine->control.unpublished, batch->header.record_count);
         partition->durable = partition->logged = partition->ring.end;
-        atomic_fetch_add(&engine->control.unpublished, batch->header.record_count);
         if (batch->wal.epoch == partition->epoch)
             partition->next_offset = sh_log_batch_end(batch);
         sh_flush_mark_dirty(engine, partition, cost);

@@ -92,6 +92,10 @@ BEGIN
         SELECT publish_entries.object_id, object_key, incarnation, publish_entries.publish_no, object_bytes,
                count(*) FILTER (WHERE result = 'published')
         FROM decided
+    ), unreferenced AS (
+        INSERT INTO object_deletion (object_id, reason)
+        SELECT publish_entries.object_id, 'unreferenced'
+        FROM decided HAVING count(*) FILTER (WHERE result = 'published') = 0
     )
     INSERT INTO publish_result (incarnation_id, publish_no, object_id, results, first_offsets, published_ends)
     SELECT publish_entries.incarnation, publish_entries.publish_no, publish_entries.object_id,

@@ -586,4 +586,6 @@ ShStatus sh_pg_describe(ShPg *pg, const char *const *topics, size_t topic_count,
     return SH_OK;
 }
 
+#include "tests/unit/agent/log/fake_pg_garbage.h"
+
 #endif
