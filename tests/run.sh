@@ -1,15 +1,15 @@
 #!/bin/bash
 # Run the tests in layers; every layer says what passed, what failed, how long it took and what it may take.
 #
-#   tests/run.sh [LAYER...]     all layers, or those named: layout build units sql isolation integration clients fuzz
-#                               asan tsan
+#   tests/run.sh [LAYER...]     all layers, or those named: layout build units sql isolation integration chaos clients
+#                               instructions fuzz asan tsan
 #
 # The closing line is "N passed, N failed"; the exit status is 1 when anything failed. Logs of failed layers are printed,
 # all of them stay in build/test-logs/.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 
-LAYERS=${*:-layout build units sql isolation integration clients instructions fuzz asan tsan}
+LAYERS=${*:-layout build units sql isolation integration chaos clients instructions fuzz asan tsan}
 LOGS=$PWD/build/test-logs
 JOBS=$(nproc)
 passed=0
@@ -101,6 +101,7 @@ layer_sql() { run_pg_suite regress; }
 layer_isolation() { run_pg_suite isolation; }
 
 layer_integration() { run_pytest release tests/integration; }
+layer_chaos() { run_pytest release tests/chaos; }
 layer_clients() { run_pytest release tests/clients; }
 
 # Says "ok" or "not ok" of each committed figure.
@@ -140,7 +141,7 @@ layer_tsan() { run_instrumented tsan; }
 
 # Seconds that each layer may take on two cores of its own; over it the layer says so and fails. CI, whose machine may
 # be busy, allows twice as many.
-declare -A BUDGET=([layout]=10 [build]=180 [units]=120 [sql]=40 [isolation]=40 [integration]=240 [clients]=60 [instructions]=90
+declare -A BUDGET=([layout]=10 [build]=180 [units]=120 [sql]=40 [isolation]=40 [integration]=240 [chaos]=90 [clients]=60 [instructions]=90
     [fuzz]=120 [asan]=400 [tsan]=480)
 
 for layer in $LAYERS; do
