@@ -72,7 +72,8 @@ COMMENT ON VIEW streamhouse.topics IS 'Topics with their settings and what is pu
 
 CREATE VIEW streamhouse.agents AS
 SELECT a.agent_id,
-       CASE WHEN l.ticks_left > 0 AND a.draining THEN 'draining' WHEN l.ticks_left > 0 THEN 'live' WHEN i.state = 'live' THEN 'expired' ELSE i.state END AS state,
+       CASE WHEN l.ticks_left > 0 AND a.draining THEN 'draining' WHEN l.ticks_left > 0 THEN 'live'
+            WHEN i.state = 'live' THEN 'expired' ELSE i.state END AS state,
        a.address, a.http_address, a.zone, i.version,
        (SELECT count(*) FROM streamhouse.epoch AS e
         WHERE e.incarnation_id = a.incarnation_id AND e.state IN ('granted', 'open')) AS partitions,
@@ -84,12 +85,15 @@ ORDER BY a.agent_id;
 COMMENT ON VIEW streamhouse.agents IS 'Agents, whether they are live, and how many partitions they own';
 
 CREATE VIEW streamhouse.leases AS
-SELECT i.agent_id, l.incarnation_id, i.state, l.ticks_left,
+SELECT i.agent_id, l.incarnation_id,
+       CASE WHEN i.state = 'live' AND l.ticks_left = 0 THEN 'expired' ELSE i.state END AS state, l.ticks_left,
        make_interval(secs => l.silent_ms / 1000.0) AS age, l.unpublished, l.calls, l.wal_uuid
 FROM streamhouse.lease AS l
 LEFT JOIN LATERAL (SELECT * FROM streamhouse.incarnation AS i
                    WHERE i.wal_uuid = l.wal_uuid ORDER BY i.incarnation_no DESC LIMIT 1) AS i ON true;
-COMMENT ON VIEW streamhouse.leases IS 'Leases by WAL: ticks until they run out, and calls counted';
+COMMENT ON VIEW streamhouse.leases IS
+    'Leases by WAL: ticks until they run out, the time since the last renewal (age), what the agent had accepted '
+    'and not published then, and calls counted';
 
 CREATE VIEW streamhouse.epochs AS
 SELECT t.name AS topic, e.partition, e.epoch, e.state, e.durability, i.agent_id, e.incarnation_id,
