@@ -67,6 +67,7 @@ typedef struct ShWalRecovery {
     int64_t batches;
     int64_t bytes;
     int64_t torn_bytes; /* cut off behind the last whole frame of the log */
+    int64_t holes;      /* parts of damaged files that were gone past: acknowledged batches may be missing */
 } ShWalRecovery;
 
 /* Read what earlier incarnations left, oldest first, in append order. Each batch handed over counts as held:
