@@ -5,7 +5,8 @@
 
 EXTENSION = extension/streamhouse
 MODULE_big = streamhouse
-OBJS = extension/module.o extension/settings.o bgworkers/launcher.o bgworkers/loop.o bgworkers/lease.o
+OBJS = extension/module.o extension/settings.o bgworkers/launcher.o bgworkers/loop.o bgworkers/lease.o \
+       bgworkers/retention.o
 DATA_built = extension/streamhouse--0.1.0.sql
 EXTRA_CLEAN = $(OBJS:.o=.d)
 
@@ -19,10 +20,11 @@ override with_llvm = no
 PG_SUITE ?= regress isolation
 REGRESS_USER ?= postgres
 REGRESS = $(if $(filter regress,$(PG_SUITE)), \
-    install topics alter placement agents epochs takeover force_seal drain publish read views roles dump worker)
+    install topics alter placement agents epochs takeover force_seal drain publish producers read retention garbage compaction views roles dump worker)
 REGRESS_OPTS = --user=$(REGRESS_USER)
 ISOLATION = $(if $(filter isolation,$(PG_SUITE)), \
-    two_incarnations racing_publishes lost_reply out_of_order drop_while_publishing notify)
+    two_incarnations racing_publishes lost_reply out_of_order drop_while_publishing claim_and_late_publish notify \
+    retention abandoned)
 ISOLATION_OPTS = --inputdir=tests/isolation --user=$(REGRESS_USER) --load-extension=streamhouse
 
 PGXS := $(shell $(PG_CONFIG) --pgxs)

@@ -71,7 +71,7 @@ static ShBuf *request_of(ShClient *client, int partition)
     ShStatus status = sh_client_topic_shape(client, TOPIC, SH_BENCH_TIMEOUT_MS, &shape, &err);
     sh_bench_check(status, &err, "topic");
     ShBuf *batch = sh_bench_batch(RECORD_BYTES, 1);
-    status = sh_message_put_produce(&head, 1, TOPIC, &shape.topic_id, partition, batch->length, &err);
+    status = sh_message_put_produce(&head, 1, TOPIC, &shape.topic_id, partition, 0, batch->length, &err);
     sh_bench_check(status, &err, "request");
     ShBuf *request = sh_buf_new(head.length + batch->length);
     if (request == NULL)

@@ -3,8 +3,8 @@
  * beforehand, under `interval`. What reaches the disk (WAL and objects) stands against what the disk
  * itself takes with the same neighbour; on tmpfs the disk is out of the picture, and records count.
  *
- * Disk and tmpfs each have an agent of their own. SH_BENCH_BYTES sets how much the long runs send (default 5 GB on
- * the disk, 1 GB on tmpfs, where it is memory).
+ * Disk and tmpfs each have an agent of their own. SH_BENCH_BYTES sets how much the long runs send (default
+ * 5 GB on the disk, 1 GB on tmpfs, where it is memory).
  */
 #include <stdio.h>
 #include <string.h>

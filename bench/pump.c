@@ -202,7 +202,7 @@ static void write_next(void *context)
     int32_t partition = (int32_t)((pump->asked + connection->again) % load->partitions);
     ShError err;
     ShStatus status = sh_message_put_produce(&pump->head, (uint64_t)free_slot, load->topic,
-                                             &pump->shape.topic_id, partition, pump->batch->length, &err);
+                                             &pump->shape.topic_id, partition, 0, pump->batch->length, &err);
     sh_bench_check(status, &err, "produce");
     ShSlice pieces[] = {{pump->head.data, pump->head.length, NULL},
                         {pump->batch->data, pump->batch->length, pump->batch}};

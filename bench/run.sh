@@ -37,7 +37,7 @@ run_one() {
     echo "bench: $name took $((SECONDS - begun)) s" >&2
 }
 
-known=(machine sustained policies acknowledge produce fetch small latency publish idle memory instructions)
+known=(machine sustained policies acknowledge produce fetch small latency publish garbage idle memory instructions)
 for path in "$bin"/bench/bench_*; do
     name=${path##*/bench_}
     [[ $path == *.* ]] || [[ " ${known[*]} " == *" $name "* ]] || known+=("$name")

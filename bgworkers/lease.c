@@ -7,16 +7,12 @@
  */
 #include "bgworkers/lease.h"
 
-#include "access/xact.h"
-#include "commands/dbcommands.h"
-#include "miscadmin.h"
 #include "portability/instr_time.h"
 #include "storage/ipc.h"
 
 #include "bgworkers/loop.h"
 #include "extension/settings.h"
 
-static bool is_wanted(void);
 static int pass_ms(instr_time *last);
 
 void sh_lease_main(Datum arg)
@@ -25,7 +21,7 @@ void sh_lease_main(Datum arg)
 
     sh_worker_begin(DatumGetObjectId(arg));
     INSTR_TIME_SET_CURRENT(last);
-    while (is_wanted()) {
+    while (sh_worker_is_wanted()) {
         bool agents_changed = false;
         char tick[64];
 
@@ -37,19 +33,6 @@ void sh_lease_main(Datum arg)
         sh_worker_wait(sh_tick_interval_ms);
     }
     proc_exit(0);
-}
-
-/* False when the extension was dropped, the setting names another database, or this one is to be dropped. */
-static bool is_wanted(void)
-{
-    const char *connected;
-    bool same;
-
-    StartTransactionCommand();
-    connected = get_database_name(MyDatabaseId);
-    same = connected != NULL && strcmp(connected, sh_database) == 0;
-    CommitTransactionCommand();
-    return same && sh_worker_has_extension() && !sh_worker_is_in_the_way();
 }
 
 /* Milliseconds since the last call, at most a minute. */

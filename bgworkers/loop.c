@@ -3,6 +3,7 @@
 
 #include "access/xact.h"
 #include "catalog/pg_database.h"
+#include "commands/dbcommands.h"
 #include "commands/extension.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
@@ -18,6 +19,11 @@
 #include "utils/snapmgr.h"
 #include "utils/wait_event.h"
 
+#include "extension/settings.h"
+
+static bool is_in_named_database(void);
+static bool has_extension(void);
+static bool is_in_the_way(void);
 static void run_in_transaction(const char *sql, bool *value);
 
 void sh_worker_begin(Oid database)
@@ -58,26 +64,9 @@ void sh_worker_wait(long timeout_ms)
     }
 }
 
-bool sh_worker_has_extension(void)
+bool sh_worker_is_wanted(void)
 {
-    bool found;
-
-    StartTransactionCommand();
-    found = OidIsValid(get_extension_oid("streamhouse", true));
-    CommitTransactionCommand();
-    return found;
-}
-
-bool sh_worker_is_in_the_way(void)
-{
-    LOCKTAG tag;
-    bool is_free;
-
-    SET_LOCKTAG_OBJECT(tag, InvalidOid, DatabaseRelationId, MyDatabaseId, 0);
-    StartTransactionCommand();
-    is_free = LockAcquire(&tag, RowExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL;
-    CommitTransactionCommand();
-    return !is_free;
+    return is_in_named_database() && has_extension() && !is_in_the_way();
 }
 
 bool sh_worker_run(const char *sql, bool *value)
@@ -104,6 +93,40 @@ bool sh_worker_run(const char *sql, bool *value)
     MemoryContextSwitchTo(context);
     pgstat_report_activity(STATE_IDLE, NULL);
     return done;
+}
+
+static bool is_in_named_database(void)
+{
+    const char *connected;
+    bool same;
+
+    StartTransactionCommand();
+    connected = get_database_name(MyDatabaseId);
+    same = connected != NULL && strcmp(connected, sh_database) == 0;
+    CommitTransactionCommand();
+    return same;
+}
+
+static bool has_extension(void)
+{
+    bool found;
+
+    StartTransactionCommand();
+    found = OidIsValid(get_extension_oid("streamhouse", true));
+    CommitTransactionCommand();
+    return found;
+}
+
+static bool is_in_the_way(void)
+{
+    LOCKTAG tag;
+    bool is_free;
+
+    SET_LOCKTAG_OBJECT(tag, InvalidOid, DatabaseRelationId, MyDatabaseId, 0);
+    StartTransactionCommand();
+    is_free = LockAcquire(&tag, RowExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL;
+    CommitTransactionCommand();
+    return !is_free;
 }
 
 static void run_in_transaction(const char *sql, bool *value)

@@ -14,11 +14,9 @@ void sh_worker_begin(Oid database);
  * and on the postmaster's death. */
 void sh_worker_wait(long timeout_ms);
 
-/* True when the extension is created in the connected database. */
-bool sh_worker_has_extension(void);
-
-/* True when somebody waits to drop, rename or copy the connected database, which its sessions prevent. */
-bool sh_worker_is_in_the_way(void);
+/* False when there is nothing to work at: the extension was dropped, streamhouse.database names another
+ * database, or somebody waits to drop, rename or copy the connected one, which its sessions prevent. */
+bool sh_worker_is_wanted(void);
 
 /* Run one command in a transaction of its own. An error is logged and swallowed: the next tick tries again.
  * Returns false then. `*value` (may be NULL) is set to the first row's first column, a boolean. */

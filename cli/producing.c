@@ -43,6 +43,11 @@ int sh_cli_take_producing(ShProducerOptions *options, int option, const char *va
             return sh_cli_misuse("--in-flight %s is not a number from 1 to 1000", value);
         options->in_flight_max = (int)number;
         return -1;
+    case SH_OPT_IDEMPOTENCE:
+        if (strcmp(value, "on") != 0 && strcmp(value, "off") != 0)
+            return sh_cli_misuse("--idempotence is on or off, not %s", value);
+        options->idempotence = strcmp(value, "on") == 0;
+        return -1;
     default:
         return -2;
     }

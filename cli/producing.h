@@ -14,7 +14,8 @@ enum {
     SH_OPT_BATCH_SIZE,
     SH_OPT_RETRY,
     SH_OPT_TIMEOUT,
-    SH_OPT_IN_FLIGHT
+    SH_OPT_IN_FLIGHT,
+    SH_OPT_IDEMPOTENCE
 };
 
 /* To stand at the end of a command's table of options. */
@@ -25,6 +26,7 @@ enum {
         {"retry", required_argument, NULL, SH_OPT_RETRY},                                                    \
         {"timeout", required_argument, NULL, SH_OPT_TIMEOUT},                                                \
         {"in-flight", required_argument, NULL, SH_OPT_IN_FLIGHT},                                            \
+        {"idempotence", required_argument, NULL, SH_OPT_IDEMPOTENCE},                                        \
     {                                                                                                        \
         0                                                                                                    \
     }

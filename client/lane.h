@@ -13,7 +13,7 @@
 #include "core/batch.h"
 #include "core/bytes.h"
 
-#define SH_PARCEL_BATCHES_MAX 32
+#define SH_PARCEL_BATCHES_MAX SH_ANSWER_BATCHES_MAX
 
 typedef struct ShLane ShLane;
 
@@ -43,7 +43,11 @@ typedef struct ShParcel {
     int attempts;
     int64_t deadline_ms; /* of its oldest record's delivery */
     int64_t sent_ms;
-    bool written; /* on its way: should the connection break, nobody knows whether it arrived */
+    bool written;   /* on its way: should the connection break, nobody knows whether it arrived */
+    bool uncertain; /* of an earlier try nobody knows */
+    bool stamped;   /* its batches carry sequences, from base_sequence on */
+    int32_t base_sequence;
+    int32_t first_unacked; /* as it was sent last */
     char address[SH_CLIENT_ADDRESS_BYTES];
     struct ShParcel *next_queued; /* of its link, until it is written */
 } ShParcel;
@@ -68,6 +72,11 @@ struct ShLane {
     ShParcel *parcels, *parcels_last;
     int under_way; /* parcels with an id */
     int64_t hold_until_ms;
+    bool sequenced; /* as an idempotent producer's: it numbers its parcels, see sequencer.h */
+    bool begin_anew;
+    int64_t producer_id;
+    int16_t producer_epoch;
+    int32_t next_sequence;
     bool active; /* stands in the sender's list */
     ShLane *next_active;
 };

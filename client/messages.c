@@ -4,9 +4,21 @@
 
 /* Field numbers of proto/streamhouse.proto. */
 enum { PRODUCE_REQUEST_ID = 1, PRODUCE_PARTITIONS = 2 };
-enum { PRODUCE_TOPIC = 1, PRODUCE_TOPIC_ID = 2, PRODUCE_PARTITION = 3, PRODUCE_BATCHES = 4 };
+enum {
+    PRODUCE_TOPIC = 1,
+    PRODUCE_TOPIC_ID = 2,
+    PRODUCE_PARTITION = 3,
+    PRODUCE_BATCHES = 4,
+    PRODUCE_UNACKED = 7
+};
 enum { PRODUCED_REQUEST_ID = 1, PRODUCED_RESULTS = 2 };
-enum { RESULT_BASE_OFFSET = 4, RESULT_RECORD_COUNT = 5, RESULT_EPOCH = 6, RESULT_ERROR = 7 };
+enum {
+    RESULT_BASE_OFFSET = 4,
+    RESULT_RECORD_COUNT = 5,
+    RESULT_EPOCH = 6,
+    RESULT_ERROR = 7,
+    RESULT_BATCH_OFFSETS = 8
+};
 enum { FETCHED_RESULTS = 1 };
 enum {
     FETCHED_TOPIC = 1,
@@ -22,16 +34,19 @@ enum { ERROR_CODE = 1, ERROR_REASON = 2, ERROR_MESSAGE = 3, ERROR_RETRY_AFTER = 
 enum { OWNER_ADDRESS = 2, OWNER_EPOCH = 4 };
 
 static bool get_produce_result(const uint8_t *data, size_t length, ShProduceAnswer *out);
+static void get_batch_offsets(const uint8_t *data, size_t length, ShProduceAnswer *out);
+static void add_batch_offset(ShProduceAnswer *out, uint64_t value);
 static bool get_fetch_part(const uint8_t *data, size_t length, ShFetchedPart *out);
 static bool get_owner(const uint8_t *data, size_t length, ShPartitionOwner *out);
 static ShStatus status_of_code(int code);
 
 ShStatus sh_message_put_produce(ShScratch *head, uint64_t request_id, const char *topic,
-                                const ShUuid *topic_id, int32_t partition, size_t batches_bytes, ShError *err)
+                                const ShUuid *topic_id, int32_t partition, int32_t first_unacked_seq,
+                                size_t batches_bytes, ShError *err)
 {
     size_t topic_length = strlen(topic);
     ShStatus status = sh_scratch_reserve(
-        head, 6 * SH_PROTOBUF_FIELD_BYTES_MAX + 2 * (topic_length + sizeof topic_id->bytes), err);
+        head, 7 * SH_PROTOBUF_FIELD_BYTES_MAX + 2 * (topic_length + sizeof topic_id->bytes), err);
     if (status != SH_OK)
         return status;
 
@@ -40,11 +55,15 @@ ShStatus sh_message_put_produce(ShScratch *head, uint64_t request_id, const char
     size_t inner_bytes = 1 + sh_protobuf_varint_bytes(topic_length) + topic_length + 2 +
                          sizeof topic_id->bytes + 1 + sh_protobuf_varint_bytes((uint64_t)partition) + 1 +
                          sh_protobuf_varint_bytes(batches_bytes) + batches_bytes;
+    if (first_unacked_seq > 0)
+        inner_bytes += 1 + sh_protobuf_varint_bytes((uint64_t)first_unacked_seq);
     sh_protobuf_put_varint(head, PRODUCE_REQUEST_ID, request_id);
     sh_protobuf_put_length(head, PRODUCE_PARTITIONS, inner_bytes);
     sh_protobuf_put_bytes(head, PRODUCE_TOPIC, topic, topic_length);
     sh_protobuf_put_bytes(head, PRODUCE_TOPIC_ID, topic_id->bytes, sizeof topic_id->bytes);
     sh_protobuf_put_varint(head, PRODUCE_PARTITION, (uint64_t)partition);
+    if (first_unacked_seq > 0)
+        sh_protobuf_put_varint(head, PRODUCE_UNACKED, (uint64_t)first_unacked_seq);
     sh_protobuf_put_length(head, PRODUCE_BATCHES, batches_bytes);
     return SH_OK;
 }
@@ -138,9 +157,14 @@ static bool get_produce_result(const uint8_t *data, size_t length, ShProduceAnsw
                 out->refused = true;
                 sh_message_get_refusal(field.bytes, field.length, &out->refusal);
             }
+            if (field.number == RESULT_BATCH_OFFSETS)
+                get_batch_offsets(field.bytes, field.length, out);
             continue;
         }
         switch (field.number) {
+        case RESULT_BATCH_OFFSETS:
+            add_batch_offset(out, field.value);
+            break;
         case RESULT_BASE_OFFSET:
             out->base_offset = (int64_t)field.value;
             break;
@@ -155,6 +179,28 @@ static bool get_produce_result(const uint8_t *data, size_t length, ShProduceAnsw
         }
     }
     return !reader.damaged;
+}
+
+/* Packed: varints one after the other, as proto3 writes them unless told otherwise. */
+static void get_batch_offsets(const uint8_t *data, size_t length, ShProduceAnswer *out)
+{
+    uint64_t value = 0;
+    unsigned shift = 0;
+    for (size_t i = 0; i < length && shift < 64; i++) {
+        value |= (uint64_t)(data[i] & 0x7F) << shift;
+        shift += 7;
+        if ((data[i] & 0x80) != 0)
+            continue;
+        add_batch_offset(out, value);
+        value = 0;
+        shift = 0;
+    }
+}
+
+static void add_batch_offset(ShProduceAnswer *out, uint64_t value)
+{
+    if (out->batch_offset_count < SH_ANSWER_BATCHES_MAX)
+        out->batch_offsets[out->batch_offset_count++] = (int64_t)value;
 }
 
 static bool get_fetch_part(const uint8_t *data, size_t length, ShFetchedPart *out)

@@ -29,9 +29,12 @@ typedef struct ShRefusal {
 } ShRefusal;
 
 /* The answer to a request that carried one partition. */
+#define SH_ANSWER_BATCHES_MAX 32
 typedef struct ShProduceAnswer {
     uint64_t request_id;
     int64_t base_offset;
+    int64_t batch_offsets[SH_ANSWER_BATCHES_MAX]; /* where they do not follow each other */
+    size_t batch_offset_count;
     int64_t record_count;
     int64_t epoch;
     bool refused;
@@ -56,8 +59,8 @@ typedef struct ShFetchedPart {
 /* Replace `head` by the bytes of a ProduceRequest up to the content of its `batches`; the message is complete
  * with `batches_bytes` bytes of batches behind it. */
 ShStatus sh_message_put_produce(ShScratch *head, uint64_t request_id, const char *topic,
-                                const ShUuid *topic_id, int32_t partition, size_t batches_bytes,
-                                ShError *err) SH_MUST_CHECK;
+                                const ShUuid *topic_id, int32_t partition, int32_t first_unacked_seq,
+                                size_t batches_bytes, ShError *err) SH_MUST_CHECK;
 
 /* Read a ProduceResponse. SH_CORRUPT when it is damaged or has no result. */
 ShStatus sh_message_get_produced(const uint8_t *data, size_t length, ShProduceAnswer *out,

@@ -112,7 +112,7 @@ static void on_writable(void *context)
     const ShProducerTopic *topic = parcel->lane->topic;
     ShScratch *head = &link->links->head;
     if (sh_message_put_produce(head, parcel->id, topic->name, &topic->topic_id, parcel->lane->partition,
-                               parcel->bytes, NULL) != SH_OK) {
+                               parcel->stamped ? parcel->first_unacked : 0, parcel->bytes, NULL) != SH_OK) {
         sh_client_call_cancel(link->call);
         return;
     }

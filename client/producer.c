@@ -5,6 +5,7 @@
 
 #include "client/accumulator.h"
 #include "client/client.h"
+#include "client/init_producer.h"
 #include "client/produce_link.h"
 #include "client/refresh.h"
 #include "client/sender.h"
@@ -20,6 +21,7 @@ struct ShProducer {
     ShSender *sender;
     ShProduceLinks *links;
     ShRefresh refresh;
+    ShInitProducer init_producer;
 
     pthread_mutex_t lock;  /* guards what follows */
     pthread_cond_t change; /* room was made, or records were delivered */
@@ -50,6 +52,9 @@ static void port_want_metadata(void *context);
 static void port_send(void *context, ShParcel *parcel);
 static void port_drop_link(void *context, const char *address);
 static void port_done(void *context, ShPendingBatch *batch, int64_t base_offset, const ShError *error);
+static void port_want_producer(void *context);
+static void producer_known(void *context, int64_t producer_id, int16_t producer_epoch);
+static void producer_unsupported(void *context);
 static void link_answered(void *context, const ShProduceAnswer *answer);
 static void link_lost(void *context, const char *address, const ShRefusal *why);
 
@@ -62,7 +67,8 @@ void sh_producer_options_init(ShProducerOptions *options)
         .codec = SH_CODEC_NONE,
         .buffer_bytes = 64 * 1024 * 1024,
         .block_ms = 60 * 1000,
-        .in_flight_max = 1,
+        .in_flight_max = 0,
+        .idempotence = true,
         .delivery_timeout_ms = 120 * 1000,
         .request_timeout_ms = 30 * 1000,
         .retry_backoff_ms = 100,
@@ -192,8 +198,8 @@ static ShStatus check_options(const ShProducerOptions *o, ShError *err)
         return sh_fail(err, SH_INVALID, "buffer_bytes must be at least request_bytes");
     if (o->linger_ms < 0 || o->linger_ms > 60 * 1000)
         return sh_fail(err, SH_INVALID, "linger_ms must be from 0 to 60000");
-    if (o->in_flight_max < 1 || o->in_flight_max > 1000)
-        return sh_fail(err, SH_INVALID, "in_flight_max must be from 1 to 1000");
+    if (o->in_flight_max < 0 || o->in_flight_max > 1000)
+        return sh_fail(err, SH_INVALID, "in_flight_max must be from 0 to 1000");
     if (o->block_ms < 0 || o->delivery_timeout_ms < 1 || o->request_timeout_ms < 1)
         return sh_fail(err, SH_INVALID, "block_ms must not be negative, the time-outs must be positive");
     if (o->retry_backoff_ms < 1 || o->retry_backoff_max_ms < o->retry_backoff_ms)
@@ -206,7 +212,7 @@ static ShStatus check_options(const ShProducerOptions *o, ShError *err)
 static ShStatus start(ShProducer *producer, ShError *err)
 {
     ShSenderPort port = {producer,  port_find_owner, port_learn_owner, port_want_metadata,
-                         port_send, port_drop_link,  port_done};
+                         port_send, port_drop_link,  port_done,        port_want_producer};
     ShProduceLinkEvents events = {link_answered, link_lost, producer};
     uint64_t seed = (uint64_t)sh_client_now_ms() ^ (uint64_t)(uintptr_t)producer;
     producer->loop = sh_loop_new(sh_client_transport(producer->client));
@@ -215,6 +221,11 @@ static ShStatus start(ShProducer *producer, ShError *err)
     if (producer->loop == NULL || producer->sender == NULL || producer->links == NULL)
         return sh_fail(err, SH_NO_MEMORY, "no memory for a producer");
     producer->refresh = (ShRefresh){.client = producer->client, .loop = producer->loop};
+    producer->init_producer = (ShInitProducer){.client = producer->client,
+                                               .loop = producer->loop,
+                                               .known = producer_known,
+                                               .unsupported = producer_unsupported,
+                                               .context = producer};
     if (pthread_create(&producer->thread, NULL, run, producer) != 0)
         return sh_fail(err, SH_EXHAUSTED, "no thread for a producer");
     producer->thread_started = true;
@@ -351,6 +362,8 @@ static void *run(void *arg)
         int64_t due_ms = sh_sender_run(producer->sender, now_ms);
         int64_t refresh_ms = sh_refresh_run(&producer->refresh, now_ms);
         due_ms = refresh_ms < due_ms ? refresh_ms : due_ms;
+        int64_t init_ms = sh_init_producer_run(&producer->init_producer, now_ms);
+        due_ms = init_ms < due_ms ? init_ms : due_ms;
 
         /* Records that came meanwhile saw a thread that is awake and left the waking to this second look. */
         pthread_mutex_lock(&producer->lock);
@@ -427,7 +440,7 @@ static void port_done(void *context, ShPendingBatch *batch, int64_t base_offset,
                                .offset = -1,
                                .error = error};
         for (int32_t i = 0; i < batch->count; i++) {
-            delivery.offset = error == NULL ? base_offset + i : -1;
+            delivery.offset = error == NULL && base_offset >= 0 ? base_offset + i : -1;
             delivery.opaque = batch->opaques[i];
             producer->options.on_delivery(&delivery, producer->options.on_delivery_context);
         }
@@ -437,6 +450,24 @@ static void port_done(void *context, ShPendingBatch *batch, int64_t base_offset,
     sh_accumulator_release(&producer->accumulator, batch);
     pthread_cond_broadcast(&producer->change);
     pthread_mutex_unlock(&producer->lock);
+}
+
+static void port_want_producer(void *context)
+{
+    ShProducer *producer = context;
+    producer->init_producer.wanted = true;
+}
+
+static void producer_known(void *context, int64_t producer_id, int16_t producer_epoch)
+{
+    ShProducer *producer = context;
+    sh_sender_set_producer(producer->sender, producer_id, producer_epoch);
+}
+
+static void producer_unsupported(void *context)
+{
+    ShProducer *producer = context;
+    sh_sender_no_producer(producer->sender);
 }
 
 static void link_answered(void *context, const ShProduceAnswer *answer)

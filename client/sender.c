@@ -1,4 +1,5 @@
 #include "client/sender.h"
+#include "client/sequencer.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,22 +12,28 @@ struct ShSender {
     ShSenderPort port;
     uint64_t random;
     uint64_t last_id;
+    ShSequencer sequencer;
     ShLane *active; /* lanes with something waiting or under way */
 };
 
+static void wake_unsequenced(ShSender *sender);
 static int64_t run_lane(ShSender *sender, ShLane *lane, int64_t now_ms);
 static void expire_waiting(ShSender *sender, ShLane *lane, int64_t now_ms);
 static bool send_next(ShSender *sender, ShLane *lane, int64_t now_ms);
+static int in_flight_max(const ShSender *sender);
+static bool may_number(ShSender *sender, ShLane *lane, ShParcel **again, int64_t now_ms);
 static ShParcel *form_parcel(ShSender *sender, ShLane *lane);
 static int64_t next_time(ShSender *sender, const ShLane *lane, int64_t now_ms);
 static ShParcel *find_parcel(ShSender *sender, uint64_t id);
 static void refuse(ShSender *sender, ShParcel *parcel, const ShRefusal *why, int64_t now_ms);
+static void renumber(ShSender *sender, ShParcel *parcel, const ShError *error, int64_t now_ms);
 static void retry_or_fail(ShSender *sender, ShParcel *parcel, const ShError *error, int64_t hold_ms,
                           int64_t now_ms);
 static bool is_outcome_unknown(ShStatus status);
 static void fail_unknown(ShSender *sender, ShParcel *parcel, const ShError *error);
 static int64_t backoff_ms(ShSender *sender, int attempts, int retry_after_ms);
 static void finish(ShSender *sender, ShParcel *parcel, int64_t base_offset, const ShError *error);
+static void finish_scattered(ShSender *sender, ShParcel *parcel, const int64_t *offsets);
 static void unlink_parcel(ShLane *lane, ShParcel *parcel);
 
 ShSender *sh_sender_new(const ShProducerOptions *options, const ShSenderPort *port, uint64_t seed)
@@ -36,6 +43,7 @@ ShSender *sh_sender_new(const ShProducerOptions *options, const ShSenderPort *po
         return NULL;
     sender->options = *options;
     sender->port = *port;
+    sender->sequencer.on = options->idempotence;
     sender->random = seed | 1;
     return sender;
 }
@@ -43,6 +51,20 @@ ShSender *sh_sender_new(const ShProducerOptions *options, const ShSenderPort *po
 void sh_sender_free(ShSender *sender)
 {
     free(sender);
+}
+
+void sh_sender_set_producer(ShSender *sender, int64_t producer_id, int16_t producer_epoch)
+{
+    sender->sequencer.has_id = true;
+    sender->sequencer.producer_id = producer_id;
+    sender->sequencer.producer_epoch = producer_epoch;
+    wake_unsequenced(sender);
+}
+
+void sh_sender_no_producer(ShSender *sender)
+{
+    sender->sequencer.on = false;
+    wake_unsequenced(sender);
 }
 
 void sh_sender_add(ShSender *sender, ShPendingBatch *batch)
@@ -88,6 +110,8 @@ void sh_sender_answered(ShSender *sender, const ShProduceAnswer *answer, int64_t
     parcel->lane->under_way--;
     if (answer->refused)
         refuse(sender, parcel, &answer->refusal, now_ms);
+    else if (answer->batch_offset_count == parcel->batch_count)
+        finish_scattered(sender, parcel, answer->batch_offsets);
     else
         finish(sender, parcel, answer->base_offset, NULL);
 }
@@ -106,7 +130,8 @@ void sh_sender_link_lost(ShSender *sender, const char *address, const ShRefusal 
                 continue;
             parcel->id = 0;
             lane->under_way--;
-            if (parcel->written && sender->options.retry == SH_RETRY_SAFE)
+            parcel->uncertain |= parcel->written;
+            if (parcel->written && !parcel->stamped && sender->options.retry == SH_RETRY_SAFE)
                 fail_unknown(sender, parcel, &lost.error);
             else
                 retry_or_fail(sender, parcel, &lost.error,
@@ -130,6 +155,15 @@ void sh_sender_cancel(ShSender *sender)
             sender->port.done(sender->port.context, batch, -1, &error);
         }
         lane->waiting = lane->waiting_last = NULL;
+    }
+}
+
+/* Lanes that have sent nothing yet waited for the producer id. */
+static void wake_unsequenced(ShSender *sender)
+{
+    for (ShLane *lane = sender->active; lane != NULL; lane = lane->next_active) {
+        if (!lane->sequenced)
+            lane->hold_until_ms = 0;
     }
 }
 
@@ -171,7 +205,7 @@ static void expire_waiting(ShSender *sender, ShLane *lane, int64_t now_ms)
 static bool send_next(ShSender *sender, ShLane *lane, int64_t now_ms)
 {
     ShParcel *again = NULL; /* the first that waits to be sent again */
-    int limit = sender->options.in_flight_max;
+    int limit = in_flight_max(sender);
     for (ShParcel *parcel = lane->parcels; parcel != NULL; parcel = parcel->next) {
         if (again == NULL && parcel->id == 0)
             again = parcel;
@@ -179,6 +213,8 @@ static bool send_next(ShSender *sender, ShLane *lane, int64_t now_ms)
             limit = 1;
     }
     if (now_ms < lane->hold_until_ms || lane->under_way >= limit || (again == NULL && lane->waiting == NULL))
+        return false;
+    if (sender->sequencer.on && !may_number(sender, lane, &again, now_ms))
         return false;
 
     ShPartitionOwner owner;
@@ -192,6 +228,9 @@ static bool send_next(ShSender *sender, ShLane *lane, int64_t now_ms)
         lane->hold_until_ms = now_ms + sender->options.retry_backoff_ms;
         return false;
     }
+    if (again == NULL && sender->sequencer.on)
+        sh_sequencer_stamp(lane, parcel);
+    parcel->first_unacked = sh_sequencer_first_unacked(lane);
     snprintf(parcel->address, sizeof parcel->address, "%s", owner.address);
     parcel->id = ++sender->last_id;
     parcel->sent_ms = now_ms;
@@ -200,6 +239,35 @@ static bool send_next(ShSender *sender, ShLane *lane, int64_t now_ms)
     lane->under_way++;
     sender->port.send(sender->port.context, parcel);
     return true;
+}
+
+static int in_flight_max(const ShSender *sender)
+{
+    int wanted = sender->options.in_flight_max;
+    if (!sender->sequencer.on)
+        return wanted == 0 ? 1 : wanted;
+    return wanted == 0 || wanted > SH_IDEMPOTENT_IN_FLIGHT_MAX ? SH_IDEMPOTENT_IN_FLIGHT_MAX : wanted;
+}
+
+/* May the lane send, as an idempotent producer's? `again` becomes the parcel that is to be resolved first. */
+static bool may_number(ShSender *sender, ShLane *lane, ShParcel **again, int64_t now_ms)
+{
+    switch (sh_sequencer_prepare(&sender->sequencer, lane)) {
+    case SH_SEQUENCE_READY:
+        return true;
+    case SH_SEQUENCE_RESOLVE:
+        *again = lane->parcels;
+        while (!(*again)->uncertain || (*again)->id != 0)
+            *again = (*again)->next;
+        return true;
+    case SH_SEQUENCE_NO_ID:
+        sender->port.want_producer(sender->port.context);
+        lane->hold_until_ms = now_ms + sender->options.retry_backoff_ms;
+        return false;
+    default:
+        lane->hold_until_ms = now_ms + sender->options.retry_backoff_ms;
+        return false;
+    }
 }
 
 /* The waiting batches that fit into one request; at least one. NULL when memory is short. */
@@ -262,7 +330,16 @@ static void refuse(ShSender *sender, ShParcel *parcel, const ShRefusal *why, int
 {
     const ShError *error = &why->error;
     ShStatus status = error->status;
-    if (is_outcome_unknown(status) && sender->options.retry == SH_RETRY_SAFE) {
+    if (status == SH_DUPLICATE_SEQUENCE && parcel->stamped) {
+        finish(sender, parcel, -1, NULL);
+        return;
+    }
+    parcel->uncertain |= is_outcome_unknown(status);
+    if (parcel->stamped && sh_sequencer_is_refusal(status)) {
+        renumber(sender, parcel, error, now_ms);
+        return;
+    }
+    if (is_outcome_unknown(status) && !parcel->stamped && sender->options.retry == SH_RETRY_SAFE) {
         fail_unknown(sender, parcel, error);
         return;
     }
@@ -276,11 +353,28 @@ static void refuse(ShSender *sender, ShParcel *parcel, const ShRefusal *why, int
         else if (parcel->attempts <= REDIRECTS_AT_ONCE_MAX)
             hold_ms = 0;
         retry_or_fail(sender, parcel, error, hold_ms, now_ms);
-    } else if (error->retriable || status == SH_CANCELLED) {
+    } else if (error->retriable || status == SH_CANCELLED ||
+               (parcel->stamped && is_outcome_unknown(status))) {
         retry_or_fail(sender, parcel, error, hold_ms, now_ms);
     } else {
         finish(sender, parcel, -1, error);
     }
+}
+
+/* The server does not take the parcel's sequences as they are: send it again, behind its predecessors or with
+ * others. What it forgot it may have stored before. */
+static void renumber(ShSender *sender, ShParcel *parcel, const ShError *error, int64_t now_ms)
+{
+    bool forgotten = error->status != SH_OUT_OF_ORDER_SEQUENCE && parcel->uncertain;
+    sh_sequencer_refused(&sender->sequencer, parcel, error->status);
+    if (forgotten && sender->options.retry == SH_RETRY_SAFE)
+        fail_unknown(sender, parcel, error);
+    else
+        retry_or_fail(sender, parcel, error,
+                      parcel->attempts <= REDIRECTS_AT_ONCE_MAX
+                          ? 0
+                          : backoff_ms(sender, parcel->attempts, error->retry_after_ms),
+                      now_ms);
 }
 
 static void retry_or_fail(ShSender *sender, ShParcel *parcel, const ShError *error, int64_t hold_ms,
@@ -327,13 +421,23 @@ static int64_t backoff_ms(ShSender *sender, int attempts, int retry_after_ms)
 
 static void finish(ShSender *sender, ShParcel *parcel, int64_t base_offset, const ShError *error)
 {
+    if (error != NULL)
+        sh_sequencer_gave_up(parcel);
     unlink_parcel(parcel->lane, parcel);
     for (size_t i = 0; i < parcel->batch_count; i++) {
         int32_t count = parcel->batches[i]->count;
         sender->port.done(sender->port.context, parcel->batches[i], base_offset, error);
-        if (error == NULL)
+        if (error == NULL && base_offset >= 0)
             base_offset += count;
     }
+    free(parcel);
+}
+
+static void finish_scattered(ShSender *sender, ShParcel *parcel, const int64_t *offsets)
+{
+    unlink_parcel(parcel->lane, parcel);
+    for (size_t i = 0; i < parcel->batch_count; i++)
+        sender->port.done(sender->port.context, parcel->batches[i], offsets[i], NULL);
     free(parcel);
 }
 

@@ -24,14 +24,20 @@ typedef struct ShSenderPort {
     void (*send)(void *context, ShParcel *parcel);
     /* An answer is overdue: break the connection, and then call sh_sender_link_lost. */
     void (*drop_link)(void *context, const char *address);
-    /* The fate of a batch, which is handed over. `error` NULL: stored at `base_offset`. */
+    /* The fate of a batch, which is handed over. `error` NULL: stored at `base_offset`, -1: somewhere. */
     void (*done)(void *context, ShPendingBatch *batch, int64_t base_offset, const ShError *error);
+    /* Nothing can be sent before sh_sender_set_producer or sh_sender_no_producer. */
+    void (*want_producer)(void *context);
 } ShSenderPort;
 
 /* NULL when memory is short. Of the options it uses those about requests and retries. */
 ShSender *sh_sender_new(const ShProducerOptions *options, const ShSenderPort *port, uint64_t seed);
 /* Its batches must be gone: sh_sender_cancel. NULL allowed. */
 void sh_sender_free(ShSender *sender);
+
+/* The id of this idempotent producer; or the news that the server has none, so that it goes on without. */
+void sh_sender_set_producer(ShSender *sender, int64_t producer_id, int16_t producer_epoch);
+void sh_sender_no_producer(ShSender *sender);
 
 /* A batch that was built, behind the others of its lane. */
 void sh_sender_add(ShSender *sender, ShPendingBatch *batch);

@@ -137,7 +137,8 @@ SH_API void sh_topic_descriptions_free(ShTopicDescriptions *descriptions);
 /* --- producer ----------------------------------------------------------------------------------------- */
 
 /* What happens to a send whose outcome is unknown: it was written, and the connection was lost before its
- * answer. */
+ * answer. With idempotence both send it again, and it is stored once; they differ only if the server forgot
+ * the producer meanwhile. */
 typedef enum ShRetry {
     SH_RETRY_ALWAYS = 0, /* send again: every record is stored at least once */
     SH_RETRY_SAFE        /* report the records as failed with "outcome unknown": none is stored twice */
@@ -149,7 +150,7 @@ typedef enum ShRetry {
 typedef struct ShDelivery {
     const char *topic;
     int32_t partition;
-    int64_t offset;       /* -1 when it failed */
+    int64_t offset; /* -1 when it failed, or was stored so long ago that the server has forgotten where */
     const ShError *error; /* NULL: acknowledged */
     void *opaque;         /* as given to sh_producer_produce */
 } ShDelivery;
@@ -166,8 +167,11 @@ typedef struct ShProducerOptions {
     ShCodec codec;
     size_t buffer_bytes; /* bound of all records that are not yet delivered */
     int block_ms;        /* how long produce waits for room; 0: fails with SH_EXHAUSTED at once */
-    int in_flight_max;   /* requests under way per partition; above 1 a request that the server refuses can
-                            be overtaken by those that are already on their way */
+    int in_flight_max;   /* requests under way per partition; 0: as many as keep the order, 5 with
+                            idempotence (which never has more), 1 without. Above 1 without it, a request that
+                            the server refuses can be overtaken by those that are already on their way */
+    bool idempotence;    /* every record is stored once, in order, however often it is sent; where the server
+                            does not offer it, as without */
     int delivery_timeout_ms; /* from produce to the last retry */
     int request_timeout_ms;  /* a request that is not answered in time counts as lost with its connection */
     int retry_backoff_ms;    /* delay of the first retry; doubles, with jitter */
@@ -178,8 +182,8 @@ typedef struct ShProducerOptions {
 } ShProducerOptions;
 
 /* The defaults: 128 KiB batches, 1 MiB requests, 5 ms linger, no compression, 64 MiB buffer, 60 s blocking,
- * one request in flight per partition, 120 s delivery and 30 s request time-out, back-off from 100 ms to 1 s,
- * SH_RETRY_ALWAYS. */
+ * idempotence with 5 requests in flight per partition, 120 s delivery and 30 s request time-out, back-off
+ * from 100 ms to 1 s, SH_RETRY_ALWAYS. */
 SH_API void sh_producer_options_init(ShProducerOptions *options);
 
 /* A producer with its thread. `client` must outlive it. SH_INVALID names the option that is out of range. */

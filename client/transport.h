@@ -19,6 +19,7 @@
 
 #define SH_METHOD_METADATA        "/streamhouse.v1.StreamHouse/Metadata"
 #define SH_METHOD_PRODUCE_STREAM  "/streamhouse.v1.StreamHouse/ProduceStream"
+#define SH_METHOD_INIT_PRODUCER   "/streamhouse.v1.StreamHouse/InitProducer"
 #define SH_METHOD_FETCH_STREAM    "/streamhouse.v1.StreamHouse/FetchStream"
 #define SH_METHOD_LIST_OFFSETS    "/streamhouse.v1.StreamHouse/ListOffsets"
 #define SH_METHOD_CREATE_TOPIC    "/streamhouse.v1.Admin/CreateTopic"

@@ -101,6 +101,10 @@ ShStatus sh_batch_check(const uint8_t *data, size_t length, const ShBatchLimits 
 void sh_batch_set_base_offset(uint8_t *batch, int64_t base_offset);
 void sh_batch_set_leader_epoch(uint8_t *batch, int32_t leader_epoch);
 
+/* Make a whole batch an idempotent producer's: overwrite the fields and compute the CRC anew, in place. */
+void sh_batch_set_producer(uint8_t *batch, size_t length, int64_t producer_id, int16_t producer_epoch,
+                           int32_t base_sequence);
+
 /* --- reading the records of one batch ------------------------------------------------------------------- */
 
 typedef struct ShBatchReader {

@@ -130,6 +130,15 @@ ShStatus sh_batch_builder_finish(ShBatchBuilder *builder, ShBuf **out, ShError *
     return SH_OK;
 }
 
+void sh_batch_set_producer(uint8_t *batch, size_t length, int64_t producer_id, int16_t producer_epoch,
+                           int32_t base_sequence)
+{
+    sh_put_u64(batch + 43, (uint64_t)producer_id);
+    sh_put_u16(batch + 51, (uint16_t)producer_epoch);
+    sh_put_u32(batch + 53, (uint32_t)base_sequence);
+    sh_put_u32(batch + 17, sh_crc32c(batch + SH_BATCH_UNCOVERED_BYTES, length - SH_BATCH_UNCOVERED_BYTES));
+}
+
 /* The size of a record without its length field. */
 static ShStatus measure_body(const ShBatchBuilder *builder, const ShRecord *record, const ShHeader *headers,
                              size_t header_count, size_t *body_bytes, ShError *err)

@@ -86,6 +86,14 @@ const char *sh_status_name(ShStatus status)
         return "NOT_OWNER";
     case SH_FENCED:
         return "FENCED";
+    case SH_OUT_OF_ORDER_SEQUENCE:
+        return "OUT_OF_ORDER_SEQUENCE";
+    case SH_DUPLICATE_SEQUENCE:
+        return "DUPLICATE_SEQUENCE";
+    case SH_INVALID_PRODUCER_EPOCH:
+        return "INVALID_PRODUCER_EPOCH";
+    case SH_UNKNOWN_PRODUCER_ID:
+        return "UNKNOWN_PRODUCER_ID";
     case SH_DENIED:
         return "DENIED";
     case SH_EXHAUSTED:

@@ -26,14 +26,19 @@ typedef enum ShStatus {
     SH_OUT_OF_RANGE, /* an offset below the log start or above the end: OUT_OF_RANGE */
     SH_NOT_OWNER,    /* another agent owns the partition: FAILED_PRECONDITION, with the owner */
     SH_FENCED,       /* a newer incarnation or epoch has superseded the caller: FAILED_PRECONDITION */
-    SH_DENIED,       /* credentials or rights are missing: PERMISSION_DENIED */
-    SH_EXHAUSTED,    /* a memory, disk or rate bound is reached: RESOURCE_EXHAUSTED, retry later */
-    SH_UNAVAILABLE,  /* a peer is away or the agent is not ready: UNAVAILABLE, retry later */
-    SH_TIMEOUT,      /* a deadline passed: DEADLINE_EXCEEDED */
-    SH_CANCELLED,    /* the caller gave up: CANCELLED */
-    SH_IO,           /* a disk or socket operation failed: INTERNAL */
-    SH_NO_MEMORY,    /* malloc failed: RESOURCE_EXHAUSTED */
-    SH_INTERNAL      /* a broken invariant: INTERNAL */
+    /* What a partition says to an idempotent producer, all FAILED_PRECONDITION but the second. */
+    SH_OUT_OF_ORDER_SEQUENCE,  /* a batch does not follow the producer's last one: nothing is stored */
+    SH_DUPLICATE_SEQUENCE,     /* stored long ago, at an offset that is forgotten: ALREADY_EXISTS */
+    SH_INVALID_PRODUCER_EPOCH, /* a newer epoch of the producer has written here */
+    SH_UNKNOWN_PRODUCER_ID,    /* nothing is known of the producer, and this is not its first batch */
+    SH_DENIED,                 /* credentials or rights are missing: PERMISSION_DENIED */
+    SH_EXHAUSTED,              /* a memory, disk or rate bound is reached: RESOURCE_EXHAUSTED, retry later */
+    SH_UNAVAILABLE,            /* a peer is away or the agent is not ready: UNAVAILABLE, retry later */
+    SH_TIMEOUT,                /* a deadline passed: DEADLINE_EXCEEDED */
+    SH_CANCELLED,              /* the caller gave up: CANCELLED */
+    SH_IO,                     /* a disk or socket operation failed: INTERNAL */
+    SH_NO_MEMORY,              /* malloc failed: RESOURCE_EXHAUSTED */
+    SH_INTERNAL                /* a broken invariant: INTERNAL */
 } ShStatus;
 
 #define SH_ERROR_MESSAGE_BYTES 512

@@ -12,10 +12,26 @@ char *sh_database;
 int sh_tick_interval_ms;
 int sh_lease_ticks;
 int sh_offset_range;
+int sh_retention_interval_ms;
+int sh_garbage_grace_ms;
+int sh_scan_interval_ms;
+int sh_compaction_delay_ms;
+int sh_compaction_objects;
 
 PG_FUNCTION_INFO_V1(sh_setting_tick_interval_ms);
 PG_FUNCTION_INFO_V1(sh_setting_lease_ticks);
 PG_FUNCTION_INFO_V1(sh_setting_offset_range);
+PG_FUNCTION_INFO_V1(sh_setting_garbage_grace_ms);
+PG_FUNCTION_INFO_V1(sh_setting_scan_interval_ms);
+PG_FUNCTION_INFO_V1(sh_setting_compaction_delay_ms);
+PG_FUNCTION_INFO_V1(sh_setting_compaction_objects);
+
+#define SECOND_MS 1000
+#define MINUTE_MS (60 * SECOND_MS)
+#define HOUR_MS   (60 * MINUTE_MS)
+#define DAY_MS    (24 * HOUR_MS)
+
+static void define_garbage_settings(void);
 
 void sh_settings_define(void)
 {
@@ -31,7 +47,31 @@ void sh_settings_define(void)
                             "Offsets that one owned epoch of a partition may assign.",
                             "An owner that nears the end of its range seals the epoch and begins the next.",
                             &sh_offset_range, 1 << 28, 16, INT_MAX, PGC_SUSET, 0, NULL, NULL, NULL);
+    define_garbage_settings();
     MarkGUCPrefixReserved("streamhouse");
+}
+
+static void define_garbage_settings(void)
+{
+    DefineCustomIntVariable(
+        "streamhouse.retention_interval", "Time between two rounds of the retention worker.", NULL,
+        &sh_retention_interval_ms, 10 * SECOND_MS, 10, HOUR_MS, PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+    DefineCustomIntVariable(
+        "streamhouse.garbage_grace", "How long an object that no segment refers to stays in the store.",
+        "Readers that found it in the index may still be reading it.", &sh_garbage_grace_ms, 10 * MINUTE_MS,
+        0, 7 * DAY_MS, PGC_SUSET, GUC_UNIT_MS, NULL, NULL, NULL);
+    DefineCustomIntVariable("streamhouse.scan_interval",
+                            "Time between two looks through the store for objects that the index does not "
+                            "know.",
+                            NULL, &sh_scan_interval_ms, DAY_MS, 0, 24 * DAY_MS, PGC_SUSET, GUC_UNIT_MS, NULL,
+                            NULL, NULL);
+    DefineCustomIntVariable("streamhouse.compaction_delay", "Objects younger than this are not compacted.",
+                            NULL, &sh_compaction_delay_ms, 10 * MINUTE_MS, 0, 7 * DAY_MS, PGC_SUSET,
+                            GUC_UNIT_MS, NULL, NULL, NULL);
+    DefineCustomIntVariable("streamhouse.compaction_objects",
+                            "Objects over which a partition's records must be spread to be compacted.",
+                            "Those that fill a segment are compacted from two on.", &sh_compaction_objects,
+                            10, 2, 1000, PGC_SUSET, 0, NULL, NULL, NULL);
 }
 
 Datum sh_setting_tick_interval_ms(PG_FUNCTION_ARGS)
@@ -47,4 +87,24 @@ Datum sh_setting_lease_ticks(PG_FUNCTION_ARGS)
 Datum sh_setting_offset_range(PG_FUNCTION_ARGS)
 {
     PG_RETURN_INT32(sh_offset_range);
+}
+
+Datum sh_setting_garbage_grace_ms(PG_FUNCTION_ARGS)
+{
+    PG_RETURN_INT32(sh_garbage_grace_ms);
+}
+
+Datum sh_setting_scan_interval_ms(PG_FUNCTION_ARGS)
+{
+    PG_RETURN_INT32(sh_scan_interval_ms);
+}
+
+Datum sh_setting_compaction_delay_ms(PG_FUNCTION_ARGS)
+{
+    PG_RETURN_INT32(sh_compaction_delay_ms);
+}
+
+Datum sh_setting_compaction_objects(PG_FUNCTION_ARGS)
+{
+    PG_RETURN_INT32(sh_compaction_objects);
 }

@@ -7,10 +7,15 @@
 #ifndef SH_EXTENSION_SETTINGS_H
 #define SH_EXTENSION_SETTINGS_H
 
-extern char *sh_database;       /* where the workers work; empty: nowhere */
-extern int sh_tick_interval_ms; /* between two ticks of the lease worker */
-extern int sh_lease_ticks;      /* ticks that a lease outlives its last renewal */
-extern int sh_offset_range;     /* offsets that an owned epoch may assign */
+extern char *sh_database;            /* where the workers work; empty: nowhere */
+extern int sh_tick_interval_ms;      /* between two ticks of the lease worker */
+extern int sh_lease_ticks;           /* ticks that a lease outlives its last renewal */
+extern int sh_offset_range;          /* offsets that an owned epoch may assign */
+extern int sh_retention_interval_ms; /* between two rounds of the retention worker */
+extern int sh_garbage_grace_ms;      /* an object without segments stays so long */
+extern int sh_scan_interval_ms;      /* between two looks through the store */
+extern int sh_compaction_delay_ms;   /* an object is compacted at this age at the earliest */
+extern int sh_compaction_objects;    /* so many make a compaction worth while */
 
 /* Declare the settings. Called once, when the library is loaded. */
 void sh_settings_define(void);

@@ -97,9 +97,10 @@ END $$;
 
 -- Publish runs written as 'topic partition first+count', with '?' for an offset that the publish is to
 -- assign, 'void' before a void range and '@n' before that for epoch n in place of the latest. A record
--- has 10 bytes, and its time is its offset.
+-- has 10 bytes, and its time is its offset. Stretches are written as 'run producer.epoch sequence+count', with
+-- '@offset' where they have one.
 CREATE FUNCTION publish(incarnation bigint, number bigint, runs text[], confirmed bigint DEFAULT 0,
-    object text DEFAULT NULL)
+    object text DEFAULT NULL, stretches text[] DEFAULT '{}')
 RETURNS TABLE (run text, result text, first_offset bigint, published_end bigint) LANGUAGE plpgsql AS $$
 BEGIN
     RETURN QUERY
@@ -118,15 +119,23 @@ BEGIN
                array_agg(coalesce(nullif(m[5], '?')::bigint, 0) + m[6]::bigint - 1 ORDER BY n) AS maxs,
                array_agg(m[4] IS NOT NULL ORDER BY n) AS voids
         FROM parsed
+    ), s AS (
+        SELECT array_agg(m[1]::int ORDER BY n) AS on_runs, array_agg(m[2]::bigint ORDER BY n) AS ids,
+               array_agg(m[3]::int ORDER BY n) AS epochs, array_agg(m[4]::int ORDER BY n) AS sequences,
+               array_agg(m[5]::int ORDER BY n) AS counts, array_agg(m[6]::bigint ORDER BY n) AS offsets
+        FROM (SELECT n, regexp_match(t, '^(\d+) (\d+)\.(\d+) (\d+)\+(\d+)(?:@(\d+))?$') AS m
+              FROM unnest(stretches) WITH ORDINALITY AS u(t, n)) AS parsed
     )
     SELECT runs[p.ordinal], p.result, p.first_offset, p.published_end
-    FROM a, LATERAL streamhouse.publish_object(incarnation, number, confirmed,
+    FROM a, s, LATERAL streamhouse.publish_object(incarnation, number, confirmed,
         md5(coalesce(object, incarnation || '/' || number))::uuid,
         coalesce(object, incarnation || '/' || number), 1000,
         coalesce(a.topics, '{}'), coalesce(a.parts, '{}'), coalesce(a.epochs, '{}'),
         coalesce(a.firsts, '{}'), coalesce(a.counts, '{}'), coalesce(a.counts, '{}'),
         coalesce(a.positions, '{}'), coalesce(a.lengths, '{}'),
-        coalesce(a.mins, '{}'), coalesce(a.maxs, '{}'), coalesce(a.voids, '{}')) AS p;
+        coalesce(a.mins, '{}'), coalesce(a.maxs, '{}'), coalesce(a.voids, '{}'), coalesce(s.on_runs, '{}'),
+        coalesce(s.ids, '{}'), coalesce(s.epochs, '{}'), coalesce(s.sequences, '{}'), coalesce(s.counts, '{}'),
+        coalesce(s.offsets, '{}')) AS p;
 END $$;
 
 -- As the lease worker does when an agent has been silent long enough.

@@ -37,6 +37,7 @@ SELECT publish(:a, 11, '{t 1 13+1}', object => :'a' || '/9');
 
 -- An object without runs carries results only.
 SELECT * FROM publish(:a, 12, '{}');
+SELECT streamhouse.apply_retention();
 SELECT object_key, state, bytes, segments, agent_id, publish_no
 FROM streamhouse.objects ORDER BY publish_no;
 
@@ -70,6 +71,7 @@ SELECT streamhouse.publish_object(:a, 14, 0, md5('x')::uuid, :'a' || '/1', 1, '{
     '{}', '{}', '{}', '{}', '{}', '{}');
 \set VERBOSITY default
 
--- A dropped topic's rows no longer hold their objects.
+-- A dropped topic's rows no longer hold their objects, once retention has come by.
 SELECT streamhouse.drop_topic('o');
+SELECT streamhouse.apply_retention();
 SELECT object_key, segments FROM streamhouse.objects WHERE publish_no IN (8, 9) ORDER BY publish_no;

@@ -24,6 +24,7 @@ END $$;
 
 SELECT format('ALTER SYSTEM SET streamhouse.database = %L', current_database()) \gexec
 ALTER SYSTEM SET streamhouse.tick_interval = '20ms';
+ALTER SYSTEM SET streamhouse.retention_interval = '20ms';
 SELECT pg_reload_conf();
 SELECT comes_true($$ SELECT count(*) = 1 FROM pg_stat_activity
                      WHERE backend_type = 'streamhouse lease' AND application_name = 'streamhouse lease'
@@ -33,13 +34,20 @@ SELECT comes_true($$ SELECT count(*) = 1 FROM pg_stat_activity
 SELECT comes_true($$ SELECT state = 'expired' FROM streamhouse.agents $$);
 SELECT comes_true($$ SELECT placed_agents = '{}' FROM streamhouse.cluster $$);
 
+-- The retention worker does its rounds beside it.
+SELECT comes_true($$ SELECT count(*) = 1 FROM pg_stat_activity
+                     WHERE backend_type = 'streamhouse retention' AND datname = current_database() $$);
+SELECT streamhouse.drop_topic('t');
+SELECT comes_true($$ SELECT is_purged FROM streamhouse.dropped_topic $$);
+
 -- It survives an error, and ends with the extension.
 ALTER FUNCTION streamhouse.prune_publish_results RENAME TO prune_nothing;
 UPDATE streamhouse.lease SET ticks_left = 3;
 SELECT comes_true($$ SELECT state = 'expired' FROM streamhouse.agents $$);
 SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'streamhouse lease';
 DROP EXTENSION streamhouse;
-SELECT comes_true($$ SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'streamhouse lease' $$);
+SELECT comes_true($$ SELECT count(*) = 0 FROM pg_stat_activity
+                     WHERE backend_type IN ('streamhouse lease', 'streamhouse retention') $$);
 
 -- A worker does not keep its database from being dropped.
 CREATE DATABASE regress_streamhouse_dropped;
@@ -58,4 +66,5 @@ DROP DATABASE regress_streamhouse_dropped;
 SELECT backend_type FROM pg_stat_activity WHERE backend_type LIKE 'streamhouse%';
 ALTER SYSTEM RESET streamhouse.database;
 ALTER SYSTEM RESET streamhouse.tick_interval;
+ALTER SYSTEM RESET streamhouse.retention_interval;
 SELECT pg_reload_conf();

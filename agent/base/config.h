@@ -78,6 +78,11 @@ typedef struct ShConfig {
     int64_t object_flush_interval_ms; /* the same for topics of durability `object`, where producers wait */
     int64_t uploads_max;              /* uploads in flight */
 
+    /* garbage and compaction */
+    int64_t garbage_interval_ms;
+    int64_t compaction_interval_ms;
+    int64_t compaction_rate_bytes; /* a second; 0: no compaction */
+
     /* bounds */
     int64_t memory_budget_bytes;
     int64_t message_bytes_max; /* a gRPC message */

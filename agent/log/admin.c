@@ -9,7 +9,7 @@
 #define ADMIN_WAIT_MS 1000
 #define TEXT_BYTES    300
 
-typedef enum JobKind { JOB_CREATE, JOB_DROP, JOB_DESCRIBE } JobKind;
+typedef enum JobKind { JOB_CREATE, JOB_DROP, JOB_DESCRIBE, JOB_INIT_PRODUCER } JobKind;
 
 typedef struct ShAdminJob {
     struct ShAdminJob *next;
@@ -36,6 +36,7 @@ static ShAdminJob *take(ShAdmin *admin, bool wait);
 static void run_change(ShEngine *engine, ShAdminJob *job);
 static void on_refreshed(void *arg, ShStatus status, const ShError *err);
 static void run_describe(ShEngine *engine, ShAdminJob *job);
+static void run_init_producer(ShEngine *engine, ShAdminJob *job);
 static void copy_size(ShPartitionSize *to, const ShPgPartitionSize *from);
 
 ShStatus sh_admin_init(ShAdmin *admin, ShError *err)
@@ -116,6 +117,13 @@ void sh_engine_describe_topics(ShEngine *engine, const char *const *names, size_
         fail_job(job, SH_NO_MEMORY, "no memory for the call");
 }
 
+void sh_engine_init_producer(ShEngine *engine, ShAdminDoneFn done, void *arg)
+{
+    ShAdminJob *job = new_job(JOB_INIT_PRODUCER, done, arg);
+    if (job != NULL)
+        submit(engine, job, true);
+}
+
 /* NULL after the caller was told that memory is short. */
 static ShAdminJob *new_job(JobKind kind, ShAdminDoneFn done, void *arg)
 {
@@ -185,6 +193,8 @@ static void *run(void *arg)
     while ((job = take(&engine->admin, true)) != NULL) {
         if (job->kind == JOB_DESCRIBE)
             run_describe(engine, job);
+        else if (job->kind == JOB_INIT_PRODUCER)
+            run_init_producer(engine, job);
         else
             run_change(engine, job);
     }
@@ -257,6 +267,16 @@ static void run_describe(ShEngine *engine, ShAdminJob *job)
     job->done(job->arg, status, status == SH_OK ? NULL : &err, status == SH_OK ? &result : NULL);
     free(sizes);
     free(rows);
+    free_job(job);
+}
+
+static void run_init_producer(ShEngine *engine, ShAdminJob *job)
+{
+    ShError err = {0};
+    ShProducerId producer = {0};
+    ShStatus status = sh_pg_init_producer(engine->admin.pg, engine->registered.incarnation, &producer.id,
+                                          &producer.epoch, &err);
+    job->done(job->arg, status, status == SH_OK ? NULL : &err, status == SH_OK ? &producer : NULL);
     free_job(job);
 }
 

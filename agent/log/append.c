@@ -16,6 +16,9 @@ typedef struct Intake {
     int64_t records;
     int64_t bytes;
     int64_t cost;
+    ShLogBatch *stored; /* those that were taken in before, chained too, and counted here alone */
+    int64_t stored_cost;
+    ShAppendWait *idle_wait; /* all are stored, and durable: nobody waits */
 } Intake;
 
 static void start_part(ShEngine *engine, ShAppend *append, ShAppendPart *part);
@@ -26,6 +29,12 @@ static ShStatus check_state(ShEngine *engine, ShPartition *partition, const Inta
                             ShAppendPart *part);
 static ShStatus refuse_not_owned(ShEngine *engine, const ShPartition *partition, ShAppendPart *part);
 static ShStatus take_in(ShEngine *engine, ShPartition *partition, Intake *intake, ShAppendPart *part);
+static bool is_idempotent(const ShAppendPart *part);
+static ShStatus check_sequences(ShEngine *engine, ShPartition *partition, Intake *intake, ShAppendPart *part);
+static void set_stored_aside(Intake *intake, size_t count);
+static void note_offsets(const ShPartition *partition, ShAppendPart *part, size_t stored);
+static ShAppendWait *await_stored(ShPartition *partition, Intake *intake);
+static void note_sequences(ShPartition *partition, uint64_t from);
 static void take_back(ShPartition *partition, Intake *intake, uint64_t from);
 static ShLogBatch *batch_of(ShWalEntry *entry);
 static ShWalEntry *mark_durable(ShEngine *engine, ShWalEntry *entries, ShAppendWait ***waits_end);
@@ -45,6 +54,8 @@ ShStatus sh_append_try(ShEngine *engine, ShAppend *append, ShAppendPart *part)
     Intake intake = {0};
     ShAppendWait *wait = NULL;
     sh_error_clear(&part->error);
+    part->record_count = 0;
+    part->scattered = false;
     ShStatus status = sh_meta_resolve(engine, &part->target, &found, &part->error);
     if (status != SH_OK)
         goto done;
@@ -70,8 +81,6 @@ ShStatus sh_append_try(ShEngine *engine, ShAppend *append, ShAppendPart *part)
     *wait = (ShAppendWait){
         .append = append, .part = part, .offset_count = intake.offsets, .started_us = sh_clock_now_us()};
     int64_t records = intake.records;
-    int64_t bytes = intake.bytes;
-    int64_t cost = intake.cost;
     ShLogBatch *last = intake.first;
     while (last->wal.next != NULL)
         last = batch_of(last->wal.next);
@@ -79,12 +88,17 @@ ShStatus sh_append_try(ShEngine *engine, ShAppend *append, ShAppendPart *part)
     atomic_fetch_add(&engine->control.unpublished, records); /* before it can be published */
     status = take_in(engine, found.partition, &intake, part);
     if (status == SH_OK) {
-        wait = NULL; /* the batches' now, and perhaps answered already */
-        sh_metric_add(engine->metrics.records, records);
-        sh_metric_add(engine->metrics.bytes, bytes);
+        /* Unless it is idle it is the batches' now, and perhaps answered already. */
+        wait = intake.idle_wait;
+        sh_metric_add(engine->metrics.records, intake.records);
+        sh_metric_add(engine->metrics.bytes, intake.bytes);
+        atomic_fetch_sub(&engine->control.unpublished, records - intake.records); /* stored already */
+        sh_memory_release(&engine->memory, intake.stored_cost);
+        if (wait != NULL)
+            sh_append_finish(append);
     } else {
         atomic_fetch_sub(&engine->control.unpublished, records);
-        sh_memory_release(&engine->memory, cost);
+        sh_memory_release(&engine->memory, intake.cost + intake.stored_cost);
     }
 done:
     if (status == SH_EXHAUSTED)
@@ -93,6 +107,16 @@ done:
     sh_partition_unref(found.partition);
     free(wait);
     return status;
+}
+
+void sh_append_take_waits(ShLogBatch *batch, ShAppendWait ***waits_end)
+{
+    if (batch->wait == NULL)
+        return;
+    **waits_end = batch->wait;
+    batch->wait = NULL;
+    while (**waits_end != NULL)
+        *waits_end = &(**waits_end)->next;
 }
 
 void sh_append_finish(ShAppend *append)
@@ -124,11 +148,7 @@ void sh_append_on_written(void *arg, ShWalEntry *entries, ShStatus status, const
         sh_engine_set_fatal(engine, err);
         for (; entries != NULL; entries = entries->next) {
             ShLogBatch *batch = batch_of(entries);
-            if (batch->wait != NULL) {
-                *waits_end = batch->wait;
-                waits_end = &batch->wait->next;
-                batch->wait = NULL;
-            }
+            sh_append_take_waits(batch, &waits_end);
         }
         sh_append_answer(engine, waits, err);
         return;
@@ -180,10 +200,13 @@ static ShStatus check_batches(const ShAppendPart *part, int64_t batch_bytes_max,
         const ShBatchHeader *header = &part->batches[i].header;
         if (header->attributes & SH_BATCH_ATTR_CONTROL)
             return sh_fail(err, SH_INVALID, "control batches are written by the agent alone");
-        if (header->producer_id >= 0 || (header->attributes & SH_BATCH_ATTR_TRANSACTIONAL))
-            return sh_fail(
-                err, SH_UNSUPPORTED,
-                "idempotent and transactional batches are not in this version: send producer id -1");
+        if (header->attributes & SH_BATCH_ATTR_TRANSACTIONAL)
+            return sh_fail(err, SH_UNSUPPORTED, "transactional batches are not in this version");
+        if (header->producer_id != part->batches[0].header.producer_id)
+            return sh_fail(err, SH_INVALID,
+                           "batch %zu is of another producer than the first: send a partition's batches of "
+                           "each producer in a request of their own",
+                           i);
         if ((int64_t)header->total_bytes > batch_bytes_max)
             return sh_fail(err, SH_TOO_LARGE,
                            "a batch of %zu bytes: the topic takes at most %lld (batch_bytes_max)",
@@ -219,10 +242,13 @@ static ShStatus make_intake(const ShResolved *target, const ShAppendPart *part, 
 
 static void free_intake(Intake *intake)
 {
-    for (ShLogBatch *batch = intake->first; batch != NULL;) {
-        ShWalEntry *next = batch->wal.next;
-        sh_log_batch_free(batch);
-        batch = next == NULL ? NULL : batch_of(next);
+    ShLogBatch *chains[] = {intake->first, intake->stored};
+    for (size_t i = 0; i < 2; i++) {
+        for (ShLogBatch *batch = chains[i]; batch != NULL;) {
+            ShWalEntry *next = batch->wal.next;
+            sh_log_batch_free(batch);
+            batch = next == NULL ? NULL : batch_of(next);
+        }
     }
 }
 
@@ -292,13 +318,16 @@ static ShStatus take_in(ShEngine *engine, ShPartition *partition, Intake *intake
 {
     pthread_mutex_lock(&partition->mutex);
     ShStatus status = check_state(engine, partition, intake, part);
+    if (status == SH_OK && is_idempotent(part) && !partition->object_durability)
+        status = check_sequences(engine, partition, intake, part);
     if (status == SH_OK)
         status = sh_batch_ring_reserve(&partition->ring, intake->count, &part->error);
-    if (status != SH_OK)
+    if (status != SH_OK || intake->count == 0)
         goto done;
     uint64_t from = partition->ring.end;
-    part->base_offset = partition->object_durability ? SH_OFFSET_UNASSIGNED : partition->next_offset;
-    part->record_count = intake->records;
+    if (intake->stored == NULL)
+        part->base_offset = partition->object_durability ? SH_OFFSET_UNASSIGNED : partition->next_offset;
+    part->record_count += intake->records;
     part->epoch = partition->object_durability ? intake->first->wal.epoch : partition->epoch;
     for (ShLogBatch *batch = intake->first; batch != NULL;) {
         ShWalEntry *next = batch->wal.next;
@@ -322,6 +351,8 @@ static ShStatus take_in(ShEngine *engine, ShPartition *partition, Intake *intake
             sh_error_clear(&part->error);
             status = SH_OK;
         }
+        if (is_idempotent(part))
+            note_sequences(partition, from);
     }
     intake->first = NULL;
 done:
@@ -339,6 +370,108 @@ static void take_back(ShPartition *partition, Intake *intake, uint64_t from)
         batch->wal.next = intake->first == NULL ? NULL : &intake->first->wal;
         intake->first = batch;
     }
+}
+
+static bool is_idempotent(const ShAppendPart *part)
+{
+    return part->batches[0].header.producer_id >= 0;
+}
+
+/* With the partition's mutex held: leave in the intake what is to be stored. When that is nothing, the call
+ * waits for what was taken in before. */
+static ShStatus check_sequences(ShEngine *engine, ShPartition *partition, Intake *intake, ShAppendPart *part)
+{
+    ShSequenceCheck check;
+    ShStatus status = sh_producers_check(&partition->producers, part->batches, part->batch_count,
+                                         part->first_unacked_seq, &check, &part->error);
+    if (status == SH_OK && check.claim_needed)
+        status = sh_claims_want(engine, partition, &part->batches[check.duplicates].header, &part->error);
+    if (status != SH_OK)
+        return status;
+    set_stored_aside(intake, check.duplicates);
+    note_offsets(partition, part, check.duplicates);
+    if (intake->count == 0) {
+        part->epoch = partition->epoch;
+        intake->idle_wait = await_stored(partition, intake);
+        return SH_OK;
+    }
+    return sh_producers_reserve(&partition->producers, &engine->producer_budget,
+                                part->batches[0].header.producer_id, &part->error);
+}
+
+static void set_stored_aside(Intake *intake, size_t count)
+{
+    ShWalEntry **link = NULL;
+    ShLogBatch *rest = intake->first;
+    for (size_t i = 0; i < count; i++) {
+        int64_t cost = sh_log_batch_cost(rest);
+        intake->count--;
+        intake->offsets -= (int64_t)rest->header.last_offset_delta + 1;
+        intake->records -= rest->header.record_count;
+        intake->bytes -= (int64_t)rest->header.total_bytes;
+        intake->cost -= cost;
+        intake->stored_cost += cost;
+        link = &rest->wal.next;
+        rest = *link == NULL ? NULL : batch_of(*link);
+    }
+    if (count == 0)
+        return;
+    intake->stored = intake->first;
+    intake->first = rest;
+    *link = NULL;
+}
+
+/* Say where the batches are, those that are stored and those that will be: the answer tells each one's offset
+ * unless they follow each other. */
+static void note_offsets(const ShPartition *partition, ShAppendPart *part, size_t stored)
+{
+    if (stored == 0)
+        return;
+    int64_t next_offset = partition->next_offset;
+    int64_t follows = part->batches[0].header.base_offset;
+    part->base_offset = follows;
+    for (size_t i = 0; i < part->batch_count; i++) {
+        ShBatchHeader *header = &part->batches[i].header;
+        int64_t count = (int64_t)header->last_offset_delta + 1;
+        if (i < stored) {
+            part->record_count += header->record_count;
+        } else {
+            header->base_offset = next_offset;
+            next_offset += count;
+        }
+        part->scattered |= header->base_offset != follows;
+        follows = header->base_offset + count;
+    }
+}
+
+/* All batches of the call were taken in before: wait for the last of them as its first sender does. Returns
+ * the wait when it is durable already. */
+static ShAppendWait *await_stored(ShPartition *partition, Intake *intake)
+{
+    ShLogBatch *last = intake->stored;
+    while (last->wal.next != NULL)
+        last = batch_of(last->wal.next);
+    ShAppendWait *wait = last->wait;
+    last->wait = NULL;
+    const ShAppendPart *part = wait->part;
+    const ShBatchHeader *header = &part->batches[part->batch_count - 1].header;
+    int64_t end = header->base_offset + header->last_offset_delta + 1;
+    uint64_t seq = end <= partition->high_watermark
+                       ? partition->ring.end
+                       : sh_batch_ring_find(&partition->ring, partition->ring.end, end - 1);
+    if (seq == partition->ring.end)
+        return wait;
+    ShAppendWait **waits_end = &sh_batch_ring_at(&partition->ring, seq)->wait;
+    while (*waits_end != NULL)
+        waits_end = &(*waits_end)->next;
+    *waits_end = wait;
+    return NULL;
+}
+
+static void note_sequences(ShPartition *partition, uint64_t from)
+{
+    for (uint64_t seq = from; seq < partition->ring.end; seq++)
+        sh_producers_note(&partition->producers, &sh_batch_ring_at(&partition->ring, seq)->header);
 }
 
 static ShLogBatch *batch_of(ShWalEntry *entry)
@@ -360,15 +493,11 @@ static ShWalEntry *mark_durable(ShEngine *engine, ShWalEntry *entries, ShAppendW
         partition->durable++;
         partition->high_watermark = sh_log_batch_end(batch);
         cost += sh_log_batch_cost(batch);
-        if (batch->wait != NULL) {
-            if (overdue)
-                (void)sh_fail(&batch->wait->part->error, SH_CANCELLED,
-                              "PostgreSQL does not answer, and others may have gone on without this agent "
-                              "(orphan_timeout): whether the records are stored is open");
-            **waits_end = batch->wait;
-            *waits_end = &batch->wait->next;
-            batch->wait = NULL;
-        }
+        for (ShAppendWait *wait = overdue ? batch->wait : NULL; wait != NULL; wait = wait->next)
+            (void)sh_fail(&wait->part->error, SH_CANCELLED,
+                          "PostgreSQL does not answer, and others may have gone on without this agent "
+                          "(orphan_timeout): whether the records are stored is open");
+        sh_append_take_waits(batch, waits_end);
     }
     sh_flush_mark_dirty(engine, partition, cost);
     sh_fetch_wake(engine, partition);

@@ -8,6 +8,8 @@
 #include "agent/log/engine.h"
 #include "agent/wal/wal.h"
 
+struct ShLogBatch;
+
 /* A part of a call that waits until its batches are durable (durability `object`: published). */
 typedef struct ShAppendWait {
     struct ShAppendWait *next;
@@ -16,6 +18,9 @@ typedef struct ShAppendWait {
     int64_t offset_count; /* of the whole part */
     int64_t started_us;
 } ShAppendWait;
+
+/* Take the waits off a batch, to the end of a chain. With the partition's mutex held. */
+void sh_append_take_waits(struct ShLogBatch *batch, ShAppendWait ***waits_end);
 
 /* Try to take in one part. SH_OK: it will be answered, perhaps is already. Else part->error says why, and the
  * caller finishes it. */

@@ -8,6 +8,7 @@
 #ifndef SH_AGENT_LOG_BATCH_RING_H
 #define SH_AGENT_LOG_BATCH_RING_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "agent/wal/wal.h"
@@ -21,8 +22,9 @@ struct ShPartition;
 typedef struct ShLogBatch {
     ShWalEntry wal;            /* topic, partition, epoch, bytes, and the WAL file that holds it (0: none) */
     ShBatchHeader header;      /* base_offset is SH_OFFSET_UNASSIGNED until the publish assigns it */
-    struct ShAppendWait *wait; /* on the last batch of a call's part: who waits for it; else NULL */
+    struct ShAppendWait *wait; /* on the last batch of a call's part: who waits for it, a chain; else NULL */
     struct ShPartition *partition;
+    bool is_void; /* sent anew in a later epoch: its offsets are left out (claims.h) */
 } ShLogBatch;
 
 /* A batch of its own, with a reference on the slice's owner; NULL when memory is short. */

@@ -183,6 +183,8 @@ static ShStatus step(ShEngine *engine, ShRefresh **refreshes, ShError *err)
         status = heartbeat(engine, err);
     size_t sealed = 0;
     if (status == SH_OK)
+        status = sh_claims_make(engine, control->pg, err);
+    if (status == SH_OK)
         status = sh_late_settle(engine, control->pg, err);
     if (status == SH_OK)
         status = sh_ownership_settle(engine, control->pg, &sealed, err);
@@ -288,6 +290,7 @@ static bool forget_if_drained(ShEngine *engine, ShPartition *partition)
     if (drained) {
         sh_partition_leave(partition);
         cost = sh_partition_evict(partition, partition->published);
+        sh_producers_clear(&partition->producers);
     }
     pthread_mutex_unlock(&partition->mutex);
     sh_memory_release(&engine->memory, cost);

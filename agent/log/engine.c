@@ -21,6 +21,8 @@
 #define READ_CACHE_SHARE 4
 /* What stays free of it for the allocator, of which the pieces never fit together, and for the process. */
 #define OVERHEAD_SHARE 4
+/* What the states of idempotent producers may take. */
+#define PRODUCERS_SHARE 16
 
 static ShStatus init_parts(ShEngine *engine, ShError *err);
 static ShStatus open_wal(ShEngine *engine, ShError *err);
@@ -95,6 +97,8 @@ void sh_engine_stop(ShEngine *engine)
     sh_admin_stop(engine);
     sh_control_stop(engine);
     sh_bounds_stop(engine);
+    sh_garbage_stop(engine);
+    sh_compact_stop(engine);
     sh_read_pool_stop(engine);
     sh_fetch_stop(engine);
     sh_pipeline_stop(engine);
@@ -106,6 +110,7 @@ void sh_engine_stop(ShEngine *engine)
     sh_read_cache_destroy(engine);
     sh_memory_destroy(&engine->memory);
     sh_bounds_destroy(&engine->bounds);
+    sh_claims_destroy(&engine->claims);
     sh_partition_table_destroy(&engine->partitions);
     sh_fetch_destroy(&engine->fetcher);
     sh_read_pool_destroy(&engine->read_pool);
@@ -202,7 +207,12 @@ static ShStatus init_parts(ShEngine *engine, ShError *err)
     sh_read_cache_init(&engine->read_cache, config->memory_budget_bytes / READ_CACHE_SHARE);
     sh_partition_table_init(&engine->partitions);
     sh_results_init(&engine->results);
+    sh_claims_init(&engine->claims);
+    engine->producer_budget.count_max = config->memory_budget_bytes / PRODUCERS_SHARE /
+                                        (int64_t)sizeof(ShProducerState);
     sh_control_init(&engine->control);
+    sh_garbage_init(&engine->garbage);
+    sh_compact_init(&engine->compactor);
     sh_parked_init(&engine->parked);
     if (status == SH_OK)
         status = sh_flush_init(&engine->flusher, err);
@@ -286,6 +296,10 @@ static ShStatus start_threads(ShEngine *engine, ShError *err)
         status = sh_control_load_metadata(engine, err);
     if (status == SH_OK)
         status = sh_control_start(engine, err);
+    if (status == SH_OK)
+        status = sh_garbage_start(engine, err);
+    if (status == SH_OK)
+        status = sh_compact_start(engine, err);
     return status;
 }
 
@@ -302,11 +316,7 @@ static void cancel_waits(ShEngine *engine)
         ShBatchRing *ring = &partitions[i]->ring;
         for (uint64_t seq = ring->first; seq < ring->end; seq++) {
             ShLogBatch *batch = sh_batch_ring_at(ring, seq);
-            if (batch->wait == NULL)
-                continue;
-            *waits_end = batch->wait;
-            waits_end = &batch->wait->next;
-            batch->wait = NULL;
+            sh_append_take_waits(batch, &waits_end);
         }
     }
     sh_partition_list_free(partitions, count);

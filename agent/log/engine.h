@@ -81,10 +81,12 @@ typedef struct ShAppendPart {
     ShTarget target;
     ShBuf *owner; /* holds the bytes of all batches; the engine takes references of its own */
     ShAppendBatch *batches;
-    size_t batch_count; /* at least 1, and all or none of them are appended */
+    size_t batch_count;        /* at least 1, and all or none of them are appended */
+    int32_t first_unacked_seq; /* with an idempotent producer: its lowest sequence not yet acknowledged */
     /* results */
-    ShError error; /* status SH_OK: acknowledged */
-    int64_t base_offset;
+    ShError error;  /* status SH_OK: acknowledged */
+    bool scattered; /* the batches do not follow each other: header.base_offset of each says where it is */
+    int64_t base_offset; /* of the first batch */
     int64_t record_count;
     int64_t epoch;
     ShOwner redirect; /* with SH_NOT_OWNER */
@@ -229,6 +231,13 @@ typedef void (*ShAdminDoneFn)(void *arg, ShStatus status, const ShError *err, co
 /* result: const ShUuid *, valid during the callback. */
 void sh_engine_create_topic(ShEngine *engine, const ShTopicSpec *spec, ShAdminDoneFn done, void *arg);
 void sh_engine_drop_topic(ShEngine *engine, const char *name, ShAdminDoneFn done, void *arg);
+
+/* An id for an idempotent producer. result: const ShProducerId *, valid during the callback. */
+typedef struct ShProducerId {
+    int64_t id;
+    int16_t epoch;
+} ShProducerId;
+void sh_engine_init_producer(ShEngine *engine, ShAdminDoneFn done, void *arg);
 
 /* One partition's sizes, as the view streamhouse.partitions has them. */
 typedef struct ShPartitionSize {

@@ -16,11 +16,14 @@
 #include "agent/log/admin.h"
 #include "agent/log/append.h"
 #include "agent/log/bounds.h"
+#include "agent/log/claims.h"
+#include "agent/log/compact.h"
 #include "agent/log/control.h"
 #include "agent/log/engine.h"
 #include "agent/log/fetch.h"
 #include "agent/log/flight.h"
 #include "agent/log/flush.h"
+#include "agent/log/garbage.h"
 #include "agent/log/log_metrics.h"
 #include "agent/log/parked.h"
 #include "agent/log/memory.h"
@@ -64,11 +67,15 @@ struct ShEngine {
     ShFlusher flusher;
     ShPipeline pipeline;
     ShResults results;
+    ShProducerBudget producer_budget;
+    ShClaims claims;
     ShFetcher fetcher;
     ShReadPool read_pool;
     ShReadCache read_cache;
     ShReadAhead read_ahead;
     ShBounds bounds;
+    ShGarbage garbage;
+    ShCompactor compactor;
     ShControl control;
     ShAdmin admin;
 };

@@ -6,8 +6,10 @@
 #include "agent/log/engine_internal.h"
 
 static bool continues(const ShFlightRange *range, const ShPartition *partition, const ShLogBatch *batch);
-static ShStatus add_range(ShFlight *flight, ShPartition *partition, const ShLogBatch *batch, ShError *err);
-static ShStatus add_batches(ShFlight *flight, const ShFlightRange *range, ShError *err);
+static ShStatus add_range(ShFlight *flight, ShPartition *partition, uint64_t seq, ShError *err);
+static ShStatus split_range(ShFlight *flight, const ShFlightRange *range, ShError *err);
+static void forget_ranges(ShFlightRange *ranges, size_t count);
+static ShStatus add_batches(ShFlight *flight, ShFlightRange *range, ShError *err);
 
 ShFlight *sh_flight_new(void)
 {
@@ -19,10 +21,9 @@ void sh_flight_free(ShFlight *flight)
     if (flight == NULL)
         return;
     sh_segment_writer_free(flight->writer);
-    for (size_t i = 0; i < flight->range_count; i++)
-        sh_partition_unref(flight->ranges[i].partition);
-    free(flight->ranges);
+    forget_ranges(flight->ranges, flight->range_count);
     free(flight->results);
+    free(flight->stretches);
     free(flight);
 }
 
@@ -38,11 +39,12 @@ ShStatus sh_flight_collect(ShFlight *flight, ShPartition *partition, int64_t cos
            !(may_end && cost >= cost_max && cost > 0)) {
         const ShLogBatch *batch = sh_batch_ring_at(&partition->ring, partition->flushed);
         if (fresh || !continues(&flight->ranges[flight->range_count - 1], partition, batch)) {
-            status = add_range(flight, partition, batch, err);
+            status = add_range(flight, partition, partition->flushed, err);
             if (status != SH_OK)
                 break;
             fresh = false;
         }
+        flight->ranges[flight->range_count - 1].idempotent |= batch->header.producer_id >= 0;
         cost += sh_log_batch_cost(batch);
         may_end = !partition->object_durability || batch->wait != NULL;
         flight->ranges[flight->range_count - 1].end = ++partition->flushed;
@@ -65,29 +67,59 @@ ShStatus sh_flight_build(ShEngine *engine, ShFlight *flight, ShError *err)
     sh_uuid_format(&flight->id.object_id, uuid);
     snprintf(flight->key, sizeof flight->key, "%.2s/%s/%lld/%lld-%s.seg", uuid, engine->config->agent_id,
              (long long)flight->id.incarnation, (long long)flight->id.publish_no, uuid);
+    status = sh_flight_note_stretches(flight, err);
+    if (status != SH_OK)
+        return status;
     sh_segment_writer_free(flight->writer);
     flight->writer = sh_segment_writer_new(&flight->id, flight->results, flight->result_count);
     if (flight->writer == NULL)
         return sh_fail(err, SH_NO_MEMORY, "no memory for an object");
-    for (size_t i = 0; i < flight->range_count && status == SH_OK; i++)
+    size_t run_count = 0;
+    for (size_t i = 0; i < flight->range_count && status == SH_OK; i++) {
+        flight->ranges[i].run = run_count;
+        run_count += !flight->ranges[i].is_void;
         status = add_batches(flight, &flight->ranges[i], err);
+    }
     if (status == SH_OK)
         status = sh_segment_writer_finish(flight->writer, &flight->object, err);
+    return status;
+}
+
+ShStatus sh_flight_split(ShFlight *flight, ShError *err)
+{
+    ShFlightRange *whole = flight->ranges;
+    size_t whole_count = flight->range_count;
+    size_t whole_capacity = flight->range_capacity;
+    ShStatus status = SH_OK;
+    flight->ranges = NULL;
+    flight->range_count = flight->range_capacity = 0;
+    for (size_t i = 0; i < whole_count && status == SH_OK; i++)
+        status = split_range(flight, &whole[i], err);
+    if (status == SH_OK) {
+        forget_ranges(whole, whole_count);
+        return SH_OK;
+    }
+    forget_ranges(flight->ranges, flight->range_count);
+    flight->ranges = whole;
+    flight->range_count = whole_count;
+    flight->range_capacity = whole_capacity;
     return status;
 }
 
 /* Does the batch extend the run? */
 static bool continues(const ShFlightRange *range, const ShPartition *partition, const ShLogBatch *batch)
 {
-    if (range->epoch != batch->wal.epoch)
+    if (range->epoch != batch->wal.epoch || range->is_void != batch->is_void)
         return false;
     if (batch->header.base_offset == SH_OFFSET_UNASSIGNED)
-        return true;
+        return !range->idempotent && batch->header.producer_id < 0; /* those are decided one by one */
     return batch->header.base_offset == sh_log_batch_end(sh_batch_ring_at(&partition->ring, range->end - 1));
 }
 
-static ShStatus add_range(ShFlight *flight, ShPartition *partition, const ShLogBatch *batch, ShError *err)
+/* With the partition's mutex held: a range that begins at batch `seq`, and is empty yet. */
+static ShStatus add_range(ShFlight *flight, ShPartition *partition, uint64_t seq, ShError *err)
 {
+    const ShLogBatch *batch = sh_batch_ring_at(&partition->ring, seq);
     if (flight->range_count == flight->range_capacity) {
         size_t capacity = flight->range_capacity == 0 ? 16 : flight->range_capacity * 2;
         ShFlightRange *ranges = realloc(flight->ranges, capacity * sizeof *ranges);
@@ -98,21 +130,53 @@ static ShStatus add_range(ShFlight *flight, ShPartition *partition, const ShLogB
     }
     flight->ranges[flight->range_count++] = (ShFlightRange){.partition = sh_partition_ref(partition),
                                                             .epoch = batch->wal.epoch,
-                                                            .first = partition->flushed,
-                                                            .end = partition->flushed};
+                                                            .is_void = batch->is_void,
+                                                            .first = seq,
+                                                            .end = seq};
     return SH_OK;
 }
 
-static ShStatus add_batches(ShFlight *flight, const ShFlightRange *range, ShError *err)
+static ShStatus split_range(ShFlight *flight, const ShFlightRange *range, ShError *err)
+{
+    ShPartition *partition = range->partition;
+    ShStatus status = SH_OK;
+    pthread_mutex_lock(&partition->mutex);
+    for (uint64_t seq = range->first; seq < range->end && status == SH_OK; seq++) {
+        const ShLogBatch *batch = sh_batch_ring_at(&partition->ring, seq);
+        if (seq == range->first || batch->is_void != flight->ranges[flight->range_count - 1].is_void)
+            status = add_range(flight, partition, seq, err);
+        if (status != SH_OK)
+            break;
+        ShFlightRange *part = &flight->ranges[flight->range_count - 1];
+        part->idempotent |= batch->header.producer_id >= 0;
+        part->end = seq + 1;
+    }
+    pthread_mutex_unlock(&partition->mutex);
+    return status;
+}
+
+static void forget_ranges(ShFlightRange *ranges, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        sh_partition_unref(ranges[i].partition);
+    free(ranges);
+}
+
+static ShStatus add_batches(ShFlight *flight, ShFlightRange *range, ShError *err)
 {
     ShPartition *partition = range->partition;
     pthread_mutex_lock(&partition->mutex);
-    int64_t first_offset = sh_batch_ring_at(&partition->ring, range->first)->header.base_offset;
-    ShStatus status = sh_segment_writer_begin_run(flight->writer, &partition->key.topic_id,
-                                                  partition->key.number, range->epoch, first_offset, err);
+    range->first_offset = sh_batch_ring_at(&partition->ring, range->first)->header.base_offset;
+    range->offset_count = 0;
+    ShStatus status = SH_OK;
+    if (!range->is_void)
+        status = sh_segment_writer_begin_run(flight->writer, &partition->key.topic_id, partition->key.number,
+                                             range->epoch, range->first_offset, err);
     for (uint64_t seq = range->first; seq < range->end && status == SH_OK; seq++) {
         const ShLogBatch *batch = sh_batch_ring_at(&partition->ring, seq);
-        status = sh_segment_writer_add(flight->writer, batch->wal.batch, &batch->header, err);
+        range->offset_count += (int64_t)batch->header.last_offset_delta + 1;
+        if (!range->is_void)
+            status = sh_segment_writer_add(flight->writer, batch->wal.batch, &batch->header, err);
     }
     pthread_mutex_unlock(&partition->mutex);
     return status;

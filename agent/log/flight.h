@@ -27,6 +27,12 @@ typedef struct ShFlightRange {
     int64_t epoch;
     uint64_t first;
     uint64_t end;
+    bool idempotent; /* some batch has a producer id */
+    bool is_void;    /* its offsets are left out: it is no run of the object */
+    /* Set when the object is built. */
+    int64_t first_offset;
+    int64_t offset_count;
+    size_t run; /* of the object, unless it is void */
 } ShFlightRange;
 
 typedef struct ShFlight {
@@ -40,6 +46,8 @@ typedef struct ShFlight {
     int64_t cost; /* of the batches, as the memory budget counts it */
     ShSegmentResult *results;
     size_t result_count;
+    ShPgStretch *stretches; /* of idempotent producers */
+    size_t stretch_count;
     ShSegmentWriter *writer;
     ShSegmentObject object; /* borrows from writer */
     int64_t started_us;
@@ -56,6 +64,12 @@ ShStatus sh_flight_collect(ShFlight *flight, ShPartition *partition, int64_t cos
 
 /* Build the object under a new id and key. May be done again after the object was abandoned. */
 ShStatus sh_flight_build(struct ShEngine *engine, ShFlight *flight, ShError *err) SH_MUST_CHECK;
+
+/* Part the ranges anew after batches of them became void. */
+ShStatus sh_flight_split(ShFlight *flight, ShError *err) SH_MUST_CHECK;
+
+/* Note what the ranges hold of idempotent producers (stretches.c). */
+ShStatus sh_flight_note_stretches(ShFlight *flight, ShError *err) SH_MUST_CHECK;
 
 typedef struct ShPipeline {
     pthread_mutex_t lock;

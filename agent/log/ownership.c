@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "agent/log/engine_internal.h"
+#include "agent/log/producer_load.h"
 
 /* Partitions that one call asks about, with references. */
 typedef struct Batch {
@@ -16,14 +17,15 @@ static ShStatus batch_init(Batch *batch, size_t capacity, ShError *err);
 static void batch_free(Batch *batch);
 static void batch_add(Batch *batch, ShPartition *partition, const ShPgEpoch *epoch);
 static ShStatus take_up(ShEngine *engine, const ShPgAssignment *row, Batch *grants, Batch *opens,
-                        ShError *err);
+                        Batch *begins, ShError *err);
 static ShPartition *partition_of(ShEngine *engine, const ShPgAssignment *row);
 static void set_opening(ShPartition *partition);
 static void finish(ShEngine *engine, ShPartition *partition, const ShPgAssignment *row,
                    ShPartitionState state);
 static ShStatus leave_unlisted(ShEngine *engine, ShError *err);
 static ShStatus grant(ShEngine *engine, ShPg *pg, Batch *grants, Batch *opens, ShError *err);
-static ShStatus open_epochs(ShEngine *engine, ShPg *pg, Batch *opens, ShError *err);
+static ShStatus open_epochs(ShEngine *engine, ShPg *pg, Batch *opens, Batch *begins, ShError *err);
+static ShStatus begin_all(ShEngine *engine, ShPg *pg, Batch *begins, ShError *err);
 static void begin(ShEngine *engine, ShPartition *partition, const ShPgEpoch *epoch);
 static void give_up(ShPartition *partition);
 static ShStatus collect_drained(ShEngine *engine, Batch *batch, ShError *err);
@@ -36,20 +38,26 @@ ShStatus sh_ownership_update(ShEngine *engine, ShPg *pg, ShError *err)
     size_t count = 0;
     Batch grants = {0};
     Batch opens = {0};
+    Batch begins = {0};
     ShStatus status = sh_pg_assignments(pg, engine->registered.incarnation, &rows, &count, err);
     if (status == SH_OK)
         status = batch_init(&grants, count, err);
     if (status == SH_OK)
         status = batch_init(&opens, count, err);
+    if (status == SH_OK)
+        status = batch_init(&begins, count, err);
     engine->control.assignment_round++;
     for (size_t i = 0; i < count && status == SH_OK; i++)
-        status = take_up(engine, &rows[i], &grants, &opens, err);
+        status = take_up(engine, &rows[i], &grants, &opens, &begins, err);
     if (status == SH_OK)
         status = leave_unlisted(engine, err);
     if (status == SH_OK && grants.count > 0)
         status = grant(engine, pg, &grants, &opens, err);
     if (status == SH_OK && opens.count > 0)
-        status = open_epochs(engine, pg, &opens, err);
+        status = open_epochs(engine, pg, &opens, &begins, err);
+    if (status == SH_OK && begins.count > 0)
+        status = begin_all(engine, pg, &begins, err);
+    batch_free(&begins);
     batch_free(&opens);
     batch_free(&grants);
     free(rows);
@@ -135,7 +143,7 @@ static void batch_add(Batch *batch, ShPartition *partition, const ShPgEpoch *epo
 }
 
 static ShStatus take_up(ShEngine *engine, const ShPgAssignment *row, Batch *grants, Batch *opens,
-                        ShError *err)
+                        Batch *begins, ShError *err)
 {
     ShPartition *partition = partition_of(engine, row);
     if (partition == NULL)
@@ -167,7 +175,7 @@ static ShStatus take_up(ShEngine *engine, const ShPgAssignment *row, Batch *gran
         /* The answer to the grant or to the open was lost. Nothing can have been accepted since. */
         set_opening(partition);
         if (row->open)
-            begin(engine, partition, &epoch);
+            batch_add(begins, partition, &epoch);
         else
             batch_add(opens, partition, &epoch);
     }
@@ -196,8 +204,8 @@ static void set_opening(ShPartition *partition)
     pthread_mutex_unlock(&partition->mutex);
 }
 
-/* Accept no more, publish what there is, and seal. Where the answer to the grant or to the open was lost, there is
- * nothing to publish. */
+/* Accept no more, publish what there is, and seal. Where the answer to the grant or to the open was lost,
+ * there is nothing to publish. */
 static void finish(ShEngine *engine, ShPartition *partition, const ShPgAssignment *row,
                    ShPartitionState state)
 {
@@ -259,26 +267,37 @@ static ShStatus grant(ShEngine *engine, ShPg *pg, Batch *grants, Batch *opens, S
     return status;
 }
 
-static ShStatus open_epochs(ShEngine *engine, ShPg *pg, Batch *opens, ShError *err)
+static ShStatus open_epochs(ShEngine *engine, ShPg *pg, Batch *opens, Batch *begins, ShError *err)
 {
     ShPgEpoch *answers = calloc(opens->count, sizeof *answers);
     if (answers == NULL)
         return sh_fail(err, SH_NO_MEMORY, "no memory to open %zu partitions", opens->count);
     ShStatus status = sh_pg_open(pg, engine->registered.incarnation, opens->names, opens->count, answers,
                                  err);
-    size_t opened = 0;
     for (size_t i = 0; i < opens->count; i++) {
         if (status == SH_OK && answers[i].result == SH_EPOCH_OPEN) {
-            begin(engine, opens->partitions[i], &opens->epochs[i]);
-            opened++;
+            batch_add(begins, opens->partitions[i], &opens->epochs[i]);
         } else {
             give_up(opens->partitions[i]);
         }
     }
-    if (opened > 0)
-        sh_log_info("partitions_opened", "count=%zu", opened);
-    engine->control.metadata_due = true; /* clients ask who owns them */
     free(answers);
+    return status;
+}
+
+/* Their epochs are open, and their predecessors as far published as they will be for now. */
+static ShStatus begin_all(ShEngine *engine, ShPg *pg, Batch *begins, ShError *err)
+{
+    ShStatus status = sh_producers_load(engine, pg, begins->partitions, begins->names, begins->count, err);
+    for (size_t i = 0; i < begins->count; i++) {
+        if (status == SH_OK)
+            begin(engine, begins->partitions[i], &begins->epochs[i]);
+        else
+            give_up(begins->partitions[i]);
+    }
+    if (status == SH_OK)
+        sh_log_info("partitions_opened", "count=%zu", begins->count);
+    engine->control.metadata_due = true; /* clients ask who owns them */
     return status;
 }
 
@@ -316,8 +335,8 @@ static ShStatus collect_drained(ShEngine *engine, Batch *batch, ShError *err)
     for (size_t i = 0; status == SH_OK && i < count; i++) {
         ShPartition *partition = partitions[i];
         pthread_mutex_lock(&partition->mutex);
-        bool leaving = partition->state == SH_PARTITION_ROLLING || partition->state == SH_PARTITION_RELEASING ||
-                       partition->state == SH_PARTITION_LATE;
+        bool leaving = partition->state == SH_PARTITION_ROLLING ||
+                       partition->state == SH_PARTITION_RELEASING || partition->state == SH_PARTITION_LATE;
         ShPgEpoch epoch = {.epoch = partition->epoch, .published_end = partition->next_offset};
         bool ready = leaving && sh_partition_is_drained(partition);
         pthread_mutex_unlock(&partition->mutex);
@@ -368,10 +387,12 @@ static bool apply_seal(ShEngine *engine, ShPartition *partition, const ShPgEpoch
     bool rolls = partition->state == SH_PARTITION_ROLLING;
     int64_t cost = 0;
     sh_partition_leave(partition);
-    if (rolls)
+    if (rolls) {
         partition->state = SH_PARTITION_OPENING;
-    else
+    } else {
         cost = sh_partition_evict(partition, partition->published);
+        sh_producers_clear(&partition->producers);
+    }
     sh_fetch_wake(engine, partition);
     pthread_mutex_unlock(&partition->mutex);
     sh_memory_release(&engine->memory, cost);

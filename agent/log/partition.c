@@ -33,6 +33,7 @@ void sh_partition_unref(ShPartition *partition)
     while ((batch = sh_batch_ring_pop_oldest(&partition->ring)) != NULL)
         sh_log_batch_free(batch);
     sh_batch_ring_destroy(&partition->ring);
+    sh_producers_clear(&partition->producers);
     free(partition->segments);
     pthread_mutex_destroy(&partition->mutex);
     free(partition);

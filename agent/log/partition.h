@@ -4,7 +4,8 @@
  * Lock order, outermost first:
  *
  *   1. a partition's mutex (never two of them at once)
- *   2. one of: the flusher's, the fetcher's, the bounds poller's, the read cache's lock, the WAL's own
+ *   2. one of: the flusher's, the fetcher's, the bounds poller's, the read cache's, the claims' lock, the
+ * WAL's own
  *
  * The partition table's lock and the metadata's lock are leaves too, taken without any other. No lock is held
  * across I/O, SQL or a call back to rpc/.
@@ -27,6 +28,7 @@
 #include <uthash.h>
 
 #include "agent/log/batch_ring.h"
+#include "agent/log/producers.h"
 #include "agent/pg/pg.h"
 #include "core/bytes.h"
 #include "core/status.h"
@@ -37,7 +39,7 @@ typedef enum ShPartitionState {
     SH_PARTITION_OPEN,      /* ours, accepting */
     SH_PARTITION_ROLLING,   /* ours, its range is used up: seal, then a new epoch here */
     SH_PARTITION_RELEASING, /* ours, on its way to another agent: seal when everything is published */
-    SH_PARTITION_LATE,      /* another agent has taken it over: publish what is left of our epoch, and seal it */
+    SH_PARTITION_LATE, /* another agent has taken it over: publish what is left of our epoch, and seal it */
     SH_PARTITION_RECOVERING /* what the WAL had left is being published */
 } ShPartitionState;
 
@@ -69,15 +71,16 @@ typedef struct ShPartition {
     bool blocked;              /* earlier epochs are not known to be sealed: readers stop at readable_end */
     int64_t readable_end;      /* while blocked: how far the oldest unsealed epoch is published */
     int64_t orphan_timeout_ms; /* 0: none */
-    bool refused;              /* its epoch was sealed by force: nothing is flushed until late.c has settled it */
-    int64_t refused_cost;      /* of batches that were flushed and are to be flushed again */
-    int64_t bounds_ms; /* when the last answered question for the bounds was asked; INT64_MIN: never */
+    bool refused;         /* its epoch was sealed by force: nothing is flushed until late.c has settled it */
+    int64_t refused_cost; /* of batches that were flushed and are to be flushed again */
+    int64_t bounds_ms;    /* when the last answered question for the bounds was asked; INT64_MIN: never */
     ShBatchRing ring;
     uint64_t published;
     uint64_t flushed;
     uint64_t durable;
     uint64_t logged;
     struct ShFetchWaiter *waiters;
+    ShProducers producers; /* ours only: for durability `object` PostgreSQL decides */
 
     uint64_t listed_round; /* the control thread's own: when the assignments last listed our epoch */
 

@@ -16,11 +16,18 @@ static ShStatus call_publish(ShEngine *engine, ShPg *pg, const ShFlight *flight,
                              ShPgRunResult *results, ShError *err);
 static bool try_again(ShEngine *engine, ShFlight *flight, ShPgRun *runs, ShStatus status, const ShError *err,
                       int attempt);
+static void leave_claimed_out(ShEngine *engine, ShFlight *flight);
 static void fill_runs(const ShFlight *flight, ShPgRun *runs);
 static bool apply_result(ShEngine *engine, const ShFlight *flight, size_t run, const ShPgRunResult *result);
 static void note_result(ShEngine *engine, const ShFlight *flight, size_t run, const ShPgRunResult *result);
 static void apply_published(ShEngine *engine, const ShFlightRange *range, const ShPgRunResult *result);
 static void apply_dropped(ShEngine *engine, const ShFlightRange *range, const ShError *err);
+static void apply_sequence(ShEngine *engine, const ShFlightRange *range, const ShPgRunResult *result);
+static void apply_void(ShEngine *engine, const ShFlightRange *range, const ShPgRunResult *result);
+static void note_batch(ShPartition *partition, uint64_t seq, int64_t offset, const ShError *err);
+static void note_part(ShAppendPart *part);
+static ShStatus sequence_error(const ShPartition *partition, const ShBatchHeader *header,
+                               ShPublishResult result, ShError *err);
 static ShAppendWait *settle_batches(ShEngine *engine, const ShFlightRange *range, int64_t first_offset);
 static void set_offsets(const ShFlightRange *range, ShLogBatch *batch, int64_t offset);
 static void refuse(ShEngine *engine, const ShFlight *flight, const ShFlightRange *range,
@@ -77,7 +84,9 @@ static ShStatus call_publish(ShEngine *engine, ShPg *pg, const ShFlight *flight,
                            .object_key = flight->key,
                            .object_bytes = flight->object.total_bytes,
                            .runs = runs,
-                           .run_count = flight->range_count};
+                           .run_count = flight->range_count,
+                           .stretches = flight->stretches,
+                           .stretch_count = flight->stretch_count};
     if (sh_fault_hit("publish.before"))
         return sh_fail(err, SH_UNAVAILABLE, "fault point publish.before");
     ShStatus status = sh_pg_publish(pg, &request, results, err);
@@ -94,6 +103,10 @@ static bool try_again(ShEngine *engine, ShFlight *flight, ShPgRun *runs, ShStatu
         return false;
     sh_log_warn("publish_failed", "publish_no=%lld attempt=%d status=%s reason=\"%s\"",
                 (long long)flight->id.publish_no, attempt + 1, sh_status_name(status), err->message);
+    if (status == SH_OUT_OF_ORDER_SEQUENCE) {
+        leave_claimed_out(engine, flight);
+        return false; /* its ranges are others now: it begins anew */
+    }
     if (status == SH_FENCED ||
         (atomic_load(&engine->recovering) && !err->retriable && status != SH_CANCELLED)) {
         sh_engine_set_fatal(engine, err);
@@ -112,10 +125,36 @@ static bool try_again(ShEngine *engine, ShFlight *flight, ShPgRun *runs, ShStatu
     return sh_engine_pause(engine, sh_engine_backoff_ms(attempt));
 }
 
+/* Batches of the object were sent anew in a later epoch: build it without them, as void. */
+static void leave_claimed_out(ShEngine *engine, ShFlight *flight)
+{
+    ShError err = {0};
+    ShStatus status = sh_claims_learn(engine, engine->pipeline.publish_pg, flight, &err);
+    if (status == SH_OK)
+        status = sh_flight_split(flight, &err);
+    if (status == SH_OK)
+        status = sh_flight_build(engine, flight, &err);
+    if (status == SH_OK)
+        (void)sh_upload_flight(engine, flight); /* fails only when the engine is stopping */
+    else
+        sh_log_error("flush_failed", "publish_no=%lld reason=\"%s\"", (long long)flight->id.publish_no,
+                     err.message);
+}
+
 static void fill_runs(const ShFlight *flight, ShPgRun *runs)
 {
     for (size_t i = 0; i < flight->range_count; i++) {
-        const ShSegmentRun *from = &flight->object.runs[i];
+        const ShFlightRange *range = &flight->ranges[i];
+        if (range->is_void) {
+            runs[i] = (ShPgRun){.topic_id = range->partition->key.topic_id,
+                                .partition = range->partition->key.number,
+                                .epoch = range->epoch,
+                                .first_offset = range->first_offset,
+                                .offset_count = range->offset_count,
+                                .is_void = true};
+            continue;
+        }
+        const ShSegmentRun *from = &flight->object.runs[range->run];
         runs[i] = (ShPgRun){.topic_id = from->topic_id,
                             .partition = from->partition,
                             .epoch = from->epoch,
@@ -138,9 +177,22 @@ static bool apply_result(ShEngine *engine, const ShFlight *flight, size_t run, c
     if (sh_late_skip(engine, range))
         return true;
     switch (result->result) {
-    case SH_PUBLISH_PUBLISHED:
+    case SH_PUBLISH_OUT_OF_ORDER:
+    case SH_PUBLISH_OLD_PRODUCER:
+    case SH_PUBLISH_UNKNOWN_PRODUCER:
+        apply_sequence(engine, range, result);
+        break;
     case SH_PUBLISH_DUPLICATE:
+        if (partition->object_durability) {
+            apply_sequence(engine, range, result);
+            break;
+        }
+        /* fall through */
+    case SH_PUBLISH_PUBLISHED:
         apply_published(engine, range, result);
+        break;
+    case SH_PUBLISH_VOID:
+        apply_void(engine, range, result);
         break;
     case SH_PUBLISH_DROPPED:
         (void)sh_fail(&err, SH_NOT_FOUND, "topic \"%s\" was dropped", partition->topic);
@@ -167,19 +219,23 @@ static bool apply_result(ShEngine *engine, const ShFlight *flight, size_t run, c
 
 static void note_result(ShEngine *engine, const ShFlight *flight, size_t run, const ShPgRunResult *result)
 {
-    const ShSegmentRun *from = &flight->object.runs[run];
-    ShDisposition disposition = result->result == SH_PUBLISH_PUBLISHED   ? SH_DISPOSITION_PUBLISHED
-                                : result->result == SH_PUBLISH_DUPLICATE ? SH_DISPOSITION_DUPLICATE
-                                : result->result == SH_PUBLISH_DROPPED   ? SH_DISPOSITION_DROPPED
-                                                                         : SH_DISPOSITION_REFUSED;
+    static const ShDisposition dispositions[] = {
+        [SH_PUBLISH_PUBLISHED] = SH_DISPOSITION_PUBLISHED,
+        [SH_PUBLISH_DUPLICATE] = SH_DISPOSITION_DUPLICATE,
+        [SH_PUBLISH_VOID] = SH_DISPOSITION_VOID,
+        [SH_PUBLISH_DROPPED] = SH_DISPOSITION_DROPPED,
+        [SH_PUBLISH_UNKNOWN_PRODUCER] = 0,
+    };
+    const ShFlightRange *range = &flight->ranges[run];
+    ShDisposition disposition = dispositions[result->result];
     ShSegmentResult note = {.object_id = flight->id.object_id,
                             .publish_no = flight->id.publish_no,
-                            .topic_id = from->topic_id,
-                            .partition = from->partition,
-                            .epoch = from->epoch,
+                            .topic_id = range->partition->key.topic_id,
+                            .partition = range->partition->key.number,
+                            .epoch = range->epoch,
                             .first_offset = result->first_offset,
-                            .offset_count = from->offset_count,
-                            .disposition = disposition};
+                            .offset_count = range->offset_count,
+                            .disposition = disposition != 0 ? disposition : SH_DISPOSITION_REFUSED};
     ShError err = {0};
     if (sh_results_add(&engine->results, &note, &err) != SH_OK)
         sh_log_error("result_not_kept", "publish_no=%lld reason=\"%s\"", (long long)flight->id.publish_no,
@@ -222,6 +278,97 @@ static void apply_dropped(ShEngine *engine, const ShFlightRange *range, const Sh
     sh_control_refresh(engine);
 }
 
+/* An idempotent producer's batch in an `object` topic that is stored already, or must not be: it leaves no
+ * trace in the log. */
+static void apply_sequence(ShEngine *engine, const ShFlightRange *range, const ShPgRunResult *result)
+{
+    ShPartition *partition = range->partition;
+    pthread_mutex_lock(&partition->mutex);
+    for (uint64_t seq = range->first; seq < range->end; seq++) {
+        ShError err = {0};
+        ShStatus status = sequence_error(partition, &sh_batch_ring_at(&partition->ring, seq)->header,
+                                         result->result, &err);
+        note_batch(partition, seq, result->first_offset, status == SH_OK ? NULL : &err);
+    }
+    ShAppendWait *waits = settle_batches(engine, range, SH_OFFSET_UNASSIGNED);
+    int64_t cost = sh_partition_evict(partition, range->end);
+    pthread_mutex_unlock(&partition->mutex);
+    sh_memory_release(&engine->memory, cost);
+    sh_append_answer(engine, waits, NULL);
+}
+
+/* The run's offsets are left out: nobody may read its batches. */
+static void apply_void(ShEngine *engine, const ShFlightRange *range, const ShPgRunResult *result)
+{
+    ShPartition *partition = range->partition;
+    pthread_mutex_lock(&partition->mutex);
+    ShAppendWait *waits = settle_batches(engine, range, SH_OFFSET_UNASSIGNED);
+    if (result->published_end > partition->published_end)
+        partition->published_end = result->published_end;
+    int64_t cost = sh_partition_evict(partition, range->end);
+    bool wake_control = sh_partition_is_drained(partition) && partition->state != SH_PARTITION_OPEN;
+    pthread_mutex_unlock(&partition->mutex);
+    sh_memory_release(&engine->memory, cost);
+    sh_append_answer(engine, waits, NULL);
+    if (wake_control)
+        sh_control_wake(engine);
+}
+
+/* With the partition's mutex held: note in its call where an idempotent batch is, -1 where that is not known,
+ * or why it is refused. A call's batches stand together in the ring, and the last one has the wait. */
+static void note_batch(ShPartition *partition, uint64_t seq, int64_t offset, const ShError *err)
+{
+    uint64_t last = seq;
+    while (last < partition->ring.end && sh_batch_ring_at(&partition->ring, last)->wait == NULL)
+        last++;
+    if (last == partition->ring.end)
+        return; /* nobody waits any more */
+    ShAppendPart *part = sh_batch_ring_at(&partition->ring, last)->wait->part;
+    part->batches[part->batch_count - 1 - (last - seq)].header.base_offset = offset;
+    if (err != NULL && part->error.status == SH_OK)
+        part->error = *err;
+}
+
+/* All batches of the part are noted. */
+static void note_part(ShAppendPart *part)
+{
+    int64_t follows = part->base_offset = part->batches[0].header.base_offset;
+    bool found = false;
+    for (size_t i = 0; i < part->batch_count; i++) {
+        const ShBatchHeader *header = &part->batches[i].header;
+        part->scattered |= header->base_offset != follows || header->base_offset < 0;
+        found |= header->base_offset >= 0;
+        follows = header->base_offset + header->last_offset_delta + 1;
+    }
+    if (!found && part->error.status == SH_OK)
+        (void)sh_fail(&part->error, SH_DUPLICATE_SEQUENCE,
+                      "the batches of producer %lld were stored long ago",
+                      (long long)part->batches[0].header.producer_id);
+}
+
+static ShStatus sequence_error(const ShPartition *partition, const ShBatchHeader *header,
+                               ShPublishResult result, ShError *err)
+{
+    char name[SH_PARTITION_NAME_BYTES];
+    sh_partition_name(partition, name);
+    switch (result) {
+    case SH_PUBLISH_OUT_OF_ORDER:
+        return sh_fail(err, SH_OUT_OF_ORDER_SEQUENCE,
+                       "partition %s: sequence %d of producer %lld does not follow its last one", name,
+                       header->base_sequence, (long long)header->producer_id);
+    case SH_PUBLISH_OLD_PRODUCER:
+        return sh_fail(err, SH_INVALID_PRODUCER_EPOCH,
+                       "partition %s: epoch %d of producer %lld has ended: a newer one has written there",
+                       name, header->producer_epoch, (long long)header->producer_id);
+    case SH_PUBLISH_UNKNOWN_PRODUCER:
+        return sh_fail(err, SH_UNKNOWN_PRODUCER_ID,
+                       "partition %s: nothing is known of producer %lld, and sequence %d is not its first",
+                       name, (long long)header->producer_id, header->base_sequence);
+    default:
+        return SH_OK;
+    }
+}
+
 /* With the partition's mutex held: the range is decided. Gives offsets to batches that have none, releases
  * the WAL's, and collects who waits. */
 static ShAppendWait *settle_batches(ShEngine *engine, const ShFlightRange *range, int64_t first_offset)
@@ -238,13 +385,14 @@ static ShAppendWait *settle_batches(ShEngine *engine, const ShFlightRange *range
         if (batch->header.base_offset == SH_OFFSET_UNASSIGNED && offset != SH_OFFSET_UNASSIGNED) {
             set_offsets(range, batch, offset);
             offset = sh_log_batch_end(batch);
+            if (range->idempotent)
+                note_batch(partition, seq, batch->header.base_offset, NULL);
         }
-        if (batch->wait != NULL) {
+        if (batch->wait != NULL && range->idempotent)
+            note_part(batch->wait->part);
+        else if (batch->wait != NULL)
             batch->wait->part->base_offset = sh_log_batch_end(batch) - batch->wait->offset_count;
-            *waits_end = batch->wait;
-            waits_end = &batch->wait->next;
-            batch->wait = NULL;
-        }
+        sh_append_take_waits(batch, &waits_end);
         records += batch->header.record_count;
         if (partition->object_durability)
             continue;
@@ -286,7 +434,8 @@ static void refuse(ShEngine *engine, const ShFlight *flight, const ShFlightRange
 
 static const char *result_name(ShPublishResult result)
 {
-    static const char *const names[] = {"published", "duplicate", "void",   "gap",
-                                        "fenced",    "dropped",   "unknown"};
+    static const char *const names[] = {"published",    "duplicate",       "void",    "gap",
+                                        "fenced",       "dropped",         "unknown", "out_of_order",
+                                        "old_producer", "unknown_producer"};
     return (size_t)result < sizeof names / sizeof names[0] ? names[result] : "not known";
 }

@@ -135,7 +135,8 @@ static ShStatus keep_batch(ShEngine *engine, ShPartition *partition, ShLogBatch 
 
 static ShStatus wait_published(ShEngine *engine, ShError *err)
 {
-    while (!sh_flush_is_idle(engine) || !sh_pipeline_is_empty(&engine->pipeline) || sh_late_is_pending(engine)) {
+    while (!sh_flush_is_idle(engine) || !sh_pipeline_is_empty(&engine->pipeline) ||
+           sh_late_is_pending(engine)) {
         ShStatus status = wait_a_moment(engine, err);
         if (status != SH_OK)
             return status;
@@ -212,11 +213,12 @@ static ShStatus check_sealed(const ShPgSeal *seal, const ShPgEpoch *answer, ShEr
         return SH_OK;
     char topic_id[SH_UUID_TEXT_BYTES];
     sh_uuid_format(&seal->partition.topic_id, topic_id);
-    return sh_fail(err, SH_INTERNAL,
-                   "topic %s, partition %d: epoch %lld cannot be sealed at %lld after its recovery: PostgreSQL has "
-                   "its published end at %lld; keep the write-ahead log",
-                   topic_id, (int)seal->partition.partition, (long long)seal->partition.epoch,
-                   (long long)seal->end_offset, (long long)answer->published_end);
+    return sh_fail(
+        err, SH_INTERNAL,
+        "topic %s, partition %d: epoch %lld cannot be sealed at %lld after its recovery: PostgreSQL has "
+        "its published end at %lld; keep the write-ahead log",
+        topic_id, (int)seal->partition.partition, (long long)seal->partition.epoch,
+        (long long)seal->end_offset, (long long)answer->published_end);
 }
 
 /* The recovered batches are no tail to read from: their epochs may have been anybody's since. */

@@ -169,9 +169,68 @@ typedef struct ShPgLeftover {
     int64_t published_end;
 } ShPgLeftover;
 
-/* Where the records of epochs go that were sealed by force before all was published. Asked again, the same. */
+/* Where the records of epochs go that were sealed by force before all was published. Asked again, the same.
+ */
 ShStatus sh_pg_leftover(ShPg *pg, int64_t incarnation, const ShPgPartition *partitions, size_t count,
                         ShPgLeftover *out, ShError *err) SH_MUST_CHECK;
+
+/* --- idempotent producers ---------------------------------------------------------------------------------
+ */
+
+/* An id that no producer had before, and its first epoch. */
+ShStatus sh_pg_init_producer(ShPg *pg, int64_t incarnation, int64_t *producer_id, int16_t *producer_epoch,
+                             ShError *err) SH_MUST_CHECK;
+
+/* What is published of a producer in a partition that was asked about. */
+typedef struct ShPgProducer {
+    size_t place;        /* of the partition in the question */
+    bool unresolved;     /* an earlier epoch of it may still bring batches */
+    int64_t producer_id; /* -1: this row only tells that */
+    int16_t producer_epoch;
+    int32_t base_sequence;
+    int32_t count;
+    int64_t base_offset;
+} ShPgProducer;
+
+/* The producers of partitions, as of their epochs: at most `producers_max` of each, those that wrote last.
+ * Ordered by partition, producer and offset; `*out` is freed with free(). */
+ShStatus sh_pg_producers(ShPg *pg, int64_t incarnation, const ShPgPartition *partitions, size_t count,
+                         int producers_max, ShPgProducer **out, size_t *out_count,
+                         ShError *err) SH_MUST_CHECK;
+
+/* The owner of `partition.epoch` is about to take the producer's first batch there. */
+typedef struct ShPgClaim {
+    ShPgPartition partition;
+    int64_t producer_id;
+    int16_t producer_epoch;
+    int32_t first_unacked_seq;
+} ShPgClaim;
+
+typedef struct ShPgClaimAnswer {
+    size_t place; /* of the claim in the question */
+    bool claimed; /* false: the sequence is published already */
+    /* Something that the producer has published; count 0: nothing. */
+    int16_t producer_epoch;
+    int32_t base_sequence;
+    int32_t count;
+    int64_t base_offset;
+} ShPgClaimAnswer;
+
+/* Claim sequences, so that late batches of earlier epochs are void from there on. At least one row for each
+ * claim, ordered by claim and offset; `*out` is freed with free(). */
+ShStatus sh_pg_claim(ShPg *pg, int64_t incarnation, const ShPgClaim *claims, size_t count,
+                     ShPgClaimAnswer **out, size_t *out_count, ShError *err) SH_MUST_CHECK;
+
+/* What later epochs have claimed: batches of the producer from that sequence on are void. */
+typedef struct ShPgVoid {
+    size_t place; /* of the epoch in the question */
+    int64_t producer_id;
+    int16_t producer_epoch;
+    int32_t first_unacked_seq;
+} ShPgVoid;
+
+ShStatus sh_pg_claims(ShPg *pg, int64_t incarnation, const ShPgPartition *epochs, size_t count,
+                      ShPgVoid **out, size_t *out_count, ShError *err) SH_MUST_CHECK;
 
 /* --- publish ----------------------------------------------------------------------------------------------
  */
@@ -190,6 +249,16 @@ typedef struct ShPgRun {
     bool is_void; /* offsets skipped, no data */
 } ShPgRun;
 
+/* What a run holds of one idempotent producer: consecutive sequences at consecutive offsets. */
+typedef struct ShPgStretch {
+    size_t run; /* its place among the runs */
+    int64_t producer_id;
+    int16_t producer_epoch;
+    int32_t base_sequence;
+    int32_t count;
+    int64_t base_offset; /* -1: ownerless; the run is this one batch then */
+} ShPgStretch;
+
 typedef struct ShPgPublish {
     int64_t incarnation;
     int64_t publish_no;
@@ -199,6 +268,8 @@ typedef struct ShPgPublish {
     uint64_t object_bytes;
     const ShPgRun *runs;
     size_t run_count;
+    const ShPgStretch *stretches; /* by run, in the order of the batches; NULL with count 0 */
+    size_t stretch_count;
 } ShPgPublish;
 
 typedef enum ShPublishResult {
@@ -208,7 +279,11 @@ typedef enum ShPublishResult {
     SH_PUBLISH_GAP, /* an earlier publish of the partition is missing */
     SH_PUBLISH_FENCED,
     SH_PUBLISH_DROPPED,
-    SH_PUBLISH_UNKNOWN /* no such topic or epoch, and no tombstone either */
+    SH_PUBLISH_UNKNOWN, /* no such topic or epoch, and no tombstone either */
+    /* Of an idempotent producer's batch in an ownerless epoch. */
+    SH_PUBLISH_OUT_OF_ORDER,
+    SH_PUBLISH_OLD_PRODUCER,    /* a newer epoch of it has written there */
+    SH_PUBLISH_UNKNOWN_PRODUCER /* nothing is known of it, and this is not its first batch */
 } ShPublishResult;
 
 typedef struct ShPgRunResult {
@@ -217,8 +292,10 @@ typedef struct ShPgRunResult {
     int64_t published_end;
 } ShPgRunResult;
 
+/* first_offset: of a duplicate in an ownerless epoch where it was stored first, -1 when that is forgotten. */
 /* One transaction, decided per run; repeating a call whose reply was lost gives the same results. `results`
- * has run_count places. SH_CANCELLED: the object was abandoned, upload again under a new key. */
+ * has run_count places. SH_CANCELLED: the object was abandoned, upload again under a new key.
+ * SH_OUT_OF_ORDER_SEQUENCE: it holds batches that are void by now: ask sh_pg_claims and build another. */
 ShStatus sh_pg_publish(ShPg *pg, const ShPgPublish *publish, ShPgRunResult *results,
                        ShError *err) SH_MUST_CHECK;
 

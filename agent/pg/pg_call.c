@@ -27,16 +27,30 @@ static const Statement statements[SH_PG_STATEMENT_COUNT] = {
     [SH_PG_GRANT] = {"grant", 3,
                      "SELECT result, epoch, start_offset, limit_offset, start_offset, orphan_timeout_ms "
                      "FROM streamhouse.agent_grant($1, $2, $3)"},
-    [SH_PG_OPEN] = {"open", 4, "SELECT result, epoch, 0, 0, 0, 0 FROM streamhouse.agent_open($1, $2, $3, $4)"},
+    [SH_PG_OPEN] = {"open", 4,
+                    "SELECT result, epoch, 0, 0, 0, 0 FROM streamhouse.agent_open($1, $2, $3, $4)"},
     [SH_PG_SEAL] = {"seal", 6,
                     "SELECT result, epoch, 0, 0, published_end, 0 "
                     "FROM streamhouse.agent_seal($1, $2, $3, $4, $5, $6)"},
     [SH_PG_LEFTOVER] = {"leftover", 4,
                         "SELECT result, forced_end, epoch, start_offset, limit_offset, published_end "
                         "FROM streamhouse.agent_leftover($1, $2, $3, $4)"},
-    [SH_PG_PUBLISH] = {"publish", 17,
+    [SH_PG_INIT_PRODUCER] = {"init_producer", 1,
+                             "SELECT producer_id, producer_epoch FROM streamhouse.agent_init_producer($1)"},
+    [SH_PG_PRODUCERS] = {"producers", 5,
+                         "SELECT ordinal, unresolved, producer_id, producer_epoch, base_sequence, "
+                         "sequence_count, base_offset "
+                         "FROM streamhouse.agent_producer_state($1, $2, $3, $4, $5)"},
+    [SH_PG_CLAIM] = {"claim", 7,
+                     "SELECT ordinal, claimed, producer_epoch, base_sequence, sequence_count, base_offset "
+                     "FROM streamhouse.agent_claim($1, $2, $3, $4, $5, $6, $7)"},
+    [SH_PG_CLAIMS] = {"claims", 4,
+                      "SELECT ordinal, producer_id, producer_epoch, first_unacked_seq "
+                      "FROM streamhouse.agent_claims($1, $2, $3, $4)"},
+    [SH_PG_PUBLISH] = {"publish", 23,
                        "SELECT ordinal, result, first_offset, published_end FROM streamhouse.publish_object("
-                       "$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)"},
+                       "$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, "
+                       "$18, $19, $20, $21, $22, $23)"},
     [SH_PG_READ_INDEX] =
         {"read_index", 4,
          "SELECT first_offset, base_offset, last_offset, epoch, object_key, \"position\", length, "
@@ -64,6 +78,24 @@ static const Statement statements[SH_PG_STATEMENT_COUNT] = {
          "FROM streamhouse.partitions AS p JOIN streamhouse.topic AS t USING (topic_id) "
          "WHERE $1::text[] = '{}' OR p.topic = ANY ($1::text[]) "
          "ORDER BY p.topic, p.partition"},
+    [SH_PG_LOG_STARTS] = {"log_starts", 1,
+                          "SELECT topic_id, partition, log_start, log_start_version "
+                          "FROM streamhouse.agent_log_starts($1)"},
+    [SH_PG_GARBAGE] = {"garbage", 2,
+                       "SELECT object_id, object_key, bytes FROM streamhouse.agent_garbage($1, $2)"},
+    [SH_PG_GARBAGE_DONE] = {"garbage_done", 2, "SELECT streamhouse.agent_garbage_done($1, $2)"},
+    [SH_PG_SCAN_CLAIM] = {"scan_claim", 1, "SELECT streamhouse.agent_scan_claim($1)"},
+    [SH_PG_SCAN_DONE] = {"scan_done", 1, "SELECT streamhouse.agent_scan_done($1)"},
+    [SH_PG_UNKNOWN_OBJECTS] = {"unknown_objects", 3,
+                               "SELECT object_key FROM streamhouse.agent_unknown_objects($1, $2, $3)"},
+    [SH_PG_COMPACTION_CLAIM] =
+        {"compaction_claim", 2,
+         "SELECT topic_id, partition, first_offset, base_offset, last_offset, epoch, object_id, "
+         "object_key, \"position\", length FROM streamhouse.agent_compaction_claim($1, $2)"},
+    [SH_PG_COMPACTION_SWAP] =
+        {"compaction_swap", 14,
+         "SELECT streamhouse.agent_compaction_swap($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, "
+         "$13, $14)"},
 };
 
 static ShStatus prepare(ShPg *pg, ShPgStatement statement, int64_t deadline_ms, ShError *err);
@@ -93,7 +125,7 @@ ShStatus sh_pg_call(ShPg *pg, ShPgStatement statement, const char *const *values
 
 static ShStatus prepare(ShPg *pg, ShPgStatement statement, int64_t deadline_ms, ShError *err)
 {
-    uint32_t bit = 1u << statement;
+    uint64_t bit = UINT64_C(1) << statement;
     if ((pg->prepared & bit) != 0)
         return SH_OK;
     if (!PQsendPrepare(pg->conn, statements[statement].name, statements[statement].sql, 0, NULL)) {

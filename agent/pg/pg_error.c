@@ -9,33 +9,34 @@ typedef struct ErrorMapping {
 
 /* The first match counts. The SH... codes are the extension's own, see docs/reference/sql.md. */
 static const ErrorMapping mappings[] = {
-    {"SH001", SH_FENCED},      /* fenced incarnation */
-    {"SH002", SH_FENCED},      /* unknown incarnation */
-    {"SH003", SH_UNSUPPORTED}, /* the database lost history */
-    {"SH004", SH_EXISTS},      /* agent id is live elsewhere */
-    {"SH005", SH_INVALID},     /* incarnation number not above the known ones */
-    {"SH006", SH_INVALID},     /* incarnation has open epochs */
-    {"SH007", SH_INVALID},     /* publish number in use by another object */
-    {"SH008", SH_CANCELLED},   /* object was abandoned */
-    {"SH009", SH_EXISTS},      /* object was published and confirmed */
-    {"42501", SH_DENIED},      /* insufficient privilege */
-    {"28", SH_DENIED},         /* authorization */
-    {"42704", SH_NOT_FOUND},   /* undefined object: the topic */
-    {"42710", SH_EXISTS},      /* duplicate object: the topic */
-    {"42883", SH_UNSUPPORTED}, /* undefined function */
-    {"42P01", SH_UNSUPPORTED}, /* undefined table */
-    {"42703", SH_UNSUPPORTED}, /* undefined column */
-    {"3F000", SH_UNSUPPORTED}, /* undefined schema */
-    {"0A", SH_UNSUPPORTED},    /* feature not supported */
-    {"22", SH_INVALID},        /* data */
-    {"23", SH_INVALID},        /* constraint */
-    {"08", SH_UNAVAILABLE},    /* connection */
-    {"25006", SH_UNAVAILABLE}, /* read only: a standby, or one about to become primary */
-    {"40", SH_UNAVAILABLE},    /* transaction rolled back: deadlock, serialization */
-    {"53", SH_UNAVAILABLE},    /* resources */
-    {"55", SH_UNAVAILABLE},    /* object not in the needed state: lock not available */
-    {"57", SH_UNAVAILABLE},    /* operator intervention: shutdown, time-out */
-    {"58", SH_UNAVAILABLE},    /* system error outside PostgreSQL */
+    {"SH001", SH_FENCED},                /* fenced incarnation */
+    {"SH002", SH_FENCED},                /* unknown incarnation */
+    {"SH003", SH_UNSUPPORTED},           /* the database lost history */
+    {"SH004", SH_EXISTS},                /* agent id is live elsewhere */
+    {"SH005", SH_INVALID},               /* incarnation number not above the known ones */
+    {"SH006", SH_INVALID},               /* incarnation has open epochs */
+    {"SH007", SH_INVALID},               /* publish number in use by another object */
+    {"SH008", SH_CANCELLED},             /* object was abandoned */
+    {"SH009", SH_EXISTS},                /* object was published and confirmed */
+    {"SH010", SH_OUT_OF_ORDER_SEQUENCE}, /* batches that a later epoch has claimed */
+    {"42501", SH_DENIED},                /* insufficient privilege */
+    {"28", SH_DENIED},                   /* authorization */
+    {"42704", SH_NOT_FOUND},             /* undefined object: the topic */
+    {"42710", SH_EXISTS},                /* duplicate object: the topic */
+    {"42883", SH_UNSUPPORTED},           /* undefined function */
+    {"42P01", SH_UNSUPPORTED},           /* undefined table */
+    {"42703", SH_UNSUPPORTED},           /* undefined column */
+    {"3F000", SH_UNSUPPORTED},           /* undefined schema */
+    {"0A", SH_UNSUPPORTED},              /* feature not supported */
+    {"22", SH_INVALID},                  /* data */
+    {"23", SH_INVALID},                  /* constraint */
+    {"08", SH_UNAVAILABLE},              /* connection */
+    {"25006", SH_UNAVAILABLE},           /* read only: a standby, or one about to become primary */
+    {"40", SH_UNAVAILABLE},              /* transaction rolled back: deadlock, serialization */
+    {"53", SH_UNAVAILABLE},              /* resources */
+    {"55", SH_UNAVAILABLE},              /* object not in the needed state: lock not available */
+    {"57", SH_UNAVAILABLE},              /* operator intervention: shutdown, time-out */
+    {"58", SH_UNAVAILABLE},              /* system error outside PostgreSQL */
 };
 
 static ShStatus status_of(const char *sqlstate);

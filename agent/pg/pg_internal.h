@@ -16,7 +16,7 @@ struct ShPg {
     int cancel_fd; /* eventfds; the only fields that other threads use */
     int wake_fd;
     PGconn *conn;      /* NULL: not connected */
-    uint32_t prepared; /* bit per ShPgStatement, of this connection */
+    uint64_t prepared; /* bit per ShPgStatement, of this connection */
     bool listening;
     bool doomed; /* the server has said that it will close the connection */
 };
@@ -61,6 +61,10 @@ typedef enum ShPgStatement {
     SH_PG_SEAL,
     SH_PG_LEFTOVER,
     SH_PG_PUBLISH,
+    SH_PG_INIT_PRODUCER,
+    SH_PG_PRODUCERS,
+    SH_PG_CLAIM,
+    SH_PG_CLAIMS,
     SH_PG_READ_INDEX,
     SH_PG_READ_BOUNDS,
     SH_PG_FIND_TIMESTAMPS,
@@ -69,6 +73,14 @@ typedef enum ShPgStatement {
     SH_PG_LIVE_AGENTS,
     SH_PG_DROP_TOPIC,
     SH_PG_DESCRIBE,
+    SH_PG_LOG_STARTS,
+    SH_PG_GARBAGE,
+    SH_PG_GARBAGE_DONE,
+    SH_PG_SCAN_CLAIM,
+    SH_PG_SCAN_DONE,
+    SH_PG_UNKNOWN_OBJECTS,
+    SH_PG_COMPACTION_CLAIM,
+    SH_PG_COMPACTION_SWAP,
     SH_PG_STATEMENT_COUNT
 } ShPgStatement;
 

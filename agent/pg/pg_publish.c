@@ -2,13 +2,16 @@
 #include "agent/pg/pg_internal.h"
 
 /* In the order of ShPublishResult. */
-static const char *const words[] = {"published", "duplicate", "void",    "gap",
-                                    "fenced",    "dropped",   "unknown", NULL};
+static const char *const words[] = {"published",    "duplicate",        "void",    "gap",
+                                    "fenced",       "dropped",          "unknown", "out_of_order",
+                                    "old_producer", "unknown_producer", NULL};
 
 #define SCALAR_COUNT 6
-#define ARRAY_COUNT  11
+#define RUN_ARRAYS   11
+#define ARRAY_COUNT  17
 
-static void fill_arrays(ShPgArray arrays[ARRAY_COUNT], const ShPgRun *runs, size_t count);
+static void fill_arrays(ShPgArray arrays[RUN_ARRAYS], const ShPgRun *runs, size_t count);
+static void fill_stretches(ShPgArray *arrays, const ShPgStretch *stretches, size_t count);
 static ShStatus read_results(const PGresult *result, size_t count, ShPgRunResult *results, ShError *err);
 
 ShStatus sh_pg_publish(ShPg *pg, const ShPgPublish *publish, ShPgRunResult *results, ShError *err)
@@ -26,6 +29,7 @@ ShStatus sh_pg_publish(ShPg *pg, const ShPgPublish *publish, ShPgRunResult *resu
     };
     ShPgArray arrays[ARRAY_COUNT] = {0};
     fill_arrays(arrays, publish->runs, publish->run_count);
+    fill_stretches(arrays + RUN_ARRAYS, publish->stretches, publish->stretch_count);
 
     PGresult *result = NULL;
     ShStatus status = sh_pg_arrays_end(arrays, ARRAY_COUNT, values + SCALAR_COUNT, err);
@@ -42,7 +46,7 @@ ShStatus sh_pg_publish(ShPg *pg, const ShPgPublish *publish, ShPgRunResult *resu
     return status;
 }
 
-static void fill_arrays(ShPgArray arrays[ARRAY_COUNT], const ShPgRun *runs, size_t count)
+static void fill_arrays(ShPgArray arrays[RUN_ARRAYS], const ShPgRun *runs, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         const ShPgRun *run = &runs[i];
@@ -60,6 +64,22 @@ static void fill_arrays(ShPgArray arrays[ARRAY_COUNT], const ShPgRun *runs, size
         sh_pg_array_add_number(&arrays[8], run->min_timestamp_ms);
         sh_pg_array_add_number(&arrays[9], run->max_timestamp_ms);
         sh_pg_array_add_bool(&arrays[10], run->is_void);
+    }
+}
+
+static void fill_stretches(ShPgArray *arrays, const ShPgStretch *stretches, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const ShPgStretch *stretch = &stretches[i];
+        sh_pg_array_add_number(&arrays[0], (int64_t)stretch->run + 1);
+        sh_pg_array_add_number(&arrays[1], stretch->producer_id);
+        sh_pg_array_add_number(&arrays[2], stretch->producer_epoch);
+        sh_pg_array_add_number(&arrays[3], stretch->base_sequence);
+        sh_pg_array_add_number(&arrays[4], stretch->count);
+        if (stretch->base_offset < 0)
+            sh_pg_array_add_null(&arrays[5]);
+        else
+            sh_pg_array_add_number(&arrays[5], stretch->base_offset);
     }
 }
 

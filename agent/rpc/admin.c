@@ -17,9 +17,11 @@ typedef struct AdminCall {
 static void start_create(ShCall *call, grpc_byte_buffer *message);
 static void start_delete(ShCall *call, grpc_byte_buffer *message);
 static void start_describe(ShCall *call, grpc_byte_buffer *message);
+static void start_init_producer(ShCall *call, grpc_byte_buffer *message);
 static void on_created(void *arg, ShStatus status, const ShError *err, const void *result);
 static void on_deleted(void *arg, ShStatus status, const ShError *err, const void *result);
 static void on_described(void *arg, ShStatus status, const ShError *err, const void *result);
+static void on_producer(void *arg, ShStatus status, const ShError *err, const void *result);
 static bool is_failed(AdminCall *self, ShStatus status, const ShError *err);
 static grpc_byte_buffer *pack_description(AdminCall *self, const ShTopicSizes *sizes);
 static void fill_topic(const ShPartitionSize *from, Streamhouse__V1__TopicDescription *out);
@@ -49,6 +51,14 @@ const ShMethod sh_method_describe_topics = {
     .name = "DescribeTopics",
     .call_bytes = sizeof(AdminCall),
     .start = start_describe,
+    .destroy = destroy,
+};
+
+const ShMethod sh_method_init_producer = {
+    .path = "/streamhouse.v1.StreamHouse/InitProducer",
+    .name = "InitProducer",
+    .call_bytes = sizeof(AdminCall),
+    .start = start_init_producer,
     .destroy = destroy,
 };
 
@@ -94,6 +104,22 @@ static void start_describe(ShCall *call, grpc_byte_buffer *message)
                               on_described, begin(call));
 }
 
+static void start_init_producer(ShCall *call, grpc_byte_buffer *message)
+{
+    ShError err = {0};
+    const Streamhouse__V1__InitProducerRequest *request = (const Streamhouse__V1__InitProducerRequest *)
+        sh_call_parse(call, message, &streamhouse__v1__init_producer_request__descriptor, 0, &err);
+    if (request != NULL && request->transactional_id[0] != '\0') {
+        (void)sh_fail(&err, SH_UNSUPPORTED, "transactions are not supported: leave transactional_id empty");
+        request = NULL;
+    }
+    if (request == NULL) {
+        sh_call_fail(call, &err);
+        return;
+    }
+    sh_engine_init_producer(sh_call_engine(call), on_producer, begin(call));
+}
+
 static void on_created(void *arg, ShStatus status, const ShError *err, const void *result)
 {
     AdminCall *self = arg;
@@ -123,6 +149,19 @@ static void on_described(void *arg, ShStatus status, const ShError *err, const v
     AdminCall *self = arg;
     if (!is_failed(self, status, err))
         self->answer = pack_description(self, result);
+    sh_worker_post(&self->wake);
+}
+
+static void on_producer(void *arg, ShStatus status, const ShError *err, const void *result)
+{
+    AdminCall *self = arg;
+    if (!is_failed(self, status, err)) {
+        const ShProducerId *producer = result;
+        Streamhouse__V1__InitProducerResponse response = STREAMHOUSE__V1__INIT_PRODUCER_RESPONSE__INIT;
+        response.producer_id = producer->id;
+        response.producer_epoch = producer->epoch;
+        self->answer = sh_message_pack(&response.base);
+    }
     sh_worker_post(&self->wake);
 }
 

@@ -26,8 +26,13 @@ grpc_status_code sh_rpc_code(ShStatus status, ShBytesFrom from)
         return GRPC_STATUS_ALREADY_EXISTS;
     case SH_OUT_OF_RANGE:
         return GRPC_STATUS_OUT_OF_RANGE;
+    case SH_DUPLICATE_SEQUENCE:
+        return GRPC_STATUS_ALREADY_EXISTS;
     case SH_NOT_OWNER:
     case SH_FENCED:
+    case SH_OUT_OF_ORDER_SEQUENCE:
+    case SH_INVALID_PRODUCER_EPOCH:
+    case SH_UNKNOWN_PRODUCER_ID:
         return GRPC_STATUS_FAILED_PRECONDITION;
     case SH_DENIED:
         return GRPC_STATUS_PERMISSION_DENIED;

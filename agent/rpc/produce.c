@@ -1,3 +1,4 @@
+#include "agent/base/fault.h"
 #include "agent/rpc/produce_request.h"
 #include "agent/rpc/server.h"
 
@@ -34,7 +35,9 @@ static void on_answered(ShWake *wake)
     ShProduceRequest *request = (ShProduceRequest *)wake;
     ShCall *call = wake->call;
     ShPartitionError error;
-    if (sh_produce_request_code(request, &error) == GRPC_STATUS_OK)
+    if (sh_fault_hit("rpc.produce.reply"))
+        sh_call_end(call, GRPC_STATUS_UNAVAILABLE, "the answer was lost: fault rpc.produce.reply");
+    else if (sh_produce_request_code(request, &error) == GRPC_STATUS_OK)
         sh_call_answer(call, sh_produce_request_answer(request));
     else
         sh_call_fail_partition(call, &error);

@@ -10,7 +10,7 @@
 
 /* Field numbers of ProduceResponse and ProduceResult. */
 enum { RESPONSE_ID = 1, RESPONSE_RESULTS = 2 };
-enum { RESULT_OFFSET = SH_TARGET_FIELDS + 1, RESULT_COUNT, RESULT_EPOCH, RESULT_ERROR };
+enum { RESULT_OFFSET = SH_TARGET_FIELDS + 1, RESULT_COUNT, RESULT_EPOCH, RESULT_ERROR, RESULT_BATCH_OFFSETS };
 
 typedef struct Sizes {
     size_t parts;
@@ -201,6 +201,7 @@ static ShStatus check_all(ShCall *call, ShProduceRequest *request, const Sizes *
             return status;
         ShAppendPart *part = &request->parts[*front];
         init_part(part, batches);
+        part->first_unacked_seq = wire.first_unacked_seq;
         if (check_part(call, request, &wire, part, &part->error) == SH_OK) {
             batches += part->batch_count;
             request->places[i] = (uint32_t)(*front)++;
@@ -220,6 +221,7 @@ static void init_part(ShAppendPart *part, ShAppendBatch *batches)
     part->batches = batches;
     part->batch_count = 0;
     sh_error_clear(&part->error);
+    part->scattered = false;
     part->base_offset = 0;
     part->record_count = 0;
     part->epoch = 0;
@@ -300,6 +302,8 @@ static size_t result_bytes(const ShAppendPart *part, const ShPartitionError *err
         bytes += sh_out_varint_size(RESULT_COUNT, (uint64_t)part->record_count);
     if (part->epoch != 0)
         bytes += sh_out_varint_size(RESULT_EPOCH, (uint64_t)part->epoch);
+    for (size_t i = 0; part->scattered && i < part->batch_count; i++)
+        bytes += sh_out_varint_size(RESULT_BATCH_OFFSETS, (uint64_t)part->batches[i].header.base_offset);
     return bytes;
 }
 
@@ -317,4 +321,6 @@ static void put_result(ShOut *out, const ShAppendPart *part, const ShPartitionEr
         sh_out_varint(out, RESULT_COUNT, (uint64_t)part->record_count);
     if (part->epoch != 0)
         sh_out_varint(out, RESULT_EPOCH, (uint64_t)part->epoch);
+    for (size_t i = 0; part->scattered && i < part->batch_count; i++)
+        sh_out_varint(out, RESULT_BATCH_OFFSETS, (uint64_t)part->batches[i].header.base_offset);
 }

@@ -11,6 +11,7 @@
  * STREAM_BYTES_MAX bytes of a stream are under way, and no stream reads on while all of them hold more than a
  * quarter of the memory budget, except that a stream with nothing under way may always read one.
  */
+#include "agent/base/fault.h"
 #include "agent/rpc/produce_request.h"
 #include "agent/rpc/server.h"
 
@@ -39,6 +40,7 @@ static void start(ShCall *call, grpc_byte_buffer *none);
 static void on_read(ShCall *call, grpc_byte_buffer *message);
 static void on_answered(ShWake *wake);
 static void on_all_answered(ShWake *wake);
+static void lose_answer(ProduceStream *stream, ShProduceRequest *request);
 static void on_written(ShCall *call);
 static void notified(ShCall *call);
 static void cancelled(ShCall *call);
@@ -106,6 +108,11 @@ static void on_answered(ShWake *wake)
     ShProduceRequest *request = (ShProduceRequest *)wake;
     ShCall *call = wake->call;
     ProduceStream *stream = (ProduceStream *)call;
+    if (sh_fault_hit("rpc.produce.reply")) {
+        lose_answer(stream, request);
+        sh_call_release(call);
+        return;
+    }
     request->next = NULL;
     *stream->answers_end = request;
     stream->answers_end = &request->next;
@@ -125,6 +132,16 @@ static void on_all_answered(ShWake *wake)
     while (stream->answers != NULL && !call->writing)
         write_next(stream);
     sh_call_release(call);
+}
+
+/* The stream ends as if its connection had: the answer does not reach the client. */
+static void lose_answer(ProduceStream *stream, ShProduceRequest *request)
+{
+    account(stream, request, -1);
+    sh_produce_request_free(request);
+    stream->read_all = true;
+    sh_fail(&stream->failure, SH_UNAVAILABLE, "an answer was lost: fault rpc.produce.reply");
+    end_if_done(stream);
 }
 
 static void on_written(ShCall *call)

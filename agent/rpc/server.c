@@ -18,20 +18,11 @@
 #define STOP_REPORT_INTERVAL_MS 5000
 
 static const ShMethod *const all_methods[] = {
-    &sh_method_produce,
-    &sh_method_produce_stream,
-    &sh_method_fetch,
-    &sh_method_fetch_stream,
-    &sh_method_list_offsets,
-    &sh_method_metadata,
-    &sh_method_create_topic,
-    &sh_method_delete_topic,
-    &sh_method_describe_topics,
-    &sh_method_health_check,
-    &sh_method_health_watch,
-    &sh_method_reflection_v1,
-    &sh_method_reflection_v1alpha,
-    &sh_method_unknown,
+    &sh_method_produce,       &sh_method_produce_stream,     &sh_method_fetch,
+    &sh_method_fetch_stream,  &sh_method_list_offsets,       &sh_method_metadata,
+    &sh_method_create_topic,  &sh_method_delete_topic,       &sh_method_describe_topics,
+    &sh_method_init_producer, &sh_method_health_check,       &sh_method_health_watch,
+    &sh_method_reflection_v1, &sh_method_reflection_v1alpha, &sh_method_unknown,
 };
 #define METHOD_COUNT (sizeof all_methods / sizeof all_methods[0])
 

@@ -55,7 +55,8 @@ void sh_rpc_call_closed(ShRpc *rpc);
 extern const ShMethod sh_method_produce, sh_method_produce_stream;
 extern const ShMethod sh_method_fetch, sh_method_fetch_stream;
 extern const ShMethod sh_method_list_offsets, sh_method_metadata;
-extern const ShMethod sh_method_create_topic, sh_method_delete_topic, sh_method_describe_topics;
+extern const ShMethod sh_method_create_topic, sh_method_delete_topic, sh_method_describe_topics,
+    sh_method_init_producer;
 extern const ShMethod sh_method_health_check, sh_method_health_watch;
 extern const ShMethod sh_method_reflection_v1, sh_method_reflection_v1alpha;
 extern const ShMethod sh_method_unknown;

@@ -21,6 +21,23 @@ CREATE FUNCTION streamhouse.lease_ticks() RETURNS int
 CREATE FUNCTION streamhouse.offset_range() RETURNS int
     LANGUAGE c STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'sh_setting_offset_range';
+CREATE FUNCTION streamhouse.garbage_grace_ms() RETURNS int
+    LANGUAGE c STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'sh_setting_garbage_grace_ms';
+CREATE FUNCTION streamhouse.scan_interval_ms() RETURNS int
+    LANGUAGE c STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'sh_setting_scan_interval_ms';
+CREATE FUNCTION streamhouse.compaction_delay_ms() RETURNS int
+    LANGUAGE c STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'sh_setting_compaction_delay_ms';
+CREATE FUNCTION streamhouse.compaction_objects() RETURNS int
+    LANGUAGE c STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'sh_setting_compaction_objects';
 COMMENT ON FUNCTION streamhouse.tick_interval_ms IS 'The setting streamhouse.tick_interval in milliseconds';
 COMMENT ON FUNCTION streamhouse.lease_ticks IS 'The setting streamhouse.lease_ticks';
 COMMENT ON FUNCTION streamhouse.offset_range IS 'The setting streamhouse.offset_range';
+COMMENT ON FUNCTION streamhouse.garbage_grace_ms IS 'The setting streamhouse.garbage_grace in milliseconds';
+COMMENT ON FUNCTION streamhouse.scan_interval_ms IS 'The setting streamhouse.scan_interval in milliseconds';
+COMMENT ON FUNCTION streamhouse.compaction_delay_ms IS
+    'The setting streamhouse.compaction_delay in milliseconds';
+COMMENT ON FUNCTION streamhouse.compaction_objects IS 'The setting streamhouse.compaction_objects';

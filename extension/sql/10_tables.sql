@@ -36,7 +36,8 @@ COMMENT ON TABLE streamhouse.topic IS 'Topics and their settings';
 CREATE TABLE streamhouse.dropped_topic (
     topic_id   uuid PRIMARY KEY,
     name       text        NOT NULL,
-    dropped_at timestamptz NOT NULL DEFAULT now()
+    dropped_at timestamptz NOT NULL DEFAULT now(),
+    is_purged  boolean     NOT NULL DEFAULT false
 );
 COMMENT ON TABLE streamhouse.dropped_topic IS
     'Topics that were dropped: what an agent still holds for them is let go, unlike data of an unknown '
@@ -89,11 +90,18 @@ CREATE TABLE streamhouse.partition (
     next_offset  bigint NOT NULL DEFAULT 0 CHECK (next_offset >= 0),
     next_epoch   bigint NOT NULL DEFAULT 1 CHECK (next_epoch BETWEEN 1 AND (1::bigint << 40) - 1),
     target_agent text REFERENCES streamhouse.agent,
-    PRIMARY KEY (topic_id, partition)
+    first_segment     bigint NOT NULL DEFAULT 0 CHECK (first_segment >= 0),
+    log_start_version bigint NOT NULL DEFAULT 0,
+    records_retired   bigint NOT NULL DEFAULT 0 CHECK (records_retired >= 0),
+    bytes_retired     bigint NOT NULL DEFAULT 0,
+    PRIMARY KEY (topic_id, partition),
+    CHECK (first_segment <= log_start)
 ) WITH (fillfactor = 70);
+CREATE INDEX partition_log_start ON streamhouse.partition (log_start_version);
 COMMENT ON TABLE streamhouse.partition IS
     'Partitions: where the log starts, where and under which number the next epoch begins, and who should '
-    'own it';
+    'own it. Segments below first_segment are gone; records_retired of the epochs'' counts lie below '
+    'log_start';
 
 CREATE TABLE streamhouse.epoch (
     topic_id       uuid    NOT NULL,

@@ -8,7 +8,8 @@
 --   SH002 unknown incarnation             SH007 publish number in use by another object
 --   SH003 the database lost history       SH008 object was abandoned
 --   SH004 agent id is live elsewhere      SH009 object was published and confirmed
---   SH005 incarnation number not above the known ones
+--   SH005 incarnation number not above    SH010 a later epoch has claimed sequences of
+--         the known ones                        the object
 
 CREATE FUNCTION streamhouse.current_timeline() RETURNS bigint
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, streamhouse, pg_temp

@@ -117,8 +117,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION streamhouse.create_topic IS
-    'Creates a topic and returns its id. Retention is stored; null keeps records for ever. orphan_timeout is '
-    'how long readers wait for an agent that is gone, null for ever';
+    'Creates a topic and returns its id. Retention null keeps records for ever. orphan_timeout is how long '
+    'readers wait for an agent that is gone, null for ever';
 
 CREATE FUNCTION streamhouse.add_partitions(topic_id uuid, first_partition int, partition_count int)
 RETURNS void
@@ -168,16 +168,12 @@ BEGIN
     PERFORM FROM epoch_head AS h WHERE h.topic_id = doomed.topic_id
     ORDER BY h.topic_id, h.partition, h.epoch FOR UPDATE;
     DELETE FROM epoch_head AS h WHERE h.topic_id = doomed.topic_id;
+    DELETE FROM producer_state AS s WHERE s.topic_id = doomed.topic_id;
+    DELETE FROM producer_claim AS c WHERE c.topic_id = doomed.topic_id;
     DELETE FROM epoch AS e WHERE e.topic_id = doomed.topic_id;
     DELETE FROM partition AS p WHERE p.topic_id = doomed.topic_id;
 
-    WITH gone AS (
-        DELETE FROM segment AS s WHERE s.topic_id = doomed.topic_id RETURNING s.object_id
-    )
-    UPDATE object AS o SET live_rows = o.live_rows - g.row_count
-    FROM (SELECT object_id, count(*)::int AS row_count FROM gone GROUP BY object_id) AS g
-    WHERE o.object_id = g.object_id;
-
+    -- Its segments and what they refer to go in small steps: purge_dropped_topics.
     DELETE FROM topic AS t WHERE t.topic_id = doomed.topic_id;
     INSERT INTO dropped_topic (topic_id, name) VALUES (doomed.topic_id, doomed.name);
     PERFORM place_partitions();

@@ -17,12 +17,22 @@ CREATE FUNCTION streamhouse.publish_object(
     lengths         bigint[],
     min_timestamps  bigint[],
     max_timestamps  bigint[],
-    voids           boolean[]
+    voids           boolean[],
+    stretch_runs    int[] DEFAULT '{}',
+    producer_ids    bigint[] DEFAULT '{}',
+    producer_epochs int[] DEFAULT '{}',
+    base_sequences  int[] DEFAULT '{}',
+    sequence_counts int[] DEFAULT '{}',
+    base_offsets    bigint[] DEFAULT '{}'
 ) RETURNS TABLE (ordinal int, result text, first_offset bigint, published_end bigint)
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
+DECLARE
+    verdicts  text[];
+    stored_at bigint[];
+    repeats   int[];
 BEGIN
     PERFORM agent_enter(incarnation);
     DELETE FROM publish_result AS r
@@ -31,13 +41,36 @@ BEGIN
     IF NOT is_published_before(incarnation, publish_object.publish_no, publish_object.object_id) THEN
         PERFORM check_entries(topic_ids, partitions, epochs, first_offsets, offset_counts, record_counts,
                               positions, lengths, min_timestamps, max_timestamps, voids);
+        IF cardinality(stretch_runs) > 0 THEN
+            -- Claims hold the head of the epoch that leftovers were accepted in.
+            PERFORM FROM epoch_head AS h
+            WHERE (h.topic_id, h.partition, h.epoch) IN (
+                SELECT e.topic_id, e.partition, e.leftover_of FROM epoch AS e
+                WHERE (e.topic_id, e.partition, e.epoch) IN (SELECT * FROM unnest(topic_ids, partitions, epochs)))
+            ORDER BY h.topic_id, h.partition, h.epoch FOR UPDATE;
+        END IF;
         -- In this order everywhere, so that publishes never wait for each other in a circle.
         PERFORM FROM epoch_head AS h
         WHERE (h.topic_id, h.partition, h.epoch) IN (SELECT * FROM unnest(topic_ids, partitions, epochs))
         ORDER BY h.topic_id, h.partition, h.epoch FOR UPDATE;
+        IF cardinality(stretch_runs) > 0 THEN
+            PERFORM check_stretches(cardinality(topic_ids), stretch_runs, producer_ids, producer_epochs,
+                                    base_sequences, sequence_counts, base_offsets);
+            PERFORM check_claims(topic_ids, partitions, epochs, stretch_runs, producer_ids, producer_epochs,
+                                 base_sequences, sequence_counts);
+            SELECT d.verdicts, d.stored_at, d.repeats INTO verdicts, stored_at, repeats
+            FROM decide_sequences(topic_ids, partitions, first_offsets, stretch_runs, producer_ids,
+                                  producer_epochs, base_sequences, sequence_counts) AS d;
+        END IF;
         PERFORM publish_entries(incarnation, publish_object.publish_no, publish_object.object_id, object_key,
                                 object_bytes, topic_ids, partitions, epochs, first_offsets, offset_counts,
-                                record_counts, positions, lengths, min_timestamps, max_timestamps, voids);
+                                record_counts, positions, lengths, min_timestamps, max_timestamps, voids,
+                                verdicts, stored_at, repeats);
+        IF cardinality(stretch_runs) > 0 THEN
+            PERFORM store_sequences(incarnation, publish_object.publish_no, topic_ids, partitions, stretch_runs,
+                                    producer_ids, producer_epochs, base_sequences, sequence_counts,
+                                    base_offsets);
+        END IF;
     END IF;
 
     RETURN QUERY
@@ -53,8 +86,9 @@ COMMENT ON FUNCTION streamhouse.publish_object IS
     'Publishes an object that is in the store, run by run: published; duplicate (all below the published '
     'end); void; gap (begins above the published end, or follows a refused run of its partition); fenced '
     '(the epoch is not open for this incarnation); dropped; unknown. A null first offset asks for the next '
-    'offsets of an ownerless epoch. The same publish number and object again get the same answer. Raises '
-    'SH001, SH002, SH007, SH008, SH009';
+    'offsets of an ownerless epoch. The stretches tell what the runs hold of idempotent producers; in an '
+    'ownerless epoch, where each such batch is a run, they are checked first (see decide_sequences). The same publish number and object again get the same answer. Raises '
+    'SH001, SH002, SH007, SH008, SH009, SH010';
 
 CREATE FUNCTION streamhouse.is_published_before(incarnation bigint, publish_no bigint, object_id uuid)
 RETURNS boolean

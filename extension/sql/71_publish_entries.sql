@@ -5,27 +5,29 @@ CREATE FUNCTION streamhouse.publish_entries(
     incarnation bigint, publish_no bigint, object_id uuid, object_key text, object_bytes bigint,
     topic_ids uuid[], partitions int[], epochs bigint[], first_offsets bigint[], offset_counts bigint[],
     record_counts bigint[], positions bigint[], lengths bigint[], min_timestamps bigint[],
-    max_timestamps bigint[], voids boolean[]
+    max_timestamps bigint[], voids boolean[], verdicts text[], stored_at bigint[], repeats int[]
 ) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
 AS $$
 #variable_conflict use_column
 BEGIN
     WITH entry AS (
-        SELECT e.*, h.published_end AS head_end, h.timestamp_high_ms AS head_high,
+        SELECT e.*, CASE WHEN verdict IS NULL THEN given_count ELSE 0 END AS offset_count,
+               h.published_end AS head_end, h.timestamp_high_ms AS head_high,
                -- Offsets outside of an epoch's range are not the epoch's, and a run that brings offsets
                -- is not for an ownerless epoch: whoever sends these holds no such epoch.
                coalesce(ep.state IN ('open', 'orphaned')
                         AND ep.incarnation_id IS NOT DISTINCT FROM
                             CASE WHEN e.first_given IS NOT NULL THEN publish_entries.incarnation END
                         AND coalesce(e.first_given, ep.start_offset) >= ep.start_offset
-                        AND coalesce(e.first_given + e.offset_count, 0) <= ep.limit_offset,
+                        AND coalesce(e.first_given + e.given_count, 0) <= ep.limit_offset,
                         false) AS is_allowed,
                CASE WHEN ep.epoch IS NULL THEN coalesce(absent_topic(e.topic_id), 'fenced') END AS absent
         FROM unnest(topic_ids, partitions, epochs, first_offsets, offset_counts, record_counts, positions,
-                    lengths, min_timestamps, max_timestamps, voids) WITH ORDINALITY
-             AS e(topic_id, partition, epoch, first_given, offset_count, record_count, position, length,
-                  min_ms, max_ms, is_void, ordinal)
+                    lengths, min_timestamps, max_timestamps, voids, verdicts, stored_at, repeats)
+             WITH ORDINALITY
+             AS e(topic_id, partition, epoch, first_given, given_count, record_count, position, length,
+                  min_ms, max_ms, is_void, verdict, stored_at, repeats, ordinal)
         LEFT JOIN epoch AS ep ON (ep.topic_id, ep.partition, ep.epoch) = (e.topic_id, e.partition, e.epoch)
         LEFT JOIN epoch_head AS h ON (h.topic_id, h.partition, h.epoch) = (e.topic_id, e.partition, e.epoch)
     ), run AS (
@@ -50,7 +52,7 @@ BEGIN
     ), placed AS (
         SELECT *,
                greatest(head_end, max(run_end) FILTER (WHERE NOT is_cut) OVER earlier) AS end_before,
-               greatest(head_high, max(max_ms) FILTER (WHERE NOT is_cut AND NOT is_void) OVER so_far)
+               greatest(head_high, max(max_ms) FILTER (WHERE NOT is_cut AND NOT is_void AND verdict IS NULL) OVER so_far)
                    AS high_ms
         FROM chain
         WINDOW so_far AS (PARTITION BY topic_id, partition, epoch ORDER BY ordinal),
@@ -60,6 +62,7 @@ BEGIN
                CASE WHEN absent IS NOT NULL THEN absent
                     WHEN first_given IS NOT NULL AND run_end <= end_before THEN 'duplicate'
                     WHEN NOT is_allowed THEN 'fenced'
+                    WHEN verdict IS NOT NULL THEN verdict
                     WHEN is_cut THEN 'gap'
                     WHEN is_void THEN 'void'
                     ELSE 'published' END AS result,
@@ -89,19 +92,25 @@ BEGIN
         SELECT publish_entries.object_id, object_key, incarnation, publish_entries.publish_no, object_bytes,
                count(*) FILTER (WHERE result = 'published')
         FROM decided
+    ), unreferenced AS (
+        INSERT INTO object_deletion (object_id, reason)
+        SELECT publish_entries.object_id, 'unreferenced'
+        FROM decided HAVING count(*) FILTER (WHERE result = 'published') = 0
     )
     INSERT INTO publish_result (incarnation_id, publish_no, object_id, results, first_offsets, published_ends)
     SELECT publish_entries.incarnation, publish_entries.publish_no, publish_entries.object_id,
            coalesce(array_agg(result ORDER BY ordinal), '{}'),
            coalesce(array_agg(CASE WHEN result = 'published' THEN stored_first
+                                   WHEN verdict = 'duplicate' THEN coalesce(d.stored_at, (SELECT o.stored_first FROM decided AS o
+                                                              WHERE o.ordinal = d.repeats))
                                    WHEN result IN ('void', 'duplicate') THEN run_first END
                               ORDER BY ordinal), '{}'),
            coalesce(array_agg(CASE WHEN result IN ('published', 'void') THEN run_end ELSE end_before END
                               ORDER BY ordinal), '{}')
-    FROM decided;
+    FROM decided AS d;
 END
 $$;
 COMMENT ON FUNCTION streamhouse.publish_entries IS
     'Decides and stores the entries of a publish; their heads are locked. Per epoch, in order: a run that '
     'begins at the end is stored, one below it is a duplicate, one that straddles it is stored from there, '
-    'one above is a gap';
+    'one above is a gap. A run with a verdict gets that and takes no offsets';

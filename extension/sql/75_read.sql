@@ -56,23 +56,28 @@ RETURNS TABLE (topic_id uuid, partition int, first_offset bigint, base_offset bi
                min_timestamp_ms bigint, max_timestamp_ms bigint)
 LANGUAGE sql STABLE SECURITY INVOKER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
 AS $$
-    SELECT asked.topic_id, asked.partition, s.first_offset, s.base_offset, s.last_offset, s.epoch,
-           o.object_key, s.position, s.bytes, s.records, s.min_timestamp_ms, s.max_timestamp_ms
+    SELECT asked.topic_id, asked.partition, greatest(s.first_offset, p.log_start), s.base_offset,
+           s.last_offset, s.epoch, o.object_key, s.position, s.bytes, s.records, s.min_timestamp_ms,
+           s.max_timestamp_ms
     FROM unnest(topic_ids, partitions, timestamps) WITH ORDINALITY
          AS asked(topic_id, partition, timestamp_ms, ordinal)
     LEFT JOIN LATERAL (
-        SELECT h.epoch FROM epoch_head AS h
+        -- Epochs whose segments were retired have kept their heads.
+        SELECT reached.* FROM epoch_head AS h
+        CROSS JOIN LATERAL (
+            SELECT * FROM segment AS c
+            WHERE c.topic_id = h.topic_id AND c.partition = h.partition AND c.epoch = h.epoch
+              AND c.timestamp_high_ms >= asked.timestamp_ms
+              AND c.last_offset >= (SELECT p.log_start FROM partition AS p
+                                    WHERE p.topic_id = h.topic_id AND p.partition = h.partition)
+            ORDER BY c.timestamp_high_ms, c.first_offset LIMIT 1
+        ) AS reached
         WHERE h.topic_id = asked.topic_id AND h.partition = asked.partition
           AND h.timestamp_high_ms >= asked.timestamp_ms
           AND h.epoch <= (SELECT b.epoch FROM read_bounds(ARRAY[asked.topic_id], ARRAY[asked.partition]) AS b)
         ORDER BY h.epoch LIMIT 1
-    ) AS e ON true
-    LEFT JOIN LATERAL (
-        SELECT * FROM segment AS c
-        WHERE c.topic_id = asked.topic_id AND c.partition = asked.partition AND c.epoch = e.epoch
-          AND c.timestamp_high_ms >= asked.timestamp_ms
-        ORDER BY c.timestamp_high_ms, c.first_offset LIMIT 1
     ) AS s ON true
+    LEFT JOIN partition AS p ON (p.topic_id, p.partition) = (s.topic_id, s.partition)
     LEFT JOIN object AS o USING (object_id)
     ORDER BY asked.ordinal
 $$;

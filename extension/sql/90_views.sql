@@ -1,7 +1,8 @@
 -- What operators ask about.
 
 CREATE VIEW streamhouse.partitions AS
-SELECT t.name AS topic, p.partition, a.agent_id AS owner, size.records, size.bytes, p.log_start,
+SELECT t.name AS topic, p.partition, a.agent_id AS owner, size.records - p.records_retired AS records,
+       size.bytes - p.bytes_retired AS bytes, p.log_start,
        coalesce(gap.published_end, CASE WHEN e.state = 'open' THEN h.published_end ELSE p.next_offset END)
            AS published_end,
        e.epoch, e.state AS epoch_state, p.target_agent AS target,
@@ -54,8 +55,8 @@ LEFT JOIN LATERAL (SELECT coalesce(max(c.records_base) + sum(ch.records), 0)::bi
                                        AND based.records_base IS NOT NULL)) AS size ON true
 ORDER BY t.name, p.partition;
 COMMENT ON VIEW streamhouse.partitions IS
-    'Partitions with owner, published records and bytes, the published end at which readers stop, and what '
-    'they wait for';
+    'Partitions with owner, the records and bytes that are kept, log start, the published end at which '
+    'readers stop, and what they wait for';
 
 CREATE VIEW streamhouse.topics AS
 SELECT t.name AS topic, t.partition_count AS partitions, t.durability, sum(p.records)::bigint AS records,
@@ -124,12 +125,16 @@ COMMENT ON VIEW streamhouse.orphans IS
     'missing. age is null while no other agent has taken over';
 
 CREATE VIEW streamhouse.objects AS
-SELECT o.object_key, o.state, o.bytes, o.live_rows AS segments, i.agent_id, o.incarnation_id, o.publish_no,
+SELECT o.object_key,
+       CASE WHEN o.state = 'live' AND d.object_id IS NOT NULL THEN 'garbage' ELSE o.state END AS state,
+       o.bytes, o.live_rows AS segments, i.agent_id, o.incarnation_id, o.publish_no,
        o.created_at, o.object_id
 FROM streamhouse.object AS o
+LEFT JOIN streamhouse.object_deletion AS d USING (object_id)
 LEFT JOIN streamhouse.incarnation AS i USING (incarnation_id);
 COMMENT ON VIEW streamhouse.objects IS
-    'Objects in the store, who wrote them, and how many segments refer to them';
+    'Objects in the store, who wrote them, and how many segments refer to them. Those without any are '
+    'garbage';
 
 CREATE VIEW streamhouse.segments AS
 SELECT t.name AS topic, s.partition, s.first_offset, s.last_offset, s.records, s.bytes, s.epoch,

@@ -9,7 +9,9 @@ GRANT SELECT ON ALL TABLES IN SCHEMA streamhouse TO streamhouse_read, streamhous
 GRANT EXECUTE ON FUNCTION
     streamhouse.read_index, streamhouse.read_bounds, streamhouse.find_timestamps, streamhouse.agent_metadata,
     streamhouse.agent_live_agents, streamhouse.metadata_version, streamhouse.records_before,
-    streamhouse.tick_interval_ms, streamhouse.lease_ticks, streamhouse.offset_range, streamhouse.interval_ms
+    streamhouse.tick_interval_ms, streamhouse.lease_ticks, streamhouse.offset_range, streamhouse.interval_ms,
+    streamhouse.garbage_grace_ms, streamhouse.scan_interval_ms, streamhouse.compaction_delay_ms,
+    streamhouse.compaction_objects, streamhouse.agent_log_starts
 TO streamhouse_read, streamhouse_agent, streamhouse_admin;
 
 -- An agent serves the gRPC service Admin too.
@@ -19,9 +21,14 @@ TO streamhouse_agent, streamhouse_admin;
 GRANT EXECUTE ON FUNCTION
     streamhouse.agent_register, streamhouse.agent_heartbeat, streamhouse.agent_end,
     streamhouse.agent_assignments, streamhouse.agent_grant, streamhouse.agent_open,
-    streamhouse.agent_seal, streamhouse.agent_leftover, streamhouse.publish_object
+    streamhouse.agent_seal, streamhouse.agent_leftover, streamhouse.publish_object,
+    streamhouse.agent_init_producer, streamhouse.agent_producer_state, streamhouse.agent_claim,
+    streamhouse.agent_claims, streamhouse.agent_garbage, streamhouse.agent_garbage_done,
+    streamhouse.agent_scan_claim, streamhouse.agent_unknown_objects, streamhouse.agent_scan_done,
+    streamhouse.agent_compaction_claim, streamhouse.agent_compaction_swap
 TO streamhouse_agent;
 
 GRANT EXECUTE ON FUNCTION
-    streamhouse.rebalance, streamhouse.force_seal, streamhouse.drain_agent, streamhouse.undrain_agent
+    streamhouse.rebalance, streamhouse.force_seal, streamhouse.drain_agent, streamhouse.undrain_agent,
+    streamhouse.delete_records
 TO streamhouse_admin;

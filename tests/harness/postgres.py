@@ -70,6 +70,10 @@ class Database:
     def reconnect(self):
         self._connection = _autocommit(self.conninfo)
 
+    def connect(self):
+        """A connection of one's own, for another thread."""
+        return _autocommit(self.conninfo)
+
     def close(self):
         self._connection.close()
 

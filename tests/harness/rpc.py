@@ -31,6 +31,7 @@ _METHODS = {
     "ProduceStream": ("stream_stream", pb.ProduceRequest, pb.ProduceResponse),
     "Fetch": ("unary_unary", pb.FetchRequest, pb.FetchResponse),
     "FetchStream": ("unary_stream", pb.FetchRequest, pb.FetchResponse),
+    "InitProducer": ("unary_unary", pb.InitProducerRequest, pb.InitProducerResponse),
     "ListOffsets": ("unary_unary", pb.ListOffsetsRequest, pb.ListOffsetsResponse),
 }
 _ADMIN = {
@@ -90,6 +91,9 @@ class Client:
                 if error.code() is not grpc.StatusCode.UNAVAILABLE or not delay_ms or time.monotonic() > deadline:
                     raise
                 time.sleep(int(delay_ms) / 1000)
+
+    def init_producer(self, **fields):
+        return self._InitProducer(pb.InitProducerRequest(**fields), timeout=self.deadline)
 
     def produce_stream(self, requests):
         return self._ProduceStream(requests, timeout=self.deadline)

@@ -38,7 +38,6 @@ BAD_BATCHES = {
     "record longer than the batch": (batch.batch([b"a"], records=batch.varint(1000) + b"\0\0\0\1\2a\0"), "CORRUPT"),
     "over the batch limit": (batch.batch([b"x" * 1_100_000]), "TOO_LARGE"),
     "control batch": (batch.batch([b"a"], attributes=0x20), "INVALID"),
-    "producer id before there is idempotence": (batch.batch([b"a"], producer_id=7), "UNSUPPORTED"),
     "not gzip": (batch.batch([b"a"], codec=1, records=b"this is not gzip"), "CORRUPT"),
 }
 

@@ -22,7 +22,8 @@ static void produce_request_is_what_the_generated_code_reads(void **state)
     ShUuid id = {{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}};
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         ShScratch message = {0};
-        assert_int_equal(sh_message_put_produce(&message, UINT64_MAX - i, "quakes", &id, 300, sizes[i], NULL),
+        assert_int_equal(sh_message_put_produce(&message, UINT64_MAX - i, "quakes", &id, 300,
+                                                (int32_t)(i * 70), sizes[i], NULL),
                          SH_OK);
         assert_int_equal(sh_scratch_reserve(&message, message.length + sizes[i], NULL), SH_OK);
         memset(message.data + message.length, 'b', sizes[i]);
@@ -35,6 +36,7 @@ static void produce_request_is_what_the_generated_code_reads(void **state)
         assert_int_equal(request->partitions[0]->partition, 300);
         assert_int_equal(request->partitions[0]->topic_id.len, 16);
         assert_memory_equal(request->partitions[0]->topic_id.data, id.bytes, 16);
+        assert_int_equal(request->partitions[0]->first_unacked_seq, i * 70);
         assert_int_equal(request->partitions[0]->batches.len, sizes[i]);
         streamhouse__v1__produce_request__free_unpacked(request, NULL);
         sh_scratch_free(&message);

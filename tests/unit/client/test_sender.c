@@ -27,6 +27,7 @@ typedef struct World {
     int64_t done_created_ms[DONE_MAX];
     char last_message[SH_ERROR_MESSAGE_BYTES];
     size_t done_count;
+    int producers_wanted;
 } World;
 
 static bool find_owner(void *context, const ShLane *lane, ShPartitionOwner *out)
@@ -76,9 +77,15 @@ static void done(void *context, ShPendingBatch *batch, int64_t base_offset, cons
     free(batch);
 }
 
+static void want_producer(void *context)
+{
+    ((World *)context)->producers_wanted++;
+}
+
 static void open_world(World *world, const ShProducerOptions *options)
 {
-    ShSenderPort port = {world, find_owner, learn_owner, want_metadata, send_parcel, drop_link, done};
+    ShSenderPort port = {world,       find_owner, learn_owner, want_metadata,
+                         send_parcel, drop_link,  done,        want_producer};
     memset(world, 0, sizeof *world);
     world->lane.topic = &world->topic;
     world->owner = (ShPartitionOwner){"a:1", 5};
@@ -96,6 +103,16 @@ static ShProducerOptions default_options(void)
 {
     ShProducerOptions options;
     sh_producer_options_init(&options);
+    options.idempotence = false;
+    return options;
+}
+
+static ShProducerOptions idempotent_options(void)
+{
+    ShProducerOptions options = default_options();
+    options.idempotence = true;
+    options.request_bytes = 100;
+    options.retry_backoff_ms = options.retry_backoff_max_ms = 10;
     return options;
 }
 
@@ -106,6 +123,7 @@ static void add(World *world, int32_t count, size_t bytes, int64_t created_ms)
     batch->lane = &world->lane;
     batch->bytes = sh_buf_new(bytes);
     batch->bytes->length = bytes;
+    memset(batch->bytes->data, 0, bytes);
     batch->count = count;
     batch->created_ms = created_ms;
     sh_sender_add(world->sender, batch);
@@ -329,6 +347,172 @@ static void lost_connection_concerns_its_own_requests_only(void **state)
     close_world(&world);
 }
 
+/* The producer fields of a parcel's first batch. */
+static void assert_stamp(const ShParcel *parcel, int64_t id, int16_t epoch, int32_t sequence, int32_t unacked)
+{
+    ShBatchHeader header;
+    uint8_t bytes[100];
+    memcpy(bytes, parcel->batches[0]->bytes->data, sizeof bytes);
+    bytes[16] = SH_BATCH_MAGIC;
+    bytes[11] = sizeof bytes - 12;
+    assert_int_equal(sh_batch_peek(bytes, sizeof bytes, &header, NULL), SH_OK);
+    assert_int_equal(header.producer_id, id);
+    assert_int_equal(header.producer_epoch, epoch);
+    assert_int_equal(header.base_sequence, sequence);
+    assert_int_equal(parcel->first_unacked, unacked);
+}
+
+/* Five parcels of two records under way, as producer 7. */
+static void open_idempotent(World *world, const ShProducerOptions *options, int batches)
+{
+    open_world(world, options);
+    for (int64_t born = 1; born <= batches; born++)
+        add(world, 2, 100, born);
+    sh_sender_run(world->sender, 5);
+    assert_int_equal(world->sent_count, 0);
+    assert_int_equal(world->producers_wanted, 1);
+    sh_sender_set_producer(world->sender, 7, 0);
+    sh_sender_run(world->sender, 5);
+}
+
+static void parcels_carry_sequences(void **state)
+{
+    (void)state;
+    World world;
+    ShProducerOptions options = idempotent_options();
+    open_idempotent(&world, &options, 6);
+    assert_int_equal(world.sent_count, 5); /* as many as the server remembers */
+    for (int i = 0; i < 5; i++)
+        assert_stamp(world.sent[i], 7, 0, 2 * i, 0);
+    answer_stored(&world, world.sent[0]->id, 0);
+    sh_sender_run(world.sender, 6);
+    assert_stamp(world.sent[5], 7, 0, 10, 2);
+    close_world(&world);
+}
+
+static void a_lost_answer_is_asked_for_again(void **state)
+{
+    (void)state;
+    World world;
+    ShProducerOptions options = idempotent_options();
+    options.retry = SH_RETRY_SAFE;
+    open_idempotent(&world, &options, 3);
+    ShRefusal why = {0};
+    (void)sh_fail(&why.error, SH_UNAVAILABLE, "reset");
+    sh_sender_link_lost(world.sender, "a:1", &why, 6);
+    assert_int_equal(world.done_count, 0);
+    sh_sender_run(world.sender, 100);
+    assert_int_equal(world.sent_count, 4);
+    assert_stamp(world.sent[3], 7, 0, 0, 0);
+    answer_stored(&world, world.sent[3]->id, 40);
+    sh_sender_run(world.sender, 100);
+    assert_stamp(world.sent[4], 7, 0, 2, 2);
+    answer_refused(&world, world.sent[4]->id, SH_DUPLICATE_SEQUENCE, 0, 100); /* stored, nobody knows where */
+    assert_int_equal(world.done_offset[0], 40);
+    assert_int_equal(world.done_offset[1], -1);
+    assert_int_equal(world.done_status[1], SH_OK);
+    close_world(&world);
+}
+
+static void what_came_too_early_follows_its_predecessor(void **state)
+{
+    (void)state;
+    World world;
+    ShProducerOptions options = idempotent_options();
+    open_idempotent(&world, &options, 3);
+    answer_refused(&world, world.sent[0]->id, SH_UNAVAILABLE, 50, 6);
+    answer_refused(&world, world.sent[1]->id, SH_OUT_OF_ORDER_SEQUENCE, 0, 6);
+    answer_refused(&world, world.sent[2]->id, SH_OUT_OF_ORDER_SEQUENCE, 0, 6);
+    sh_sender_run(world.sender, 55);
+    assert_int_equal(world.sent_count, 3);
+    for (int i = 0; i < 3; i++) {
+        sh_sender_run(world.sender, 60);
+        assert_int_equal(world.sent_count, 4 + i);
+        assert_stamp(world.sent[3 + i], 7, 0, 2 * i, 2 * i);
+        answer_stored(&world, world.sent[3 + i]->id, 2 * i);
+    }
+    assert_int_equal(world.done_count, 3);
+    close_world(&world);
+}
+
+/* The first parcel is never stored: the later ones get an epoch of their own, once none of them is in doubt.
+ */
+static void a_parcel_given_up_begins_a_new_epoch(void **state)
+{
+    (void)state;
+    World world;
+    ShProducerOptions options = idempotent_options();
+    open_idempotent(&world, &options, 3);
+    ShRefusal why = {0};
+    answer_refused(&world, world.sent[0]->id, SH_TOO_LARGE, 0, 6);
+    answer_refused(&world, world.sent[1]->id, SH_OUT_OF_ORDER_SEQUENCE, 0, 6);
+    assert_int_equal(world.done_status[0], SH_TOO_LARGE);
+    sh_sender_run(world.sender, 50);
+    assert_int_equal(world.sent_count, 3); /* the third is under way */
+    (void)sh_fail(&why.error, SH_UNAVAILABLE, "reset");
+    sh_sender_link_lost(world.sender, "a:1", &why, 50);
+    sh_sender_run(world.sender, 100);
+    assert_int_equal(world.sent_count, 4);
+    assert_stamp(world.sent[3], 7, 0, 4, 2); /* as it was: is it stored? */
+    answer_refused(&world, world.sent[3]->id, SH_OUT_OF_ORDER_SEQUENCE, 0, 100);
+    sh_sender_run(world.sender, 100);
+    assert_stamp(world.sent[4], 7, 1, 0, 0);
+    answer_stored(&world, world.sent[4]->id, 10);
+    sh_sender_run(world.sender, 100);
+    assert_stamp(world.sent[5], 7, 1, 2, 2);
+    close_world(&world);
+}
+
+static void a_producer_that_is_forgotten_begins_a_new_epoch(void **state)
+{
+    (void)state;
+    World world;
+    ShProducerOptions options = idempotent_options();
+    options.retry = SH_RETRY_SAFE;
+    open_idempotent(&world, &options, 1);
+    answer_refused(&world, world.sent[0]->id, SH_UNKNOWN_PRODUCER_ID, 0, 6);
+    sh_sender_run(world.sender, 6);
+    assert_stamp(world.sent[1], 7, 1, 0, 0);
+    ShRefusal why = {0};
+    (void)sh_fail(&why.error, SH_UNAVAILABLE, "reset");
+    sh_sender_link_lost(world.sender, "a:1", &why, 7);
+    sh_sender_run(world.sender, 100);
+    answer_refused(&world, world.sent[2]->id, SH_UNKNOWN_PRODUCER_ID, 0, 100);
+    assert_string_equal(world.last_message, "outcome unknown, not sent again: refused");
+    close_world(&world);
+}
+
+static void a_fenced_producer_takes_a_new_id(void **state)
+{
+    (void)state;
+    World world;
+    ShProducerOptions options = idempotent_options();
+    open_idempotent(&world, &options, 1);
+    answer_refused(&world, world.sent[0]->id, SH_INVALID_PRODUCER_EPOCH, 0, 6);
+    sh_sender_run(world.sender, 6);
+    assert_int_equal(world.producers_wanted, 2);
+    sh_sender_set_producer(world.sender, 8, 0);
+    sh_sender_run(world.sender, 100);
+    assert_stamp(world.sent[1], 8, 0, 0, 0);
+    close_world(&world);
+}
+
+static void a_server_without_producers_gets_plain_batches(void **state)
+{
+    (void)state;
+    World world;
+    ShProducerOptions options = idempotent_options();
+    open_world(&world, &options);
+    for (int64_t born = 1; born <= 3; born++)
+        add(&world, 2, 100, born);
+    sh_sender_run(world.sender, 5);
+    sh_sender_no_producer(world.sender);
+    sh_sender_run(world.sender, 5);
+    assert_int_equal(world.sent_count, 1);
+    assert_false(world.sent[0]->stamped);
+    close_world(&world);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -340,6 +524,13 @@ int main(void)
         cmocka_unit_test(gives_up_after_the_delivery_time_out),
         cmocka_unit_test(overdue_answer_breaks_the_connection),
         cmocka_unit_test(lost_connection_concerns_its_own_requests_only),
+        cmocka_unit_test(parcels_carry_sequences),
+        cmocka_unit_test(a_lost_answer_is_asked_for_again),
+        cmocka_unit_test(what_came_too_early_follows_its_predecessor),
+        cmocka_unit_test(a_parcel_given_up_begins_a_new_epoch),
+        cmocka_unit_test(a_producer_that_is_forgotten_begins_a_new_epoch),
+        cmocka_unit_test(a_fenced_producer_takes_a_new_id),
+        cmocka_unit_test(a_server_without_producers_gets_plain_batches),
     };
     return cmocka_run_group_tests_name("sender", tests, NULL, NULL);
 }

@@ -53,6 +53,14 @@ typedef struct FakeCluster {
     bool fenced;       /* a newer incarnation took over */
     bool abandon_next; /* the next publish finds its object abandoned */
     bool ended;
+    int64_t last_producer;
+    bool unresolved;
+    int claims;
+    ShPgClaim last_claim;
+    bool refuse_claimed; /* a publish is refused until the claim of this producer is asked for */
+    int64_t claimed_id;
+    int32_t claimed_from;
+    int voids;
     int publishes;
     int64_t last_publish_no;
     ShUuid last_object;
@@ -345,7 +353,11 @@ static void fake_publish_run(const ShPgPublish *publish, const ShPgRun *run, ShP
         result->result = SH_PUBLISH_FENCED;
     else if (first > partition->end)
         result->result = SH_PUBLISH_GAP;
-    else {
+    else if (run->is_void) {
+        result->result = SH_PUBLISH_VOID;
+        result->published_end = partition->end = end;
+        fake.voids++;
+    } else {
         ShPgSegment *segment = &partition->segments[partition->segment_count++];
         *segment = (ShPgSegment){.first_offset = partition->end,
                                  .base_offset = first,
@@ -373,6 +385,10 @@ ShStatus sh_pg_publish(ShPg *pg, const ShPgPublish *publish, ShPgRunResult *resu
         fake_leave();
         return sh_fail(err, SH_CANCELLED, "the object was abandoned");
     }
+    if (fake.refuse_claimed) {
+        fake_leave();
+        return sh_fail(err, SH_OUT_OF_ORDER_SEQUENCE, "a later epoch has claimed them");
+    }
     fake.publishes++;
     bool again = publish->publish_no == fake.last_publish_no &&
                  sh_uuid_equal(&publish->object_id, &fake.last_object);
@@ -381,6 +397,63 @@ ShStatus sh_pg_publish(ShPg *pg, const ShPgPublish *publish, ShPgRunResult *resu
     memcpy(results, fake.last_results, publish->run_count * sizeof *results);
     fake.last_publish_no = publish->publish_no;
     fake.last_object = publish->object_id;
+    return fake_leave();
+}
+
+/* No producer is remembered; `unresolved` makes every partition one that was taken over. */
+ShStatus sh_pg_init_producer(ShPg *pg, int64_t incarnation, int64_t *producer_id, int16_t *producer_epoch,
+                             ShError *err)
+{
+    (void)pg;
+    ShStatus status = fake_enter(incarnation, err);
+    if (status != SH_OK)
+        return status;
+    *producer_id = ++fake.last_producer;
+    *producer_epoch = 0;
+    return fake_leave();
+}
+
+ShStatus sh_pg_producers(ShPg *pg, int64_t incarnation, const ShPgPartition *partitions, size_t count,
+                         int producers_max, ShPgProducer **out, size_t *out_count, ShError *err)
+{
+    (void)pg, (void)partitions, (void)producers_max;
+    ShStatus status = fake_enter(incarnation, err);
+    if (status != SH_OK)
+        return status;
+    *out = calloc(count + 1, sizeof **out);
+    *out_count = fake.unresolved ? count : 0;
+    for (size_t i = 0; i < *out_count; i++)
+        (*out)[i] = (ShPgProducer){.place = i, .unresolved = true, .producer_id = -1};
+    return fake_leave();
+}
+
+ShStatus sh_pg_claim(ShPg *pg, int64_t incarnation, const ShPgClaim *claims, size_t count,
+                     ShPgClaimAnswer **out, size_t *out_count, ShError *err)
+{
+    (void)pg;
+    ShStatus status = fake_enter(incarnation, err);
+    if (status != SH_OK)
+        return status;
+    *out = calloc(count + 1, sizeof **out);
+    *out_count = count;
+    for (size_t i = 0; i < count; i++)
+        (*out)[i] = (ShPgClaimAnswer){.place = i, .claimed = true};
+    fake.last_claim = claims[count - 1];
+    fake.claims += (int)count;
+    return fake_leave();
+}
+
+ShStatus sh_pg_claims(ShPg *pg, int64_t incarnation, const ShPgPartition *epochs, size_t count,
+                      ShPgVoid **out, size_t *out_count, ShError *err)
+{
+    (void)pg, (void)epochs, (void)count;
+    ShStatus status = fake_enter(incarnation, err);
+    if (status != SH_OK)
+        return status;
+    *out = calloc(1, sizeof **out);
+    *out_count = fake.claimed_id > 0;
+    **out = (ShPgVoid){.producer_id = fake.claimed_id, .first_unacked_seq = fake.claimed_from};
+    fake.refuse_claimed = false;
     return fake_leave();
 }
 
@@ -512,5 +585,7 @@ ShStatus sh_pg_describe(ShPg *pg, const char *const *topics, size_t topic_count,
     (*out)->records = 7;
     return SH_OK;
 }
+
+#include "tests/unit/agent/log/fake_pg_garbage.h"
 
 #endif

@@ -115,6 +115,7 @@ static inline int setup(void **state)
     assert_int_equal(mkdir(path, 0700), 0);
     sh_log_setup(SH_LOG_ERROR, SH_LOG_TEXT);
     fake_reset();
+    memset(&fake_out, 0, sizeof fake_out);
     fake_topic("t", false);
     fake_topic("o", true);
     *state = fixture;

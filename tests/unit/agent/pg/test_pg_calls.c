@@ -210,6 +210,71 @@ static void test_ownerless_runs_get_their_offsets(void **state)
     assert_int_equal(results[1].first_offset, 10);
 }
 
+static void test_what_producers_have_stored_is_told_and_claimed(void **state)
+{
+    Life *life = *state;
+    ShError err;
+    int64_t id;
+    int16_t epoch;
+    assert_ok(sh_pg_init_producer(life->pg, life->incarnation, &id, &epoch, &err));
+    assert_int_equal(id >> 40, 1);
+    assert_int_equal(epoch, 0);
+
+    ShPgRun run = run_of(life, 0);
+    ShPgPublish publish = publish_of(life, 1, &run, 1);
+    ShPgStretch stretches[] = {{.producer_id = id, .base_sequence = 0, .count = 2, .base_offset = 1},
+                               {.producer_id = id, .base_sequence = 2, .count = 3, .base_offset = 5}};
+    ShPgRunResult result;
+    publish.stretches = stretches;
+    publish.stretch_count = 2;
+    assert_ok(sh_pg_publish(life->pg, &publish, &result, &err));
+    assert_int_equal(result.result, SH_PUBLISH_PUBLISHED);
+
+    ShPgProducer *producers = NULL;
+    size_t count;
+    ShPgPartition asked[] = {{.topic_id = life->topic_id, .partition = 7, .epoch = 1}, life->partition};
+    assert_ok(sh_pg_producers(life->pg, life->incarnation, asked, 2, 10, &producers, &count, &err));
+    assert_int_equal(count, 2);
+    assert_int_equal(producers[1].place, 1);
+    assert_false(producers[1].unresolved);
+    assert_int_equal(producers[1].producer_id, id);
+    assert_int_equal(producers[1].base_sequence, 2);
+    assert_int_equal(producers[1].count, 3);
+    assert_int_equal(producers[1].base_offset, 5);
+    free(producers);
+
+    ShPgClaim claims[] = {{.partition = life->partition, .producer_id = id, .first_unacked_seq = 4},
+                          {.partition = life->partition, .producer_id = id + 1, .first_unacked_seq = 9}};
+    ShPgClaimAnswer *answers = NULL;
+    assert_ok(sh_pg_claim(life->pg, life->incarnation, claims, 2, &answers, &count, &err));
+    assert_int_equal(count, 3);
+    assert_false(answers[1].claimed); /* 4 is stored */
+    assert_int_equal(answers[1].base_offset, 5);
+    assert_true(answers[2].claimed);
+    assert_int_equal(answers[2].count, 0);
+    free(answers);
+
+    ShPgVoid *claimed = NULL;
+    assert_ok(sh_pg_claims(life->pg, life->incarnation, &life->partition, 1, &claimed, &count, &err));
+    assert_int_equal(count, 0); /* an epoch's own claims do not bind it */
+    free(claimed);
+
+    ShPgSeal seal = {.partition = life->partition, .end_offset = 10};
+    ShPgEpoch next;
+    assert_ok(sh_pg_seal(life->pg, life->incarnation, &seal, 1, &next, &err));
+    assert_ok(sh_pg_grant(life->pg, life->incarnation, &life->partition, 1, &next, &err));
+    claims[1].partition.epoch = next.epoch;
+    assert_ok(sh_pg_open(life->pg, life->incarnation, &claims[1].partition, 1, &next, &err));
+    assert_ok(sh_pg_claim(life->pg, life->incarnation, &claims[1], 1, &answers, &count, &err));
+    assert_true(answers[0].claimed);
+    free(answers);
+    assert_ok(sh_pg_claims(life->pg, life->incarnation, &life->partition, 1, &claimed, &count, &err));
+    assert_int_equal(count, 1);
+    assert_int_equal(claimed[0].producer_id, id + 1);
+    assert_int_equal(claimed[0].first_unacked_seq, 9);
+    free(claimed);
+}
+
 static void test_assignments_tell_what_to_do(void **state)
 {
     Life *life = *state;
@@ -351,6 +416,7 @@ int main(void)
         each(test_a_publish_whose_reply_is_lost_gives_the_same_results_again),
         each(test_void_runs_move_the_published_end),
         each(test_ownerless_runs_get_their_offsets),
+        each(test_what_producers_have_stored_is_told_and_claimed),
         each(test_assignments_tell_what_to_do),
         each(test_a_superseded_incarnation_is_fenced),
         each(test_seal_and_end),

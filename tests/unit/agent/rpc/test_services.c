@@ -118,6 +118,20 @@ static void topics_are_administered(void **state)
     assert_int_equal(client.status, GRPC_STATUS_NOT_FOUND);
     client_free(&client);
 
+    Streamhouse__V1__InitProducerRequest init = STREAMHOUSE__V1__INIT_PRODUCER_REQUEST__INIT;
+    Streamhouse__V1__InitProducerResponse *producer = client_call(
+        &client, fixture->channel, "/streamhouse.v1.StreamHouse/InitProducer", &init.base,
+        &streamhouse__v1__init_producer_response__descriptor);
+    assert_non_null(producer);
+    assert_int_equal(producer->producer_id, 1099511627777);
+    streamhouse__v1__init_producer_response__free_unpacked(producer, NULL);
+    client_free(&client);
+    init.transactional_id = (char *)(uintptr_t) "t1";
+    assert_null(client_call(&client, fixture->channel, "/streamhouse.v1.StreamHouse/InitProducer", &init.base,
+                            &streamhouse__v1__init_producer_response__descriptor));
+    assert_int_equal(client.status, GRPC_STATUS_UNIMPLEMENTED);
+    client_free(&client);
+
     Streamhouse__V1__DescribeTopicsRequest describe = STREAMHOUSE__V1__DESCRIBE_TOPICS_REQUEST__INIT;
     Streamhouse__V1__DescribeTopicsResponse *described = client_call(
         &client, fixture->channel, "/streamhouse.v1.Admin/DescribeTopics", &describe.base,

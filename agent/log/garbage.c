@@ -1,0 +1,164 @@
+#include "agent/log/garbage.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "agent/log/engine_internal.h"
+
+/* How late an agent may learn that a log starts higher. */
+#define LOG_STARTS_INTERVAL_MS 1000
+/* Objects of one call, and calls of one round. */
+#define OBJECTS_MAX 100
+#define CALLS_MAX   10
+
+static void *run(void *arg);
+static ShStatus step(ShEngine *engine, int64_t *round_due_ms, ShError *err);
+static ShStatus follow_log_starts(ShEngine *engine, ShError *err);
+static ShStatus delete_garbage(ShEngine *engine, ShError *err);
+static ShStatus delete_objects(ShEngine *engine, const ShPgGarbage *objects, size_t count, ShUuid *deleted,
+                               size_t *deleted_count, ShError *err);
+
+void sh_garbage_init(ShGarbage *garbage)
+{
+    *garbage = (ShGarbage){0};
+    garbage->log_starts_moved = sh_metric_counter("streamhouse_log_starts_moved_total", NULL,
+                                                  "Log starts of partitions used here that moved up.");
+    garbage->objects_deleted = sh_metric_counter("streamhouse_garbage_objects_deleted_total", NULL,
+                                                 "Objects deleted from the store.");
+    garbage->bytes_deleted = sh_metric_counter("streamhouse_garbage_bytes_deleted_total", NULL,
+                                               "Bytes of the objects deleted from the store.");
+    garbage->objects_given_up = sh_metric_counter("streamhouse_garbage_objects_given_up_total", NULL,
+                                                  "Objects found in the store that nobody can publish.");
+}
+
+ShStatus sh_garbage_start(ShEngine *engine, ShError *err)
+{
+    ShStatus status = sh_engine_pg(engine, "garbage", &engine->garbage.pg, err);
+    if (status == SH_OK)
+        status = sh_thread_start(&engine->garbage.thread, "sh-garbage", run, engine, err);
+    engine->garbage.started = status == SH_OK;
+    return status;
+}
+
+void sh_garbage_stop(ShEngine *engine)
+{
+    ShGarbage *garbage = &engine->garbage;
+    if (garbage->started) {
+        sh_pg_cancel(garbage->pg);
+        pthread_join(garbage->thread, NULL);
+        garbage->started = false;
+    }
+    sh_pg_free(garbage->pg);
+    garbage->pg = NULL;
+}
+
+static void *run(void *arg)
+{
+    ShEngine *engine = arg;
+    int64_t interval_ms = engine->config->garbage_interval_ms;
+    int64_t wait_ms = interval_ms < LOG_STARTS_INTERVAL_MS ? interval_ms : LOG_STARTS_INTERVAL_MS;
+    int64_t round_due_ms = sh_clock_now_ms() + interval_ms;
+    int failures = 0;
+    while (sh_engine_pause(engine, failures > 0 ? sh_engine_backoff_ms(failures) : wait_ms)) {
+        ShError err = {0};
+        ShStatus status = step(engine, &round_due_ms, &err);
+        if (status == SH_FENCED) /* or ended by the drain; the control thread knows which */
+            break;
+        failures = status == SH_OK ? 0 : failures + 1;
+        if (status != SH_OK && !atomic_load(&engine->stopping))
+            sh_log_warn("garbage_failed", "attempt=%d status=%s reason=\"%s\"", failures,
+                        sh_status_name(status), err.message);
+    }
+    return NULL;
+}
+
+static ShStatus step(ShEngine *engine, int64_t *round_due_ms, ShError *err)
+{
+    ShStatus status = follow_log_starts(engine, err);
+    if (status != SH_OK || sh_clock_now_ms() < *round_due_ms || atomic_load(&engine->draining))
+        return status;
+    *round_due_ms = sh_clock_now_ms() + engine->config->garbage_interval_ms;
+    status = delete_garbage(engine, err);
+    return status == SH_OK ? sh_garbage_scan(engine, err) : status;
+}
+
+static ShStatus follow_log_starts(ShEngine *engine, ShError *err)
+{
+    ShGarbage *garbage = &engine->garbage;
+    ShPgLogStart *moved = NULL;
+    size_t count = 0;
+    ShStatus status = sh_pg_log_starts(garbage->pg, garbage->log_start_version, &moved, &count, err);
+    if (status != SH_OK)
+        return status;
+    for (size_t i = 0; i < count; i++) {
+        ShPartition *partition = sh_partition_table_get(&engine->partitions, &moved[i].topic_id,
+                                                        moved[i].partition);
+        garbage->log_start_version = moved[i].version;
+        if (partition == NULL)
+            continue; /* it asks for its bounds when it is first read */
+        pthread_mutex_lock(&partition->mutex);
+        if (moved[i].log_start > partition->log_start) {
+            partition->log_start = moved[i].log_start;
+            sh_metric_add(garbage->log_starts_moved, 1);
+            sh_fetch_wake(engine, partition);
+        }
+        pthread_mutex_unlock(&partition->mutex);
+        sh_partition_unref(partition);
+    }
+    free(moved);
+    return SH_OK;
+}
+
+/* One round: what is due, up to a bound. What the store does not delete now is asked for again. */
+static ShStatus delete_garbage(ShEngine *engine, ShError *err)
+{
+    ShGarbage *garbage = &engine->garbage;
+    ShStatus status = SH_OK;
+    size_t count = OBJECTS_MAX;
+    ShUuid *deleted = calloc(OBJECTS_MAX, sizeof *deleted);
+    if (deleted == NULL)
+        return sh_fail(err, SH_NO_MEMORY, "no memory to delete objects");
+    for (int i = 0; i < CALLS_MAX && status == SH_OK && count == OBJECTS_MAX; i++) {
+        ShPgGarbage *objects = NULL;
+        size_t deleted_count = 0;
+        status = sh_pg_garbage(garbage->pg, engine->registered.incarnation, OBJECTS_MAX, &objects, &count,
+                               err);
+        if (status != SH_OK || count == 0) {
+            free(objects);
+            break;
+        }
+        status = delete_objects(engine, objects, count, deleted, &deleted_count, err);
+        free(objects);
+        ShError done_err = {0};
+        ShStatus done = SH_OK;
+        if (deleted_count > 0)
+            done = sh_pg_garbage_done(garbage->pg, engine->registered.incarnation, deleted, deleted_count,
+                                      &done_err);
+        if (status == SH_OK && done != SH_OK) {
+            status = done;
+            *err = done_err;
+        }
+    }
+    free(deleted);
+    return status;
+}
+
+/* `deleted` gets those that are gone, also before a failure. */
+static ShStatus delete_objects(ShEngine *engine, const ShPgGarbage *objects, size_t count, ShUuid *deleted,
+                               size_t *deleted_count, ShError *err)
+{
+    int64_t bytes = 0;
+    ShStatus status = SH_OK;
+    for (size_t i = 0; i < count && status == SH_OK && !atomic_load(&engine->stopping); i++) {
+        status = sh_store_delete(engine->store, objects[i].object_key, err);
+        if (status != SH_OK)
+            break;
+        deleted[(*deleted_count)++] = objects[i].object_id;
+        bytes += objects[i].bytes;
+    }
+    sh_metric_add(engine->garbage.objects_deleted, (int64_t)*deleted_count);
+    sh_metric_add(engine->garbage.bytes_deleted, bytes);
+    if (*deleted_count > 0)
+        sh_log_info("garbage_deleted", "objects=%zu bytes=%" PRId64, *deleted_count, bytes);
+    return status;
+}

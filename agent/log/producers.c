@@ -1,0 +1,263 @@
+#include "agent/log/producers.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static ShStatus check_one_producer(const ShAppendBatch *batches, size_t count, ShError *err);
+static size_t count_stored(const ShProducerState *state, ShAppendBatch *batches, size_t count);
+static ShStatus check_claim(const ShProducerState *state, const ShAppendBatch *batches, size_t count,
+                            int32_t first_unacked, ShSequenceCheck *out, ShError *err);
+static ShStatus check_order(const ShProducerState *state, const ShAppendBatch *batches, size_t count,
+                            ShError *err);
+static bool ends_before(const ShAppendBatch *batches, size_t count, int32_t expected);
+static int64_t stored_offset(const ShProducerState *state, const ShBatchHeader *header);
+static int32_t sequence_count(const ShBatchHeader *header);
+static ShProducerState *touch(ShProducers *producers, int64_t producer_id, int16_t epoch);
+static ShProducerState *least_used(const ShProducers *producers);
+static void drop(ShProducers *producers, ShProducerState *state);
+
+ShStatus sh_producers_check(const ShProducers *producers, ShAppendBatch *batches, size_t count,
+                            int32_t first_unacked, ShSequenceCheck *out, ShError *err)
+{
+    *out = (ShSequenceCheck){0};
+    const ShBatchHeader *first = &batches[0].header;
+    ShStatus status = check_one_producer(batches, count, err);
+    if (status != SH_OK)
+        return status;
+    const ShProducerState *state = sh_producers_find(producers, first->producer_id);
+    if (state != NULL && state->known && state->epoch > first->producer_epoch)
+        return sh_fail(err, SH_INVALID_PRODUCER_EPOCH,
+                       "epoch %d of producer %lld has ended: epoch %d has written to this partition",
+                       first->producer_epoch, (long long)first->producer_id, state->epoch);
+    bool is_unknown = state == NULL || !state->known;
+    if (is_unknown || state->epoch < first->producer_epoch)
+        state = NULL;
+
+    out->duplicates = count_stored(state, batches, count);
+    if (out->duplicates == count)
+        return SH_OK;
+    const ShBatchHeader *next = &batches[out->duplicates].header;
+    if (producers->unresolved && (state == NULL || !state->claimed))
+        return check_claim(state, batches + out->duplicates, count - out->duplicates, first_unacked, out,
+                           err);
+    if (is_unknown && next->base_sequence != 0)
+        return sh_fail(err, SH_UNKNOWN_PRODUCER_ID,
+                       "nothing is known here of producer %lld, and sequence %d is not its first",
+                       (long long)next->producer_id, next->base_sequence);
+    return check_order(state, batches + out->duplicates, count - out->duplicates, err);
+}
+
+ShStatus sh_producers_reserve(ShProducers *producers, ShProducerBudget *budget, int64_t producer_id,
+                              ShError *err)
+{
+    if (sh_producers_find(producers, producer_id) != NULL)
+        return SH_OK;
+    ShProducerState *state = calloc(1, sizeof *state);
+    if (state == NULL)
+        return sh_fail(err, SH_NO_MEMORY, "no memory for one more producer");
+    /* One producer a partition is always kept, whatever the bound. */
+    unsigned count = HASH_COUNT(producers->by_id);
+    if (count >= SH_PRODUCERS_MAX || (count > 0 && atomic_load(&budget->count) >= budget->count_max))
+        drop(producers, least_used(producers));
+    producers->budget = budget;
+    state->producer_id = producer_id;
+    state->used = ++producers->clock;
+    HASH_ADD(hh, producers->by_id, producer_id, sizeof state->producer_id, state);
+    atomic_fetch_add(&budget->count, 1);
+    return SH_OK;
+}
+
+void sh_producers_note(ShProducers *producers, const ShBatchHeader *header)
+{
+    ShStretch stretch = {.base_offset = header->base_offset,
+                         .base_sequence = header->base_sequence,
+                         .count = sequence_count(header)};
+    sh_producers_note_stretch(producers, header->producer_id, header->producer_epoch, &stretch);
+}
+
+void sh_producers_note_stretch(ShProducers *producers, int64_t producer_id, int16_t epoch,
+                               const ShStretch *stretch)
+{
+    ShProducerState *state = touch(producers, producer_id, epoch);
+    ShStretch *last = state->stretch_count == 0 ? NULL : &state->stretches[state->stretch_count - 1];
+    if (last != NULL && sh_sequence_add(last->base_sequence, last->count) == stretch->base_sequence &&
+        last->base_offset + last->count == stretch->base_offset &&
+        last->count <= SH_STRETCH_RECORDS_MAX - stretch->count) {
+        last->count += stretch->count;
+    } else {
+        if (state->stretch_count == SH_STRETCHES_MAX)
+            memmove(&state->stretches[0], &state->stretches[1],
+                    (size_t)--state->stretch_count * sizeof state->stretches[0]);
+        state->stretches[state->stretch_count++] = *stretch;
+    }
+    state->next_sequence = sh_sequence_add(stretch->base_sequence, stretch->count);
+}
+
+void sh_producers_note_claim(ShProducers *producers, int64_t producer_id, int16_t epoch, int32_t sequence)
+{
+    ShProducerState *state = touch(producers, producer_id, epoch);
+    state->next_sequence = sequence;
+    state->claimed = true;
+}
+
+ShProducerState *sh_producers_find(const ShProducers *producers, int64_t producer_id)
+{
+    ShProducerState *state = NULL;
+    HASH_FIND(hh, producers->by_id, &producer_id, sizeof producer_id, state);
+    return state;
+}
+
+void sh_producers_forget(ShProducers *producers, int64_t producer_id)
+{
+    ShProducerState *state = sh_producers_find(producers, producer_id);
+    if (state != NULL)
+        drop(producers, state);
+}
+
+void sh_producers_clear(ShProducers *producers)
+{
+    ShProducerState *state;
+    ShProducerState *next;
+    HASH_ITER(hh, producers->by_id, state, next)
+    drop(producers, state);
+    producers->unresolved = false;
+}
+
+int32_t sh_sequence_add(int32_t sequence, int64_t count)
+{
+    return (int32_t)((sequence + count) & INT32_MAX);
+}
+
+int32_t sh_sequence_distance(int32_t a, int32_t b)
+{
+    int32_t ahead = (int32_t)(((int64_t)a - b) & INT32_MAX);
+    return ahead < 1 << 30 ? ahead : (int32_t)(ahead - ((int64_t)1 << 31));
+}
+
+static ShStatus check_one_producer(const ShAppendBatch *batches, size_t count, ShError *err)
+{
+    const ShBatchHeader *first = &batches[0].header;
+    for (size_t i = 1; i < count; i++) {
+        const ShBatchHeader *header = &batches[i].header;
+        if (header->producer_id != first->producer_id || header->producer_epoch != first->producer_epoch)
+            return sh_fail(err, SH_INVALID,
+                           "batch %zu is of another producer than the first: send a partition's batches of "
+                           "each producer in a request of their own",
+                           i);
+    }
+    return SH_OK;
+}
+
+/* How many at the front are stored; they get their offsets. */
+static size_t count_stored(const ShProducerState *state, ShAppendBatch *batches, size_t count)
+{
+    size_t stored = 0;
+    while (state != NULL && stored < count) {
+        int64_t offset = stored_offset(state, &batches[stored].header);
+        if (offset < 0)
+            break;
+        batches[stored++].header.base_offset = offset;
+    }
+    return stored;
+}
+
+/* The first batch that is taken in while an earlier epoch is unresolved: what lies before it must be stored,
+ * or be acknowledged and so in that epoch. `state` NULL: nothing of this producer epoch is published. */
+static ShStatus check_claim(const ShProducerState *state, const ShAppendBatch *batches, size_t count,
+                            int32_t first_unacked, ShSequenceCheck *out, ShError *err)
+{
+    const ShBatchHeader *header = &batches[0].header;
+    if (ends_before(batches, count, first_unacked))
+        return sh_fail(err, SH_DUPLICATE_SEQUENCE, "sequence %d of producer %lld is acknowledged: it says so",
+                       header->base_sequence, (long long)header->producer_id);
+    bool follows = state != NULL && state->next_sequence == header->base_sequence &&
+                   sh_sequence_distance(first_unacked, header->base_sequence) <= 0;
+    if (!follows && header->base_sequence != first_unacked)
+        return sh_fail(err, SH_OUT_OF_ORDER_SEQUENCE,
+                       "the partition was taken over: producer %lld must send again from sequence %d, the "
+                       "first that is not acknowledged, and not from %d",
+                       (long long)header->producer_id, first_unacked, header->base_sequence);
+    out->claim_needed = true;
+    return SH_OK;
+}
+
+/* `state` NULL: the producer, or its epoch, begins. */
+static ShStatus check_order(const ShProducerState *state, const ShAppendBatch *batches, size_t count,
+                            ShError *err)
+{
+    int32_t expected = state == NULL ? 0 : state->next_sequence;
+    const ShBatchHeader *first = &batches[0].header;
+    if (state != NULL && ends_before(batches, count, expected))
+        return sh_fail(err, SH_DUPLICATE_SEQUENCE,
+                       "sequence %d of producer %lld was stored long ago; sequence %d is next",
+                       first->base_sequence, (long long)first->producer_id, expected);
+    for (size_t i = 0; i < count; i++) {
+        const ShBatchHeader *header = &batches[i].header;
+        if (header->base_sequence != expected)
+            return sh_fail(err, SH_OUT_OF_ORDER_SEQUENCE, "sequence %d of producer %lld: sequence %d is next",
+                           header->base_sequence, (long long)header->producer_id, expected);
+        expected = sh_sequence_add(expected, sequence_count(header));
+    }
+    return SH_OK;
+}
+
+/* Do all of the batches lie before that sequence? */
+static bool ends_before(const ShAppendBatch *batches, size_t count, int32_t expected)
+{
+    for (size_t i = 0; i < count; i++) {
+        const ShBatchHeader *header = &batches[i].header;
+        if (sh_sequence_distance(header->base_sequence, expected) + (int64_t)sequence_count(header) > 0)
+            return false;
+    }
+    return true;
+}
+
+/* Where the batch is stored; -1 when that is not known. */
+static int64_t stored_offset(const ShProducerState *state, const ShBatchHeader *header)
+{
+    for (int i = state->stretch_count - 1; i >= 0; i--) {
+        const ShStretch *stretch = &state->stretches[i];
+        int32_t ahead = sh_sequence_distance(header->base_sequence, stretch->base_sequence);
+        if (ahead >= 0 && ahead <= stretch->count - sequence_count(header))
+            return stretch->base_offset + ahead;
+    }
+    return -1;
+}
+
+/* As many as the batch has offsets. */
+static int32_t sequence_count(const ShBatchHeader *header)
+{
+    return header->last_offset_delta + 1;
+}
+
+/* The producer's state, emptied when another epoch begins. */
+static ShProducerState *touch(ShProducers *producers, int64_t producer_id, int16_t epoch)
+{
+    ShProducerState *state = sh_producers_find(producers, producer_id);
+    state->used = ++producers->clock;
+    if (!state->known || state->epoch != epoch) {
+        state->stretch_count = 0;
+        state->claimed = false;
+        state->next_sequence = 0;
+    }
+    state->known = true;
+    state->epoch = epoch;
+    return state;
+}
+
+static ShProducerState *least_used(const ShProducers *producers)
+{
+    ShProducerState *least = producers->by_id;
+    for (ShProducerState *state = producers->by_id; state != NULL; state = state->hh.next) {
+        if (state->used < least->used)
+            least = state;
+    }
+    return least;
+}
+
+static void drop(ShProducers *producers, ShProducerState *state)
+{
+    HASH_DEL(producers->by_id, state);
+    free(state);
+    atomic_fetch_sub(&producers->budget->count, 1);
+}

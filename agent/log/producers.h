@@ -1,0 +1,95 @@
+/*
+ * producers.h - what a partition knows of its idempotent producers, and the check that stores a batch once.
+ *
+ * Sequences run from 0 to 2^31 - 1 and then from 0 again, per producer, epoch and partition. What was stored
+ * is kept as stretches: consecutive sequences at consecutive offsets. The batches of one call always make one
+ * stretch, and a producer that writes alone makes a single one that grows, so that SH_STRETCHES_MAX of them
+ * reach back over at least as many calls in flight.
+ *
+ * All of it is guarded by the partition's mutex.
+ */
+#ifndef SH_AGENT_LOG_PRODUCERS_H
+#define SH_AGENT_LOG_PRODUCERS_H
+
+#include <stdatomic.h>
+#include <uthash.h>
+
+#include "agent/log/engine.h"
+
+#define SH_STRETCHES_MAX       5
+#define SH_STRETCH_RECORDS_MAX (1 << 24)
+#define SH_PRODUCERS_MAX       1000 /* per partition; the one that has not written for longest goes first */
+
+typedef struct ShStretch {
+    int64_t base_offset;
+    int32_t base_sequence;
+    int32_t count;
+} ShStretch;
+
+typedef struct ShProducerState {
+    int64_t producer_id;
+    uint64_t used;                         /* by the order of use */
+    ShStretch stretches[SH_STRETCHES_MAX]; /* the oldest first */
+    int stretch_count;
+    int32_t next_sequence;
+    int16_t epoch;
+    bool known;   /* false: its first batch was never taken in */
+    bool claimed; /* see ShProducers.unresolved */
+    UT_hash_handle hh;
+} ShProducerState;
+
+/* The bound of all partitions together. */
+typedef struct ShProducerBudget {
+    atomic_int_fast64_t count;
+    int64_t count_max;
+} ShProducerBudget;
+
+typedef struct ShProducers {
+    ShProducerState *by_id;
+    ShProducerBudget *budget; /* NULL while there are none */
+    uint64_t clock;
+    /* An earlier epoch of the partition may still bring batches: each producer needs a claim (claims.h)
+     * before its first batch is taken. */
+    bool unresolved;
+} ShProducers;
+
+/* What a call's batches are. */
+typedef struct ShSequenceCheck {
+    size_t duplicates; /* so many at the front are stored already, at header.base_offset */
+    bool claim_needed; /* those behind them have to be claimed first, and then looked at again */
+} ShSequenceCheck;
+
+/* Look at the batches of one call, all of one producer, in their order; `first_unacked` is the lowest
+ * sequence that the producer has no acknowledgement of. Changes nothing but the base offsets of duplicates.
+ * Failures: SH_OUT_OF_ORDER_SEQUENCE, SH_DUPLICATE_SEQUENCE, SH_INVALID_PRODUCER_EPOCH,
+ * SH_UNKNOWN_PRODUCER_ID, and SH_INVALID for batches of several producers. */
+ShStatus sh_producers_check(const ShProducers *producers, ShAppendBatch *batches, size_t count,
+                            int32_t first_unacked, ShSequenceCheck *out, ShError *err) SH_MUST_CHECK;
+
+/* Make room for a producer, so that noting its batches cannot fail. */
+ShStatus sh_producers_reserve(ShProducers *producers, ShProducerBudget *budget, int64_t producer_id,
+                              ShError *err) SH_MUST_CHECK;
+
+/* A batch was taken in at header->base_offset. The producer has its place. */
+void sh_producers_note(ShProducers *producers, const ShBatchHeader *header);
+
+/* The same for a stretch that PostgreSQL knows of: to be given in the order of the offsets. */
+void sh_producers_note_stretch(ShProducers *producers, int64_t producer_id, int16_t epoch,
+                               const ShStretch *stretch);
+
+/* NULL when nothing is known of it. */
+ShProducerState *sh_producers_find(const ShProducers *producers, int64_t producer_id);
+
+/* A claim was made: the producer's next batch begins at `sequence`. The producer has its place. */
+void sh_producers_note_claim(ShProducers *producers, int64_t producer_id, int16_t epoch, int32_t sequence);
+
+/* Forget one producer, or all. */
+void sh_producers_forget(ShProducers *producers, int64_t producer_id);
+void sh_producers_clear(ShProducers *producers);
+
+/* The sequence `count` behind another. */
+int32_t sh_sequence_add(int32_t sequence, int64_t count);
+/* How far `a` lies behind `b`, the shorter way round; negative: before it. */
+int32_t sh_sequence_distance(int32_t a, int32_t b);
+
+#endif

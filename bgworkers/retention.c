@@ -1,0 +1,51 @@
+/*
+ * retention.c - one round per streamhouse.retention_interval, of small steps until nothing is left to do.
+ *
+ * A step is a transaction of its own and bounded, so that no lock is held for long, and a round is bounded
+ * too: what is left then waits for the next one. The pause after a step grows with its time, so that the
+ * worker takes a quarter of one processor at most and leaves the disk to publishing.
+ */
+#include "bgworkers/retention.h"
+
+#include "miscadmin.h"
+#include "portability/instr_time.h"
+#include "storage/ipc.h"
+
+#include "bgworkers/loop.h"
+#include "extension/settings.h"
+
+#define STEP           "SELECT streamhouse.apply_retention(1000) > 0"
+#define STEPS_MAX      1000
+#define STEP_PAUSE_MS  10L
+#define PAUSE_OF_STEPS 3 /* the pause, in times of the step before it */
+
+static bool run_step(bool *more);
+
+void sh_retention_main(Datum arg)
+{
+    sh_worker_begin(DatumGetObjectId(arg));
+    while (sh_worker_is_wanted()) {
+        bool more = false;
+
+        for (int i = 0; i < STEPS_MAX && run_step(&more) && more && sh_worker_is_wanted(); i++)
+            CHECK_FOR_INTERRUPTS();
+        sh_worker_wait(sh_retention_interval_ms);
+    }
+    proc_exit(0);
+}
+
+/* One step, and the pause after it when there is more to do. */
+static bool run_step(bool *more)
+{
+    instr_time start;
+    instr_time took;
+    bool done;
+
+    INSTR_TIME_SET_CURRENT(start);
+    done = sh_worker_run(STEP, more);
+    INSTR_TIME_SET_CURRENT(took);
+    INSTR_TIME_SUBTRACT(took, start);
+    if (done && *more)
+        sh_worker_wait(STEP_PAUSE_MS + PAUSE_OF_STEPS * (long)INSTR_TIME_GET_MILLISEC(took));
+    return done;
+}

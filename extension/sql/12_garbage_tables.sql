@@ -1,0 +1,59 @@
+-- What is on its way out: objects to be deleted, the look through the bucket, compactions under way.
+--
+-- Locks are taken in this order: retention_clock, partition by (topic_id, partition), object by object_id.
+-- Publishing takes none of them, so it never waits for retention, garbage or compaction.
+
+CREATE TABLE streamhouse.retention_clock (
+    one_row   boolean PRIMARY KEY DEFAULT true CHECK (one_row),
+    version   bigint NOT NULL,
+    topic_id  uuid   NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000',
+    partition int    NOT NULL DEFAULT 0
+) WITH (fillfactor = 20);
+COMMENT ON TABLE streamhouse.retention_clock IS
+    'One row, made at first use: counts changes of log starts, in the order in which they commit, and knows '
+    'the partition at which retention was last';
+
+CREATE TABLE streamhouse.object_deletion (
+    object_id     uuid PRIMARY KEY,
+    reason        text        NOT NULL CHECK (reason IN ('unreferenced', 'abandoned')),
+    since         timestamptz NOT NULL DEFAULT now(),
+    claimed_by    bigint,
+    claimed_until timestamptz
+) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 1000);
+CREATE INDEX object_deletion_since ON streamhouse.object_deletion (since);
+COMMENT ON TABLE streamhouse.object_deletion IS
+    'Objects that no segment refers to, since when, and which incarnation has undertaken to delete them';
+
+CREATE TABLE streamhouse.bucket_scan (
+    one_row       boolean PRIMARY KEY DEFAULT true CHECK (one_row),
+    finished_at   timestamptz NOT NULL DEFAULT now(),
+    claimed_by    bigint,
+    claimed_until timestamptz
+) WITH (fillfactor = 20);
+COMMENT ON TABLE streamhouse.bucket_scan IS
+    'One row, made at first use: the last look through the store for objects that the index does not know';
+
+CREATE TABLE streamhouse.compaction (
+    topic_id      uuid   NOT NULL,
+    partition     int    NOT NULL,
+    done_offset   bigint NOT NULL DEFAULT 0,
+    claimed_by    bigint,
+    claimed_until timestamptz,
+    PRIMARY KEY (topic_id, partition)
+) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 1000);
+COMMENT ON TABLE streamhouse.compaction IS
+    'Per partition: below done_offset nothing is left to compact, and which incarnation compacts it now';
+
+CREATE TABLE streamhouse.compaction_cursor (
+    agent_id  text PRIMARY KEY,
+    topic_id  uuid NOT NULL,
+    partition int  NOT NULL
+) WITH (fillfactor = 50);
+COMMENT ON TABLE streamhouse.compaction_cursor IS
+    'Where each agent goes on looking for partitions to compact';
+
+SELECT pg_catalog.pg_extension_config_dump('streamhouse.retention_clock', '');
+SELECT pg_catalog.pg_extension_config_dump('streamhouse.object_deletion', '');
+SELECT pg_catalog.pg_extension_config_dump('streamhouse.bucket_scan', '');
+SELECT pg_catalog.pg_extension_config_dump('streamhouse.compaction', '');
+SELECT pg_catalog.pg_extension_config_dump('streamhouse.compaction_cursor', '');

@@ -1,0 +1,109 @@
+-- Idempotent producers: ids, what is remembered of them, claims, and the check of object topics.
+\set SHOW_CONTEXT never
+SET search_path = fixture;
+SELECT renew();
+SET streamhouse.offset_range = 1000;
+SELECT streamhouse.create_topic('t', partitions => 1) IS NOT NULL AS made;
+SELECT streamhouse.create_topic('o', partitions => 1, durability => 'object') IS NOT NULL AS made;
+SELECT register('a', 1) AS a \gset
+SELECT take(:a);
+CREATE VIEW state AS
+SELECT fixture.topic_name(topic_id) AS topic, producer_id AS id, producer_epoch AS ep, base_sequences,
+       sequence_counts, base_offsets
+FROM streamhouse.producer_state ORDER BY 1, 2;
+
+-- Ids have the term in their high bits, and none is given twice.
+SELECT producer_id >> 40 AS term, producer_id & 1099511627775 AS number, producer_epoch
+FROM streamhouse.agent_init_producer(:a);
+SELECT producer_id & 1099511627775 AS number FROM streamhouse.agent_init_producer(:a);
+SELECT streamhouse.agent_init_producer(99);
+
+-- Stretches that continue each other become one; the last five are kept.
+SELECT * FROM publish(:a, 1, '{t 0 0+10}', stretches => '{1 5.0 0+4@0,1 6.0 0+2@4,1 5.0 4+4@6}');
+SELECT * FROM state;
+SELECT * FROM publish(:a, 2, '{t 0 10+10}', stretches => '{1 5.0 8+2@10,1 6.0 2+1@12}');
+SELECT * FROM state;
+SELECT * FROM publish(:a, 3, '{t 0 20+10}',
+    stretches => '{1 5.0 10+1@20,1 5.0 11+1@22,1 5.0 12+1@24,1 5.0 13+1@26,1 5.0 14+1@28}');
+SELECT * FROM state WHERE id = 5;
+
+-- Published again in another shape, it is the same; what is refused leaves nothing; a newer epoch replaces.
+SELECT * FROM publish(:a, 4, '{t 0 25+10,t 0 60+10}', stretches => '{1 5.0 13+6@26,2 8.0 0+10@60}');
+SELECT * FROM state;
+SELECT * FROM publish(:a, 5, '{t 0 35+2}', stretches => '{1 6.1 0+2@35}');
+SELECT * FROM state WHERE id = 6;
+
+-- Sequences begin again behind the last.
+SELECT * FROM publish(:a, 6, '{t 0 37+4}', stretches => '{1 9.0 2147483646+2@37,1 9.0 0+2@39}');
+SELECT * FROM state WHERE id = 9;
+SELECT streamhouse.sequence_distance(1, 2147483647), streamhouse.sequence_distance(2147483647, 1),
+       streamhouse.sequence_distance(5, 5);
+
+-- What the next owner is told: the producers that wrote last.
+UPDATE streamhouse.producer_state SET updated_at = now() - interval '1 day' WHERE producer_id = 6;
+SELECT ordinal, unresolved, producer_id, producer_epoch, base_sequence, sequence_count, base_offset
+FROM streamhouse.agent_producer_state(:a, ARRAY[topic('o'), topic('t')], '{0,0}', '{9,9}', 2);
+
+-- Object topics: in order, also within one call; each batch is a run.
+SELECT * FROM publish(:a, 7, '{o 0 ?+2,o 0 ?+3,o 0 ?+1,o 0 ?+2,o 0 ?+1,o 0 ?+1}',
+    stretches => '{1 5.0 0+2,2 5.0 2+3,4 5.0 0+2,5 5.0 6+1,6 7.0 3+1}');
+SELECT * FROM publish(:a, 8, '{o 0 ?+2,o 0 ?+1,o 0 ?+3,o 0 ?+1,o 0 ?+1,o 0 ?+4}',
+    stretches => '{1 5.0 0+2,2 5.1 1+1,3 5.0 3+3,4 5.1 0+1,5 5.0 5+1,6 5.1 1+4}');
+SELECT * FROM state WHERE topic = 'o';
+SELECT first_offset, last_offset, records FROM streamhouse.segments WHERE topic = 'o' ORDER BY 1;
+SELECT published_end, records FROM streamhouse.partitions WHERE topic = 'o';
+-- A lost answer is given again.
+SELECT * FROM publish(:a, 8, '{o 0 ?+2,o 0 ?+1,o 0 ?+3,o 0 ?+1,o 0 ?+1,o 0 ?+4}',
+    stretches => '{1 5.0 0+2,2 5.1 1+1,3 5.0 3+3,4 5.1 0+1,5 5.0 5+1,6 5.1 1+4}');
+-- A duplicate whose place is forgotten has no offset.
+UPDATE streamhouse.producer_state SET base_sequences = '{100}', sequence_counts = '{1}', base_offsets = '{7}'
+WHERE topic_id = topic('o');
+SELECT * FROM publish(:a, 9, '{o 0 ?+1}', stretches => '{1 5.1 3+1}');
+
+-- Nonsense.
+\set VERBOSITY terse
+SELECT publish(:a, 10, '{t 0 41+1}', stretches => '{2 5.0 19+1@41}');
+SELECT publish(:a, 10, '{t 0 41+1}', stretches => '{1 5.40000 19+1@41}');
+\set VERBOSITY default
+
+-- A takeover: b claims while a's epoch is unresolved.
+SELECT register('b', 2) AS b \gset
+UPDATE streamhouse.lease SET ticks_left = 0 WHERE incarnation_id = :a;
+SELECT streamhouse.rebalance() IS NOT NULL AS moved;
+SELECT epoch AS old FROM streamhouse.epoch WHERE topic_id = topic('t') \gset
+SELECT take(:b);
+SELECT latest_epoch('t', 0) AS new \gset
+SELECT DISTINCT unresolved FROM streamhouse.agent_producer_state(:b, ARRAY[topic('t')], '{0}', ARRAY[:new], 10);
+-- Published up to 18: the claim of 19 is made, that of 17 comes too late, as does the older epoch of 6.
+SELECT * FROM streamhouse.agent_claim(:b, array_fill(topic('t'), '{4}'), '{0,0,0,0}', array_fill(:new::bigint, '{4}'),
+    '{5,5,6,10}', '{0,1,0,0}', '{19,0,2,7}');
+SELECT producer_id, producer_epoch, first_unacked_seq FROM streamhouse.producer_claim ORDER BY 1, 2;
+-- Asked again: the same.
+SELECT DISTINCT ordinal, claimed FROM streamhouse.agent_claim(:b, ARRAY[topic('t')], '{0}', ARRAY[:new], '{5}',
+    '{0}', '{19}');
+SELECT DISTINCT ordinal, claimed FROM streamhouse.agent_claim(:b, ARRAY[topic('t')], '{0}', ARRAY[:new], '{9}',
+    '{0}', '{1}');
+
+-- The late publish is refused until it leaves out what was claimed.
+\set VERBOSITY terse
+SELECT publish(:a, 11, ARRAY['t 0 @' || (:old & 1099511627775) || ' 41+4'], stretches => '{1 5.0 19+2@41,1 10.0 5+2@43}');
+\echo :SQLSTATE
+\set VERBOSITY default
+SELECT * FROM streamhouse.agent_claims(:a, ARRAY[topic('t'), topic('t')], '{0,0}', ARRAY[:old, :new]);
+SELECT * FROM publish(:a, 11, ARRAY['t 0 @' || (:old & 1099511627775) || ' void 41+2',
+                                    't 0 @' || (:old & 1099511627775) || ' 43+2'], stretches => '{2 10.0 5+2@43}');
+-- The same sequences are the new epoch's to store.
+SELECT * FROM publish(:b, 1, '{t 0 1000+2}', stretches => '{1 5.0 19+2@1000}');
+SELECT * FROM state WHERE topic = 't' AND id IN (5, 10);
+
+-- Producers that write no more are forgotten, an hour after the last look.
+UPDATE streamhouse.producer_expiry SET checked_at = now() - interval '2 hours';
+UPDATE streamhouse.producer_state SET updated_at = now() - interval '8 days' WHERE producer_id = 9;
+SELECT count(*) FROM streamhouse.agent_init_producer(:b);
+SELECT count(*) FROM state WHERE id = 9;
+
+-- A dropped topic takes them along.
+SELECT streamhouse.drop_topic('t');
+SELECT topic, id FROM state;
+SELECT count(*) FROM streamhouse.producer_claim;
+DROP VIEW state;

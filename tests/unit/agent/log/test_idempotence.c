@@ -1,0 +1,151 @@
+/* Idempotent producers at the engine: when a duplicate is acknowledged, and what claims do. */
+#include "tests/unit/agent/log/log_fixture.h"
+
+#define ID 7
+
+static void set(Fixture *fixture, size_t i, const char *setting)
+{
+    snprintf(fixture->extra[i], sizeof fixture->extra[i], "STREAMHOUSE_%s", setting);
+}
+
+/* Begin to append one record as the producer's batch `sequence`. */
+static void begin(Fixture *fixture, Append *append, const char *topic, int64_t id, int32_t sequence,
+                  int32_t unacked)
+{
+    memset(append, 0, sizeof *append);
+    signal_init(&append->signal);
+    ShBatchBuilder *builder = sh_batch_builder_new(SH_CODEC_NONE);
+    ShRecord record = {.timestamp_ms = 1000, .value = (const uint8_t *)"v", .value_length = 1};
+    assert_ok(sh_batch_builder_add(builder, &record, NULL, 0, err));
+    sh_batch_builder_set_producer(builder, id, 0, sequence, false);
+    assert_ok(sh_batch_builder_finish(builder, &append->part.owner, err));
+    sh_batch_builder_free(builder);
+    append->batch.data = append->part.owner->data;
+    assert_ok(sh_batch_peek(append->batch.data, append->part.owner->length, &append->batch.header, err));
+    append->part.target = target_of(topic, 0);
+    append->part.batches = &append->batch;
+    append->part.batch_count = 1;
+    append->part.first_unacked_seq = unacked;
+    append->call = (ShAppend){.parts = &append->part, .part_count = 1, .done = append_done};
+    sh_engine_append(fixture->engine, &append->call);
+}
+
+/* The offset, or minus the status. */
+static int64_t send(Fixture *fixture, const char *topic, int64_t id, int32_t sequence, int32_t unacked)
+{
+    Append append;
+    begin(fixture, &append, topic, id, sequence, unacked);
+    ShStatus status = append_end(&append);
+    return status == SH_OK ? append.part.base_offset : -(int64_t)status;
+}
+
+static void test_a_duplicate_is_acknowledged_when_the_first_is_durable(void **state)
+{
+    Fixture *fixture = *state;
+    start(fixture);
+    assert_int_equal(append_patiently(fixture, "t", 1, 10), 0);
+    assert_ok(sh_fault_arm("wal.fdatasync=stall:500", err));
+    Append first;
+    Append again;
+    begin(fixture, &first, "t", ID, 0, 0);
+    begin(fixture, &again, "t", ID, 0, 0);
+    assert_false(signal_wait(&again.signal, 50));
+    assert_int_equal(append_end(&again), SH_OK);
+    assert_true(signal_wait(&first.signal, 0));
+    assert_int_equal(append_end(&first), SH_OK);
+    assert_int_equal(first.part.base_offset, 1);
+    assert_int_equal(again.part.base_offset, 1);
+    assert_ok(sh_fault_arm(NULL, err));
+    assert_int_equal(send(fixture, "t", ID, 0, 0), 1); /* and at once when it is */
+    assert_int_equal(send(fixture, "t", ID, 2, 0), -SH_OUT_OF_ORDER_SEQUENCE);
+    assert_int_equal(send(fixture, "t", ID, 1, 1), 2);
+    assert_int_equal(read_to(fixture, "t", 0, 3), 3);
+}
+
+static void test_a_full_wal_leaves_no_trace_of_a_sequence(void **state)
+{
+    Fixture *fixture = *state;
+    set(fixture, 0, "WAL_BUDGET=2MB");
+    set(fixture, 1, "WAL_FILE_SIZE=1MB");
+    set(fixture, 2, "FLUSH_INTERVAL=10ms");
+    assert_ok(sh_fault_arm("flush.before_upload=error", err));
+    start(fixture);
+    int64_t stored = 0;
+    while (append_patiently(fixture, "t", 1, 100000) >= 0 && stored < 12 &&
+           sh_wal_bytes(fixture->engine->wal) < 1900000)
+        stored++;
+    int32_t sequence = 0;
+    int64_t offset;
+    while ((offset = send(fixture, "t", ID, sequence, sequence)) >= 0 && sequence < 100000)
+        sequence++;
+    assert_int_equal(offset, -SH_EXHAUSTED);
+    assert_ok(sh_fault_arm(NULL, err));
+    int64_t until_ms = sh_clock_now_ms() + DEADLINE_MS;
+    do
+        offset = send(fixture, "t", ID, sequence, sequence);
+    while (offset == -SH_EXHAUSTED && sh_clock_now_ms() < until_ms);
+    assert_true(offset > 0);
+}
+
+static void test_a_producer_is_claimed_once_after_a_takeover(void **state)
+{
+    Fixture *fixture = *state;
+    FAKE_CHANGE(fake.unresolved = true);
+    start(fixture);
+    assert_int_equal(append_patiently(fixture, "t", 1, 10), 0); /* others need none */
+    assert_int_equal(send(fixture, "t", ID, 9, 8), -SH_OUT_OF_ORDER_SEQUENCE);
+    assert_int_equal(send(fixture, "t", ID, 8, 8), 1);
+    assert_int_equal(fake.claims, 1);
+    assert_int_equal(fake.last_claim.producer_id, ID);
+    assert_int_equal(fake.last_claim.first_unacked_seq, 8);
+    assert_int_equal(send(fixture, "t", ID, 9, 9), 2);
+    assert_int_equal(send(fixture, "t", ID, 8, 8), 1);
+    assert_int_equal(fake.claims, 1);
+    assert_int_equal(send(fixture, "t", ID + 1, 0, 0), 3);
+    assert_int_equal(fake.claims, 2);
+}
+
+static void test_claimed_batches_are_left_out_of_a_late_publish(void **state)
+{
+    Fixture *fixture = *state;
+    set(fixture, 0, "FLUSH_INTERVAL=1h");
+    start(fixture);
+    assert_int_equal(append_patiently(fixture, "t", 1, 10), 0);
+    for (int32_t sequence = 0; sequence < 4; sequence++)
+        assert_int_equal(send(fixture, "t", ID, sequence, 0), 1 + sequence);
+    assert_int_equal(append_patiently(fixture, "t", 1, 10), 5);
+    FAKE_CHANGE(fake.refuse_claimed = true);
+    FAKE_CHANGE(fake.claimed_id = ID);
+    FAKE_CHANGE(fake.claimed_from = 2);
+    assert_ok(sh_engine_drain(fixture->engine, err));
+    assert_int_equal(fake_published(0), 6);
+    assert_int_equal(fake.voids, 1);
+    assert_int_equal(fake.topics[0].partitions[0].segment_count, 2);
+    assert_int_equal(fake.topics[0].partitions[0].segments[0].last_offset, 2);
+    assert_int_equal(fake.topics[0].partitions[0].segments[1].first_offset, 5);
+    assert_int_equal(sh_wal_batches(fixture->engine->wal), 0);
+}
+
+static void test_object_topics_leave_the_check_to_the_publish(void **state)
+{
+    Fixture *fixture = *state;
+    set(fixture, 0, "OBJECT_FLUSH_INTERVAL=10ms");
+    start(fixture);
+    assert_int_equal(send(fixture, "o", ID, 0, 0), 0);
+    assert_int_equal(send(fixture, "o", ID, 1, 1), 1);
+    assert_int_equal(read_to(fixture, "o", 0, 2), 2);
+}
+
+#define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_a_duplicate_is_acknowledged_when_the_first_is_durable),
+        TEST(test_a_full_wal_leaves_no_trace_of_a_sequence),
+        TEST(test_a_producer_is_claimed_once_after_a_takeover),
+        TEST(test_claimed_batches_are_left_out_of_a_late_publish),
+        TEST(test_object_topics_leave_the_check_to_the_publish),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

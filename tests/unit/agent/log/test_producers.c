@@ -1,0 +1,243 @@
+/* Which batches of an idempotent producer are stored, and what is said of the others. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "agent/log/producers.h"
+
+#define ID 7
+
+static ShProducerBudget budget = {.count_max = 1000000};
+
+static ShAppendBatch batch_of(int64_t id, int16_t epoch, int32_t sequence, int32_t count)
+{
+    return (ShAppendBatch){.header = {.producer_id = id,
+                                      .producer_epoch = epoch,
+                                      .base_sequence = sequence,
+                                      .last_offset_delta = count - 1,
+                                      .record_count = count}};
+}
+
+/* As the log does: check, and take in what is new at `offset`. */
+static ShStatus offer(ShProducers *producers, ShAppendBatch *batches, size_t count, int32_t unacked,
+                      int64_t offset, ShSequenceCheck *check)
+{
+    ShError err = {0};
+    ShStatus status = sh_producers_check(producers, batches, count, unacked, check, &err);
+    if (status != SH_OK || check->claim_needed)
+        return status;
+    assert_int_equal(sh_producers_reserve(producers, &budget, batches[0].header.producer_id, &err), SH_OK);
+    for (size_t i = check->duplicates; i < count; i++) {
+        batches[i].header.base_offset = offset;
+        offset += batches[i].header.last_offset_delta + 1;
+        sh_producers_note(producers, &batches[i].header);
+    }
+    return SH_OK;
+}
+
+typedef struct Step {
+    int16_t epoch;
+    int32_t sequence;
+    int32_t count;
+    int64_t offset; /* where it would be stored */
+    ShStatus status;
+    int64_t found; /* -1: it is new; else a duplicate, there */
+} Step;
+
+static void run_steps(ShProducers *producers, const Step *steps, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const Step *step = &steps[i];
+        ShSequenceCheck check;
+        ShAppendBatch batch = batch_of(ID, step->epoch, step->sequence, step->count);
+        ShStatus status = offer(producers, &batch, 1, step->sequence, step->offset, &check);
+        if (status != step->status)
+            fail_msg("step %zu: %s instead of %s", i, sh_status_name(status), sh_status_name(step->status));
+        if (status == SH_OK && (check.duplicates == 1) != (step->found >= 0))
+            fail_msg("step %zu: %zu duplicates", i, check.duplicates);
+        if (status == SH_OK && step->found >= 0)
+            assert_int_equal(batch.header.base_offset, step->found);
+    }
+    sh_producers_clear(producers);
+    assert_int_equal(atomic_load(&budget.count), 0);
+}
+
+#define RUN(steps) run_steps(&(ShProducers){0}, steps, sizeof(steps) / sizeof(steps)[0])
+
+static void duplicates_and_gaps(void **state)
+{
+    (void)state;
+    static const Step steps[] = {
+        {0, 1, 1, 0, SH_UNKNOWN_PRODUCER_ID, -1},
+        {0, 0, 10, 100, SH_OK, -1},
+        {0, 0, 10, 0, SH_OK, 100},
+        {0, 3, 2, 0, SH_OK, 103},
+        {0, 11, 1, 0, SH_OUT_OF_ORDER_SEQUENCE, -1},
+        {0, 12, 1, 0, SH_OUT_OF_ORDER_SEQUENCE, -1},
+        {0, 5, 10, 0, SH_OUT_OF_ORDER_SEQUENCE, -1}, /* made anew around what is stored */
+        {0, 10, 5, 200, SH_OK, -1},
+        {0, 10, 5, 0, SH_OK, 200},
+        {0, 9, 2, 0, SH_DUPLICATE_SEQUENCE, -1}, /* across two places */
+        {0, 15, 1, 205, SH_OK, -1},
+    };
+    RUN(steps);
+}
+
+static void sequences_begin_again_behind_the_last(void **state)
+{
+    (void)state;
+    static const Step steps[] = {
+        {0, INT32_MAX - 2, 5, 100, SH_OK, -1}, /* to INT32_MAX, 0 and 1 */
+        {0, INT32_MAX - 2, 5, 0, SH_OK, 100},
+        {0, 0, 2, 0, SH_OK, 103},
+        {0, 3, 1, 0, SH_OUT_OF_ORDER_SEQUENCE, -1},
+        {0, 2, 1, 105, SH_OK, -1},
+        {0, INT32_MAX - 3, 2, 0, SH_DUPLICATE_SEQUENCE, -1},
+        {0, INT32_MAX, 4, 0, SH_OK, 102},
+    };
+    ShProducers producers = {0};
+    ShStretch stored = {.base_offset = 10, .base_sequence = INT32_MAX - 3, .count = 1};
+    assert_int_equal(sh_producers_reserve(&producers, &budget, ID, NULL), SH_OK);
+    sh_producers_note_stretch(&producers, ID, 0, &stored);
+    run_steps(&producers, steps, sizeof steps / sizeof steps[0]);
+    assert_int_equal(sh_sequence_add(INT32_MAX, 1), 0);
+    assert_int_equal(sh_sequence_distance(1, INT32_MAX), 2);
+    assert_int_equal(sh_sequence_distance(INT32_MAX, 1), -2);
+}
+
+static void epochs_of_the_producer(void **state)
+{
+    (void)state;
+    static const Step steps[] = {
+        {3, 0, 2, 10, SH_OK, -1},
+        {2, 2, 1, 0, SH_INVALID_PRODUCER_EPOCH, -1},
+        {4, 2, 1, 0, SH_OUT_OF_ORDER_SEQUENCE, -1},
+        {3, 2, 1, 12, SH_OK, -1},
+        {4, 0, 1, 13, SH_OK, -1},
+        {3, 3, 1, 0, SH_INVALID_PRODUCER_EPOCH, -1},
+        {4, 0, 1, 0, SH_OK, 13},
+        {4, 1, 1, 14, SH_OK, -1},
+    };
+    RUN(steps);
+}
+
+/* Five places are remembered, each as long as the batches follow each other. */
+static void the_window(void **state)
+{
+    (void)state;
+    static const Step steps[] = {
+        {0, 0, 1, 0, SH_OK, -1},  {0, 1, 1, 1, SH_OK, -1},  {0, 2, 1, 2, SH_OK, -1},
+        {0, 3, 1, 10, SH_OK, -1}, {0, 4, 1, 20, SH_OK, -1}, {0, 5, 1, 30, SH_OK, -1},
+        {0, 6, 1, 40, SH_OK, -1}, {0, 0, 3, 0, SH_OK, 0},   {0, 2, 1, 0, SH_OK, 2},
+        {0, 7, 1, 50, SH_OK, -1}, {0, 3, 1, 0, SH_OK, 10},  {0, 2, 1, 0, SH_DUPLICATE_SEQUENCE, -1},
+        {0, 7, 1, 0, SH_OK, 50},
+    };
+    RUN(steps);
+}
+
+static void batches_of_one_call(void **state)
+{
+    (void)state;
+    ShProducers producers = {0};
+    ShSequenceCheck check;
+    ShAppendBatch first[] = {batch_of(ID, 0, 0, 2), batch_of(ID, 0, 2, 1)};
+    assert_int_equal(offer(&producers, first, 2, 0, 100, &check), SH_OK);
+    ShAppendBatch mixed[] = {batch_of(ID, 0, 2, 1), batch_of(ID, 0, 3, 1), batch_of(ID, 0, 4, 1)};
+    assert_int_equal(offer(&producers, mixed, 3, 2, 200, &check), SH_OK);
+    assert_int_equal(check.duplicates, 1);
+    assert_int_equal(mixed[0].header.base_offset, 102);
+    ShAppendBatch gap[] = {batch_of(ID, 0, 5, 1), batch_of(ID, 0, 7, 1)};
+    assert_int_equal(offer(&producers, gap, 2, 5, 0, &check), SH_OUT_OF_ORDER_SEQUENCE);
+    ShAppendBatch twice[] = {batch_of(ID, 0, 5, 1), batch_of(ID, 0, 5, 1)};
+    assert_int_equal(offer(&producers, twice, 2, 5, 0, &check), SH_OUT_OF_ORDER_SEQUENCE);
+    ShAppendBatch strangers[] = {batch_of(ID, 0, 5, 1), batch_of(ID + 1, 0, 0, 1)};
+    assert_int_equal(offer(&producers, strangers, 2, 5, 0, &check), SH_INVALID);
+    sh_producers_clear(&producers);
+}
+
+/* An earlier epoch of the partition has sequences 0 to 4, of which 0 and 1 are published. */
+static void claims_while_an_earlier_epoch_is_unresolved(void **state)
+{
+    (void)state;
+    ShProducers producers = {.unresolved = true};
+    ShSequenceCheck check;
+    ShStretch published = {.base_offset = 10, .base_sequence = 0, .count = 2};
+    assert_int_equal(sh_producers_reserve(&producers, &budget, ID, NULL), SH_OK);
+    sh_producers_note_stretch(&producers, ID, 0, &published);
+
+    ShAppendBatch batch = batch_of(ID, 0, 1, 1);
+    assert_int_equal(offer(&producers, &batch, 1, 1, 0, &check), SH_OK);
+    assert_int_equal(check.duplicates, 1); /* no claim is needed to know that */
+    assert_int_equal(batch.header.base_offset, 11);
+
+    batch = batch_of(ID, 0, 4, 1);
+    assert_int_equal(offer(&producers, &batch, 1, 3, 0, &check), SH_OUT_OF_ORDER_SEQUENCE);
+    batch = batch_of(ID, 0, 2, 1);
+    assert_int_equal(offer(&producers, &batch, 1, 3, 0, &check), SH_DUPLICATE_SEQUENCE);
+    batch = batch_of(ID, 0, 3, 1);
+    assert_int_equal(offer(&producers, &batch, 1, 3, 0, &check), SH_OK);
+    assert_true(check.claim_needed);
+    batch = batch_of(ID, 0, 2, 1); /* follows what is published, though an earlier one is open as well */
+    assert_int_equal(offer(&producers, &batch, 1, 1, 0, &check), SH_OK);
+    assert_true(check.claim_needed);
+
+    sh_producers_note_claim(&producers, ID, 0, 3);
+    ShAppendBatch two[] = {batch_of(ID, 0, 3, 1), batch_of(ID, 0, 4, 1)};
+    assert_int_equal(offer(&producers, two, 2, 3, 500, &check), SH_OK);
+    assert_false(check.claim_needed);
+    batch = batch_of(ID, 0, 2, 1);
+    assert_int_equal(offer(&producers, &batch, 1, 5, 0, &check), SH_DUPLICATE_SEQUENCE);
+
+    batch = batch_of(ID, 1, 0, 1); /* another epoch of it is another promise */
+    assert_int_equal(offer(&producers, &batch, 1, 0, 0, &check), SH_OK);
+    assert_true(check.claim_needed);
+    batch = batch_of(ID + 1, 0, 0, 1);
+    assert_int_equal(offer(&producers, &batch, 1, 0, 0, &check), SH_OK);
+    assert_true(check.claim_needed);
+    sh_producers_clear(&producers);
+}
+
+static void the_idle_ones_are_forgotten_first(void **state)
+{
+    (void)state;
+    ShProducers producers = {0};
+    ShSequenceCheck check;
+    for (int64_t id = 0; id < SH_PRODUCERS_MAX; id++) {
+        ShAppendBatch batch = batch_of(id, 0, 0, 1);
+        assert_int_equal(offer(&producers, &batch, 1, 0, id, &check), SH_OK);
+    }
+    ShAppendBatch again = batch_of(0, 0, 1, 1);
+    assert_int_equal(offer(&producers, &again, 1, 1, 5000, &check), SH_OK);
+    ShAppendBatch fresh = batch_of(SH_PRODUCERS_MAX, 0, 0, 1);
+    assert_int_equal(offer(&producers, &fresh, 1, 0, 5001, &check), SH_OK);
+    assert_int_equal(HASH_COUNT(producers.by_id), SH_PRODUCERS_MAX);
+    assert_non_null(sh_producers_find(&producers, 0));
+    assert_null(sh_producers_find(&producers, 1));
+
+    /* The bound of all partitions leaves each its last writer. */
+    ShProducerBudget small = {.count_max = 0};
+    ShProducers other = {0};
+    assert_int_equal(sh_producers_reserve(&other, &small, 1, NULL), SH_OK);
+    assert_int_equal(sh_producers_reserve(&other, &small, 2, NULL), SH_OK);
+    assert_int_equal(HASH_COUNT(other.by_id), 1);
+    sh_producers_clear(&other);
+    sh_producers_clear(&producers);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(duplicates_and_gaps),
+        cmocka_unit_test(sequences_begin_again_behind_the_last),
+        cmocka_unit_test(epochs_of_the_producer),
+        cmocka_unit_test(the_window),
+        cmocka_unit_test(batches_of_one_call),
+        cmocka_unit_test(claims_while_an_earlier_epoch_is_unresolved),
+        cmocka_unit_test(the_idle_ones_are_forgotten_first),
+    };
+    return cmocka_run_group_tests_name("producers", tests, NULL, NULL);
+}
