@@ -158,6 +158,7 @@ static ShStatus create(const ShWalOptions *options, ShWal **out, ShError *err)
     wal->dir_fd = -1;
     wal->lock_fd = -1;
     wal->sync = options->sync;
+    wal->skip_corruption = options->skip_corruption;
     wal->sync_interval_ms = options->sync == SH_WAL_SYNC_ALWAYS ? 0 : options->sync_interval_ms;
     wal->on_written = options->on_written;
     wal->arg = options->arg;

@@ -93,6 +93,7 @@ struct ShWal {
     int dir_fd;
     int lock_fd;
     ShWalSync sync;
+    bool skip_corruption;
     int64_t sync_interval_ms;
     int64_t file_bytes;
     int64_t data_bytes_max; /* what may be held: the budget less the unfilled file and the prepared one */

@@ -7,6 +7,10 @@
 
 #include "agent/base/log.h"
 #include "agent/wal/wal_internal.h"
+#include "agent/wal/wal_ledger.h"
+
+/* Of what is missing, so many ranges are logged one by one. */
+#define MISSING_LOGGED_MAX 1000
 
 /* One file on its way to the caller. */
 typedef struct Delivery {
@@ -17,6 +21,11 @@ typedef struct Delivery {
     ShWalRecovery *stats;
 } Delivery;
 
+static ShStatus meet_damage(const ShWal *wal, const ShWalSurvey *survey, ShError *err);
+static ShStatus log_missing(const ShWalSurvey *survey, ShError *err);
+static ShStatus count_batch(void *arg, const ShWalSurveyFile *found, int64_t position,
+                            const ShWalFrame *frame, const uint8_t *batch, ShError *err);
+static ShStatus log_hole(void *arg, const ShWalSurveyFile *found, int64_t from, int64_t to, ShError *err);
 static ShStatus mend(const ShWal *wal, ShWalSurveyFile *file, ShWalRecovery *stats, ShError *err);
 static ShStatus end_at(const ShWal *wal, const ShWalSurveyFile *file, int fd, ShError *err);
 static ShStatus deliver(const ShWalSurvey *survey, const ShWalSurveyFile *found, Delivery *delivery,
@@ -33,7 +42,7 @@ ShStatus sh_wal_recover(ShWal *wal, ShWalRecoverFn fn, void *arg, ShWalRecovery 
     Delivery delivery = {.wal = wal, .fn = fn, .arg = arg, .stats = &sums};
     ShStatus status = sh_wal_survey_scan(&survey, true, err);
     if (status == SH_OK)
-        status = sh_wal_survey_check(&survey, err);
+        status = meet_damage(wal, &survey, err);
     for (size_t i = 0; status == SH_OK && i < survey.count; i++)
         status = mend(wal, &survey.files[i], &sums, err);
     for (size_t i = 0; status == SH_OK && i < survey.count; i++)
@@ -49,11 +58,75 @@ ShStatus sh_wal_recover(ShWal *wal, ShWalRecoverFn fn, void *arg, ShWalRecovery 
     return status;
 }
 
+/* Tell what is missing, then refuse to go on or not. */
+static ShStatus meet_damage(const ShWal *wal, const ShWalSurvey *survey, ShError *err)
+{
+    ShError why = {0};
+    if (sh_wal_survey_check(survey, &why) == SH_OK)
+        return SH_OK;
+    ShStatus status = log_missing(survey, err);
+    if (status != SH_OK)
+        return status;
+    if (wal->skip_corruption) {
+        sh_log_error("wal_corruption_skipped", "reason=\"%s\"", why.message);
+        return SH_OK;
+    }
+    if (err != NULL)
+        *err = why;
+    return SH_CORRUPT;
+}
+
+/* Where a partition and epoch goes on behind a hole, the offsets tell what was in it; what had nothing behind
+ * it may have lost more. */
+static ShStatus log_missing(const ShWalSurvey *survey, ShError *err)
+{
+    ShWalLedger *ledger = sh_wal_ledger_new();
+    if (ledger == NULL)
+        return sh_fail(err, SH_NO_MEMORY, "no memory to tell what is missing in the WAL");
+    ShWalReading reading = {count_batch, log_hole, ledger};
+    ShStatus status = SH_OK;
+    for (size_t i = 0; i < survey->count && status == SH_OK; i++)
+        status = sh_wal_survey_read(survey, &survey->files[i], &reading, err);
+    size_t count = 0, logged = 0;
+    const ShWalAccount *const *accounts = sh_wal_ledger_list(ledger, &count);
+    for (size_t i = 0; i < count && status == SH_OK; i++) {
+        const ShWalAccount *account = accounts[i];
+        char topic_id[SH_UUID_TEXT_BYTES];
+        sh_uuid_format(&account->topic_id, topic_id);
+        for (size_t k = 1; k < account->range_count && logged < MISSING_LOGGED_MAX; k++, logged++)
+            sh_log_error("wal_records_missing",
+                         "topic_id=%s partition=%d epoch=%" PRId64 " from=%" PRId64 " to=%" PRId64, topic_id,
+                         (int)account->partition, account->epoch, account->ranges[k - 1].end,
+                         account->ranges[k].first - 1);
+    }
+    sh_wal_ledger_free(ledger);
+    return status;
+}
+
+static ShStatus count_batch(void *arg, const ShWalSurveyFile *found, int64_t position,
+                            const ShWalFrame *frame, const uint8_t *batch, ShError *err)
+{
+    (void)found;
+    (void)position;
+    return sh_wal_ledger_add(arg, &frame->topic_id, frame->partition, frame->epoch, batch,
+                             frame->batch_length, err);
+}
+
+static ShStatus log_hole(void *arg, const ShWalSurveyFile *found, int64_t from, int64_t to, ShError *err)
+{
+    (void)arg;
+    (void)err;
+    sh_log_error("wal_hole", "file=%016" PRIx64 ".wal from=%" PRId64 " to=%" PRId64, found->no, from, to);
+    return SH_OK;
+}
+
 /* Give the file a clean end, so that it is whole when later files follow. */
 static ShStatus mend(const ShWal *wal, ShWalSurveyFile *file, ShWalRecovery *stats, ShError *err)
 {
     char name[SH_WAL_FILE_NAME_BYTES];
     sh_wal_file_name(file->no, name);
+    if (file->damaged)
+        return SH_OK; /* it stays as it is until what it still holds is published */
     bool torn = !file->dead && file->scan.torn_bytes > 0;
     if (torn) {
         stats->torn_bytes += file->scan.torn_bytes;
@@ -163,10 +236,11 @@ static ShStatus deliver_batch(void *arg, const ShWalSurveyFile *found, int64_t p
 
 static ShStatus note_hole(void *arg, const ShWalSurveyFile *found, int64_t from, int64_t to, ShError *err)
 {
+    (void)found;
+    (void)from;
+    (void)to;
     (void)err;
     Delivery *delivery = arg;
     delivery->stats->holes++;
-    sh_log_error("wal_hole_skipped", "dir=\"%s\" file=%016" PRIx64 ".wal from=%" PRId64 " to=%" PRId64,
-                 delivery->wal->dir, found->no, from, to);
     return SH_OK;
 }
