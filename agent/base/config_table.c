@@ -133,7 +133,9 @@ const ShSetting sh_settings[] = {
      .choices = wal_corruptions,
      .help =
          "What a start does when acknowledged records in the log are damaged: `refuse` stops before anything "
-         "is changed and tells which records are gone; `skip` goes on without them, for one start."},
+         "is changed and tells which records are gone; `skip` goes on without them. Set `skip` for the one "
+         "start "
+         "that needs it."},
 
     {.section = "Store",
      .name = "store",

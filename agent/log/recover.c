@@ -95,8 +95,8 @@ done:
     return status;
 }
 
-/* Offsets that damage took from the log are declared void, so that what follows them can be published where it
- * was acknowledged. */
+/* Offsets that damage took from the log are declared void, so that what follows them can be published where
+ * it was acknowledged. */
 static ShStatus fill_hole(ShEngine *engine, ShPartition *partition, const ShWalEntry *entry,
                           const ShBatchHeader *header, ShError *err)
 {
@@ -129,7 +129,8 @@ static ShStatus fill_hole(ShEngine *engine, ShPartition *partition, const ShWalE
         return status;
     }
     char name[SH_PARTITION_NAME_BYTES];
-    sh_log_error("records_lost", "partition=%s epoch=%lld from=%lld to=%lld reason=\"the write-ahead log is damaged\"",
+    sh_log_error("records_lost",
+                 "partition=%s epoch=%lld from=%lld to=%lld reason=\"the write-ahead log is damaged\"",
                  sh_partition_name(partition, name), (long long)entry->epoch, (long long)expected,
                  (long long)header->base_offset - 1);
     return SH_OK;
@@ -218,7 +219,7 @@ static ShStatus seal_all(ShEngine *engine, ShPg *pg, bool damaged, ShError *err)
 {
     /* Else only a power cut can take what was acknowledged before it was synced. */
     bool lost = damaged || (engine->identity.previous_sync != SH_WAL_SYNC_ALWAYS &&
-                strcmp(engine->identity.boot_id, engine->boot_id) != 0);
+                            strcmp(engine->identity.boot_id, engine->boot_id) != 0);
     ShPartition **partitions = NULL;
     size_t count = 0;
     ShStatus status = sh_partition_table_list(&engine->partitions, &partitions, &count, err);
