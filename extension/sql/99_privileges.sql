@@ -31,5 +31,5 @@ TO streamhouse_agent;
 
 GRANT EXECUTE ON FUNCTION
     streamhouse.rebalance, streamhouse.force_seal, streamhouse.drain_agent, streamhouse.undrain_agent,
-    streamhouse.delete_records
+    streamhouse.delete_records, streamhouse.give_up_objects
 TO streamhouse_admin;

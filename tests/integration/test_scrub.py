@@ -1,6 +1,9 @@
 """The store compared with the index: lost, truncated and unknown objects are told apart, and nothing is changed."""
 import pathlib
 
+import grpc
+import pytest
+
 from harness.processes import run, wait_until
 
 
@@ -50,6 +53,23 @@ def test_what_differs_is_told(database, agent, connect):
         assert lines[at + 1:at + 1 + len(expected)] == expected
     assert int(sums["records_lost"]) == sum(row[3] for key in (lost, cut) for row in held(key))
     assert scrub(agent) == (status, lines, sums), "nothing was changed"
+
+    # Readers fail at what is lost, until it is given up.
+    agent.start()
+    client = connect(agent)
+    rows = [row for key in (lost, cut) for row in held(key)]
+    gone = {p: {o for q, first, last, _ in rows if q == p for o in range(first, last + 1)} for p in range(2)}
+    partition, first, _, _ = held(lost)[0]
+    with pytest.raises(grpc.RpcError) as failed:
+        client.fetch("t", partition, first)
+    assert failed.value.code() == grpc.StatusCode.DATA_LOSS and lost in failed.value.details()
+    told = database.value("SELECT streamhouse.give_up_objects(%s)", [lost, cut])
+    assert told == int(sums["records_lost"])
+    for partition, end in ((0, 3), (1, 6)):
+        client.produce("t", partition, values=[b"last"])
+        read = [r.offset for r in client.read_all("t", partition)]
+        assert read == [o for o in range(end + 1) if o not in gone[partition]]
+    assert scrub(agent)[0] == 0
 
 
 def test_without_a_database_or_a_store(make_agent, directory):
