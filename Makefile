@@ -3,7 +3,7 @@
 include mk/build.mk
 
 .DEFAULT_GOAL := all
-.PHONY: help deps deps-test all install up down purge psql quickstart test bench clean
+.PHONY: help deps deps-test all install up down purge psql quickstart test chaos bench clean
 
 SUDO = $(if $(filter 0,$(shell id -u)),,sudo)
 
@@ -47,6 +47,13 @@ psql:
 ## make test         install what the tests need and run every layer; LAYER=name runs one
 test: deps-test
 	@tests/run.sh $(LAYER)
+
+## make chaos        hurt a cluster and judge what its clients saw; SEED=, SEEDS=, SECONDS=, MINUTES=, SETUP=
+chaos: deps-test
+	@$(MAKE) --no-print-directory -s -j$$(nproc) programs
+	@$(MAKE) --no-print-directory -s install
+	@/usr/bin/python3 tests/chaos/run.py --seed $(or $(SEED),1) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(MINUTES),--minutes $(MINUTES)) \
+	    $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SETUP),--setup $(SETUP))
 
 ## make bench        measure; ONLY=name runs one
 bench:

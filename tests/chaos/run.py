@@ -1,8 +1,9 @@
 """One run: a cluster, producers, consumers and faults from a seed; then everything is healed, read, and judged.
 
-    tests/chaos/run.py [--seed N] [--seeds N] [--seconds S] [--agents N] [--kinds a,b] [--keep DIR]
+    tests/chaos/run.py [--seed N] [--seeds N | --minutes M] [--seconds S] [--setup NAME] [--kinds a,b] [--verbose]
 
-Prints one JSON line a run and exits with 1 when a guarantee was broken; the history then stays in build/chaos/.
+Prints one JSON line a run and the totals, and exits with 1 when a guarantee was broken; the history then stays in
+build/chaos/.
 """
 import argparse
 import json
@@ -21,21 +22,41 @@ from chaos.history import History  # noqa: E402
 from chaos.nemesis import KINDS, Nemesis, plan  # noqa: E402
 from chaos.workload import Consumer, Directory, Producer  # noqa: E402
 from harness.processes import ROOT, wait_until  # noqa: E402
-from harness.s3server import S3Server  # noqa: E402
 from harness.rpc import Client  # noqa: E402
+from harness.s3server import S3Server  # noqa: E402
 
 TOPICS = {"wal": ("events", "wal"), "object": ("cheap", "object")}
 PARTITIONS = 3
+AGENTS = 3
+# What is offered to the nemesis beside processes and networks: an S3 server, disks and clocks of their own.
+SETUPS = {"directory": (), "s3": ("s3",), "hosts": ("disks", "clocks")}
+
+
+class Servers:
+    """The S3 server that all runs share: it takes 15 s to start."""
+    s3 = None
+
+    @classmethod
+    def get_s3(cls):
+        cls.s3 = cls.s3 or S3Server(keep=True)
+        return cls.s3
+
+    @classmethod
+    def stop(cls):
+        if cls.s3:
+            cls.s3.stop()
+            cls.s3 = None
 
 
 class Run:
-    def __init__(self, seed, seconds, agents=3, kinds=None, s3=None, disks=False, clocks=False, verbose=False):
-        self.seed, self.seconds, self.kinds, self.verbose = seed, seconds, kinds, verbose
+    def __init__(self, seed, seconds, setup="directory", kinds=None, verbose=False):
+        self.seed, self.seconds, self.setup, self.kinds, self.verbose = seed, seconds, setup, kinds, verbose
+        self.offered = SETUPS[setup]
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix=f"sh-chaos-{seed}-"))
         self.history = History(self.directory / "history.jsonl")
         self.started = time.monotonic()
-        self.cluster = Cluster(self.directory, agents, s3, disks, clocks)
-        self.offered = [name for name, there in (("s3", s3), ("disks", disks), ("clocks", clocks)) if there]
+        self.cluster = Cluster(self.directory, AGENTS, Servers.get_s3() if "s3" in self.offered else None,
+                               "disks" in self.offered, "clocks" in self.offered)
         self.nemesis = Nemesis(self.cluster, self.history, self.log, seed)
         self.directory_of_owners = Directory(self.cluster.addresses)
         self.log_lines = []
@@ -55,11 +76,11 @@ class Run:
             self.hurt()
             final = self.read_all()
             verdict = check(self.history, final)
-            summary = {"seed": self.seed, "seconds": round(time.monotonic() - self.started, 1), "faults": self.nemesis.injected,
+            summary = {"seed": self.seed, "setup": self.setup, "seconds": round(time.monotonic() - self.started, 1), "faults": self.nemesis.injected,
                        "agent_exits": self.cluster.exits, **verdict.counts,
                        "findings": [str(f) for f in verdict.findings] + self.cluster.crashes}
         except AssertionError as failure:
-            summary = {"seed": self.seed, "faults": self.nemesis.injected,
+            summary = {"seed": self.seed, "setup": self.setup, "faults": self.nemesis.injected,
                        "findings": [f"stuck: {failure}", *self.cluster.describe_unresolved(), *self.cluster.crashes]}
         finally:
             self.cluster.close()
@@ -71,7 +92,7 @@ class Run:
 
     def hurt(self):
         producers = [Producer(f"{topic}-p{i}", self.directory_of_owners, self.history, self.seed, topic, range(PARTITIONS),
-                              idempotent=False, pause_s=0.002).start() for topic, _ in TOPICS.values() for i in range(3)]
+                              idempotent=i > 0, pause_s=0.002).start() for topic, _ in TOPICS.values() for i in range(3)]
         consumers = [Consumer(f"{topic}-c{i}", self.directory_of_owners, self.history, self.seed, topic, i).start()
                      for topic, _ in TOPICS.values() for i in range(PARTITIONS)]
         self.nemesis.run(plan(self.seed, self.seconds, len(self.cluster.nodes), self.kinds, self.offered))
@@ -133,24 +154,36 @@ def main():
     parser = argparse.ArgumentParser(description="Hurt a cluster and judge what its clients saw.")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--seeds", type=int, default=1, help="so many runs, from --seed on")
-    parser.add_argument("--seconds", type=float, default=30)
-    parser.add_argument("--agents", type=int, default=3)
+    parser.add_argument("--minutes", type=float, help="runs until the time is over")
+    parser.add_argument("--seconds", type=float, default=30, help="how long faults are injected in one run")
+    parser.add_argument("--setup", choices=sorted(SETUPS), help="one set-up; else each in turn")
     parser.add_argument("--kinds", help="only these faults: " + ", ".join(KINDS))
-    parser.add_argument("--s3", action="store_true", help="on an S3 server that is hurt too, not on a directory")
-    parser.add_argument("--disks", action="store_true", help="each WAL on a disk of its own, that fills up and loses power (root)")
-    parser.add_argument("--clocks", action="store_true", help="each agent with a wall clock of its own, that jumps")
     parser.add_argument("--verbose", action="store_true")
     options = parser.parse_args()
     kinds = options.kinds.split(",") if options.kinds else None
-    bad = 0
-    s3 = S3Server(keep=True) if options.s3 else None
-    for seed in range(options.seed, options.seed + options.seeds):
-        summary = Run(seed, options.seconds, options.agents, kinds, s3, options.disks, options.clocks, options.verbose).judge()
-        print(json.dumps(summary), flush=True)
-        bad += bool(summary["findings"])
-    if s3:
-        s3.stop()
-    return 1 if bad else 0
+    setups = [options.setup] if options.setup else list(SETUPS)
+    last = float("inf") if options.minutes else options.seed + options.seeds
+    until = time.monotonic() + 60 * options.minutes if options.minutes else float("inf")
+    totals = {"runs": 0, "bad": 0, "faults": {}, "acknowledged": 0, "read": 0}
+    seed = options.seed
+    try:
+        while seed < last and time.monotonic() < until:
+            add_up(totals, Run(seed, options.seconds, setups[seed % len(setups)], kinds, options.verbose).judge())
+            seed += 1
+    finally:
+        Servers.stop()
+    print(json.dumps({"total": totals}))
+    return 1 if totals["bad"] else 0
+
+
+def add_up(totals, summary):
+    print(json.dumps(summary), flush=True)
+    totals["runs"] += 1
+    totals["bad"] += bool(summary["findings"])
+    for kind, count in summary["faults"].items():
+        totals["faults"][kind] = totals["faults"].get(kind, 0) + count
+    for figure in ("acknowledged", "read"):
+        totals[figure] += summary.get(figure, 0)
 
 
 if __name__ == "__main__":
