@@ -19,6 +19,7 @@
 #include "agent/base/process_metrics.h"
 #include "agent/http/http.h"
 #include "agent/log/engine.h"
+#include "agent/log/scrub.h"
 #include "agent/rpc/rpc.h"
 
 #ifndef SH_VERSION
@@ -33,7 +34,7 @@
 
 extern char **environ;
 
-typedef enum Mode { MODE_RUN, MODE_CHECK } Mode;
+typedef enum Mode { MODE_RUN, MODE_CHECK, MODE_SCRUB } Mode;
 
 /* The parts, as far as they are there. */
 typedef struct Agent {
@@ -51,6 +52,7 @@ static atomic_bool started;
 static int parse_options(int argc, char **argv, Mode *mode, const char **config_path);
 static void print_help(FILE *to);
 static int check_config(const char *config_path);
+static int scrub(const char *config_path);
 static int run(const char *config_path);
 static void block_signals(sigset_t *signals);
 static ShStatus start(Agent *agent, const char *config_path, ShError *err);
@@ -69,6 +71,8 @@ int main(int argc, char **argv)
     int code = parse_options(argc, argv, &mode, &config_path);
     if (code >= 0)
         return code;
+    if (mode == MODE_SCRUB)
+        return scrub(config_path);
     return mode == MODE_CHECK ? check_config(config_path) : run(config_path);
 }
 
@@ -77,6 +81,7 @@ static int parse_options(int argc, char **argv, Mode *mode, const char **config_
 {
     static const struct option options[] = {{"config", required_argument, NULL, 'c'},
                                             {"check-config", no_argument, NULL, 'k'},
+                                            {"scrub", no_argument, NULL, 's'},
                                             {"print-settings-reference", no_argument, NULL, 'r'},
                                             {"version", no_argument, NULL, 'v'},
                                             {"help", no_argument, NULL, 'h'},
@@ -89,6 +94,9 @@ static int parse_options(int argc, char **argv, Mode *mode, const char **config_
             break;
         case 'k':
             *mode = MODE_CHECK;
+            break;
+        case 's':
+            *mode = MODE_SCRUB;
             break;
         case 'r':
             sh_config_print_reference(stdout);
@@ -118,6 +126,9 @@ static void print_help(FILE *to)
           "  -c, --config FILE           read settings from this YAML file; STREAMHOUSE_<NAME> variables "
           "override it\n"
           "      --check-config          print the settings and exit: 0 when they are good, 2 when not\n"
+          "      --scrub                 compare the store with the index, print what differs and exit: 0 "
+          "when\n"
+          "                              nothing published is lost, 1 when something is\n"
           "      --print-settings-reference  print all settings with unit, default and range, as Markdown\n"
           "      --version               print the version\n"
           "  -h, --help                  print this\n"
@@ -139,6 +150,23 @@ static int check_config(const char *config_path)
     sh_config_print(config, stdout);
     sh_config_free(config);
     return EXIT_SUCCESS;
+}
+
+static int scrub(const char *config_path)
+{
+    ShError err = {0};
+    ShConfig *config = NULL;
+    bool damaged = false;
+    ShStatus status = sh_config_load(config_path, environ, &config, &err);
+    int code = status == SH_OK ? EXIT_FAILED : EXIT_USAGE;
+    if (status == SH_OK) {
+        sh_log_setup(config->log_level, config->log_format);
+        status = sh_scrub(config, stdout, &damaged, &err);
+    }
+    if (status != SH_OK)
+        fprintf(stderr, "streamhouse-agent: %s\n", err.message);
+    sh_config_free(config);
+    return status != SH_OK ? code : damaged ? EXIT_FAILED : EXIT_SUCCESS;
 }
 
 static int run(const char *config_path)

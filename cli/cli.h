@@ -16,7 +16,7 @@
 #define SH_CLI_TIMEOUT_MS 30000 /* of a call that a command waits for */
 
 typedef struct ShCli {
-    ShClient *client;
+    ShClient *client; /* NULL for commands that work on files */
 } ShCli;
 
 /* A command: argv[0] is its name, getopt is reset. Returns the exit code. */
@@ -30,6 +30,10 @@ int sh_cli_produce(ShCli *cli, int argc, char **argv);
 int sh_cli_consume(ShCli *cli, int argc, char **argv);
 int sh_cli_bench_produce(ShCli *cli, int argc, char **argv);
 int sh_cli_bench_consume(ShCli *cli, int argc, char **argv);
+/* These need no connection: cli->client is NULL. */
+int sh_cli_wal_inspect(ShCli *cli, int argc, char **argv);
+int sh_cli_wal_verify(ShCli *cli, int argc, char **argv);
+int sh_cli_wal_export(ShCli *cli, int argc, char **argv);
 
 /* Print "streamhouse: ..." as one line on stderr; returns SH_EXIT_FAILED. */
 int sh_cli_fail(const char *fmt, ...) SH_PRINTF(1, 2);

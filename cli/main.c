@@ -32,21 +32,30 @@ static const char help[] =
     "                [--batch-size 128kB] [--in-flight N] [--idempotence on|off]\n"
     "  bench consume TOPIC [--records N]\n"
     "\n"
+    "Write-ahead logs, on the host of their agent\n"
+    "  wal inspect DIRECTORY [--output text|json]\n"
+    "  wal verify DIRECTORY [--output text|json]\n"
+    "  wal export DIRECTORY [--topic-id UUID] [--partition N] [--epoch N] [--output json|batches]\n"
+    "\n"
     "The server is $STREAMHOUSE_SERVER, or " DEFAULT_SERVER ". Exit status: 0 done, 1 failed, 2 misused.\n";
 
 static const struct {
     const char *group; /* NULL: a command of one word */
     const char *name;
     ShCommandFn run;
+    bool offline; /* needs no agent */
 } commands[] = {
-    {"topic", "create", sh_cli_topic_create},
-    {"topic", "list", sh_cli_topic_list},
-    {"topic", "describe", sh_cli_topic_describe},
-    {"topic", "delete", sh_cli_topic_delete},
-    {NULL, "produce", sh_cli_produce},
-    {NULL, "consume", sh_cli_consume},
-    {"bench", "produce", sh_cli_bench_produce},
-    {"bench", "consume", sh_cli_bench_consume},
+    {"topic", "create", sh_cli_topic_create, false},
+    {"topic", "list", sh_cli_topic_list, false},
+    {"topic", "describe", sh_cli_topic_describe, false},
+    {"topic", "delete", sh_cli_topic_delete, false},
+    {NULL, "produce", sh_cli_produce, false},
+    {NULL, "consume", sh_cli_consume, false},
+    {"bench", "produce", sh_cli_bench_produce, false},
+    {"bench", "consume", sh_cli_bench_consume, false},
+    {"wal", "inspect", sh_cli_wal_inspect, true},
+    {"wal", "verify", sh_cli_wal_verify, true},
+    {"wal", "export", sh_cli_wal_export, true},
 };
 
 static int take_global_options(int *argc, char **argv, const char **server);
@@ -100,12 +109,12 @@ static int dispatch(const char *server, int argc, char **argv)
     bool group_known = false;
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
         if (commands[i].group == NULL && strcmp(argv[0], commands[i].name) == 0)
-            return run_command(server, commands[i].run, argc, argv);
+            return run_command(commands[i].offline ? NULL : server, commands[i].run, argc, argv);
         if (commands[i].group == NULL || strcmp(argv[0], commands[i].group) != 0)
             continue;
         group_known = true;
         if (argc > 1 && strcmp(argv[1], commands[i].name) == 0)
-            return run_command(server, commands[i].run, argc - 1, argv + 1);
+            return run_command(commands[i].offline ? NULL : server, commands[i].run, argc - 1, argv + 1);
     }
     if (group_known && argc > 1)
         return sh_cli_misuse("unknown command \"%s %s\"", argv[0], argv[1]);
@@ -114,11 +123,12 @@ static int dispatch(const char *server, int argc, char **argv)
     return sh_cli_misuse("unknown command \"%s\"", argv[0]);
 }
 
+/* `server` is NULL for a command that needs none. */
 static int run_command(const char *server, ShCommandFn run, int argc, char **argv)
 {
     ShCli cli = {0};
     ShError error;
-    if (sh_client_new(server, &cli.client, &error) != SH_OK)
+    if (server != NULL && sh_client_new(server, &cli.client, &error) != SH_OK)
         return sh_cli_misuse("--server: %s", error.message);
     opterr = 0;
     optind = 1;

@@ -1,7 +1,6 @@
 #include "cli/print.h"
 
 #include <inttypes.h>
-#include <jansson.h>
 #include <string.h>
 
 #include "cli/format.h"
@@ -21,15 +20,20 @@ bool sh_print_text(FILE *out, const ShMessage *message)
 bool sh_print_json(FILE *out, const ShMessage *message)
 {
     const ShRecord *record = &message->record;
-    json_t *object = json_pack("{s:s, s:i, s:I, s:I}", "topic", message->topic, "partition",
-                               (int)message->partition, "offset", (json_int_t)record->offset, "timestamp",
-                               (json_int_t)record->timestamp_ms);
-    bool good = object != NULL && sh_format_json_bytes(object, "key", record->key, record->key_length) &&
-                sh_format_json_bytes(object, "value", record->value, record->value_length) &&
-                json_object_set_new(object, "headers", headers_json(record)) == 0 &&
+    json_t *object = json_pack("{s:s, s:i}", "topic", message->topic, "partition", (int)message->partition);
+    bool good = object != NULL && sh_print_add_record(object, record) &&
                 json_dumpf(object, out, JSON_COMPACT) == 0 && fputc('\n', out) != EOF;
     json_decref(object);
     return good;
+}
+
+bool sh_print_add_record(json_t *object, const ShRecord *record)
+{
+    return json_object_set_new(object, "offset", json_integer(record->offset)) == 0 &&
+           json_object_set_new(object, "timestamp", json_integer(record->timestamp_ms)) == 0 &&
+           sh_format_json_bytes(object, "key", record->key, record->key_length) &&
+           sh_format_json_bytes(object, "value", record->value, record->value_length) &&
+           json_object_set_new(object, "headers", headers_json(record)) == 0;
 }
 
 bool sh_print_value(FILE *out, const ShMessage *message)

@@ -4,6 +4,7 @@
 #ifndef SH_CLI_PRINT_H
 #define SH_CLI_PRINT_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stdio.h>
 
@@ -18,6 +19,9 @@ bool sh_print_text(FILE *out, const ShMessage *message);
 bool sh_print_json(FILE *out, const ShMessage *message);
 /* The value's bytes and a newline, no more and no less. */
 bool sh_print_value(FILE *out, const ShMessage *message);
+
+/* Add "offset", "timestamp", "key", "value" and "headers" to an object; false when memory is short. */
+bool sh_print_add_record(json_t *object, const ShRecord *record);
 
 /* By the name of --output; NULL when there is no such one. */
 ShPrintFn sh_print_find(const char *name);

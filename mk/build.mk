@@ -77,7 +77,8 @@ $(B)/libstreamhouse.so: $(CLIENT_OBJS) $(CORE_OBJS) $(PROTO_OBJS)
 
 $(B)/streamhouse-agent: $(B)/agent/main.o $(B)/libagent.a $(B)/libcore.a
 	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS) -lpthread
-$(B)/streamhouse: $(CLI_OBJS) $(B)/libstreamhouse.a
+# Of the agent, the command takes the reading of a write-ahead log alone.
+$(B)/streamhouse: $(CLI_OBJS) $(B)/libagent.a $(B)/libstreamhouse.a
 	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS) -lpthread
 
 # A unit test may use the agent, the client and the core; it stands where its subject stands.

@@ -26,6 +26,7 @@ MAY_INCLUDE = {
     "agent": ["agent/rpc", "agent/http", "agent/log", "agent/base", "core"],
     "client": ["core", "proto"],
     "cli": ["client", "core"],
+    "cli/wal": ["cli", "client", "core", "agent/wal", "agent/base"],
     "bench": ["client", "core", "proto", "agent/base", "agent/pg", "agent/log", "agent/wal", "agent/store", "agent/rpc"],
 }
 # A library's header may stand only here.
@@ -51,8 +52,9 @@ def tracked():
 
 
 def home(path):
-    """The entry of MAY_INCLUDE a file belongs to."""
-    folders = [f for f in MAY_INCLUDE if path == f or path.startswith(f + "/")]
+    """The entry of MAY_INCLUDE a file belongs to: of its folder, or of the files that begin so (cli/wal_inspect.c)."""
+    stem = str(pathlib.Path(path).with_suffix(""))
+    folders = [f for f in MAY_INCLUDE if path == f or path.startswith(f + "/") or stem == f or stem.startswith(f + "_")]
     return max(folders, key=len) if folders else None
 
 

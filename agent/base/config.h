@@ -19,6 +19,8 @@
 #include "core/status.h"
 
 typedef enum ShWalSync { SH_WAL_SYNC_ALWAYS, SH_WAL_SYNC_INTERVAL, SH_WAL_SYNC_NEVER } ShWalSync;
+/* What recovery does with damage to what had been synced. */
+typedef enum ShWalCorruption { SH_WAL_CORRUPTION_REFUSE, SH_WAL_CORRUPTION_SKIP } ShWalCorruption;
 typedef enum ShStoreKind { SH_STORE_DIRECTORY, SH_STORE_S3 } ShStoreKind;
 typedef enum ShLogLevel { SH_LOG_DEBUG, SH_LOG_INFO, SH_LOG_WARN, SH_LOG_ERROR } ShLogLevel;
 typedef enum ShLogFormat { SH_LOG_TEXT, SH_LOG_JSON } ShLogFormat;
@@ -43,6 +45,7 @@ typedef struct ShConfig {
     int64_t wal_sync_interval_ms;
     int64_t wal_file_bytes;
     int64_t wal_budget_bytes;
+    ShWalCorruption wal_corruption;
 
     /* store */
     ShStoreKind store;

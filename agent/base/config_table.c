@@ -13,6 +13,7 @@
 #define AT(field) offsetof(ShConfig, field)
 
 static const char *const wal_syncs[] = {"always", "interval", "never", NULL};
+static const char *const wal_corruptions[] = {"refuse", "skip", NULL};
 static const char *const stores[] = {"directory", "s3", NULL};
 static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL};
 static const char *const log_formats[] = {"text", "json", NULL};
@@ -125,6 +126,16 @@ const ShSetting sh_settings[] = {
      .min = 2 * MB,
      .max = 64 * TB,
      .help = "Disk space the log may take. At the bound producers are told to come back later."},
+    {.name = "wal_corruption",
+     .kind = SH_SETTING_CHOICE,
+     .offset = AT(wal_corruption),
+     .default_text = "refuse",
+     .choices = wal_corruptions,
+     .help =
+         "What a start does when acknowledged records in the log are damaged: `refuse` stops before anything "
+         "is changed and tells which records are gone; `skip` goes on without them. Set `skip` for the one "
+         "start "
+         "that needs it."},
 
     {.section = "Store",
      .name = "store",

@@ -24,7 +24,7 @@ typedef struct ShLogBatch {
     ShBatchHeader header;      /* base_offset is SH_OFFSET_UNASSIGNED until the publish assigns it */
     struct ShAppendWait *wait; /* on the last batch of a call's part: who waits for it, a chain; else NULL */
     struct ShPartition *partition;
-    bool is_void; /* sent anew in a later epoch: its offsets are left out (claims.h) */
+    bool is_void; /* its offsets are left out: sent anew in a later epoch (claims.h), or lost by the WAL */
 } ShLogBatch;
 
 /* A batch of its own, with a reference on the slice's owner; NULL when memory is short. */

@@ -243,6 +243,7 @@ static ShStatus open_wal(ShEngine *engine, ShError *err)
                             .sync_interval_ms = config->wal_sync_interval_ms,
                             .file_bytes = config->wal_file_bytes,
                             .budget_bytes = config->wal_budget_bytes,
+                            .skip_corruption = config->wal_corruption == SH_WAL_CORRUPTION_SKIP,
                             .on_written = sh_append_on_written,
                             .arg = engine};
     return sh_wal_open(&options, &engine->wal, &engine->identity, err);

@@ -394,7 +394,7 @@ static ShAppendWait *settle_batches(ShEngine *engine, const ShFlightRange *range
             batch->wait->part->base_offset = sh_log_batch_end(batch) - batch->wait->offset_count;
         sh_append_take_waits(batch, &waits_end);
         records += batch->header.record_count;
-        if (partition->object_durability)
+        if (partition->object_durability || batch->wal.file_no == 0)
             continue;
         if (in_file > 0 && batch->wal.file_no != file_no) {
             sh_wal_release(engine->wal, file_no, in_file);

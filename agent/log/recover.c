@@ -10,12 +10,15 @@
 
 static ShStatus prepare(ShEngine *engine, const ShPgAssignment *row, ShError *err);
 static ShStatus recover_batch(void *arg, const ShWalEntry *entry, ShError *err);
+static ShStatus fill_hole(ShEngine *engine, ShPartition *partition, const ShWalEntry *entry,
+                          const ShBatchHeader *header, ShError *err);
+static int64_t expected_offset(const ShPartition *partition, const ShWalEntry *entry);
 static ShStatus reserve(ShEngine *engine, int64_t cost, ShError *err);
 static bool is_known(const ShPartition *partition, const ShWalEntry *entry, const ShBatchHeader *header);
 static ShStatus keep_batch(ShEngine *engine, ShPartition *partition, ShLogBatch *batch, ShError *err);
 static ShStatus wait_published(ShEngine *engine, ShError *err);
 static ShStatus wait_a_moment(ShEngine *engine, ShError *err);
-static ShStatus seal_all(ShEngine *engine, ShPg *pg, ShError *err);
+static ShStatus seal_all(ShEngine *engine, ShPg *pg, bool damaged, ShError *err);
 static size_t list_seals(ShPartition *const *partitions, size_t count, bool lost, ShPgSeal *seals);
 static ShStatus check_sealed(const ShPgSeal *seal, const ShPgEpoch *answer, ShError *err);
 static void leave_recovery(ShEngine *engine);
@@ -34,7 +37,7 @@ ShStatus sh_recover(ShEngine *engine, ShPg *pg, ShError *err)
     if (status == SH_OK)
         status = wait_published(engine, err);
     if (status == SH_OK)
-        status = seal_all(engine, pg, err);
+        status = seal_all(engine, pg, stats.holes > 0, err);
     if (status == SH_OK)
         status = sh_wal_start(engine->wal, err);
     if (status == SH_OK)
@@ -79,7 +82,9 @@ static ShStatus recover_batch(void *arg, const ShWalEntry *entry, ShError *err)
     batch->wal.partition = entry->partition;
     batch->wal.epoch = entry->epoch;
     batch->wal.file_no = entry->file_no;
-    status = reserve(engine, sh_log_batch_cost(batch), err);
+    status = fill_hole(engine, partition, entry, &header, err);
+    if (status == SH_OK)
+        status = reserve(engine, sh_log_batch_cost(batch), err);
     if (status == SH_OK)
         status = keep_batch(engine, partition, batch, err);
     if (status == SH_OK)
@@ -88,6 +93,58 @@ done:
     sh_log_batch_free(batch);
     sh_partition_unref(partition);
     return status;
+}
+
+/* Offsets that damage took from the log are declared void, so that what follows them can be published where
+ * it was acknowledged. */
+static ShStatus fill_hole(ShEngine *engine, ShPartition *partition, const ShWalEntry *entry,
+                          const ShBatchHeader *header, ShError *err)
+{
+    int64_t expected = expected_offset(partition, entry);
+    if (engine->config->wal_corruption != SH_WAL_CORRUPTION_SKIP || expected < 0 ||
+        header->base_offset <= expected)
+        return SH_OK;
+    ShBatchHeader hole = {.base_offset = expected,
+                          .last_offset_delta = (int32_t)(header->base_offset - expected - 1),
+                          .producer_id = -1};
+    ShBuf *buf = sh_buf_new(SH_BATCH_HEADER_BYTES);
+    ShLogBatch *batch = NULL;
+    if (buf != NULL) {
+        memset(buf->data, 0, SH_BATCH_HEADER_BYTES);
+        buf->length = SH_BATCH_HEADER_BYTES;
+        batch = sh_log_batch_new(partition, (ShSlice){buf->data, buf->length, buf}, &hole);
+        sh_buf_unref(buf);
+    }
+    if (batch == NULL)
+        return sh_fail(err, SH_NO_MEMORY, "no memory to recover a partition");
+    batch->is_void = true;
+    batch->wal.topic_id = entry->topic_id;
+    batch->wal.partition = entry->partition;
+    batch->wal.epoch = entry->epoch;
+    ShStatus status = reserve(engine, sh_log_batch_cost(batch), err);
+    if (status == SH_OK)
+        status = keep_batch(engine, partition, batch, err);
+    if (status != SH_OK) {
+        sh_log_batch_free(batch);
+        return status;
+    }
+    char name[SH_PARTITION_NAME_BYTES];
+    sh_log_error("records_lost",
+                 "partition=%s epoch=%lld from=%lld to=%lld reason=\"the write-ahead log is damaged\"",
+                 sh_partition_name(partition, name), (long long)entry->epoch, (long long)expected,
+                 (long long)header->base_offset - 1);
+    return SH_OK;
+}
+
+/* Where the next batch of that epoch must begin; -1: not known. */
+static int64_t expected_offset(const ShPartition *partition, const ShWalEntry *entry)
+{
+    if (partition->state == SH_PARTITION_RECOVERING && partition->epoch == entry->epoch)
+        return partition->next_offset;
+    if (partition->ring.first == partition->ring.end)
+        return -1;
+    const ShLogBatch *newest = sh_batch_ring_at(&partition->ring, partition->ring.end - 1);
+    return newest->wal.epoch == entry->epoch ? sh_log_batch_end(newest) : -1;
 }
 
 /* Wait until publishing has made room. What is larger than the budget alone goes through once nothing else is
@@ -157,11 +214,12 @@ static ShStatus wait_a_moment(ShEngine *engine, ShError *err)
     return sh_engine_fatal(engine, err);
 }
 
-static ShStatus seal_all(ShEngine *engine, ShPg *pg, ShError *err)
+/* After damage nobody knows how far an epoch went. */
+static ShStatus seal_all(ShEngine *engine, ShPg *pg, bool damaged, ShError *err)
 {
-    /* Only a power cut can take what was acknowledged before it was synced. */
-    bool lost = engine->identity.previous_sync != SH_WAL_SYNC_ALWAYS &&
-                strcmp(engine->identity.boot_id, engine->boot_id) != 0;
+    /* Else only a power cut can take what was acknowledged before it was synced. */
+    bool lost = damaged || (engine->identity.previous_sync != SH_WAL_SYNC_ALWAYS &&
+                            strcmp(engine->identity.boot_id, engine->boot_id) != 0);
     ShPartition **partitions = NULL;
     size_t count = 0;
     ShStatus status = sh_partition_table_list(&engine->partitions, &partitions, &count, err);

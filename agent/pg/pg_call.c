@@ -88,6 +88,12 @@ static const Statement statements[SH_PG_STATEMENT_COUNT] = {
     [SH_PG_SCAN_DONE] = {"scan_done", 1, "SELECT streamhouse.agent_scan_done($1)"},
     [SH_PG_UNKNOWN_OBJECTS] = {"unknown_objects", 3,
                                "SELECT object_key FROM streamhouse.agent_unknown_objects($1, $2, $3)"},
+    [SH_PG_SCRUB_OBJECTS] = {"scrub_objects", 3,
+                             "SELECT object_key, finding, bytes, stored_bytes "
+                             "FROM streamhouse.scrub_objects($1, $2, $3)"},
+    [SH_PG_SCRUB_SEGMENTS] = {"scrub_segments", 1,
+                              "SELECT object_key, topic, partition, first_offset, last_offset, records "
+                              "FROM streamhouse.scrub_segments($1)"},
     [SH_PG_COMPACTION_CLAIM] =
         {"compaction_claim", 2,
          "SELECT topic_id, partition, first_offset, base_offset, last_offset, epoch, object_id, "

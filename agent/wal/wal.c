@@ -28,7 +28,7 @@ ShStatus sh_wal_open(const ShWalOptions *options, ShWal **out, ShWalIdentity *id
     ShStatus status = create(options, &wal, err);
     if (status != SH_OK)
         return status;
-    status = sh_wal_dir_open(wal, err);
+    status = sh_wal_dir_open(wal->dir, &wal->dir_fd, err);
     if (status == SH_OK)
         status = sh_wal_dir_lock(wal, err);
     if (status == SH_OK)
@@ -158,6 +158,7 @@ static ShStatus create(const ShWalOptions *options, ShWal **out, ShError *err)
     wal->dir_fd = -1;
     wal->lock_fd = -1;
     wal->sync = options->sync;
+    wal->skip_corruption = options->skip_corruption;
     wal->sync_interval_ms = options->sync == SH_WAL_SYNC_ALWAYS ? 0 : options->sync_interval_ms;
     wal->on_written = options->on_written;
     wal->arg = options->arg;
@@ -224,7 +225,7 @@ static void refresh_metrics(void *arg)
 static ShStatus load_identity(ShWal *wal, ShWalIdentity *identity, ShError *err)
 {
     ShWalIdentityFile now = {.clean = true, .sync = wal->sync};
-    ShStatus status = sh_wal_identity_load(wal, &now, err);
+    ShStatus status = sh_wal_identity_load(wal->dir, wal->dir_fd, &now, err);
     if (status == SH_NOT_FOUND) {
         status = check_new(wal, err);
         if (status == SH_OK)
@@ -263,7 +264,7 @@ static ShStatus check_new(const ShWal *wal, ShError *err)
 {
     uint64_t *numbers = NULL;
     size_t count = 0;
-    ShStatus status = sh_wal_dir_list(wal, &numbers, &count, err);
+    ShStatus status = sh_wal_dir_list(wal->dir, wal->dir_fd, true, &numbers, &count, err);
     if (status != SH_OK)
         return status;
     free(numbers);
@@ -348,7 +349,7 @@ static void store_final_identity(ShWal *wal)
     uint64_t *numbers = NULL;
     size_t count = 0;
     ShError err;
-    ShStatus status = sh_wal_dir_list(wal, &numbers, &count, &err);
+    ShStatus status = sh_wal_dir_list(wal->dir, wal->dir_fd, true, &numbers, &count, &err);
     free(numbers);
     wal->identity.clean = count == 0 && !wal->dead;
     if (status == SH_OK)

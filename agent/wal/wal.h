@@ -39,6 +39,7 @@ typedef struct ShWalOptions {
     int64_t sync_interval_ms;
     int64_t file_bytes;   /* files are preallocated to this size, at most a quarter of the budget */
     int64_t budget_bytes; /* of all files together */
+    bool skip_corruption; /* recovery goes past damage to what had been synced, instead of refusing it */
     ShWalWrittenFn on_written;
     void *arg;
 } ShWalOptions;
@@ -67,12 +68,14 @@ typedef struct ShWalRecovery {
     int64_t batches;
     int64_t bytes;
     int64_t torn_bytes; /* cut off behind the last whole frame of the log */
+    int64_t holes;      /* parts of damaged files that were gone past: acknowledged batches may be missing */
 } ShWalRecovery;
 
 /* Read what earlier incarnations left, oldest first, in append order. Each batch handed over counts as held:
  * call sh_wal_release(file_no) once it has a disposition. A torn tail is cut off and logged; damage before a
- * point that was synced is SH_CORRUPT naming file, position and the last good record, and nothing is changed.
- * To be called once, before sh_wal_start. */
+ * point that was synced is logged with the records that it took, and is SH_CORRUPT naming file, position and
+ * the last good batch, with nothing changed; or, with `skip_corruption`, what can be read behind it is handed
+ * over, and `holes` tells that batches are missing. To be called once, before sh_wal_start. */
 ShStatus sh_wal_recover(ShWal *wal, ShWalRecoverFn fn, void *arg, ShWalRecovery *stats,
                         ShError *err) SH_MUST_CHECK;
 

@@ -15,30 +15,29 @@
 #define IDENTITY_TEMPORARY_NAME "identity.tmp"
 #define TEMPORARY_SUFFIX        ".tmp"
 
-static ShStatus fail_access(const ShWal *wal, int error, const char *doing, ShError *err);
+static ShStatus fail_access(const char *dir, int error, const char *doing, ShError *err);
 static bool write_fully(int fd, const char *data, size_t length);
 static bool parse_file_name(const char *name, uint64_t *no);
 static bool has_suffix(const char *name, const char *suffix);
 static int compare_numbers(const void *a, const void *b);
 
-ShStatus sh_wal_dir_open(ShWal *wal, ShError *err)
+ShStatus sh_wal_dir_open(const char *dir, int *fd, ShError *err)
 {
-    wal->dir_fd = open(wal->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (wal->dir_fd >= 0)
+    *fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (*fd >= 0)
         return SH_OK;
     if (errno == ENOENT)
-        return sh_fail(err, SH_NOT_FOUND, "WAL directory %s does not exist: create it, or set wal_dir",
-                       wal->dir);
+        return sh_fail(err, SH_NOT_FOUND, "WAL directory %s does not exist: create it, or set wal_dir", dir);
     if (errno == ENOTDIR)
-        return sh_fail(err, SH_INVALID, "WAL directory %s is not a directory: set wal_dir to one", wal->dir);
-    return fail_access(wal, errno, "cannot be opened", err);
+        return sh_fail(err, SH_INVALID, "WAL directory %s is not a directory: set wal_dir to one", dir);
+    return fail_access(dir, errno, "cannot be opened", err);
 }
 
 ShStatus sh_wal_dir_lock(ShWal *wal, ShError *err)
 {
     int fd = openat(wal->dir_fd, LOCK_NAME, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
     if (fd < 0)
-        return fail_access(wal, errno, "is not writable", err);
+        return fail_access(wal->dir, errno, "is not writable", err);
 
     char text[32] = "";
     if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
@@ -47,7 +46,7 @@ ShStatus sh_wal_dir_lock(ShWal *wal, ShError *err)
         text[length > 0 ? strcspn(text, "\n") : 0] = '\0';
         close(fd);
         if (error != EWOULDBLOCK)
-            return fail_access(wal, error, "cannot be locked", err);
+            return fail_access(wal->dir, error, "cannot be locked", err);
         return sh_fail(err, SH_UNAVAILABLE,
                        "WAL directory %s is in use by process %s: stop that agent, or set another wal_dir",
                        wal->dir, text[0] != '\0' ? text : "(unknown)");
@@ -57,7 +56,7 @@ ShStatus sh_wal_dir_lock(ShWal *wal, ShError *err)
     if (ftruncate(fd, 0) != 0 || pwrite(fd, text, (size_t)length, 0) != length) {
         int error = errno;
         close(fd);
-        return fail_access(wal, error, "is not writable", err);
+        return fail_access(wal->dir, error, "is not writable", err);
     }
     wal->lock_fd = fd;
     return SH_OK;
@@ -70,19 +69,19 @@ ShStatus sh_wal_dir_sync(const ShWal *wal, ShError *err)
     return SH_OK;
 }
 
-ShStatus sh_wal_identity_load(const ShWal *wal, ShWalIdentityFile *out, ShError *err)
+ShStatus sh_wal_identity_load(const char *dir, int dir_fd, ShWalIdentityFile *out, ShError *err)
 {
-    int fd = openat(wal->dir_fd, IDENTITY_NAME, O_RDONLY | O_CLOEXEC);
+    int fd = openat(dir_fd, IDENTITY_NAME, O_RDONLY | O_CLOEXEC);
     if (fd < 0 && errno == ENOENT)
-        return sh_fail(err, SH_NOT_FOUND, "WAL directory %s has no identity file", wal->dir);
+        return sh_fail(err, SH_NOT_FOUND, "WAL directory %s has no identity file", dir);
     if (fd < 0)
-        return fail_access(wal, errno, "has an identity file that cannot be read", err);
+        return fail_access(dir, errno, "has an identity file that cannot be read", err);
     char text[SH_WAL_IDENTITY_BYTES_MAX];
     ssize_t length = pread(fd, text, sizeof text, 0);
     int error = errno;
     close(fd);
     if (length < 0)
-        return fail_access(wal, error, "has an identity file that cannot be read", err);
+        return fail_access(dir, error, "has an identity file that cannot be read", err);
 
     ShStatus status = sh_wal_identity_parse(text, (size_t)length, out, err);
     if (status != SH_OK)
@@ -90,7 +89,7 @@ ShStatus sh_wal_identity_load(const ShWal *wal, ShWalIdentityFile *out, ShError 
             err, status,
             "WAL identity file %s/" IDENTITY_NAME
             " is damaged (restore it from a copy; without it this WAL cannot be told from others)",
-            wal->dir);
+            dir);
     return SH_OK;
 }
 
@@ -100,26 +99,27 @@ ShStatus sh_wal_identity_store(const ShWal *wal, const ShWalIdentityFile *identi
     size_t length = sh_wal_identity_format(identity, text);
     int fd = openat(wal->dir_fd, IDENTITY_TEMPORARY_NAME, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
     if (fd < 0)
-        return fail_access(wal, errno, "is not writable", err);
+        return fail_access(wal->dir, errno, "is not writable", err);
     bool written = write_fully(fd, text, length) && fsync(fd) == 0;
     int error = errno;
     close(fd);
     if (!written)
-        return fail_access(wal, error, "does not take the identity file", err);
+        return fail_access(wal->dir, error, "does not take the identity file", err);
     if (renameat(wal->dir_fd, IDENTITY_TEMPORARY_NAME, wal->dir_fd, IDENTITY_NAME) != 0)
-        return fail_access(wal, errno, "does not take the identity file", err);
+        return fail_access(wal->dir, errno, "does not take the identity file", err);
     return sh_wal_dir_sync(wal, err);
 }
 
-ShStatus sh_wal_dir_list(const ShWal *wal, uint64_t **out, size_t *count, ShError *err)
+ShStatus sh_wal_dir_list(const char *dir_path, int dir_fd, bool clean, uint64_t **out, size_t *count,
+                         ShError *err)
 {
     uint64_t *numbers = NULL;
     size_t used = 0, capacity = 0;
     ShStatus status = SH_OK;
     DIR *dir = NULL;
-    int fd = openat(wal->dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0 || (dir = fdopendir(fd)) == NULL) {
-        status = fail_access(wal, errno, "cannot be listed", err);
+        status = fail_access(dir_path, errno, "cannot be listed", err);
         if (fd >= 0)
             close(fd);
         goto done;
@@ -128,16 +128,16 @@ ShStatus sh_wal_dir_list(const ShWal *wal, uint64_t **out, size_t *count, ShErro
     const struct dirent *found;
     while ((found = readdir(dir)) != NULL) {
         uint64_t no;
-        if (has_suffix(found->d_name, SH_WAL_LOG_SUFFIX TEMPORARY_SUFFIX) ||
-            has_suffix(found->d_name, SH_WAL_SPARE_SUFFIX))
-            unlinkat(wal->dir_fd, found->d_name, 0);
+        if (clean && (has_suffix(found->d_name, SH_WAL_LOG_SUFFIX TEMPORARY_SUFFIX) ||
+                      has_suffix(found->d_name, SH_WAL_SPARE_SUFFIX)))
+            unlinkat(dir_fd, found->d_name, 0);
         if (!parse_file_name(found->d_name, &no))
             continue;
         if (used == capacity) {
             capacity = capacity == 0 ? 16 : 2 * capacity;
             uint64_t *larger = reallocarray(numbers, capacity, sizeof *numbers);
             if (larger == NULL) {
-                status = sh_fail(err, SH_NO_MEMORY, "no memory to list %s", wal->dir);
+                status = sh_fail(err, SH_NO_MEMORY, "no memory to list %s", dir_path);
                 goto done;
             }
             numbers = larger;
@@ -157,16 +157,16 @@ done:
     return status;
 }
 
-static ShStatus fail_access(const ShWal *wal, int error, const char *doing, ShError *err)
+static ShStatus fail_access(const char *dir, int error, const char *doing, ShError *err)
 {
     if (error == EACCES || error == EPERM || error == EROFS)
         return sh_fail(err, SH_DENIED,
-                       "WAL directory %s %s: %s; give the agent's user the right to write there", wal->dir,
-                       doing, strerror(error));
-    if (error == ENOSPC || error == EDQUOT)
-        return sh_fail(err, SH_EXHAUSTED, "WAL directory %s %s: %s; free some space", wal->dir, doing,
+                       "WAL directory %s %s: %s; give the agent's user the right to write there", dir, doing,
                        strerror(error));
-    return sh_fail(err, SH_IO, "WAL directory %s %s: %s", wal->dir, doing, strerror(error));
+    if (error == ENOSPC || error == EDQUOT)
+        return sh_fail(err, SH_EXHAUSTED, "WAL directory %s %s: %s; free some space", dir, doing,
+                       strerror(error));
+    return sh_fail(err, SH_IO, "WAL directory %s %s: %s", dir, doing, strerror(error));
 }
 
 static bool write_fully(int fd, const char *data, size_t length)

@@ -17,6 +17,7 @@
 #include "agent/base/metrics.h"
 #include "agent/wal/wal.h"
 #include "agent/wal/wal_format.h"
+#include "agent/wal/wal_survey.h"
 
 #define SH_WAL_FILE_NAME_BYTES 32 /* "0000000100000001.wal.spare" and the NUL */
 #define SH_WAL_LOG_SUFFIX      ".wal"
@@ -92,6 +93,7 @@ struct ShWal {
     int dir_fd;
     int lock_fd;
     ShWalSync sync;
+    bool skip_corruption;
     int64_t sync_interval_ms;
     int64_t file_bytes;
     int64_t data_bytes_max; /* what may be held: the budget less the unfilled file and the prepared one */
@@ -160,17 +162,19 @@ ShStatus sh_wal_identity_parse(const char *text, size_t length, ShWalIdentityFil
                                ShError *err) SH_MUST_CHECK;
 
 /* wal_dir.c: the directory, its lock, the identity on disk */
-ShStatus sh_wal_dir_open(ShWal *wal, ShError *err) SH_MUST_CHECK;
+ShStatus sh_wal_dir_open(const char *dir, int *fd, ShError *err) SH_MUST_CHECK;
 /* Lock the directory for this process, or say which process has it. */
 ShStatus sh_wal_dir_lock(ShWal *wal, ShError *err) SH_MUST_CHECK;
 ShStatus sh_wal_dir_sync(const ShWal *wal, ShError *err) SH_MUST_CHECK;
 /* SH_NOT_FOUND when there is none. */
-ShStatus sh_wal_identity_load(const ShWal *wal, ShWalIdentityFile *out, ShError *err) SH_MUST_CHECK;
+ShStatus sh_wal_identity_load(const char *dir, int dir_fd, ShWalIdentityFile *out,
+                              ShError *err) SH_MUST_CHECK;
 ShStatus sh_wal_identity_store(const ShWal *wal, const ShWalIdentityFile *identity,
                                ShError *err) SH_MUST_CHECK;
-/* Append the numbers of all log files to a new array, ascending; unfinished files and spares that a crash
- * left are removed. The caller frees it. */
-ShStatus sh_wal_dir_list(const ShWal *wal, uint64_t **out, size_t *count, ShError *err) SH_MUST_CHECK;
+/* The numbers of all log files in a new array, ascending, which the caller frees. With `clean`, unfinished
+ * files and spares that a crash left are removed. */
+ShStatus sh_wal_dir_list(const char *dir, int dir_fd, bool clean, uint64_t **out, size_t *count,
+                         ShError *err) SH_MUST_CHECK;
 
 /* wal_file.c: one file on disk */
 void sh_wal_file_name(uint64_t no, char out[SH_WAL_FILE_NAME_BYTES]);
@@ -193,6 +197,10 @@ static inline int64_t sh_wal_file_room(const ShWalFile *file)
 {
     return file->size_bytes - file->position - SH_WAL_FRAME_HEADER_BYTES;
 }
+
+/* wal_survey.c: list, scan and judge the files of `survey`, whose dir, dir_fd and identity are set; with
+ * `clean`, leftovers of a crash are removed. The caller frees `files`. */
+ShStatus sh_wal_survey_scan(ShWalSurvey *survey, bool clean, ShError *err) SH_MUST_CHECK;
 
 /* wal_write.c: write the nodes' frames at the file's position, in order, behind a CUT frame if `cut` is
  * given. Does not move the position. */

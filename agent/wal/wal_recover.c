@@ -3,62 +3,50 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "agent/base/log.h"
 #include "agent/wal/wal_internal.h"
-#include "agent/wal/wal_scan.h"
+#include "agent/wal/wal_ledger.h"
 
-/* A file that was found, and what is to become of it. */
-typedef struct Found {
-    uint64_t no;
-    int64_t size_bytes;
-    ShWalScan scan;
-    int64_t end;  /* its frames count up to here */
-    bool dead;    /* a later file holds what followed `end` */
-    bool dropped; /* rewriting to it was not finished: the dead file has what was acknowledged */
-} Found;
+/* Of what is missing, so many ranges are logged one by one. */
+#define MISSING_LOGGED_MAX 1000
 
-typedef struct Recovery {
+/* One file on its way to the caller. */
+typedef struct Delivery {
     ShWal *wal;
-    Found *files;
-    size_t count;
-} Recovery;
+    ShWalFile *file;
+    ShWalRecoverFn fn;
+    void *arg;
+    ShWalRecovery *stats;
+} Delivery;
 
-/* The bytes of one file. */
-typedef struct Mapped {
-    const uint8_t *bytes;
-    size_t length;
-} Mapped;
-
-static ShStatus scan_all(Recovery *recovery, ShError *err);
-static ShStatus scan_file(const ShWal *wal, Found *file, ShError *err);
-static ShStatus map_file(const ShWal *wal, uint64_t no, Mapped *out, ShError *err);
-static void unmap_file(Mapped *mapped);
-static ShStatus judge_all(Recovery *recovery, ShError *err);
-static void apply_cut(Recovery *recovery, Found *file);
-static ShStatus fail_damaged(const ShWal *wal, const Found *file, ShError *err);
-static ShStatus mend(const ShWal *wal, Found *file, ShWalRecovery *stats, ShError *err);
-static ShStatus end_at(const ShWal *wal, const Found *file, int fd, ShError *err);
-static ShStatus deliver(ShWal *wal, const Found *found, ShWalRecoverFn fn, void *arg, ShWalRecovery *stats,
+static ShStatus meet_damage(const ShWal *wal, const ShWalSurvey *survey, ShError *err);
+static ShStatus log_missing(const ShWalSurvey *survey, ShError *err);
+static ShStatus count_batch(void *arg, const ShWalSurveyFile *found, int64_t position,
+                            const ShWalFrame *frame, const uint8_t *batch, ShError *err);
+static ShStatus log_hole(void *arg, const ShWalSurveyFile *found, int64_t from, int64_t to, ShError *err);
+static ShStatus mend(const ShWal *wal, ShWalSurveyFile *file, ShWalRecovery *stats, ShError *err);
+static ShStatus end_at(const ShWal *wal, const ShWalSurveyFile *file, int fd, ShError *err);
+static ShStatus deliver(const ShWalSurvey *survey, const ShWalSurveyFile *found, Delivery *delivery,
                         ShError *err);
-static ShStatus adopt(ShWal *wal, const Found *found, ShWalFile **out, ShError *err);
-static ShStatus deliver_batch(ShWal *wal, ShWalFile *file, const ShWalFrame *frame, const uint8_t *batch,
-                              ShWalRecoverFn fn, void *arg, ShError *err);
+static ShStatus adopt(ShWal *wal, const ShWalSurveyFile *found, ShWalFile **out, ShError *err);
+static ShStatus deliver_batch(void *arg, const ShWalSurveyFile *found, int64_t position,
+                              const ShWalFrame *frame, const uint8_t *batch, ShError *err);
+static ShStatus note_hole(void *arg, const ShWalSurveyFile *found, int64_t from, int64_t to, ShError *err);
 
 ShStatus sh_wal_recover(ShWal *wal, ShWalRecoverFn fn, void *arg, ShWalRecovery *stats, ShError *err)
 {
-    Recovery recovery = {.wal = wal};
+    ShWalSurvey survey = {.dir = wal->dir, .dir_fd = wal->dir_fd, .identity.wal_uuid = wal->wal_uuid};
     ShWalRecovery sums = {0};
-    ShStatus status = scan_all(&recovery, err);
+    Delivery delivery = {.wal = wal, .fn = fn, .arg = arg, .stats = &sums};
+    ShStatus status = sh_wal_survey_scan(&survey, true, err);
     if (status == SH_OK)
-        status = judge_all(&recovery, err);
-    for (size_t i = 0; status == SH_OK && i < recovery.count; i++)
-        status = mend(wal, &recovery.files[i], &sums, err);
-    for (size_t i = 0; status == SH_OK && i < recovery.count; i++)
-        status = deliver(wal, &recovery.files[i], fn, arg, &sums, err);
+        status = meet_damage(wal, &survey, err);
+    for (size_t i = 0; status == SH_OK && i < survey.count; i++)
+        status = mend(wal, &survey.files[i], &sums, err);
+    for (size_t i = 0; status == SH_OK && i < survey.count; i++)
+        status = deliver(&survey, &survey.files[i], &delivery, err);
     if (status == SH_OK) {
         sh_metric_add(wal->metrics.batches_recovered, sums.batches);
         sh_log_info("wal_recovered",
@@ -66,151 +54,79 @@ ShStatus sh_wal_recover(ShWal *wal, ShWalRecoverFn fn, void *arg, ShWalRecovery 
                     wal->dir, sums.files, sums.batches, sums.bytes, sums.torn_bytes);
         *stats = sums;
     }
-    free(recovery.files);
+    free(survey.files);
     return status;
 }
 
-static ShStatus scan_all(Recovery *recovery, ShError *err)
+/* Tell what is missing, then refuse to go on or not. */
+static ShStatus meet_damage(const ShWal *wal, const ShWalSurvey *survey, ShError *err)
 {
-    ShWal *wal = recovery->wal;
-    uint64_t *numbers = NULL;
-    ShStatus status = sh_wal_dir_list(wal, &numbers, &recovery->count, err);
+    ShError why = {0};
+    if (sh_wal_survey_check(survey, &why) == SH_OK)
+        return SH_OK;
+    ShStatus status = log_missing(survey, err);
     if (status != SH_OK)
         return status;
-    recovery->files = calloc(recovery->count + 1, sizeof *recovery->files);
-    if (recovery->files == NULL)
-        status = sh_fail(err, SH_NO_MEMORY, "no memory to recover %zu WAL files", recovery->count);
-
-    for (size_t i = 0; status == SH_OK && i < recovery->count; i++) {
-        recovery->files[i].no = numbers[i];
-        status = scan_file(wal, &recovery->files[i], err);
+    if (wal->skip_corruption) {
+        sh_log_error("wal_corruption_skipped", "reason=\"%s\"", why.message);
+        return SH_OK;
     }
-    free(numbers);
-    return status;
+    if (err != NULL)
+        *err = why;
+    return SH_CORRUPT;
 }
 
-static ShStatus scan_file(const ShWal *wal, Found *file, ShError *err)
+/* Where a partition and epoch goes on behind a hole, the offsets tell what was in it; what had nothing behind
+ * it may have lost more. */
+static ShStatus log_missing(const ShWalSurvey *survey, ShError *err)
 {
-    Mapped mapped;
-    ShStatus status = map_file(wal, file->no, &mapped, err);
-    if (status != SH_OK)
-        return status;
-    ShWalFileHeader header;
-    status = sh_wal_decode_file_header(mapped.bytes, mapped.length, &header, err);
-    if (status == SH_OK && !sh_uuid_equal(&header.id.wal_uuid, &wal->wal_uuid))
-        status = sh_fail(err, SH_CORRUPT, "the file belongs to another WAL; move it to that one's directory");
-    if (status == SH_OK && header.id.file_no != file->no)
-        status = sh_fail(err, SH_CORRUPT, "the file has the name of another: its number is %016" PRIx64,
-                         header.id.file_no);
-    if (status != SH_OK) {
-        sh_fail_prefix(err, status, "WAL file %s/%016" PRIx64 ".wal", wal->dir, file->no);
-    } else {
-        sh_wal_scan(&header, mapped.bytes, mapped.length, &file->scan);
-        file->size_bytes = (int64_t)mapped.length;
-        file->end = file->scan.end;
-    }
-    unmap_file(&mapped);
-    return status;
-}
-
-/* Map the file's pages rather than copy them: recovery is as fast as the checksums. All pages are fetched
- * here, so that a disk that cannot read them is an error and not a signal later. */
-static ShStatus map_file(const ShWal *wal, uint64_t no, Mapped *out, ShError *err)
-{
-    char name[SH_WAL_FILE_NAME_BYTES];
-    struct stat info;
-    sh_wal_file_name(no, name);
+    ShWalLedger *ledger = sh_wal_ledger_new();
+    if (ledger == NULL)
+        return sh_fail(err, SH_NO_MEMORY, "no memory to tell what is missing in the WAL");
+    ShWalReading reading = {count_batch, log_hole, ledger};
     ShStatus status = SH_OK;
-    Mapped mapped = {0};
-    int fd = openat(wal->dir_fd, name, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 || fstat(fd, &info) != 0) {
-        status = sh_fail(err, SH_IO, "WAL file %s/%s cannot be opened: %s", wal->dir, name, strerror(errno));
-        goto done;
+    for (size_t i = 0; i < survey->count && status == SH_OK; i++)
+        status = sh_wal_survey_read(survey, &survey->files[i], &reading, err);
+    size_t count = 0, logged = 0;
+    const ShWalAccount *const *accounts = sh_wal_ledger_list(ledger, &count);
+    for (size_t i = 0; i < count && status == SH_OK; i++) {
+        const ShWalAccount *account = accounts[i];
+        char topic_id[SH_UUID_TEXT_BYTES];
+        sh_uuid_format(&account->topic_id, topic_id);
+        for (size_t k = 1; k < account->range_count && logged < MISSING_LOGGED_MAX; k++, logged++)
+            sh_log_error("wal_records_missing",
+                         "topic_id=%s partition=%d epoch=%" PRId64 " from=%" PRId64 " to=%" PRId64, topic_id,
+                         (int)account->partition, account->epoch, account->ranges[k - 1].end,
+                         account->ranges[k].first - 1);
     }
-    mapped.length = (size_t)info.st_size;
-    if (mapped.length > 0) {
-        void *bytes = mmap(NULL, mapped.length, PROT_READ, MAP_PRIVATE, fd, 0);
-        /* Kernels before 5.14 do not know the advice; there the pages come as they are touched. */
-        if (bytes == MAP_FAILED ||
-            (madvise(bytes, mapped.length, MADV_POPULATE_READ) != 0 && errno != EINVAL)) {
-            status = sh_fail(err, SH_IO, "WAL file %s/%s cannot be read: %s", wal->dir, name,
-                             strerror(errno));
-            if (bytes != MAP_FAILED)
-                munmap(bytes, mapped.length);
-            goto done;
-        }
-        mapped.bytes = bytes;
-    }
-    *out = mapped;
-
-done:
-    if (fd >= 0)
-        close(fd);
+    sh_wal_ledger_free(ledger);
     return status;
 }
 
-static void unmap_file(Mapped *mapped)
+static ShStatus count_batch(void *arg, const ShWalSurveyFile *found, int64_t position,
+                            const ShWalFrame *frame, const uint8_t *batch, ShError *err)
 {
-    if (mapped->bytes != NULL)
-        munmap((void *)mapped->bytes, mapped->length);
-    *mapped = (Mapped){0};
+    (void)found;
+    (void)position;
+    return sh_wal_ledger_add(arg, &frame->topic_id, frame->partition, frame->epoch, batch,
+                             frame->batch_length, err);
 }
 
-/* Decide what each file holds, from the last one back: a frame of a later file proves that the earlier ones
- * were whole, except where a CUT frame says that one died. */
-static ShStatus judge_all(Recovery *recovery, ShError *err)
+static ShStatus log_hole(void *arg, const ShWalSurveyFile *found, int64_t from, int64_t to, ShError *err)
 {
-    bool followed = false;
-    for (size_t i = recovery->count; i-- > 0;) {
-        Found *file = &recovery->files[i];
-        if (file->dead) {
-            if (file->scan.end < file->end)
-                return fail_damaged(recovery->wal, file, err);
-            followed = true;
-            continue;
-        }
-        if (sh_wal_scan_is_corrupt(&file->scan) || (followed && !file->scan.ended))
-            return fail_damaged(recovery->wal, file, err);
-        if (file->scan.has_cut)
-            apply_cut(recovery, file);
-        if (!file->dropped && (file->scan.batches > 0 || file->scan.ended))
-            followed = true;
-    }
+    (void)arg;
+    (void)err;
+    sh_log_error("wal_hole", "file=%016" PRIx64 ".wal from=%" PRId64 " to=%" PRId64, found->no, from, to);
     return SH_OK;
 }
 
-static void apply_cut(Recovery *recovery, Found *file)
-{
-    const ShWalFrame *cut = &file->scan.cut;
-    if (file->scan.end < cut->cut_through) {
-        file->dropped = true;
-        file->end = SH_WAL_FILE_HEADER_BYTES;
-        return;
-    }
-    for (size_t i = 0; i < recovery->count; i++) {
-        Found *dead = &recovery->files[i];
-        if (dead->no == cut->cut_file_no && dead < file) {
-            dead->dead = true;
-            dead->end = cut->cut_position;
-        }
-    }
-}
-
-static ShStatus fail_damaged(const ShWal *wal, const Found *file, ShError *err)
-{
-    return sh_fail(
-        err, SH_CORRUPT,
-        "WAL file %s/%016" PRIx64 ".wal is damaged at position %" PRId64 ", which was synced; its last good "
-        "batch stands at %" PRId64 ". Nothing was changed: restore the file from the disk's redundancy, or "
-        "move it away and lose the acknowledged batches behind that position",
-        wal->dir, file->no, file->scan.end, file->scan.last_frame);
-}
-
 /* Give the file a clean end, so that it is whole when later files follow. */
-static ShStatus mend(const ShWal *wal, Found *file, ShWalRecovery *stats, ShError *err)
+static ShStatus mend(const ShWal *wal, ShWalSurveyFile *file, ShWalRecovery *stats, ShError *err)
 {
     char name[SH_WAL_FILE_NAME_BYTES];
     sh_wal_file_name(file->no, name);
+    if (file->damaged)
+        return SH_OK; /* it stays as it is until what it still holds is published */
     bool torn = !file->dead && file->scan.torn_bytes > 0;
     if (torn) {
         stats->torn_bytes += file->scan.torn_bytes;
@@ -237,7 +153,7 @@ static ShStatus mend(const ShWal *wal, Found *file, ShWalRecovery *stats, ShErro
     return status;
 }
 
-static ShStatus end_at(const ShWal *wal, const Found *file, int fd, ShError *err)
+static ShStatus end_at(const ShWal *wal, const ShWalSurveyFile *file, int fd, ShError *err)
 {
     ShWalFile open = {.no = file->no, .fd = fd, .position = file->end};
     ShStatus status = sh_wal_file_write_end(wal, &open, file->end, err);
@@ -247,47 +163,29 @@ static ShStatus end_at(const ShWal *wal, const Found *file, int fd, ShError *err
     return status;
 }
 
-static ShStatus deliver(ShWal *wal, const Found *found, ShWalRecoverFn fn, void *arg, ShWalRecovery *stats,
+static ShStatus deliver(const ShWalSurvey *survey, const ShWalSurveyFile *found, Delivery *delivery,
                         ShError *err)
 {
-    if (found->end == SH_WAL_FILE_HEADER_BYTES)
+    ShWal *wal = delivery->wal;
+    if (!found->damaged && found->end == SH_WAL_FILE_HEADER_BYTES)
         return SH_OK;
-    ShWalFile *file = NULL;
-    Mapped mapped;
-    ShStatus status = map_file(wal, found->no, &mapped, err);
+    ShStatus status = adopt(wal, found, &delivery->file, err);
     if (status != SH_OK)
         return status;
-    status = adopt(wal, found, &file, err);
-
-    ShWalFileId id = {wal->wal_uuid, found->no};
-    ShWalFrame frame;
-    for (int64_t position = SH_WAL_FILE_HEADER_BYTES; status == SH_OK && position < found->end;
-         position += sh_wal_frame_bytes(frame.batch_length)) {
-        if (!sh_wal_decode_frame(&id, mapped.bytes, mapped.length, position, &frame)) {
-            status = sh_fail(err, SH_IO, "WAL file %s/%016" PRIx64 ".wal changed while it was read", wal->dir,
-                             found->no);
-            break;
-        }
-        if (frame.type != SH_WAL_FRAME_BATCH)
-            continue;
-        status = deliver_batch(wal, file, &frame, mapped.bytes + position + SH_WAL_FRAME_HEADER_BYTES, fn,
-                               arg, err);
-        stats->batches++;
-        stats->bytes += (int64_t)frame.batch_length;
-    }
-    stats->files++;
-    unmap_file(&mapped);
+    ShWalReading reading = {deliver_batch, note_hole, delivery};
+    status = sh_wal_survey_read(survey, found, &reading, err);
+    delivery->stats->files++;
     /* The reading's own hold stays after a failure: batches that nobody was given must not be deleted. */
     if (status == SH_OK) {
         pthread_mutex_lock(&wal->lock);
-        file->held--;
+        delivery->file->held--;
         pthread_mutex_unlock(&wal->lock);
     }
     return status;
 }
 
 /* Count the file among those of the log, held once by its reader. */
-static ShStatus adopt(ShWal *wal, const Found *found, ShWalFile **out, ShError *err)
+static ShStatus adopt(ShWal *wal, const ShWalSurveyFile *found, ShWalFile **out, ShError *err)
 {
     ShWalFile *file = calloc(1, sizeof *file);
     if (file == NULL)
@@ -309,9 +207,13 @@ static ShStatus adopt(ShWal *wal, const Found *found, ShWalFile **out, ShError *
     return SH_OK;
 }
 
-static ShStatus deliver_batch(ShWal *wal, ShWalFile *file, const ShWalFrame *frame, const uint8_t *batch,
-                              ShWalRecoverFn fn, void *arg, ShError *err)
+static ShStatus deliver_batch(void *arg, const ShWalSurveyFile *found, int64_t position,
+                              const ShWalFrame *frame, const uint8_t *batch, ShError *err)
 {
+    (void)found;
+    (void)position;
+    Delivery *delivery = arg;
+    ShWal *wal = delivery->wal;
     ShBuf *buf = sh_buf_copy(batch, frame->batch_length);
     if (buf == NULL)
         return sh_fail(err, SH_NO_MEMORY, "no memory for a recovered batch of %zu bytes",
@@ -320,12 +222,25 @@ static ShStatus deliver_batch(ShWal *wal, ShWalFile *file, const ShWalFrame *fra
                         .partition = frame->partition,
                         .epoch = frame->epoch,
                         .batch = {buf->data, buf->length, buf},
-                        .file_no = file->no};
+                        .file_no = delivery->file->no};
     pthread_mutex_lock(&wal->lock);
-    file->held++;
+    delivery->file->held++;
     pthread_mutex_unlock(&wal->lock);
     atomic_fetch_add(&wal->batches_held, 1);
-    ShStatus status = fn(arg, &entry, err);
+    ShStatus status = delivery->fn(delivery->arg, &entry, err);
     sh_buf_unref(buf);
+    delivery->stats->batches++;
+    delivery->stats->bytes += (int64_t)frame->batch_length;
     return status;
+}
+
+static ShStatus note_hole(void *arg, const ShWalSurveyFile *found, int64_t from, int64_t to, ShError *err)
+{
+    (void)found;
+    (void)from;
+    (void)to;
+    (void)err;
+    Delivery *delivery = arg;
+    delivery->stats->holes++;
+    return SH_OK;
 }

@@ -101,7 +101,7 @@ CREATE INDEX partition_log_start ON streamhouse.partition (log_start_version);
 COMMENT ON TABLE streamhouse.partition IS
     'Partitions: where the log starts, where and under which number the next epoch begins, and who should '
     'own it. Segments below first_segment are gone; records_retired of the epochs'' counts lie below '
-    'log_start';
+    'log_start or were given up';
 
 CREATE TABLE streamhouse.epoch (
     topic_id       uuid    NOT NULL,
