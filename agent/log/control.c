@@ -207,8 +207,9 @@ static ShStatus heartbeat(ShEngine *engine, ShError *err)
     ShControl *control = &engine->control;
     ShPgHeartbeat answer;
     int64_t sent_ms = sh_clock_now_ms();
-    ShStatus status = sh_pg_heartbeat(control->pg, engine->registered.incarnation, atomic_load(&control->calls),
-                                      atomic_load(&control->unpublished), &answer, err);
+    ShStatus status = sh_pg_heartbeat(control->pg, engine->registered.incarnation,
+                                      atomic_load(&control->calls), atomic_load(&control->unpublished),
+                                      &answer, err);
     if (status != SH_OK)
         return status;
     atomic_store(&control->renewed_ms, sent_ms);

@@ -88,7 +88,8 @@ ShStatus sh_present_epoch(ShEngine *engine, ShPartition *partition, const ShWalE
     if (status != SH_OK || answer.result != SH_EPOCH_OPEN)
         return status; /* the publish decides what becomes of the batch */
     pthread_mutex_lock(&partition->mutex);
-    sh_partition_open(partition, answer.epoch, answer.start_offset, answer.limit_offset, answer.published_end);
+    sh_partition_open(partition, answer.epoch, answer.start_offset, answer.limit_offset,
+                      answer.published_end);
     partition->state = SH_PARTITION_RECOVERING;
     pthread_mutex_unlock(&partition->mutex);
     return SH_OK;
@@ -125,7 +126,8 @@ static void ask(Scan *scan)
     bool unknown[KEYS_MAX] = {false};
     if (scan->key_count > 0)
         scan->status = sh_pg_unknown_keys(scan->pg, scan->engine->registered.incarnation,
-                                          (const char *const *)scan->keys, scan->key_count, unknown, scan->err);
+                                          (const char *const *)scan->keys, scan->key_count, unknown,
+                                          scan->err);
     for (size_t i = 0; i < scan->key_count; i++) {
         if (unknown[i] && scan->status == SH_OK)
             scan->status = load(scan, scan->keys[i]);
@@ -229,19 +231,20 @@ static ShStatus note_stretches(Found *found, const uint8_t *object, ShError *err
                     return sh_fail(err, SH_NO_MEMORY, "no memory for %zu sequences", capacity);
                 found->stretches = grown;
             }
-            found->stretches[found->stretch_count++] =
-                (ShPgStretch){.run = i,
-                              .producer_id = header.producer_id,
-                              .producer_epoch = header.producer_epoch,
-                              .base_sequence = header.base_sequence,
-                              .count = header.last_offset_delta + 1,
-                              .base_offset = run->first_offset + header.base_offset};
+            found->stretches[found->stretch_count++] = (ShPgStretch){.run = i,
+                                                                     .producer_id = header.producer_id,
+                                                                     .producer_epoch = header.producer_epoch,
+                                                                     .base_sequence = header.base_sequence,
+                                                                     .count = header.last_offset_delta + 1,
+                                                                     .base_offset = run->first_offset +
+                                                                                    header.base_offset};
         }
     }
     return SH_OK;
 }
 
-/* Of each run's epoch the lowest offset that was found: an epoch that the database does not know began there. */
+/* Of each run's epoch the lowest offset that was found: an epoch that the database does not know began there.
+ */
 static ShStatus find_starts(Scan *scan)
 {
     size_t total = 0;

@@ -1,9 +1,9 @@
 /*
- * present.h - in a new term: what the store and the WAL hold and the database has forgotten is presented to it,
- * before the agent asks for partitions.
+ * present.h - in a new term: what the store and the WAL hold and the database has forgotten is presented to
+ * it, before the agent asks for partitions.
  *
- * All objects that the index does not know are read, and published in the name of the WAL that wrote them. What
- * is no longer published after that was not published before either, or is in a WAL.
+ * All objects that the index does not know are read, and published in the name of the WAL that wrote them.
+ * What is no longer published after that was not published before either, or is in a WAL.
  */
 #ifndef SH_AGENT_LOG_PRESENT_H
 #define SH_AGENT_LOG_PRESENT_H
@@ -12,7 +12,8 @@
 #include "agent/log/partition.h"
 #include "agent/wal/wal.h"
 
-/* At the start, once the agent is registered. Does nothing unless the agent is awaited by an unsettled term. */
+/* At the start, once the agent is registered. Does nothing unless the agent is awaited by an unsettled term.
+ */
 ShStatus sh_present(ShEngine *engine, ShError *err) SH_MUST_CHECK;
 
 /* During recovery: make the epoch of a batch known, unless it is the one that the partition recovers. */

@@ -280,7 +280,8 @@ static ShStatus check_history(ShPg *pg, int64_t deadline_ms, ShError *err)
     ShPgNumber numbers[2];
     const char *const values[] = {sh_pg_number(&numbers[0], pg->incarnation),
                                   sh_pg_number(&numbers[1], atomic_load(pg->calls))};
-    if (!PQsendQueryParams(pg->conn, "SELECT streamhouse.agent_check($1, $2)", 2, NULL, values, NULL, NULL, 0))
+    if (!PQsendQueryParams(pg->conn, "SELECT streamhouse.agent_check($1, $2)", 2, NULL, values, NULL, NULL,
+                           0))
         return sh_pg_fail_connection(pg->conn, "cannot ask PostgreSQL", err);
     PGresult *result;
     ShStatus status = sh_pg_receive(pg, deadline_ms, &result, err);

@@ -16,8 +16,8 @@ struct ShPg {
     int64_t timeout_ms;
     int cancel_fd; /* eventfds; the only fields that other threads use */
     int wake_fd;
-    PGconn *conn;      /* NULL: not connected */
-    uint64_t prepared; /* bit per ShPgStatement, of this connection */
+    PGconn *conn;        /* NULL: not connected */
+    uint64_t prepared;   /* bit per ShPgStatement, of this connection */
     int64_t incarnation; /* 0: none; else each new connection is asked whether it knows of this one ... */
     const atomic_int_fast64_t *calls; /* ... and of as many calls of it */
     bool listening;

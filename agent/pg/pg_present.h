@@ -1,5 +1,6 @@
 /*
- * pg_present.h - what the agent tells PostgreSQL in a new term: epochs and objects that may be forgotten there.
+ * pg_present.h - what the agent tells PostgreSQL in a new term: epochs and objects that may be forgotten
+ * there.
  *
  * Everything that pg.h says of connections, calls and errors holds here too.
  */

@@ -57,6 +57,21 @@ class World:
                     time.sleep(0.02)
             self.acknowledged[partition, answer.base_offset] = self.number
 
+    def produce_object(self, agent, *numbers):
+        """To the topic `o` of durability `object`: [(offset, number)]"""
+        base = self.client(agent).produce("o", values=[b"%d" % n for n in numbers]).base_offset
+        return [(base + i, n) for i, n in enumerate(numbers)]
+
+    def read_object(self, agent, count):
+        found, offset = [], 0
+        client = self.client(agent)
+        deadline = time.monotonic() + 30 * PATIENCE
+        while len(found) < count and time.monotonic() < deadline:
+            answer = client.fetch("o", offset=offset, max_wait_ms=200)
+            found += [(r.offset, int(r.value)) for r in answer.records]
+            offset = answer.next_offset
+        return found
+
     def check(self, agents, partition=0):
         """All of it is read, once, in order; at the partition's end only its owner has it all."""
         expected = {o: n for (p, o), n in self.acknowledged.items() if p == partition}
@@ -189,6 +204,41 @@ def test_backup_of_before(world):
     world.settled(2)
     world.produce([a1], count=5)
     world.check([a1])
+
+
+def test_records_of_object_topics_stay_with_a_synchronous_replica(world):
+    a1 = world.agent("a1")
+    world.database.execute("SELECT streamhouse.create_topic('o', durability => 'object')")
+    sent = world.produce_object(a1, 0, 1)
+    replica = world.server.replica(synchronous=True)
+    sent += world.produce_object(a1, 2)
+    world.server.control("-m", "immediate", "stop")
+    world.go_on_with(replica.promote())
+    world.settled(2)
+    sent += world.produce_object(a1, 3)
+    assert world.read_object(a1, 4) == sent
+
+
+def test_forgotten_records_of_object_topics_are_not_passed_over_silently(world):
+    a1 = world.agent("a1")
+    world.database.execute("SELECT streamhouse.create_topic('o', durability => 'object')")
+    sent = world.produce_object(a1, 0, 1)
+    replica = world.server.replica()
+    replica.sever()
+    world.produce_object(a1, 2)
+    world.server.control("-m", "immediate", "stop")
+    world.go_on_with(replica.promote())
+    wait_until("the agent has presented", lambda: world.database.value(
+        "SELECT presented = 1 AND unresolved = 1 FROM streamhouse.term_status"), 30 * PATIENCE)
+    wait_until("no ticks are left", lambda: world.database.value("SELECT ticks_left FROM streamhouse.term") == 0,
+               20 * PATIENCE)
+    later = world.produce_object(a1, 3)
+    assert world.database.value("SELECT settled_at FROM streamhouse.term_status") is None
+    assert "boundary of a term" in world.database.value("SELECT status FROM streamhouse.partitions")
+    assert not world.database.value("SELECT streamhouse.deletion_allowed()")
+    assert not world.client(a1).fetch("o", offset=2, max_wait_ms=0).records
+    world.database.execute("SELECT streamhouse.accept_term_boundary()")
+    assert world.read_object(a1, 3) == sent + later
 
 
 def test_clone_cannot_delete(world):

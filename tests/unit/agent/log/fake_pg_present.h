@@ -1,5 +1,6 @@
 /*
- * fake_pg_present.h - the part of fake_pg.h that is about a new term: no engine of these tests is awaited by one.
+ * fake_pg_present.h - the part of fake_pg.h that is about a new term: no engine of these tests is awaited by
+ * one.
  */
 #ifndef TESTS_LOG_FAKE_PG_PRESENT_H
 #define TESTS_LOG_FAKE_PG_PRESENT_H
