@@ -44,6 +44,11 @@ typedef struct Agent {
     ShHttp *http;
     char http_address[SH_ADDRESS_TEXT_BYTES];
     ShEngine *_Atomic engine; /* asked by the HTTP server's thread */
+    /* Of the start before: another one listens at the same ports. "" at first. */
+    char last_rpc_address[SH_ADDRESS_TEXT_BYTES];
+    char last_http_address[SH_ADDRESS_TEXT_BYTES];
+    bool has_served;  /* a start has succeeded */
+    bool is_outdated; /* the last one that succeeded ended because the database lost history */
 } Agent;
 
 /* Set when the start is over, for better or worse. */
@@ -54,8 +59,12 @@ static void print_help(FILE *to);
 static int check_config(const char *config_path);
 static int scrub(const char *config_path);
 static int run(const char *config_path);
+static ShStatus run_once(Agent *agent, const char *config_path, const sigset_t *signals, int *code,
+                         ShError *err);
+static bool starts_over(Agent *agent, ShStatus status, const ShError *err);
 static void block_signals(sigset_t *signals);
 static ShStatus start(Agent *agent, const char *config_path, ShError *err);
+static ShStatus keep_address(char **setting, const char *last, ShError *err);
 static bool is_ready(void *arg, char *why, size_t why_bytes);
 static ShStatus write_port_file(const Agent *agent, ShError *err);
 static void *watch_start(void *arg);
@@ -175,23 +184,52 @@ static int run(const char *config_path)
     ShError err = {0};
     static sigset_t signals; /* the thread that waits for a second signal outlives this function */
     block_signals(&signals);
-    pthread_t watcher;
-    ShStatus status = sh_thread_start(&watcher, "sh-signal", watch_start, &signals, &err);
-    if (status == SH_OK) {
-        status = start(&agent, config_path, &err);
-        started = true;
-        pthread_join(watcher, NULL);
-    }
-    int code = status == SH_INVALID && agent.rpc == NULL ? EXIT_USAGE : EXIT_FAILED;
-    if (status == SH_OK)
-        status = watch(&agent, &signals, &err);
-    if (status == SH_OK)
-        status = drain(&agent, &signals, &err);
-    stop(&agent);
+    ShStatus status;
+    int code;
+    do {
+        sh_error_clear(&err);
+        status = run_once(&agent, config_path, &signals, &code, &err);
+    } while (starts_over(&agent, status, &err));
     if (status == SH_OK)
         return EXIT_SUCCESS;
     fprintf(stderr, "streamhouse-agent: %s\n", err.message);
     return code;
+}
+
+static ShStatus run_once(Agent *agent, const char *config_path, const sigset_t *signals, int *code,
+                         ShError *err)
+{
+    pthread_t watcher;
+    started = false;
+    ShStatus status = sh_thread_start(&watcher, "sh-signal", watch_start, (void *)(uintptr_t)signals, err);
+    if (status == SH_OK) {
+        status = start(agent, config_path, err);
+        started = true;
+        pthread_join(watcher, NULL);
+    }
+    *code = status == SH_INVALID && agent->rpc == NULL ? EXIT_USAGE : EXIT_FAILED;
+    if (status == SH_OK) {
+        agent->has_served = true;
+        status = watch(agent, signals, err);
+        agent->is_outdated = status == SH_OUTDATED;
+    }
+    if (status == SH_OK)
+        status = drain(agent, signals, err);
+    stop(agent);
+    return status;
+}
+
+/* A database that lost history, or a new term: the agent begins anew, as after a crash, and presents what it
+ * knows. So it does while PostgreSQL or the store do not answer on the way there. */
+static bool starts_over(Agent *agent, ShStatus status, const ShError *err)
+{
+    bool again = status == SH_OUTDATED || (status != SH_OK && agent->is_outdated && err->retriable);
+    if (!again || !agent->has_served)
+        return false;
+    sh_log_warn("starting_over", "status=%s reason=\"%s\"", sh_status_name(status), err->message);
+    const struct timespec pause = {.tv_nsec = WATCH_INTERVAL_MS * 1000000L};
+    nanosleep(&pause, NULL);
+    return true;
 }
 
 /* Threads inherit the mask, so that signals reach only those who wait for them. */
@@ -212,8 +250,14 @@ static ShStatus start(Agent *agent, const char *config_path, ShError *err)
         return status;
     const ShConfig *config = agent->config;
     sh_log_setup(config->log_level, config->log_format);
-    sh_process_metrics_start();
-    status = sh_fault_arm(getenv("STREAMHOUSE_FAULTS"), err);
+    if (!agent->has_served) {
+        sh_process_metrics_start();
+        status = sh_fault_arm(getenv("STREAMHOUSE_FAULTS"), err);
+    }
+    if (status == SH_OK)
+        status = keep_address(&agent->config->listen_address, agent->last_rpc_address, err);
+    if (status == SH_OK)
+        status = keep_address(&agent->config->http_address, agent->last_http_address, err);
     if (status == SH_OK)
         status = sh_rpc_bind(config, &agent->rpc, &agent->rpc_address, err);
     if (status == SH_OK)
@@ -234,6 +278,18 @@ static ShStatus start(Agent *agent, const char *config_path, ShError *err)
         sh_log_info("started", "agent=%s grpc=%s http=%s version=%s", config->agent_id, agent->rpc_address,
                     agent->http_address, SH_VERSION);
     return status;
+}
+
+static ShStatus keep_address(char **setting, const char *last, ShError *err)
+{
+    if (last[0] == '\0')
+        return SH_OK;
+    char *copy = strdup(last);
+    if (copy == NULL)
+        return sh_fail(err, SH_NO_MEMORY, "no memory for an address");
+    free(*setting);
+    *setting = copy;
+    return SH_OK;
 }
 
 static bool is_ready(void *arg, char *why, size_t why_bytes)
@@ -326,9 +382,16 @@ static void stop(Agent *agent)
     ShEngine *engine = agent->engine;
     if (agent->config != NULL && agent->config->port_file[0] != '\0' && engine != NULL)
         unlink(agent->config->port_file);
+    if (engine != NULL) {
+        snprintf(agent->last_rpc_address, sizeof agent->last_rpc_address, "%s", agent->rpc_address);
+        snprintf(agent->last_http_address, sizeof agent->last_http_address, "%s", agent->http_address);
+    }
     sh_rpc_stop(agent->rpc, RPC_GRACE_MS);
+    agent->rpc = NULL;
     agent->engine = NULL;
     sh_http_stop(agent->http);
+    agent->http = NULL;
     sh_engine_stop(engine);
     sh_config_free(agent->config);
+    agent->config = NULL;
 }

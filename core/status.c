@@ -94,6 +94,8 @@ const char *sh_status_name(ShStatus status)
         return "INVALID_PRODUCER_EPOCH";
     case SH_UNKNOWN_PRODUCER_ID:
         return "UNKNOWN_PRODUCER_ID";
+    case SH_OUTDATED:
+        return "OUTDATED";
     case SH_DENIED:
         return "DENIED";
     case SH_EXHAUSTED:

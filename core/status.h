@@ -31,6 +31,7 @@ typedef enum ShStatus {
     SH_DUPLICATE_SEQUENCE,     /* stored long ago, at an offset that is forgotten: ALREADY_EXISTS */
     SH_INVALID_PRODUCER_EPOCH, /* a newer epoch of the producer has written here */
     SH_UNKNOWN_PRODUCER_ID,    /* nothing is known of the producer, and this is not its first batch */
+    SH_OUTDATED,               /* the agent is of an older term, or the database lost history: UNAVAILABLE */
     SH_DENIED,                 /* credentials or rights are missing: PERMISSION_DENIED */
     SH_EXHAUSTED,              /* a memory, disk or rate bound is reached: RESOURCE_EXHAUSTED, retry later */
     SH_UNAVAILABLE,            /* a peer is away or the agent is not ready: UNAVAILABLE, retry later */

@@ -41,20 +41,18 @@ SELECT streamhouse.agent_heartbeat(NULL, 0);
 -- The agent has seen calls that the database has not: history was lost.
 SELECT streamhouse.agent_heartbeat(1, 1000);
 \echo :SQLSTATE
-SELECT register('a', 1, 2, 1000);
-\echo :SQLSTATE
-SELECT register('n', 9, 1, 1);
-\echo :SQLSTATE
 BEGIN;
 UPDATE streamhouse.cluster SET system_identifier = 42;
 \set VERBOSITY sqlstate
-SELECT register('a', 1, 2);
+SELECT streamhouse.agent_heartbeat(1, 0);
 ROLLBACK;
 BEGIN;
 UPDATE streamhouse.cluster SET timeline = 77;
 SELECT streamhouse.agent_heartbeat(1, 0);
 ROLLBACK;
+SELECT streamhouse.agent_check(1, 1000);
 \set VERBOSITY default
+SELECT streamhouse.agent_check(1, 1);
 
 -- A restart fences the older incarnation; what it had open is handed on, what it had granted vanishes.
 SELECT streamhouse.rebalance() AS moved;

@@ -153,7 +153,7 @@ static void *run(void *arg)
         }
         if (is_stopping(&engine->control))
             break;
-        if (status == SH_FENCED) {
+        if (status == SH_FENCED || status == SH_OUTDATED) {
             sh_engine_set_fatal(engine, &err);
             break;
         }
@@ -207,14 +207,15 @@ static ShStatus heartbeat(ShEngine *engine, ShError *err)
     ShControl *control = &engine->control;
     ShPgHeartbeat answer;
     int64_t sent_ms = sh_clock_now_ms();
-    ShStatus status = sh_pg_heartbeat(control->pg, engine->registered.incarnation, control->calls,
-                                      atomic_load(&control->unpublished), &answer, err);
+    ShStatus status = sh_pg_heartbeat(control->pg, engine->registered.incarnation,
+                                      atomic_load(&control->calls), atomic_load(&control->unpublished),
+                                      &answer, err);
     if (status != SH_OK)
         return status;
     atomic_store(&control->renewed_ms, sent_ms);
     control->next_heartbeat_ms = sent_ms + engine->config->heartbeat_interval_ms;
-    if (answer.calls > control->calls) {
-        control->calls = answer.calls;
+    if (answer.calls > atomic_load(&control->calls)) {
+        atomic_store(&control->calls, answer.calls);
         sh_wal_note_calls(engine->wal, answer.calls);
     }
     control->assignments_due |= answer.assignment_version != control->assignment_version;

@@ -21,6 +21,7 @@ typedef struct ShControl {
     ShPg *pg;
     atomic_int_fast64_t renewed_ms;   /* when the last heartbeat that was answered was sent */
     atomic_int_fast64_t confirmed_ms; /* likewise, and what it told of assignments was acted on */
+    atomic_int_fast64_t calls;        /* the highest call counter that was heard of */
     atomic_int_fast64_t unpublished;  /* records accepted and not published */
     atomic_int refused;               /* partitions that late.c is to settle */
     pthread_mutex_t lock;
@@ -30,7 +31,6 @@ typedef struct ShControl {
     struct ShRefresh *first; /* who waits for a refresh */
     struct ShRefresh *last;
     /* the control thread's own (and the starting thread's before it) */
-    int64_t calls;
     int64_t metadata_version;
     int64_t assignment_version;
     uint64_t assignment_round;

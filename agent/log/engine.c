@@ -7,6 +7,7 @@
 
 #include "agent/log/engine_internal.h"
 #include "agent/log/ownership.h"
+#include "agent/log/present.h"
 #include "agent/log/recover.h"
 
 #ifndef SH_VERSION
@@ -53,11 +54,15 @@ ShStatus sh_engine_start(const ShConfig *config, const char *address, const char
     if (status == SH_OK)
         status = join_cluster(engine, err);
     if (status == SH_OK)
+        status = sh_present(engine, err);
+    if (status == SH_OK)
         status = sh_pipeline_start(engine, err);
     if (status == SH_OK)
         status = sh_flush_start(engine, err);
     if (status == SH_OK)
         status = sh_recover(engine, engine->control.pg, err);
+    if (status == SH_OK)
+        status = sh_present_end(engine, err);
     if (status == SH_OK)
         status = start_threads(engine, err);
     if (status != SH_OK) {
@@ -191,7 +196,10 @@ ShStatus sh_engine_pg(ShEngine *engine, const char *role, ShPg **out, ShError *e
 {
     char name[64];
     snprintf(name, sizeof name, "streamhouse-agent %.20s %s", engine->config->agent_id, role);
-    return sh_pg_new(engine->config->postgres, name, PG_TIMEOUT_MS, out, err);
+    ShStatus status = sh_pg_new(engine->config->postgres, name, PG_TIMEOUT_MS, out, err);
+    if (status == SH_OK)
+        sh_pg_guard(*out, engine->registered.incarnation, &engine->control.calls);
+    return status;
 }
 
 /* What must be there for sh_engine_stop to take apart, whatever fails later. */
@@ -272,8 +280,9 @@ static ShStatus join_cluster(ShEngine *engine, ShError *err)
         return status;
     atomic_store(&control->renewed_ms, sent_ms);
     atomic_store(&control->confirmed_ms, sent_ms);
-    control->calls = engine->registered.calls;
-    sh_wal_note_calls(engine->wal, control->calls);
+    atomic_store(&control->calls, engine->registered.calls);
+    sh_wal_note_calls(engine->wal, engine->registered.calls);
+    sh_pg_guard(control->pg, engine->registered.incarnation, &control->calls);
     sh_log_info("registered", "agent=%s incarnation=%" PRId64 " term=%" PRId64, engine->config->agent_id,
                 engine->registered.incarnation, engine->registered.term);
     return sh_control_load_metadata(engine, err);

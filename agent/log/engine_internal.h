@@ -59,6 +59,10 @@ struct ShEngine {
     pthread_cond_t stop_cond; /* signalled when stopping is set */
     ShError fatal;            /* guarded by stop_lock */
 
+    /* The starting thread's: the term is not settled, and this agent presents what it knows. */
+    bool presenting;
+    int64_t unresolved; /* records in the store that have no place in the index */
+
     ShLogMetrics metrics;
     ShMemory memory;
     ShMetaCache meta;

@@ -107,7 +107,7 @@ static bool try_again(ShEngine *engine, ShFlight *flight, ShPgRun *runs, ShStatu
         leave_claimed_out(engine, flight);
         return false; /* its ranges are others now: it begins anew */
     }
-    if (status == SH_FENCED ||
+    if (status == SH_FENCED || status == SH_OUTDATED ||
         (atomic_load(&engine->recovering) && !err->retriable && status != SH_CANCELLED)) {
         sh_engine_set_fatal(engine, err);
         return false;

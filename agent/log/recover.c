@@ -5,6 +5,7 @@
 
 #include "agent/log/engine_internal.h"
 #include "agent/log/late.h"
+#include "agent/log/present.h"
 
 #define RECOVERY_POLL_MS 5
 
@@ -74,6 +75,9 @@ static ShStatus recover_batch(void *arg, const ShWalEntry *entry, ShError *err)
         status = sh_fail(err, SH_NO_MEMORY, "no memory for a recovered batch");
         goto done;
     }
+    status = sh_present_epoch(engine, partition, entry, header.base_offset, err);
+    if (status != SH_OK)
+        goto done;
     if (is_known(partition, entry, &header)) {
         sh_wal_release(engine->wal, entry->file_no, 1);
         goto done;

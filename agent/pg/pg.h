@@ -13,6 +13,7 @@
 #ifndef SH_AGENT_PG_PG_H
 #define SH_AGENT_PG_PG_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -65,6 +66,10 @@ typedef struct ShPgRegistered {
 
 ShStatus sh_pg_register(ShPg *pg, const ShPgRegister *request, ShPgRegistered *out,
                         ShError *err) SH_MUST_CHECK;
+
+/* From now on each new connection is first asked whether the database knows of this incarnation and of as
+ * many calls as `*calls`, which must live as long as `pg`; if not, SH_OUTDATED. */
+void sh_pg_guard(ShPg *pg, int64_t incarnation, const atomic_int_fast64_t *calls);
 
 typedef struct ShPgHeartbeat {
     int64_t assignment_version; /* rises when sh_pg_assignments would answer differently */

@@ -71,6 +71,16 @@ static const Statement statements[SH_PG_STATEMENT_COUNT] = {
     [SH_PG_LIVE_AGENTS] = {"live_agents", 0,
                            "SELECT agent_id, address, zone FROM streamhouse.agent_live_agents()"},
     [SH_PG_DROP_TOPIC] = {"drop_topic", 1, "SELECT streamhouse.drop_topic($1)"},
+    [SH_PG_AWAITED] = {"awaited", 1, "SELECT streamhouse.agent_awaited($1)"},
+    [SH_PG_UNKNOWN_KEYS] = {"unknown_keys", 2, "SELECT k FROM streamhouse.agent_unknown_keys($1, $2) AS k"},
+    [SH_PG_PRESENT_EPOCHS] = {"present_epochs", 5,
+                              "SELECT result, epoch, start_offset, limit_offset, published_end "
+                              "FROM streamhouse.agent_present_epochs($1, $2, $3, $4, $5)"},
+    [SH_PG_PRESENT_OBJECT] =
+        {"present_object", 25,
+         "SELECT ordinal, result FROM streamhouse.agent_present_object($1, $2, $3, $4, $5, $6, $7, $8, $9, "
+         "$10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25)"},
+    [SH_PG_PRESENTED] = {"presented", 2, "SELECT streamhouse.agent_presented($1, $2)"},
     [SH_PG_DESCRIBE] =
         {"describe", 1,
          "SELECT p.topic_id, p.topic, t.durability, t.retention, t.segment_bytes, p.partition, "

@@ -19,6 +19,7 @@ static bool is_usable(ShPg *pg);
 static ShStatus poll_connection(ShPg *pg, int64_t deadline_ms, ShError *err);
 static ShStatus check_version(const ShPg *pg, ShError *err);
 static ShStatus set_up_session(ShPg *pg, int64_t deadline_ms, ShError *err);
+static ShStatus check_history(ShPg *pg, int64_t deadline_ms, ShError *err);
 static void on_notice(void *arg, const PGresult *notice);
 static ShStatus flush_query(ShPg *pg, int64_t deadline_ms, ShError *err);
 static ShStatus wait_until_read(ShPg *pg, int64_t deadline_ms, ShError *err);
@@ -97,9 +98,17 @@ ShStatus sh_pg_connect(ShPg *pg, ShError *err)
         status = check_version(pg, err);
     if (status == SH_OK)
         status = set_up_session(pg, deadline_ms, err);
+    if (status == SH_OK && pg->incarnation != 0)
+        status = check_history(pg, deadline_ms, err);
     if (status != SH_OK)
         sh_pg_disconnect(pg);
     return status;
+}
+
+void sh_pg_guard(ShPg *pg, int64_t incarnation, const atomic_int_fast64_t *calls)
+{
+    pg->incarnation = incarnation;
+    pg->calls = calls;
 }
 
 void sh_pg_disconnect(ShPg *pg)
@@ -257,6 +266,22 @@ static ShStatus set_up_session(ShPg *pg, int64_t deadline_ms, ShError *err)
     PQsetnonblocking(pg->conn, 1);
     if (!PQsendQueryParams(pg->conn, "SELECT pg_catalog.set_config('statement_timeout', $1, false)", 1, NULL,
                            values, NULL, NULL, 0))
+        return sh_pg_fail_connection(pg->conn, "cannot ask PostgreSQL", err);
+    PGresult *result;
+    ShStatus status = sh_pg_receive(pg, deadline_ms, &result, err);
+    if (status == SH_OK)
+        PQclear(result);
+    return status;
+}
+
+/* Another server may answer than before, or the same one with an older memory. */
+static ShStatus check_history(ShPg *pg, int64_t deadline_ms, ShError *err)
+{
+    ShPgNumber numbers[2];
+    const char *const values[] = {sh_pg_number(&numbers[0], pg->incarnation),
+                                  sh_pg_number(&numbers[1], atomic_load(pg->calls))};
+    if (!PQsendQueryParams(pg->conn, "SELECT streamhouse.agent_check($1, $2)", 2, NULL, values, NULL, NULL,
+                           0))
         return sh_pg_fail_connection(pg->conn, "cannot ask PostgreSQL", err);
     PGresult *result;
     ShStatus status = sh_pg_receive(pg, deadline_ms, &result, err);

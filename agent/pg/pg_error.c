@@ -10,8 +10,8 @@ typedef struct ErrorMapping {
 /* The first match counts. The SH... codes are the extension's own, see docs/reference/sql.md. */
 static const ErrorMapping mappings[] = {
     {"SH001", SH_FENCED},                /* fenced incarnation */
-    {"SH002", SH_FENCED},                /* unknown incarnation */
-    {"SH003", SH_UNSUPPORTED},           /* the database lost history */
+    {"SH002", SH_OUTDATED},              /* unknown incarnation */
+    {"SH003", SH_OUTDATED},              /* the database lost history */
     {"SH004", SH_EXISTS},                /* agent id is live elsewhere */
     {"SH005", SH_INVALID},               /* incarnation number not above the known ones */
     {"SH006", SH_INVALID},               /* incarnation has open epochs */

@@ -6,6 +6,7 @@
 #define SH_AGENT_PG_PG_INTERNAL_H
 
 #include <libpq-fe.h>
+#include <stdatomic.h>
 
 #include "agent/pg/pg.h"
 
@@ -15,8 +16,10 @@ struct ShPg {
     int64_t timeout_ms;
     int cancel_fd; /* eventfds; the only fields that other threads use */
     int wake_fd;
-    PGconn *conn;      /* NULL: not connected */
-    uint64_t prepared; /* bit per ShPgStatement, of this connection */
+    PGconn *conn;        /* NULL: not connected */
+    uint64_t prepared;   /* bit per ShPgStatement, of this connection */
+    int64_t incarnation; /* 0: none; else each new connection is asked whether it knows of this one ... */
+    const atomic_int_fast64_t *calls; /* ... and of as many calls of it */
     bool listening;
     bool doomed; /* the server has said that it will close the connection */
 };
@@ -83,6 +86,11 @@ typedef enum ShPgStatement {
     SH_PG_SCRUB_SEGMENTS,
     SH_PG_COMPACTION_CLAIM,
     SH_PG_COMPACTION_SWAP,
+    SH_PG_AWAITED,
+    SH_PG_UNKNOWN_KEYS,
+    SH_PG_PRESENT_EPOCHS,
+    SH_PG_PRESENT_OBJECT,
+    SH_PG_PRESENTED,
     SH_PG_STATEMENT_COUNT
 } ShPgStatement;
 
@@ -116,6 +124,14 @@ void sh_pg_array_add_null(ShPgArray *array);
 /* Close `count` arrays and put their texts into `values`; SH_NO_MEMORY if one of them failed. */
 ShStatus sh_pg_arrays_end(ShPgArray *arrays, size_t count, const char **values, ShError *err) SH_MUST_CHECK;
 void sh_pg_arrays_free(ShPgArray *arrays, size_t count);
+
+/* --- publishing (pg_publish.c) ----------------------------------------------------------------------------
+ */
+
+#define SH_PG_PUBLISH_ARRAYS 17
+
+/* The arrays of runs and stretches, in the order of the functions that take them. */
+void sh_pg_publish_arrays(const ShPgPublish *publish, ShPgArray arrays[SH_PG_PUBLISH_ARRAYS]);
 
 /* --- rows (pg_row.c) --------------------------------------------------------------------------------------
  */

@@ -8,7 +8,7 @@ static const char *const words[] = {"published",    "duplicate",        "void", 
 
 #define SCALAR_COUNT 6
 #define RUN_ARRAYS   11
-#define ARRAY_COUNT  17
+#define ARRAY_COUNT  SH_PG_PUBLISH_ARRAYS
 
 static void fill_arrays(ShPgArray arrays[RUN_ARRAYS], const ShPgRun *runs, size_t count);
 static void fill_stretches(ShPgArray *arrays, const ShPgStretch *stretches, size_t count);
@@ -28,8 +28,7 @@ ShStatus sh_pg_publish(ShPg *pg, const ShPgPublish *publish, ShPgRunResult *resu
         sh_pg_number(&numbers[3], (int64_t)publish->object_bytes),
     };
     ShPgArray arrays[ARRAY_COUNT] = {0};
-    fill_arrays(arrays, publish->runs, publish->run_count);
-    fill_stretches(arrays + RUN_ARRAYS, publish->stretches, publish->stretch_count);
+    sh_pg_publish_arrays(publish, arrays);
 
     PGresult *result = NULL;
     ShStatus status = sh_pg_arrays_end(arrays, ARRAY_COUNT, values + SCALAR_COUNT, err);
@@ -44,6 +43,12 @@ ShStatus sh_pg_publish(ShPg *pg, const ShPgPublish *publish, ShPgRunResult *resu
     PQclear(result);
     sh_pg_arrays_free(arrays, ARRAY_COUNT);
     return status;
+}
+
+void sh_pg_publish_arrays(const ShPgPublish *publish, ShPgArray arrays[SH_PG_PUBLISH_ARRAYS])
+{
+    fill_arrays(arrays, publish->runs, publish->run_count);
+    fill_stretches(arrays + RUN_ARRAYS, publish->stretches, publish->stretch_count);
 }
 
 static void fill_arrays(ShPgArray arrays[RUN_ARRAYS], const ShPgRun *runs, size_t count)

@@ -39,6 +39,7 @@ grpc_status_code sh_rpc_code(ShStatus status, ShBytesFrom from)
     case SH_EXHAUSTED:
     case SH_NO_MEMORY:
         return GRPC_STATUS_RESOURCE_EXHAUSTED;
+    case SH_OUTDATED:
     case SH_UNAVAILABLE:
         return GRPC_STATUS_UNAVAILABLE;
     case SH_TIMEOUT:

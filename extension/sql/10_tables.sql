@@ -61,7 +61,7 @@ CREATE TABLE streamhouse.incarnation (
     wal_uuid       uuid        NOT NULL,
     incarnation_no bigint      NOT NULL CHECK (incarnation_no > 0),
     agent_id       text        NOT NULL REFERENCES streamhouse.agent DEFERRABLE INITIALLY DEFERRED,
-    state          text        NOT NULL DEFAULT 'live' CHECK (state IN ('live', 'fenced', 'ended')),
+    state          text        NOT NULL DEFAULT 'live' CHECK (state IN ('live', 'fenced', 'ended', 'outdated')),
     boot_id        text,
     version        text,
     registered_at  timestamptz NOT NULL DEFAULT now(),

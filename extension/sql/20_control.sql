@@ -50,14 +50,14 @@ BEGIN
             USING ERRCODE = 'SH003',
                   DETAIL = format('Its agents worked with system identifier %s; this server has %s.',
                                   stored.system_identifier, stored.system_now),
-                  HINT = 'A restored or cloned database may lack history. Starting a new term is not '
-                         'supported yet.';
+                  HINT = 'A restored or cloned database may lack history: a new term begins when an agent '
+                         'registers.';
     ELSIF stored.timeline_now <> stored.timeline THEN
         RAISE EXCEPTION 'this server was promoted or recovered to a point in time'
             USING ERRCODE = 'SH003',
                   DETAIL = format('Its agents worked on timeline %s; the server is on %s.',
                                   stored.timeline, stored.timeline_now),
-                  HINT = 'A promoted server may lack history. Starting a new term is not supported yet.';
+                  HINT = 'A promoted server may lack history: a new term begins when an agent registers.';
     END IF;
 END
 $$;
@@ -73,8 +73,8 @@ BEGIN
             USING ERRCODE = 'SH003',
                   DETAIL = format('The agent has seen call number %s; the database knows of %s.',
                                   calls_seen, calls),
-                  HINT = 'It was restored or failed over to a server that lagged behind. Starting a new term '
-                         'is not supported yet; keep the agent''s WAL and its objects.';
+                  HINT = 'It was restored, or failed over to a server that lagged behind: a new term begins '
+                         'when the agent registers again.';
     END IF;
 END
 $$;
@@ -112,6 +112,10 @@ BEGIN
         RAISE EXCEPTION 'incarnation % is unknown', coalesce(agent_enter.incarnation::text, 'null')
             USING ERRCODE = 'SH002', HINT = 'Register the agent with streamhouse.agent_register().';
     END IF;
+    IF known.state = 'outdated' THEN
+        RAISE EXCEPTION 'incarnation % of agent "%" is of an older term', known.incarnation_id, known.agent_id
+            USING ERRCODE = 'SH003', HINT = 'Register again, and present what the agent knows.';
+    END IF;
     RAISE EXCEPTION 'incarnation % of agent "%" is %', known.incarnation_id, known.agent_id, known.state
         USING ERRCODE = 'SH001',
               DETAIL = CASE WHEN known.state = 'ended' THEN 'It ended its lease itself.'
@@ -122,4 +126,4 @@ END
 $$;
 COMMENT ON FUNCTION streamhouse.agent_enter IS
     'Begins an agent''s call: counts it and locks the lease''s row, so that no newer incarnation can '
-    'register before the transaction ends. Raises SH001 or SH002 for an incarnation that holds no lease';
+    'register before the transaction ends. Raises SH001, SH002 or SH003 for an incarnation that holds no lease';

@@ -17,10 +17,13 @@ AS $$
 #variable_conflict use_column
 DECLARE
     control   cluster := control_lock();
+    lost      text    := lost_history(wal_uuid, calls_seen);
     new_id    bigint;
     new_calls bigint;
 BEGIN
-    PERFORM check_history();
+    IF lost IS NOT NULL THEN
+        control := begin_term(lost, above => agent_register.calls_seen >> 40);
+    END IF;
     PERFORM check_registration(agent_id, wal_uuid, incarnation_no, calls_seen);
     PERFORM fence_predecessors(agent_id, wal_uuid);
 
@@ -35,11 +38,12 @@ BEGIN
     SET incarnation_id = excluded.incarnation_id, address = excluded.address,
         http_address = excluded.http_address, zone = excluded.zone, registered_at = now();
     INSERT INTO lease AS l (wal_uuid, incarnation_id, ticks_left, calls)
-    VALUES (agent_register.wal_uuid, new_id, lease_ticks(), 1)
+    VALUES (agent_register.wal_uuid, new_id, lease_ticks(), term_calls(control.term) + 1)
     ON CONFLICT ON CONSTRAINT lease_pkey DO UPDATE
     SET incarnation_id = new_id, ticks_left = excluded.ticks_left, silent_ms = 0, unpublished = 0,
-        calls = l.calls + 1
+        calls = greatest(l.calls + 1, excluded.calls)
     RETURNING l.calls INTO new_calls;
+    PERFORM join_term(control.term, wal_uuid, agent_id, calls_seen);
 
     -- What the WAL's older incarnations opened, this one recovers and seals, though others may have taken
     -- the partition over.
@@ -56,7 +60,7 @@ END
 $$;
 COMMENT ON FUNCTION streamhouse.agent_register IS
     'An agent''s start: registers an incarnation of its WAL, fences the older ones and hands it their open '
-    'epochs. Raises SH003, SH004, SH005';
+    'epochs. Begins a new term first when the database may have lost history. Raises SH004, SH005';
 
 CREATE FUNCTION streamhouse.check_registration(agent_id text, wal_uuid uuid, incarnation_no bigint,
                                                calls_seen bigint) RETURNS void
@@ -74,9 +78,6 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value',
                   DETAIL = 'An id has 1 to 249 letters a-z and A-Z, digits, ".", "_" and "-".';
     END IF;
-    PERFORM check_calls(coalesce((SELECT calls FROM lease WHERE wal_uuid = check_registration.wal_uuid), 0),
-                        check_registration.calls_seen);
-
     SELECT i.wal_uuid INTO other
     FROM live_agent AS live JOIN incarnation AS i USING (incarnation_id)
     WHERE live.agent_id = check_registration.agent_id AND i.wal_uuid <> check_registration.wal_uuid;

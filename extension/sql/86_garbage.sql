@@ -36,6 +36,9 @@ AS $$
 BEGIN
     PERFORM agent_enter_beside(incarnation);
     PERFORM check_history();
+    IF NOT deletion_allowed() THEN
+        RETURN;
+    END IF;
     RETURN QUERY
     WITH claimed AS (
         UPDATE object_deletion AS d
@@ -82,6 +85,9 @@ AS $$
 BEGIN
     PERFORM agent_enter_beside(incarnation);
     PERFORM check_history();
+    IF NOT deletion_allowed() THEN
+        RETURN false;
+    END IF;
     INSERT INTO bucket_scan DEFAULT VALUES ON CONFLICT DO NOTHING;
     UPDATE bucket_scan AS s
     SET claimed_by = agent_scan_claim.incarnation, claimed_until = now() + interval '5 minutes'
@@ -103,6 +109,9 @@ AS $$
 BEGIN
     PERFORM agent_enter_beside(incarnation);
     PERFORM check_history();
+    IF NOT deletion_allowed() THEN
+        RETURN;
+    END IF;
     UPDATE bucket_scan AS s SET claimed_until = now() + interval '5 minutes'
     WHERE s.claimed_by = agent_unknown_objects.incarnation;
     -- A writer that is fenced or ended stays so: nothing that it uploaded can be published any more.

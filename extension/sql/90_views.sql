@@ -7,7 +7,9 @@ SELECT t.name AS topic, p.partition, a.agent_id AS owner, size.records - p.recor
            AS published_end,
        e.epoch, e.state AS epoch_state, p.target_agent AS target,
        concat_ws('; ',
-           CASE WHEN gap.epoch < e.epoch OR e.epoch IS NULL AND gap.epoch IS NOT NULL THEN
+           CASE WHEN streamhouse.is_boundary(gap.epoch) OR (gap.agent_id IS NULL AND gap.epoch < e.epoch) THEN
+               'readers wait at the boundary of a term: see streamhouse.term_status'
+                WHEN gap.epoch < e.epoch OR e.epoch IS NULL AND gap.epoch IS NOT NULL THEN
                format('readers wait for agent "%s" to publish epoch %s', gap.agent_id, gap.epoch) END,
            CASE WHEN coalesce(e.state, 'sealed') IN ('sealed', 'orphaned') AND target.agent_id IS NULL
                      AND t.durability = 'wal' THEN 'waits for a live agent'

@@ -20,6 +20,8 @@ GRANT EXECUTE ON FUNCTION streamhouse.create_topic, streamhouse.alter_topic, str
 TO streamhouse_agent, streamhouse_admin;
 
 GRANT EXECUTE ON FUNCTION
+    streamhouse.agent_check, streamhouse.agent_awaited, streamhouse.agent_unknown_keys, streamhouse.agent_present_epochs,
+    streamhouse.agent_present_object, streamhouse.agent_presented,
     streamhouse.agent_register, streamhouse.agent_heartbeat, streamhouse.agent_end,
     streamhouse.agent_assignments, streamhouse.agent_grant, streamhouse.agent_open,
     streamhouse.agent_seal, streamhouse.agent_leftover, streamhouse.publish_object,
@@ -30,6 +32,7 @@ GRANT EXECUTE ON FUNCTION
 TO streamhouse_agent;
 
 GRANT EXECUTE ON FUNCTION
+    streamhouse.new_term, streamhouse.accept_term_boundary,
     streamhouse.rebalance, streamhouse.force_seal, streamhouse.drain_agent, streamhouse.undrain_agent,
     streamhouse.delete_records, streamhouse.give_up_objects
 TO streamhouse_admin;

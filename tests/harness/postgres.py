@@ -1,12 +1,15 @@
 """A private PostgreSQL server with the extension, and databases in it."""
+import contextlib
 import os
 import pathlib
+import shutil
+import signal
 import subprocess
 import tempfile
 
 import psycopg2
 
-from harness.processes import ROOT
+from harness.processes import ROOT, free_port, wait_until
 
 _SCRIPT = ROOT / "tests" / "harness" / "postgres.sh"
 
@@ -36,27 +39,133 @@ class Postgres:
         self._databases += 1
         return Database(self, name or f"t{self._databases}")
 
+    def open(self, name):
+        """A database that is there."""
+        return Database(self, name, create=False)
+
+    @contextlib.contextmanager
+    def asleep(self, how):
+        """The server is "stopped", or "paused" with all its processes."""
+        if how == "stopped":
+            self.control("-m", "immediate", "stop")
+            yield
+            self.control("-w", "start")
+            return
+        first = int((self.directory / "data" / "postmaster.pid").read_text().split()[0])
+        # The parent first, and last on the way back, so that it misses no child's end.
+        children = [int(p) for p in pathlib.Path(f"/proc/{first}/task/{first}/children").read_text().split()]
+        for pid in [first, *children]:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in [*children, first]:
+                os.kill(pid, signal.SIGCONT)
+
+    def replica(self, synchronous=False):
+        """A streaming replica of this server, up to date. Synchronous: commits wait for it until `sever` or `promote`."""
+        return Replica(self, synchronous)
+
+    def copy(self, name="copy"):
+        """The data directory of the stopped server as a server of its own, not started: a backup, or a clone."""
+        return Copy(self, name)
+
     def control(self, *arguments):
         """pg_ctl, as the server's owner."""
         command = [f"{_bindir()}/pg_ctl", "-D", str(self.directory / "data"), "-l", str(self.directory / "log"), *arguments]
-        if os.getuid() == 0:
-            command = ["runuser", "-u", "postgres", "--", *command]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        _as_postgres(command)
 
     def stop(self):
         subprocess.run([_SCRIPT, "stop", self.directory], check=True)
 
 
+class Copy(Postgres):
+    """A server on a copy of another one's data directory, at a port of its own."""
+
+    def __init__(self, origin, name):  # pylint: disable=super-init-not-called
+        self.origin = origin
+        self.directory = origin.directory.with_name(f"{origin.directory.name}-{name}")
+        self.port = free_port()
+        self._databases = 0
+        self.directory.mkdir()
+        if os.getuid() == 0:
+            shutil.chown(self.directory, "postgres")
+        self._fill()
+        with open(self.directory / "data" / "postgresql.auto.conf", "a", encoding="utf8") as settings:
+            settings.write(f"port = {self.port}\n")
+
+    def _fill(self):
+        _as_postgres(["cp", "-a", str(self.origin.directory / "data"), str(self.directory / "data")])
+        (self.directory / "data" / "postmaster.pid").unlink(missing_ok=True)
+
+    def start(self):
+        self.control("-w", "-t", "30", "start")
+        return self
+
+    def stop(self):
+        if (self.directory / "data" / "postmaster.pid").exists():
+            self.control("-m", "immediate", "-w", "stop")
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+class Replica(Copy):
+    def __init__(self, origin, synchronous):
+        super().__init__(origin, "replica")
+        self.start()
+        self.synchronous = synchronous
+        self._origin_sql("SELECT 1")
+        wait_until("the replica streams", lambda: self._origin_sql("SELECT count(*) FROM pg_stat_replication")[0][0] == 1)
+        if synchronous:
+            self._origin_set("synchronous_standby_names", "*")
+            wait_until("the replica is synchronous", lambda: self._origin_sql(
+                "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'")[0][0] == 1)
+
+    def _fill(self):
+        _as_postgres([f"{_bindir()}/pg_basebackup", "-h", "127.0.0.1", "-p", str(self.origin.port), "-U", "postgres",
+                      "-D", str(self.directory / "data"), "-R", "-c", "fast", "--no-sync"])
+
+    def sever(self):
+        """Nothing that happens from now on gets here."""
+        connection = _autocommit(self.conninfo("postgres"))
+        cursor = connection.cursor()
+        cursor.execute("ALTER SYSTEM SET primary_conninfo = ''")
+        cursor.execute("SELECT pg_reload_conf()")
+        connection.close()
+        wait_until("the replica is cut off", lambda: self._origin_sql("SELECT count(*) FROM pg_stat_replication")[0][0] == 0)
+
+    def promote(self):
+        """Become a server of its own. The origin must be stopped."""
+        self.control("-w", "-t", "30", "promote")
+        return self
+
+    def _origin_sql(self, sql):
+        connection = _autocommit(self.origin.conninfo("postgres"))
+        cursor = connection.cursor()
+        cursor.execute(sql)
+        rows = cursor.fetchall() if cursor.description else []
+        connection.close()
+        return rows
+
+    def _origin_set(self, name, value):
+        self._origin_sql(f"ALTER SYSTEM SET {name} = '{value}'")
+        self._origin_sql("SELECT pg_reload_conf()")
+
+
 class Database:
-    def __init__(self, server, name):
+    def __init__(self, server, name, create=True):
         self.server, self.name = server, name
         self.conninfo = server.conninfo(name)
-        admin = _autocommit(server.conninfo("postgres"))
-        admin.cursor().execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
-        admin.cursor().execute(f'CREATE DATABASE "{name}"')
-        admin.close()
+        if create:
+            self._create()
         self._connection = _autocommit(self.conninfo)
-        self.execute("CREATE EXTENSION streamhouse")
+        if create:
+            self.execute("CREATE EXTENSION streamhouse")
+
+    def _create(self):
+        admin = _autocommit(self.server.conninfo("postgres"))
+        admin.cursor().execute(f'DROP DATABASE IF EXISTS "{self.name}" WITH (FORCE)')
+        admin.cursor().execute(f'CREATE DATABASE "{self.name}"')
+        admin.close()
 
     def execute(self, sql, *parameters):
         """Run a statement; the rows as tuples, [] for none."""
@@ -87,3 +196,9 @@ def _autocommit(conninfo):
 
 def _bindir():
     return subprocess.run(["pg_config", "--bindir"], check=True, capture_output=True, text=True).stdout.strip()
+
+
+def _as_postgres(command):
+    if os.getuid() == 0:
+        command = ["runuser", "-u", "postgres", "--", *command]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd="/")

@@ -587,5 +587,6 @@ ShStatus sh_pg_describe(ShPg *pg, const char *const *topics, size_t topic_count,
 }
 
 #include "tests/unit/agent/log/fake_pg_garbage.h"
+#include "tests/unit/agent/log/fake_pg_present.h"
 
 #endif

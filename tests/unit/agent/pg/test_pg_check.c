@@ -68,7 +68,7 @@ static void test_a_role_without_rights_is_told_the_grant(void **state)
 
     fixture_sql(sql);
     assert_ok(sh_pg_check(pg, &err));
-    assert_int_equal(sh_pg_heartbeat(pg, 1, 1, 0, &heartbeat, &err), SH_FENCED);
+    assert_int_equal(sh_pg_heartbeat(pg, 1, 1, 0, &heartbeat, &err), SH_OUTDATED);
     sh_pg_free(pg);
     snprintf(sql, sizeof sql, "DROP ROLE %s", role);
     fixture_sql(sql);

@@ -1,0 +1,360 @@
+#include "agent/log/present.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/log/engine_internal.h"
+#include "agent/pg/pg_present.h"
+
+#define KEYS_MAX 500 /* of one question */
+
+/* An object that the index does not know. */
+typedef struct Found {
+    char key[SH_STORE_KEY_BYTES_MAX + 1];
+    char agent_id[SH_AGENT_ID_BYTES];
+    uint64_t bytes;
+    ShSegmentWriterId writer;
+    ShPgRun *runs;
+    int64_t *epoch_starts;
+    size_t run_count;
+    ShPgStretch *stretches;
+    size_t stretch_count;
+    bool done;
+} Found;
+
+typedef struct Scan {
+    ShEngine *engine;
+    ShPg *pg;
+    char *keys[KEYS_MAX];
+    size_t key_count;
+    Found *found;
+    size_t count;
+    size_t capacity;
+    size_t placed;
+    ShStatus status;
+    ShError *err;
+} Scan;
+
+static bool on_listed(void *arg, const char *key, uint64_t bytes);
+static void ask(Scan *scan);
+static ShStatus load(Scan *scan, const char *key);
+static ShStatus read_object(Scan *scan, const char *key, Found *found);
+static ShStatus note_stretches(Found *found, const uint8_t *object, ShError *err);
+static ShStatus find_starts(Scan *scan);
+static int compare_runs(const void *a, const void *b);
+static int compare_epochs(const ShPgRun *a, const ShPgRun *b);
+static int compare_found(const void *a, const void *b);
+static ShStatus present_all(Scan *scan);
+static ShStatus present_pass(Scan *scan, bool is_last, bool *progress);
+static void scan_free(Scan *scan);
+
+ShStatus sh_present(ShEngine *engine, ShError *err)
+{
+    ShStatus status = sh_pg_awaited(engine->control.pg, engine->registered.incarnation, &engine->presenting,
+                                    err);
+    if (status != SH_OK || !engine->presenting)
+        return status;
+    sh_log_warn("presenting", "term=%" PRId64 " reason=\"the database may have lost history\"",
+                engine->registered.term);
+    Scan scan = {.engine = engine, .pg = engine->control.pg, .err = err};
+    status = sh_store_list(engine->store, "", on_listed, &scan, err);
+    if (scan.status == SH_OK && status == SH_OK)
+        ask(&scan);
+    if (status == SH_OK)
+        status = scan.status;
+    if (status == SH_OK)
+        status = find_starts(&scan);
+    if (status == SH_OK)
+        status = present_all(&scan);
+    if (status == SH_OK)
+        sh_log_info("presented", "term=%" PRId64 " objects=%zu placed=%zu unresolved_records=%" PRId64,
+                    engine->registered.term, scan.count, scan.placed, engine->unresolved);
+    scan_free(&scan);
+    return status;
+}
+
+ShStatus sh_present_epoch(ShEngine *engine, ShPartition *partition, const ShWalEntry *entry,
+                          int64_t base_offset, ShError *err)
+{
+    if (!engine->presenting ||
+        (partition->state == SH_PARTITION_RECOVERING && partition->epoch == entry->epoch))
+        return SH_OK;
+    ShPgEpoch answer;
+    ShPgPartition name = {.topic_id = entry->topic_id, .partition = entry->partition, .epoch = entry->epoch};
+    ShStatus status = sh_pg_present_epoch(engine->control.pg, engine->registered.incarnation, &name,
+                                          base_offset, &answer, err);
+    if (status != SH_OK || answer.result != SH_EPOCH_OPEN)
+        return status; /* the publish decides what becomes of the batch */
+    pthread_mutex_lock(&partition->mutex);
+    sh_partition_open(partition, answer.epoch, answer.start_offset, answer.limit_offset,
+                      answer.published_end);
+    partition->state = SH_PARTITION_RECOVERING;
+    pthread_mutex_unlock(&partition->mutex);
+    return SH_OK;
+}
+
+ShStatus sh_present_end(ShEngine *engine, ShError *err)
+{
+    if (!engine->presenting)
+        return SH_OK;
+    engine->presenting = false;
+    return sh_pg_presented(engine->control.pg, engine->registered.incarnation, engine->unresolved, err);
+}
+
+static bool on_listed(void *arg, const char *key, uint64_t bytes)
+{
+    Scan *scan = arg;
+    (void)bytes;
+    size_t length = strlen(key);
+    if (length < 4 || strcmp(key + length - 4, ".seg") != 0)
+        return true;
+    char *copy = strdup(key);
+    if (copy == NULL) {
+        scan->status = sh_fail(scan->err, SH_NO_MEMORY, "no memory to look through the store");
+        return false;
+    }
+    scan->keys[scan->key_count++] = copy;
+    if (scan->key_count == KEYS_MAX)
+        ask(scan);
+    return scan->status == SH_OK && !atomic_load(&scan->engine->stopping);
+}
+
+static void ask(Scan *scan)
+{
+    bool unknown[KEYS_MAX] = {false};
+    if (scan->key_count > 0)
+        scan->status = sh_pg_unknown_keys(scan->pg, scan->engine->registered.incarnation,
+                                          (const char *const *)scan->keys, scan->key_count, unknown,
+                                          scan->err);
+    for (size_t i = 0; i < scan->key_count; i++) {
+        if (unknown[i] && scan->status == SH_OK)
+            scan->status = load(scan, scan->keys[i]);
+        free(scan->keys[i]);
+    }
+    scan->key_count = 0;
+}
+
+static ShStatus load(Scan *scan, const char *key)
+{
+    if (scan->count == scan->capacity) {
+        size_t capacity = scan->capacity == 0 ? 64 : 2 * scan->capacity;
+        Found *grown = realloc(scan->found, capacity * sizeof *grown);
+        if (grown == NULL)
+            return sh_fail(scan->err, SH_NO_MEMORY, "no memory for %zu objects", capacity);
+        scan->found = grown;
+        scan->capacity = capacity;
+    }
+    Found *found = &scan->found[scan->count];
+    *found = (Found){.done = false};
+    ShStatus status = read_object(scan, key, found);
+    scan->count++;
+    if (status == SH_CORRUPT || status == SH_UNSUPPORTED) {
+        sh_log_warn("object_not_presented", "key=\"%s\" status=%s", key, sh_status_name(status));
+        found->done = true;
+        scan->engine->unresolved++;
+        sh_error_clear(scan->err);
+        return SH_OK;
+    }
+    return status;
+}
+
+static ShStatus read_object(Scan *scan, const char *key, Found *found)
+{
+    ShSegmentIndex *index = NULL;
+    ShBuf *buffer = NULL;
+    snprintf(found->key, sizeof found->key, "%s", key);
+    ShStatus status = sh_store_size(scan->engine->store, key, &found->bytes, scan->err);
+    if (status == SH_NOT_FOUND) {
+        found->done = true; /* deleted meanwhile */
+        return SH_OK;
+    }
+    if (status == SH_OK)
+        status = sh_store_get(scan->engine->store, key, 0, found->bytes, &buffer, scan->err);
+    if (status == SH_OK)
+        status = sh_segment_parse(buffer->data, found->bytes, &index, scan->err);
+    if (status != SH_OK)
+        goto done;
+    /* What a compaction has merged is not its writer's: an older index has other objects for it. */
+    if (sscanf(key, "%*2[0-9a-f]/%249[a-zA-Z0-9._-]/", found->agent_id) != 1 ||
+        strstr(key, "/compact-") != NULL) {
+        status = sh_fail(scan->err, SH_UNSUPPORTED, "object %s was not published by an agent", key);
+        goto done;
+    }
+    found->writer = index->writer;
+    found->run_count = index->run_count;
+    found->done = index->run_count == 0;
+    found->runs = calloc(index->run_count + 1, sizeof *found->runs);
+    found->epoch_starts = calloc(index->run_count + 1, sizeof *found->epoch_starts);
+    if (found->runs == NULL || found->epoch_starts == NULL) {
+        status = sh_fail(scan->err, SH_NO_MEMORY, "no memory for the runs of object %s", key);
+        goto done;
+    }
+    for (size_t i = 0; i < index->run_count; i++) {
+        const ShSegmentRun *from = &index->runs[i];
+        found->runs[i] = (ShPgRun){.topic_id = from->topic_id,
+                                   .partition = from->partition,
+                                   .epoch = from->epoch,
+                                   .first_offset = from->first_offset,
+                                   .offset_count = from->offset_count,
+                                   .record_count = from->record_count,
+                                   .position = from->position,
+                                   .length = from->length,
+                                   .min_timestamp_ms = from->min_timestamp_ms,
+                                   .max_timestamp_ms = from->max_timestamp_ms};
+    }
+    status = note_stretches(found, buffer->data, scan->err);
+done:
+    sh_segment_index_free(index);
+    sh_buf_unref(buffer);
+    return status;
+}
+
+/* What the runs hold of idempotent producers, batch by batch. The whole object was checked. */
+static ShStatus note_stretches(Found *found, const uint8_t *object, ShError *err)
+{
+    size_t capacity = 0;
+    for (size_t i = 0; i < found->run_count; i++) {
+        const ShPgRun *run = &found->runs[i];
+        ShBatchHeader header;
+        for (uint64_t at = 0; run->first_offset >= 0 && at < run->length; at += header.total_bytes) {
+            ShStatus status = sh_batch_peek(object + run->position + at, run->length - at, &header, err);
+            if (status != SH_OK)
+                return status;
+            if (header.producer_id < 0)
+                continue;
+            if (found->stretch_count == capacity) {
+                capacity = capacity == 0 ? 16 : 2 * capacity;
+                ShPgStretch *grown = realloc(found->stretches, capacity * sizeof *grown);
+                if (grown == NULL)
+                    return sh_fail(err, SH_NO_MEMORY, "no memory for %zu sequences", capacity);
+                found->stretches = grown;
+            }
+            found->stretches[found->stretch_count++] = (ShPgStretch){.run = i,
+                                                                     .producer_id = header.producer_id,
+                                                                     .producer_epoch = header.producer_epoch,
+                                                                     .base_sequence = header.base_sequence,
+                                                                     .count = header.last_offset_delta + 1,
+                                                                     .base_offset = run->first_offset +
+                                                                                    header.base_offset};
+        }
+    }
+    return SH_OK;
+}
+
+/* Of each run's epoch the lowest offset that was found: an epoch that the database does not know began there.
+ */
+static ShStatus find_starts(Scan *scan)
+{
+    size_t total = 0;
+    for (size_t i = 0; i < scan->count; i++)
+        total += scan->found[i].run_count;
+    ShPgRun *sorted = calloc(total + 1, sizeof *sorted);
+    if (sorted == NULL)
+        return sh_fail(scan->err, SH_NO_MEMORY, "no memory for %zu runs", total);
+    size_t filled = 0;
+    for (size_t i = 0; i < scan->count; i++)
+        for (size_t r = 0; r < scan->found[i].run_count; r++)
+            sorted[filled++] = scan->found[i].runs[r];
+    qsort(sorted, total, sizeof *sorted, compare_runs);
+    for (size_t i = 0; i < scan->count; i++) {
+        for (size_t r = 0; r < scan->found[i].run_count; r++) {
+            const ShPgRun *run = &scan->found[i].runs[r];
+            size_t low = 0;
+            size_t high = total;
+            while (low < high) {
+                size_t middle = low + (high - low) / 2;
+                if (compare_epochs(&sorted[middle], run) < 0)
+                    low = middle + 1;
+                else
+                    high = middle;
+            }
+            scan->found[i].epoch_starts[r] = sorted[low].first_offset;
+        }
+    }
+    free(sorted);
+    return SH_OK;
+}
+
+static int compare_runs(const void *a, const void *b)
+{
+    const ShPgRun *x = a;
+    const ShPgRun *y = b;
+    int order = compare_epochs(x, y);
+    return order != 0 ? order : (x->first_offset > y->first_offset) - (x->first_offset < y->first_offset);
+}
+
+static int compare_epochs(const ShPgRun *a, const ShPgRun *b)
+{
+    int order = memcmp(&a->topic_id, &b->topic_id, sizeof a->topic_id);
+    if (order == 0)
+        order = (a->partition > b->partition) - (a->partition < b->partition);
+    return order != 0 ? order : (a->epoch > b->epoch) - (a->epoch < b->epoch);
+}
+
+/* In the order in which each writer has published. */
+static int compare_found(const void *a, const void *b)
+{
+    const ShSegmentWriterId *x = &((const Found *)a)->writer;
+    const ShSegmentWriterId *y = &((const Found *)b)->writer;
+    int order = (x->incarnation > y->incarnation) - (x->incarnation < y->incarnation);
+    return order != 0 ? order : (x->publish_no > y->publish_no) - (x->publish_no < y->publish_no);
+}
+
+/* Objects that have to wait for others come again, until no pass places any; the rest then goes without. */
+static ShStatus present_all(Scan *scan)
+{
+    bool progress = true;
+    ShStatus status = SH_OK;
+    if (scan->count > 1)
+        qsort(scan->found, scan->count, sizeof *scan->found, compare_found);
+    while (progress && status == SH_OK)
+        status = present_pass(scan, false, &progress);
+    if (status == SH_OK)
+        status = present_pass(scan, true, &progress);
+    return status;
+}
+
+static ShStatus present_pass(Scan *scan, bool is_last, bool *progress)
+{
+    *progress = false;
+    for (size_t i = 0; i < scan->count; i++) {
+        Found *found = &scan->found[i];
+        if (found->done)
+            continue;
+        ShPgPublish object = {.incarnation = scan->engine->registered.incarnation,
+                              .object_id = found->writer.object_id,
+                              .object_key = found->key,
+                              .object_bytes = found->bytes,
+                              .runs = found->runs,
+                              .run_count = found->run_count,
+                              .stretches = found->stretches,
+                              .stretch_count = found->stretch_count};
+        ShPgPresented presented = {.writer_wal = found->writer.wal_uuid,
+                                   .writer_agent = found->agent_id,
+                                   .epoch_starts = found->epoch_starts,
+                                   .is_last = is_last};
+        ShPgPresentResult result;
+        ShStatus status = sh_pg_present_object(scan->pg, &object, &presented, &result, scan->err);
+        if (status != SH_OK)
+            return status;
+        found->done = is_last || !result.waits;
+        *progress |= found->done;
+        scan->placed += found->done;
+        scan->engine->unresolved += result.unresolved;
+    }
+    return SH_OK;
+}
+
+static void scan_free(Scan *scan)
+{
+    for (size_t i = 0; i < scan->count; i++) {
+        free(scan->found[i].runs);
+        free(scan->found[i].epoch_starts);
+        free(scan->found[i].stretches);
+    }
+    for (size_t i = 0; i < scan->key_count; i++)
+        free(scan->keys[i]);
+    free(scan->found);
+}

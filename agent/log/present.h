@@ -1,0 +1,26 @@
+/*
+ * present.h - in a new term: what the store and the WAL hold and the database has forgotten is presented to
+ * it, before the agent asks for partitions.
+ *
+ * All objects that the index does not know are read, and published in the name of the WAL that wrote them.
+ * What is no longer published after that was not published before either, or is in a WAL.
+ */
+#ifndef SH_AGENT_LOG_PRESENT_H
+#define SH_AGENT_LOG_PRESENT_H
+
+#include "agent/log/engine.h"
+#include "agent/log/partition.h"
+#include "agent/wal/wal.h"
+
+/* At the start, once the agent is registered. Does nothing unless the agent is awaited by an unsettled term.
+ */
+ShStatus sh_present(ShEngine *engine, ShError *err) SH_MUST_CHECK;
+
+/* During recovery: make the epoch of a batch known, unless it is the one that the partition recovers. */
+ShStatus sh_present_epoch(ShEngine *engine, ShPartition *partition, const ShWalEntry *entry,
+                          int64_t base_offset, ShError *err) SH_MUST_CHECK;
+
+/* What the WAL held is published, and its epochs are sealed. */
+ShStatus sh_present_end(ShEngine *engine, ShError *err) SH_MUST_CHECK;
+
+#endif

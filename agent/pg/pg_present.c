@@ -1,0 +1,148 @@
+#include "agent/pg/pg_present.h"
+
+#include <string.h>
+
+#include "agent/pg/pg_internal.h"
+
+#define OBJECT_SCALARS 7
+#define OBJECT_ARRAYS  (SH_PG_PUBLISH_ARRAYS + 1)
+
+static const char *const epoch_words[] = {"open", "sealed", "fenced", "dropped", "unknown", NULL};
+static const ShEpochResult epoch_results[] = {SH_EPOCH_OPEN, SH_EPOCH_SEALED, SH_EPOCH_FENCED,
+                                              SH_EPOCH_DROPPED, SH_EPOCH_FENCED};
+
+typedef enum RunResult { RUN_PLACED, RUN_DUPLICATE, RUN_DROPPED, RUN_GAP, RUN_FENCED, RUN_UNKNOWN } RunResult;
+static const char *const run_words[] = {"published", "duplicate", "dropped", "gap",
+                                        "fenced",    "unknown",   NULL};
+
+ShStatus sh_pg_awaited(ShPg *pg, int64_t incarnation, bool *awaited, ShError *err)
+{
+    ShPgNumber number;
+    const char *const values[] = {sh_pg_number(&number, incarnation)};
+    PGresult *result;
+    ShStatus status = sh_pg_call(pg, SH_PG_AWAITED, values, &result, err);
+    if (status != SH_OK)
+        return status;
+    status = sh_pg_expect_rows(result, 1, err);
+    if (status == SH_OK) {
+        ShPgRow row = {.result = result};
+        *awaited = sh_pg_row_bool(&row);
+        status = sh_pg_row_end(&row, err);
+    }
+    PQclear(result);
+    return status;
+}
+
+ShStatus sh_pg_unknown_keys(ShPg *pg, int64_t incarnation, const char *const *keys, size_t count,
+                            bool *unknown, ShError *err)
+{
+    ShPgNumber number;
+    ShPgArray array = {0};
+    for (size_t i = 0; i < count; i++)
+        sh_pg_array_add_text(&array, keys[i]);
+    const char *values[2] = {sh_pg_number(&number, incarnation)};
+    PGresult *result = NULL;
+    ShStatus status = sh_pg_arrays_end(&array, 1, values + 1, err);
+    if (status == SH_OK)
+        status = sh_pg_call(pg, SH_PG_UNKNOWN_KEYS, values, &result, err);
+    sh_pg_arrays_free(&array, 1);
+    if (status != SH_OK)
+        return status;
+    /* The answer keeps the order of the question. */
+    int row = 0;
+    for (size_t i = 0; i < count; i++) {
+        unknown[i] = row < PQntuples(result) && strcmp(PQgetvalue(result, row, 0), keys[i]) == 0;
+        row += unknown[i];
+    }
+    if (row != PQntuples(result))
+        status = sh_fail(err, SH_INTERNAL, "PostgreSQL answers with keys that were not asked about");
+    PQclear(result);
+    return status;
+}
+
+ShStatus sh_pg_present_epoch(ShPg *pg, int64_t incarnation, const ShPgPartition *partition,
+                             int64_t start_offset, ShPgEpoch *out, ShError *err)
+{
+    ShPgNumber number;
+    ShPgArray arrays[4] = {0};
+    sh_pg_array_add_uuid(&arrays[0], &partition->topic_id);
+    sh_pg_array_add_number(&arrays[1], partition->partition);
+    sh_pg_array_add_number(&arrays[2], partition->epoch);
+    sh_pg_array_add_number(&arrays[3], start_offset);
+    const char *values[5] = {sh_pg_number(&number, incarnation)};
+    PGresult *result = NULL;
+    ShStatus status = sh_pg_arrays_end(arrays, 4, values + 1, err);
+    if (status == SH_OK)
+        status = sh_pg_call(pg, SH_PG_PRESENT_EPOCHS, values, &result, err);
+    sh_pg_arrays_free(arrays, 4);
+    if (status != SH_OK)
+        return status;
+    status = sh_pg_expect_rows(result, 1, err);
+    if (status == SH_OK) {
+        ShPgRow row = {.result = result};
+        *out = (ShPgEpoch){.result = epoch_results[sh_pg_row_word(&row, epoch_words)]};
+        out->epoch = sh_pg_row_number(&row, 0);
+        out->start_offset = sh_pg_row_number(&row, 0);
+        out->limit_offset = sh_pg_row_number(&row, 0);
+        out->published_end = sh_pg_row_number(&row, 0);
+        status = sh_pg_row_end(&row, err);
+    }
+    PQclear(result);
+    return status;
+}
+
+ShStatus sh_pg_present_object(ShPg *pg, const ShPgPublish *object, const ShPgPresented *presented,
+                              ShPgPresentResult *out, ShError *err)
+{
+    char writer[SH_UUID_TEXT_BYTES];
+    char object_id[SH_UUID_TEXT_BYTES];
+    ShPgNumber numbers[2];
+    sh_uuid_format(&presented->writer_wal, writer);
+    sh_uuid_format(&object->object_id, object_id);
+    const char *values[OBJECT_SCALARS + OBJECT_ARRAYS] = {
+        sh_pg_number(&numbers[0], object->incarnation),
+        writer,
+        presented->writer_agent,
+        object_id,
+        object->object_key,
+        sh_pg_number(&numbers[1], (int64_t)object->object_bytes),
+        presented->is_last ? "t" : "f",
+    };
+    ShPgArray arrays[OBJECT_ARRAYS] = {0};
+    sh_pg_publish_arrays(object, arrays);
+    for (size_t i = 0; i < object->run_count; i++)
+        sh_pg_array_add_number(&arrays[SH_PG_PUBLISH_ARRAYS], presented->epoch_starts[i]);
+    PGresult *result = NULL;
+    ShStatus status = sh_pg_arrays_end(arrays, OBJECT_ARRAYS, values + OBJECT_SCALARS, err);
+    if (status == SH_OK)
+        status = sh_pg_call(pg, SH_PG_PRESENT_OBJECT, values, &result, err);
+    sh_pg_arrays_free(arrays, OBJECT_ARRAYS);
+    if (status != SH_OK)
+        return status;
+
+    *out = (ShPgPresentResult){0};
+    status = sh_pg_expect_rows(result, object->run_count, err);
+    for (size_t i = 0; i < object->run_count && status == SH_OK; i++) {
+        ShPgRow row = {.result = result, .row = (int)i};
+        (void)sh_pg_row_number(&row, 0);
+        RunResult run = (RunResult)sh_pg_row_word(&row, run_words);
+        out->waits |= run == RUN_GAP;
+        if (run == RUN_FENCED || run == RUN_UNKNOWN)
+            out->unresolved += object->runs[i].record_count;
+        status = sh_pg_row_end(&row, err);
+    }
+    PQclear(result);
+    return status;
+}
+
+ShStatus sh_pg_presented(ShPg *pg, int64_t incarnation, int64_t unresolved, ShError *err)
+{
+    ShPgNumber numbers[2];
+    const char *const values[] = {sh_pg_number(&numbers[0], incarnation),
+                                  sh_pg_number(&numbers[1], unresolved)};
+    PGresult *result;
+    ShStatus status = sh_pg_call(pg, SH_PG_PRESENTED, values, &result, err);
+    if (status == SH_OK)
+        PQclear(result);
+    return status;
+}

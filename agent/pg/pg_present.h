@@ -1,0 +1,43 @@
+/*
+ * pg_present.h - what the agent tells PostgreSQL in a new term: epochs and objects that may be forgotten
+ * there.
+ *
+ * Everything that pg.h says of connections, calls and errors holds here too.
+ */
+#ifndef SH_AGENT_PG_PG_PRESENT_H
+#define SH_AGENT_PG_PG_PRESENT_H
+
+#include "agent/pg/pg.h"
+
+/* Is this agent to present what it knows, before it asks for partitions? */
+ShStatus sh_pg_awaited(ShPg *pg, int64_t incarnation, bool *awaited, ShError *err) SH_MUST_CHECK;
+
+/* Which of these keys (sorted, all different) the index does not know: sets `unknown`, of `count` places. */
+ShStatus sh_pg_unknown_keys(ShPg *pg, int64_t incarnation, const char *const *keys, size_t count,
+                            bool *unknown, ShError *err) SH_MUST_CHECK;
+
+/* Make an epoch known that this WAL holds records of, from `start_offset`. `out->result` is SH_EPOCH_OPEN or
+ * SH_EPOCH_SEALED, with the epoch's range and published end; SH_EPOCH_FENCED; SH_EPOCH_DROPPED. */
+ShStatus sh_pg_present_epoch(ShPg *pg, int64_t incarnation, const ShPgPartition *partition,
+                             int64_t start_offset, ShPgEpoch *out, ShError *err) SH_MUST_CHECK;
+
+typedef struct ShPgPresented {
+    ShUuid writer_wal;
+    const char *writer_agent;
+    const int64_t *epoch_starts; /* by run: the lowest offset that the store holds of its epoch */
+    bool is_last;                /* nothing will come that this object has to wait for */
+} ShPgPresented;
+
+typedef struct ShPgPresentResult {
+    bool waits;         /* nothing was done: another object has to come first */
+    int64_t unresolved; /* records that have no place in the index */
+} ShPgPresentResult;
+
+/* Publish an object of an older term; of `object` the numbers are not used. */
+ShStatus sh_pg_present_object(ShPg *pg, const ShPgPublish *object, const ShPgPresented *presented,
+                              ShPgPresentResult *out, ShError *err) SH_MUST_CHECK;
+
+/* All is presented, and this WAL's epochs of older terms are sealed. */
+ShStatus sh_pg_presented(ShPg *pg, int64_t incarnation, int64_t unresolved, ShError *err) SH_MUST_CHECK;
+
+#endif

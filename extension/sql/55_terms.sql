@@ -1,0 +1,320 @@
+-- Terms: how the cluster goes on after the database may have lost history (failed over, restored, cloned).
+--
+-- A new term ends every lease, orphans every owned epoch, and puts a boundary into each partition: an
+-- orphaned epoch of nobody with the number (term, 0), over the offsets between the last that are known and the
+-- first of the new term, term_gap() above. Readers stop at it as at any orphaned epoch. Agents register
+-- again, present what the store holds and the index does not know, publish what their WALs hold, and seal.
+-- Once all have, the boundaries vanish.
+
+CREATE FUNCTION streamhouse.term_gap() RETURNS bigint
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$ SELECT 1::bigint << 40 $$;
+COMMENT ON FUNCTION streamhouse.term_gap IS
+    'How far above the highest offset that is known a new term begins: 4,096 ranges of epochs, more than '
+    'can have been forgotten, and seldom enough for 4 million terms';
+
+CREATE FUNCTION streamhouse.term_calls(term bigint) RETURNS bigint
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$ SELECT CASE WHEN term > 1 THEN term << 40 ELSE 0 END $$;
+COMMENT ON FUNCTION streamhouse.term_calls IS
+    'Where the counters of agents'' calls begin in a term: what agents saw in older terms is below it';
+
+CREATE FUNCTION streamhouse.lost_history(wal_uuid uuid, calls_seen bigint) RETURNS text
+LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+DECLARE
+    stored record;
+    known  bigint;
+BEGIN
+    SELECT c.system_identifier, c.timeline, c.term,
+           s.system_identifier AS system_now, current_timeline() AS timeline_now
+    INTO stored FROM cluster AS c, pg_control_system() AS s;
+    SELECT max(l.calls) INTO known FROM lease AS l WHERE l.wal_uuid = lost_history.wal_uuid;
+    known := greatest(known, term_calls(stored.term));
+    RETURN CASE
+        WHEN stored.system_now <> stored.system_identifier THEN
+            format('copied from the server with system identifier %s to %s', stored.system_identifier,
+                   stored.system_now)
+        WHEN stored.timeline_now <> stored.timeline THEN
+            format('promoted or recovered: from timeline %s to %s', stored.timeline, stored.timeline_now)
+        WHEN calls_seen > known THEN
+            format('restored: an agent had seen call %s, the database knew of %s', calls_seen, known) END;
+END
+$$;
+COMMENT ON FUNCTION streamhouse.lost_history IS
+    'Why the database may have lost history, given the calls that an agent with this WAL has seen; else null';
+
+CREATE FUNCTION streamhouse.begin_term(reason text, above bigint DEFAULT 0) RETURNS streamhouse.cluster
+LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+DECLARE
+    begun cluster;
+BEGIN
+    UPDATE cluster AS c
+    SET term = greatest(c.term, above) + 1, system_identifier = s.system_identifier,
+        timeline = current_timeline()
+    FROM pg_control_system() AS s
+    RETURNING c.* INTO begun;
+    INSERT INTO term (term, reason, ticks_left) VALUES (begun.term, begin_term.reason, lease_ticks());
+
+    -- Who was at work, or has something to end; and whom an unsettled term still waits for.
+    INSERT INTO term_awaited (term, wal_uuid, agent_id)
+    SELECT begun.term, i.wal_uuid, max(i.agent_id)
+    FROM incarnation AS i
+    WHERE EXISTS (SELECT FROM lease AS l WHERE l.incarnation_id = i.incarnation_id AND l.ticks_left > 0)
+       OR EXISTS (SELECT FROM epoch AS e
+                  WHERE e.incarnation_id = i.incarnation_id AND e.state IN ('open', 'orphaned'))
+    GROUP BY i.wal_uuid;
+    INSERT INTO term_awaited (term, wal_uuid, agent_id)
+    SELECT begun.term, w.wal_uuid, max(w.agent_id)
+    FROM term_awaited AS w JOIN term AS t USING (term)
+    WHERE t.settled_at IS NULL AND t.term < begun.term AND w.presented_at IS NULL
+    GROUP BY w.wal_uuid
+    ON CONFLICT DO NOTHING;
+
+    -- Taking the incarnation from the lease is the fence, as in fence_predecessors.
+    UPDATE lease SET incarnation_id = NULL, ticks_left = 0 WHERE incarnation_id IS NOT NULL;
+    UPDATE incarnation SET state = 'outdated' WHERE state = 'live';
+    DELETE FROM epoch WHERE state = 'granted';
+    PERFORM setval(pg_get_serial_sequence('streamhouse.incarnation', 'incarnation_id'),
+                   greatest(begun.term << 40, (SELECT max(incarnation_id) FROM incarnation)));
+    PERFORM FROM epoch_head AS h JOIN epoch AS e USING (topic_id, partition, epoch)
+    WHERE e.state = 'open' ORDER BY h.topic_id, h.partition, h.epoch FOR UPDATE OF h;
+    UPDATE epoch SET state = 'orphaned', orphaned_at = now() WHERE state = 'open';
+    PERFORM make_boundaries(begun.term);
+    PERFORM begin_ownerless_epochs(t.topic_id) FROM topic AS t;
+    PERFORM bump_versions(assignments => true);
+    SELECT * INTO begun FROM cluster;
+    RETURN begun;
+END
+$$;
+COMMENT ON FUNCTION streamhouse.begin_term IS
+    'Begins the next term: nobody owns anything, and readers wait at the boundary. Needs the control lock';
+
+CREATE FUNCTION streamhouse.make_boundaries(term bigint) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+#variable_conflict use_column
+BEGIN
+    WITH known AS (
+        SELECT p.topic_id, p.partition,
+               greatest(p.next_offset, max(h.published_end),
+                        max(e.limit_offset) FILTER (WHERE e.durability = 'wal' AND e.state <> 'sealed')) AS high
+        FROM partition AS p
+        LEFT JOIN epoch AS e USING (topic_id, partition)
+        LEFT JOIN epoch_head AS h USING (topic_id, partition, epoch)
+        GROUP BY p.topic_id, p.partition
+    ), moved AS (
+        UPDATE partition AS p SET next_offset = k.high + term_gap()
+        FROM known AS k WHERE (k.topic_id, k.partition) = (p.topic_id, p.partition)
+        RETURNING p.topic_id, p.partition, k.high, p.next_offset
+    )
+    INSERT INTO epoch (topic_id, partition, epoch, durability, state, start_offset, limit_offset, orphaned_at)
+    SELECT topic_id, partition, epoch_number(make_boundaries.term, 0), 'object', 'orphaned', high, next_offset,
+           now()
+    FROM moved;
+END
+$$;
+COMMENT ON FUNCTION streamhouse.make_boundaries IS
+    'Puts the boundary of a term into every partition, and the next epochs above it. Needs the control lock';
+
+CREATE FUNCTION streamhouse.is_boundary(epoch bigint) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$ SELECT epoch & ((1::bigint << 40) - 1) = 0 $$;
+COMMENT ON FUNCTION streamhouse.is_boundary IS 'True for the number of a term''s boundary';
+
+CREATE FUNCTION streamhouse.new_term() RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
+AS $$
+BEGIN
+    PERFORM control_lock();
+    RETURN (begin_term('by hand: new_term()')).term;
+END
+$$;
+COMMENT ON FUNCTION streamhouse.new_term IS
+    'Begins a new term and returns its number: to be called after a restore of a backup, before any agent '
+    'comes. Agents register again and present what the database does not know; nothing is lost by it';
+
+CREATE FUNCTION streamhouse.join_term(term bigint, wal_uuid uuid, agent_id text, calls_seen bigint)
+RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+    INSERT INTO term_awaited (term, wal_uuid, agent_id)
+    SELECT t.term, join_term.wal_uuid, join_term.agent_id
+    FROM term AS t
+    WHERE t.settled_at IS NULL AND t.term = join_term.term AND calls_seen BETWEEN 1 AND term_calls(t.term)
+    ON CONFLICT DO NOTHING
+$$;
+COMMENT ON FUNCTION streamhouse.join_term IS
+    'Has readers wait for an agent that comes from an older term while this one is not settled';
+
+CREATE FUNCTION streamhouse.agent_check(incarnation bigint, calls_seen bigint) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
+AS $$
+DECLARE
+    counted bigint;
+BEGIN
+    PERFORM check_history();
+    SELECT l.calls INTO counted FROM lease AS l WHERE l.incarnation_id = agent_check.incarnation;
+    IF counted IS NULL THEN
+        PERFORM agent_enter(incarnation);
+    END IF;
+    PERFORM check_calls(counted, calls_seen);
+END
+$$;
+COMMENT ON FUNCTION streamhouse.agent_check IS
+    'What an agent asks first on each new connection, so that nothing is read or written in a database that has '
+    'lost what the agent knows of. Raises SH001, SH002, SH003';
+
+CREATE FUNCTION streamhouse.agent_awaited(incarnation bigint) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
+AS $$
+BEGIN
+    PERFORM agent_enter(incarnation);
+    RETURN EXISTS (SELECT FROM term_awaited AS w JOIN cluster AS c USING (term)
+                   JOIN incarnation AS i USING (wal_uuid)
+                   WHERE i.incarnation_id = agent_awaited.incarnation AND w.presented_at IS NULL)
+        OR EXISTS (SELECT FROM term AS t JOIN cluster AS c USING (term) WHERE t.settled_at IS NULL);
+END
+$$;
+COMMENT ON FUNCTION streamhouse.agent_awaited IS
+    'True when the agent, before it asks for partitions, is to present what the store holds and the index '
+    'does not know. Raises SH001, SH002, SH003';
+
+CREATE FUNCTION streamhouse.agent_unknown_keys(incarnation bigint, object_keys text[]) RETURNS SETOF text
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
+AS $$
+BEGIN
+    PERFORM agent_enter(incarnation);
+    RETURN QUERY SELECT k FROM unnest(object_keys) AS k
+                 WHERE NOT EXISTS (SELECT FROM object AS o WHERE o.object_key = k);
+END
+$$;
+COMMENT ON FUNCTION streamhouse.agent_unknown_keys IS
+    'Of objects in the store those that the index does not know. Raises SH001, SH002, SH003';
+
+CREATE FUNCTION streamhouse.agent_presented(incarnation bigint, unresolved bigint) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
+AS $$
+#variable_conflict use_column
+BEGIN
+    PERFORM control_lock();
+    PERFORM agent_enter(incarnation);
+    UPDATE term_awaited AS w SET presented_at = now()
+    FROM incarnation AS i, cluster AS c
+    WHERE i.incarnation_id = agent_presented.incarnation AND w.wal_uuid = i.wal_uuid AND w.term = c.term;
+    UPDATE term AS t SET unresolved = agent_presented.unresolved
+    FROM cluster AS c WHERE t.term = c.term AND t.settled_at IS NULL;
+    PERFORM settle_term();
+END
+$$;
+COMMENT ON FUNCTION streamhouse.agent_presented IS
+    'An agent has presented what the store holds, and has ended the epochs of older terms that are its own. '
+    'unresolved: records for which the index had no place. Raises SH001, SH002, SH003';
+
+-- Without anybody that was awaited nobody has shown that this database is the one that agents work with.
+CREATE VIEW streamhouse.term_status AS
+SELECT t.term, t.began_at, t.reason, t.settled_at,
+       coalesce(array_agg(w.agent_id ORDER BY w.agent_id) FILTER (WHERE w.presented_at IS NULL), '{}')
+           AS awaited_agents,
+       count(w.presented_at) AS presented, t.unresolved, t.accepted, t.deletion_allowed,
+       CASE WHEN t.settled_at IS NOT NULL THEN 'settled'
+            WHEN t.term < (SELECT c.term FROM streamhouse.cluster AS c) THEN 'waits for a later term'
+            ELSE concat_ws('; ',
+                 CASE WHEN count(w.wal_uuid) > count(w.presented_at) THEN
+                     'agents are awaited: awaited_agents' END,
+                 CASE WHEN count(w.presented_at) = 0 THEN 'no agent of an older term has come' END,
+                 CASE WHEN t.unresolved > 0 THEN
+                     'the store holds records without a place: accept_term_boundary() leaves them out' END,
+                 CASE WHEN t.ticks_left > 0 THEN format('%s ticks are left for others to come', t.ticks_left) END)
+           END AS status
+FROM streamhouse.term AS t LEFT JOIN streamhouse.term_awaited AS w USING (term)
+GROUP BY t.term
+ORDER BY t.term;
+COMMENT ON VIEW streamhouse.term_status IS
+    'Terms after the first: why each began, and what readers wait for at its boundary';
+
+CREATE FUNCTION streamhouse.settle_term() RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM term AS t JOIN cluster AS c USING (term)
+                   JOIN term_status AS s USING (term)
+                   WHERE t.settled_at IS NULL AND t.ticks_left = 0 AND t.unresolved = 0
+                     AND s.presented > 0 AND s.awaited_agents = '{}') THEN
+        RETURN false;
+    END IF;
+    PERFORM end_boundaries(is_accepted => false, deletion => true);
+    RETURN true;
+END
+$$;
+COMMENT ON FUNCTION streamhouse.settle_term IS
+    'Lets readers cross the boundary if nothing is awaited any more. Needs the control lock';
+
+CREATE FUNCTION streamhouse.end_boundaries(is_accepted boolean, deletion boolean) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+DECLARE
+    topic_ids  uuid[];
+    partitions int[];
+BEGIN
+    -- Ownerless epochs of older terms end with them: nobody publishes there any more.
+    UPDATE epoch AS e SET state = 'sealed', end_offset = h.published_end
+    FROM epoch_head AS h
+    WHERE (h.topic_id, h.partition, h.epoch) = (e.topic_id, e.partition, e.epoch)
+      AND e.state = 'orphaned' AND e.durability = 'object';
+    WITH ended AS (
+        DELETE FROM epoch AS e WHERE is_boundary(e.epoch) AND e.state = 'orphaned'
+        RETURNING e.topic_id, e.partition
+    )
+    SELECT array_agg(topic_id), array_agg(partition) INTO topic_ids, partitions FROM ended;
+    UPDATE term AS t SET settled_at = now(), accepted = is_accepted, deletion_allowed = deletion
+    WHERE t.settled_at IS NULL;
+    PERFORM set_bases(topic_ids, partitions);
+    PERFORM bump_versions(assignments => true);
+END
+$$;
+COMMENT ON FUNCTION streamhouse.end_boundaries IS
+    'Ends what is unsettled of terms: readers go on. Needs the control lock';
+
+CREATE FUNCTION streamhouse.accept_term_boundary(allow_deletion boolean DEFAULT false) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
+AS $$
+BEGIN
+    PERFORM control_lock();
+    IF NOT EXISTS (SELECT FROM term WHERE settled_at IS NULL) THEN
+        UPDATE term SET deletion_allowed = deletion_allowed OR allow_deletion;
+        RETURN;
+    END IF;
+    PERFORM end_boundaries(is_accepted => true, deletion => allow_deletion);
+END
+$$;
+COMMENT ON FUNCTION streamhouse.accept_term_boundary IS
+    'Lets readers cross the boundary of the term without what is still awaited (streamhouse.term_status): an '
+    'agent that comes later with records that the database does not know is refused, and keeps them in its '
+    'WAL. allow_deletion: this database may delete objects again, because no other one works with the bucket';
+
+CREATE FUNCTION streamhouse.deletion_allowed() RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+    SELECT NOT EXISTS (SELECT FROM term WHERE settled_at IS NULL OR NOT deletion_allowed)
+       AND NOT EXISTS (SELECT FROM cluster AS c, pg_control_system() AS s
+                       WHERE s.system_identifier <> c.system_identifier OR current_timeline() <> c.timeline)
+$$;
+COMMENT ON FUNCTION streamhouse.deletion_allowed IS
+    'False while the database may lack history, or may be a copy of one that works with the same bucket';
+
+CREATE FUNCTION streamhouse.term_tick() RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM term WHERE settled_at IS NULL) THEN
+        RETURN;
+    END IF;
+    PERFORM control_lock();
+    UPDATE term SET ticks_left = greatest(ticks_left - 1, 0) WHERE settled_at IS NULL;
+    PERFORM settle_term();
+END
+$$;
+COMMENT ON FUNCTION streamhouse.term_tick IS
+    'Counts a tick of a term that is not settled: agents have the time of a lease to come';

@@ -1,0 +1,242 @@
+-- Presenting: how the index learns, in a new term, of epochs and objects that the database has forgotten.
+
+CREATE FUNCTION streamhouse.owner_of_wal(wal_uuid uuid, agent_id text) RETURNS bigint
+LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    newest bigint;
+BEGIN
+    SELECT max(i.incarnation_id) INTO newest FROM incarnation AS i WHERE i.wal_uuid = owner_of_wal.wal_uuid;
+    IF newest IS NULL THEN
+        INSERT INTO incarnation (wal_uuid, incarnation_no, agent_id, state)
+        VALUES (owner_of_wal.wal_uuid, 1, owner_of_wal.agent_id, 'outdated')
+        RETURNING incarnation_id INTO newest;
+        INSERT INTO agent (agent_id, incarnation_id, address) VALUES (owner_of_wal.agent_id, newest, '')
+        ON CONFLICT DO NOTHING;
+    END IF;
+    RETURN newest;
+END
+$$;
+COMMENT ON FUNCTION streamhouse.owner_of_wal IS
+    'The newest incarnation of a WAL, made up for one that is not known. Needs the control lock';
+
+CREATE FUNCTION streamhouse.present_epoch(topic_id uuid, partition int, epoch bigint, start_offset bigint,
+                                          wal_uuid uuid, agent_id text) RETURNS text
+LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    known    epoch;
+    boundary epoch;
+    high     bigint := present_epoch.start_offset + offset_range();
+BEGIN
+    SELECT * INTO known FROM epoch AS e
+    WHERE (e.topic_id, e.partition, e.epoch)
+        = (present_epoch.topic_id, present_epoch.partition, present_epoch.epoch);
+    IF FOUND THEN
+        RETURN CASE WHEN known.incarnation_id IS NULL THEN 'fenced'
+                    WHEN EXISTS (SELECT FROM incarnation AS i
+                                 WHERE i.incarnation_id = known.incarnation_id
+                                   AND i.wal_uuid = present_epoch.wal_uuid) THEN 'open'
+                    ELSE 'fenced' END;
+    ELSIF NOT EXISTS (SELECT FROM partition AS p
+                      WHERE (p.topic_id, p.partition) = (present_epoch.topic_id, present_epoch.partition)) THEN
+        RETURN coalesce(absent_topic(present_epoch.topic_id), 'unknown');
+    END IF;
+
+    -- Below an unsettled boundary, and in nobody's published range.
+    SELECT * INTO boundary FROM epoch AS b
+    WHERE (b.topic_id, b.partition) = (present_epoch.topic_id, present_epoch.partition)
+      AND b.state = 'orphaned' AND is_boundary(b.epoch) AND b.epoch > present_epoch.epoch
+    ORDER BY b.epoch LIMIT 1;
+    IF NOT FOUND OR is_boundary(present_epoch.epoch)
+       OR EXISTS (SELECT FROM epoch AS e JOIN epoch_head AS h USING (topic_id, partition, epoch)
+                  WHERE (e.topic_id, e.partition) = (present_epoch.topic_id, present_epoch.partition)
+                    AND present_epoch.start_offset >= e.start_offset
+                    AND present_epoch.start_offset < h.published_end) THEN
+        RETURN 'fenced';
+    END IF;
+    IF high > boundary.limit_offset THEN
+        IF EXISTS (SELECT FROM epoch AS e
+                   WHERE (e.topic_id, e.partition) = (boundary.topic_id, boundary.partition)
+                     AND e.epoch > boundary.epoch) THEN
+            RETURN 'fenced';
+        END IF;
+        UPDATE partition AS p SET next_offset = high + term_gap()
+        WHERE (p.topic_id, p.partition) = (boundary.topic_id, boundary.partition);
+        UPDATE epoch AS b SET limit_offset = high + term_gap()
+        WHERE (b.topic_id, b.partition, b.epoch) = (boundary.topic_id, boundary.partition, boundary.epoch);
+    END IF;
+    UPDATE epoch AS b SET start_offset = high
+    WHERE (b.topic_id, b.partition, b.epoch) = (boundary.topic_id, boundary.partition, boundary.epoch)
+      AND b.start_offset < high;
+    INSERT INTO epoch (topic_id, partition, epoch, incarnation_id, durability, state, start_offset,
+                       limit_offset, orphaned_at)
+    VALUES (present_epoch.topic_id, present_epoch.partition, present_epoch.epoch,
+            owner_of_wal(present_epoch.wal_uuid, present_epoch.agent_id), 'wal', 'orphaned',
+            present_epoch.start_offset, high, now());
+    INSERT INTO epoch_head (topic_id, partition, epoch, published_end)
+    VALUES (present_epoch.topic_id, present_epoch.partition, present_epoch.epoch, present_epoch.start_offset);
+    RETURN 'open';
+END
+$$;
+COMMENT ON FUNCTION streamhouse.present_epoch IS
+    'Makes an epoch of an older term known, which began at start_offset: open (it is known now, of this WAL); '
+    'fenced (another''s, or readers have crossed the boundary above it, or it does not fit); dropped; unknown. '
+    'Needs the control lock';
+
+CREATE FUNCTION streamhouse.end_presented(topic_ids uuid[], partitions int[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+#variable_conflict use_column
+BEGIN
+    -- The next epoch began below the limit: so this one had been sealed there.
+    UPDATE epoch AS e SET state = 'sealed', end_offset = h.published_end
+    FROM (SELECT DISTINCT * FROM unnest(topic_ids, partitions)) AS asked(topic_id, partition)
+    JOIN epoch_head AS h USING (topic_id, partition)
+    WHERE (e.topic_id, e.partition, e.epoch) = (h.topic_id, h.partition, h.epoch)
+      AND e.state = 'orphaned' AND e.durability = 'wal'
+      AND h.published_end < e.limit_offset
+      AND h.published_end = (SELECT n.start_offset FROM epoch AS n
+                             WHERE n.topic_id = e.topic_id AND n.partition = e.partition
+                               AND n.epoch > e.epoch AND NOT is_boundary(n.epoch)
+                             ORDER BY n.epoch LIMIT 1);
+    PERFORM set_bases(topic_ids, partitions);
+END
+$$;
+COMMENT ON FUNCTION streamhouse.end_presented IS
+    'Seals what is known to have been sealed before: the next epoch begins at the published end. Needs the '
+    'control lock';
+
+CREATE FUNCTION streamhouse.agent_present_epochs(incarnation bigint, topic_ids uuid[], partitions int[],
+                                                 epochs bigint[], start_offsets bigint[])
+RETURNS TABLE (result text, epoch bigint, start_offset bigint, limit_offset bigint, published_end bigint)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    caller  incarnation;
+    answers text[];
+BEGIN
+    PERFORM control_lock();
+    PERFORM agent_enter(incarnation);
+    SELECT * INTO caller FROM incarnation AS i WHERE i.incarnation_id = agent_present_epochs.incarnation;
+    SELECT array_agg(present_epoch(a.topic_id, a.partition, a.epoch, a.start_offset, caller.wal_uuid,
+                                   caller.agent_id) ORDER BY a.ordinal) INTO answers
+    FROM unnest(topic_ids, partitions, epochs, start_offsets) WITH ORDINALITY
+         AS a(topic_id, partition, epoch, start_offset, ordinal);
+    PERFORM end_presented(topic_ids, partitions);
+    RETURN QUERY
+    SELECT CASE WHEN a.answer = 'open' AND e.state = 'sealed' THEN 'sealed' ELSE a.answer END,
+           a.epoch, e.start_offset, e.limit_offset, h.published_end
+    FROM unnest(topic_ids, partitions, epochs, answers) WITH ORDINALITY
+         AS a(topic_id, partition, epoch, answer, ordinal)
+    LEFT JOIN epoch AS e ON (e.topic_id, e.partition, e.epoch) = (a.topic_id, a.partition, a.epoch)
+    LEFT JOIN epoch_head AS h ON (h.topic_id, h.partition, h.epoch) = (a.topic_id, a.partition, a.epoch)
+    ORDER BY a.ordinal;
+END
+$$;
+COMMENT ON FUNCTION streamhouse.agent_present_epochs IS
+    'Makes epochs known that the agent''s WAL holds records of, each from the lowest of its offsets: open '
+    '(publish what is left, and seal); sealed; fenced (not this WAL''s, or too late); dropped; unknown. Raises '
+    'SH001, SH002, SH003';
+
+CREATE FUNCTION streamhouse.agent_present_object(
+    incarnation     bigint,
+    writer_wal      uuid,
+    writer_agent    text,
+    object_id       uuid,
+    object_key      text,
+    object_bytes    bigint,
+    is_last         boolean,
+    topic_ids       uuid[],
+    partitions      int[],
+    epochs          bigint[],
+    first_offsets   bigint[],
+    offset_counts   bigint[],
+    record_counts   bigint[],
+    positions       bigint[],
+    lengths         bigint[],
+    min_timestamps  bigint[],
+    max_timestamps  bigint[],
+    voids           boolean[],
+    stretch_runs    int[],
+    producer_ids    bigint[],
+    producer_epochs int[],
+    base_sequences  int[],
+    sequence_counts int[],
+    base_offsets    bigint[],
+    epoch_starts    bigint[]
+) RETURNS TABLE (ordinal int, result text)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    owner    bigint;
+    answers  text[];
+    outcomes text[];
+BEGIN
+    PERFORM control_lock();
+    PERFORM agent_enter(incarnation);
+    IF EXISTS (SELECT FROM object AS o WHERE o.object_id = agent_present_object.object_id) THEN
+        RETURN QUERY SELECT n, 'duplicate' FROM generate_series(1, cardinality(topic_ids)) AS n;
+        RETURN;
+    END IF;
+    PERFORM check_entries(topic_ids, partitions, epochs, first_offsets, offset_counts, record_counts,
+                          positions, lengths, min_timestamps, max_timestamps, voids);
+    owner := owner_of_wal(writer_wal, writer_agent);
+    -- What an ownerless epoch was given stands in no object of its own: those runs are left out.
+    SELECT array_agg(CASE WHEN a.first_offset IS NULL THEN coalesce(absent_topic(a.topic_id), 'unknown')
+                          ELSE present_epoch(a.topic_id, a.partition, a.epoch, a.start, writer_wal,
+                                             writer_agent) END ORDER BY a.ordinal) INTO answers
+    FROM unnest(topic_ids, partitions, epochs, first_offsets, epoch_starts) WITH ORDINALITY
+         AS a(topic_id, partition, epoch, first_offset, start, ordinal);
+
+    PERFORM FROM epoch_head AS h
+    WHERE (h.topic_id, h.partition, h.epoch) IN (SELECT * FROM unnest(topic_ids, partitions, epochs))
+    ORDER BY h.topic_id, h.partition, h.epoch FOR UPDATE;
+    IF NOT is_last AND EXISTS (
+        SELECT FROM unnest(topic_ids, partitions, epochs, first_offsets, answers)
+                    AS a(topic_id, partition, epoch, first_offset, answer)
+        JOIN epoch AS e USING (topic_id, partition, epoch)
+        JOIN epoch_head AS h USING (topic_id, partition, epoch)
+        WHERE a.answer = 'open' AND e.state = 'orphaned' AND a.first_offset > h.published_end) THEN
+        RETURN QUERY SELECT n, 'gap' FROM generate_series(1, cardinality(topic_ids)) AS n;
+        RETURN;
+    END IF;
+
+    IF 'open' <> ALL (answers) THEN
+        RETURN QUERY SELECT a.ordinal::int, a.answer
+                     FROM unnest(answers) WITH ORDINALITY AS a(answer, ordinal) ORDER BY a.ordinal;
+        RETURN;
+    END IF;
+    -- An epoch of the number 0 does not exist: its runs are refused.
+    SELECT array_agg(CASE WHEN a.answer = 'open' THEN a.epoch ELSE 0 END ORDER BY a.ordinal),
+           array_agg(coalesce(a.first_offset, 0) ORDER BY a.ordinal)
+    INTO epochs, first_offsets
+    FROM unnest(epochs, first_offsets, answers) WITH ORDINALITY AS a(epoch, first_offset, answer, ordinal);
+    PERFORM check_claims(topic_ids, partitions, epochs, stretch_runs, producer_ids, producer_epochs,
+                         base_sequences, sequence_counts);
+    PERFORM publish_entries(owner, 0, agent_present_object.object_id, object_key, object_bytes, topic_ids,
+                            partitions, epochs, first_offsets, offset_counts, record_counts, positions,
+                            lengths, min_timestamps, max_timestamps, voids, NULL, NULL, NULL);
+    IF cardinality(stretch_runs) > 0 THEN
+        PERFORM store_sequences(owner, 0, topic_ids, partitions, stretch_runs, producer_ids, producer_epochs,
+                                base_sequences, sequence_counts, base_offsets);
+    END IF;
+    -- Nobody asks for the result of this publish again, and its number is not one of the incarnation's.
+    DELETE FROM publish_result AS r WHERE r.incarnation_id = owner AND r.publish_no = 0
+    RETURNING r.results INTO outcomes;
+    PERFORM end_presented(topic_ids, partitions);
+    RETURN QUERY
+    SELECT a.ordinal::int, CASE WHEN a.answer = 'open' THEN a.outcome ELSE a.answer END
+    FROM unnest(answers, outcomes) WITH ORDINALITY AS a(answer, outcome, ordinal)
+    ORDER BY a.ordinal;
+END
+$$;
+COMMENT ON FUNCTION streamhouse.agent_present_object IS
+    'Publishes an object of an older term that is in the store and that the index does not know, in the name of '
+    'the WAL that wrote it: as publish_object answers, and gap for all runs, without any effect, as long as one '
+    'of them has to wait for another object; with is_last nothing waits. epoch_starts: the lowest offset that '
+    'the store holds of each run''s epoch. unknown: also a run without offsets. Raises SH001, SH002, SH003, SH010';

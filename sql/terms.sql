@@ -1,0 +1,100 @@
+-- A new term: everything is handed back, readers wait at the boundary, and what was forgotten is presented.
+\set SHOW_CONTEXT never
+SET search_path = fixture;
+SELECT renew();
+SELECT streamhouse.create_topic('t') IS NOT NULL AS made;
+SELECT register('a', 1) AS a \gset
+SELECT take(:a);
+SELECT result, published_end FROM publish(:a, 1, '{t 0 0+10}');
+SELECT streamhouse.deletion_allowed();
+
+CREATE FUNCTION first_term(n bigint) RETURNS bigint LANGUAGE sql AS $$ SELECT (1::bigint << 40) + n $$;
+CREATE FUNCTION ranges() RETURNS TABLE (term bigint, number bigint, state text, durability text, starts bigint,
+                                        ends bigint, limits bigint, published bigint)
+LANGUAGE sql AS $$
+    SELECT epoch >> 40, epoch & ((1::bigint << 40) - 1), state, durability, start_offset, end_offset, limit_offset,
+           published_end
+    FROM streamhouse.epochs ORDER BY epoch
+$$;
+CREATE FUNCTION present(incarnation bigint, n int, agent text, object text, epoch bigint, first bigint, count int,
+                        starts bigint, is_last boolean DEFAULT false, producer_seq int DEFAULT NULL)
+RETURNS text LANGUAGE sql AS $$
+    SELECT result FROM streamhouse.agent_present_object(
+        incarnation, wal(n), agent, md5(object)::uuid, object, 1000, is_last, ARRAY[topic('t')], '{0}', ARRAY[epoch],
+        ARRAY[first], ARRAY[count], ARRAY[count], '{64}', '{500}', '{1}', '{2}', '{f}',
+        CASE WHEN producer_seq IS NULL THEN '{}' ELSE '{1}'::int[] END,
+        CASE WHEN producer_seq IS NULL THEN '{}' ELSE '{7}'::bigint[] END,
+        CASE WHEN producer_seq IS NULL THEN '{}' ELSE '{0}'::int[] END,
+        CASE WHEN producer_seq IS NULL THEN '{}' ELSE ARRAY[producer_seq] END,
+        CASE WHEN producer_seq IS NULL THEN '{}' ELSE ARRAY[count] END,
+        CASE WHEN producer_seq IS NULL THEN '{}' ELSE ARRAY[first] END,
+        ARRAY[starts])
+$$;
+
+-- The agent has seen more than the database knows of.
+SELECT register('a', 1, 2, 1000) AS a \gset
+SELECT term, awaited_agents, presented, deletion_allowed, status FROM streamhouse.term_status;
+SELECT * FROM ranges();
+SELECT streamhouse.deletion_allowed();
+SELECT streamhouse.agent_awaited(:a);
+-- Another one of the same past finds the term begun; a new one has nothing to present.
+SELECT register('b', 2, 5, 700) AS b \gset
+SELECT register('c', 3) AS c \gset
+SELECT term, awaited_agents FROM streamhouse.term_status;
+
+-- Objects: of a known epoch, of a forgotten one, out of order, of a WAL that never came.
+SELECT * FROM streamhouse.agent_unknown_keys(:a, '{1/1,lost-1,lost-2}');
+SELECT present(:a, 1, 'a', 'lost-2', first_term(1), 20, 5, 0);
+SELECT present(:a, 1, 'a', 'lost-1', first_term(1), 10, 10, 0, false, 0);
+SELECT present(:a, 1, 'a', 'lost-2', first_term(1), 20, 5, 0);
+SELECT present(:a, 1, 'a', 'lost-2', first_term(1), 20, 5, 0);
+SELECT present(:a, 1, 'a', 'again', first_term(1), 12, 8, 0);
+SELECT present(:a, 2, 'b', 'of-b', first_term(2), 25, 5, 25);
+SELECT present(:a, 4, 'd', 'of-d', first_term(3), 30, 5, 30);
+SELECT present(:a, 4, 'd', 'not-of-d', first_term(1), 25, 5, 25);
+SELECT present(:a, 4, 'd', 'inside', first_term(9), 3, 5, 3);
+SELECT present(:a, 1, 'a', 'far', first_term(1), 90, 5, 0, true);
+-- The chain of what began where shows which epochs were sealed.
+SELECT * FROM ranges();
+SELECT producer_id, base_sequences, sequence_counts, base_offsets FROM streamhouse.producer_state;
+
+-- A WAL that holds more of it, and a forgotten epoch above everything: the boundary makes room.
+SELECT result, start_offset, published_end FROM
+    streamhouse.agent_present_epochs(:b, ARRAY[topic('t')], '{0}', ARRAY[first_term(2)], '{27}');
+SELECT result, start_offset, published_end FROM
+    streamhouse.agent_present_epochs(:b, ARRAY[topic('t')], '{0}', ARRAY[first_term(4)], '{2000000000000}');
+SELECT result FROM streamhouse.agent_present_epochs(:b, ARRAY[topic('t')], '{0}', ARRAY[first_term(1)], '{0}');
+SELECT * FROM ranges() WHERE number IN (0, 4);
+SELECT published_end FROM streamhouse.read_bounds(ARRAY[topic('t')], '{0}');
+
+-- Nobody crosses before all are done, and the time of a lease is over.
+SELECT seal(:a, '{recover}');
+SELECT streamhouse.agent_presented(:a, 0);
+SELECT streamhouse.lease_tick() IS NOT NULL AS ticked FROM generate_series(1, streamhouse.lease_ticks());
+SELECT term, awaited_agents, presented, status FROM streamhouse.term_status;
+SELECT seal(:b, '{recover}');
+SELECT streamhouse.agent_presented(:b, 3);
+SELECT status FROM streamhouse.term_status;
+SELECT streamhouse.accept_term_boundary();
+SELECT status, accepted, deletion_allowed FROM streamhouse.term_status;
+SELECT streamhouse.deletion_allowed();
+SELECT streamhouse.accept_term_boundary(allow_deletion => true);
+SELECT streamhouse.deletion_allowed();
+-- Of the agent that has not come, readers wait for the epoch; one that is not known comes too late.
+SELECT * FROM ranges();
+SELECT present(:a, 4, 'd', 'too-late', first_term(8), 500, 5, 500);
+SELECT streamhouse.agent_awaited(:a);
+-- New ranges lie far above.
+SELECT rebalance > 0 AS moved FROM streamhouse.rebalance();
+UPDATE streamhouse.partition SET target_agent = 'a';
+SELECT take(:a);
+SELECT term, number, state, starts FROM ranges() WHERE term = 2;
+
+-- By hand, and again while one is not settled.
+SELECT streamhouse.new_term();
+SELECT streamhouse.new_term();
+SELECT streamhouse.agent_heartbeat(:a, 0);
+\echo :SQLSTATE
+SELECT term, awaited_agents, status FROM streamhouse.term_status;
+SELECT register('a', 1, 3, 1 + (2::bigint << 40)) AS a \gset
+SELECT term, term_status.reason FROM streamhouse.term_status;

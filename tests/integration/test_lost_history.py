@@ -1,0 +1,285 @@
+"""PostgreSQL fails over, comes back older, or is cloned: agents present what it has forgotten, and every acknowledged
+record is there afterwards, once and at its offset."""
+import time
+
+import grpc
+import pytest
+
+from harness.agent import Agent
+from harness.postgres import Postgres
+from harness.processes import PATIENCE, wait_until
+from harness.rpc import Client
+from harness.tcpproxy import TcpProxy
+
+
+class World:
+    """A server behind a proxy, agents on one store, and what they have acknowledged."""
+
+    def __init__(self, directory):
+        self.directory = directory
+        self.server = Postgres()
+        self.database = self.server.database("streamhouse")
+        self.proxy = TcpProxy(f"127.0.0.1:{self.server.port}")
+        self.agents, self.clients, self.servers = [], [], [self.server]
+        self.acknowledged = {}  # (partition, offset): number
+        self.number = 0
+        self.published_before = 0
+
+    def agent(self, agent_id, port=None, **settings):
+        conninfo = f"host=127.0.0.1 port={port or self.proxy.port} user=postgres dbname=streamhouse connect_timeout=5"
+        settings = {"flush_interval": "20ms", "store_dir": str(self.directory / "store"), **settings}
+        (self.directory / "store").mkdir(exist_ok=True)
+        agent = Agent(self.directory / agent_id, conninfo, agent_id, **settings)
+        self.agents.append(agent)
+        return agent.start()
+
+    def client(self, agent):
+        self.clients.append(Client(agent.address))
+        return self.clients[-1]
+
+    def produce(self, agents, partition=0, count=1):
+        """Acknowledged by whoever owns the partition, each number under its first acknowledgement only."""
+        deadline = time.monotonic() + 30 * PATIENCE
+        clients = [self.client(a) for a in agents]
+        for _ in range(count):
+            self.number += 1
+            while True:
+                try:
+                    answer = clients[0].produce("t", values=[b"%d" % self.number], partition=partition)
+                    break
+                except grpc.RpcError as error:
+                    # Refused before anything was accepted, or not known: a new number, as the old one may be there.
+                    assert error.code() in (grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.UNAVAILABLE,
+                                            grpc.StatusCode.CANCELLED), error
+                    assert time.monotonic() < deadline, error
+                    clients.append(clients.pop(0))
+                    self.number += 1
+                    time.sleep(0.02)
+            self.acknowledged[partition, answer.base_offset] = self.number
+
+    def produce_object(self, agent, *numbers):
+        """To the topic `o` of durability `object`: [(offset, number)]"""
+        base = self.client(agent).produce("o", values=[b"%d" % n for n in numbers]).base_offset
+        return [(base + i, n) for i, n in enumerate(numbers)]
+
+    def read_object(self, agent, count):
+        found, offset = [], 0
+        client = self.client(agent)
+        deadline = time.monotonic() + 30 * PATIENCE
+        while len(found) < count and time.monotonic() < deadline:
+            answer = client.fetch("o", offset=offset, max_wait_ms=200)
+            found += [(r.offset, int(r.value)) for r in answer.records]
+            offset = answer.next_offset
+        return found
+
+    def check(self, agents, partition=0):
+        """All of it is read, once, in order; at the partition's end only its owner has it all."""
+        expected = {o: n for (p, o), n in self.acknowledged.items() if p == partition}
+        found, offset = {}, 0
+        clients = [self.client(a) for a in agents]
+        deadline = time.monotonic() + 30 * PATIENCE
+        while max(expected) not in found:
+            assert time.monotonic() < deadline, f"found {len(found)}, {offset} of {max(expected)}"
+            try:
+                answer = clients[0].fetch("t", partition=partition, offset=offset, max_wait_ms=500)
+            except grpc.RpcError as error:
+                assert error.code() == grpc.StatusCode.FAILED_PRECONDITION, error
+                clients.append(clients.pop(0))
+                continue
+            assert not answer.HasField("error"), answer.error
+            found |= {r.offset: int(r.value) for r in answer.records}
+            offset = answer.next_offset
+        missing = {o: n for o, n in expected.items() if found.get(o) != n}
+        assert not missing, missing
+        numbers = [found[o] for o in sorted(found)]
+        assert numbers == sorted(set(numbers)), numbers
+
+    def records(self):
+        return self.database.value("SELECT coalesce(sum(records), 0) FROM streamhouse.epochs")
+
+    def published(self):
+        wait_until("everything is published", lambda: self.records() >= len(self.acknowledged), 20 * PATIENCE)
+        self.published_before = self.records()
+
+    def go_on_with(self, server, lost=False):
+        """The server in use is gone; this one is reached in its place. It may have lost what was published."""
+        self.servers.append(server)
+        published = self.published_before
+        self.database = server.open("streamhouse")
+        assert (self.records() < published) == lost
+        self.proxy.target = f"127.0.0.1:{server.port}"
+
+    def settled(self, term):
+        wait_until(f"term {term} is settled", lambda: self.database.value(
+            "SELECT status FROM streamhouse.term_status WHERE term = %s", term) == "settled", 30 * PATIENCE)
+
+    def close(self):
+        for client in self.clients:
+            client.close()
+        self.proxy.close()
+        failures = []
+        for agent in self.agents:
+            try:
+                agent.close()
+            except AssertionError as failure:
+                failures.append(str(failure))
+        for server in self.servers:
+            server.stop()
+        assert not failures, "\n".join(failures)
+
+
+@pytest.fixture
+def world(directory):
+    made = World(directory)
+    yield made
+    made.close()
+
+
+def owner_count(world):
+    return world.database.value("SELECT count(DISTINCT owner) FROM streamhouse.partitions WHERE status = 'ok'")
+
+
+def test_synchronous_replica_has_lost_nothing(world):
+    a1 = world.agent("a1")
+    world.database.execute("SELECT streamhouse.create_topic('t')")
+    world.produce([a1], count=5)
+    replica = world.server.replica(synchronous=True)
+    world.produce([a1], count=5)
+    world.published()
+    world.server.control("-m", "immediate", "stop")
+    world.produce([a1], count=5)
+    world.go_on_with(replica.promote())
+    world.settled(2)
+    world.produce([a1], count=5)
+    world.check([a1])
+    assert world.database.value("SELECT unresolved FROM streamhouse.term") == 0
+    assert world.database.value("SELECT streamhouse.deletion_allowed()")
+
+
+def test_asynchronous_replica_without_the_last_grants_and_publishes(world):
+    a1 = world.agent("a1")
+    world.database.execute("SELECT streamhouse.create_topic('t', partitions => 2)")
+    for partition in 0, 1:
+        world.produce([a1], partition, count=3)
+    world.published()
+    replica = world.server.replica()
+    replica.sever()
+    # One partition gets another owner, both get records; then a1 stays behind with some that are not published.
+    a2 = world.agent("a2")
+    wait_until("each has a partition", lambda: owner_count(world) == 2, 20)
+    for partition in 0, 1:
+        world.produce([a1, a2], partition, count=10)
+    world.published()
+    world.server.control("-m", "immediate", "stop")
+    for partition in 0, 1:
+        world.produce([a1, a2], partition, count=3)
+    world.go_on_with(replica.promote(), lost=True)
+    world.settled(2)
+    for partition in 0, 1:
+        world.produce([a1, a2], partition, count=5)
+        world.check([a1, a2], partition)
+    assert world.database.value("SELECT count(*) FROM streamhouse.orphans") == 0
+
+
+def test_backup_of_before(world):
+    a1 = world.agent("a1")
+    world.database.execute("SELECT streamhouse.create_topic('t')")
+    world.produce([a1], count=3)
+    world.published()
+    world.proxy.cut()
+    world.server.control("-m", "fast", "stop")
+    backup = world.server.copy()
+    world.server.control("-w", "start")
+    world.proxy.heal()
+    world.produce([a1], count=10)
+    world.database.reconnect()
+    world.published()
+    # The agent's next start opens an epoch of which the backup knows nothing.
+    a1.terminate()
+    a1.start()
+    world.produce([a1], count=10)
+    world.published()
+    world.server.control("-m", "immediate", "stop")
+    world.go_on_with(backup.start(), lost=True)
+    world.settled(2)
+    world.produce([a1], count=5)
+    world.check([a1])
+
+
+def test_records_of_object_topics_stay_with_a_synchronous_replica(world):
+    a1 = world.agent("a1")
+    world.database.execute("SELECT streamhouse.create_topic('o', durability => 'object')")
+    sent = world.produce_object(a1, 0, 1)
+    replica = world.server.replica(synchronous=True)
+    sent += world.produce_object(a1, 2)
+    world.server.control("-m", "immediate", "stop")
+    world.go_on_with(replica.promote())
+    world.settled(2)
+    sent += world.produce_object(a1, 3)
+    assert world.read_object(a1, 4) == sent
+
+
+def test_forgotten_records_of_object_topics_are_not_passed_over_silently(world):
+    a1 = world.agent("a1")
+    world.database.execute("SELECT streamhouse.create_topic('o', durability => 'object')")
+    sent = world.produce_object(a1, 0, 1)
+    replica = world.server.replica()
+    replica.sever()
+    world.produce_object(a1, 2)
+    world.server.control("-m", "immediate", "stop")
+    world.go_on_with(replica.promote())
+    wait_until("the agent has presented", lambda: world.database.value(
+        "SELECT presented = 1 AND unresolved = 1 FROM streamhouse.term_status"), 30 * PATIENCE)
+    wait_until("no ticks are left", lambda: world.database.value("SELECT ticks_left FROM streamhouse.term") == 0,
+               20 * PATIENCE)
+    later = world.produce_object(a1, 3)
+    assert world.database.value("SELECT settled_at FROM streamhouse.term_status") is None
+    assert "boundary of a term" in world.database.value("SELECT status FROM streamhouse.partitions")
+    assert not world.database.value("SELECT streamhouse.deletion_allowed()")
+    assert not world.client(a1).fetch("o", offset=2, max_wait_ms=0).records
+    world.database.execute("SELECT streamhouse.accept_term_boundary()")
+    assert world.read_object(a1, 3) == sent + later
+
+
+def test_clone_cannot_delete(world):
+    a1 = world.agent("a1")
+    world.database.execute("SELECT streamhouse.create_topic('t')")
+    world.produce([a1], count=3)
+    world.published()
+    clone = world.server.replica()
+    world.servers.append(clone)
+    clone.sever()
+    clone.promote()
+    theirs = clone.open("streamhouse")
+    assert not theirs.value("SELECT streamhouse.deletion_allowed()")
+    a9 = world.agent("a9", port=clone.port)
+    assert theirs.value("SELECT term FROM streamhouse.cluster") == 2
+    wait_until("no ticks are left", lambda: theirs.value("SELECT ticks_left FROM streamhouse.term") == 0, 20 * PATIENCE)
+    assert theirs.execute("SELECT awaited_agents, settled_at FROM streamhouse.term_status") == [(["a1"], None)]
+    assert not theirs.value("SELECT streamhouse.deletion_allowed()")
+    incarnation = theirs.value("SELECT incarnation_id FROM streamhouse.agents WHERE agent_id = 'a9'")
+    assert not theirs.value("SELECT streamhouse.agent_scan_claim(%s)", incarnation)
+    assert world.database.value("SELECT streamhouse.deletion_allowed()")
+    world.produce([a1], count=3)
+    world.check([a1])
+    a9.kill()
+
+
+@pytest.mark.parametrize("how", ["stopped", "paused"])
+def test_no_lease_runs_out_while_the_server_sleeps(world, how):
+    a1 = world.agent("a1")
+    world.database.execute("SELECT streamhouse.create_topic('t')")
+    world.produce([a1], count=3)
+    epoch = "SELECT epoch FROM streamhouse.partitions"
+    before = world.database.value(epoch)
+    lease_s = world.database.value("SELECT streamhouse.lease_ticks() * streamhouse.tick_interval_ms()") / 1000
+    with world.server.asleep(how):
+        until = time.monotonic() + lease_s + 0.5
+        while time.monotonic() < until:
+            world.produce([a1])
+            time.sleep(0.05)
+    world.database.reconnect()
+    world.published()
+    assert world.database.value(epoch) == before
+    assert world.database.value("SELECT term FROM streamhouse.cluster") == 1
+    world.check([a1])

@@ -1,0 +1,49 @@
+/*
+ * fake_pg_present.h - the part of fake_pg.h that is about a new term: no engine of these tests is awaited by
+ * one.
+ */
+#ifndef TESTS_LOG_FAKE_PG_PRESENT_H
+#define TESTS_LOG_FAKE_PG_PRESENT_H
+
+#include "agent/pg/pg_present.h"
+
+void sh_pg_guard(ShPg *pg, int64_t incarnation, const atomic_int_fast64_t *calls)
+{
+    (void)pg, (void)incarnation, (void)calls;
+}
+
+ShStatus sh_pg_awaited(ShPg *pg, int64_t incarnation, bool *awaited, ShError *err)
+{
+    (void)pg, (void)incarnation, (void)err;
+    *awaited = false;
+    return SH_OK;
+}
+
+ShStatus sh_pg_unknown_keys(ShPg *pg, int64_t incarnation, const char *const *keys, size_t count,
+                            bool *unknown, ShError *err)
+{
+    (void)pg, (void)incarnation, (void)keys, (void)count, (void)unknown;
+    return sh_fail(err, SH_INTERNAL, "nothing is to be presented");
+}
+
+ShStatus sh_pg_present_epoch(ShPg *pg, int64_t incarnation, const ShPgPartition *partition,
+                             int64_t start_offset, ShPgEpoch *out, ShError *err)
+{
+    (void)pg, (void)incarnation, (void)partition, (void)start_offset, (void)out;
+    return sh_fail(err, SH_INTERNAL, "nothing is to be presented");
+}
+
+ShStatus sh_pg_present_object(ShPg *pg, const ShPgPublish *object, const ShPgPresented *presented,
+                              ShPgPresentResult *out, ShError *err)
+{
+    (void)pg, (void)object, (void)presented, (void)out;
+    return sh_fail(err, SH_INTERNAL, "nothing is to be presented");
+}
+
+ShStatus sh_pg_presented(ShPg *pg, int64_t incarnation, int64_t unresolved, ShError *err)
+{
+    (void)pg, (void)incarnation, (void)unresolved;
+    return sh_fail(err, SH_INTERNAL, "nothing is to be presented");
+}
+
+#endif
