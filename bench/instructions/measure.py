@@ -247,8 +247,10 @@ def main():
         for (library, function), cost in sorted(counted.items(), key=lambda item: -item[1])[:options.functions]:
             print(f"{cost:10.2f}  {library}  {function}", file=sys.stderr)
     print_line("produce, WAL interval", own["produce"], "produce without the WAL", own["produce without the WAL"])
-    print_line("fetch from the store, CRC aside", share(costs["fetch from the store"], PROGRAM),
-               "fetch from the store", own["fetch from the store"])
+    # How many bytes are read ahead, and checked, of what the reader never takes depends on time: held is the rest.
+    from_store = own.pop("fetch from the store")
+    own["fetch from the store, CRC aside"] = share(costs["fetch from the store"], PROGRAM)
+    print_line("fetch from the store, CRC aside", own["fetch from the store, CRC aside"], "fetch from the store", from_store)
     if options.commit:
         COMMITTED.write_text(json.dumps({name: round(value, 2) for name, value in own.items()}, indent=4) + "\n")
     return 0 if not options.check or check(own) else 1

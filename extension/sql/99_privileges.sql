@@ -10,6 +10,7 @@ GRANT EXECUTE ON FUNCTION
     streamhouse.read_index, streamhouse.read_bounds, streamhouse.find_timestamps, streamhouse.agent_metadata,
     streamhouse.agent_live_agents, streamhouse.metadata_version, streamhouse.records_before,
     streamhouse.tick_interval_ms, streamhouse.lease_ticks, streamhouse.offset_range, streamhouse.interval_ms,
+    streamhouse.is_boundary,
     streamhouse.garbage_grace_ms, streamhouse.scan_interval_ms, streamhouse.compaction_delay_ms,
     streamhouse.compaction_objects, streamhouse.agent_log_starts, streamhouse.scrub_objects,
     streamhouse.scrub_segments
