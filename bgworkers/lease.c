@@ -2,8 +2,9 @@
  * lease.c - one tick per streamhouse.tick_interval.
  *
  * Leases are counted in ticks, not in time, so a server that was down or a clock that jumped expires
- * nobody; of the time between two ticks at most one interval is counted. Each step of a tick is a transaction of its own: the tick itself locks leases, which must not
- * be held while rebalance() waits for the control lock.
+ * nobody; of the time between two ticks at most one interval is counted. Each step of a tick is a transaction
+ * of its own: the tick itself locks leases, which must not be held while rebalance() waits for the control
+ * lock.
  */
 #include "bgworkers/lease.h"
 

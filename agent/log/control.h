@@ -50,8 +50,8 @@ void sh_control_wake(ShEngine *engine);
 /* Any thread, never blocks: ask whether assignments or metadata have changed. */
 void sh_control_refresh(ShEngine *engine);
 
-/* With the partition's mutex held: the topic has an orphan_timeout, and the lease was not renewed for nearly that
- * long, so that its epoch may be about to be sealed without us. Nothing is acknowledged then. */
+/* With the partition's mutex held: the topic has an orphan_timeout, and the lease was not renewed for nearly
+ * that long, so that its epoch may be about to be sealed without us. Nothing is acknowledged then. */
 bool sh_control_is_overdue(ShEngine *engine, const struct ShPartition *partition);
 
 /* On the control thread, or before it runs: fetch the metadata and replace the snapshot. */

@@ -11,7 +11,8 @@ static ShStatus apply(ShEngine *engine, ShPartition *partition, int64_t old_epoc
                       ShError *err);
 static ShStatus fail_homeless(ShEngine *engine, const ShPartition *partition, int64_t epoch,
                               const ShPgLeftover *answer, ShError *err);
-static ShStatus move_batches(ShPartition *partition, int64_t old_epoch, const ShPgLeftover *answer, ShError *err);
+static ShStatus move_batches(ShPartition *partition, int64_t old_epoch, const ShPgLeftover *answer,
+                             ShError *err);
 static ShStatus move_batch(ShLogBatch *batch, const ShPgLeftover *answer, ShError *err);
 static void move_epoch(ShPartition *partition, int64_t old_epoch, const ShPgLeftover *answer, int64_t end);
 
@@ -28,8 +29,10 @@ void sh_late_refuse(ShEngine *engine, const ShFlightRange *range)
     rewind_if_last(engine, partition, range);
     sh_fetch_wake(engine, partition);
     pthread_mutex_unlock(&partition->mutex);
-    sh_log_warn("epoch_was_sealed", "partition=%s epoch=%lld reason=\"it was sealed without this agent: what is left "
-                "gets new offsets\"", sh_partition_name(partition, name), (long long)range->epoch);
+    sh_log_warn("epoch_was_sealed",
+                "partition=%s epoch=%lld reason=\"it was sealed without this agent: what is left "
+                "gets new offsets\"",
+                sh_partition_name(partition, name), (long long)range->epoch);
 }
 
 bool sh_late_skip(ShEngine *engine, const ShFlightRange *range)
@@ -147,12 +150,13 @@ static ShStatus fail_homeless(ShEngine *engine, const ShPartition *partition, in
 {
     char name[SH_PARTITION_NAME_BYTES];
     ShError fatal = {0};
-    (void)sh_fail(&fatal, SH_UNSUPPORTED,
-                  "partition %s: records of epoch %lld were refused, and the epoch is %s: the write-ahead log %s "
-                  "keeps them",
-                  sh_partition_name(partition, name), (long long)epoch,
-                  answer->result == SH_LEFTOVER_OPEN ? "not sealed" : "not this write-ahead log's",
-                  engine->config->wal_dir);
+    (void)sh_fail(
+        &fatal, SH_UNSUPPORTED,
+        "partition %s: records of epoch %lld were refused, and the epoch is %s: the write-ahead log %s "
+        "keeps them",
+        sh_partition_name(partition, name), (long long)epoch,
+        answer->result == SH_LEFTOVER_OPEN ? "not sealed" : "not this write-ahead log's",
+        engine->config->wal_dir);
     sh_engine_set_fatal(engine, &fatal);
     if (err != NULL)
         *err = fatal;
@@ -161,7 +165,8 @@ static ShStatus fail_homeless(ShEngine *engine, const ShPartition *partition, in
 
 /* With the mutex held: give the batches from the forced end on their new offsets. Those below are published
  * already, which their next publish will tell. */
-static ShStatus move_batches(ShPartition *partition, int64_t old_epoch, const ShPgLeftover *answer, ShError *err)
+static ShStatus move_batches(ShPartition *partition, int64_t old_epoch, const ShPgLeftover *answer,
+                             ShError *err)
 {
     int64_t end = answer->published_end;
     for (uint64_t seq = partition->published; seq < partition->durable; seq++) {
@@ -205,8 +210,10 @@ static void move_epoch(ShPartition *partition, int64_t old_epoch, const ShPgLeft
     }
     if (sh_partition_has_epoch(partition) && partition->epoch != old_epoch)
         return;
-    ShPartitionState state = partition->state == SH_PARTITION_REMOTE ? SH_PARTITION_RECOVERING : partition->state;
-    sh_partition_open(partition, answer->epoch, answer->start_offset, answer->limit_offset, answer->published_end);
+    ShPartitionState state = partition->state == SH_PARTITION_REMOTE ? SH_PARTITION_RECOVERING
+                                                                     : partition->state;
+    sh_partition_open(partition, answer->epoch, answer->start_offset, answer->limit_offset,
+                      answer->published_end);
     partition->next_offset = end;
     partition->state = state;
 }

@@ -121,7 +121,8 @@ static ShReadOutcome at_end(ShFetchState *state, size_t index, ShPartition *part
  * may have gone on without us. */
 static bool serves_tail(ShEngine *engine, const ShPartition *partition)
 {
-    return sh_partition_is_owned(partition) && !partition->blocked && !sh_control_is_overdue(engine, partition);
+    return sh_partition_is_owned(partition) && !partition->blocked &&
+           !sh_control_is_overdue(engine, partition);
 }
 
 static ShReadOutcome fail_range(ShFetchPart *part)
