@@ -87,8 +87,7 @@ int main(void)
         snprintf(figure, sizeof figure, "always, acknowledged: %d B records by %d KiB", cases[i].record_bytes,
                  cases[i].batch_bytes / KIB);
         sh_bench_line_against("policies", figure, (double)sh_bench_percentile(rates[1][i], ROUNDS, 50),
-                              "records/s", "interval",
-                              (double)sh_bench_percentile(rates[0][i], ROUNDS, 50));
+                              "records/s", "interval", (double)sh_bench_percentile(rates[0][i], ROUNDS, 50));
     }
     return 0;
 }

@@ -96,6 +96,17 @@ SELECT * FROM publish(:a, 11, ARRAY['t 0 @' || (:old & 1099511627775) || ' void 
 SELECT * FROM publish(:b, 1, '{t 0 1000+2}', stretches => '{1 5.0 19+2@1000}');
 SELECT * FROM state WHERE topic = 't' AND id IN (5, 10);
 
+-- Leftovers of a forced seal stand above what their producer has sent since, and yet before it in its sequences.
+SELECT claimed FROM streamhouse.agent_claim(:b, ARRAY[topic('t')], '{0}', ARRAY[:new::bigint], '{11}', '{0}', '{3}');
+SELECT * FROM publish(:b, 2, '{t 0 1002+2}', stretches => '{1 11.0 3+2@1002}');
+SELECT streamhouse.force_seal('t', 0) IS NOT NULL AS forced;
+SELECT epoch AS left, start_offset AS at FROM streamhouse.agent_leftover(:a, ARRAY[topic('t')], '{0}',
+    ARRAY[:old::bigint]) \gset
+SELECT result FROM publish(:a, 12, ARRAY['t 0 @' || (:left & 1099511627775) || ' ' || :at || '+2'],
+    stretches => ARRAY['1 11.0 1+2@' || :at]);
+SELECT base_sequences, sequence_counts, base_offsets[1] > base_offsets[2] AS above
+FROM streamhouse.producer_state WHERE producer_id = 11;
+
 -- Producers that write no more are forgotten, an hour after the last look.
 UPDATE streamhouse.producer_expiry SET checked_at = now() - interval '2 hours';
 UPDATE streamhouse.producer_state SET updated_at = now() - interval '8 days' WHERE producer_id = 9;

@@ -101,9 +101,9 @@ BEGIN
             = (a.topic_id, a.partition, a.producer_id, a.producer_epoch, a.epoch)
     LEFT JOIN producer_state AS p ON (p.topic_id, p.partition, p.producer_id)
                                    = (a.topic_id, a.partition, a.producer_id)
-    LEFT JOIN LATERAL unnest(p.base_sequences, p.sequence_counts, p.base_offsets)
-        AS s(base_sequence, sequence_count, base_offset) ON true
-    ORDER BY a.ordinal, s.base_offset;
+    LEFT JOIN LATERAL unnest(p.base_sequences, p.sequence_counts, p.base_offsets) WITH ORDINALITY
+        AS s(base_sequence, sequence_count, base_offset, place) ON true
+    ORDER BY a.ordinal, s.place;
 END
 $$;
 COMMENT ON FUNCTION streamhouse.agent_claim IS
@@ -202,10 +202,10 @@ BEGIN
         SELECT * FROM producer_state AS p
         WHERE p.topic_id = a.topic_id AND p.partition = a.partition
         ORDER BY p.updated_at DESC LIMIT producers_max) AS p ON true
-    LEFT JOIN LATERAL unnest(p.base_sequences, p.sequence_counts, p.base_offsets)
-        AS s(base_sequence, sequence_count, base_offset) ON true
+    LEFT JOIN LATERAL unnest(p.base_sequences, p.sequence_counts, p.base_offsets) WITH ORDINALITY
+        AS s(base_sequence, sequence_count, base_offset, place) ON true
     WHERE late.ordinal IS NOT NULL OR p.producer_id IS NOT NULL
-    ORDER BY a.ordinal, p.updated_at, p.producer_id, s.base_offset;
+    ORDER BY a.ordinal, p.updated_at, p.producer_id, s.place;
 END
 $$;
 COMMENT ON FUNCTION streamhouse.agent_producer_state IS
@@ -371,27 +371,29 @@ BEGIN
         CROSS JOIN unnest(p.base_sequences, p.sequence_counts, p.base_offsets) AS s
         WHERE (p.topic_id, p.partition, p.producer_id) IN (SELECT topic_id, partition, producer_id FROM given)
     ), known AS (
+        -- In the order of the sequences, not of the offsets: leftovers of a forced seal come above what was
+        -- sent after them.
         SELECT s.*, base_offset + sequence_count AS end_offset,
-               (base_sequence - base_offset) & 2147483647 AS diagonal
-        FROM (SELECT *, max(producer_epoch) OVER (PARTITION BY topic_id, partition, producer_id) AS newest
-              FROM stretch) AS s
+               (base_sequence - base_offset) & 2147483647 AS diagonal,
+               sequence_distance(base_sequence, anchor) AS place
+        FROM (SELECT *, max(producer_epoch) OVER producer AS newest, min(base_sequence) OVER producer AS anchor
+              FROM stretch WINDOW producer AS (PARTITION BY topic_id, partition, producer_id)) AS s
         WHERE s.producer_epoch = s.newest
     ), marked AS (
         SELECT *, (diagonal IS DISTINCT FROM lag(diagonal) OVER ordered
-                   OR base_offset > max(end_offset) OVER earlier)::int AS begins
+                   OR place > max(place + sequence_count) OVER earlier)::int AS begins
         FROM known
-        WINDOW ordered AS (PARTITION BY topic_id, partition, producer_id ORDER BY base_offset, end_offset),
+        WINDOW ordered AS (PARTITION BY topic_id, partition, producer_id ORDER BY place, end_offset),
                earlier AS (ordered ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
     ), numbered AS (
         SELECT *, sum(begins) OVER (PARTITION BY topic_id, partition, producer_id
-                                    ORDER BY base_offset, end_offset) AS island
+                                    ORDER BY place, end_offset) AS island
         FROM marked
     ), joined AS (
         -- No stretch grows beyond 2^24 records, far below where the order of sequences would be lost.
         SELECT topic_id, partition, producer_id, producer_epoch, diagonal, max(end_offset) AS end_offset,
                greatest(min(base_offset), max(end_offset) - 16777216) AS base_offset,
-               row_number() OVER (PARTITION BY topic_id, partition, producer_id ORDER BY max(end_offset) DESC)
-                   AS age
+               row_number() OVER (PARTITION BY topic_id, partition, producer_id ORDER BY island DESC) AS age
         FROM numbered
         GROUP BY topic_id, partition, producer_id, producer_epoch, diagonal, island
     )
@@ -399,13 +401,13 @@ BEGIN
     SET producer_epoch = n.producer_epoch, base_sequences = n.base_sequences,
         sequence_counts = n.sequence_counts, base_offsets = n.base_offsets, updated_at = now()
     FROM (SELECT topic_id, partition, producer_id, producer_epoch,
-                 array_agg(((diagonal + base_offset) & 2147483647)::int ORDER BY base_offset) AS base_sequences,
-                 array_agg((end_offset - base_offset)::int ORDER BY base_offset) AS sequence_counts,
-                 array_agg(base_offset ORDER BY base_offset) AS base_offsets
+                 array_agg(((diagonal + base_offset) & 2147483647)::int ORDER BY age DESC) AS base_sequences,
+                 array_agg((end_offset - base_offset)::int ORDER BY age DESC) AS sequence_counts,
+                 array_agg(base_offset ORDER BY age DESC) AS base_offsets
           FROM joined WHERE age <= 5
           GROUP BY topic_id, partition, producer_id, producer_epoch) AS n
     WHERE (p.topic_id, p.partition, p.producer_id) = (n.topic_id, n.partition, n.producer_id);
 END
 $$;
 COMMENT ON FUNCTION streamhouse.store_sequences IS
-    'Notes what a publish has stored of idempotent producers: the last five stretches of each, by offset';
+    'Notes what a publish has stored of idempotent producers: the last five stretches of each, by sequence';

@@ -92,7 +92,7 @@ class Run:
 
     def hurt(self):
         producers = [Producer(f"{topic}-p{i}", self.directory_of_owners, self.history, self.seed, topic, range(PARTITIONS),
-                              idempotent=False, pause_s=0.002).start() for topic, _ in TOPICS.values() for i in range(3)]
+                              idempotent=i > 0, pause_s=0.002).start() for topic, _ in TOPICS.values() for i in range(3)]
         consumers = [Consumer(f"{topic}-c{i}", self.directory_of_owners, self.history, self.seed, topic, i).start()
                      for topic, _ in TOPICS.values() for i in range(PARTITIONS)]
         self.nemesis.run(plan(self.seed, self.seconds, len(self.cluster.nodes), self.kinds, self.offered))

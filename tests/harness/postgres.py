@@ -32,7 +32,7 @@ class Postgres:
         return f"host=127.0.0.1 port={self.port} user=postgres dbname={database}"
 
     def database(self, name=None):
-        """A new database with the extension in it."""
+        """A new database with the extension in it, in place of an older one of that name."""
         self._databases += 1
         return Database(self, name or f"t{self._databases}")
 
@@ -52,6 +52,7 @@ class Database:
         self.server, self.name = server, name
         self.conninfo = server.conninfo(name)
         admin = _autocommit(server.conninfo("postgres"))
+        admin.cursor().execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
         admin.cursor().execute(f'CREATE DATABASE "{name}"')
         admin.close()
         self._connection = _autocommit(self.conninfo)

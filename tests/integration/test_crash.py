@@ -127,6 +127,7 @@ def test_postgresql_away_for_a_while(postgres, database, agent, connect):
     database.execute("SELECT streamhouse.create_topic('t')")
     client = connect(agent)
     client.produce("t", values=[b"0"])
+    assert len(client.read_all("t")) == 1  # the agent knows that no earlier epoch is open
     postgres.control("stop", "-m", "immediate")
     try:
         for i in range(1, 20):

@@ -69,7 +69,7 @@ def produce_objects(database, client, topic, objects, first=0, records=10):
 def settle(database, agent):
     """Until nothing is garbage and the store holds the objects that segments refer to, and no others."""
     wait_until("the store holds what the index says",
-               lambda: stored(agent) == indexed(database) == referred(database), 20)
+               lambda: stored(agent) == indexed(database) == referred(database), 60)
 
 
 def test_small_objects_become_one_and_go(database, impatient, make_agent, connect):
@@ -216,8 +216,8 @@ def test_the_bucket_holds_what_the_index_says(database, impatient, retention, ma
     client = connect(agent)
     produce_objects(database, client, "t", 8)
     produce_objects(database, client, "short", 4)
-    wait_until("compacted and retired", lambda: segments(database) <= 3 and segments(database, "short") == 0, 20)
-    wait_until("no garbage is left", lambda: indexed(database) == referred(database), 20)
+    wait_until("compacted and retired", lambda: segments(database) <= 3 and segments(database, "short") == 0, 60)
+    wait_until("no garbage is left", lambda: indexed(database) == referred(database), 60)
     agent.terminate()
     agent.start()
     assert [int(r.value) for r in connect(agent).read_all("t")] == list(range(80))
