@@ -13,6 +13,15 @@ static FakePartition *t0(void)
     return &fake.topics[0].partitions[0];
 }
 
+/* Has t/0 an open epoch with a number above that? */
+static bool owns_epoch_above(int64_t epoch)
+{
+    pthread_mutex_lock(&fake.lock);
+    bool owns = t0()->owned && t0()->open && t0()->epoch > epoch;
+    pthread_mutex_unlock(&fake.lock);
+    return owns;
+}
+
 /* t/0 is sealed by force at its published end. */
 static void force_seal(void)
 {
@@ -91,7 +100,7 @@ static void test_a_forced_seal_that_nothing_is_left_of(void **state)
     assert_int_equal(append_patiently(fixture, "t", 2, 100), 0);
     wait_until(fake_published(0) == 2);
     force_seal();
-    wait_until(t0()->open && t0()->epoch > t0()->forced_epoch);
+    wait_until(owns_epoch_above(t0()->forced_epoch));
     assert_int_equal(append_patiently(fixture, "t", 1, 10), 2 * fake.range);
     assert_ok(sh_engine_fatal(fixture->engine, err));
 }
@@ -105,7 +114,7 @@ static void test_a_partition_that_was_taken_over_is_published_late(void **state)
     assert_int_equal(fake_published(0), 0);
     FAKE_CHANGE(t0()->orphaned = true; fake.elsewhere = true);
     wait_until(fake_published(0) == 2);
-    wait_until(!t0()->owned);
+    wait_until(!owns_epoch_above(0));
     assert_int_equal(append_to(fixture, "t", 1, 10), -SH_NOT_OWNER);
     wait_until(sh_wal_batches(fixture->engine->wal) == 0);
     assert_ok(sh_engine_fatal(fixture->engine, err));
