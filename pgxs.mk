@@ -23,7 +23,7 @@ REGRESS = $(if $(filter regress,$(PG_SUITE)), \
     install topics alter placement agents epochs takeover force_seal drain publish producers read retention garbage compaction scrub terms views roles dump worker)
 REGRESS_OPTS = --user=$(REGRESS_USER)
 ISOLATION = $(if $(filter isolation,$(PG_SUITE)), \
-    two_incarnations racing_publishes lost_reply out_of_order drop_while_publishing claim_and_late_publish notify \
+    two_incarnations racing_publishes lost_reply out_of_order drop_while_publishing claim_and_late_publish notify takeover \
     retention abandoned)
 ISOLATION_OPTS = --inputdir=tests/isolation --user=$(REGRESS_USER) --load-extension=streamhouse
 

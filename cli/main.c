@@ -130,6 +130,11 @@ static int run_command(const char *server, ShCommandFn run, int argc, char **arg
     ShError error;
     if (server != NULL && sh_client_new(server, &cli.client, &error) != SH_OK)
         return sh_cli_misuse("--server: %s", error.message);
+    const char *zone = getenv("STREAMHOUSE_ZONE");
+    if (zone != NULL && sh_client_set_zone(cli.client, zone, &error) != SH_OK) {
+        sh_client_free(cli.client);
+        return sh_cli_misuse("STREAMHOUSE_ZONE: %s", error.message);
+    }
     opterr = 0;
     optind = 1;
     int code = run(&cli, argc, argv);

@@ -41,6 +41,17 @@ ShStatus sh_client_new(const char *addresses, ShClient **out, ShError *err)
     return SH_OK;
 }
 
+ShStatus sh_client_set_zone(ShClient *client, const char *zone, ShError *err)
+{
+    if (strlen(zone) >= sizeof client->metadata.zone)
+        return sh_fail(err, SH_INVALID, "the zone \"%.80s\" is longer than %zu characters", zone,
+                       sizeof client->metadata.zone - 1);
+    pthread_mutex_lock(&client->lock);
+    strcpy(client->metadata.zone, zone);
+    pthread_mutex_unlock(&client->lock);
+    return SH_OK;
+}
+
 void sh_client_free(ShClient *client)
 {
     if (client == NULL)

@@ -47,7 +47,7 @@ bool sh_metadata_owner(const ShMetadata *metadata, const char *topic, int32_t pa
         return false;
     *out = entry->owners[partition];
     if (out->address[0] == '\0' && entry->any_agent && metadata->agent_count > 0)
-        strcpy(out->address, metadata->agents[(size_t)partition % metadata->agent_count]);
+        strcpy(out->address, metadata->agents[(size_t)partition % metadata->near_count]);
     return out->address[0] != '\0';
 }
 
@@ -71,14 +71,21 @@ static ShStatus update_agents(ShMetadata *metadata, const Streamhouse__V1__Metad
     if (agents == NULL)
         return sh_fail(err, SH_NO_MEMORY, "no memory for %zu agents' addresses", answer->n_agents);
     size_t count = 0;
-    for (size_t i = 0; i < answer->n_agents; i++) {
-        const char *address = answer->agents[i]->address;
-        if (address[0] != '\0' && strlen(address) < sizeof agents[0])
-            strcpy(agents[count++], address);
+    size_t near_count = 0;
+    for (int near = 1; near >= 0; near--) {
+        for (size_t i = 0; i < answer->n_agents; i++) {
+            const char *address = answer->agents[i]->address;
+            bool is_near = metadata->zone[0] != '\0' && strcmp(answer->agents[i]->zone, metadata->zone) == 0;
+            if (is_near == (near == 1) && address[0] != '\0' && strlen(address) < sizeof agents[0])
+                strcpy(agents[count++], address);
+        }
+        if (near == 1)
+            near_count = count;
     }
     free(metadata->agents);
     metadata->agents = agents;
     metadata->agent_count = count;
+    metadata->near_count = near_count > 0 ? near_count : count;
     return SH_OK;
 }
 

@@ -17,6 +17,8 @@
 #include "core/status.h"
 #include "proto/streamhouse.pb-c.h"
 
+#define SH_CLIENT_ZONE_BYTES 64 /* 63 characters, as an agent's setting, and the NUL */
+
 typedef struct ShTopicEntry {
     struct ShTopicEntry *next;
     char name[SH_CLIENT_TOPIC_BYTES];
@@ -29,8 +31,10 @@ typedef struct ShTopicEntry {
 /* Zero-initialise it. */
 typedef struct ShMetadata {
     ShTopicEntry *topics;
-    char (*agents)[SH_CLIENT_ADDRESS_BYTES];
+    char zone[SH_CLIENT_ZONE_BYTES];         /* the client's own; "": none */
+    char (*agents)[SH_CLIENT_ADDRESS_BYTES]; /* those of the zone first */
     size_t agent_count;
+    size_t near_count; /* agents of the zone; all of them when none is */
 } ShMetadata;
 
 void sh_metadata_free(ShMetadata *metadata);

@@ -34,6 +34,10 @@ typedef struct ShConsumer ShConsumer;
 /* A client of the cluster that answers at any of `addresses`: "host:port,host:port". Connects when it is
  * first used; SH_INVALID when the text is no such list. */
 SH_API ShStatus sh_client_new(const char *addresses, ShClient **out, ShError *err) SH_MUST_CHECK;
+/* Before its first use: the availability zone that the program runs in. What any agent can do, as with topics
+ * of durability `object`, is asked of agents of this zone, if there are any. SH_INVALID when it is too long.
+ */
+SH_API ShStatus sh_client_set_zone(ShClient *client, const char *zone, ShError *err) SH_MUST_CHECK;
 /* After its producers and consumers. NULL allowed. */
 SH_API void sh_client_free(ShClient *client);
 

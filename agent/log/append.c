@@ -54,6 +54,7 @@ ShStatus sh_append_try(ShEngine *engine, ShAppend *append, ShAppendPart *part)
     Intake intake = {0};
     ShAppendWait *wait = NULL;
     sh_error_clear(&part->error);
+    part->asks_in_vain = false;
     part->record_count = 0;
     part->scattered = false;
     ShStatus status = sh_meta_resolve(engine, &part->target, &found, &part->error);
@@ -188,7 +189,7 @@ static void start_part(ShEngine *engine, ShAppend *append, ShAppendPart *part)
     int retry_after_ms;
     bool may_be_early = status == SH_NOT_FOUND ||
                         (status == SH_UNAVAILABLE && !sh_store_is_away(engine->store, &retry_after_ms));
-    if (!may_be_early || !sh_parked_add(engine, append, part))
+    if (!may_be_early || part->asks_in_vain || !sh_parked_add(engine, append, part))
         sh_append_finish(append);
 }
 
@@ -271,6 +272,7 @@ static ShStatus check_state(ShEngine *engine, ShPartition *partition, const Inta
     if (partition->state != SH_PARTITION_OPEN)
         return refuse_not_owned(engine, partition, part);
     if (sh_control_is_overdue(engine, partition)) {
+        part->asks_in_vain = true;
         status = sh_fail(&part->error, SH_UNAVAILABLE,
                          "PostgreSQL does not answer, and others may have gone on without this agent "
                          "(orphan_timeout)");

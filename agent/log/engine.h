@@ -89,7 +89,8 @@ typedef struct ShAppendPart {
     int64_t base_offset; /* of the first batch */
     int64_t record_count;
     int64_t epoch;
-    ShOwner redirect; /* with SH_NOT_OWNER */
+    ShOwner redirect;  /* with SH_NOT_OWNER */
+    bool asks_in_vain; /* refused because PostgreSQL is silent: it is not asked once more; the engine's */
 } ShAppendPart;
 
 typedef struct ShAppend {

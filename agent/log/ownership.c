@@ -156,10 +156,10 @@ static ShStatus take_up(ShEngine *engine, const ShPgAssignment *row, Batch *gran
                        .orphan_timeout_ms = row->orphan_timeout_ms};
     pthread_mutex_lock(&partition->mutex);
     bool owned = sh_partition_has_epoch(partition);
-    if (owned && partition->epoch == row->epoch)
+    if (owned && row->action != SH_ACTION_GRANT && partition->epoch == row->epoch) {
         partition->orphan_timeout_ms = row->orphan_timeout_ms;
-    if (partition->epoch == row->epoch)
         partition->listed_round = engine->control.assignment_round;
+    }
     pthread_mutex_unlock(&partition->mutex);
     bool draining = atomic_load(&engine->draining);
     if (row->action == SH_ACTION_RECOVER) {
@@ -215,8 +215,10 @@ static void finish(ShEngine *engine, ShPartition *partition, const ShPgAssignmen
         sh_partition_open(partition, row->epoch, row->start_offset, row->limit_offset, row->published_end);
     bool ours = partition->epoch == row->epoch;
     bool fresh = ours && partition->state != state;
-    if (ours)
+    if (ours) {
         partition->state = state;
+        partition->listed_round = engine->control.assignment_round;
+    }
     bool drained = sh_partition_is_drained(partition);
     sh_fetch_wake(engine, partition);
     pthread_mutex_unlock(&partition->mutex);

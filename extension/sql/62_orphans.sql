@@ -90,11 +90,10 @@ BEGIN
                   DETAIL = format('Its partitions are 0 to %s.', asked.partition_count - 1);
     END IF;
 
-    SELECT e.*, i.agent_id, live.agent_id IS NOT NULL AS is_live, h.published_end INTO doomed
+    SELECT e.*, i.agent_id, live.agent_id IS NOT NULL AS is_live INTO doomed
     FROM epoch AS e
     LEFT JOIN incarnation AS i USING (incarnation_id)
     LEFT JOIN live_agent AS live USING (incarnation_id)
-    LEFT JOIN epoch_head AS h USING (topic_id, partition, epoch)
     WHERE e.topic_id = asked.topic_id AND e.partition = force_seal.partition
       AND e.epoch = coalesce(force_seal.epoch, e.epoch)
       AND (force_seal.epoch IS NOT NULL OR e.state IN ('open', 'orphaned'))
@@ -119,7 +118,9 @@ BEGIN
                                 'streamhouse.drain_agent(%L).', doomed.agent_id);
     END IF;
     PERFORM force_ends(ARRAY[asked.topic_id], ARRAY[force_seal.partition], ARRAY[doomed.epoch]);
-    RETURN doomed.published_end;
+    -- A publish that was under way may have moved it.
+    RETURN (SELECT e.end_offset FROM epoch AS e
+            WHERE (e.topic_id, e.partition, e.epoch) = (doomed.topic_id, doomed.partition, doomed.epoch));
 END
 $$;
 COMMENT ON FUNCTION streamhouse.force_seal IS

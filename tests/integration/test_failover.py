@@ -1,6 +1,8 @@
 """An agent is gone: another takes over, and what its WAL still holds comes late, once, in its place."""
+import collections
 import os
 import signal
+import subprocess
 import threading
 import time
 
@@ -8,8 +10,8 @@ import grpc
 import pytest
 
 from harness.agent import Agent
-from harness.processes import PATIENCE, wait_until
-from harness.rpc import Client, error_of, partition_error
+from harness.processes import BUILD, PATIENCE, wait_until
+from harness.rpc import Client, error_of, partition_error, pb
 
 RANGE = 1 << 28
 
@@ -28,10 +30,15 @@ def owner(database):
 
 
 def expire(database, agent_id):
-    """As the lease worker does when an agent has been silent long enough."""
-    database.execute("UPDATE streamhouse.lease SET ticks_left = 0 WHERE incarnation_id = "
-                     "(SELECT incarnation_id FROM streamhouse.agents WHERE agent_id = %s)", agent_id)
-    database.execute("SELECT streamhouse.rebalance()")
+    """As the lease worker does when an agent has been silent long enough, until another has taken over. A renewal may
+    have been under way when the agent was stopped."""
+    def is_taken():
+        database.execute("UPDATE streamhouse.lease SET ticks_left = 0 WHERE ticks_left > 0 AND incarnation_id = "
+                         "(SELECT incarnation_id FROM streamhouse.agents WHERE agent_id = %s)", agent_id)
+        if database.value("SELECT placed_agents <> streamhouse.placeable_agent_ids() FROM streamhouse.cluster"):
+            database.execute("SELECT streamhouse.rebalance()")
+        return owner(database) != agent_id
+    wait_until(f"another agent has taken over from {agent_id}", is_taken)
 
 
 def epochs(database):
@@ -43,6 +50,13 @@ def produce(client, *numbers):
     """[(offset, number)]"""
     base = client.produce("t", values=[b"%d" % n for n in numbers]).base_offset
     return [(base + i, n) for i, n in enumerate(numbers)]
+
+
+def produce_once(client, number):
+    """As produce, but a refusal is one at once."""
+    part = pb.ProducePartition(topic="t", records=[pb.Record(value=b"%d" % number)])
+    answer = client._Produce(pb.ProduceRequest(partitions=[part]), timeout=client.deadline)
+    return [(answer.results[0].base_offset, number)]
 
 
 def produce_when_owned(client, *numbers):
@@ -170,3 +184,96 @@ def test_leftovers_of_a_forced_seal_follow_as_an_epoch_of_their_own(database, pa
         ("sealed", 0, True), ("sealed", RANGE + 1, False), ("sealed", 2 * RANGE + 3, False)]
     assert database.value("SELECT records FROM streamhouse.partitions") in (4, 5)
     assert not database.execute("SELECT * FROM streamhouse.orphans")
+
+
+def test_an_agent_cut_off_from_postgresql_stops_before_its_orphan_timeout(database, pair, connect):
+    """Stopped processes of the server stand for a network that is cut."""
+    first, second = pair
+    database.execute("SELECT streamhouse.alter_topic('t', orphan_timeout => '2 seconds')")
+    cut_off, heir = connect(first), connect(second)
+    wait_until("a1 was told", lambda: database.value("SELECT orphan_timeout FROM streamhouse.epoch") is not None)
+    sent = produce(cut_off, 0)
+    backends = [pid for pid, in database.execute(
+        "SELECT pid FROM pg_stat_activity WHERE application_name LIKE %s", "streamhouse-agent a1%")]
+    for pid in backends:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        started = time.monotonic()
+        error = None
+        while error is None:
+            try:
+                sent += produce_once(cut_off, len(sent))
+            except grpc.RpcError as failed:
+                error = failed
+            assert time.monotonic() < started + 2 * PATIENCE, "a1 goes on acknowledging"
+        assert error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
+        assert "orphan_timeout" in error.details()
+        assert len(sent) > 1, "a1 went on for a while"
+        database.execute("UPDATE streamhouse.lease SET ticks_left = 0, silent_ms = 3000 WHERE incarnation_id = "
+                         "(SELECT incarnation_id FROM streamhouse.agents WHERE agent_id = 'a1')")
+        assert database.value("SELECT streamhouse.orphan_tick()") == 1
+        expire(database, "a1")
+        later = produce_when_owned(heir, 1000)
+        assert read(heir, 1) == later
+    finally:
+        for pid in backends:
+            os.kill(pid, signal.SIGCONT)
+    found = read(connect(second), 1 + len(sent))
+    numbers = [n for _, n in found[1:]]
+    # What a1 could not tell about any more may be there too.
+    assert found[0] == later[0] and numbers[:len(sent)] == [n for _, n in sent] and len(numbers) <= len(sent) + 1
+
+
+def test_drain_and_rolling_restart_lose_and_double_nothing(database, make_agent, tmp_path):
+    """The command writes on while each agent is drained, restarted and given its share again."""
+    database.execute("SELECT streamhouse.create_topic('t', partitions => 4)")
+    agents = [make_agent("a1").start()]
+    wait_until("a1 owns all", lambda: shares(database) == {"a1": 4})
+    agents.append(make_agent("a2").start())
+    wait_until("both own their share", lambda: shares(database) == {"a1": 2, "a2": 2})
+    with open(tmp_path / "errors", "wb") as errors:
+        process = subprocess.Popen([BUILD / "streamhouse", "--server", ",".join(a.address for a in agents), "produce", "t"],
+                                   stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors)
+    sent = 0
+
+    def write_until(what, condition):
+        nonlocal sent
+        def step():
+            nonlocal sent
+            process.stdin.write(b"".join(b"%d\n" % n for n in range(sent, sent + 20)))
+            process.stdin.flush()
+            sent += 20
+            return condition()
+        wait_until(what, step, 30)
+
+    write_until("records flow", lambda: database.value("SELECT sum(records) FROM streamhouse.partitions") > 100)
+    for agent, other in (agents, agents[::-1]):
+        database.execute("SELECT streamhouse.drain_agent(%s)", agent.agent_id)
+        write_until("it is empty", lambda: shares(database) == {other.agent_id: 4})
+        agent.settings["listen_address"] = agent.address
+        stopping = threading.Thread(target=agent.terminate)
+        stopping.start()
+        write_until("it has stopped", lambda: not stopping.is_alive())
+        assert agent.process.returncode == 0 and agent.wal_files() == []
+        agent.start()
+        database.execute("SELECT streamhouse.undrain_agent(%s)", agent.agent_id)
+        write_until("it has its share again", lambda: shares(database) == {"a1": 2, "a2": 2})
+    process.stdin.close()
+    assert process.wait(30 * PATIENCE) == 0, (tmp_path / "errors").read_text()
+    wait_until("all is published", lambda: database.value(
+        "SELECT sum(records) FROM streamhouse.partitions") == sent)
+    found = []
+    for partition in range(4):
+        with Client(next(a.address for a in agents if a.agent_id == owners(database)[partition])) as client:
+            numbers = [int(r.value) for r in client.read_all("t", partition)]
+        assert numbers == sorted(numbers), "in order"
+        found += numbers
+    assert sorted(found) == list(range(sent))
+
+
+def owners(database):
+    return dict(database.execute("SELECT partition, owner FROM streamhouse.partitions WHERE topic = 't'"))
+
+
+def shares(database):
+    return collections.Counter(o for o in owners(database).values() if o is not None)

@@ -83,6 +83,35 @@ static void owners_are_replaced_by_equal_or_higher_epochs_only(void **state)
     sh_metadata_free(&metadata);
 }
 
+static void agents_of_the_zone_are_preferred(void **state)
+{
+    (void)state;
+    ShMetadata metadata = {.zone = "here"};
+    Answer answer;
+    ShPartitionOwner owner;
+    make_answer(&answer, "", 0, 1);
+    answer.topic.durability = text("object");
+    Streamhouse__V1__AgentInfo others[2] = {answer.agent, answer.agent};
+    Streamhouse__V1__AgentInfo *agents[] = {&answer.agent, &others[0], &others[1]};
+    others[0].address = text("y:8");
+    others[1].address = text("x:7");
+    others[1].zone = text("here");
+    answer.message.agents = agents;
+    answer.message.n_agents = 3;
+    assert_int_equal(sh_metadata_update(&metadata, &answer.message, NULL), SH_OK);
+    for (int partition = 0; partition < 2; partition++) {
+        assert_true(sh_metadata_owner(&metadata, "t", partition, &owner));
+        assert_string_equal(owner.address, "x:7");
+    }
+    assert_int_equal(metadata.agent_count, 3); /* the others may still be asked */
+
+    others[1].zone = text("there");
+    assert_int_equal(sh_metadata_update(&metadata, &answer.message, NULL), SH_OK);
+    assert_true(sh_metadata_owner(&metadata, "t", 1, &owner));
+    assert_string_equal(owner.address, "y:8");
+    sh_metadata_free(&metadata);
+}
+
 static void any_agent_takes_an_object_topic(void **state)
 {
     (void)state;
@@ -135,6 +164,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(owners_are_replaced_by_equal_or_higher_epochs_only),
         cmocka_unit_test(any_agent_takes_an_object_topic),
+        cmocka_unit_test(agents_of_the_zone_are_preferred),
         cmocka_unit_test(missing_topics_are_forgotten),
         cmocka_unit_test(damaged_answers_are_refused),
     };

@@ -22,6 +22,9 @@ typedef struct FakePartition {
     bool owned; /* an unsealed epoch */
     bool open;
     bool inherited;
+    bool orphaned;        /* another agent has taken it over */
+    int64_t forced_epoch; /* sealed by force at forced_end; 0: none */
+    int64_t forced_end;
     int64_t owner; /* incarnation */
     int64_t epoch;
     int64_t start;
@@ -48,6 +51,11 @@ typedef struct FakeCluster {
     int64_t incarnation;
     int64_t version;
     int64_t range;     /* offsets of an epoch */
+    int64_t gap_epoch; /* of t/0, not sealed yet: readers stop at gap_end; 0: none */
+    int64_t gap_end;
+    int64_t orphan_timeout_ms;
+    bool lose_late_replies; /* of publishes, once leftovers were asked about */
+    bool loses_replies;
     bool elsewhere;    /* placement wants everything at the agent "other" */
     bool away;         /* no call is answered */
     bool fenced;       /* a newer incarnation took over */
@@ -246,15 +254,16 @@ ShStatus sh_pg_assignments(ShPg *pg, int64_t incarnation, ShPgAssignment **out, 
             row->topic_id = topic->id;
             snprintf(row->topic, sizeof row->topic, "%s", topic->name);
             row->partition = p;
-            row->action = !partition->owned      ? SH_ACTION_GRANT
-                          : partition->inherited ? SH_ACTION_RECOVER
-                          : fake.elsewhere       ? SH_ACTION_RELEASE
-                                                 : SH_ACTION_OWN;
+            row->action = !partition->owned                             ? SH_ACTION_GRANT
+                          : partition->inherited || partition->orphaned ? SH_ACTION_RECOVER
+                          : fake.elsewhere                              ? SH_ACTION_RELEASE
+                                                                        : SH_ACTION_OWN;
             row->epoch = partition->epoch;
             row->start_offset = partition->start;
             row->limit_offset = partition->limit;
             row->published_end = partition->end;
             row->open = partition->open;
+            row->orphan_timeout_ms = fake.orphan_timeout_ms;
         }
     *out = rows;
     *count = n;
@@ -272,7 +281,7 @@ ShStatus sh_pg_grant(ShPg *pg, int64_t incarnation, const ShPgPartition *partiti
         FakeTopic *topic;
         FakePartition *partition = fake_find(&partitions[i].topic_id, partitions[i].partition, &topic);
         partition->owned = true;
-        partition->open = partition->inherited = false;
+        partition->open = partition->inherited = partition->orphaned = false;
         partition->owner = incarnation;
         partition->epoch++;
         partition->start = partition->end = partition->next_offset;
@@ -281,7 +290,8 @@ ShStatus sh_pg_grant(ShPg *pg, int64_t incarnation, const ShPgPartition *partiti
                              .epoch = partition->epoch,
                              .start_offset = partition->start,
                              .limit_offset = partition->limit,
-                             .published_end = partition->end};
+                             .published_end = partition->end,
+                             .orphan_timeout_ms = fake.orphan_timeout_ms};
     }
     fake.version++;
     return fake_leave();
@@ -316,24 +326,12 @@ ShStatus sh_pg_seal(ShPg *pg, int64_t incarnation, const ShPgSeal *seals, size_t
         bool exact = partition->end == seals[i].end_offset && partition->epoch == seals[i].partition.epoch;
         out[i].result = exact ? SH_EPOCH_SEALED : SH_EPOCH_MISMATCH;
         out[i].published_end = partition->end;
-        if (!exact)
+        if (!exact || partition->epoch == partition->forced_epoch)
             continue;
         partition->owned = partition->open = false;
         partition->next_offset = seals[i].lost ? partition->limit : partition->end;
     }
     fake.version++;
-    return fake_leave();
-}
-
-ShStatus sh_pg_leftover(ShPg *pg, int64_t incarnation, const ShPgPartition *partitions, size_t count,
-                        ShPgLeftover *out, ShError *err)
-{
-    (void)pg, (void)partitions;
-    ShStatus status = fake_enter(incarnation, err);
-    if (status != SH_OK)
-        return status;
-    for (size_t i = 0; i < count; i++)
-        out[i] = (ShPgLeftover){.result = SH_LEFTOVER_FENCED};
     return fake_leave();
 }
 
@@ -347,6 +345,8 @@ static void fake_publish_run(const ShPgPublish *publish, const ShPgRun *run, ShP
     result->published_end = partition == NULL ? 0 : partition->end;
     if (partition == NULL || topic->dropped)
         result->result = partition == NULL ? SH_PUBLISH_UNKNOWN : SH_PUBLISH_DROPPED;
+    else if (partition->forced_epoch != 0 && run->epoch == partition->forced_epoch)
+        result->result = end <= partition->forced_end ? SH_PUBLISH_DUPLICATE : SH_PUBLISH_FENCED;
     else if (end <= partition->end)
         result->result = SH_PUBLISH_DUPLICATE;
     else if (!topic->object_durability && (!partition->open || run->epoch != partition->epoch))
@@ -397,7 +397,9 @@ ShStatus sh_pg_publish(ShPg *pg, const ShPgPublish *publish, ShPgRunResult *resu
     memcpy(results, fake.last_results, publish->run_count * sizeof *results);
     fake.last_publish_no = publish->publish_no;
     fake.last_object = publish->object_id;
-    return fake_leave();
+    bool lost = fake.loses_replies;
+    fake_leave();
+    return lost ? sh_fail(err, SH_UNAVAILABLE, "the reply is lost") : SH_OK;
 }
 
 /* No producer is remembered; `unresolved` makes every partition one that was taken over. */
@@ -485,8 +487,9 @@ ShStatus sh_pg_read_bounds(ShPg *pg, const ShPgPartition *partitions, size_t cou
         const FakePartition *found = fake_find(&partitions[i].topic_id, partitions[i].partition, &topic);
         out[i] = (ShPgBounds){.found = found != NULL && topic->live};
         if (found != NULL) {
-            out[i].published_end = found->end;
-            out[i].epoch = found->epoch;
+            bool at_gap = fake.gap_epoch != 0 && found == &fake.topics[0].partitions[0];
+            out[i].published_end = at_gap ? fake.gap_end : found->end;
+            out[i].epoch = at_gap ? fake.gap_epoch : found->epoch;
         }
     }
     return fake_leave();
@@ -587,6 +590,7 @@ ShStatus sh_pg_describe(ShPg *pg, const char *const *topics, size_t topic_count,
 }
 
 #include "tests/unit/agent/log/fake_pg_garbage.h"
+#include "tests/unit/agent/log/fake_pg_late.h"
 #include "tests/unit/agent/log/fake_pg_present.h"
 
 #endif
