@@ -23,4 +23,8 @@ ShStatus sh_present_epoch(ShEngine *engine, ShPartition *partition, const ShWalE
 /* What the WAL held is published, and its epochs are sealed. */
 ShStatus sh_present_end(ShEngine *engine, ShError *err) SH_MUST_CHECK;
 
+/* When the engine has stopped publishing: what it uploaded without an answer, it has not acknowledged. The next
+ * engine of this process does not count that as missing. */
+void sh_present_note_end(const ShEngine *engine);
+
 #endif

@@ -11,7 +11,7 @@ GRANT EXECUTE ON FUNCTION
     streamhouse.agent_live_agents, streamhouse.metadata_version, streamhouse.records_before,
     streamhouse.tick_interval_ms, streamhouse.lease_ticks, streamhouse.offset_range, streamhouse.interval_ms,
     streamhouse.garbage_grace_ms, streamhouse.scan_interval_ms, streamhouse.compaction_delay_ms,
-    streamhouse.compaction_objects, streamhouse.agent_log_starts
+    streamhouse.compaction_objects, streamhouse.agent_log_starts, streamhouse.is_boundary
 TO streamhouse_read, streamhouse_agent, streamhouse_admin;
 
 -- An agent serves the gRPC service Admin too.
