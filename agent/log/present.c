@@ -394,8 +394,8 @@ static ShStatus stay_alive(Scan *scan)
     if (now_ms - atomic_load(&control->renewed_ms) < engine->config->heartbeat_interval_ms)
         return SH_OK;
     ShPgHeartbeat answer;
-    ShStatus status = sh_pg_heartbeat(scan->pg, engine->registered.incarnation, atomic_load(&control->calls), 0,
-                                      &answer, scan->err);
+    ShStatus status = sh_pg_heartbeat(scan->pg, engine->registered.incarnation, atomic_load(&control->calls),
+                                      0, &answer, scan->err);
     if (status == SH_OK)
         atomic_store(&control->renewed_ms, now_ms);
     return status;
