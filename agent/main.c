@@ -213,8 +213,10 @@ static ShStatus run_once(Agent *agent, const char *config_path, const sigset_t *
         status = watch(agent, signals, err);
         agent->is_outdated = status == SH_OUTDATED;
     }
-    if (status == SH_OK)
+    if (status == SH_OK) {
+        agent->has_served = false; /* whoever ends it means it */
         status = drain(agent, signals, err);
+    }
     stop(agent);
     return status;
 }

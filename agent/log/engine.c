@@ -107,6 +107,7 @@ void sh_engine_stop(ShEngine *engine)
     sh_read_pool_stop(engine);
     sh_fetch_stop(engine);
     sh_pipeline_stop(engine);
+    sh_present_note_end(engine);
     sh_flush_stop(engine);
     sh_wal_close(engine->wal); /* its last group is acknowledged before this returns */
     cancel_waits(engine);

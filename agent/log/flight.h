@@ -81,6 +81,7 @@ typedef struct ShPipeline {
     int count_max;
     int64_t confirmed_no; /* results of publishes up to this one were taken in */
     bool stopping;
+    int64_t answered_no; /* the publisher's own: the last publish that was answered */
     pthread_t *uploaders;
     size_t uploader_count;
     ShPg *publish_pg; /* the publisher's */

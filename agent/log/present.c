@@ -37,6 +37,12 @@ typedef struct Scan {
     ShError *err;
 } Scan;
 
+/* Of the last engine of this process that was registered. Engines follow each other, so nothing guards it. */
+static struct {
+    int64_t incarnation;
+    int64_t answered_no;
+} last_engine;
+
 static bool on_listed(void *arg, const char *key, uint64_t bytes);
 static void ask(Scan *scan);
 static ShStatus load(Scan *scan, const char *key);
@@ -48,6 +54,8 @@ static int compare_epochs(const ShPgRun *a, const ShPgRun *b);
 static int compare_found(const void *a, const void *b);
 static ShStatus present_all(Scan *scan);
 static ShStatus present_pass(Scan *scan, bool is_last, bool *progress);
+static int64_t unacknowledged(const Found *found);
+static ShStatus stay_alive(Scan *scan);
 static void scan_free(Scan *scan);
 
 ShStatus sh_present(ShEngine *engine, ShError *err)
@@ -103,6 +111,14 @@ ShStatus sh_present_end(ShEngine *engine, ShError *err)
     return sh_pg_presented(engine->control.pg, engine->registered.incarnation, engine->unresolved, err);
 }
 
+void sh_present_note_end(const ShEngine *engine)
+{
+    if (engine->registered.incarnation == 0)
+        return;
+    last_engine.incarnation = engine->registered.incarnation;
+    last_engine.answered_no = engine->pipeline.answered_no;
+}
+
 static bool on_listed(void *arg, const char *key, uint64_t bytes)
 {
     Scan *scan = arg;
@@ -130,10 +146,14 @@ static void ask(Scan *scan)
                                           scan->err);
     for (size_t i = 0; i < scan->key_count; i++) {
         if (unknown[i] && scan->status == SH_OK)
+            scan->status = stay_alive(scan);
+        if (unknown[i] && scan->status == SH_OK)
             scan->status = load(scan, scan->keys[i]);
         free(scan->keys[i]);
     }
     scan->key_count = 0;
+    if (scan->status == SH_OK)
+        scan->status = stay_alive(scan);
 }
 
 static ShStatus load(Scan *scan, const char *key)
@@ -342,9 +362,43 @@ static ShStatus present_pass(Scan *scan, bool is_last, bool *progress)
         found->done = is_last || !result.waits;
         *progress |= found->done;
         scan->placed += found->done;
-        scan->engine->unresolved += result.unresolved;
+        int64_t missing = result.unresolved - unacknowledged(found);
+        if (found->done && missing > 0)
+            scan->engine->unresolved += missing;
+        status = stay_alive(scan);
+        if (status != SH_OK)
+            return status;
     }
     return SH_OK;
+}
+
+/* Records without offsets that were uploaded, but whose producers had no answer. */
+static int64_t unacknowledged(const Found *found)
+{
+    int64_t records = 0;
+    if (found->writer.incarnation != last_engine.incarnation ||
+        found->writer.publish_no <= last_engine.answered_no)
+        return 0;
+    for (size_t i = 0; i < found->run_count; i++)
+        if (found->runs[i].first_offset < 0)
+            records += found->runs[i].record_count;
+    return records;
+}
+
+/* A long look through the store is no silence. */
+static ShStatus stay_alive(Scan *scan)
+{
+    ShEngine *engine = scan->engine;
+    ShControl *control = &engine->control;
+    int64_t now_ms = sh_clock_now_ms();
+    if (now_ms - atomic_load(&control->renewed_ms) < engine->config->heartbeat_interval_ms)
+        return SH_OK;
+    ShPgHeartbeat answer;
+    ShStatus status = sh_pg_heartbeat(scan->pg, engine->registered.incarnation, atomic_load(&control->calls),
+                                      0, &answer, scan->err);
+    if (status == SH_OK)
+        atomic_store(&control->renewed_ms, now_ms);
+    return status;
 }
 
 static void scan_free(Scan *scan)

@@ -16,11 +16,15 @@
  */
 ShStatus sh_present(ShEngine *engine, ShError *err) SH_MUST_CHECK;
 
-/* During recovery: make the epoch of a batch known, unless it is the one that the partition recovers. */
+/* During recovery: make the epoch of a batch known, unless the partition recovers it already. */
 ShStatus sh_present_epoch(ShEngine *engine, ShPartition *partition, const ShWalEntry *entry,
                           int64_t base_offset, ShError *err) SH_MUST_CHECK;
 
 /* What the WAL held is published, and its epochs are sealed. */
 ShStatus sh_present_end(ShEngine *engine, ShError *err) SH_MUST_CHECK;
+
+/* When the engine has stopped publishing: what it uploaded without an answer, it has not acknowledged. The
+ * next engine of this process does not count that as missing. */
+void sh_present_note_end(const ShEngine *engine);
 
 #endif

@@ -65,6 +65,7 @@ static bool publish_flight(ShEngine *engine, ShPg *pg, ShFlight *flight, ShPgRun
         int64_t started_us = sh_clock_now_us();
         ShStatus status = call_publish(engine, pg, flight, runs, results, &err);
         if (status == SH_OK) {
+            engine->pipeline.answered_no = flight->id.publish_no;
             sh_metric_observe_us(engine->metrics.publish_duration, sh_clock_now_us() - started_us);
             return true;
         }

@@ -19,6 +19,9 @@ class World:
         self.directory = directory
         self.server = Postgres()
         self.database = self.server.database("streamhouse")
+        # A lease of a second: so long a term is not settled.
+        self.database.execute("ALTER SYSTEM SET streamhouse.lease_ticks = 5")
+        self.database.execute("SELECT pg_reload_conf()")
         self.proxy = TcpProxy(f"127.0.0.1:{self.server.port}")
         self.agents, self.clients, self.servers = [], [], [self.server]
         self.acknowledged = {}  # (partition, offset): number

@@ -1,0 +1,113 @@
+/* The calls of a new term, against a real server: outdated, registered again, presented. */
+#include "tests/unit/agent/pg/pg_fixture.h"
+
+#include "agent/pg/pg_present.h"
+#include "core/segment.h"
+
+static ShUuid random_uuid(void)
+{
+    ShUuid uuid;
+    assert_int_equal(sh_uuid_random(&uuid, NULL), SH_OK);
+    return uuid;
+}
+
+static ShPgRegistered register_agent(ShPg *pg, const ShUuid *wal_uuid, int64_t number, int64_t calls)
+{
+    ShError err;
+    ShPgRegistered registered;
+    ShPgRegister request = {.agent_id = "a1",
+                            .wal_uuid = *wal_uuid,
+                            .incarnation_no = number,
+                            .address = "127.0.0.1:50051",
+                            .http_address = "",
+                            .zone = "",
+                            .boot_id = "boot",
+                            .version = "0.1.0",
+                            .calls_seen = calls};
+    assert_ok(sh_pg_register(pg, &request, &registered, &err));
+    return registered;
+}
+
+static void test_a_new_term(void **state)
+{
+    (void)state;
+    ShError err;
+    bool awaited = true;
+    ShUuid wal_uuid = random_uuid();
+    ShPg *pg = fixture_pg(fixture_conninfo, 10000);
+    ShPgCreateTopic topic = {
+        .name = "t", .partitions = 1, .durability = "", .retention = "", .segment_size = ""};
+    ShPgPartition partition = {.epoch = (INT64_C(1) << 40) + 7};
+    assert_ok(sh_pg_create_topic(pg, &topic, &partition.topic_id, &err));
+    ShPgRegistered first = register_agent(pg, &wal_uuid, 1, 0);
+    assert_ok(sh_pg_awaited(pg, first.incarnation, &awaited, &err));
+    assert_false(awaited);
+
+    /* A connection that is guarded does nothing in a database that has forgotten calls, or that began a term.
+     */
+    atomic_int_fast64_t calls = first.calls + 1000;
+    ShPg *guarded = fixture_pg(fixture_conninfo, 10000);
+    sh_pg_guard(guarded, first.incarnation, &calls);
+    assert_int_equal(sh_pg_awaited(guarded, first.incarnation, &awaited, &err), SH_OUTDATED);
+    atomic_store(&calls, first.calls);
+    assert_ok(sh_pg_awaited(guarded, first.incarnation, &awaited, &err));
+    fixture_sql("SELECT streamhouse.new_term()");
+    assert_int_equal(sh_pg_awaited(guarded, first.incarnation, &awaited, &err), SH_OUTDATED);
+    sh_pg_free(guarded);
+
+    ShPgRegistered second = register_agent(pg, &wal_uuid, 2, first.calls);
+    assert_int_equal(second.term, first.term + 1);
+    assert_ok(sh_pg_awaited(pg, second.incarnation, &awaited, &err));
+    assert_true(awaited);
+    const char *keys[] = {"00/a1/1/1-x.seg", "01/a1/1/2-y.seg"};
+    bool unknown[2] = {false, false};
+    assert_ok(sh_pg_unknown_keys(pg, second.incarnation, keys, 2, unknown, &err));
+    assert_true(unknown[0] && unknown[1]);
+
+    /* An object of a forgotten epoch: what begins above the end waits. */
+    ShPgRun run = {.topic_id = partition.topic_id,
+                   .epoch = partition.epoch,
+                   .first_offset = 10,
+                   .offset_count = 5,
+                   .record_count = 5,
+                   .position = 80,
+                   .length = 100};
+    int64_t epoch_start = 0;
+    ShPgPublish object = {.incarnation = second.incarnation,
+                          .object_id = random_uuid(),
+                          .object_key = keys[0],
+                          .object_bytes = 300,
+                          .runs = &run,
+                          .run_count = 1};
+    ShPgPresented presented = {.writer_wal = wal_uuid, .writer_agent = "a1", .epoch_starts = &epoch_start};
+    ShPgPresentResult result;
+    assert_ok(sh_pg_present_object(pg, &object, &presented, &result, &err));
+    assert_true(result.waits);
+    run.first_offset = 0;
+    assert_ok(sh_pg_present_object(pg, &object, &presented, &result, &err));
+    assert_false(result.waits);
+    assert_int_equal(result.unresolved, 0);
+    run.first_offset = SH_OFFSET_UNASSIGNED;
+    object.object_id = random_uuid();
+    object.object_key = keys[1];
+    assert_ok(sh_pg_present_object(pg, &object, &presented, &result, &err));
+    assert_int_equal(result.unresolved, 5);
+
+    ShPgEpoch epoch;
+    assert_ok(sh_pg_present_epoch(pg, second.incarnation, &partition, 0, &epoch, &err));
+    assert_int_equal(epoch.result, SH_EPOCH_OPEN);
+    assert_int_equal(epoch.published_end, 5);
+    partition.epoch++;
+    assert_ok(sh_pg_present_epoch(pg, second.incarnation, &partition, 3, &epoch, &err));
+    assert_int_equal(epoch.result, SH_EPOCH_FENCED);
+    assert_ok(sh_pg_presented(pg, second.incarnation, 5, &err));
+    assert_string_equal(fixture_sql("SELECT presented || '/' || unresolved FROM streamhouse.term_status"),
+                        "1/5");
+    sh_pg_free(pg);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_a_new_term)};
+    return cmocka_run_group_tests(tests, fixture_make_database, fixture_drop_database);
+}
