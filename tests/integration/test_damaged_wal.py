@@ -42,7 +42,7 @@ def damage(agent, value):
 
 
 def test_damage_is_refused_told_and_skipped(database, make_agent, connect):
-    agent = make_agent(flush_interval="1h", flush_size="128MB").start()
+    agent = make_agent(flush_interval="1h", flush_size="128MB", wal_file_size="1MB").start()
     database.execute("SELECT streamhouse.create_topic('t', partitions => 2)")
     client = connect(agent)
     for i in range(20):
@@ -97,7 +97,7 @@ def test_damage_is_refused_told_and_skipped(database, make_agent, connect):
 
 def test_what_is_left_of_a_forced_seal_keeps_its_hole(database, make_agent, connect):
     """The epoch is over when its damaged log returns: the rest follows as an epoch of its own, without the lost one."""
-    agent = make_agent(flush_interval="1h", flush_size="128MB").start()
+    agent = make_agent(flush_interval="1h", flush_size="128MB", wal_file_size="1MB").start()
     database.execute("SELECT streamhouse.create_topic('t')")
     client = connect(agent)
     for value in values(0):
@@ -118,7 +118,7 @@ def test_what_is_left_of_a_forced_seal_keeps_its_hole(database, make_agent, conn
 
 
 def test_a_torn_tail_is_good(database, make_agent, connect):
-    agent = make_agent(flush_interval="1h").start()
+    agent = make_agent(flush_interval="1h", wal_file_size="1MB").start()
     database.execute("SELECT streamhouse.create_topic('t')")
     client = connect(agent)
     for i in range(5):
