@@ -13,7 +13,7 @@ static ShStatus prepare(ShEngine *engine, const ShPgAssignment *row, ShError *er
 static ShStatus recover_batch(void *arg, const ShWalEntry *entry, ShError *err);
 static ShStatus fill_hole(ShEngine *engine, ShPartition *partition, const ShWalEntry *entry,
                           const ShBatchHeader *header, ShError *err);
-static int64_t expected_offset(const ShPartition *partition, const ShWalEntry *entry);
+static int64_t expected_offset(ShPartition *partition, const ShWalEntry *entry);
 static ShStatus reserve(ShEngine *engine, int64_t cost, ShError *err);
 static bool is_known(const ShPartition *partition, const ShWalEntry *entry, const ShBatchHeader *header);
 static ShStatus keep_batch(ShEngine *engine, ShPartition *partition, ShLogBatch *batch, ShError *err);
@@ -141,14 +141,19 @@ static ShStatus fill_hole(ShEngine *engine, ShPartition *partition, const ShWalE
 }
 
 /* Where the next batch of that epoch must begin; -1: not known. */
-static int64_t expected_offset(const ShPartition *partition, const ShWalEntry *entry)
+static int64_t expected_offset(ShPartition *partition, const ShWalEntry *entry)
 {
-    if (partition->state == SH_PARTITION_RECOVERING && partition->epoch == entry->epoch)
-        return partition->next_offset;
-    if (partition->ring.first == partition->ring.end)
-        return -1;
-    const ShLogBatch *newest = sh_batch_ring_at(&partition->ring, partition->ring.end - 1);
-    return newest->wal.epoch == entry->epoch ? sh_log_batch_end(newest) : -1;
+    int64_t expected = -1;
+    pthread_mutex_lock(&partition->mutex);
+    if (partition->state == SH_PARTITION_RECOVERING && partition->epoch == entry->epoch) {
+        expected = partition->next_offset;
+    } else if (partition->ring.first < partition->ring.end) {
+        const ShLogBatch *newest = sh_batch_ring_at(&partition->ring, partition->ring.end - 1);
+        if (newest->wal.epoch == entry->epoch)
+            expected = sh_log_batch_end(newest);
+    }
+    pthread_mutex_unlock(&partition->mutex);
+    return expected;
 }
 
 /* Wait until publishing has made room. What is larger than the budget alone goes through once nothing else is

@@ -303,7 +303,9 @@ static ShStatus read_damaged(const ShWalSurvey *survey, const Mapped *mapped, co
                              const ShWalReading *reading, ShError *err)
 {
     ShWalFileId id = {survey->identity.wal_uuid, file->no};
-    int64_t limit = file->dead ? file->end : (int64_t)mapped->length;
+    int64_t limit = (int64_t)mapped->length;
+    if (file->dead && file->end < limit)
+        limit = file->end;
     int64_t done = SH_WAL_FILE_HEADER_BYTES;
     int64_t proven = file->scan.proven;
     bool ended = false;
@@ -319,9 +321,10 @@ static ShStatus read_damaged(const ShWalSurvey *survey, const Mapped *mapped, co
         ended = frame.type == SH_WAL_FRAME_END;
         done = position += sh_wal_frame_bytes(frame.batch_length);
     }
-    bool tail_missing = !ended && done < limit && (file->dead || file->followed || proven > done);
+    bool tail_missing = !ended &&
+                        (file->dead ? done < file->end : done < limit && (file->followed || proven > done));
     if (status == SH_OK && tail_missing)
-        status = reading->on_hole(reading->arg, file, done, limit, err);
+        status = reading->on_hole(reading->arg, file, done, file->dead ? file->end : limit, err);
     return status;
 }
 

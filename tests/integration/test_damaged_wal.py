@@ -1,9 +1,10 @@
 """A damaged write-ahead log: what the tools tell, a refused start, and a start that goes past the damage."""
 import json
+import time
 import subprocess
 
 from harness.agent import PROGRAM
-from harness.processes import run
+from harness.processes import PATIENCE, run, wait_until
 
 STREAMHOUSE = PROGRAM.with_name("streamhouse")
 
@@ -15,6 +16,16 @@ def wal(command, agent, *options):
 def values(partition):
     """What was produced to it: 20 batches of one record, 1000 bytes each."""
     return [b"%d-%d" % (partition, i) + b"x" * 1000 for i in range(20)]
+
+
+def read(client, count):
+    """So many records of t/0, whose end may lie in an epoch that is empty yet."""
+    records, offset, deadline = [], 0, time.monotonic() + 20 * PATIENCE
+    while len(records) < count and time.monotonic() < deadline:
+        answer = client.fetch("t", offset=offset, max_wait_ms=500)
+        records += answer.records
+        offset = answer.next_offset
+    return records
 
 
 def damage(agent, value):
@@ -31,7 +42,7 @@ def damage(agent, value):
 
 
 def test_damage_is_refused_told_and_skipped(database, make_agent, connect):
-    agent = make_agent(flush_interval="1h", flush_size="128MB").start()
+    agent = make_agent(flush_interval="1h", flush_size="128MB", wal_file_size="1MB").start()
     database.execute("SELECT streamhouse.create_topic('t', partitions => 2)")
     client = connect(agent)
     for i in range(20):
@@ -84,8 +95,30 @@ def test_damage_is_refused_told_and_skipped(database, make_agent, connect):
     assert wal("verify", agent).returncode == 0
 
 
+def test_what_is_left_of_a_forced_seal_keeps_its_hole(database, make_agent, connect):
+    """The epoch is over when its damaged log returns: the rest follows as an epoch of its own, without the lost one."""
+    agent = make_agent(flush_interval="1h", flush_size="128MB", wal_file_size="1MB").start()
+    database.execute("SELECT streamhouse.create_topic('t')")
+    client = connect(agent)
+    for value in values(0):
+        client.produce("t", 0, values=[value])
+    agent.kill()
+    database.execute("UPDATE streamhouse.lease SET ticks_left = 0")
+    other = make_agent("a2").start()
+    wait_until("a2 owns it", lambda: database.value("SELECT owner FROM streamhouse.partitions") == "a2")
+    assert database.value("SELECT streamhouse.force_seal('t', 0)") == 0
+    damage(agent, values(0)[7])
+    agent.settings["wal_corruption"] = "skip"
+    agent.start()
+    assert database.value("SELECT records FROM streamhouse.partitions") == 19
+    records = read(connect(other), 19)
+    assert [r.value for r in records] == values(0)[:7] + values(0)[8:]
+    first = records[0].offset
+    assert [r.offset - first for r in records] == [i for i in range(20) if i != 7]
+
+
 def test_a_torn_tail_is_good(database, make_agent, connect):
-    agent = make_agent(flush_interval="1h").start()
+    agent = make_agent(flush_interval="1h", wal_file_size="1MB").start()
     database.execute("SELECT streamhouse.create_topic('t')")
     client = connect(agent)
     for i in range(5):

@@ -94,6 +94,7 @@ static void expect_corrupt(Fixture *fixture, const Image *image, const char *wor
     fixture->recovered_count = 0;
     ShWalRecovery stats;
     ShError err = {0};
+    sh_log_setup(SH_LOG_ERROR + 1, SH_LOG_TEXT); /* what is missing is logged */
     assert_int_equal(sh_wal_recover(fixture->wal, fixture_on_recovered, fixture, &stats, &err), SH_CORRUPT);
     if (strstr(err.message, words) == NULL)
         fail_msg("\"%s\" does not say \"%s\"", err.message, words);
@@ -366,6 +367,11 @@ static void test_a_dead_file_ends_where_its_successor_says(void **state)
     image_write(&dead, &fixture, sizeof dead.bytes);
     image_write(&fresh, &fixture, sizeof fresh.bytes);
     expect_corrupt(&fixture, &dead, "damaged at position 48");
+
+    /* Gone past, though the file has not even the bytes before its cut. */
+    image_write(&dead, &fixture, 100);
+    fixture.options.skip_corruption = true;
+    assert_int_equal(expect_recovered(&fixture, 1, 2).holes, 1);
     fixture_free(&fixture);
 }
 
