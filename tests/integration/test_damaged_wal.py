@@ -110,7 +110,7 @@ def test_what_is_left_of_a_forced_seal_keeps_its_hole(database, make_agent, conn
     damage(agent, values(0)[7])
     agent.settings["wal_corruption"] = "skip"
     agent.start()
-    assert database.value("SELECT records FROM streamhouse.partitions") == 19
+    wait_until("all is counted", lambda: database.value("SELECT records FROM streamhouse.partitions") == 19, 20)
     records = read(connect(other), 19)
     assert [r.value for r in records] == values(0)[:7] + values(0)[8:]
     first = records[0].offset
