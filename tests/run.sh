@@ -42,18 +42,29 @@ need_s3() {
 
 # --- layers: each writes its own words to stdout and sets good and bad
 
-# Programs that speak TAP: one line "ok" or "not ok" a test. A program that dies early counts as one failure.
+# One program that speaks TAP, with its log and its exit status beside it.
+run_unit() {
+    local log=$LOGS/$1-$(basename "$2").log
+    ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS=ignore_noninstrumented_modules=1 \
+        CMOCKA_MESSAGE_OUTPUT=TAP timeout 300 "$2" >"$log" 2>&1 </dev/null
+    echo $? >"$log.status"
+}
+export LOGS
+export -f run_unit
+
+# One line "ok" or "not ok" a test. A program that dies early counts as one failure. As many run side by side as there are
+# cores, but for those that share a database.
 run_units() {
-    local variant=$1 program name log status
+    local variant=$1 program name log status programs not_ok
     need_postgres && need_s3 || { bad=1; return; }
-    for program in $(make -s VARIANT="$variant" print-unit-tests); do
+    programs=$(make -s VARIANT="$variant" print-unit-tests)
+    grep -v /agent/pg/ <<<"$programs" | xargs -P "$JOBS" -I {} bash -c "run_unit $variant {}"
+    grep /agent/pg/ <<<"$programs" | xargs -I {} bash -c "run_unit $variant {}"
+    for program in $programs; do
         name=$(basename "$program")
         log=$LOGS/$variant-$name.log
-        ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS=ignore_noninstrumented_modules=1 \
-            CMOCKA_MESSAGE_OUTPUT=TAP timeout 300 "$program" >"$log" 2>&1 </dev/null
-        status=$?
+        status=$(cat "$log.status")
         good=$((good + $(grep -c '^ok ' "$log")))
-        local not_ok
         not_ok=$(grep -c '^not ok ' "$log")
         [ "$status" = 0 ] || [ "$not_ok" != 0 ] || not_ok=1
         bad=$((bad + not_ok))
@@ -143,8 +154,8 @@ layer_tsan() { run_instrumented tsan; }
 
 # Seconds that each layer may take on two cores of its own; over it the layer says so and fails. CI, whose machine may
 # be busy, allows twice as many.
-declare -A BUDGET=([layout]=10 [build]=180 [units]=120 [sql]=40 [isolation]=40 [integration]=240 [chaos]=90 [clients]=60 [instructions]=90
-    [fuzz]=120 [asan]=400 [tsan]=480)
+declare -A BUDGET=([layout]=10 [build]=180 [units]=120 [sql]=40 [isolation]=40 [integration]=240 [chaos]=120 [clients]=60 [instructions]=90
+    [fuzz]=120 [asan]=420 [tsan]=540)
 
 for layer in $LAYERS; do
     declare -F "layer_$layer" >/dev/null || { echo "tests/run.sh: no layer $layer" >&2; exit 2; }
