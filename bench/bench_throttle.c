@@ -23,7 +23,7 @@
 #define UPLOADERS    4
 #define UNGUARDED_S  10
 #define ADAPTING_S   45
-#define ADAPTED_S    90
+#define ADAPTED_S    60
 #define OBJECT_BYTES 1024
 
 /* --- nanoseconds a call ------------------------------------------------------------------------------------
