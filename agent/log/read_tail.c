@@ -95,8 +95,12 @@ static ShReadOutcome at_end(ShFetchState *state, size_t index, ShPartition *part
 {
     ShEngine *engine = state->engine;
     ShFetchPart *part = &state->fetch->parts[index];
-    if (serves_tail(engine, partition))
+    if (serves_tail(engine, partition)) {
+        /* Nothing is left below the end, nor will be: a reader is led over the hole before it. */
+        if (part->next_offset < part->high_watermark)
+            part->next_offset = part->high_watermark;
         return wait_for(state, index, partition, SH_READ_END);
+    }
     sh_bounds_want(engine, partition, false);
     if (sh_partition_is_owned(partition))
         return wait_for(state, index, partition, SH_READ_END); /* at the gap */

@@ -6,7 +6,7 @@ import tempfile
 
 import psycopg2
 
-from harness.processes import ROOT
+from harness.processes import PATIENCE, ROOT
 
 _SCRIPT = ROOT / "tests" / "harness" / "postgres.sh"
 
@@ -41,7 +41,7 @@ class Postgres:
         command = [f"{_bindir()}/pg_ctl", "-D", str(self.directory / "data"), "-l", str(self.directory / "log"), *arguments]
         if os.getuid() == 0:
             command = ["runuser", "-u", "postgres", "--", *command]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=90 * PATIENCE)
 
     def stop(self):
         subprocess.run([_SCRIPT, "stop", self.directory], check=True)
@@ -80,7 +80,8 @@ class Database:
 
 
 def _autocommit(conninfo):
-    connection = psycopg2.connect(conninfo)
+    """Statements have a deadline: a paused agent may hold the lock that one waits for."""
+    connection = psycopg2.connect(conninfo, connect_timeout=10, options=f"-c statement_timeout={60 * PATIENCE}s")
     connection.autocommit = True
     return connection
 
