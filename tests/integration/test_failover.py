@@ -181,6 +181,9 @@ def test_leftovers_of_a_forced_seal_follow_as_an_epoch_of_their_own(database, pa
     assert later[0][0] == 3 * RANGE
     reader = connect(first if owner(database) == "a1" else second)
     assert read(reader, 5) == found + later
+    # The owner's memory holds what stands before the leftovers and behind them.
+    assert read(reader, 5, offset=RANGE) == found + later
+    assert read(reader, 4, offset=RANGE + 1) == found[1:] + later
     assert [(s, e, f) for s, _, _, e, f in epochs(database)[:3]] == [
         ("sealed", 0, True), ("sealed", RANGE + 1, False), ("sealed", 2 * RANGE + 3, False)]
     assert database.value("SELECT records FROM streamhouse.partitions") in (4, 5)
