@@ -65,7 +65,9 @@ static bool find_in_memory(const ShPartition *partition, int64_t from, uint64_t 
     /* Above a hole. Other agents write to `object` topics too, so theirs may lie in it. */
     if (partition->object_durability)
         return false;
-    return *seq > partition->ring.first || from >= partition->published_end;
+    /* Below the epoch's start others may have written: leftovers stand in an epoch of their own. */
+    return (*seq > partition->ring.first && from >= partition->start_offset) ||
+           from >= partition->published_end;
 }
 
 static ShReadOutcome take(ShFetchState *state, size_t index, ShPartition *partition, uint64_t seq,
@@ -76,8 +78,8 @@ static ShReadOutcome take(ShFetchState *state, size_t index, ShPartition *partit
     uint64_t before = part->bytes;
     for (; seq < limit && added; seq++) {
         const ShLogBatch *batch = sh_batch_ring_at(&partition->ring, seq);
-        if (partition->object_durability && part->slice_count > 0 &&
-            batch->header.base_offset != part->next_offset)
+        bool is_shared = partition->object_durability || part->next_offset < partition->start_offset;
+        if (is_shared && part->slice_count > 0 && batch->header.base_offset != part->next_offset)
             break;
         if (sh_fetch_add_slice(state, index, batch->wal.batch, &added, &part->error) != SH_OK)
             return SH_READ_FAILED;
@@ -95,8 +97,12 @@ static ShReadOutcome at_end(ShFetchState *state, size_t index, ShPartition *part
 {
     ShEngine *engine = state->engine;
     ShFetchPart *part = &state->fetch->parts[index];
-    if (serves_tail(engine, partition))
+    if (serves_tail(engine, partition)) {
+        /* Nothing is left below the end, nor will be: a reader is led over the hole before it. */
+        if (part->next_offset < part->high_watermark)
+            part->next_offset = part->high_watermark;
         return wait_for(state, index, partition, SH_READ_END);
+    }
     sh_bounds_want(engine, partition, false);
     if (sh_partition_is_owned(partition))
         return wait_for(state, index, partition, SH_READ_END); /* at the gap */

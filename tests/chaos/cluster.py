@@ -7,6 +7,8 @@ import signal
 import threading
 import time
 
+import psycopg2
+
 from harness.agent import Agent
 from harness.loopdisk import LoopDisk
 from harness.postgres import Postgres
@@ -169,8 +171,15 @@ class Cluster:
         """Wait until every agent serves and no epoch but the newest of each partition is unresolved."""
         for node in self.nodes:
             wait_until(f"agent {node.agent_id} is ready", node.ready, seconds)
-        self.database.reconnect()
+        wait_until("PostgreSQL answers", self.reconnect, seconds)
         wait_until("every earlier epoch is sealed", lambda: self.unresolved() == 0, seconds)
+
+    def reconnect(self):
+        try:
+            self.database.reconnect()
+        except psycopg2.OperationalError:  # it is starting, or recovering from a crash
+            return False
+        return True
 
     def unresolved(self):
         return len(self.describe_unresolved())

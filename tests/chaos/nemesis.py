@@ -29,6 +29,7 @@ KINDS = {
 }
 POSTGRES, STORE = -1, -2
 _GAP_S = (0.05, 0.8)
+_SQL_SECONDS = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,6 +172,8 @@ class Nemesis:
         """One statement, on a connection of its own, since the server may have gone meanwhile."""
         try:
             self.cluster.database.reconnect()
+            # An agent that only this thread can wake may hold the lock.
+            self.cluster.database.execute(f"SET statement_timeout = '{_SQL_SECONDS}s'")
             return self.cluster.database.execute(statement, *parameters)
         except Exception as failure:
             self.log(f"sql failed: {str(failure).strip().splitlines()[0]}")

@@ -6,13 +6,16 @@ Prints one JSON line a run and the totals, and exits with 1 when a guarantee was
 build/chaos/.
 """
 import argparse
+import faulthandler
 import json
+import os
 import pathlib
 import shutil
 import sys
 import tempfile
 import threading
 import time
+import traceback
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
@@ -21,13 +24,15 @@ from chaos.cluster import Cluster  # noqa: E402
 from chaos.history import History  # noqa: E402
 from chaos.nemesis import KINDS, Nemesis, plan  # noqa: E402
 from chaos.workload import Consumer, Directory, Producer  # noqa: E402
-from harness.processes import ROOT, wait_until  # noqa: E402
+from harness.processes import PATIENCE, ROOT, wait_until  # noqa: E402
 from harness.rpc import Client  # noqa: E402
 from harness.s3server import S3Server  # noqa: E402
 
 TOPICS = {"wal": ("events", "wal"), "object": ("cheap", "object")}
 PARTITIONS = 3
 AGENTS = 3
+# A run that takes so much longer than its faults has a wait without an end.
+_PATIENCE_S = 150
 # What is offered to the nemesis beside processes and networks: an S3 server, disks and clocks of their own.
 SETUPS = {"directory": (), "s3": ("s3",), "hosts": ("disks", "clocks")}
 
@@ -68,6 +73,9 @@ class Run:
 
     def judge(self):
         """The summary as a dictionary, and the verdict."""
+        watchdog = threading.Timer(self.seconds + _PATIENCE_S * PATIENCE, self.give_up)
+        watchdog.daemon = True
+        watchdog.start()
         try:
             self.cluster.start()
             for topic, durability in TOPICS.values():
@@ -79,16 +87,39 @@ class Run:
             summary = {"seed": self.seed, "setup": self.setup, "seconds": round(time.monotonic() - self.started, 1), "faults": self.nemesis.injected,
                        "agent_exits": self.cluster.exits, **verdict.counts,
                        "findings": [str(f) for f in verdict.findings] + self.cluster.crashes}
-        except AssertionError as failure:
+        except Exception as failure:
+            self.log(traceback.format_exc())
             summary = {"seed": self.seed, "setup": self.setup, "faults": self.nemesis.injected,
-                       "findings": [f"stuck: {failure}", *self.cluster.describe_unresolved(), *self.cluster.crashes]}
+                       "findings": [f"stuck: {failure!r}", *self.unresolved(), *self.cluster.crashes]}
         finally:
             self.cluster.close()
             self.history.close()
+            watchdog.cancel()
         if summary["findings"]:
             self.keep()
         shutil.rmtree(self.directory, ignore_errors=True)
         return summary
+
+    def unresolved(self):
+        try:
+            self.cluster.database.reconnect()
+            return self.cluster.describe_unresolved()
+        except Exception as failure:
+            return [f"PostgreSQL does not tell what is unresolved: {failure!r}"]
+
+    def give_up(self):
+        """Tell where every thread stands, and end: nothing may wait for ever, whatever the cluster does."""
+        print(json.dumps({"seed": self.seed, "setup": self.setup, "findings": ["hung"], "log": self.log_lines[-20:]}), flush=True)
+        faulthandler.dump_traceback(file=sys.__stderr__, all_threads=True)
+        self.keep()
+        for node in self.cluster.nodes:
+            if node.alive:
+                node.agent.process.kill()
+        try:
+            self.cluster.postgres.stop()
+            Servers.stop()
+        finally:
+            os._exit(1)
 
     def hurt(self):
         producers = [Producer(f"{topic}-p{i}", self.directory_of_owners, self.history, self.seed, topic, range(PARTITIONS),
@@ -142,7 +173,7 @@ class Run:
             return call(client)
 
     def keep(self):
-        kept = ROOT / "build" / "chaos" / f"seed-{self.seed}"
+        kept = ROOT / "build" / "chaos" / f"seed-{self.seed}-{self.setup}"
         shutil.rmtree(kept, ignore_errors=True)
         kept.mkdir(parents=True)
         (kept / "nemesis.log").write_text("\n".join(self.log_lines) + "\n")

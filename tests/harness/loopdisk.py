@@ -28,8 +28,11 @@ class LoopDisk:
             os.close(handle)
 
     def restore_power(self):
-        """No process may have files open on it."""
-        _run("umount", self.path)
+        """The disk as it was left, on a device of its own: a mount namespace made meanwhile may still hold the old one."""
+        copy = self.image.with_suffix(".copy")
+        _run("cp", "--sparse=always", self.image, copy)
+        _run("umount", "-l", self.path)
+        copy.replace(self.image)
         self._mount()
 
     def fill(self):
@@ -55,4 +58,4 @@ class LoopDisk:
 
 
 def _run(*command):
-    subprocess.run([str(c) for c in command], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([str(c) for c in command], check=True, stdout=subprocess.DEVNULL, timeout=60)

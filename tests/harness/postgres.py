@@ -9,7 +9,7 @@ import tempfile
 
 import psycopg2
 
-from harness.processes import ROOT, free_port, wait_until
+from harness.processes import PATIENCE, ROOT, free_port, wait_until
 
 _SCRIPT = ROOT / "tests" / "harness" / "postgres.sh"
 
@@ -189,7 +189,8 @@ class Database:
 
 
 def _autocommit(conninfo):
-    connection = psycopg2.connect(conninfo)
+    """Statements have a deadline: a paused agent may hold the lock that one waits for."""
+    connection = psycopg2.connect(conninfo, connect_timeout=10, options=f"-c statement_timeout={60 * PATIENCE}s")
     connection.autocommit = True
     return connection
 

@@ -112,12 +112,17 @@ class Client:
     def read_all(self, topic, partition=0, offset=0):
         """Records from `offset` to the high watermark."""
         records = []
+        advanced = time.monotonic()
         while True:
             result = self.fetch(topic, partition, offset)
             assert not result.HasField("error"), result.error
             records.extend(result.records)
             if result.next_offset >= result.high_watermark:
                 return records
+            if result.next_offset > offset:
+                advanced = time.monotonic()
+            assert time.monotonic() - advanced < self.deadline, \
+                f"{topic}/{partition} ends at {result.high_watermark}, and reading stays at {result.next_offset}"
             offset = result.next_offset
 
     # --- the rest

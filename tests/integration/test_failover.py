@@ -115,6 +115,21 @@ def test_takeover_then_the_late_records_come_in_their_place(database, pair, conn
         "SELECT count(*) FROM streamhouse.orphans") == 0)
 
 
+def test_reading_reaches_an_end_above_a_hole_with_nothing_behind_it(database, pair, connect):
+    first, second = pair
+    sent = produce(connect(first), 0, 1, 2)
+    first.kill()
+    expire(database, "a1")
+    heir = connect(second)
+    wait_until("a2 owns it", lambda: owner(database) == "a2")
+    first.start()
+    wait_until("its records came", lambda: epochs(database)[0] == ("sealed", "a1", 0, 3, False))
+    wait_until("the heir knows", lambda: heir.fetch("t", offset=3, max_wait_ms=100).high_watermark == RANGE)
+    assert read(heir, 3) == sent
+    assert heir.fetch("t", offset=3, max_wait_ms=100).next_offset == RANGE
+    assert heir.fetch("t", offset=1000, max_wait_ms=100).next_offset == RANGE
+
+
 def test_failover_is_done_a_second_after_the_lease(postgres, directory, connect):
     """With the real lease worker: ticks of 200 ms, 10 of them."""
     database = postgres.database("streamhouse")
@@ -180,6 +195,9 @@ def test_leftovers_of_a_forced_seal_follow_as_an_epoch_of_their_own(database, pa
     assert later[0][0] == 3 * RANGE
     reader = connect(first if owner(database) == "a1" else second)
     assert read(reader, 5) == found + later
+    # The owner's memory holds what stands before the leftovers and behind them.
+    assert read(reader, 5, offset=RANGE) == found + later
+    assert read(reader, 4, offset=RANGE + 1) == found[1:] + later
     assert [(s, e, f) for s, _, _, e, f in epochs(database)[:3]] == [
         ("sealed", 0, True), ("sealed", RANGE + 1, False), ("sealed", 2 * RANGE + 3, False)]
     assert database.value("SELECT records FROM streamhouse.partitions") in (4, 5)
