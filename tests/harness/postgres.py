@@ -202,4 +202,4 @@ def _bindir():
 def _as_postgres(command):
     if os.getuid() == 0:
         command = ["runuser", "-u", "postgres", "--", *command]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd="/")
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd="/", timeout=90 * PATIENCE)
