@@ -12,7 +12,7 @@ import psycopg2
 from harness.agent import Agent
 from harness.loopdisk import LoopDisk
 from harness.postgres import Postgres
-from harness.processes import end, free_port, wait_until
+from harness.processes import end, lasting_port, wait_until
 from harness.tcpproxy import TcpProxy
 
 _FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1"
@@ -28,7 +28,7 @@ class Node:
         self.agent_id = agent_id
         self.postgres = TcpProxy(f"127.0.0.1:{cluster.postgres.port}")
         self.store = TcpProxy(cluster.store_target)
-        port = free_port()
+        port = lasting_port()
         self.clients = TcpProxy(f"127.0.0.1:{port}")
         self.directory = cluster.directory / agent_id
         self.disk = LoopDisk(self.directory) if cluster.disks else None

@@ -9,7 +9,7 @@ import tempfile
 
 import psycopg2
 
-from harness.processes import PATIENCE, ROOT, free_port, wait_until
+from harness.processes import PATIENCE, ROOT, lasting_port, wait_until
 
 _SCRIPT = ROOT / "tests" / "harness" / "postgres.sh"
 
@@ -85,7 +85,7 @@ class Copy(Postgres):
     def __init__(self, origin, name):  # pylint: disable=super-init-not-called
         self.origin = origin
         self.directory = origin.directory.with_name(f"{origin.directory.name}-{name}")
-        self.port = free_port()
+        self.port = lasting_port()
         self._databases = 0
         self.directory.mkdir()
         if os.getuid() == 0:

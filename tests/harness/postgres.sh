@@ -15,7 +15,8 @@ as_postgres() { if [ "$(id -u)" = 0 ]; then (cd / && runuser -u postgres -- "$@"
 
 case $action in
 start)
-    port=$(/usr/bin/python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+    # It must still be free when a test restarts the server.
+    port=$(cd "$(dirname "$0")/.." && /usr/bin/python3 -c 'from harness.processes import lasting_port; print(lasting_port())')
     mkdir -p "$dir"
     [ "$(id -u)" != 0 ] || chown postgres "$dir"
     as_postgres "$bin/initdb" -D "$dir/data" -U postgres --auth=trust -E UTF8 --no-locale --no-sync >/dev/null

@@ -1,6 +1,7 @@
 """Processes, ports and waiting: every wait polls with a deadline, every process ends by its pid."""
 import os
 import pathlib
+import random
 import signal
 import socket
 import subprocess
@@ -17,6 +18,20 @@ def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def lasting_port():
+    """A free port that no outgoing connection is given while its server is away for a while."""
+    with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as limits:
+        lowest_given = int(limits.read().split()[0])
+    while True:
+        port = random.randrange(10000, lowest_given)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
 
 
 def wait_until(what, condition, seconds=10):
