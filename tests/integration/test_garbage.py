@@ -77,7 +77,8 @@ def test_small_objects_become_one_and_go(database, impatient, make_agent, connec
     agent = make_agent(flush_interval="20ms", **FAST).start()
     client = connect(agent)
     produce_objects(database, client, "t", 12)
-    wait_until("compacted", lambda: segments(database) <= 4)
+    # Up to three small ones may be left, and what became of the nine others.
+    wait_until("compacted", lambda: segments(database) <= 5)
     settle(database, agent)
     assert any("/compact-" in key for key in stored(agent))
     assert agent.metric("streamhouse_compactions_total") >= 1
