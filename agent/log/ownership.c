@@ -19,7 +19,7 @@ static void batch_add(Batch *batch, ShPartition *partition, const ShPgEpoch *epo
 static ShStatus take_up(ShEngine *engine, const ShPgAssignment *row, Batch *grants, Batch *opens,
                         Batch *begins, ShError *err);
 static ShPartition *partition_of(ShEngine *engine, const ShPgAssignment *row);
-static void set_opening(ShPartition *partition);
+static void set_opening(const ShEngine *engine, ShPartition *partition);
 static void finish(ShEngine *engine, ShPartition *partition, const ShPgAssignment *row,
                    ShPartitionState state);
 static ShStatus leave_unlisted(ShEngine *engine, ShError *err);
@@ -169,11 +169,11 @@ static ShStatus take_up(ShEngine *engine, const ShPgAssignment *row, Batch *gran
     } else if (row->action == SH_ACTION_ROLL) {
         finish(engine, partition, row, draining ? SH_PARTITION_RELEASING : SH_PARTITION_ROLLING);
     } else if (row->action == SH_ACTION_GRANT && !owned && !draining) {
-        set_opening(partition);
+        set_opening(engine, partition);
         batch_add(grants, partition, NULL);
     } else if (row->action == SH_ACTION_OWN && !owned) {
         /* The answer to the grant or to the open was lost. Nothing can have been accepted since. */
-        set_opening(partition);
+        set_opening(engine, partition);
         if (row->open)
             batch_add(begins, partition, &epoch);
         else
@@ -197,10 +197,11 @@ static ShPartition *partition_of(ShEngine *engine, const ShPgAssignment *row)
     return sh_partition_table_add(table, &row->topic_id, row->partition, row->topic, false);
 }
 
-static void set_opening(ShPartition *partition)
+static void set_opening(const ShEngine *engine, ShPartition *partition)
 {
     pthread_mutex_lock(&partition->mutex);
     partition->state = SH_PARTITION_OPENING;
+    partition->listed_round = engine->control.assignment_round;
     pthread_mutex_unlock(&partition->mutex);
 }
 
@@ -235,7 +236,8 @@ static void finish(ShEngine *engine, ShPartition *partition, const ShPgAssignmen
         sh_flush_now(engine);
 }
 
-/* Epochs that the assignments do not tell of were sealed without us: by force, or with their topic. */
+/* Epochs that the assignments do not tell of were sealed without us: by force, or with their topic. A
+ * partition that they do not tell of is not to be opened: it rolled, and was placed elsewhere meanwhile. */
 static ShStatus leave_unlisted(ShEngine *engine, ShError *err)
 {
     ShPartition **partitions = NULL;
@@ -243,13 +245,20 @@ static ShStatus leave_unlisted(ShEngine *engine, ShError *err)
     ShStatus status = sh_partition_table_list(&engine->partitions, &partitions, &count, err);
     for (size_t i = 0; i < count && status == SH_OK; i++) {
         ShPartition *partition = partitions[i];
+        int64_t cost = 0;
         pthread_mutex_lock(&partition->mutex);
-        if (sh_partition_has_epoch(partition) && partition->state != SH_PARTITION_RECOVERING &&
-            partition->listed_round != engine->control.assignment_round) {
+        bool is_listed = partition->listed_round == engine->control.assignment_round;
+        if (sh_partition_has_epoch(partition) && partition->state != SH_PARTITION_RECOVERING && !is_listed) {
             partition->state = SH_PARTITION_LATE;
+            sh_fetch_wake(engine, partition);
+        } else if (partition->state == SH_PARTITION_OPENING && !is_listed) {
+            partition->state = SH_PARTITION_REMOTE;
+            cost = sh_partition_evict(partition, partition->published);
+            sh_producers_clear(&partition->producers);
             sh_fetch_wake(engine, partition);
         }
         pthread_mutex_unlock(&partition->mutex);
+        sh_memory_release(&engine->memory, cost);
     }
     sh_partition_list_free(partitions, count);
     sh_flush_now(engine);

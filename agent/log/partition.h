@@ -82,7 +82,7 @@ typedef struct ShPartition {
     struct ShFetchWaiter *waiters;
     ShProducers producers; /* ours only: for durability `object` PostgreSQL decides */
 
-    uint64_t listed_round; /* the control thread's own: when the assignments last listed our epoch */
+    uint64_t listed_round; /* the control thread's own: when the assignments last listed it as ours */
 
     /* guarded by the flusher's lock */
     bool dirty;

@@ -120,6 +120,24 @@ static void test_a_partition_that_was_taken_over_is_published_late(void **state)
     assert_ok(sh_engine_fatal(fixture->engine, err));
 }
 
+/* Placement changes its mind before the agent asks again. */
+static void test_a_used_up_partition_may_go_elsewhere(void **state)
+{
+    Fixture *fixture = *state;
+    FAKE_CHANGE(fake.range = 8);
+    start(fixture);
+    assert_int_equal(append_patiently(fixture, "t", 8, 100), 0);
+    assert_ok(sh_fault_arm("publish.before=error", err));
+    assert_int_equal(append_to(fixture, "t", 1, 10), -SH_UNAVAILABLE);
+    pthread_mutex_lock(&fake.lock);
+    fake.elsewhere = true; /* without a new version */
+    pthread_mutex_unlock(&fake.lock);
+    assert_ok(sh_fault_arm(NULL, err));
+    wait_until(!owns_epoch_above(0));
+    wait_until(append_to(fixture, "t", 1, 10) == -SH_NOT_OWNER);
+    assert_ok(sh_engine_drain(fixture->engine, err));
+}
+
 static void test_readers_stop_at_a_gap(void **state)
 {
     Fixture *fixture = *state;
@@ -183,6 +201,7 @@ int main(void)
         TEST(test_leftovers_move_once_across_a_crash),
         TEST(test_a_forced_seal_that_nothing_is_left_of),
         TEST(test_a_partition_that_was_taken_over_is_published_late),
+        TEST(test_a_used_up_partition_may_go_elsewhere),
         TEST(test_readers_stop_at_a_gap),
         TEST(test_an_owner_stops_before_the_orphan_timeout),
     };
