@@ -136,7 +136,7 @@ def test_joining_and_leaving_lose_and_double_nothing(database, make_agent, conne
 
 
 def test_a_crashed_agents_partitions_wait_for_it(database, pair, connect):
-    """Takeover comes later: until then nobody is given what may still hold records, and says so."""
+    """Its lease has not run out: until then nobody else is given what may still hold records, and says so."""
     first, second = pair
     partition = partition_of(database, "a2")
     connect(second).produce("t", partition, values=[b"kept"])
