@@ -1,4 +1,3 @@
-#include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,15 +11,9 @@ static int print_json(const ShTopicDescription *topic);
 
 int sh_cli_topic_describe(ShCli *cli, int argc, char **argv)
 {
-    static const struct option options[] = {{"output", required_argument, NULL, 'o'}, {0}};
     bool json = false;
-    int option;
-    while ((option = getopt_long(argc, argv, ":", options, NULL)) != -1) {
-        if (option != 'o')
-            return sh_cli_bad_option(argc, argv, option);
-        if (!sh_topic_parse_output(optarg, &json))
-            return sh_cli_misuse("--output is text or json, not %s", optarg);
-    }
+    if (sh_topic_output_option(argc, argv, &json) != SH_EXIT_OK)
+        return SH_EXIT_USAGE;
     const char *name = sh_cli_topic_argument(argc, argv);
     if (name == NULL)
         return SH_EXIT_USAGE;

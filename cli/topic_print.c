@@ -1,11 +1,27 @@
 #include "cli/topic_print.h"
 
+#include <getopt.h>
 #include <string.h>
+
+#include "cli/cli.h"
 
 bool sh_topic_parse_output(const char *text, bool *json)
 {
     *json = strcmp(text, "json") == 0;
     return *json || strcmp(text, "text") == 0;
+}
+
+int sh_topic_output_option(int argc, char **argv, bool *json)
+{
+    static const struct option options[] = {{"output", required_argument, NULL, 'o'}, {0}};
+    int option;
+    while ((option = getopt_long(argc, argv, ":", options, NULL)) != -1) {
+        if (option != 'o')
+            return sh_cli_bad_option(argc, argv, option);
+        if (!sh_topic_parse_output(optarg, json))
+            return sh_cli_misuse("--output is text or json, not %s", optarg);
+    }
+    return SH_EXIT_OK;
 }
 
 json_t *sh_topic_json(const ShTopicDescription *topic)

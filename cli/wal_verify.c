@@ -1,4 +1,3 @@
-#include <getopt.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -13,15 +12,9 @@ static int report(const ShWalSurvey *survey, bool json);
 int sh_cli_wal_verify(ShCli *cli, int argc, char **argv)
 {
     (void)cli;
-    static const struct option options[] = {{"output", required_argument, NULL, 'o'}, {0}};
     bool json = false;
-    int option;
-    while ((option = getopt_long(argc, argv, ":", options, NULL)) != -1) {
-        if (option != 'o')
-            return sh_cli_bad_option(argc, argv, option);
-        if (!sh_topic_parse_output(optarg, &json))
-            return sh_cli_misuse("--output is text or json, not %s", optarg);
-    }
+    if (sh_topic_output_option(argc, argv, &json) != SH_EXIT_OK)
+        return SH_EXIT_USAGE;
     const char *dir = sh_wal_directory_argument(argc, argv);
     if (dir == NULL)
         return SH_EXIT_USAGE;

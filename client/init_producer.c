@@ -2,8 +2,6 @@
 
 #include "proto/streamhouse.pb-c.h"
 
-#define DELAY_MIN_MS    50
-#define DELAY_MAX_MS    1000
 #define CALL_TIMEOUT_MS 5000
 
 static void on_writable(void *context);
@@ -14,13 +12,10 @@ int64_t sh_init_producer_run(ShInitProducer *init, int64_t now_ms)
 {
     if (!init->wanted || init->call != NULL)
         return INT64_MAX;
-    if (now_ms < init->not_before_ms)
-        return init->not_before_ms;
+    if (now_ms < init->pace.not_before_ms)
+        return init->pace.not_before_ms;
 
-    init->delay_ms = init->delay_ms == 0 ? DELAY_MIN_MS : init->delay_ms * 2;
-    if (init->delay_ms > DELAY_MAX_MS)
-        init->delay_ms = DELAY_MAX_MS;
-    init->not_before_ms = now_ms + init->delay_ms;
+    sh_pace_ask(&init->pace, now_ms);
 
     ShClientCallEvents events = {on_writable, on_message, on_closed, init};
     init->written = false;
@@ -28,7 +23,7 @@ int64_t sh_init_producer_run(ShInitProducer *init, int64_t now_ms)
     init->call = sh_client_call_start(init->loop, init->address, SH_METHOD_INIT_PRODUCER, CALL_TIMEOUT_MS,
                                       &events);
     if (init->call == NULL)
-        return init->not_before_ms;
+        return init->pace.not_before_ms;
     sh_client_call_read(init->call);
     return INT64_MAX;
 }
@@ -54,7 +49,7 @@ static void on_message(void *context, ShBuf *message)
     if (answer == NULL)
         return;
     init->wanted = false;
-    init->delay_ms = 0;
+    sh_pace_answered(&init->pace);
     init->known(init->context, answer->producer_id, (int16_t)answer->producer_epoch);
     streamhouse__v1__init_producer_response__free_unpacked(answer, NULL);
 }

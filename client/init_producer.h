@@ -7,6 +7,7 @@
 #define SH_CLIENT_INIT_PRODUCER_H
 
 #include "client/client.h"
+#include "client/pace.h"
 #include "client/transport.h"
 
 typedef struct ShInitProducer {
@@ -19,8 +20,7 @@ typedef struct ShInitProducer {
     ShClientCall *call; /* under way, or NULL */
     bool written;
     char address[SH_CLIENT_ADDRESS_BYTES];
-    int64_t not_before_ms;
-    int delay_ms;
+    ShPace pace;
 } ShInitProducer;
 
 /* Start a question when one is wanted and its time has come. Returns when to be called again, INT64_MAX: when

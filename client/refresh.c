@@ -2,8 +2,6 @@
 
 #include <string.h>
 
-#define DELAY_MIN_MS    50
-#define DELAY_MAX_MS    1000
 #define CALL_TIMEOUT_MS 5000
 
 static void on_writable(void *context);
@@ -14,13 +12,10 @@ int64_t sh_refresh_run(ShRefresh *refresh, int64_t now_ms)
 {
     if (!refresh->wanted || refresh->call != NULL)
         return INT64_MAX;
-    if (now_ms < refresh->not_before_ms)
-        return refresh->not_before_ms;
+    if (now_ms < refresh->pace.not_before_ms)
+        return refresh->pace.not_before_ms;
 
-    refresh->delay_ms = refresh->delay_ms == 0 ? DELAY_MIN_MS : refresh->delay_ms * 2;
-    if (refresh->delay_ms > DELAY_MAX_MS)
-        refresh->delay_ms = DELAY_MAX_MS;
-    refresh->not_before_ms = now_ms + refresh->delay_ms;
+    sh_pace_ask(&refresh->pace, now_ms);
 
     ShClientCallEvents events = {on_writable, on_message, on_closed, refresh};
     refresh->request = sh_client_metadata_request(refresh->client);
@@ -31,7 +26,7 @@ int64_t sh_refresh_run(ShRefresh *refresh, int64_t now_ms)
     if (refresh->call == NULL) {
         sh_buf_unref(refresh->request);
         refresh->request = NULL;
-        return refresh->not_before_ms;
+        return refresh->pace.not_before_ms;
     }
     sh_client_call_read(refresh->call);
     return INT64_MAX;
@@ -55,7 +50,7 @@ static void on_message(void *context, ShBuf *message)
     ShRefresh *refresh = context;
     if (sh_client_take_metadata(refresh->client, message, NULL) == SH_OK) {
         refresh->wanted = false;
-        refresh->delay_ms = 0;
+        sh_pace_answered(&refresh->pace);
     }
 }
 

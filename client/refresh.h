@@ -7,6 +7,7 @@
 #define SH_CLIENT_REFRESH_H
 
 #include "client/client.h"
+#include "client/pace.h"
 #include "client/transport.h"
 
 typedef struct ShRefresh {
@@ -16,8 +17,7 @@ typedef struct ShRefresh {
     ShClientCall *call; /* under way, or NULL */
     ShBuf *request;     /* until it is written */
     char address[SH_CLIENT_ADDRESS_BYTES];
-    int64_t not_before_ms;
-    int delay_ms;
+    ShPace pace;
 } ShRefresh;
 
 /* Start a question when one is wanted and its time has come. Returns when to be called again, INT64_MAX: when

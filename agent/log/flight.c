@@ -106,6 +106,20 @@ ShStatus sh_flight_split(ShFlight *flight, ShError *err)
     return status;
 }
 
+ShPgRun sh_flight_pg_run(const ShSegmentRun *run)
+{
+    return (ShPgRun){.topic_id = run->topic_id,
+                     .partition = run->partition,
+                     .epoch = run->epoch,
+                     .first_offset = run->first_offset,
+                     .offset_count = run->offset_count,
+                     .record_count = run->record_count,
+                     .position = run->position,
+                     .length = run->length,
+                     .min_timestamp_ms = run->min_timestamp_ms,
+                     .max_timestamp_ms = run->max_timestamp_ms};
+}
+
 /* Does the batch extend the run? */
 static bool continues(const ShFlightRange *range, const ShPartition *partition, const ShLogBatch *batch)
 {

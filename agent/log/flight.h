@@ -14,6 +14,7 @@
 #include <stdbool.h>
 
 #include "agent/log/partition.h"
+#include "agent/pg/pg.h"
 #include "agent/store/store.h"
 #include "core/segment.h"
 
@@ -88,6 +89,9 @@ typedef struct ShPipeline {
     pthread_t publisher;
     bool publisher_started;
 } ShPipeline;
+
+/* What PostgreSQL is told of a run of an object. */
+ShPgRun sh_flight_pg_run(const ShSegmentRun *run);
 
 ShStatus sh_pipeline_init(ShPipeline *pipeline, int count_max, ShError *err) SH_MUST_CHECK;
 /* Start the upload threads and the publisher. */

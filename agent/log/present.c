@@ -213,16 +213,7 @@ static ShStatus read_object(Scan *scan, const char *key, Found *found)
     }
     for (size_t i = 0; i < index->run_count; i++) {
         const ShSegmentRun *from = &index->runs[i];
-        found->runs[i] = (ShPgRun){.topic_id = from->topic_id,
-                                   .partition = from->partition,
-                                   .epoch = from->epoch,
-                                   .first_offset = from->first_offset,
-                                   .offset_count = from->offset_count,
-                                   .record_count = from->record_count,
-                                   .position = from->position,
-                                   .length = from->length,
-                                   .min_timestamp_ms = from->min_timestamp_ms,
-                                   .max_timestamp_ms = from->max_timestamp_ms};
+        found->runs[i] = sh_flight_pg_run(from);
     }
     status = note_stretches(found, buffer->data, scan->err);
 done:

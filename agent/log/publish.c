@@ -156,16 +156,7 @@ static void fill_runs(const ShFlight *flight, ShPgRun *runs)
             continue;
         }
         const ShSegmentRun *from = &flight->object.runs[range->run];
-        runs[i] = (ShPgRun){.topic_id = from->topic_id,
-                            .partition = from->partition,
-                            .epoch = from->epoch,
-                            .first_offset = from->first_offset,
-                            .offset_count = from->offset_count,
-                            .record_count = from->record_count,
-                            .position = from->position,
-                            .length = from->length,
-                            .min_timestamp_ms = from->min_timestamp_ms,
-                            .max_timestamp_ms = from->max_timestamp_ms};
+        runs[i] = sh_flight_pg_run(from);
     }
 }
 

@@ -124,9 +124,14 @@ class _Check:
         self.skipped()
 
     def may_have_moved(self, partition, offset, value):
-        """A force_seal moves, once, what was not published yet: the owner had served that from its memory."""
-        return len(self.places.get(partition, {}).get(value, [])) <= 1 and any(
-            f.partition == partition and f.first <= offset < f.limit for f in self.forced)
+        """A force_seal moves, once, what was not published yet: the owner had served that from its memory. What nobody was
+        told of may be void instead."""
+        places = self.places.get(partition, {}).get(value, [])
+        if not hasattr(self, "_acknowledged"):
+            self._acknowledged = {v for p in self.produced if p.outcome == OK for v in p.values}
+        return any(f.partition == partition and f.first <= offset < f.limit
+                   and (len(places) == 1 or not places and (value not in self._acknowledged or not f.disk_returned))
+                   for f in self.forced)
 
     def skipped(self):
         for fetch in self.fetched:

@@ -99,6 +99,16 @@ def test_a_forced_seal_may_move_a_record_once():
     assert kinds(check(history(acknowledged, Forced(P, 3, 11, 20)), log("a", 50))) == ["lost"], "another range"
 
 
+def test_what_was_read_before_a_forced_seal_may_move_once():
+    seal, read = Forced(P, 3, 10, 20), fetched(10, [(10, "a")], 11)
+    moved = produced("a", 10, epoch=3)
+    assert check(history(moved, seal, read), log("a", 50)).good
+    assert "vanished" in kinds(check(history(moved, seal, read), log("-"))), "it was acknowledged"
+    assert check(history(produced("a", outcome=UNKNOWN), seal, read), log("-")).good, "it was not"
+    assert "vanished" in kinds(check(history(moved, seal, read), log("a a", 50))), "twice"
+    assert "vanished" in kinds(check(history(moved, Forced(P, 3, 11, 20), read), log("a", 50))), "another range"
+
+
 def test_a_power_cut_may_lose_its_window_and_no_more():
     early, late = produced("a", 0, epoch=3), produced("b", 1, epoch=3)
     cut = PowerCut(P, 3, since=1.0, until=2.0)
