@@ -24,6 +24,7 @@ LDFLAGS_ALL = $(OPT_$(VARIANT)) $(LDFLAGS)
 obj = $(patsubst %.c,$(B)/%.o,$(1))
 
 CORE_OBJS := $(call obj,$(wildcard core/*.c))
+SCHEMA_OBJS := $(call obj,$(wildcard schema/*.c)) $(patsubst %.cc,$(B)/%.o,$(wildcard schema/*.cc))
 PROTO_OBJS := $(B)/gen/proto/streamhouse.pb-c.o $(B)/gen/proto/descriptor.o
 AGENT_OBJS := $(call obj,$(wildcard agent/base/*.c agent/wal/*.c agent/store/*.c agent/pg/*.c agent/log/*.c agent/rpc/*.c agent/http/*.c))
 CLIENT_OBJS := $(call obj,$(wildcard client/*.c))
@@ -67,6 +68,8 @@ $(B)/client/%.o: CFLAGS_ALL += -fvisibility=hidden
 
 $(B)/libcore.a: $(CORE_OBJS)
 	@rm -f $@; ar rcs $@ $^
+$(B)/libschema.a: $(SCHEMA_OBJS)
+	@rm -f $@; ar rcs $@ $^
 $(B)/libagent.a: $(AGENT_OBJS) $(PROTO_OBJS)
 	@rm -f $@; ar rcs $@ $^
 $(B)/libstreamhouse.a: $(CLIENT_OBJS) $(CORE_OBJS) $(PROTO_OBJS)
@@ -81,7 +84,9 @@ $(B)/streamhouse-agent: $(B)/agent/main.o $(B)/libagent.a $(B)/libcore.a
 $(B)/streamhouse: $(CLI_OBJS) $(B)/libagent.a $(B)/libstreamhouse.a
 	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS) -lpthread
 
-# A unit test may use the agent, the client and the core; it stands where its subject stands.
+# A unit test may use the agent, the client, the schemas and the core; it stands where its subject stands.
+$(B)/tests/unit/schema/%: $(B)/tests/unit/schema/%.o $(B)/libschema.a $(B)/libcore.a
+	$(CC) $(LDFLAGS_ALL) -o $@ $< $(B)/libschema.a $(B)/libcore.a $(PKG_LIBS) -lcmocka -lpthread -lm
 $(B)/tests/unit/%: $(B)/tests/unit/%.o $(B)/libagent.a $(B)/libstreamhouse.a $(B)/libcore.a
 	$(CC) $(LDFLAGS_ALL) -o $@ $< $(B)/libagent.a $(B)/libstreamhouse.a $(B)/libcore.a $(PKG_LIBS) -lcmocka -lpthread -lm
 $(B)/bench/%: $(B)/bench/%.o $(BENCH_COMMON_OBJS) $(B)/libagent.a $(B)/libstreamhouse.a $(B)/libcore.a

@@ -14,7 +14,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 MAY_INCLUDE = {
     "core": [],
     "proto": [],
-    "extension": ["core"],
+    "schema": ["core"],
+    "extension": ["schema", "core"],
     "bgworkers": ["extension", "core"],
     "agent/base": ["core"],
     "agent/wal": ["agent/base", "core"],

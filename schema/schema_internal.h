@@ -1,0 +1,30 @@
+/*
+ * schema_internal.h - what each schema language implements; schema.c calls it by type.
+ */
+#ifndef SH_SCHEMA_SCHEMA_INTERNAL_H
+#define SH_SCHEMA_SCHEMA_INTERNAL_H
+
+#include "schema/schema.h"
+
+/* The functions of one language, with the contracts of their namesakes in schema.h. */
+typedef struct ShSchemaLanguage {
+    ShStatus (*parse)(const char *text, size_t text_bytes, const ShSchemaReference *references,
+                      size_t reference_count, ShSchema **out, ShError *err);
+    void (*free)(ShSchema *schema);
+    ShStatus (*text)(const ShSchema *schema, ShSchemaForm form, char **out, ShError *err);
+    ShStatus (*compare)(const ShSchema *reader, const ShSchema *writer, ShSchemaFindings *out, ShError *err);
+    ShStatus (*validate)(const ShSchema *schema, const uint8_t *payload, size_t payload_bytes, ShError *err);
+    const char *(*record_name)(const ShSchema *schema, const uint8_t *payload, size_t payload_bytes);
+} ShSchemaLanguage;
+
+/* The first member of each language's own structure. */
+struct ShSchema {
+    ShSchemaType type;
+    const ShSchemaLanguage *language;
+};
+
+extern const ShSchemaLanguage sh_schema_avro;
+extern const ShSchemaLanguage sh_schema_json;
+extern const ShSchemaLanguage sh_schema_protobuf;
+
+#endif
