@@ -11,7 +11,8 @@ CREATE TABLE streamhouse.cluster (
     timeline           bigint NOT NULL,
     metadata_version   bigint NOT NULL DEFAULT 1,
     assignment_version bigint NOT NULL DEFAULT 1,
-    placed_agents      text[] NOT NULL DEFAULT '{}'
+    placed_agents      text[] NOT NULL DEFAULT '{}',
+    schema_version     bigint NOT NULL DEFAULT 1
 ) WITH (fillfactor = 20);
 COMMENT ON TABLE streamhouse.cluster IS
     'One row, made at first use: identity, term, versions of what agents cache, and the agents that '
@@ -27,7 +28,13 @@ CREATE TABLE streamhouse.topic (
     segment_bytes   bigint      NOT NULL CHECK (segment_bytes > 0),
     batch_bytes_max int         NOT NULL CHECK (batch_bytes_max > 0),
     orphan_timeout  interval    CHECK (orphan_timeout > interval '0'),
-    created_at      timestamptz NOT NULL DEFAULT now()
+    created_at      timestamptz NOT NULL DEFAULT now(),
+    key_validation         text NOT NULL DEFAULT 'none' CHECK (key_validation IN ('none', 'id', 'full')),
+    value_validation       text NOT NULL DEFAULT 'none' CHECK (value_validation IN ('none', 'id', 'full')),
+    key_subject_strategy   text NOT NULL DEFAULT 'topic'
+                           CHECK (key_subject_strategy IN ('topic', 'record', 'topic-record')),
+    value_subject_strategy text NOT NULL DEFAULT 'topic'
+                           CHECK (value_subject_strategy IN ('topic', 'record', 'topic-record'))
 );
 -- Metric names turn '.' into '_', so two names must differ by more than that.
 CREATE UNIQUE INDEX topic_metric_name ON streamhouse.topic (replace(name, '.', '_'));

@@ -10,6 +10,17 @@
 --   SH004 agent id is live elsewhere      SH009 object was published and confirmed
 --   SH005 incarnation number not above    SH010 a later epoch has claimed sequences of
 --         the known ones                        the object
+--   SH201 invalid schema or reference     SH401 no such subject
+--   SH202 invalid version                 SH402 no such version
+--   SH203 invalid compatibility level     SH403 no such schema
+--   SH204 invalid mode                    SH404 subject is soft deleted
+--   SH205 not permitted in this mode      SH405 subject is not soft deleted
+--   SH206 others refer to it              SH406 version is soft deleted
+--   SH207 another id names the schema     SH407 version is not soft deleted
+--   SH208 invalid subject                 SH408 subject has no compatibility level
+--   SH209 schema is too large             SH409 subject has no mode
+--                                         SH490 incompatible schema
+-- Those of the schema registry are named after the error codes of its REST API: 422nn, 404nn, 409.
 
 CREATE FUNCTION streamhouse.current_timeline() RETURNS bigint
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, streamhouse, pg_temp

@@ -37,3 +37,20 @@ GRANT EXECUTE ON FUNCTION
     streamhouse.rebalance, streamhouse.force_seal, streamhouse.drain_agent, streamhouse.undrain_agent,
     streamhouse.delete_records, streamhouse.give_up_objects
 TO streamhouse_admin;
+
+-- The schema registry. An agent serves its REST API.
+GRANT EXECUTE ON FUNCTION
+    streamhouse.get_schema(int), streamhouse.get_schema(text, text, boolean),
+    streamhouse.get_schema(text, bigint, boolean), streamhouse.lookup_schema, streamhouse.subjects,
+    streamhouse.versions, streamhouse.schema_versions, streamhouse.referenced_by(text, text, boolean),
+    streamhouse.referenced_by(text, bigint, boolean), streamhouse.get_compatibility, streamhouse.get_mode,
+    streamhouse.check_compatibility(text, text, text, jsonb, text, text, boolean),
+    streamhouse.check_compatibility(text, text, bigint, text, jsonb, text, boolean),
+    streamhouse.schema_parse, streamhouse.schema_compare
+TO streamhouse_read, streamhouse_agent, streamhouse_admin;
+
+GRANT EXECUTE ON FUNCTION
+    streamhouse.register_schema, streamhouse.delete_version(text, text, boolean),
+    streamhouse.delete_version(text, bigint, boolean), streamhouse.delete_subject, streamhouse.set_compatibility,
+    streamhouse.reset_compatibility, streamhouse.set_mode, streamhouse.reset_mode
+TO streamhouse_agent, streamhouse_admin;
