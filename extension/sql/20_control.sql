@@ -104,6 +104,13 @@ COMMENT ON FUNCTION streamhouse.bump_versions IS
     'Tells agents, by versions and NOTIFY streamhouse, that metadata (and assignments) changed. Needs the '
     'control lock';
 
+CREATE FUNCTION streamhouse.bump_schema_version() RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$ UPDATE cluster SET schema_version = schema_version + 1 $$;
+COMMENT ON FUNCTION streamhouse.bump_schema_version IS
+    'Tells agents, by a version, that what they validate against changed: schemas, or settings of topics. Needs the '
+    'control lock';
+
 CREATE FUNCTION streamhouse.agent_enter(incarnation bigint) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
 AS $$

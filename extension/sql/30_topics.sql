@@ -81,6 +81,35 @@ $$;
 COMMENT ON FUNCTION streamhouse.check_topic_settings IS
     'Raises an error for settings of a topic out of their ranges';
 
+CREATE FUNCTION streamhouse.check_schema_settings(key_validation text, value_validation text,
+                                                  key_subject_strategy text, value_subject_strategy text)
+RETURNS void
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+DECLARE
+    bad record;
+BEGIN
+    SELECT * INTO bad
+    FROM (VALUES ('key_validation', key_validation, '{none,id,full}'::text[]),
+                 ('value_validation', value_validation, '{none,id,full}'),
+                 ('key_subject_strategy', key_subject_strategy, '{topic,record,topic-record}'),
+                 ('value_subject_strategy', value_subject_strategy, '{topic,record,topic-record}'))
+        AS s(setting, value, allowed)
+    WHERE s.value <> ALL (s.allowed) LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'unknown % "%"', bad.setting, left(bad.value, 100)
+            USING ERRCODE = 'invalid_parameter_value',
+                  DETAIL = CASE WHEN bad.setting LIKE '%validation' THEN
+                      'It is "none", "id" (the record names a schema of the subject) or "full" (the record is read '
+                      'with it).'
+                  ELSE 'It is "topic" (the subject is named after the topic), "record" (after the record) or '
+                       '"topic-record" (after both).' END;
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION streamhouse.check_schema_settings IS
+    'Raises an error for a validation or subject strategy that does not exist';
+
 CREATE FUNCTION streamhouse.create_topic(
     name           text,
     partitions     int      DEFAULT 1,
@@ -89,7 +118,11 @@ CREATE FUNCTION streamhouse.create_topic(
     durability     text     DEFAULT 'wal',
     retention_size text     DEFAULT NULL,
     max_batch_size text     DEFAULT '1MB',
-    orphan_timeout interval DEFAULT NULL
+    orphan_timeout interval DEFAULT NULL,
+    key_validation         text DEFAULT 'none',
+    value_validation       text DEFAULT 'none',
+    key_subject_strategy   text DEFAULT 'topic',
+    value_subject_strategy text DEFAULT 'topic'
 ) RETURNS uuid
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
 AS $$
@@ -100,17 +133,25 @@ BEGIN
     IF partitions IS NULL OR segment_size IS NULL OR durability IS NULL OR max_batch_size IS NULL THEN
         RAISE EXCEPTION 'partitions, segment_size, durability and max_batch_size must not be null'
             USING ERRCODE = 'null_value_not_allowed', HINT = 'Leave an argument out to get its default.';
+    ELSIF key_validation IS NULL OR value_validation IS NULL OR key_subject_strategy IS NULL
+          OR value_subject_strategy IS NULL THEN
+        RAISE EXCEPTION 'validation and subject strategy must not be null'
+            USING ERRCODE = 'null_value_not_allowed', HINT = 'Leave an argument out to get its default.';
     END IF;
     PERFORM control_lock();
     PERFORM check_topic_name(name);
     PERFORM check_topic_settings(partitions, retention, durability, orphan_timeout);
+    PERFORM check_schema_settings(key_validation, value_validation, key_subject_strategy,
+                                  value_subject_strategy);
 
     INSERT INTO topic AS t (name, durability, partition_count, retention, retention_bytes, segment_bytes,
-                            batch_bytes_max, orphan_timeout)
+                            batch_bytes_max, orphan_timeout, key_validation, value_validation,
+                            key_subject_strategy, value_subject_strategy)
     VALUES (name, durability, partitions, retention,
             parse_size('retention_size', retention_size, 1 << 20, 1::bigint << 60),
             parse_size('segment_size', segment_size, 1 << 20, 1 << 30),
-            parse_size('max_batch_size', max_batch_size, 1 << 10, 64 << 20), orphan_timeout)
+            parse_size('max_batch_size', max_batch_size, 1 << 10, 64 << 20), orphan_timeout, key_validation,
+            value_validation, key_subject_strategy, value_subject_strategy)
     RETURNING t.topic_id INTO new_id;
     PERFORM add_partitions(new_id, 0, partitions);
     RETURN new_id;
@@ -118,7 +159,8 @@ END
 $$;
 COMMENT ON FUNCTION streamhouse.create_topic IS
     'Creates a topic and returns its id. Retention null keeps records for ever. orphan_timeout is how long '
-    'readers wait for an agent that is gone, null for ever';
+    'readers wait for an agent that is gone, null for ever. Validation says what agents check of keys and values '
+    'against the schema registry, the subject strategy under which subject';
 
 CREATE FUNCTION streamhouse.add_partitions(topic_id uuid, first_partition int, partition_count int)
 RETURNS void
@@ -131,6 +173,7 @@ BEGIN
     PERFORM begin_ownerless_epochs(add_partitions.topic_id);
     PERFORM place_partitions();
     PERFORM bump_versions(assignments => true);
+    PERFORM bump_schema_version();
 END
 $$;
 COMMENT ON FUNCTION streamhouse.add_partitions IS
@@ -175,9 +218,11 @@ BEGIN
 
     -- Its segments and what they refer to go in small steps: purge_dropped_topics.
     DELETE FROM topic AS t WHERE t.topic_id = doomed.topic_id;
+    DELETE FROM schema_seen AS s WHERE s.topic_id = doomed.topic_id;
     INSERT INTO dropped_topic (topic_id, name) VALUES (doomed.topic_id, doomed.name);
     PERFORM place_partitions();
     PERFORM bump_versions(assignments => true);
+    PERFORM bump_schema_version();
 END
 $$;
 COMMENT ON FUNCTION streamhouse.drop_topic IS

@@ -9,7 +9,11 @@ CREATE FUNCTION streamhouse.alter_topic(
     retention_size text     DEFAULT NULL,
     max_batch_size text     DEFAULT NULL,
     orphan_timeout interval DEFAULT NULL,
-    reset          text[]   DEFAULT '{}'
+    reset          text[]   DEFAULT '{}',
+    key_validation         text DEFAULT NULL,
+    value_validation       text DEFAULT NULL,
+    key_subject_strategy   text DEFAULT NULL,
+    value_subject_strategy text DEFAULT NULL
 ) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
 AS $$
@@ -20,6 +24,8 @@ BEGIN
     PERFORM control_lock();
     old := topic_for_change(name);
     PERFORM check_topic_settings(partitions, retention, durability, orphan_timeout);
+    PERFORM check_schema_settings(key_validation, value_validation, key_subject_strategy,
+                                  value_subject_strategy);
     IF partitions < old.partition_count THEN
         RAISE EXCEPTION 'topic "%" has % partitions and cannot be given %',
                         name, old.partition_count, partitions
@@ -41,7 +47,11 @@ BEGIN
         segment_bytes   = coalesce(parse_size('segment_size', segment_size, 1 << 20, 1 << 30),
                                    t.segment_bytes),
         batch_bytes_max = coalesce(parse_size('max_batch_size', max_batch_size, 1 << 10, 64 << 20),
-                                   t.batch_bytes_max)
+                                   t.batch_bytes_max),
+        key_validation         = coalesce(key_validation, t.key_validation),
+        value_validation       = coalesce(value_validation, t.value_validation),
+        key_subject_strategy   = coalesce(key_subject_strategy, t.key_subject_strategy),
+        value_subject_strategy = coalesce(value_subject_strategy, t.value_subject_strategy)
     WHERE t.topic_id = old.topic_id;
     IF durability <> old.durability THEN
         PERFORM roll_durability(old.topic_id, durability);

@@ -4,7 +4,7 @@ CREATE FUNCTION streamhouse.schema_changed(subject text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
 AS $$
 BEGIN
-    UPDATE cluster AS c SET schema_version = c.schema_version + 1;
+    PERFORM bump_schema_version();
     -- Agents ask again for what they validate against when metadata changes.
     PERFORM FROM topic AS t,
         LATERAL (VALUES (t.key_validation, t.key_subject_strategy, t.name || '-key'),
@@ -78,7 +78,7 @@ BEGIN
     INSERT INTO schema_setting AS s (subject, compatibility)
     VALUES (coalesce(set_compatibility.subject, ''), valid)
     ON CONFLICT (subject) DO UPDATE SET compatibility = excluded.compatibility;
-    UPDATE cluster AS c SET schema_version = c.schema_version + 1;
+    PERFORM bump_schema_version();
     RETURN valid;
 END
 $$;
@@ -95,7 +95,7 @@ BEGIN
     PERFORM check_not_readonly(coalesce(reset_compatibility.subject, ''));
     former := get_compatibility(reset_compatibility.subject, reset_compatibility.subject IS NULL);
     UPDATE schema_setting AS s SET compatibility = NULL WHERE s.subject = coalesce(reset_compatibility.subject, '');
-    UPDATE cluster AS c SET schema_version = c.schema_version + 1;
+    PERFORM bump_schema_version();
     RETURN former;
 END
 $$;
@@ -149,7 +149,7 @@ BEGIN
     END IF;
     INSERT INTO schema_setting AS s (subject, mode) VALUES (coalesce(set_mode.subject, ''), valid)
     ON CONFLICT (subject) DO UPDATE SET mode = excluded.mode;
-    UPDATE cluster AS c SET schema_version = c.schema_version + 1;
+    PERFORM bump_schema_version();
     RETURN valid;
 END
 $$;
@@ -166,7 +166,7 @@ BEGIN
     PERFORM control_lock();
     former := get_mode(reset_mode.subject, reset_mode.subject IS NULL);
     UPDATE schema_setting AS s SET mode = NULL WHERE s.subject = coalesce(reset_mode.subject, '');
-    UPDATE cluster AS c SET schema_version = c.schema_version + 1;
+    PERFORM bump_schema_version();
     RETURN former;
 END
 $$;

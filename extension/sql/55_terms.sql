@@ -56,6 +56,9 @@ BEGIN
     FROM pg_control_system() AS s
     RETURNING c.* INTO begun;
     INSERT INTO term (term, reason, ticks_left) VALUES (begun.term, begin_term.reason, lease_ticks());
+    -- Ids of schemas that were forgotten stand in records.
+    PERFORM setval('streamhouse.schema_number', n.last_value + 10000)
+    FROM streamhouse.schema_number AS n WHERE n.is_called AND n.last_value < 2000000000;
 
     -- Who was at work, or has something to end; and whom an unsettled term still waits for.
     INSERT INTO term_awaited (term, wal_uuid, agent_id)

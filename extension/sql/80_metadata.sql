@@ -9,12 +9,14 @@ COMMENT ON FUNCTION streamhouse.metadata_version IS
 CREATE FUNCTION streamhouse.agent_metadata()
 RETURNS TABLE (topic_id uuid, name text, durability text, retention_ms bigint, segment_bytes bigint,
                batch_bytes_max int, partition int, agent_id text, address text, zone text, epoch bigint,
-               metadata_version bigint)
+               metadata_version bigint, key_validation text, value_validation text, key_subject_strategy text,
+               value_subject_strategy text, schema_version bigint)
 LANGUAGE sql STABLE SECURITY INVOKER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
 AS $$
     SELECT t.topic_id, t.name, t.durability, (extract(epoch FROM t.retention) * 1000)::bigint,
            t.segment_bytes, t.batch_bytes_max, p.partition, a.agent_id, a.address, a.zone, e.epoch,
-           c.metadata_version
+           c.metadata_version, t.key_validation, t.value_validation, t.key_subject_strategy,
+           t.value_subject_strategy, c.schema_version
     FROM cluster AS c, topic AS t
     JOIN partition AS p USING (topic_id)
     LEFT JOIN LATERAL (SELECT * FROM epoch AS e
@@ -25,7 +27,8 @@ AS $$
 $$;
 COMMENT ON FUNCTION streamhouse.agent_metadata IS
     'Every partition with its topic''s settings and its owner. epoch is null while no epoch is granted. An '
-    'object topic whose partition still shows an owner has yet to be released by it';
+    'object topic whose partition still shows an owner has yet to be released by it. schema_version rises with '
+    'every change of the schema registry, metadata_version with those that concern a validated topic';
 
 CREATE FUNCTION streamhouse.agent_live_agents()
 RETURNS TABLE (agent_id text, address text, http_address text, zone text, version text, incarnation_id bigint,

@@ -29,7 +29,8 @@ GRANT EXECUTE ON FUNCTION
     streamhouse.agent_init_producer, streamhouse.agent_producer_state, streamhouse.agent_claim,
     streamhouse.agent_claims, streamhouse.agent_garbage, streamhouse.agent_garbage_done,
     streamhouse.agent_scan_claim, streamhouse.agent_unknown_objects, streamhouse.agent_scan_done,
-    streamhouse.agent_compaction_claim, streamhouse.agent_compaction_swap
+    streamhouse.agent_compaction_claim, streamhouse.agent_compaction_swap, streamhouse.agent_schema_by_id,
+    streamhouse.agent_topic_schemas, streamhouse.agent_schemas_seen
 TO streamhouse_agent;
 
 GRANT EXECUTE ON FUNCTION
@@ -46,7 +47,9 @@ GRANT EXECUTE ON FUNCTION
     streamhouse.referenced_by(text, bigint, boolean), streamhouse.get_compatibility, streamhouse.get_mode,
     streamhouse.check_compatibility(text, text, text, jsonb, text, text, boolean),
     streamhouse.check_compatibility(text, text, bigint, text, jsonb, text, boolean),
-    streamhouse.schema_parse, streamhouse.schema_compare
+    streamhouse.schema_parse, streamhouse.schema_compare, streamhouse.schema_pretty, streamhouse.text_diff,
+    streamhouse.schema_diff(text, text, text), streamhouse.schema_diff(text, bigint, bigint),
+    streamhouse.version_findings
 TO streamhouse_read, streamhouse_agent, streamhouse_admin;
 
 GRANT EXECUTE ON FUNCTION
