@@ -10,7 +10,7 @@ GEN := build/gen
 CC ?= gcc
 PKGS := grpc libprotobuf-c libcurl openssl libpq libmicrohttpd jansson yaml-0.1 libedit liblz4 libzstd snappy zlib libisal expat
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null | sed 's/-I/-isystem /g')
-PKG_LIBS = $(shell pkg-config --libs $(PKGS))
+PKG_LIBS = $(shell pkg-config --libs $(PKGS)) -lprotobuf -lstdc++
 
 OPT_release := -O2 -g
 OPT_asan := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
@@ -62,6 +62,11 @@ $(B)/gen/%.o: $(GEN)/%.c | $(GEN)/proto/streamhouse.pb-c.h
 $(B)/%.o: %.c | $(GEN)/proto/streamhouse.pb-c.h
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS_ALL) -fPIC -c -o $@ $<
+
+# The one shim of C++, over libprotobuf's parser.
+$(B)/%.o: %.cc
+	@mkdir -p $(@D)
+	$(CXX) -std=gnu++17 -Wall -Wextra -Wshadow -Wconversion -Werror $(OPT_$(VARIANT)) -MMD -MP -I. -fPIC -c -o $@ $<
 
 # Only what streamhouse.h marks SH_API leaves the library.
 $(B)/client/%.o: CFLAGS_ALL += -fvisibility=hidden

@@ -57,7 +57,10 @@ typedef enum ShSchemaForm {
     /* What `normalize` asks for: the order of attributes and other things without meaning are made equal. */
     SH_SCHEMA_FORM_NORMALIZED = 2,
     /* Avro's parsing canonical form, of which fingerprints are taken; the others: as NORMALIZED. */
-    SH_SCHEMA_FORM_PARSING = 3
+    SH_SCHEMA_FORM_PARSING = 3,
+    /* Protobuf's FileDescriptorProto in base64, which clients may ask for and register; the others: as
+       CANONICAL. */
+    SH_SCHEMA_FORM_SERIALIZED = 4
 } ShSchemaForm;
 
 /* The schema's text in a form, ended by NUL, without the references' texts. Free it with free(). */
