@@ -8,8 +8,8 @@ MODULE_big = streamhouse
 OBJS = extension/module.o extension/settings.o bgworkers/launcher.o bgworkers/loop.o bgworkers/lease.o \
        bgworkers/retention.o \
        extension/schema_glue.o extension/schema_cache.o extension/schema_call.o extension/schema_diff.o \
-       core/status.o $(patsubst %.c,%.o,$(sort $(wildcard schema/*.c)))
-SHLIB_LINK = -ljansson
+       core/status.o $(patsubst %.c,%.o,$(sort $(wildcard schema/*.c))) schema/proto_shim.o
+SHLIB_LINK = -ljansson -lprotobuf -lstdc++
 DATA_built = extension/streamhouse--0.1.0.sql
 EXTRA_CLEAN = $(OBJS:.o=.d)
 
@@ -36,6 +36,10 @@ $(error No pg_config: install postgresql-server-dev-15, or say PG_CONFIG=/path/t
 endif
 include $(PGXS)
 -include $(OBJS:.o=.d)
+
+# The one shim of C++, over libprotobuf's parser.
+schema/%.o: schema/%.cc
+	$(CXX) -std=gnu++17 -O2 -g -Wall -Wextra -Wshadow -Wconversion -Werror -MMD -MP -I. -fPIC -c -o $@ $<
 
 extension/streamhouse--0.1.0.sql: $(sort $(wildcard extension/sql/*.sql))
 	{ printf '%s\n' '\echo Use "CREATE EXTENSION streamhouse" to load this file. \quit'; cat $^; } > $@.tmp
