@@ -9,6 +9,11 @@ SELECT streamhouse.drop_topic('gone');
 SELECT register('a', 1) AS a \gset
 SELECT take(:a);
 SELECT count(*) FROM publish(:a, 1, '{t 0 0+3,t 1 0+5,o 0 ?+2}');
+SELECT streamhouse.register_schema('t-value', avro('a')) AS id;
+SELECT streamhouse.register_schema('t-value', avro('a b=1')) AS id;
+SELECT streamhouse.delete_version('t-value', 1);
+SELECT streamhouse.set_compatibility('FULL', 't-value');
+SELECT streamhouse.agent_schemas_seen('{2}', ARRAY[topic('t')]);
 
 \set here :DBNAME
 \setenv FROM_DATABASE :DBNAME
@@ -24,5 +29,9 @@ SELECT * FROM publish(:a, 2, '{t 0 3+1,gone 0 0+1,o 0 ?+1}');
 SELECT calls > 0 AS renewed FROM streamhouse.agent_heartbeat(:a, 0);
 SELECT register('a', 1, 2);
 SELECT streamhouse.create_topic('t');
+SELECT subject, version, schema_id, compatibility, deleted FROM streamhouse.schemas;
+SELECT schema_id, topic FROM streamhouse.schema_usage;
+SELECT streamhouse.register_schema('t-value', avro('a')) AS id;
+SELECT streamhouse.register_schema('t-value', avro('a b=1 c=1')) AS id;
 \c :here
 DROP DATABASE regress_streamhouse_copy;

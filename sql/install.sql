@@ -157,3 +157,26 @@ BEGIN
     FROM streamhouse.epochs AS v JOIN streamhouse.epoch AS e USING (topic_id, partition, epoch)
     WHERE v.topic = 't' AND v.partition = 0 ORDER BY v.epoch;
 END $$;
+
+-- How a statement fails: SQLSTATE, message, and what is said besides, a line each. Null: it does not.
+CREATE FUNCTION failure(statement text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    detail text;
+    hint text;
+BEGIN
+    EXECUTE statement;
+    RETURN NULL;
+EXCEPTION WHEN OTHERS THEN
+    GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
+    RETURN concat_ws(E'\n', SQLSTATE || ' ' || SQLERRM, nullif(detail, ''), nullif(hint, ''));
+END $$;
+
+-- A record of Avro with int fields. 'a b=1' has the fields a, and b with the default 1; 'a:long' is a long.
+CREATE FUNCTION avro(fields text, name text DEFAULT 'R') RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN (SELECT format('{"type":"record","name":"%s","fields":[%s]}', name,
+                          string_agg(format('{"name":"%s","type":%s%s}', m[1], to_json(coalesce(m[2], 'int')),
+                                            ',"default":' || m[3]), ',' ORDER BY n))
+            FROM (SELECT n, regexp_match(f, '^([^:=]+)(?::([^=]+))?(?:=(.+))?$') AS m
+                  FROM regexp_split_to_table(fields, ' ') WITH ORDINALITY AS u(f, n)) AS parsed);
+END $$;

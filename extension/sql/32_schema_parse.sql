@@ -43,7 +43,6 @@ CREATE TYPE streamhouse.schema_candidate AS (
     subjects          text[],
     versions          int[],
     referenced_ids    int[],
-    deleted_reference text,
     -- they and theirs
     dependency_ids    int[],
     dependency_names  text[],
@@ -150,7 +149,7 @@ BEGIN
                          coalesce(r ->> 'version', 'latest') AS version
                   FROM jsonb_array_elements(list) WITH ORDINALITY AS u(r, n) ORDER BY n LOOP
         number := parse_version(wanted.version);
-        SELECT v.version, v.state, s.schema_id, s.type, s.dependency_ids, s.dependency_names INTO hit
+        SELECT v.version, s.schema_id, s.type, s.dependency_ids, s.dependency_names INTO hit
         FROM schema_version AS v JOIN schema AS s USING (schema_id)
         WHERE v.subject = wanted.subject AND v.state <> 'purged'
           AND CASE WHEN number IS NULL THEN v.state = 'live' ELSE v.version = number END
@@ -166,21 +165,17 @@ BEGIN
                             candidate.type
                 USING ERRCODE = 'SH201', DETAIL = 'A schema refers to schemas of its own type.';
         END IF;
-        IF hit.state <> 'live' THEN
-            candidate.deleted_reference := format('Subject "%s", version %s.', wanted.subject, hit.version);
-        END IF;
         candidate.reference_names := candidate.reference_names || wanted.name;
         candidate.subjects := candidate.subjects || wanted.subject;
         candidate.versions := candidate.versions || hit.version;
         candidate.referenced_ids := candidate.referenced_ids || hit.schema_id;
-        SELECT candidate.dependency_ids || array_agg(d.id ORDER BY n),
-               candidate.dependency_names || array_agg(d.name ORDER BY n)
+        SELECT candidate.dependency_ids || coalesce(array_agg(d.id ORDER BY n), '{}'),
+               candidate.dependency_names || coalesce(array_agg(d.name ORDER BY n), '{}')
         INTO candidate.dependency_ids, candidate.dependency_names
         FROM unnest(hit.dependency_ids || hit.schema_id, hit.dependency_names || wanted.name)
              WITH ORDINALITY AS d(id, name, n)
         WHERE NOT EXISTS (SELECT FROM unnest(candidate.dependency_ids, candidate.dependency_names) AS k(id, name)
-                          WHERE (k.id, k.name) = (d.id, d.name))
-        HAVING count(*) > 0;
+                          WHERE (k.id, k.name) = (d.id, d.name));
     END LOOP;
 
     SELECT name INTO clashing FROM unnest(candidate.dependency_names) AS name
@@ -198,7 +193,7 @@ END
 $$;
 COMMENT ON FUNCTION streamhouse.resolve_references IS
     'Completes a candidate with its references and all that they need. Raises SH201 for those that are not '
-    'there; deleted ones are noted';
+    'there; deleted ones are';
 
 CREATE FUNCTION streamhouse.schema_prepare(schema text, type text, "references" jsonb, "normalize" boolean)
 RETURNS streamhouse.schema_candidate

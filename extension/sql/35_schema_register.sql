@@ -94,6 +94,7 @@ LANGUAGE plpgsql STABLE SET search_path = pg_catalog, streamhouse, pg_temp
 AS $$
 DECLARE
     setting schema_setting := effective_setting(check_new_version.subject);
+    deleted record;
     reasons text[];
 BEGIN
     PERFORM check_not_readonly(check_new_version.subject);
@@ -105,9 +106,16 @@ BEGIN
         RAISE EXCEPTION 'subject "%" is in import mode', check_new_version.subject
             USING ERRCODE = 'SH205', DETAIL = 'In this mode every schema is registered under a given id.',
                   HINT = 'Give an id, or call streamhouse.set_mode(''READWRITE'', ...).';
-    ELSIF candidate.deleted_reference IS NOT NULL THEN
+    END IF;
+
+    -- They were resolved before the lock was held.
+    SELECT v.subject, v.version INTO deleted
+    FROM unnest(candidate.subjects, candidate.versions) AS r(subject, version)
+    JOIN schema_version AS v USING (subject, version)
+    WHERE v.state <> 'live' LIMIT 1;
+    IF FOUND THEN
         RAISE EXCEPTION 'the schema refers to a deleted version'
-            USING ERRCODE = 'SH201', DETAIL = candidate.deleted_reference,
+            USING ERRCODE = 'SH201', DETAIL = format('Subject "%s", version %s.', deleted.subject, deleted.version),
                   HINT = 'Refer to a version that is not deleted, or register that one again.';
     ELSIF setting.mode = 'IMPORT' THEN
         RETURN;
