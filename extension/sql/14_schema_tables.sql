@@ -36,7 +36,8 @@ CREATE TABLE streamhouse.schema_reference (
 );
 CREATE INDEX schema_reference_to ON streamhouse.schema_reference (subject, version);
 COMMENT ON TABLE streamhouse.schema_reference IS
-    'What a schema refers to: under which name, in which version of which subject, and that version''s schema';
+    'What a schema refers to: under which name, in which version of which subject, and that version''s '
+    'schema';
 
 CREATE TABLE streamhouse.schema_subject (
     subject      text PRIMARY KEY CHECK (length(subject) BETWEEN 1 AND 500),
@@ -68,8 +69,8 @@ CREATE TABLE streamhouse.schema_setting (
     mode          text CHECK (mode IN ('READWRITE', 'READONLY', 'IMPORT'))
 );
 COMMENT ON TABLE streamhouse.schema_setting IS
-    'Compatibility level and mode, of a subject or (subject '''') of all that have none of their own; null: not '
-    'set';
+    'Compatibility level and mode, of a subject or (subject '''') of all that have none of their own; null:'
+    ' not set';
 
 CREATE TABLE streamhouse.schema_seen (
     schema_id int  NOT NULL,

@@ -108,8 +108,8 @@ CREATE FUNCTION streamhouse.bump_schema_version() RETURNS void
 LANGUAGE sql SET search_path = pg_catalog, streamhouse, pg_temp
 AS $$ UPDATE cluster SET schema_version = schema_version + 1 $$;
 COMMENT ON FUNCTION streamhouse.bump_schema_version IS
-    'Tells agents, by a version, that what they validate against changed: schemas, or settings of topics. Needs the '
-    'control lock';
+    'Tells agents, by a version, that what they validate against changed: schemas, or settings of topics. '
+    'Needs the control lock';
 
 CREATE FUNCTION streamhouse.agent_enter(incarnation bigint) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
@@ -144,4 +144,5 @@ END
 $$;
 COMMENT ON FUNCTION streamhouse.agent_enter IS
     'Begins an agent''s call: counts it and locks the lease''s row, so that no newer incarnation can '
-    'register before the transaction ends. Raises SH001, SH002 or SH003 for an incarnation that holds no lease';
+    'register before the transaction ends. Raises SH001, SH002 or SH003 for an incarnation that holds no '
+    'lease';

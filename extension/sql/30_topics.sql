@@ -100,8 +100,8 @@ BEGIN
         RAISE EXCEPTION 'unknown % "%"', bad.setting, left(bad.value, 100)
             USING ERRCODE = 'invalid_parameter_value',
                   DETAIL = CASE WHEN bad.setting LIKE '%validation' THEN
-                      'It is "none", "id" (the record names a schema of the subject) or "full" (the record is read '
-                      'with it).'
+                      'It is "none", "id" (the record names a schema of the subject) or "full" (the record '
+                      'is read with it).'
                   ELSE 'It is "topic" (the subject is named after the topic), "record" (after the record) or '
                        '"topic-record" (after both).' END;
     END IF;
@@ -159,8 +159,8 @@ END
 $$;
 COMMENT ON FUNCTION streamhouse.create_topic IS
     'Creates a topic and returns its id. Retention null keeps records for ever. orphan_timeout is how long '
-    'readers wait for an agent that is gone, null for ever. Validation says what agents check of keys and values '
-    'against the schema registry, the subject strategy under which subject';
+    'readers wait for an agent that is gone, null for ever. Validation says what agents check of keys and '
+    'values against the schema registry, the subject strategy under which subject';
 
 CREATE FUNCTION streamhouse.add_partitions(topic_id uuid, first_partition int, partition_count int)
 RETURNS void

@@ -27,8 +27,8 @@ RETURNS TABLE (schema_id int, direction text, kind text, path text, message text
     LANGUAGE c STABLE STRICT SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'sh_schema_compare_stored';
 COMMENT ON FUNCTION streamhouse.schema_compare_stored IS
-    'A schema compared with registered ones, as their reader (backward) and as their writer (forward), in the '
-    'order of the ids, up to the comparison that brings the most findings that are wanted';
+    'A schema compared with registered ones, as their reader (backward) and as their writer (forward), in '
+    'the order of the ids, up to the comparison that brings the most findings that are wanted';
 
 -- A schema on its way in.
 CREATE TYPE streamhouse.schema_candidate AS (
@@ -55,7 +55,8 @@ AS $$
 DECLARE
     problem text := CASE
         WHEN subject IS NULL OR subject = '' THEN 'The name is empty.'
-        WHEN length(subject) > 500 THEN format('The name has %s characters; 500 are allowed.', length(subject))
+        WHEN length(subject) > 500 THEN
+            format('The name has %s characters; 500 are allowed.', length(subject))
         WHEN subject ~ '[\x01-\x1f\x7f]' THEN 'The name contains a control character.' END;
 BEGIN
     IF problem IS NOT NULL THEN
@@ -91,7 +92,8 @@ AS $$
     SELECT sha256(sha256(convert_to(schema_digest.type || ' ' || schema_digest.schema, 'UTF8'))
                   || coalesce(string_agg(sha256(convert_to(r.name, 'UTF8'))
                                          || sha256(convert_to(r.subject, 'UTF8'))
-                                         || int4send(r.version) || s.digest, '' ORDER BY r.name COLLATE "C"), ''))
+                                         || int4send(r.version) || s.digest, ''
+                                         ORDER BY r.name COLLATE "C"), ''))
     FROM unnest(candidate.reference_names, candidate.subjects, candidate.versions, candidate.referenced_ids)
          AS r(name, subject, version, id)
     LEFT JOIN schema AS s ON s.schema_id = r.id
@@ -161,8 +163,8 @@ BEGIN
                                       wanted.version),
                       HINT = 'Register first what a schema refers to.';
         ELSIF hit.type <> candidate.type THEN
-            RAISE EXCEPTION 'reference "%" is of type %, the schema of type %', left(wanted.name, 100), hit.type,
-                            candidate.type
+            RAISE EXCEPTION 'reference "%" is of type %, the schema of type %', left(wanted.name, 100),
+                            hit.type, candidate.type
                 USING ERRCODE = 'SH201', DETAIL = 'A schema refers to schemas of its own type.';
         END IF;
         candidate.reference_names := candidate.reference_names || wanted.name;
@@ -174,8 +176,8 @@ BEGIN
         INTO candidate.dependency_ids, candidate.dependency_names
         FROM unnest(hit.dependency_ids || hit.schema_id, hit.dependency_names || wanted.name)
              WITH ORDINALITY AS d(id, name, n)
-        WHERE NOT EXISTS (SELECT FROM unnest(candidate.dependency_ids, candidate.dependency_names) AS k(id, name)
-                          WHERE (k.id, k.name) = (d.id, d.name));
+        WHERE NOT EXISTS (SELECT FROM unnest(candidate.dependency_ids, candidate.dependency_names)
+                               AS k(id, name) WHERE (k.id, k.name) = (d.id, d.name));
     END LOOP;
 
     SELECT name INTO clashing FROM unnest(candidate.dependency_names) AS name
@@ -213,7 +215,8 @@ BEGIN
     candidate := resolve_references(candidate, coalesce(schema_prepare."references", '[]'));
     parsed := schema_parse(candidate.type, schema_prepare.schema, candidate.dependency_names,
                            candidate.dependency_texts);
-    candidate.canonical := CASE WHEN schema_prepare."normalize" THEN parsed.normalized ELSE parsed.canonical END;
+    candidate.canonical := CASE WHEN schema_prepare."normalize" THEN parsed.normalized
+                                ELSE parsed.canonical END;
     candidate.digest := schema_digest(candidate.type, candidate.canonical, candidate);
     candidate.normalized_digest := schema_digest(candidate.type, parsed.normalized, candidate);
     candidate.fingerprint := sha256(convert_to(parsed.parsing, 'UTF8'));

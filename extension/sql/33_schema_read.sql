@@ -62,10 +62,10 @@ BEGIN
         RAISE EXCEPTION 'version % not found', number
             USING ERRCODE = 'SH402',
                   DETAIL = format('Subject "%s" has no such version%s.', version_of.subject,
-                                  CASE WHEN EXISTS (SELECT FROM schema_version AS v
-                                                    WHERE (v.subject, v.version) = (version_of.subject, number)
-                                                      AND v.state = 'deleted') THEN ' any more: it is deleted'
-                                       ELSE '' END);
+                                  CASE WHEN EXISTS (
+                                      SELECT FROM schema_version AS v
+                                      WHERE (v.subject, v.version) = (version_of.subject, number)
+                                        AND v.state = 'deleted') THEN ' any more: it is deleted' ELSE '' END);
     END IF;
     RETURN hit;
 END
@@ -107,7 +107,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION streamhouse.get_schema(text, text, boolean) IS
-    'A version of a subject, or its latest; with deleted also one that is deleted. Raises SH202, SH401 or SH402';
+    'A version of a subject, or its latest; with deleted also one that is deleted. Raises SH202, SH401 or '
+    'SH402';
 
 CREATE FUNCTION streamhouse.get_schema(subject text, version bigint, deleted boolean DEFAULT false)
 RETURNS SETOF streamhouse.registered_schema
@@ -141,8 +142,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION streamhouse.lookup_schema IS
-    'The version of a subject that has this schema; with normalize also one that means the same. Raises SH201, '
-    'SH401 or SH403';
+    'The version of a subject that has this schema; with normalize also one that means the same. Raises '
+    'SH201, SH401 or SH403';
 
 CREATE FUNCTION streamhouse.subjects(include_deleted boolean DEFAULT false, prefix text DEFAULT '')
 RETURNS SETOF text

@@ -33,7 +33,8 @@ AS $$
     LEFT JOIN schema_setting AS own ON own.subject = effective_setting.subject
     LEFT JOIN schema_setting AS common ON common.subject = ''
 $$;
-COMMENT ON FUNCTION streamhouse.effective_setting IS 'The compatibility level and the mode that hold for a subject';
+COMMENT ON FUNCTION streamhouse.effective_setting IS
+    'The compatibility level and the mode that hold for a subject';
 
 CREATE FUNCTION streamhouse.check_not_readonly(subject text) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, streamhouse, pg_temp
@@ -94,7 +95,8 @@ BEGIN
     PERFORM control_lock();
     PERFORM check_not_readonly(coalesce(reset_compatibility.subject, ''));
     former := get_compatibility(reset_compatibility.subject, reset_compatibility.subject IS NULL);
-    UPDATE schema_setting AS s SET compatibility = NULL WHERE s.subject = coalesce(reset_compatibility.subject, '');
+    UPDATE schema_setting AS s SET compatibility = NULL
+    WHERE s.subject = coalesce(reset_compatibility.subject, '');
     PERFORM bump_schema_version();
     RETURN former;
 END
@@ -154,8 +156,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION streamhouse.set_mode IS
-    'Sets the mode of a subject, or of all that have none of their own: READWRITE, READONLY, or IMPORT, in which '
-    'schemas are registered with the ids they had elsewhere. Raises SH204 or SH205';
+    'Sets the mode of a subject, or of all that have none of their own: READWRITE, READONLY, or IMPORT, in '
+    'which schemas are registered with the ids they had elsewhere. Raises SH204 or SH205';
 
 CREATE FUNCTION streamhouse.reset_mode(subject text DEFAULT NULL) RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
@@ -188,5 +190,5 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION streamhouse.get_mode IS
-    'The mode that holds for a subject, or the common one; with effective false only one that was set for it. '
-    'Raises SH409';
+    'The mode that holds for a subject, or the common one; with effective false only one that was set for '
+    'it. Raises SH409';

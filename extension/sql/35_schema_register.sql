@@ -14,7 +14,8 @@ AS $$
     FROM schema_compare_stored(level ~ '^(BACKWARD|FULL)', level ~ '^(FORWARD|FULL)', candidate.type,
                                candidate.canonical, candidate.dependency_names, candidate.dependency_texts,
                                ARRAY(SELECT c.schema_id FROM compared AS c ORDER BY c.version DESC),
-                               max_findings) WITH ORDINALITY AS f(schema_id, direction, kind, path, message, n)
+                               max_findings)
+         WITH ORDINALITY AS f(schema_id, direction, kind, path, message, n)
     JOIN compared AS c USING (schema_id)
     WHERE level <> 'NONE'
     ORDER BY f.n
@@ -40,7 +41,8 @@ CREATE FUNCTION streamhouse.check_compatibility(
     version      text    DEFAULT NULL,
     level        text    DEFAULT NULL,
     "normalize"  boolean DEFAULT false
-) RETURNS TABLE (is_compatible boolean, against_version int, direction text, kind text, path text, message text)
+) RETURNS TABLE (is_compatible boolean, against_version int, direction text, kind text, path text,
+                 message text)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
 AS $$
 #variable_conflict use_column
@@ -71,8 +73,8 @@ END
 $$;
 COMMENT ON FUNCTION streamhouse.check_compatibility(text, text, text, jsonb, text, text, boolean) IS
     'Whether a schema fits a subject, and every reason why not. It is compared with what registering would '
-    'compare it with; with version given with that one, with "latest", or with "all". The level is the subject''s '
-    'unless one is given. Raises SH201, SH202, SH203, SH401 or SH402';
+    'compare it with; with version given with that one, with "latest", or with "all". The level is the '
+    'subject''s unless one is given. Raises SH201, SH202, SH203, SH401 or SH402';
 
 CREATE FUNCTION streamhouse.check_compatibility(
     subject      text,
@@ -82,7 +84,8 @@ CREATE FUNCTION streamhouse.check_compatibility(
     "references" jsonb   DEFAULT '[]',
     level        text    DEFAULT NULL,
     "normalize"  boolean DEFAULT false
-) RETURNS TABLE (is_compatible boolean, against_version int, direction text, kind text, path text, message text)
+) RETURNS TABLE (is_compatible boolean, against_version int, direction text, kind text, path text,
+                 message text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
 AS $$ SELECT * FROM check_compatibility($1, $2, $4, $5, $3::text, $6, $7) $$;
 COMMENT ON FUNCTION streamhouse.check_compatibility(text, text, bigint, text, jsonb, text, boolean) IS
@@ -115,7 +118,8 @@ BEGIN
     WHERE v.state <> 'live' LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION 'the schema refers to a deleted version'
-            USING ERRCODE = 'SH201', DETAIL = format('Subject "%s", version %s.', deleted.subject, deleted.version),
+            USING ERRCODE = 'SH201',
+                  DETAIL = format('Subject "%s", version %s.', deleted.subject, deleted.version),
                   HINT = 'Refer to a version that is not deleted, or register that one again.';
     ELSIF setting.mode = 'IMPORT' THEN
         RETURN;
@@ -129,10 +133,11 @@ BEGIN
          WITH ORDINALITY AS f(version, direction, kind, path, message, n)
     WHERE n <= 20;
     IF reasons IS NOT NULL THEN
-        RAISE EXCEPTION 'the schema is incompatible with an earlier one of subject "%"', check_new_version.subject
+        RAISE EXCEPTION 'the schema is incompatible with an earlier one of subject "%"',
+                        check_new_version.subject
             USING ERRCODE = 'SH490', DETAIL = array_to_string(reasons, E'\n'),
-                  HINT = format('The subject''s compatibility level is %s. '
-                                'streamhouse.check_compatibility() gives every reason.', setting.compatibility);
+                  HINT = format('The level of the subject is %s. check_compatibility() gives every reason.',
+                                setting.compatibility);
     END IF;
 END
 $$;
@@ -162,7 +167,8 @@ BEGIN
     INSERT INTO schema (schema_id, type, canonical, digest, normalized_digest, fingerprint, record_name,
                         dependency_ids, dependency_names)
     VALUES (given, candidate.type, candidate.canonical, candidate.digest, candidate.normalized_digest,
-            candidate.fingerprint, candidate.record_name, candidate.dependency_ids, candidate.dependency_names);
+            candidate.fingerprint, candidate.record_name, candidate.dependency_ids,
+            candidate.dependency_names);
     INSERT INTO schema_reference (schema_id, ordinal, name, subject, version, referenced_id)
     SELECT given, n, r.name, r.subject, r.version, r.id
     FROM unnest(candidate.reference_names, candidate.subjects, candidate.versions, candidate.referenced_ids)
@@ -171,8 +177,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION streamhouse.store_schema IS
-    'The id of a schema: the one that it has, or the given one, or a new one. Raises SH205 or SH207. Needs the '
-    'control lock';
+    'The id of a schema: the one that it has, or the given one, or a new one. Raises SH205 or SH207. Needs '
+    'the control lock';
 
 CREATE FUNCTION streamhouse.store_version(subject text, version int, schema_id int, is_import boolean)
 RETURNS int
@@ -206,8 +212,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION streamhouse.store_version IS
-    'Makes a schema the next version of a subject, or in an import the given one. Raises SH201 or SH205. Needs '
-    'the control lock';
+    'Makes a schema the next version of a subject, or in an import the given one. Raises SH201 or SH205. '
+    'Needs the control lock';
 
 CREATE FUNCTION streamhouse.register_schema(
     subject      text,
@@ -257,6 +263,6 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION streamhouse.register_schema IS
-    'Registers a schema as the next version of a subject and returns its id; one that is a version of it already '
-    'stays that version. id, and version if need be, are for the mode IMPORT. Raises SH201, SH202, SH205, SH207, '
-    'SH208, SH209 or SH490';
+    'Registers a schema as the next version of a subject and returns its id; one that is a version of it '
+    'already stays that version. id, and version if need be, are for the mode IMPORT. Raises SH201, SH202, '
+    'SH205, SH207, SH208, SH209 or SH490';

@@ -14,11 +14,12 @@ BEGIN
       AND NOT (v.subject = check_unreferenced.subject AND v.version = ANY (check_unreferenced.versions))
     ORDER BY v.subject, v.version LIMIT 1;
     IF FOUND THEN
-        RAISE EXCEPTION 'version % of subject "%" is referred to', referrer.referenced, check_unreferenced.subject
+        RAISE EXCEPTION 'version % of subject "%" is referred to', referrer.referenced,
+                        check_unreferenced.subject
             USING ERRCODE = 'SH206',
-                  DETAIL = format('Subject "%s" version %s refers to it%s.', referrer.subject, referrer.version,
-                                  CASE WHEN referrer.state = 'deleted' THEN ', which is deleted but not for good'
-                                       ELSE '' END),
+                  DETAIL = format('Subject "%s" version %s%s refers to it.', referrer.subject,
+                                  referrer.version,
+                                  CASE WHEN referrer.state = 'deleted' THEN ' (soft deleted)' ELSE '' END),
                   HINT = 'Delete first what refers to it: streamhouse.referenced_by() gives the ids.';
     END IF;
 END
@@ -48,7 +49,8 @@ BEGIN
     END IF;
     PERFORM check_unreferenced(doomed.subject, ARRAY[doomed.version], permanent);
     UPDATE schema_version AS v
-    SET state = CASE WHEN permanent THEN 'purged' ELSE 'deleted' END, deleted_at = coalesce(v.deleted_at, now())
+    SET state = CASE WHEN permanent THEN 'purged' ELSE 'deleted' END,
+        deleted_at = coalesce(v.deleted_at, now())
     WHERE (v.subject, v.version) = (doomed.subject, doomed.version);
     PERFORM schema_changed(doomed.subject);
     RETURN doomed.version;
@@ -89,7 +91,8 @@ BEGIN
     doomed := CASE WHEN permanent THEN deleted ELSE live END;
     PERFORM check_unreferenced(delete_subject.subject, doomed, permanent);
     UPDATE schema_version AS v
-    SET state = CASE WHEN permanent THEN 'purged' ELSE 'deleted' END, deleted_at = coalesce(v.deleted_at, now())
+    SET state = CASE WHEN permanent THEN 'purged' ELSE 'deleted' END,
+        deleted_at = coalesce(v.deleted_at, now())
     WHERE v.subject = delete_subject.subject AND v.version = ANY (doomed);
     DELETE FROM schema_setting AS s WHERE s.subject = delete_subject.subject;
     PERFORM schema_changed(delete_subject.subject);

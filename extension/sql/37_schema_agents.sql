@@ -44,9 +44,9 @@ AS $$
     ORDER BY asked.topic_id, asked.part, subjects.subject COLLATE "C"
 $$;
 COMMENT ON FUNCTION streamhouse.agent_topic_schemas IS
-    'What validates which topics: a row per topic, part (key or value) and subject, with the ids that its live '
-    'versions have. No row: nothing has changed since the known version. One row with only a version: no topic '
-    'is validated';
+    'What validates which topics: a row per topic, part (key or value) and subject, with the ids that its '
+    'live versions have. No row: nothing has changed since the known version. One row with only a version: '
+    'no topic is validated';
 
 CREATE FUNCTION streamhouse.agent_schemas_seen(schema_ids int[], topic_ids uuid[]) RETURNS int
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
@@ -71,5 +71,5 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION streamhouse.agent_schemas_seen IS
-    'Notes that records of topics named these schemas: parallel arrays. Ids and topics that are not known are '
-    'left out, and so is what was noted less than 10 seconds ago; returns how many were noted';
+    'Notes that records of topics named these schemas: parallel arrays. Ids and topics that are not known '
+    'are left out, and so is what was noted less than 10 seconds ago; returns how many were noted';

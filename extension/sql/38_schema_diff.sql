@@ -4,7 +4,8 @@ CREATE FUNCTION streamhouse.schema_pretty(type text, schema text) RETURNS text
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'sh_schema_pretty';
 COMMENT ON FUNCTION streamhouse.schema_pretty IS
-    'A schema''s text for people: JSON with one member on each line, in the order they have; Protobuf as it is';
+    'A schema''s text for people: JSON with one member on each line, in the order they have; Protobuf as it'
+    ' is';
 
 CREATE FUNCTION streamhouse.text_diff(before text, after text)
 RETURNS TABLE (change "char", line text)
@@ -29,8 +30,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION streamhouse.schema_diff(text, text, text) IS
-    'How a version of a subject differs from another, the latest unless it is given, line by line: "-" is only in '
-    'the first, "+" only in the second. Deleted versions too. Raises SH202, SH401 or SH402';
+    'How a version of a subject differs from another, the latest unless it is given, line by line: "-" is '
+    'only in the first, "+" only in the second. Deleted versions too. Raises SH202, SH401 or SH402';
 
 CREATE FUNCTION streamhouse.schema_diff(subject text, version_1 bigint, version_2 bigint) RETURNS SETOF text
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off

@@ -27,8 +27,8 @@ AS $$
 $$;
 COMMENT ON FUNCTION streamhouse.agent_metadata IS
     'Every partition with its topic''s settings and its owner. epoch is null while no epoch is granted. An '
-    'object topic whose partition still shows an owner has yet to be released by it. schema_version rises with '
-    'every change of the schema registry, metadata_version with those that concern a validated topic';
+    'object topic whose partition still shows an owner has yet to be released by it. schema_version rises '
+    'with every change of the schema registry, metadata_version with those that concern a validated topic';
 
 CREATE FUNCTION streamhouse.agent_live_agents()
 RETURNS TABLE (agent_id text, address text, http_address text, zone text, version text, incarnation_id bigint,

@@ -18,8 +18,8 @@ AS $$
     WHERE (v.subject, v.version) = (version_findings.subject, version_findings.version)
 $$;
 COMMENT ON FUNCTION streamhouse.version_findings IS
-    'How a version of a subject is incompatible with the one before it: BACKWARD: it cannot read all of its data; '
-    'FORWARD: that one cannot read all of this one''s';
+    'How a version of a subject is incompatible with the one before it: BACKWARD: it cannot read all of its'
+    ' data; FORWARD: that one cannot read all of this one''s';
 
 CREATE VIEW streamhouse.schemas AS
 SELECT v.subject, v.version, v.schema_id, s.type, e.compatibility, e.mode, v.state <> 'live' AS deleted,
@@ -36,8 +36,8 @@ CROSS JOIN LATERAL (SELECT coalesce(own.compatibility, common.compatibility, 'BA
 WHERE v.state <> 'purged'
 ORDER BY v.subject, v.version;
 COMMENT ON VIEW streamhouse.schemas IS
-    'Versions of subjects, deleted ones too as long as they are not deleted for good, with the compatibility level '
-    'and mode that hold for the subject';
+    'Versions of subjects, deleted ones too as long as they are not deleted for good, with the '
+    'compatibility level and mode that hold for the subject';
 
 CREATE VIEW streamhouse.schema_evolution AS
 SELECT v.subject, v.version, v.schema_id, before.version AS version_before,
@@ -60,8 +60,9 @@ LEFT JOIN LATERAL (SELECT bool_or(f.direction = 'BACKWARD') AS is_backward,
 WHERE v.state <> 'purged'
 ORDER BY v.subject, v.version;
 COMMENT ON VIEW streamhouse.schema_evolution IS
-    'What each version of a subject changed: whether it reads the data of the version before it (backward) and that '
-    'one its data (forward), every reason why not, and who registered it when. schema_diff() shows the lines';
+    'What each version of a subject changed: whether it reads the data of the version before it (backward) '
+    'and that one its data (forward), every reason why not, and who registered it when. schema_diff() shows'
+    ' the lines';
 
 CREATE VIEW streamhouse.schema_topics AS
 SELECT t.name AS topic, part.part, part.strategy, part.validation, s.subject,
@@ -86,8 +87,8 @@ WHERE part.validation <> 'none' OR part.strategy <> 'topic'
    OR EXISTS (SELECT FROM streamhouse.schema_version AS v WHERE v.subject = s.subject AND v.state <> 'purged')
 ORDER BY t.name, part.part, s.subject;
 COMMENT ON VIEW streamhouse.schema_topics IS
-    'Which subjects the keys and values of a topic go by, and whether agents check it. With the strategy record: '
-    'those whose schemas were seen in the topic';
+    'Which subjects the keys and values of a topic go by, and whether agents check it. With the strategy '
+    'record: those whose schemas were seen in the topic';
 
 CREATE VIEW streamhouse.schema_usage AS
 SELECT seen.schema_id,
