@@ -8,7 +8,7 @@ B := build/$(VARIANT)
 GEN := build/gen
 
 CC ?= gcc
-PKGS := grpc libprotobuf-c libcurl openssl libpq libmicrohttpd jansson yaml-0.1 libedit liblz4 libzstd snappy zlib libisal expat
+PKGS := grpc libprotobuf-c libcurl openssl libpq libmicrohttpd jansson yaml-0.1 libedit liblz4 libzstd snappy zlib libisal expat libpcre2-8 liburiparser
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null | sed 's/-I/-isystem /g')
 PKG_LIBS = $(shell pkg-config --libs $(PKGS)) -lprotobuf -lstdc++
 

@@ -39,7 +39,7 @@ static ShStatus parse(const char *text, size_t text_bytes, const ShSchemaReferen
     uint8_t *descriptor = is_descriptor ? malloc(text_bytes) : NULL;
     ShProtoSchema *schema = calloc(1, sizeof *schema);
     if (schema != NULL)
-        schema->model.arena = sh_proto_arena_new();
+        schema->model.arena = sh_schema_arena_new();
     if (schema == NULL || schema->model.arena == NULL || (is_descriptor && descriptor == NULL)) {
         free(schema);
         free(descriptor);
@@ -144,7 +144,7 @@ static size_t decode_base64(const char *text, size_t text_bytes, uint8_t *out)
 static void free_schema(ShSchema *schema)
 {
     ShProtoSchema *proto = (ShProtoSchema *)schema;
-    sh_proto_arena_free(proto->model.arena);
+    sh_schema_arena_free(proto->model.arena);
     free(proto);
 }
 

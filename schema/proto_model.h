@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "core/status.h"
+#include "schema/arena.h"
 #include "schema/schema.h"
 
 /* The numbers of google.protobuf.FieldDescriptorProto.Type, as descriptor.proto has them. */
@@ -70,21 +71,14 @@ typedef struct ShProtoMessage {
     bool is_map_entry;
 } ShProtoMessage;
 
-typedef struct ShProtoArena ShProtoArena;
-
 typedef struct ShProtoModel {
-    ShProtoArena *arena;
+    ShSchemaArena *arena;
     const ShProtoMessage *const
         *messages; /* the main file's, in the order of the text, without nested ones */
     size_t message_count;
     const char *text;       /* the file written anew: no comments, names in full */
     const char *serialized; /* the file as base64 of a FileDescriptorProto */
 } ShProtoModel;
-
-ShProtoArena *sh_proto_arena_new(void);
-/* Zeroed bytes, aligned for anything; NULL when memory is short. */
-void *sh_proto_arena_alloc(ShProtoArena *arena, size_t bytes);
-void sh_proto_arena_free(ShProtoArena *arena);
 
 /* Parse a .proto text, or a FileDescriptorProto (`text_is_descriptor`), with its imports, and fill `model`,
  * whose arena is set. Knows the files below google/protobuf by itself. Nothing is thrown. SH_INVALID says

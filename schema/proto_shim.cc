@@ -117,7 +117,7 @@ std::string base64(const std::string &bytes)
 class Builder
 {
   public:
-    explicit Builder(ShProtoArena *arena) : arena_(arena) {}
+    explicit Builder(ShSchemaArena *arena) : arena_(arena) {}
 
     void build(const pb::FileDescriptor *file, ShProtoModel *model)
     {
@@ -138,13 +138,13 @@ class Builder
     }
 
   private:
-    ShProtoArena *arena_;
+    ShSchemaArena *arena_;
     std::unordered_map<const pb::Descriptor *, ShProtoMessage *> placed_;
     std::vector<const pb::Descriptor *> waiting_;
 
     template <typename T> T *array(size_t count)
     {
-        void *bytes = sh_proto_arena_alloc(arena_, count * sizeof(T) + 1);
+        void *bytes = sh_schema_arena_alloc(arena_, count * sizeof(T) + 1);
         if (bytes == nullptr)
             throw std::bad_alloc();
         return static_cast<T *>(bytes);

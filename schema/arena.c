@@ -1,8 +1,8 @@
-/* proto_arena.c - memory that lives and goes with one parsed Protobuf schema. */
-#include <stdalign.h>
-#include <stdlib.h>
+#include "schema/arena.h"
 
-#include "schema/proto_model.h"
+#include <stdalign.h>
+#include <stdint.h>
+#include <stdlib.h>
 
 #define BLOCK_BYTES 16384u
 
@@ -13,16 +13,16 @@ typedef struct Block {
     alignas(max_align_t) char bytes[];
 } Block;
 
-struct ShProtoArena {
+struct ShSchemaArena {
     Block *blocks;
 };
 
-ShProtoArena *sh_proto_arena_new(void)
+ShSchemaArena *sh_schema_arena_new(void)
 {
-    return calloc(1, sizeof(ShProtoArena));
+    return calloc(1, sizeof(ShSchemaArena));
 }
 
-void *sh_proto_arena_alloc(ShProtoArena *arena, size_t bytes)
+void *sh_schema_arena_alloc(ShSchemaArena *arena, size_t bytes)
 {
     if (bytes > SIZE_MAX / 2)
         return NULL;
@@ -42,7 +42,7 @@ void *sh_proto_arena_alloc(ShProtoArena *arena, size_t bytes)
     return out;
 }
 
-void sh_proto_arena_free(ShProtoArena *arena)
+void sh_schema_arena_free(ShSchemaArena *arena)
 {
     if (arena == NULL)
         return;
