@@ -9,7 +9,7 @@ OBJS = extension/module.o extension/settings.o bgworkers/launcher.o bgworkers/lo
        bgworkers/retention.o \
        extension/schema_glue.o extension/schema_cache.o extension/schema_call.o extension/schema_diff.o \
        core/status.o $(patsubst %.c,%.o,$(sort $(wildcard schema/*.c))) schema/proto_shim.o
-SHLIB_LINK = -ljansson -lprotobuf -lstdc++
+SHLIB_LINK = -ljansson -lpcre2-8 -luriparser -lprotobuf -lstdc++
 DATA_built = extension/streamhouse--0.1.0.sql
 EXTRA_CLEAN = $(OBJS:.o=.d)
 
