@@ -44,6 +44,13 @@ SELECT failure($$SELECT streamhouse.register_schema('m', proto('string'), 'PROTO
 SELECT failure($$SELECT streamhouse.register_schema('m', '"int"', 'AVRO')$$);
 SELECT subject, version, version_before, change, findings FROM streamhouse.schema_evolution;
 
+-- Each language has its own rules.
+SELECT streamhouse.register_schema('j', '{"type": "object", "properties": {"a": {"type": "string"}}}', 'JSON') IS NOT NULL AS made;
+SELECT is_compatible, direction, kind, path
+FROM streamhouse.check_compatibility('j', '{"type": "object", "properties": {"a": {"type": "integer"}}}', 'JSON');
+SELECT streamhouse.register_schema('v', avro('a')) IS NOT NULL AS made;
+SELECT is_compatible, direction, kind, path FROM streamhouse.check_compatibility('v', avro('a b'), level => 'FULL');
+
 -- The functions beneath.
 SELECT kind, path FROM streamhouse.schema_compare('PROTOBUF', proto('int32'), '{}', '{}', proto('string'), '{}', '{}');
 SELECT count(*) FROM streamhouse.schema_compare('PROTOBUF', proto('int32'), '{}', '{}', proto('int32'), '{}', '{}');

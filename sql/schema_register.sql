@@ -103,6 +103,14 @@ FROM (VALUES ('[{"name": "p.proto", "subject": "nobody", "version": 1}]'),
      AS r(list);
 SELECT left(failure($$SELECT streamhouse.register_schema('bad', E'syntax = "proto3";\nimport "p.proto";', 'PROTOBUF')$$), 5) AS state;
 
+-- JSON Schema refers by URL.
+SELECT streamhouse.register_schema('address', '{"$id": "http://acme.com/address", "type": "object", "properties": {"city": {"type": "string"}}}',
+    'JSON') AS address \gset
+SELECT streamhouse.register_schema('customer', '{"title": "Customer", "type": "object", "properties": {"home": {"$ref": "http://acme.com/address"}}}',
+    'JSON', '[{"name": "http://acme.com/address", "subject": "address", "version": 1}]') AS customer \gset
+SELECT subject, type, "references", record_name FROM streamhouse.schemas WHERE type = 'JSON';
+SELECT array_agg(r) = ARRAY[:customer] AS is_referenced FROM streamhouse.referenced_by('address', 1) AS r;
+
 -- A name that stands for two versions, over the references of references.
 SELECT streamhouse.register_schema('person', E'syntax = "proto3";\nmessage Person { string name = 1; int32 age = 2; }', 'PROTOBUF');
 SELECT failure($f$SELECT streamhouse.register_schema('bad', E'syntax = "proto3";\nimport "team.proto";\nimport "person.proto";', 'PROTOBUF',
