@@ -105,10 +105,12 @@ static const ShSchema *stored_schema(int32 id, const uint8 *digest)
         return cached;
 
     static SPIPlanPtr plan;
+    MemoryContext callers = CurrentMemoryContext;
     Datum argument = Int32GetDatum(id);
-    if (SPI_execute_plan(kept_plan(&plan, STORED_SQL, INT4OID), &argument, NULL, false, 1) != SPI_OK_SELECT ||
+    if (SPI_execute_plan(kept_plan(&plan, STORED_SQL, INT4OID), &argument, NULL, true, 1) != SPI_OK_SELECT ||
         SPI_processed != 1)
         ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("there is no schema with the id %d", id)));
+    MemoryContextSwitchTo(callers); /* SPI leaves its own */
     Datum values[4];
     for (int i = 0; i < 4; i++) {
         bool is_null;
@@ -159,7 +161,7 @@ Datum sh_schema_compare_stored(PG_FUNCTION_ARGS)
                                    "SELECT s.schema_id, s.digest FROM unnest($1) WITH ORDINALITY AS u(id, n) "
                                    "JOIN streamhouse.schema AS s ON s.schema_id = u.id ORDER BY u.n",
                                    INT4ARRAYOID),
-                         &ids, NULL, false, 0) != SPI_OK_SELECT)
+                         &ids, NULL, true, 0) != SPI_OK_SELECT)
         elog(ERROR, "cannot look up schemas");
     SPITupleTable *stored = SPI_tuptable;
     MemoryContext each = AllocSetContextCreate(CurrentMemoryContext, "schema comparison",

@@ -87,4 +87,12 @@ BEGIN
 END $$;
 SELECT min(milliseconds(n)) < 100 AS is_fast FROM generate_series(1, 3) AS n;
 SELECT count(*) FROM streamhouse.versions('many');
+
+-- More than a backend keeps parsed.
+SELECT streamhouse.set_compatibility('NONE', 'large');
+SELECT count(streamhouse.register_schema('large', '{"description":"' || repeat('x', 1500000) || n || '"}', 'JSON'))
+FROM generate_series(1, 3) AS n;
+SELECT streamhouse.set_compatibility('FULL_TRANSITIVE', 'large');
+SELECT streamhouse.register_schema('large', '{}', 'JSON') IS NOT NULL AS made;
+SELECT left(failure($$SELECT streamhouse.register_schema('large', '{"type":"string"}', 'JSON')$$), 5) AS state;
 DROP FUNCTION proto, milliseconds;
