@@ -113,6 +113,27 @@ static void test_a_producer_is_claimed_once_after_a_takeover(void **state)
     assert_int_equal(fake.claims, 2);
 }
 
+static void test_a_claim_that_is_made_again_forgets_nothing(void **state)
+{
+    Fixture *fixture = *state;
+    FAKE_CHANGE(fake.unresolved = true);
+    start(fixture);
+    assert_int_equal(append_patiently(fixture, "t", 1, 10), 0);
+    assert_int_equal(send(fixture, "t", ID, 8, 8), 1);
+    /* As a retry does that came while the claim was on its way. */
+    ShTarget target = target_of("t", 0);
+    ShResolved found = {0};
+    assert_ok(sh_meta_resolve(fixture->engine, &target, &found, err));
+    ShBatchHeader header = {.producer_id = ID, .base_sequence = 8};
+    pthread_mutex_lock(&found.partition->mutex);
+    assert_int_equal(sh_claims_want(fixture->engine, found.partition, &header, NULL), SH_UNAVAILABLE);
+    pthread_mutex_unlock(&found.partition->mutex);
+    sh_partition_unref(found.partition);
+    wait_until(fake.claims == 2);
+    assert_int_equal(send(fixture, "t", ID, 9, 9), 2);
+    assert_int_equal(send(fixture, "t", ID, 8, 8), 1);
+}
+
 static void test_claimed_batches_are_left_out_of_a_late_publish(void **state)
 {
     Fixture *fixture = *state;
@@ -212,6 +233,7 @@ int main(void)
         TEST(test_a_duplicate_is_acknowledged_when_the_first_is_durable),
         TEST(test_a_full_wal_leaves_no_trace_of_a_sequence),
         TEST(test_a_producer_is_claimed_once_after_a_takeover),
+        TEST(test_a_claim_that_is_made_again_forgets_nothing),
         TEST(test_claimed_batches_are_left_out_of_a_late_publish),
         TEST(test_readers_wait_for_what_may_be_sent_elsewhere),
         TEST(test_the_tail_is_served_though_postgresql_leaves_at_once),
