@@ -172,15 +172,12 @@ static ShStatus apply(ShEngine *engine, const ShClaims *made, const ShPgClaimAns
     return status;
 }
 
-/* With the partition's mutex held: was the same claimed before? While that was being made another call may
- * have asked for it once more, and batches may have been taken in since, which its answer does not know of.
- */
+/* With the partition's mutex held: a retry that came while the claim was on its way asked for it again, and
+ * batches may have been taken in since. */
 static bool is_made(const ShPartition *partition, const ShPgClaim *claim)
 {
     const ShProducerState *state = sh_producers_find(&partition->producers, claim->producer_id);
-    return state != NULL && state->known &&
-           (state->epoch > claim->producer_epoch ||
-            (state->epoch == claim->producer_epoch && state->claimed));
+    return state != NULL && state->known && state->claimed && state->epoch >= claim->producer_epoch;
 }
 
 /* With the partition's mutex held. */

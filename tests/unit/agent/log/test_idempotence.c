@@ -113,23 +113,25 @@ static void test_a_producer_is_claimed_once_after_a_takeover(void **state)
     assert_int_equal(fake.claims, 2);
 }
 
-/* Another call may ask for a claim while it is being made. */
-static void test_a_claim_that_is_made_twice_forgets_nothing(void **state)
+static void test_a_claim_that_is_made_again_forgets_nothing(void **state)
 {
     Fixture *fixture = *state;
     FAKE_CHANGE(fake.unresolved = true);
     start(fixture);
     assert_int_equal(append_patiently(fixture, "t", 1, 10), 0);
     assert_int_equal(send(fixture, "t", ID, 8, 8), 1);
-    ShPartition *partition = sh_partition_table_get(&fixture->engine->partitions, &fake.topics[0].id, 0);
-    const ShBatchHeader header = {.producer_id = ID, .base_sequence = 8};
-    ShError why = {0};
-    assert_int_equal(sh_claims_want(fixture->engine, partition, &header, &why), SH_UNAVAILABLE);
-    sh_partition_unref(partition);
-    assert_int_equal(send(fixture, "t", ID + 1, 0, 0), 2); /* its claim comes behind, or with it */
-    assert_int_equal(fake.claims, 3);
+    /* As a retry does that came while the claim was on its way. */
+    ShTarget target = target_of("t", 0);
+    ShResolved found = {0};
+    assert_ok(sh_meta_resolve(fixture->engine, &target, &found, err));
+    ShBatchHeader header = {.producer_id = ID, .base_sequence = 8};
+    pthread_mutex_lock(&found.partition->mutex);
+    assert_int_equal(sh_claims_want(fixture->engine, found.partition, &header, NULL), SH_UNAVAILABLE);
+    pthread_mutex_unlock(&found.partition->mutex);
+    sh_partition_unref(found.partition);
+    wait_until(fake.claims == 2);
+    assert_int_equal(send(fixture, "t", ID, 9, 9), 2);
     assert_int_equal(send(fixture, "t", ID, 8, 8), 1);
-    assert_int_equal(send(fixture, "t", ID, 9, 9), 3);
 }
 
 static void test_claimed_batches_are_left_out_of_a_late_publish(void **state)
@@ -231,7 +233,7 @@ int main(void)
         TEST(test_a_duplicate_is_acknowledged_when_the_first_is_durable),
         TEST(test_a_full_wal_leaves_no_trace_of_a_sequence),
         TEST(test_a_producer_is_claimed_once_after_a_takeover),
-        TEST(test_a_claim_that_is_made_twice_forgets_nothing),
+        TEST(test_a_claim_that_is_made_again_forgets_nothing),
         TEST(test_claimed_batches_are_left_out_of_a_late_publish),
         TEST(test_readers_wait_for_what_may_be_sent_elsewhere),
         TEST(test_the_tail_is_served_though_postgresql_leaves_at_once),
