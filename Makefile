@@ -48,12 +48,12 @@ psql:
 test: deps-test
 	@tests/run.sh $(LAYER)
 
-## make chaos        hurt a cluster and judge what its clients saw; SEED=, SEEDS=, SECONDS=, MINUTES=, SETUP=
+## make chaos        hurt a cluster and judge what its clients saw; SEED=, SEEDS=, SECONDS=, MINUTES=, SETUP=, JOBS=
 chaos: deps-test
 	@$(MAKE) --no-print-directory -s -j$$(nproc) programs
 	@$(MAKE) --no-print-directory -s install
 	@/usr/bin/python3 tests/chaos/run.py --seed $(or $(SEED),1) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(MINUTES),--minutes $(MINUTES)) \
-	    $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SETUP),--setup $(SETUP))
+	    $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SETUP),--setup $(SETUP)) $(if $(JOBS),--jobs $(JOBS))
 
 ## make bench        measure; ONLY=name runs one
 bench:

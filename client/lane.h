@@ -45,9 +45,12 @@ typedef struct ShParcel {
     int64_t sent_ms;
     bool written;   /* on its way: should the connection break, nobody knows whether it arrived */
     bool uncertain; /* of an earlier try nobody knows */
+    bool confirms;  /* a confirmation: no batches, no lane waits for it, and the link frees it */
     bool stamped;   /* its batches carry sequences, from base_sequence on */
     int32_t base_sequence;
     int32_t first_unacked; /* as it was sent last */
+    int64_t producer_id;   /* of a confirmation */
+    int16_t producer_epoch;
     char address[SH_CLIENT_ADDRESS_BYTES];
     struct ShParcel *next_queued; /* of its link, until it is written */
 } ShParcel;
@@ -77,7 +80,9 @@ struct ShLane {
     int64_t producer_id;
     int16_t producer_epoch;
     int32_t next_sequence;
-    bool active; /* stands in the sender's list */
+    int32_t told_unacked;  /* the server knows all below acknowledged */
+    int64_t idle_since_ms; /* nothing waits or is under way; 0: something does */
+    bool active;           /* stands in the sender's list */
     ShLane *next_active;
 };
 

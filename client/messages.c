@@ -9,7 +9,10 @@ enum {
     PRODUCE_TOPIC_ID = 2,
     PRODUCE_PARTITION = 3,
     PRODUCE_BATCHES = 4,
-    PRODUCE_UNACKED = 7
+    PRODUCE_UNACKED = 7,
+    PRODUCE_IS_CONFIRMATION = 8,
+    PRODUCE_PRODUCER_ID = 9,
+    PRODUCE_PRODUCER_EPOCH = 10
 };
 enum { PRODUCED_REQUEST_ID = 1, PRODUCED_RESULTS = 2 };
 enum {
@@ -65,6 +68,34 @@ ShStatus sh_message_put_produce(ShScratch *head, uint64_t request_id, const char
     if (first_unacked_seq > 0)
         sh_protobuf_put_varint(head, PRODUCE_UNACKED, (uint64_t)first_unacked_seq);
     sh_protobuf_put_length(head, PRODUCE_BATCHES, batches_bytes);
+    return SH_OK;
+}
+
+ShStatus sh_message_put_confirmation(ShScratch *head, uint64_t request_id, const char *topic,
+                                     const ShUuid *topic_id, int32_t partition, int64_t producer_id,
+                                     int16_t producer_epoch, int32_t first_unacked_seq, ShError *err)
+{
+    size_t topic_length = strlen(topic);
+    ShStatus status = sh_scratch_reserve(
+        head, 8 * SH_PROTOBUF_FIELD_BYTES_MAX + 2 * (topic_length + sizeof topic_id->bytes), err);
+    if (status != SH_OK)
+        return status;
+
+    head->length = 0;
+    size_t inner_bytes = 1 + sh_protobuf_varint_bytes(topic_length) + topic_length + 2 +
+                         sizeof topic_id->bytes + 1 + sh_protobuf_varint_bytes((uint64_t)partition) + 1 +
+                         sh_protobuf_varint_bytes((uint64_t)first_unacked_seq) + 2 + 1 +
+                         sh_protobuf_varint_bytes((uint64_t)producer_id) + 1 +
+                         sh_protobuf_varint_bytes((uint64_t)producer_epoch);
+    sh_protobuf_put_varint(head, PRODUCE_REQUEST_ID, request_id);
+    sh_protobuf_put_length(head, PRODUCE_PARTITIONS, inner_bytes);
+    sh_protobuf_put_bytes(head, PRODUCE_TOPIC, topic, topic_length);
+    sh_protobuf_put_bytes(head, PRODUCE_TOPIC_ID, topic_id->bytes, sizeof topic_id->bytes);
+    sh_protobuf_put_varint(head, PRODUCE_PARTITION, (uint64_t)partition);
+    sh_protobuf_put_varint(head, PRODUCE_UNACKED, (uint64_t)first_unacked_seq);
+    sh_protobuf_put_varint(head, PRODUCE_IS_CONFIRMATION, 1);
+    sh_protobuf_put_varint(head, PRODUCE_PRODUCER_ID, (uint64_t)producer_id);
+    sh_protobuf_put_varint(head, PRODUCE_PRODUCER_EPOCH, (uint64_t)producer_epoch);
     return SH_OK;
 }
 

@@ -62,6 +62,13 @@ ShStatus sh_message_put_produce(ShScratch *head, uint64_t request_id, const char
                                 const ShUuid *topic_id, int32_t partition, int32_t first_unacked_seq,
                                 size_t batches_bytes, ShError *err) SH_MUST_CHECK;
 
+/* Replace `head` by a whole ProduceRequest that confirms: the producer knows all below first_unacked_seq
+ * acknowledged. */
+ShStatus sh_message_put_confirmation(ShScratch *head, uint64_t request_id, const char *topic,
+                                     const ShUuid *topic_id, int32_t partition, int64_t producer_id,
+                                     int16_t producer_epoch, int32_t first_unacked_seq,
+                                     ShError *err) SH_MUST_CHECK;
+
 /* Read a ProduceResponse. SH_CORRUPT when it is damaged or has no result. */
 ShStatus sh_message_get_produced(const uint8_t *data, size_t length, ShProduceAnswer *out,
                                  ShError *err) SH_MUST_CHECK;

@@ -20,6 +20,8 @@ struct ShProduceLinks {
 };
 
 static Link *find_link(ShProduceLinks *links, const char *address);
+static void clear_queue(Link *link);
+static ShStatus put_head(ShScratch *head, const ShParcel *parcel);
 static void open_link(Link *link);
 static void on_writable(void *context);
 static void on_message(void *context, ShBuf *message);
@@ -41,6 +43,7 @@ void sh_produce_links_free(ShProduceLinks *links)
         return;
     for (Link *link = links->first, *next = NULL; link != NULL; link = next) {
         next = link->next;
+        clear_queue(link);
         free(link);
     }
     sh_scratch_free(&links->head);
@@ -52,8 +55,11 @@ void sh_produce_links_send(ShProduceLinks *links, ShParcel *parcel)
     Link *link = find_link(links, parcel->address);
     if (link == NULL) {
         link = calloc(1, sizeof *link);
-        if (link == NULL)
+        if (link == NULL) {
+            if (parcel->confirms)
+                free(parcel);
             return; /* the request time-out will try again */
+        }
         link->links = links;
         strcpy(link->address, parcel->address);
         link->next = links->first;
@@ -82,7 +88,7 @@ void sh_produce_links_drop(ShProduceLinks *links, const char *address)
     ShRefusal why = {0};
     (void)sh_fail(&why.error, SH_UNAVAILABLE, "no connection to %s could be made", address);
     if (link != NULL)
-        link->queue = link->queue_last = NULL;
+        clear_queue(link);
     links->events.lost(links->events.context, address, &why);
 }
 
@@ -109,10 +115,8 @@ static void on_writable(void *context)
     ShParcel *parcel = link->queue;
     if (parcel == NULL)
         return;
-    const ShProducerTopic *topic = parcel->lane->topic;
     ShScratch *head = &link->links->head;
-    if (sh_message_put_produce(head, parcel->id, topic->name, &topic->topic_id, parcel->lane->partition,
-                               parcel->stamped ? parcel->first_unacked : 0, parcel->bytes, NULL) != SH_OK) {
+    if (put_head(head, parcel) != SH_OK) {
         sh_client_call_cancel(link->call);
         return;
     }
@@ -128,7 +132,33 @@ static void on_writable(void *context)
         pieces[1 + i] = (ShSlice){bytes->data, bytes->length, bytes};
     }
     parcel->written = true;
-    sh_client_call_write(link->call, pieces, 1 + parcel->batch_count);
+    size_t piece_count = 1 + parcel->batch_count;
+    if (parcel->confirms)
+        free(parcel);
+    sh_client_call_write(link->call, pieces, piece_count);
+}
+
+static ShStatus put_head(ShScratch *head, const ShParcel *parcel)
+{
+    const ShProducerTopic *topic = parcel->lane->topic;
+    if (parcel->confirms)
+        return sh_message_put_confirmation(head, parcel->id, topic->name, &topic->topic_id,
+                                           parcel->lane->partition, parcel->producer_id,
+                                           parcel->producer_epoch, parcel->first_unacked, NULL);
+    return sh_message_put_produce(head, parcel->id, topic->name, &topic->topic_id, parcel->lane->partition,
+                                  parcel->stamped ? parcel->first_unacked : 0, parcel->bytes, NULL);
+}
+
+/* Parcels are their lanes', confirmations the link's own. */
+static void clear_queue(Link *link)
+{
+    while (link->queue != NULL) {
+        ShParcel *parcel = link->queue;
+        link->queue = parcel->next_queued;
+        if (parcel->confirms)
+            free(parcel);
+    }
+    link->queue_last = NULL;
 }
 
 static void on_message(void *context, ShBuf *message)
@@ -147,6 +177,6 @@ static void on_closed(void *context, const ShRefusal *why)
 {
     Link *link = context;
     link->call = NULL;
-    link->queue = link->queue_last = NULL;
+    clear_queue(link);
     link->links->events.lost(link->links->events.context, link->address, why);
 }

@@ -10,6 +10,8 @@
 #include "client/refresh.h"
 #include "client/sender.h"
 
+#define CONFIRM_MS 100 /* so long a producer that ends waits for its last confirmations */
+
 struct ShProducer {
     ShClient *client;
     ShProducerOptions options;
@@ -380,6 +382,9 @@ static void *run(void *arg)
         producer->sleep_until_ms = 0;
     }
     pthread_mutex_unlock(&producer->lock);
+    int64_t until_ms = sh_client_now_ms() + CONFIRM_MS;
+    while (!sh_sender_confirm_all(producer->sender) && sh_client_now_ms() < until_ms)
+        sh_loop_run(producer->loop, until_ms);
     return NULL;
 }
 

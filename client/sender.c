@@ -5,6 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Marks the request ids of confirmations. */
+#define CONFIRMS (UINT64_C(1) << 63)
+
 #define REDIRECTS_AT_ONCE_MAX 3 /* after so many attempts a redirect waits like any retry */
 
 struct ShSender {
@@ -13,11 +16,15 @@ struct ShSender {
     uint64_t random;
     uint64_t last_id;
     ShSequencer sequencer;
-    ShLane *active; /* lanes with something waiting or under way */
+    ShLane *active;  /* lanes with something waiting or under way, or with something to confirm */
+    int unconfirmed; /* confirmations without an answer */
 };
 
 static void wake_unsequenced(ShSender *sender);
 static int64_t run_lane(ShSender *sender, ShLane *lane, int64_t now_ms);
+static bool is_idle(const ShLane *lane);
+static bool has_to_confirm(const ShLane *lane);
+static void confirm(ShSender *sender, ShLane *lane);
 static void expire_waiting(ShSender *sender, ShLane *lane, int64_t now_ms);
 static bool send_next(ShSender *sender, ShLane *lane, int64_t now_ms);
 static int in_flight_max(const ShSender *sender);
@@ -89,9 +96,17 @@ int64_t sh_sender_run(ShSender *sender, int64_t now_ms)
     for (ShLane **link = &sender->active; *link != NULL;) {
         ShLane *lane = *link;
         int64_t lane_due_ms = run_lane(sender, lane, now_ms);
+        if (!is_idle(lane) || lane->idle_since_ms == 0)
+            lane->idle_since_ms = is_idle(lane) ? now_ms : 0;
+        /* What comes at once confirms as well. */
+        bool may_come = is_idle(lane) && has_to_confirm(lane) && now_ms <= lane->idle_since_ms;
+        if (may_come)
+            lane_due_ms = now_ms + 1;
+        else if (is_idle(lane))
+            confirm(sender, lane);
         if (lane_due_ms < due_ms)
             due_ms = lane_due_ms;
-        if (lane->waiting == NULL && lane->parcels == NULL) {
+        if (is_idle(lane) && !may_come) {
             lane->active = false;
             *link = lane->next_active;
         } else {
@@ -104,6 +119,8 @@ int64_t sh_sender_run(ShSender *sender, int64_t now_ms)
 void sh_sender_answered(ShSender *sender, const ShProduceAnswer *answer, int64_t now_ms)
 {
     ShParcel *parcel = find_parcel(sender, answer->request_id);
+    if (answer->request_id & CONFIRMS && sender->unconfirmed > 0)
+        sender->unconfirmed--;
     if (parcel == NULL)
         return;
     parcel->id = 0;
@@ -122,6 +139,7 @@ void sh_sender_link_lost(ShSender *sender, const char *address, const ShRefusal 
     if (lost.error.status == SH_OK || !lost.error.retriable)
         (void)sh_fail(&lost.error, SH_UNAVAILABLE, "the connection to %s ended: %.300s", address,
                       why->error.status != SH_OK ? why->error.message : "the server closed it");
+    sender->unconfirmed = 0;
     sender->port.want_metadata(sender->port.context);
     for (ShLane *lane = sender->active; lane != NULL; lane = lane->next_active) {
         for (ShParcel *parcel = lane->parcels, *next = NULL; parcel != NULL; parcel = next) {
@@ -158,6 +176,14 @@ void sh_sender_cancel(ShSender *sender)
     }
 }
 
+bool sh_sender_confirm_all(ShSender *sender)
+{
+    for (ShLane *lane = sender->active; lane != NULL; lane = lane->next_active)
+        if (is_idle(lane))
+            confirm(sender, lane);
+    return sender->unconfirmed == 0;
+}
+
 /* Lanes that have sent nothing yet waited for the producer id. */
 static void wake_unsequenced(ShSender *sender)
 {
@@ -165,6 +191,39 @@ static void wake_unsequenced(ShSender *sender)
         if (!lane->sequenced)
             lane->hold_until_ms = 0;
     }
+}
+
+static bool is_idle(const ShLane *lane)
+{
+    return lane->waiting == NULL && lane->parcels == NULL;
+}
+
+static bool has_to_confirm(const ShLane *lane)
+{
+    return lane->sequenced && !lane->begin_anew && lane->told_unacked != lane->next_sequence;
+}
+
+/* Tell the owner that all is acknowledged: readers have waited for that. Should it get lost, they see the
+ * records when these are published. */
+static void confirm(ShSender *sender, ShLane *lane)
+{
+    ShPartitionOwner owner;
+    if (!has_to_confirm(lane))
+        return;
+    lane->told_unacked = lane->next_sequence;
+    ShParcel *parcel = sender->port.find_owner(sender->port.context, lane, &owner) ? calloc(1, sizeof *parcel)
+                                                                                   : NULL;
+    if (parcel == NULL)
+        return;
+    parcel->confirms = true;
+    parcel->lane = lane;
+    parcel->id = ++sender->last_id | CONFIRMS;
+    parcel->producer_id = lane->producer_id;
+    parcel->producer_epoch = lane->producer_epoch;
+    parcel->first_unacked = lane->next_sequence;
+    snprintf(parcel->address, sizeof parcel->address, "%s", owner.address);
+    sender->unconfirmed++;
+    sender->port.send(sender->port.context, parcel);
 }
 
 static int64_t run_lane(ShSender *sender, ShLane *lane, int64_t now_ms)
@@ -230,7 +289,7 @@ static bool send_next(ShSender *sender, ShLane *lane, int64_t now_ms)
     }
     if (again == NULL && sender->sequencer.on)
         sh_sequencer_stamp(lane, parcel);
-    parcel->first_unacked = sh_sequencer_first_unacked(lane);
+    parcel->first_unacked = lane->told_unacked = sh_sequencer_first_unacked(lane);
     snprintf(parcel->address, sizeof parcel->address, "%s", owner.address);
     parcel->id = ++sender->last_id;
     parcel->sent_ms = now_ms;

@@ -52,6 +52,10 @@ void sh_sender_answered(ShSender *sender, const ShProduceAnswer *answer, int64_t
 /* The connection to an address ended with requests unanswered, or could not be made. */
 void sh_sender_link_lost(ShSender *sender, const char *address, const ShRefusal *why, int64_t now_ms);
 
+/* Tell the owners of what is acknowledged that it is (proto/streamhouse.proto, a confirmation), without
+ * waiting for more to send. False while answers are missing; may be called again. */
+bool sh_sender_confirm_all(ShSender *sender);
+
 /* Hand everything over as failed with SH_CANCELLED. */
 void sh_sender_cancel(ShSender *sender);
 

@@ -17,6 +17,8 @@ int sh_garbage_grace_ms;
 int sh_scan_interval_ms;
 int sh_compaction_delay_ms;
 int sh_compaction_objects;
+int sh_marker_interval_ms;
+bool sh_require_store_marker;
 
 PG_FUNCTION_INFO_V1(sh_setting_tick_interval_ms);
 PG_FUNCTION_INFO_V1(sh_setting_lease_ticks);
@@ -25,6 +27,8 @@ PG_FUNCTION_INFO_V1(sh_setting_garbage_grace_ms);
 PG_FUNCTION_INFO_V1(sh_setting_scan_interval_ms);
 PG_FUNCTION_INFO_V1(sh_setting_compaction_delay_ms);
 PG_FUNCTION_INFO_V1(sh_setting_compaction_objects);
+PG_FUNCTION_INFO_V1(sh_setting_marker_interval_ms);
+PG_FUNCTION_INFO_V1(sh_setting_require_store_marker);
 
 #define SECOND_MS 1000
 #define MINUTE_MS (60 * SECOND_MS)
@@ -72,6 +76,15 @@ static void define_garbage_settings(void)
                             "Objects over which a partition's records must be spread to be compacted.",
                             "Those that fill a segment are compacted from two on.", &sh_compaction_objects,
                             10, 2, 1000, PGC_SUSET, 0, NULL, NULL, NULL);
+    DefineCustomIntVariable(
+        "streamhouse.marker_interval", "Time between two markers that agents leave in the store.",
+        "Nothing is deleted before two of them have met no objection.", &sh_marker_interval_ms, MINUTE_MS, 10,
+        HOUR_MS, PGC_SUSET, GUC_UNIT_MS, NULL, NULL, NULL);
+    DefineCustomBoolVariable(
+        "streamhouse.require_store_marker",
+        "Delete objects only while markers in the store show that no other database works "
+        "with it.",
+        NULL, &sh_require_store_marker, true, PGC_SUSET, 0, NULL, NULL, NULL);
 }
 
 Datum sh_setting_tick_interval_ms(PG_FUNCTION_ARGS)
@@ -107,4 +120,14 @@ Datum sh_setting_compaction_delay_ms(PG_FUNCTION_ARGS)
 Datum sh_setting_compaction_objects(PG_FUNCTION_ARGS)
 {
     PG_RETURN_INT32(sh_compaction_objects);
+}
+
+Datum sh_setting_marker_interval_ms(PG_FUNCTION_ARGS)
+{
+    PG_RETURN_INT32(sh_marker_interval_ms);
+}
+
+Datum sh_setting_require_store_marker(PG_FUNCTION_ARGS)
+{
+    PG_RETURN_BOOL(sh_require_store_marker);
 }

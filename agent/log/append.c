@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "agent/log/engine_internal.h"
+#include "agent/log/firm.h"
 
 #define HAND_OVER_RETRY_MS 100
 #define MEMORY_RETRY_MS    200
@@ -34,7 +35,7 @@ static ShStatus check_sequences(ShEngine *engine, ShPartition *partition, Intake
 static void set_stored_aside(Intake *intake, size_t count);
 static void note_offsets(const ShPartition *partition, ShAppendPart *part, size_t stored);
 static ShAppendWait *await_stored(ShPartition *partition, Intake *intake);
-static void note_sequences(ShPartition *partition, uint64_t from);
+static void note_sequences(ShEngine *engine, ShPartition *partition, const ShAppendPart *part, uint64_t from);
 static void take_back(ShPartition *partition, Intake *intake, uint64_t from);
 static ShLogBatch *batch_of(ShWalEntry *entry);
 static ShWalEntry *mark_durable(ShEngine *engine, ShWalEntry *entries, ShAppendWait ***waits_end);
@@ -354,7 +355,7 @@ static ShStatus take_in(ShEngine *engine, ShPartition *partition, Intake *intake
             status = SH_OK;
         }
         if (is_idempotent(part))
-            note_sequences(partition, from);
+            note_sequences(engine, partition, part, from);
     }
     intake->first = NULL;
 done:
@@ -393,6 +394,8 @@ static ShStatus check_sequences(ShEngine *engine, ShPartition *partition, Intake
     set_stored_aside(intake, check.duplicates);
     note_offsets(partition, part, check.duplicates);
     if (intake->count == 0) {
+        const ShBatchHeader *header = &part->batches[0].header;
+        sh_firm_note(engine, partition, header->producer_id, header->producer_epoch, part->first_unacked_seq);
         part->epoch = partition->epoch;
         intake->idle_wait = await_stored(partition, intake);
         return SH_OK;
@@ -470,10 +473,12 @@ static ShAppendWait *await_stored(ShPartition *partition, Intake *intake)
     return NULL;
 }
 
-static void note_sequences(ShPartition *partition, uint64_t from)
+static void note_sequences(ShEngine *engine, ShPartition *partition, const ShAppendPart *part, uint64_t from)
 {
+    const ShBatchHeader *header = &part->batches[0].header;
     for (uint64_t seq = from; seq < partition->ring.end; seq++)
         sh_producers_note(&partition->producers, &sh_batch_ring_at(&partition->ring, seq)->header);
+    sh_firm_note(engine, partition, header->producer_id, header->producer_epoch, part->first_unacked_seq);
 }
 
 static ShLogBatch *batch_of(ShWalEntry *entry)
@@ -502,7 +507,7 @@ static ShWalEntry *mark_durable(ShEngine *engine, ShWalEntry *entries, ShAppendW
         sh_append_take_waits(batch, waits_end);
     }
     sh_flush_mark_dirty(engine, partition, cost);
-    sh_fetch_wake(engine, partition);
+    sh_firm_advance(engine, partition);
     pthread_mutex_unlock(&partition->mutex);
     return entries;
 }

@@ -10,7 +10,6 @@ static void *run(void *arg);
 static bool wait_for_work(ShEngine *engine, int64_t asked_ms);
 static size_t take_wanted(ShBounds *bounds, ShPartition ***out);
 static ShStatus ask(ShEngine *engine, ShPartition **partitions, size_t count, ShError *err);
-static void apply(ShEngine *engine, ShPartition *partition, const ShPgBounds *bounds, int64_t asked_ms);
 
 ShStatus sh_bounds_init(ShBounds *bounds, ShError *err)
 {
@@ -151,14 +150,14 @@ static ShStatus ask(ShEngine *engine, ShPartition **partitions, size_t count, Sh
     int64_t asked_ms = sh_clock_now_ms();
     status = sh_pg_read_bounds(engine->bounds.pg, names, count, answers, err);
     for (size_t i = 0; status == SH_OK && i < count; i++)
-        apply(engine, partitions[i], &answers[i], asked_ms);
+        sh_bounds_apply(engine, partitions[i], &answers[i], asked_ms);
 done:
     free(answers);
     free(names);
     return status;
 }
 
-static void apply(ShEngine *engine, ShPartition *partition, const ShPgBounds *bounds, int64_t asked_ms)
+void sh_bounds_apply(ShEngine *engine, ShPartition *partition, const ShPgBounds *bounds, int64_t asked_ms)
 {
     if (!bounds->found) {
         sh_control_refresh(engine); /* the topic is gone: the new metadata wakes who waits */

@@ -40,4 +40,8 @@ void sh_bounds_destroy(ShBounds *bounds);
  * after. */
 void sh_bounds_want(struct ShEngine *engine, struct ShPartition *partition, bool urgent);
 
+/* Take in an answer to a question that was asked at `asked_ms`. */
+void sh_bounds_apply(struct ShEngine *engine, struct ShPartition *partition, const ShPgBounds *bounds,
+                     int64_t asked_ms);
+
 #endif

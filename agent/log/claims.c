@@ -12,6 +12,7 @@ static void take_all(ShClaims *claims, ShClaims *out);
 static void free_list(ShClaims *list);
 static ShStatus apply(ShEngine *engine, const ShClaims *made, const ShPgClaimAnswer *rows, size_t row_count,
                       ShError *err);
+static bool is_made(const ShPartition *partition, const ShPgClaim *claim);
 static ShStatus begin_claim(ShEngine *engine, ShPartition *partition, const ShPgClaim *claim, ShError *err);
 static ShPgPartition *list_epochs(const ShFlight *flight, size_t *count);
 static void mark_void(const ShFlight *flight, const ShPgPartition *epoch, const ShPgVoid *rows,
@@ -149,7 +150,8 @@ static ShStatus apply(ShEngine *engine, const ShClaims *made, const ShPgClaimAns
         ShPartition *partition = made->partitions[i];
         const ShPgClaim *claim = &made->list[i];
         pthread_mutex_lock(&partition->mutex);
-        bool current = partition->epoch == claim->partition.epoch && sh_partition_is_owned(partition);
+        bool current = partition->epoch == claim->partition.epoch && sh_partition_is_owned(partition) &&
+                       !is_made(partition, claim);
         if (current)
             status = begin_claim(engine, partition, claim, err);
         bool claimed = false;
@@ -168,6 +170,14 @@ static ShStatus apply(ShEngine *engine, const ShClaims *made, const ShPgClaimAns
         pthread_mutex_unlock(&partition->mutex);
     }
     return status;
+}
+
+/* With the partition's mutex held: a retry that came while the claim was on its way asked for it again, and
+ * batches may have been taken in since. */
+static bool is_made(const ShPartition *partition, const ShPgClaim *claim)
+{
+    const ShProducerState *state = sh_producers_find(&partition->producers, claim->producer_id);
+    return state != NULL && state->known && state->claimed && state->epoch >= claim->producer_epoch;
 }
 
 /* With the partition's mutex held. */

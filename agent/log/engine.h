@@ -105,6 +105,19 @@ typedef struct ShAppend {
  * order. */
 void sh_engine_append(ShEngine *engine, ShAppend *append);
 
+/* What an idempotent producer says when it has nothing to send: it knows all below a sequence acknowledged.
+ */
+typedef struct ShConfirmation {
+    ShTarget target;
+    int64_t producer_id;
+    int16_t producer_epoch;
+    int32_t first_unacked_seq;
+} ShConfirmation;
+
+/* Let readers have what can no longer be sent again elsewhere (firm.h). What is not known here is passed
+ * over. */
+void sh_engine_confirm(ShEngine *engine, const ShConfirmation *confirmation);
+
 /* The largest batch the topic takes, or the agent's limit where the topic is unknown. */
 int64_t sh_engine_batch_bytes_max(ShEngine *engine, const ShTarget *target);
 

@@ -81,6 +81,7 @@ typedef struct ShPipeline {
     int count;
     int count_max;
     int64_t confirmed_no; /* results of publishes up to this one were taken in */
+    uint64_t stored;      /* objects that were put into the store */
     bool stopping;
     int64_t answered_no; /* the publisher's own: the last publish that was answered */
     pthread_t *uploaders;
@@ -110,6 +111,11 @@ bool sh_pipeline_is_empty(ShPipeline *pipeline);
 ShFlight *sh_pipeline_take_ready(ShPipeline *pipeline);
 void sh_pipeline_set_uploaded(ShPipeline *pipeline, ShFlight *flight);
 ShFlight *sh_pipeline_wait_uploaded(ShPipeline *pipeline);
+/* How many objects were put into the store so far. */
+uint64_t sh_pipeline_stored(ShPipeline *pipeline);
+void sh_pipeline_note_stored(ShPipeline *pipeline);
+/* Wait `ms`, or until more than `stored` objects were put into the store; false when stopping. */
+bool sh_pipeline_pause(ShPipeline *pipeline, uint64_t stored, int64_t ms);
 /* The first flight is decided: remove and free it. */
 void sh_pipeline_finish_first(ShPipeline *pipeline);
 

@@ -4,9 +4,12 @@
 #include <stdlib.h>
 
 #include "agent/log/engine_internal.h"
+#include "agent/log/marker.h"
 
 /* How late an agent may learn that a log starts higher. */
 #define LOG_STARTS_INTERVAL_MS 1000
+/* How often it is asked, at least, whether the marker in the store is to be renewed. */
+#define MARKER_INTERVAL_MS 10000
 /* Objects of one call, and calls of one round. */
 #define OBJECTS_MAX 100
 #define CALLS_MAX   10
@@ -75,11 +78,24 @@ static void *run(void *arg)
 static ShStatus step(ShEngine *engine, int64_t *round_due_ms, ShError *err)
 {
     ShStatus status = follow_log_starts(engine, err);
+    if (status == SH_OK)
+        status = sh_garbage_renew_marker(engine, err);
     if (status != SH_OK || sh_clock_now_ms() < *round_due_ms || atomic_load(&engine->draining))
         return status;
     *round_due_ms = sh_clock_now_ms() + engine->config->garbage_interval_ms;
     status = delete_garbage(engine, err);
     return status == SH_OK ? sh_garbage_scan(engine, err) : status;
+}
+
+ShStatus sh_garbage_renew_marker(ShEngine *engine, ShError *err)
+{
+    int64_t now_ms = sh_clock_now_ms();
+    int64_t interval_ms = engine->config->garbage_interval_ms;
+    if (now_ms < engine->garbage.marker_due_ms || atomic_load(&engine->draining))
+        return SH_OK;
+    engine->garbage.marker_due_ms = now_ms +
+                                    (interval_ms < MARKER_INTERVAL_MS ? interval_ms : MARKER_INTERVAL_MS);
+    return sh_marker_renew(engine, err);
 }
 
 static ShStatus follow_log_starts(ShEngine *engine, ShError *err)
@@ -121,6 +137,9 @@ static ShStatus delete_garbage(ShEngine *engine, ShError *err)
     for (int i = 0; i < CALLS_MAX && status == SH_OK && count == OBJECTS_MAX; i++) {
         ShPgGarbage *objects = NULL;
         size_t deleted_count = 0;
+        status = sh_garbage_renew_marker(engine, err);
+        if (status != SH_OK)
+            break;
         status = sh_pg_garbage(garbage->pg, engine->registered.incarnation, OBJECTS_MAX, &objects, &count,
                                err);
         if (status != SH_OK || count == 0) {

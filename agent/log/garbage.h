@@ -20,6 +20,7 @@ typedef struct ShGarbage {
     bool started;
     ShPg *pg;
     /* the thread's own */
+    int64_t marker_due_ms;     /* when it is asked next whether the marker is to be renewed */
     int64_t log_start_version; /* up to which log starts are known here */
     ShMetric *log_starts_moved;
     ShMetric *objects_deleted;
@@ -31,6 +32,10 @@ void sh_garbage_init(ShGarbage *garbage);
 ShStatus sh_garbage_start(struct ShEngine *engine, ShError *err) SH_MUST_CHECK;
 /* End the thread; `stopping` is set already. */
 void sh_garbage_stop(struct ShEngine *engine);
+
+/* On the garbage thread, between any two of its requests: have the marker in the store renewed when it is
+ * time. */
+ShStatus sh_garbage_renew_marker(struct ShEngine *engine, ShError *err) SH_MUST_CHECK;
 
 /* On the garbage thread: if it is this agent's turn, list the store prefix by prefix, and have PostgreSQL
  * give up what nobody knows (garbage_scan.c). */

@@ -38,7 +38,9 @@ ShStatus sh_garbage_scan(ShEngine *engine, ShError *err)
     if (scan.found == NULL)
         return sh_fail(err, SH_NO_MEMORY, "no memory to look through the store");
     for (int i = 0; i < PREFIX_COUNT && status == SH_OK; i++) {
-        status = scan_prefix(&scan, i);
+        status = sh_garbage_renew_marker(engine, err);
+        if (status == SH_OK)
+            status = scan_prefix(&scan, i);
         if (atomic_load(&engine->draining) || !sh_engine_pause(engine, PREFIX_PAUSE_MS))
             break;
     }

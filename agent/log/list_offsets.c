@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "agent/log/engine_internal.h"
+#include "agent/log/firm.h"
 #include "agent/log/segment_read.h"
 
 typedef struct ListJob {
@@ -100,7 +101,7 @@ static ShStatus list_partition(ShEngine *engine, ShPg *pg, ShPartition *partitio
     pthread_mutex_lock(&partition->mutex);
     bool owned = sh_partition_is_owned(partition) && bounds.epoch == partition->epoch &&
                  !sh_control_is_overdue(engine, partition);
-    int64_t end = owned ? partition->high_watermark : bounds.published_end;
+    int64_t end = owned ? sh_firm_end(partition) : bounds.published_end;
     pthread_mutex_unlock(&partition->mutex);
     if (!owned && !partition->object_durability && part->timestamp_ms != SH_TIMESTAMP_EARLIEST) {
         /* The newest records are at the owner. */
@@ -182,8 +183,9 @@ static bool copy_candidate(ShPartition *partition, int64_t timestamp_ms, int64_t
 {
     bool found = false;
     pthread_mutex_lock(&partition->mutex);
-    uint64_t seq = sh_batch_ring_find(&partition->ring, partition->durable, above);
-    for (; seq < partition->durable && !found; seq++) {
+    uint64_t limit = partition->object_durability ? partition->published : partition->firm;
+    uint64_t seq = sh_batch_ring_find(&partition->ring, limit, above);
+    for (; seq < limit && !found; seq++) {
         const ShLogBatch *batch = sh_batch_ring_at(&partition->ring, seq);
         found = batch->header.max_timestamp_ms >= timestamp_ms;
         if (found)

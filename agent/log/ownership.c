@@ -296,16 +296,27 @@ static ShStatus open_epochs(ShEngine *engine, ShPg *pg, Batch *opens, Batch *beg
     return status;
 }
 
-/* Their epochs are open, and their predecessors as far published as they will be for now. */
+/* Their epochs are open, and their predecessors as far published as they will be for now. Whether any of
+ * these is unresolved is known before the first batch is accepted: should PostgreSQL go away then, readers
+ * get the tail. */
 static ShStatus begin_all(ShEngine *engine, ShPg *pg, Batch *begins, ShError *err)
 {
+    ShPgBounds *bounds = calloc(begins->count + 1, sizeof *bounds);
+    if (bounds == NULL)
+        return sh_fail(err, SH_NO_MEMORY, "no memory to open %zu partitions", begins->count);
     ShStatus status = sh_producers_load(engine, pg, begins->partitions, begins->names, begins->count, err);
+    int64_t asked_ms = sh_clock_now_ms();
+    if (status == SH_OK)
+        status = sh_pg_read_bounds(pg, begins->names, begins->count, bounds, err);
     for (size_t i = 0; i < begins->count; i++) {
-        if (status == SH_OK)
+        if (status == SH_OK) {
             begin(engine, begins->partitions[i], &begins->epochs[i]);
-        else
+            sh_bounds_apply(engine, begins->partitions[i], &bounds[i], asked_ms);
+        } else {
             give_up(begins->partitions[i]);
+        }
     }
+    free(bounds);
     if (status == SH_OK)
         sh_log_info("partitions_opened", "count=%zu", begins->count);
     engine->control.metadata_due = true; /* clients ask who owns them */
@@ -322,7 +333,6 @@ static void begin(ShEngine *engine, ShPartition *partition, const ShPgEpoch *epo
     partition->listed_round = engine->control.assignment_round;
     if (atomic_load(&engine->draining))
         partition->state = SH_PARTITION_RELEASING;
-    sh_bounds_want(engine, partition, false); /* for the log start */
     sh_fetch_wake(engine, partition);
     pthread_mutex_unlock(&partition->mutex);
 }

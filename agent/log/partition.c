@@ -76,6 +76,8 @@ void sh_partition_open(ShPartition *partition, int64_t epoch, int64_t start_offs
     partition->limit_offset = limit_offset;
     partition->next_offset = published_end > start_offset ? published_end : start_offset;
     partition->high_watermark = partition->next_offset;
+    partition->firm = partition->durable;
+    partition->firm_end = partition->next_offset;
     partition->published_end = published_end;
 }
 

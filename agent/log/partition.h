@@ -13,12 +13,13 @@
  * The batches in memory stand in one ring; the cursors divide it:
  *
  *   ring.first <= published <= flushed <= durable <= logged <= ring.end
+ *   published <= firm <= durable: ours are readable up to there (firm.h)
  *
  *   [first, published)    the tail: readable, in the store too, evicted when memory is short
  *   [published, flushed)  in an object that is being uploaded or published
- *   [flushed, durable)    readable and waiting for the next object (topics of durability `object`: not yet
- * readable) [durable, logged)     handed to the WAL [logged, end)         has offsets, but the WAL was full
- * in the middle of a call; nothing is accepted meanwhile
+ *   [flushed, durable)    acknowledged and waiting for the next object (topics of durability `object`: not
+ * yet acknowledged) [durable, logged)     handed to the WAL [logged, end)         has offsets, but the WAL
+ * was full in the middle of a call; nothing is accepted meanwhile
  */
 #ifndef SH_AGENT_LOG_PARTITION_H
 #define SH_AGENT_LOG_PARTITION_H
@@ -66,6 +67,7 @@ typedef struct ShPartition {
     int64_t limit_offset;
     int64_t next_offset;    /* of the next batch accepted */
     int64_t high_watermark; /* ours: end of what is durable; `object`: the published end */
+    int64_t firm_end;       /* ours: the end of what readers may have */
     int64_t published_end;  /* as far as is known here */
     int64_t log_start;
     bool blocked;              /* earlier epochs are not known to be sealed: readers stop at readable_end */
@@ -78,6 +80,7 @@ typedef struct ShPartition {
     uint64_t published;
     uint64_t flushed;
     uint64_t durable;
+    uint64_t firm;
     uint64_t logged;
     struct ShFetchWaiter *waiters;
     ShProducers producers; /* ours only: for durability `object` PostgreSQL decides */

@@ -115,6 +115,33 @@ void sh_pipeline_set_uploaded(ShPipeline *pipeline, ShFlight *flight)
     pthread_mutex_unlock(&pipeline->lock);
 }
 
+uint64_t sh_pipeline_stored(ShPipeline *pipeline)
+{
+    pthread_mutex_lock(&pipeline->lock);
+    uint64_t stored = pipeline->stored;
+    pthread_mutex_unlock(&pipeline->lock);
+    return stored;
+}
+
+void sh_pipeline_note_stored(ShPipeline *pipeline)
+{
+    pthread_mutex_lock(&pipeline->lock);
+    pipeline->stored++;
+    pthread_cond_broadcast(&pipeline->changed);
+    pthread_mutex_unlock(&pipeline->lock);
+}
+
+bool sh_pipeline_pause(ShPipeline *pipeline, uint64_t stored, int64_t ms)
+{
+    int64_t until_ms = sh_clock_now_ms() + ms;
+    pthread_mutex_lock(&pipeline->lock);
+    while (!pipeline->stopping && pipeline->stored == stored && sh_clock_now_ms() < until_ms)
+        sh_cond_wait_ms(&pipeline->changed, &pipeline->lock, until_ms - sh_clock_now_ms());
+    bool goes_on = !pipeline->stopping;
+    pthread_mutex_unlock(&pipeline->lock);
+    return goes_on;
+}
+
 ShFlight *sh_pipeline_wait_uploaded(ShPipeline *pipeline)
 {
     pthread_mutex_lock(&pipeline->lock);

@@ -238,6 +238,7 @@ static ShProducerState *touch(ShProducers *producers, int64_t producer_id, int16
     if (!state->known || state->epoch != epoch) {
         state->stretch_count = 0;
         state->claimed = false;
+        state->says_unacked = false;
         state->next_sequence = 0;
     }
     state->known = true;

@@ -33,6 +33,8 @@ typedef struct ShProducerState {
     int stretch_count;
     int32_t next_sequence;
     int16_t epoch;
+    int32_t first_unacked; /* that it has said for this epoch, if says_unacked */
+    bool says_unacked;
     bool known;   /* false: its first batch was never taken in */
     bool claimed; /* see ShProducers.unresolved */
     UT_hash_handle hh;

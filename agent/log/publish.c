@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "agent/log/engine_internal.h"
+#include "agent/log/firm.h"
 #include "agent/log/late.h"
 
 static bool publish_flight(ShEngine *engine, ShPg *pg, ShFlight *flight, ShPgRun *runs,
@@ -398,6 +399,7 @@ static ShAppendWait *settle_batches(ShEngine *engine, const ShFlightRange *range
     if (in_file > 0)
         sh_wal_release(engine->wal, file_no, in_file);
     partition->published = range->end;
+    sh_firm_advance(engine, partition);
     atomic_fetch_sub(&engine->control.unpublished, records);
     return waits;
 }

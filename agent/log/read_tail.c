@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "agent/log/engine_internal.h"
+#include "agent/log/firm.h"
 
 static ShReadOutcome decide(ShFetchState *state, size_t index, ShPartition *partition);
 static bool find_in_memory(const ShPartition *partition, int64_t from, uint64_t *seq, uint64_t *limit);
@@ -34,7 +35,7 @@ static ShReadOutcome decide(ShFetchState *state, size_t index, ShPartition *part
         return wait_for(state, index, partition, SH_READ_BOUNDS);
     }
     part->log_start = partition->log_start;
-    part->high_watermark = knows_end ? partition->high_watermark : sh_partition_store_end(partition);
+    part->high_watermark = knows_end ? sh_firm_end(partition) : sh_partition_store_end(partition);
     part->epoch = partition->epoch;
     if (part->offset > part->high_watermark && !sh_partition_is_owned(partition) &&
         !is_fresh(state, partition)) {
@@ -56,7 +57,7 @@ static ShReadOutcome decide(ShFetchState *state, size_t index, ShPartition *part
 /* The readable batch that holds `from`, or the next one above it if nothing else can lie between. */
 static bool find_in_memory(const ShPartition *partition, int64_t from, uint64_t *seq, uint64_t *limit)
 {
-    *limit = partition->object_durability ? partition->published : partition->durable;
+    *limit = partition->object_durability ? partition->published : partition->firm;
     *seq = sh_batch_ring_find(&partition->ring, *limit, from);
     if (*seq == *limit)
         return false;

@@ -3,12 +3,15 @@
  */
 #include "agent/log/engine_internal.h"
 
+static bool pause_upload(ShEngine *engine, int attempt, int64_t retry_after_ms, uint64_t stored);
+
 bool sh_upload_flight(ShEngine *engine, ShFlight *flight)
 {
     for (int attempt = 0; !atomic_load(&engine->stopping); attempt++) {
         ShError err = {0};
         ShStatus status;
         int64_t started_us = sh_clock_now_us();
+        uint64_t stored = sh_pipeline_stored(&engine->pipeline);
         if (sh_fault_hit("flush.before_upload"))
             status = sh_fail(&err, SH_UNAVAILABLE, "fault point flush.before_upload");
         else
@@ -16,6 +19,7 @@ bool sh_upload_flight(ShEngine *engine, ShFlight *flight)
                                   flight->object.piece_count, flight->object.total_bytes, &err);
         if (status == SH_OK) {
             sh_metric_observe_us(engine->metrics.upload_duration, sh_clock_now_us() - started_us);
+            sh_pipeline_note_stored(&engine->pipeline);
             return true;
         }
         sh_log_warn("upload_failed", "key=%s bytes=%llu attempt=%d status=%s reason=\"%s\"", flight->key,
@@ -25,10 +29,7 @@ bool sh_upload_flight(ShEngine *engine, ShFlight *flight)
         if (status == SH_EXISTS && sh_flight_build(engine, flight, &err) != SH_OK)
             sh_log_error("flush_failed", "publish_no=%lld reason=\"%s\"", (long long)flight->id.publish_no,
                          err.message);
-        int64_t pause_ms = sh_engine_backoff_ms(attempt);
-        if (err.retry_after_ms > 0 && err.retry_after_ms < pause_ms)
-            pause_ms = err.retry_after_ms;
-        if (!sh_engine_pause(engine, pause_ms))
+        if (!pause_upload(engine, attempt, err.retry_after_ms, stored))
             break;
     }
     return false;
@@ -41,4 +42,13 @@ void *sh_upload_run(void *arg)
     while ((flight = sh_pipeline_take_ready(&engine->pipeline)) != NULL && sh_upload_flight(engine, flight))
         sh_pipeline_set_uploaded(&engine->pipeline, flight);
     return NULL;
+}
+
+/* Wait before the next attempt. One that the store turned away because it did not answer lately learns when
+ * it is tried again, or that another upload got through before. */
+static bool pause_upload(ShEngine *engine, int attempt, int64_t retry_after_ms, uint64_t stored)
+{
+    if (retry_after_ms <= 0)
+        return sh_engine_pause(engine, sh_engine_backoff_ms(attempt));
+    return sh_pipeline_pause(&engine->pipeline, stored, retry_after_ms);
 }

@@ -91,6 +91,13 @@ static const Statement statements[SH_PG_STATEMENT_COUNT] = {
     [SH_PG_LOG_STARTS] = {"log_starts", 1,
                           "SELECT topic_id, partition, log_start, log_start_version "
                           "FROM streamhouse.agent_log_starts($1)"},
+    [SH_PG_MARKER_DUE] = {"marker_due", 1, "SELECT streamhouse.agent_marker_due($1)"},
+    [SH_PG_MARKER_NEXT] = {"marker_next", 6,
+                           "SELECT action, number, body "
+                           "FROM streamhouse.agent_marker_next($1, $2, $3, $4, $5, $6)"},
+    [SH_PG_MARKER_CONFIRM] = {"marker_confirm", 7,
+                              "SELECT action, number, body "
+                              "FROM streamhouse.agent_marker_confirm($1, $2, $3, $4, $5, $6, $7)"},
     [SH_PG_GARBAGE] = {"garbage", 2,
                        "SELECT object_id, object_key, bytes FROM streamhouse.agent_garbage($1, $2)"},
     [SH_PG_GARBAGE_DONE] = {"garbage_done", 2, "SELECT streamhouse.agent_garbage_done($1, $2)"},

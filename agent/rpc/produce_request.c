@@ -30,6 +30,7 @@ static ShStatus check_part(ShCall *call, ShProduceRequest *request, const ShWire
                            ShAppendPart *part, ShError *err);
 static ShStatus check_batches(ShWorker *worker, const ShWirePartition *wire, const ShBatchLimits *limits,
                               ShAppendPart *part, ShError *err);
+static ShStatus confirm(ShCall *call, const ShWirePartition *wire, const ShAppendPart *part, ShError *err);
 static void on_append_done(ShAppend *append);
 static size_t result_bytes(const ShAppendPart *part, const ShPartitionError *error);
 static void put_result(ShOut *out, const ShAppendPart *part, const ShPartitionError *error);
@@ -202,7 +203,7 @@ static ShStatus check_all(ShCall *call, ShProduceRequest *request, const Sizes *
         ShAppendPart *part = &request->parts[*front];
         init_part(part, batches);
         part->first_unacked_seq = wire.first_unacked_seq;
-        if (check_part(call, request, &wire, part, &part->error) == SH_OK) {
+        if (check_part(call, request, &wire, part, &part->error) == SH_OK && part->batch_count > 0) {
             batches += part->batch_count;
             request->places[i] = (uint32_t)(*front)++;
         } else {
@@ -240,7 +241,7 @@ static ShStatus check_part(ShCall *call, ShProduceRequest *request, const ShWire
     if (wire->batches.length > 0 && wire->record_count > 0)
         return sh_fail(err, SH_INVALID, "both batches and records are given");
     if (wire->batches.length == 0 && wire->record_count == 0)
-        return sh_fail(err, SH_INVALID, "neither batches nor records are given");
+        return confirm(call, wire, part, err);
 
     ShBatchLimits limits = {
         .batch_bytes_max = (size_t)sh_engine_batch_bytes_max(sh_call_engine(call), &part->target),
@@ -257,6 +258,23 @@ static ShStatus check_part(ShCall *call, ShProduceRequest *request, const ShWire
     part->batch_count = 1;
     hold(request, part->owner->length);
     return sh_batch_peek(part->owner->data, part->owner->length, &part->batches[0].header, err);
+}
+
+/* A part without records may say what its producer knows acknowledged. */
+static ShStatus confirm(ShCall *call, const ShWirePartition *wire, const ShAppendPart *part, ShError *err)
+{
+    if (!wire->is_confirmation)
+        return sh_fail(err, SH_INVALID, "neither batches nor records are given");
+    if (wire->producer_id < 0 || wire->producer_epoch < 0 || wire->producer_epoch > INT16_MAX ||
+        wire->first_unacked_seq < 0)
+        return sh_fail(err, SH_INVALID,
+                       "producer_id, producer_epoch or first_unacked_seq of a confirmation is out of range");
+    ShConfirmation confirmation = {.target = part->target,
+                                   .producer_id = wire->producer_id,
+                                   .producer_epoch = (int16_t)wire->producer_epoch,
+                                   .first_unacked_seq = wire->first_unacked_seq};
+    sh_engine_confirm(sh_call_engine(call), &confirmation);
+    return SH_OK;
 }
 
 static ShStatus check_batches(ShWorker *worker, const ShWirePartition *wire, const ShBatchLimits *limits,

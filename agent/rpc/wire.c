@@ -9,7 +9,10 @@ enum {
     PART_BATCHES,
     PART_RECORDS,
     PART_COMPRESSION,
-    PART_UNACKED
+    PART_UNACKED,
+    PART_IS_CONFIRMATION,
+    PART_PRODUCER_ID,
+    PART_PRODUCER_EPOCH
 };
 enum { RECORD_KEY = 1, RECORD_VALUE, RECORD_HEADERS, RECORD_TIMESTAMP };
 enum { HEADER_KEY = 1, HEADER_VALUE = 2 };
@@ -198,6 +201,17 @@ static ShStatus read_partition(ShWireBytes body, ShWirePartition *partition, ShE
             break;
         case PART_UNACKED:
             status = take_int32(&field, &partition->first_unacked_seq, err);
+            break;
+        case PART_IS_CONFIRMATION:
+            status = sh_wire_expect(&field, SH_WIRE_VARINT, err);
+            partition->is_confirmation = field.varint != 0;
+            break;
+        case PART_PRODUCER_ID:
+            status = sh_wire_expect(&field, SH_WIRE_VARINT, err);
+            partition->producer_id = (int64_t)field.varint;
+            break;
+        case PART_PRODUCER_EPOCH:
+            status = take_int32(&field, &partition->producer_epoch, err);
             break;
         default:
             break;

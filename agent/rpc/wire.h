@@ -75,6 +75,9 @@ typedef struct ShWirePartition {
     size_t record_count;
     int32_t compression;
     int32_t first_unacked_seq;
+    bool is_confirmation;
+    int64_t producer_id; /* of a confirmation, and the next */
+    int32_t producer_epoch;
     ShWireBytes body; /* the whole ProducePartition */
 } ShWirePartition;
 

@@ -25,5 +25,23 @@ CREATE TABLE streamhouse.term_awaited (
 COMMENT ON TABLE streamhouse.term_awaited IS
     'Agents, by WAL, that were at work before a term, and whether they have presented what they know';
 
+CREATE TABLE streamhouse.store_marker (
+    one_row       boolean PRIMARY KEY DEFAULT true CHECK (one_row),
+    number        bigint DEFAULT 0 CHECK (number >= 0),
+    nonce         uuid,
+    next_nonce    uuid,
+    held_since    timestamptz,
+    confirmed_at  timestamptz,
+    contested_by  text,
+    contest_floor bigint NOT NULL DEFAULT 0,
+    claimed_by    bigint,
+    claimed_until timestamptz
+) WITH (fillfactor = 20);
+COMMENT ON TABLE streamhouse.store_marker IS
+    'One row, made at first use: the last marker object in the store that is this database''s (number null: it takes '
+    'the chain over), the nonce that the next one will carry, since when the chain has been held without a break, '
+    'who else was found to work with the store, and up to which marker objections are settled';
+
 SELECT pg_catalog.pg_extension_config_dump('streamhouse.term', '');
+SELECT pg_catalog.pg_extension_config_dump('streamhouse.store_marker', '');
 SELECT pg_catalog.pg_extension_config_dump('streamhouse.term_awaited', '');

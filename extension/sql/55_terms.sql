@@ -59,6 +59,7 @@ BEGIN
     -- Ids of schemas that were forgotten stand in records.
     PERFORM setval('streamhouse.schema_number', n.last_value + 10000)
     FROM streamhouse.schema_number AS n WHERE n.is_called AND n.last_value < 2000000000;
+    PERFORM marker_take_over();
 
     -- Who was at work, or has something to end; and whom an unsettled term still waits for.
     INSERT INTO term_awaited (term, wal_uuid, agent_id)
@@ -297,13 +298,19 @@ COMMENT ON FUNCTION streamhouse.accept_term_boundary IS
     'agent that comes later with records that the database does not know is refused, and keeps them in its '
     'WAL. allow_deletion: this database may delete objects again, because no other one works with the bucket';
 
-CREATE FUNCTION streamhouse.deletion_allowed() RETURNS boolean
+CREATE FUNCTION streamhouse.history_is_whole() RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, streamhouse, pg_temp
 AS $$
     SELECT NOT EXISTS (SELECT FROM term WHERE settled_at IS NULL OR NOT deletion_allowed)
        AND NOT EXISTS (SELECT FROM cluster AS c, pg_control_system() AS s
                        WHERE s.system_identifier <> c.system_identifier OR current_timeline() <> c.timeline)
 $$;
+COMMENT ON FUNCTION streamhouse.history_is_whole IS
+    'False while the database may lack history, or was seen to be a copy';
+
+CREATE FUNCTION streamhouse.deletion_allowed() RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$ SELECT history_is_whole() AND marker_held() $$;
 COMMENT ON FUNCTION streamhouse.deletion_allowed IS
     'False while the database may lack history, or may be a copy of one that works with the same bucket';
 

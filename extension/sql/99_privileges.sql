@@ -12,7 +12,9 @@ GRANT EXECUTE ON FUNCTION
     streamhouse.tick_interval_ms, streamhouse.lease_ticks, streamhouse.offset_range, streamhouse.interval_ms,
     streamhouse.is_boundary,
     streamhouse.garbage_grace_ms, streamhouse.scan_interval_ms, streamhouse.compaction_delay_ms,
-    streamhouse.compaction_objects, streamhouse.agent_log_starts, streamhouse.scrub_objects,
+    streamhouse.compaction_objects, streamhouse.marker_interval_ms, streamhouse.require_store_marker,
+    streamhouse.marker_span, streamhouse.marker_held, streamhouse.history_is_whole,
+    streamhouse.agent_log_starts, streamhouse.scrub_objects,
     streamhouse.scrub_segments
 TO streamhouse_read, streamhouse_agent, streamhouse_admin;
 
@@ -28,6 +30,7 @@ GRANT EXECUTE ON FUNCTION
     streamhouse.agent_seal, streamhouse.agent_leftover, streamhouse.publish_object,
     streamhouse.agent_init_producer, streamhouse.agent_producer_state, streamhouse.agent_claim,
     streamhouse.agent_claims, streamhouse.agent_garbage, streamhouse.agent_garbage_done,
+    streamhouse.agent_marker_due, streamhouse.agent_marker_next, streamhouse.agent_marker_confirm,
     streamhouse.agent_scan_claim, streamhouse.agent_unknown_objects, streamhouse.agent_scan_done,
     streamhouse.agent_compaction_claim, streamhouse.agent_compaction_swap, streamhouse.agent_schema_by_id,
     streamhouse.agent_topic_schemas, streamhouse.agent_schemas_seen

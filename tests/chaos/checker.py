@@ -9,6 +9,7 @@
     reordered   G8  records of one idempotent producer stand in another order than it sent them
     turned      G2  of two batches of one epoch the one sent after the other's acknowledgement got the lower offset
     forgotten   G8  a producer with one batch in flight was told that its sequence number does not fit
+    undead      G4  a batch was sent after an epoch had been ended by force, and acknowledged in that epoch
     resurrected     a refused record is there
     foreign         a record is there that nobody sent
 
@@ -45,7 +46,7 @@ def check(history, final):
     """`final`: for each partition the list of [offset, value] that a reader from the log's start got at the end."""
     run = _Check(history, final)
     for rule in (run.acknowledged, run.readers, run.stored_once, run.producers_order, run.real_time,
-                 run.forgotten, run.sent_at_all):
+                 run.forgotten, run.undead, run.sent_at_all):
         rule()
     return Verdict(run.findings, run.counts())
 
@@ -66,7 +67,8 @@ class _Check:
         return {"acknowledged": sum(len(p.values) for p in self.produced if p.outcome == OK),
                 "unknown": sum(len(p.values) for p in self.produced if p.outcome not in (OK, FAILED)),
                 "read": sum(len(f.records) for f in self.fetched),
-                "stored": sum(len(r) for r in self.final_lists.values())}
+                "stored": sum(len(r) for r in self.final_lists.values()),
+                "forced_ends": len(self.forced)}
 
     def find(self, kind, partition, text):
         self.findings.append(Finding(kind, partition, text))
@@ -196,6 +198,14 @@ class _Check:
     def forgotten(self):
         for refusal in self.history.of(Refusal):
             self.find("forgotten", refusal.partition, f"{refusal.value} of {refusal.producer}: {refusal.reason}: {refusal.message}")
+
+    def undead(self):
+        ended = {(f.partition, f.epoch): f.since for f in self.forced}
+        for produce in self.produced:
+            since = ended.get((produce.partition, produce.epoch), float("inf"))
+            if produce.outcome == OK and produce.started > since:
+                self.find("undead", produce.partition, f"{produce.values[0]} was sent {produce.started - since:.3f} s after epoch "
+                          f"{produce.epoch} had been ended by force, and acknowledged in it")
 
     # --- nothing that should not be there
 

@@ -13,6 +13,7 @@ from harness.agent import Agent
 from harness.loopdisk import LoopDisk
 from harness.postgres import Postgres
 from harness.processes import end, lasting_port, wait_until
+from harness.s3proxy import S3Proxy
 from harness.tcpproxy import TcpProxy
 
 _FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1"
@@ -27,7 +28,8 @@ class Node:
     def __init__(self, cluster, agent_id):
         self.agent_id = agent_id
         self.postgres = TcpProxy(f"127.0.0.1:{cluster.postgres.port}")
-        self.store = TcpProxy(cluster.store_target)
+        self.s3 = S3Proxy(f"http://{cluster.store_target}", seed=len(cluster.nodes)) if cluster.s3 else None
+        self.store = TcpProxy(self.s3.endpoint.removeprefix("http://") if self.s3 else None)
         port = lasting_port()
         self.clients = TcpProxy(f"127.0.0.1:{port}")
         self.directory = cluster.directory / agent_id
@@ -67,7 +69,7 @@ class Node:
         if self.alive:
             self.agent.process.send_signal(signal.SIGCONT)
             end(self.agent.process, signal.SIGKILL)
-        for proxy in (self.postgres, self.store, self.clients):
+        for proxy in (self.postgres, self.store, self.clients, *([self.s3] if self.s3 else [])):
             proxy.close()
         if self.disk:
             self.disk.close()
@@ -88,7 +90,9 @@ class Cluster:
         self.store_target = s3.settings()["s3_endpoint"].removeprefix("http://") if s3 else None
         self.crashes = []
         self.exits = 0
-        self.nodes = [Node(self, f"a{i + 1}") for i in range(agents)]
+        self.nodes = []
+        for i in range(agents):
+            self.nodes.append(Node(self, f"a{i + 1}"))
         self._lock = threading.RLock()
         self._closing = threading.Event()
         self._supervisor = threading.Thread(target=self._supervise, name="supervisor", daemon=True)
@@ -159,6 +163,8 @@ class Cluster:
         for node in self.nodes:
             for proxy in (node.postgres, node.store, node.clients):
                 proxy.heal()
+            if node.s3:
+                node.s3.clear()
             self.resume(node)
             if node.disk:
                 node.disk.clear()
@@ -193,6 +199,8 @@ class Cluster:
     def restart_cleanly(self):
         """Everything must reach the store: nothing is read from memory afterwards."""
         statuses = []
+        # A circuit that was opened last is tried again after 30 s.
+        wait_until("everything is published", lambda: self.database.value("SELECT sum(unpublished) FROM streamhouse.lease") == 0, 60)
         for node in self.nodes:
             with self._lock:
                 node.wanted = False

@@ -57,6 +57,7 @@ class Forced:
     first: int
     limit: int
     disk_returned: bool = True
+    since: float = float("inf")  # when it was known that the epoch had been ended
 
 
 @dataclasses.dataclass

@@ -1,10 +1,11 @@
 """Faults by a plan that a seed decides: what, to whom, when, for how long. The plan is made before anything runs, so the same
 seed gives the same plan; what the processes make of it is theirs."""
+import contextlib
 import dataclasses
+import os
 import random
+import signal
 import time
-
-from chaos.history import Forced
 
 # kind: (weight, shortest and longest duration in seconds, what it occupies, what it needs)
 KINDS = {
@@ -17,7 +18,13 @@ KINDS = {
     "cut_store": (2, (0.3, 3.0), "agent", "s3"),
     "silence_store": (1, (0.3, 3.0), "agent", "s3"),
     "slow_store": (2, (0.5, 3.0), "agent", "s3"),
+    "storm_store": (2, (0.3, 3.0), "agent", "s3"),
+    "truncate_reads": (1, (0.3, 3.0), "agent", "s3"),
+    "lose_puts": (2, (0.3, 2.0), "agent", "s3"),
     "kill_backends": (2, (0.0, 0.0), "postgres", None),
+    "crash_backend": (1, (1.0, 2.0), "postgres", None),
+    "pause_backend": (2, (0.3, 3.0), "postgres", None),
+    "pause_postgres": (1, (0.3, 3.0), "postgres", None),
     "restart_postgres": (1, (0.0, 1.0), "postgres", None),
     "drain_agent": (1, (0.5, 2.0), "agent", None),
     "force_seal": (1, (2.0, 4.0), "agent", None),
@@ -25,6 +32,7 @@ KINDS = {
     "cut_power": (3, (0.2, 2.0), "agent", "disks"),
     "turn_clock": (2, (0.5, 3.0), "agent", "clocks"),
     "kill_gateway": (1, (0.1, 1.5), "store", "s3"),
+    "kill_osd": (1, (0.1, 1.0), "store", "s3"),
     "pause_osd": (1, (0.5, 3.0), "store", "s3"),
 }
 POSTGRES, STORE = -1, -2
@@ -68,6 +76,8 @@ class Nemesis:
         self.rng = random.Random(f"nemesis-{seed}")
         self.cluster, self.history, self.log = cluster, history, log
         self.injected = {}
+        self.paused_backend = None
+        self.postgres_sleeps = False
 
     def run(self, steps):
         """Begin and end each step at its time; returns when all are over."""
@@ -132,6 +142,28 @@ class Nemesis:
 
     end_silence_store = end_slow_store = end_cut_store
 
+    # --- S3 answers, but not as it should
+
+    def begin_storm_store(self, node):
+        node.s3.fault("any", "slow_down", share=0.8)
+
+    def begin_truncate_reads(self, node):
+        node.s3.fault("get", "truncate", share=0.5)
+
+    def begin_lose_puts(self, node):
+        node.s3.fault("put", "lose_reply", share=0.5)
+
+    def end_storm_store(self, node):
+        node.s3.clear()
+
+    end_truncate_reads = end_lose_puts = end_storm_store
+
+    def begin_kill_osd(self, _):
+        self.cluster.s3.kill_osd()
+
+    def end_kill_osd(self, _):
+        self.cluster.s3.start_osd()
+
     def begin_kill_gateway(self, _):
         self.cluster.s3.kill_gateway()
 
@@ -170,6 +202,9 @@ class Nemesis:
 
     def sql(self, statement, *parameters):
         """One statement, on a connection of its own, since the server may have gone meanwhile."""
+        if self.postgres_sleeps:
+            self.log("PostgreSQL sleeps: not asked")
+            return []
         try:
             self.cluster.database.reconnect()
             # An agent that only this thread can wake may hold the lock.
@@ -181,6 +216,37 @@ class Nemesis:
 
     def begin_kill_backends(self, _):
         self.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'streamhouse-agent%'")
+
+    def backend(self):
+        """The process of an agent's connection, or of a background worker; None when there is none."""
+        found = [pid for pid, in self.sql("SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'streamhouse-agent%%'"
+                                          " OR backend_type LIKE 'streamhouse%%' ORDER BY pid")]
+        return self.rng.choice(found) if found else None
+
+    def signal_backend(self, pid, number):
+        if pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def begin_crash_backend(self, _):
+        """The server ends all others too, and recovers."""
+        self.signal_backend(self.backend(), signal.SIGKILL)
+
+    def begin_pause_backend(self, _):
+        """It may hold locks."""
+        self.paused_backend = self.backend()
+        self.signal_backend(self.paused_backend, signal.SIGSTOP)
+
+    def end_pause_backend(self, _):
+        self.signal_backend(self.paused_backend, signal.SIGCONT)
+
+    def begin_pause_postgres(self, _):
+        self.postgres_sleeps = True
+        self.cluster.postgres.pause()
+
+    def end_pause_postgres(self, _):
+        self.cluster.postgres.resume()
+        self.postgres_sleeps = False
 
     def begin_restart_postgres(self, _):
         self.cluster.postgres.control("stop", "-m", "immediate")
@@ -201,9 +267,7 @@ class Nemesis:
 
     def end_force_seal(self, node):
         """The agent is known to be dead: seal what it left, then let it return."""
-        for topic, partition, epoch, published, limit in self.sql(
-                "SELECT topic, partition, epoch, published_end, limit_offset FROM streamhouse.epochs"
-                " WHERE state = 'orphaned' AND agent_id = %s", node.agent_id):
-            self.history.add(Forced(f"{topic}/{partition}", epoch, published, limit))
+        for topic, partition, epoch in self.sql("SELECT topic, partition, epoch FROM streamhouse.epochs"
+                                                " WHERE state = 'orphaned' AND agent_id = %s", node.agent_id):
             self.sql("SELECT streamhouse.force_seal(%s, %s, %s)", topic, partition, epoch)
         self.cluster.launch(node)

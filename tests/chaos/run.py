@@ -1,6 +1,7 @@
 """One run: a cluster, producers, consumers and faults from a seed; then everything is healed, read, and judged.
 
-    tests/chaos/run.py [--seed N] [--seeds N | --minutes M] [--seconds S] [--setup NAME] [--kinds a,b] [--verbose]
+    tests/chaos/run.py [--seed N] [--seeds N | --minutes M] [--seconds S] [--setup NAME] [--kinds a,b] [--jobs N]
+                       [--verbose]
 
 Prints one JSON line a run and the totals, and exits with 1 when a guarantee was broken; the history then stays in
 build/chaos/.
@@ -11,24 +12,29 @@ import json
 import os
 import pathlib
 import shutil
+import subprocess
 import sys
 import tempfile
 import threading
 import time
 import traceback
 
+import psycopg2
+
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from chaos.checker import check  # noqa: E402
 from chaos.cluster import Cluster  # noqa: E402
-from chaos.history import History  # noqa: E402
+from chaos.history import Forced, History  # noqa: E402
 from chaos.nemesis import KINDS, Nemesis, plan  # noqa: E402
 from chaos.workload import Consumer, Directory, Producer  # noqa: E402
 from harness.processes import PATIENCE, ROOT, wait_until  # noqa: E402
 from harness.rpc import Client  # noqa: E402
 from harness.s3server import S3Server  # noqa: E402
 
-TOPICS = {"wal": ("events", "wal"), "object": ("cheap", "object")}
+# What is special: settings of create_topic; how many producers write, of which the first has no producer id.
+TOPICS = {"events": ({"durability": "wal"}, 3), "cheap": ({"durability": "object"}, 3),
+          "brief": ({"durability": "wal", "orphan_timeout": "3 s"}, 2)}
 PARTITIONS = 3
 AGENTS = 3
 # A run that takes so much longer than its faults has a wait without an end.
@@ -51,6 +57,40 @@ class Servers:
         if cls.s3:
             cls.s3.stop()
             cls.s3 = None
+
+
+class ForcedEnds:
+    """Notes the epochs that were ended by force, by an operator or an orphan_timeout, and when that was known."""
+
+    def __init__(self, cluster, history):
+        self.cluster, self.history = cluster, history
+        self.seen = set()
+        self.stopping = threading.Event()
+        self.thread = threading.Thread(target=self.run, name="forced-ends", daemon=True)
+        self.thread.start()
+
+    def run(self):
+        database = None
+        while not self.stopping.wait(0.1):
+            try:
+                database = database or self.cluster.database.connect()
+                self.note(database)
+            except psycopg2.Error:  # the server is away
+                database = None
+
+    def note(self, database):
+        cursor = database.cursor()
+        cursor.execute("SELECT topic, partition, epoch, published_end, limit_offset FROM streamhouse.epochs WHERE forced")
+        since = time.monotonic()
+        for topic, partition, epoch, end, limit in cursor.fetchall():
+            if (topic, partition, epoch) not in self.seen:
+                self.seen.add((topic, partition, epoch))
+                self.history.add(Forced(f"{topic}/{partition}", epoch, end, limit, since=since))
+
+    def stop(self):
+        self.stopping.set()
+        self.thread.join(30)
+        self.note(self.cluster.database.connect())
 
 
 class Run:
@@ -78,11 +118,14 @@ class Run:
         watchdog.start()
         try:
             self.cluster.start()
-            for topic, durability in TOPICS.values():
-                self.cluster.database.execute("SELECT streamhouse.create_topic(%s, partitions => %s, durability => %s)",
-                                              topic, PARTITIONS, durability)
+            for topic, (settings, _) in TOPICS.items():
+                self.cluster.database.execute(
+                    f"SELECT streamhouse.create_topic(%s, partitions => %s, {', '.join(f'{name} => %s' for name in settings)})",
+                    topic, PARTITIONS, *settings.values())
+            watcher = ForcedEnds(self.cluster, self.history)
             self.hurt()
             final = self.read_all()
+            watcher.stop()
             verdict = check(self.history, final)
             summary = {"seed": self.seed, "setup": self.setup, "seconds": round(time.monotonic() - self.started, 1), "faults": self.nemesis.injected,
                        "agent_exits": self.cluster.exits, **verdict.counts,
@@ -123,9 +166,9 @@ class Run:
 
     def hurt(self):
         producers = [Producer(f"{topic}-p{i}", self.directory_of_owners, self.history, self.seed, topic, range(PARTITIONS),
-                              idempotent=i > 0, pause_s=0.002).start() for topic, _ in TOPICS.values() for i in range(3)]
+                              idempotent=i > 0, pause_s=0.002).start() for topic, (_, count) in TOPICS.items() for i in range(count)]
         consumers = [Consumer(f"{topic}-c{i}", self.directory_of_owners, self.history, self.seed, topic, i).start()
-                     for topic, _ in TOPICS.values() for i in range(PARTITIONS)]
+                     for topic in TOPICS for i in range(PARTITIONS)]
         self.nemesis.run(plan(self.seed, self.seconds, len(self.cluster.nodes), self.kinds, self.offered))
         self.log("heal")
         self.cluster.heal()
@@ -151,7 +194,7 @@ class Run:
         self.cluster.settle()
         final = {}
         with Client(self.cluster.nodes[0].agent.address) as client:
-            for topic, _ in TOPICS.values():
+            for topic in TOPICS:
                 for partition in range(PARTITIONS):
                     final[f"{topic}/{partition}"] = self.read_partition(topic, partition)
         return final
@@ -189,13 +232,18 @@ def main():
     parser.add_argument("--seconds", type=float, default=30, help="how long faults are injected in one run")
     parser.add_argument("--setup", choices=sorted(SETUPS), help="one set-up; else each in turn")
     parser.add_argument("--kinds", help="only these faults: " + ", ".join(KINDS))
+    parser.add_argument("--jobs", type=int, default=1, help="so many runs side by side")
     parser.add_argument("--verbose", action="store_true")
     options = parser.parse_args()
     kinds = options.kinds.split(",") if options.kinds else None
     setups = [options.setup] if options.setup else list(SETUPS)
     last = float("inf") if options.minutes else options.seed + options.seeds
     until = time.monotonic() + 60 * options.minutes if options.minutes else float("inf")
-    totals = {"runs": 0, "bad": 0, "faults": {}, "acknowledged": 0, "read": 0}
+    totals = {"runs": 0, "bad": 0, "faults": {}, "acknowledged": 0, "checked": 0}
+    if options.jobs > 1 and options.seeds > 1:
+        run_side_by_side(options, totals)
+        print(json.dumps({"total": totals}))
+        return 1 if totals["bad"] else 0
     seed = options.seed
     try:
         while seed < last and time.monotonic() < until:
@@ -207,14 +255,42 @@ def main():
     return 1 if totals["bad"] else 0
 
 
+def run_side_by_side(options, totals):
+    """Every process takes its share of the seeds, from its first one on."""
+    share = -(-options.seeds // options.jobs)
+    passed_on = [f for name in ("seconds", "setup", "kinds") if getattr(options, name) for f in (f"--{name}", str(getattr(options, name)))]
+    processes = []
+    for first in range(options.seed, options.seed + options.seeds, share):
+        seeds = min(share, options.seed + options.seeds - first)
+        processes.append(subprocess.Popen([sys.executable, __file__, "--seed", str(first), "--seeds", str(seeds), *passed_on],
+                                          stdout=subprocess.PIPE, text=True))
+    lock = threading.Lock()
+
+    def follow(process):
+        for line in process.stdout:
+            summary = json.loads(line)
+            with lock:
+                if "total" not in summary:
+                    add_up(totals, summary)
+
+    followers = [threading.Thread(target=follow, args=(p,)) for p in processes]
+    for follower in followers:
+        follower.start()
+    for follower in followers:
+        follower.join()
+    for process in processes:
+        if process.wait() < 0 or process.returncode > 1:
+            totals["bad"] += 1
+
+
 def add_up(totals, summary):
     print(json.dumps(summary), flush=True)
     totals["runs"] += 1
     totals["bad"] += bool(summary["findings"])
-    for kind, count in summary["faults"].items():
+    for kind, count in summary.get("faults", {}).items():
         totals["faults"][kind] = totals["faults"].get(kind, 0) + count
-    for figure in ("acknowledged", "read"):
-        totals[figure] += summary.get(figure, 0)
+    totals["acknowledged"] += summary.get("acknowledged", 0)
+    totals["checked"] += summary.get("read", 0) + summary.get("stored", 0)
 
 
 if __name__ == "__main__":

@@ -109,6 +109,15 @@ def test_what_was_read_before_a_forced_seal_may_move_once():
     assert "vanished" in kinds(check(history(moved, Forced(P, 3, 11, 20), read), log("a", 50))), "another range"
 
 
+def test_nothing_is_acknowledged_in_an_epoch_that_was_ended():
+    seal = Forced(P, 3, 10, 20, since=5.0)
+    before, after = Produce("p1", P, ["a"], "ok", 10, 3, started=4.0, ended=6.0), Produce("p2", P, ["b"], "ok", 11, 3, started=5.5, ended=6.0)
+    assert check(history(before, seal), log("a", 50)).good, "it was under way"
+    assert kinds(check(history(after, seal), log("b", 50))) == ["undead"]
+    later = Produce("p2", P, ["b"], "ok", 30, 4, started=5.5, ended=6.0)
+    assert check(history(later, seal), log("b", 30)).good, "another epoch"
+
+
 def test_a_power_cut_may_lose_its_window_and_no_more():
     early, late = produced("a", 0, epoch=3), produced("b", 1, epoch=3)
     cut = PowerCut(P, 3, since=1.0, until=2.0)

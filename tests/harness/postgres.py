@@ -30,6 +30,7 @@ class Postgres:
         )
         self.port = int(settings["PGPORT"])
         self._databases = 0
+        self._paused = []
 
     def conninfo(self, database):
         return f"host=127.0.0.1 port={self.port} user=postgres dbname={database}"
@@ -51,16 +52,26 @@ class Postgres:
             yield
             self.control("-w", "start")
             return
-        first = int((self.directory / "data" / "postmaster.pid").read_text().split()[0])
-        # The parent first, and last on the way back, so that it misses no child's end.
-        children = [int(p) for p in pathlib.Path(f"/proc/{first}/task/{first}/children").read_text().split()]
-        for pid in [first, *children]:
-            os.kill(pid, signal.SIGSTOP)
+        self.pause()
         try:
             yield
         finally:
-            for pid in [*children, first]:
+            self.resume()
+
+    def pause(self):
+        """Stop all processes: the parent first, and last on the way back, so that it misses no child's end."""
+        first = int((self.directory / "data" / "postmaster.pid").read_text().split()[0])
+        os.kill(first, signal.SIGSTOP)
+        children = [int(p) for p in pathlib.Path(f"/proc/{first}/task/{first}/children").read_text().split()]
+        self._paused = [*children, first]
+        for pid in children:
+            os.kill(pid, signal.SIGSTOP)
+
+    def resume(self):
+        for pid in self._paused:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
+        self._paused = []
 
     def replica(self, synchronous=False):
         """A streaming replica of this server, up to date. Synchronous: commits wait for it until `sever` or `promote`."""

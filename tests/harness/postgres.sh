@@ -27,6 +27,7 @@ unix_socket_directories = ''
 shared_preload_libraries = 'streamhouse'
 streamhouse.database = '${STREAMHOUSE_DATABASE-streamhouse}'
 streamhouse.tick_interval = 200
+streamhouse.marker_interval = 200
 fsync = ${SH_PG_FSYNC:-off}
 max_connections = 200
 max_worker_processes = 16

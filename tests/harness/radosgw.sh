@@ -72,7 +72,7 @@ stop() {
         [ -f "$1/$name.pid" ] || continue
         pid=$(cat "$1/$name.pid")
         # The number may have passed on to another process: only one that was started on this directory is ours.
-        if tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -qF "$(cd "$1" && pwd)/"; then
+        if [ -r "/proc/$pid/cmdline" ] && tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -qF "$(cd "$1" && pwd)/"; then
             kill -KILL "$pid" 2>/dev/null || true
             deadline=$((SECONDS + STOP_DEADLINE_S))
             await "the end of $name ($pid)" gone "$pid"

@@ -92,6 +92,11 @@ class Client:
                     raise
                 time.sleep(int(delay_ms) / 1000)
 
+    def confirm(self, topic, partition, producer_id, producer_epoch, first_unacked_seq):
+        """What an idempotent producer says when it has nothing to send."""
+        return self.produce(topic, partition, is_confirmation=True, producer_id=producer_id, producer_epoch=producer_epoch,
+                            first_unacked_seq=first_unacked_seq)
+
     def init_producer(self, **fields):
         return self._InitProducer(pb.InitProducerRequest(**fields), timeout=self.deadline)
 

@@ -19,6 +19,7 @@ class S3Server:
     def __init__(self, keep=False):
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="sh-s3-", dir="/tmp"))
         self._gateway = None  # once it was started again: our own child
+        self._osd = None
         environment = {**os.environ, **({"RADOSGW_STORE": "bluestore"} if keep else {})}
         subprocess.run([_SCRIPT, "start", self.directory], check=True, stdout=subprocess.DEVNULL, env=environment)
         lines = (self.directory / "env").read_text().splitlines()
@@ -53,9 +54,24 @@ class S3Server:
     def resume_osd(self):
         os.kill(self._pid("osd"), signal.SIGCONT)
 
+    def kill_osd(self):
+        """Objects survive with `keep` alone."""
+        os.kill(self._pid("osd"), signal.SIGKILL)
+        if self._osd:
+            self._osd.wait()
+
+    def start_osd(self):
+        """It is up, and answers, some seconds later."""
+        with open(self.directory / "log" / "osd.out", "ab") as log:
+            self._osd = subprocess.Popen(["ceph-osd", "-i", "0", "-f", "-c", str(self.directory / "ceph.conf")],
+                                         stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+        (self.directory / "osd.pid").write_text(f"{self._osd.pid}\n")
+
     def stop(self):
         self.resume_osd()
         self.kill_gateway()
+        if self._osd:  # the script cannot wait for a child of ours
+            self.kill_osd()
         subprocess.run([_SCRIPT, "stop", self.directory], check=True)
         shutil.rmtree(self.directory, ignore_errors=True)
 

@@ -24,9 +24,13 @@ class Producer:
         return batch(list(values), producer_id=self.id, producer_epoch=self.epoch if epoch is None else epoch,
                      base_sequence=sequence)
 
-    def send(self, client, sequence, *values, epoch=None, unacked=None):
-        return client.produce(self.topic, self.partition, batches=self.batch(sequence, *values, epoch=epoch),
-                              first_unacked_seq=sequence if unacked is None else unacked)
+    def send(self, client, sequence, *values, epoch=None, unacked=None, confirms=True):
+        stored = client.produce(self.topic, self.partition, batches=self.batch(sequence, *values, epoch=epoch),
+                                first_unacked_seq=sequence if unacked is None else unacked)
+        if confirms:
+            client.confirm(self.topic, self.partition, self.id, self.epoch if epoch is None else epoch,
+                           sequence + len(values))
+        return stored
 
 
 def values(client):
@@ -97,6 +101,7 @@ def test_the_batches_of_a_call_are_checked_in_their_order(database, client, dura
     assert reason(lambda: client.produce("t", batches=gap)) == "OUT_OF_ORDER_SEQUENCE"
     strangers = producer.batch(4, b"4") + batch([b"x"])
     assert error_of(lambda: client.produce("t", batches=strangers)).code().name == "INVALID_ARGUMENT"
+    client.confirm("t", 0, producer.id, producer.epoch, 4)
     assert values(client)[:5] == [b"0", b"1", b"2", b"other", b"3"]
 
 
@@ -185,8 +190,11 @@ def test_after_a_takeover_what_was_not_acknowledged_is_stored_once(database, pai
     producer.send(connect(first), 0, b"0")
     producer.send(connect(first), 1, b"1")
     other.send(connect(first), 0, b"other")
-    producer.send(connect(first), 2, b"2")
-    producer.send(connect(first), 3, b"3")
+    producer.send(connect(first), 2, b"2", confirms=False)
+    producer.send(connect(first), 3, b"3", unacked=2, confirms=False)
+    # Readers do not have what is going to be at another offset.
+    assert records(connect(first)) == [(0, b"0"), (1, b"1"), (2, b"other")]
+    assert connect(first).offset_at("t", -1).offset == 3
     take_over(database, first, second, signal.SIGKILL if returns == "restarted" else signal.SIGSTOP)
 
     heir = connect(second)
@@ -218,7 +226,7 @@ def test_a_claim_comes_too_late_for_what_is_published(database, pair, connect):
     first, second = pair
     producer = Producer(connect(first))
     producer.send(connect(first), 0, b"0")
-    producer.send(connect(first), 1, b"1")
+    producer.send(connect(first), 1, b"1", confirms=False)
     take_over(database, first, second)
     first.start()
     wait_until("the old epoch is resolved", lambda: resolved(database), 30)
@@ -233,7 +241,7 @@ def test_leftovers_of_a_forced_seal_bring_nothing_twice(database, pair, connect)
     first, second = pair
     producer = Producer(connect(first))
     producer.send(connect(first), 0, b"0")
-    producer.send(connect(first), 1, b"1")
+    producer.send(connect(first), 1, b"1", confirms=False)
     take_over(database, first, second)
     database.execute("SELECT streamhouse.force_seal('t', 0)")
     heir = connect(second)

@@ -30,7 +30,7 @@ class World:
 
     def agent(self, agent_id, port=None, **settings):
         conninfo = f"host=127.0.0.1 port={port or self.proxy.port} user=postgres dbname=streamhouse connect_timeout=5"
-        settings = {"flush_interval": "20ms", "store_dir": str(self.directory / "store"), **settings}
+        settings = {"flush_interval": "20ms", "garbage_interval": "100ms", "store_dir": str(self.directory / "store"), **settings}
         (self.directory / "store").mkdir(exist_ok=True)
         agent = Agent(self.directory / agent_id, conninfo, agent_id, **settings)
         self.agents.append(agent)
@@ -156,7 +156,7 @@ def test_synchronous_replica_has_lost_nothing(world):
     world.produce([a1], count=5)
     world.check([a1])
     assert world.database.value("SELECT unresolved FROM streamhouse.term") == 0
-    assert world.database.value("SELECT streamhouse.deletion_allowed()")
+    wait_until("deletion goes on", lambda: world.database.value("SELECT streamhouse.deletion_allowed()"))
 
 
 def test_asynchronous_replica_without_the_last_grants_and_publishes(world):
@@ -249,6 +249,7 @@ def test_clone_cannot_delete(world):
     world.database.execute("SELECT streamhouse.create_topic('t')")
     world.produce([a1], count=3)
     world.published()
+    wait_until("the marker is held", lambda: world.database.value("SELECT streamhouse.deletion_allowed()"))
     clone = world.server.replica()
     world.servers.append(clone)
     clone.sever()
@@ -262,9 +263,50 @@ def test_clone_cannot_delete(world):
     assert not theirs.value("SELECT streamhouse.deletion_allowed()")
     incarnation = theirs.value("SELECT incarnation_id FROM streamhouse.agents WHERE agent_id = 'a9'")
     assert not theirs.value("SELECT streamhouse.agent_scan_claim(%s)", incarnation)
-    assert world.database.value("SELECT streamhouse.deletion_allowed()")
+    wait_until("the original goes on", lambda: world.database.value("SELECT streamhouse.deletion_allowed()"))
     world.produce([a1], count=3)
     world.check([a1])
+    a9.kill()
+
+
+def test_neither_a_file_copy_nor_its_original_deletes(world):
+    """A copy of the data directory, started as it is: same system, same timeline, same term. Only the store tells."""
+    allowed = "SELECT streamhouse.deletion_allowed()"
+    world.database.execute("ALTER DATABASE streamhouse SET streamhouse.garbage_grace = 0")
+    world.database.execute("SELECT streamhouse.create_topic('t')")
+    a1 = world.agent("a1")
+    world.produce([a1], count=5)
+    world.published()
+    wait_until("the marker is held", lambda: world.database.value(allowed))
+    world.server.control("-m", "fast", "stop")
+    copy = world.server.copy()
+    world.servers.append(copy)
+    world.server.control("-w", "start")
+    world.database.reconnect()
+    theirs = copy.start().open("streamhouse")
+    assert theirs.value("SELECT term FROM streamhouse.cluster") == 1
+    a9 = world.agent("a9", port=copy.port)
+    theirs.execute("SELECT streamhouse.drop_topic('t')")  # all that the original has is garbage there
+    for database in (theirs, world.database):
+        wait_until("it has met the other", lambda: database.value("SELECT contested_by FROM streamhouse.store_marker"))
+        assert not database.value(allowed)
+        assert "new_term()" in database.value("SELECT status FROM streamhouse.store_marker_status")
+    assert "store_contested" in a9.log_text() and "store_contested" in a1.log_text()
+    world.check([a1])
+
+    # The operator decides for the original.
+    world.database.execute("SELECT streamhouse.new_term()")
+    world.settled(2)
+    world.database.execute("SELECT streamhouse.accept_term_boundary(allow_deletion => true)")
+    wait_until("the original may delete", lambda: world.database.value(allowed))
+    world.check([a1])
+    assert not theirs.value(allowed)
+    world.database.execute("SELECT streamhouse.drop_topic('t')")
+    store = world.directory / "store"
+    a9_objects = [p for p in store.rglob("*.seg") if "/a9/" in str(p)]
+    wait_until("the original's objects are gone",
+               lambda: sorted(store.rglob("*.seg")) == sorted(a9_objects), 20 * PATIENCE)
+    assert world.database.value("SELECT contested_by FROM streamhouse.store_marker") is None
     a9.kill()
 
 

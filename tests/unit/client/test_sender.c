@@ -513,6 +513,61 @@ static void a_server_without_producers_gets_plain_batches(void **state)
     close_world(&world);
 }
 
+static void what_is_acknowledged_is_confirmed_when_nothing_follows(void **state)
+{
+    (void)state;
+    World world;
+    ShProducerOptions options = idempotent_options();
+    open_world(&world, &options);
+    sh_sender_set_producer(world.sender, 7, 2);
+    add(&world, 3, 100, 0);
+    sh_sender_run(world.sender, 10);
+    answer_stored(&world, world.sent[0]->id, 0);
+    assert_int_equal(sh_sender_run(world.sender, 10), 11); /* the next batch may come and say it */
+    add(&world, 2, 100, 10);
+    sh_sender_run(world.sender, 10);
+    assert_int_equal(world.sent_count, 2);
+    assert_int_equal(world.sent[1]->first_unacked, 3);
+    answer_stored(&world, world.sent[1]->id, 3);
+    sh_sender_run(world.sender, 11);
+    assert_int_equal(world.sent_count, 2);
+    assert_int_equal(sh_sender_run(world.sender, 12), INT64_MAX);
+    assert_int_equal(world.sent_count, 3);
+    ShParcel *confirmation = world.sent[2];
+    assert_true(confirmation->confirms);
+    assert_int_equal(confirmation->batch_count, 0);
+    assert_int_equal(confirmation->producer_id, 7);
+    assert_int_equal(confirmation->producer_epoch, 2);
+    assert_int_equal(confirmation->first_unacked, 5);
+    assert_false(sh_sender_confirm_all(world.sender)); /* not answered */
+    answer_stored(&world, confirmation->id, 0);
+    assert_true(sh_sender_confirm_all(world.sender));
+    assert_int_equal(world.done_count, 2);
+    sh_sender_run(world.sender, 100);
+    assert_int_equal(world.sent_count, 3); /* once */
+    free(confirmation);
+    close_world(&world);
+}
+
+static void the_end_confirms_at_once(void **state)
+{
+    (void)state;
+    World world;
+    ShProducerOptions options = idempotent_options();
+    open_world(&world, &options);
+    sh_sender_set_producer(world.sender, 7, 2);
+    add(&world, 3, 100, 0);
+    sh_sender_run(world.sender, 10);
+    answer_stored(&world, world.sent[0]->id, 0);
+    assert_false(sh_sender_confirm_all(world.sender));
+    assert_true(world.sent[1]->confirms);
+    free(world.sent[1]);
+    ShRefusal why = {0};
+    sh_sender_link_lost(world.sender, "a:1", &why, 10); /* nobody waits for it any more */
+    assert_true(sh_sender_confirm_all(world.sender));
+    close_world(&world);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -531,6 +586,8 @@ int main(void)
         cmocka_unit_test(a_producer_that_is_forgotten_begins_a_new_epoch),
         cmocka_unit_test(a_fenced_producer_takes_a_new_id),
         cmocka_unit_test(a_server_without_producers_gets_plain_batches),
+        cmocka_unit_test(what_is_acknowledged_is_confirmed_when_nothing_follows),
+        cmocka_unit_test(the_end_confirms_at_once),
     };
     return cmocka_run_group_tests_name("sender", tests, NULL, NULL);
 }

@@ -32,6 +32,8 @@ typedef struct FakeOut {
 
 static FakeOut fake_out;
 
+#include "tests/unit/agent/log/fake_pg_marker.h"
+
 ShStatus sh_pg_log_starts(ShPg *pg, int64_t after_version, ShPgLogStart **out, size_t *count, ShError *err)
 {
     (void)pg;

@@ -39,6 +39,13 @@ static int64_t send(Fixture *fixture, const char *topic, int64_t id, int32_t seq
     return status == SH_OK ? append.part.base_offset : -(int64_t)status;
 }
 
+static void confirm(Fixture *fixture, const char *topic, int64_t id, int32_t unacked)
+{
+    ShConfirmation confirmation = {
+        .target = target_of(topic, 0), .producer_id = id, .first_unacked_seq = unacked};
+    sh_engine_confirm(fixture->engine, &confirmation);
+}
+
 static void test_a_duplicate_is_acknowledged_when_the_first_is_durable(void **state)
 {
     Fixture *fixture = *state;
@@ -59,6 +66,7 @@ static void test_a_duplicate_is_acknowledged_when_the_first_is_durable(void **st
     assert_int_equal(send(fixture, "t", ID, 0, 0), 1); /* and at once when it is */
     assert_int_equal(send(fixture, "t", ID, 2, 0), -SH_OUT_OF_ORDER_SEQUENCE);
     assert_int_equal(send(fixture, "t", ID, 1, 1), 2);
+    confirm(fixture, "t", ID, 2);
     assert_int_equal(read_to(fixture, "t", 0, 3), 3);
 }
 
@@ -105,6 +113,27 @@ static void test_a_producer_is_claimed_once_after_a_takeover(void **state)
     assert_int_equal(fake.claims, 2);
 }
 
+static void test_a_claim_that_is_made_again_forgets_nothing(void **state)
+{
+    Fixture *fixture = *state;
+    FAKE_CHANGE(fake.unresolved = true);
+    start(fixture);
+    assert_int_equal(append_patiently(fixture, "t", 1, 10), 0);
+    assert_int_equal(send(fixture, "t", ID, 8, 8), 1);
+    /* As a retry does that came while the claim was on its way. */
+    ShTarget target = target_of("t", 0);
+    ShResolved found = {0};
+    assert_ok(sh_meta_resolve(fixture->engine, &target, &found, err));
+    ShBatchHeader header = {.producer_id = ID, .base_sequence = 8};
+    pthread_mutex_lock(&found.partition->mutex);
+    assert_int_equal(sh_claims_want(fixture->engine, found.partition, &header, NULL), SH_UNAVAILABLE);
+    pthread_mutex_unlock(&found.partition->mutex);
+    sh_partition_unref(found.partition);
+    wait_until(fake.claims == 2);
+    assert_int_equal(send(fixture, "t", ID, 9, 9), 2);
+    assert_int_equal(send(fixture, "t", ID, 8, 8), 1);
+}
+
 static void test_claimed_batches_are_left_out_of_a_late_publish(void **state)
 {
     Fixture *fixture = *state;
@@ -126,6 +155,66 @@ static void test_claimed_batches_are_left_out_of_a_late_publish(void **state)
     assert_int_equal(sh_wal_batches(fixture->engine->wal), 0);
 }
 
+/* How far readers get now. */
+static int64_t readable(Fixture *fixture)
+{
+    Fetch fetch;
+    fetch_begin(fixture, &fetch, "t", 0, 0, 1);
+    assert_int_equal(fetch_end(&fetch), SH_OK);
+    int64_t end = fetch.part.next_offset;
+    assert_int_equal(end, fetch.part.high_watermark);
+    sh_fetch_release(&fetch.call);
+    return end;
+}
+
+static void test_readers_wait_for_what_may_be_sent_elsewhere(void **state)
+{
+    Fixture *fixture = *state;
+    set(fixture, 0, "FLUSH_INTERVAL=1h");
+    start(fixture);
+    assert_int_equal(append_patiently(fixture, "t", 1, 10), 0);
+    assert_int_equal(readable(fixture), 1); /* no producer id: it is never claimed */
+    assert_int_equal(send(fixture, "t", ID, 0, 0), 1);
+    assert_int_equal(append_patiently(fixture, "t", 1, 10), 2);
+    assert_int_equal(readable(fixture), 1); /* acknowledged, but who knows whether that arrived */
+    assert_int_equal(send(fixture, "t", ID, 1, 1), 3);
+    assert_int_equal(readable(fixture), 3); /* the next batch says so */
+    confirm(fixture, "t", ID + 1, 2);
+    confirm(fixture, "nowhere", ID, 2);
+    confirm(fixture, "t", ID, 1);
+    assert_int_equal(readable(fixture), 3);
+    confirm(fixture, "t", ID, 2);
+    assert_int_equal(readable(fixture), 4);
+    confirm(fixture, "t", ID, 0); /* an old one */
+    assert_int_equal(readable(fixture), 4);
+    assert_int_equal(send(fixture, "t", ID, 2, 2), 4);
+    assert_int_equal(send(fixture, "t", ID, 2, 3), 4); /* a duplicate says more, too */
+    assert_int_equal(readable(fixture), 5);
+}
+
+static void test_the_tail_is_served_though_postgresql_leaves_at_once(void **state)
+{
+    Fixture *fixture = *state;
+    set(fixture, 0, "FLUSH_INTERVAL=1h");
+    start(fixture);
+    assert_int_equal(append_patiently(fixture, "t", 1, 10), 0); /* opens the epoch; nobody has read yet */
+    FAKE_CHANGE(fake.away = true);
+    assert_int_equal(append_patiently(fixture, "t", 1, 10), 1);
+    assert_int_equal(readable(fixture), 2);
+    FAKE_CHANGE(fake.away = false);
+}
+
+static void test_what_is_published_is_readable(void **state)
+{
+    Fixture *fixture = *state;
+    set(fixture, 0, "FLUSH_INTERVAL=10ms");
+    start(fixture);
+    assert_int_equal(append_patiently(fixture, "t", 1, 10), 0);
+    assert_int_equal(send(fixture, "t", ID, 0, 0), 1);
+    assert_int_equal(read_to(fixture, "t", 0, 2), 2);
+    assert_int_equal(readable(fixture), 2);
+}
+
 static void test_object_topics_leave_the_check_to_the_publish(void **state)
 {
     Fixture *fixture = *state;
@@ -144,7 +233,11 @@ int main(void)
         TEST(test_a_duplicate_is_acknowledged_when_the_first_is_durable),
         TEST(test_a_full_wal_leaves_no_trace_of_a_sequence),
         TEST(test_a_producer_is_claimed_once_after_a_takeover),
+        TEST(test_a_claim_that_is_made_again_forgets_nothing),
         TEST(test_claimed_batches_are_left_out_of_a_late_publish),
+        TEST(test_readers_wait_for_what_may_be_sent_elsewhere),
+        TEST(test_the_tail_is_served_though_postgresql_leaves_at_once),
+        TEST(test_what_is_published_is_readable),
         TEST(test_object_topics_leave_the_check_to_the_publish),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -45,6 +45,8 @@ struct ShEngine {
     FakeLog logs[FAKE_PARTITIONS];
     ShAppend *appends[FAKE_QUEUE_MAX];
     size_t append_count;
+    ShConfirmation confirmation;
+    int confirmations;
     size_t append_count_peak;
     ShFetch *fetches[FAKE_QUEUE_MAX];
     int64_t fetch_deadlines_ms[FAKE_QUEUE_MAX];
@@ -307,6 +309,14 @@ void sh_engine_append(ShEngine *engine, ShAppend *append)
     if (engine->append_count > engine->append_count_peak)
         engine->append_count_peak = engine->append_count;
     pthread_cond_broadcast(&engine->changed);
+    pthread_mutex_unlock(&engine->mutex);
+}
+
+void sh_engine_confirm(ShEngine *engine, const ShConfirmation *confirmation)
+{
+    pthread_mutex_lock(&engine->mutex);
+    engine->confirmation = *confirmation;
+    engine->confirmations++;
     pthread_mutex_unlock(&engine->mutex);
 }
 
