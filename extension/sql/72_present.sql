@@ -113,6 +113,9 @@ BEGIN
     UPDATE epoch AS b SET start_offset = high
     WHERE (b.topic_id, b.partition, b.epoch) = (boundary.topic_id, boundary.partition, boundary.epoch)
       AND b.start_offset < high;
+    UPDATE epoch_head AS h SET published_end = high
+    WHERE (h.topic_id, h.partition, h.epoch) = (boundary.topic_id, boundary.partition, boundary.epoch)
+      AND h.published_end < high;
     INSERT INTO epoch (topic_id, partition, epoch, incarnation_id, durability, state, start_offset,
                        limit_offset, orphaned_at)
     VALUES (present_epoch.topic_id, present_epoch.partition, present_epoch.epoch,

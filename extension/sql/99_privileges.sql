@@ -19,7 +19,7 @@ GRANT EXECUTE ON FUNCTION
 TO streamhouse_read, streamhouse_agent, streamhouse_admin;
 
 -- An agent serves the gRPC service Admin too.
-GRANT EXECUTE ON FUNCTION streamhouse.create_topic, streamhouse.alter_topic, streamhouse.drop_topic
+GRANT EXECUTE ON FUNCTION streamhouse.create_topic, streamhouse.alter_topic, streamhouse.rename_topic, streamhouse.drop_topic
 TO streamhouse_agent, streamhouse_admin;
 
 GRANT EXECUTE ON FUNCTION
