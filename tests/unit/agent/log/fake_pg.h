@@ -114,15 +114,6 @@ static FakeTopic *fake_topic(const char *name, bool object_durability)
         pthread_mutex_unlock(&fake.lock);                                                                    \
     } while (0)
 
-/* Read what `fake` or one of its parts holds, under the lock. */
-#define FAKE_GET(expression)                                                                                 \
-    ({                                                                                                       \
-        pthread_mutex_lock(&fake.lock);                                                                      \
-        typeof(expression) fake_got = (expression);                                                          \
-        pthread_mutex_unlock(&fake.lock);                                                                    \
-        fake_got;                                                                                            \
-    })
-
 static ShStatus fake_enter(int64_t incarnation, ShError *err)
 {
     pthread_mutex_lock(&fake.lock);
