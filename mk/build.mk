@@ -89,9 +89,12 @@ $(B)/streamhouse-agent: $(B)/agent/main.o $(B)/libagent.a $(B)/libcore.a
 $(B)/streamhouse: $(CLI_OBJS) $(B)/libagent.a $(B)/libstreamhouse.a
 	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS) -lpthread
 
+# What writes Avro apart from us.
+$(B)/tests/unit/schema/test_avro_data: LIBS = -lavro
+
 # A unit test may use the agent, the client, the schemas and the core; it stands where its subject stands.
 $(B)/tests/unit/schema/%: $(B)/tests/unit/schema/%.o $(B)/libschema.a $(B)/libcore.a
-	$(CC) $(LDFLAGS_ALL) -o $@ $< $(B)/libschema.a $(B)/libcore.a $(PKG_LIBS) -lcmocka -lpthread -lm
+	$(CC) $(LDFLAGS_ALL) -o $@ $< $(B)/libschema.a $(B)/libcore.a $(PKG_LIBS) $(LIBS) -lcmocka -lpthread -lm
 $(B)/tests/unit/%: $(B)/tests/unit/%.o $(B)/libagent.a $(B)/libstreamhouse.a $(B)/libcore.a
 	$(CC) $(LDFLAGS_ALL) -o $@ $< $(B)/libagent.a $(B)/libstreamhouse.a $(B)/libcore.a $(PKG_LIBS) -lcmocka -lpthread -lm
 $(B)/bench/%: $(B)/bench/%.o $(BENCH_COMMON_OBJS) $(B)/libagent.a $(B)/libstreamhouse.a $(B)/libcore.a
@@ -99,9 +102,13 @@ $(B)/bench/%: $(B)/bench/%.o $(BENCH_COMMON_OBJS) $(B)/libagent.a $(B)/libstream
 
 # Fuzz targets: libFuzzer with ASan and UBSan, over the core and the agent's parsers.
 FUZZ_CFLAGS := -std=gnu11 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined -D_GNU_SOURCE -I. -I$(GEN)
-build/fuzz/%: tests/fuzz/%.c $(wildcard core/*.[ch] agent/*/*.[ch] client/*.[ch]) | $(GEN)/proto/streamhouse.pb-c.h
+build/fuzz/proto_shim.o: schema/proto_shim.cc schema/proto_model.h
 	@mkdir -p $(@D)
-	clang $(FUZZ_CFLAGS) $(PKG_CFLAGS) -o $@ $< $(shell sed -n 's,^// link: ,,p' tests/fuzz/$*.c) $(wildcard core/*.c) $(PKG_LIBS) -lpthread
+	clang++ -std=gnu++17 $(filter-out -std=%,$(FUZZ_CFLAGS)) -fsanitize=fuzzer-no-link -fno-sanitize=vptr,function -c -o $@ $<
+build/fuzz/fuzz_schema: build/fuzz/proto_shim.o
+build/fuzz/%: tests/fuzz/%.c $(wildcard core/*.[ch] schema/*.[ch] agent/*/*.[ch] client/*.[ch]) | $(GEN)/proto/streamhouse.pb-c.h
+	@mkdir -p $(@D)
+	clang $(FUZZ_CFLAGS) $(PKG_CFLAGS) -o $@ $< $(eval FUZZ_LINK := $(shell sed -n 's,^// link: ,,p' tests/fuzz/$*.c))$(FUZZ_LINK) $(wildcard core/*.c) $(PKG_LIBS) -lpthread
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 

@@ -25,6 +25,7 @@ typedef struct Text {
 
 static json_t *new_object(void);
 static json_t *type_of(Text *text, const ShAvroNode *node);
+static json_t *primitive_of(Text *text, const ShAvroNode *node);
 static json_t *named_of(Text *text, const ShAvroNode *node);
 static bool write_out(Text *text, const ShAvroNode *node);
 static json_t *fields_of(Text *text, const ShAvroNode *node);
@@ -32,7 +33,6 @@ static json_t *names_of(Text *text, const char *const *names, size_t count);
 static void set(Text *text, json_t *object, const char *key, json_t *value);
 static void set_rest(Text *text, json_t *object, const json_t *from);
 static json_t *sorted_copy(Text *text, const json_t *value);
-static bool says_more(const json_t *json);
 
 ShStatus sh_avro_text(const ShSchema *schema, ShSchemaForm form, char **out, ShError *err)
 {
@@ -78,16 +78,25 @@ static json_t *type_of(Text *text, const ShAvroNode *node)
         set(text, json, "type", json_string(sh_avro_type_name(node->type)));
         set(text, json, node->type == SH_AVRO_ARRAY ? "items" : "values", type_of(text, node->items));
         set_rest(text, json, node->json);
-    } else if (text->is_parsing || !says_more(node->json)) {
-        json = json_string(sh_avro_type_name(node->type));
     } else {
-        json = new_object();
-        set(text, json, "type", json_string(sh_avro_type_name(node->type)));
-        set_rest(text, json, node->json);
+        json = primitive_of(text, node);
     }
     if (json == NULL)
         text->failed = true;
     return json;
+}
+
+/* An object only if there is more to say than the type. */
+static json_t *primitive_of(Text *text, const ShAvroNode *node)
+{
+    const char *name = sh_avro_type_name(node->type);
+    json_t *json = new_object();
+    set(text, json, "type", json_string(name));
+    set_rest(text, json, node->json);
+    if (json_object_size(json) > 1)
+        return json;
+    json_decref(json);
+    return json_string(name);
 }
 
 static json_t *named_of(Text *text, const ShAvroNode *node)
@@ -199,10 +208,4 @@ static json_t *sorted_copy(Text *text, const json_t *value)
     if (copy == NULL)
         text->failed = true;
     return copy;
-}
-
-/* Does a primitive type's object say more than its type? */
-static bool says_more(const json_t *json)
-{
-    return json != NULL && json_object_size(json) > 1;
 }

@@ -153,6 +153,8 @@ static inline __attribute__((always_inline)) bool read_simple(Input *input, cons
 static bool read_data(Input *input, const ShAvroNode *node)
 {
     bool good;
+    if (unlikely(node->is_empty)) /* not walked: nested records without a field could be 2^depth many */
+        return true;
     if (node->type < SH_AVRO_RECORD || node->type == SH_AVRO_ENUM || node->type == SH_AVRO_FIXED)
         return read_simple(input, node);
     if (unlikely(++input->depth > DEPTH_MAX))

@@ -230,6 +230,8 @@ static const struct {
      "{\"name\":\"w\",\"type\":\"n.F\"},{\"name\":\"next\",\"type\":[\"null\",\"n.L\"]}]}",
      NULL},
     {"{\"type\":{\"type\":\"string\"}}", "\"string\"", "\"string\""},
+    /* Attributes that a primitive type cannot have are not kept, and are not a reason for an object. */
+    {"{\"type\":\"string\",\"name\":\"R\",\"fields\":[]}", "\"string\"", "\"string\""},
 };
 
 static void check_form(const ShSchema *schema, ShSchemaForm form, const char *expected)
