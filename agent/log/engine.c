@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "agent/log/engine_internal.h"
+#include "agent/log/last_results.h"
 #include "agent/log/ownership.h"
 #include "agent/log/present.h"
 #include "agent/log/recover.h"
@@ -109,6 +110,7 @@ void sh_engine_stop(ShEngine *engine)
     sh_pipeline_stop(engine);
     sh_present_note_end(engine);
     sh_flush_stop(engine);
+    sh_last_results_leave(engine);
     sh_wal_close(engine->wal); /* its last group is acknowledged before this returns */
     cancel_waits(engine);
     sh_pipeline_destroy(&engine->pipeline);

@@ -1,0 +1,15 @@
+/*
+ * last_results.h - what an agent that starts over leaves in the store for itself and others.
+ */
+#ifndef SH_AGENT_LOG_LAST_RESULTS_H
+#define SH_AGENT_LOG_LAST_RESULTS_H
+
+struct ShEngine;
+
+/* When the engine ends because the database lost history: put the results of publishes that no object carries
+ * yet into one of its own, so that records of `object` topics whose offsets the database has forgotten get
+ * them back (present.c). Called with all threads ended. A store that is away is no failure: these records
+ * then wait for an operator. */
+void sh_last_results_leave(struct ShEngine *engine);
+
+#endif
