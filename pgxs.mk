@@ -23,8 +23,8 @@ override with_llvm = no
 PG_SUITE ?= regress isolation
 REGRESS_USER ?= postgres
 REGRESS = $(if $(filter regress,$(PG_SUITE)), \
-    install topics alter placement agents epochs takeover force_seal drain publish producers read retention garbage compaction scrub marker terms views \
-    schema_register schema_delete schema_settings schema_compat schema_topics roles dump worker)
+    install topics alter placement agents epochs takeover force_seal drain publish producers read retention garbage compaction scrub marker \
+    snapshot terms views schema_register schema_delete schema_settings schema_compat schema_topics roles dump worker)
 REGRESS_OPTS = --user=$(REGRESS_USER)
 ISOLATION = $(if $(filter isolation,$(PG_SUITE)), \
     two_incarnations racing_publishes lost_reply out_of_order drop_while_publishing claim_and_late_publish notify takeover \

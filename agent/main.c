@@ -19,6 +19,7 @@
 #include "agent/base/process_metrics.h"
 #include "agent/http/http.h"
 #include "agent/log/engine.h"
+#include "agent/log/rebuild.h"
 #include "agent/log/scrub.h"
 #include "agent/registry/registry.h"
 #include "agent/rpc/rpc.h"
@@ -35,7 +36,7 @@
 
 extern char **environ;
 
-typedef enum Mode { MODE_RUN, MODE_CHECK, MODE_SCRUB } Mode;
+typedef enum Mode { MODE_RUN, MODE_CHECK, MODE_SCRUB, MODE_REBUILD } Mode;
 
 /* The parts, as far as they are there. */
 typedef struct Agent {
@@ -62,6 +63,7 @@ static int parse_options(int argc, char **argv, Mode *mode, const char **config_
 static void print_help(FILE *to);
 static int check_config(const char *config_path);
 static int scrub(const char *config_path);
+static int rebuild(const char *config_path);
 static int run(const char *config_path);
 static ShStatus run_once(Agent *agent, const char *config_path, const sigset_t *signals, int *code,
                          ShError *err);
@@ -86,6 +88,8 @@ int main(int argc, char **argv)
         return code;
     if (mode == MODE_SCRUB)
         return scrub(config_path);
+    if (mode == MODE_REBUILD)
+        return rebuild(config_path);
     return mode == MODE_CHECK ? check_config(config_path) : run(config_path);
 }
 
@@ -95,6 +99,7 @@ static int parse_options(int argc, char **argv, Mode *mode, const char **config_
     static const struct option options[] = {{"config", required_argument, NULL, 'c'},
                                             {"check-config", no_argument, NULL, 'k'},
                                             {"scrub", no_argument, NULL, 's'},
+                                            {"rebuild", no_argument, NULL, 'b'},
                                             {"print-settings-reference", no_argument, NULL, 'r'},
                                             {"version", no_argument, NULL, 'v'},
                                             {"help", no_argument, NULL, 'h'},
@@ -110,6 +115,9 @@ static int parse_options(int argc, char **argv, Mode *mode, const char **config_
             break;
         case 's':
             *mode = MODE_SCRUB;
+            break;
+        case 'b':
+            *mode = MODE_REBUILD;
             break;
         case 'r':
             sh_config_print_reference(stdout);
@@ -142,6 +150,9 @@ static void print_help(FILE *to)
           "      --scrub                 compare the store with the index, print what differs and exit: 0 "
           "when\n"
           "                              nothing published is lost, 1 when something is\n"
+          "      --rebuild               put the newest snapshot of the index in the store into an empty "
+          "database, "
+          "and exit\n"
           "      --print-settings-reference  print all settings with unit, default and range, as Markdown\n"
           "      --version               print the version\n"
           "  -h, --help                  print this\n"
@@ -180,6 +191,22 @@ static int scrub(const char *config_path)
         fprintf(stderr, "streamhouse-agent: %s\n", err.message);
     sh_config_free(config);
     return status != SH_OK ? code : damaged ? EXIT_FAILED : EXIT_SUCCESS;
+}
+
+static int rebuild(const char *config_path)
+{
+    ShError err = {0};
+    ShConfig *config = NULL;
+    ShStatus status = sh_config_load(config_path, environ, &config, &err);
+    int code = status == SH_OK ? EXIT_FAILED : EXIT_USAGE;
+    if (status == SH_OK) {
+        sh_log_setup(config->log_level, config->log_format);
+        status = sh_rebuild(config, stdout, &err);
+    }
+    if (status != SH_OK)
+        fprintf(stderr, "streamhouse-agent: %s\n", err.message);
+    sh_config_free(config);
+    return status != SH_OK ? code : EXIT_SUCCESS;
 }
 
 static int run(const char *config_path)

@@ -18,6 +18,7 @@ int sh_scan_interval_ms;
 int sh_compaction_delay_ms;
 int sh_compaction_objects;
 int sh_marker_interval_ms;
+int sh_snapshot_interval_ms;
 bool sh_require_store_marker;
 
 PG_FUNCTION_INFO_V1(sh_setting_tick_interval_ms);
@@ -28,6 +29,7 @@ PG_FUNCTION_INFO_V1(sh_setting_scan_interval_ms);
 PG_FUNCTION_INFO_V1(sh_setting_compaction_delay_ms);
 PG_FUNCTION_INFO_V1(sh_setting_compaction_objects);
 PG_FUNCTION_INFO_V1(sh_setting_marker_interval_ms);
+PG_FUNCTION_INFO_V1(sh_setting_snapshot_interval_ms);
 PG_FUNCTION_INFO_V1(sh_setting_require_store_marker);
 
 #define SECOND_MS 1000
@@ -77,6 +79,10 @@ static void define_garbage_settings(void)
                             "Those that fill a segment are compacted from two on.", &sh_compaction_objects,
                             10, 2, 1000, PGC_SUSET, 0, NULL, NULL, NULL);
     DefineCustomIntVariable(
+        "streamhouse.snapshot_interval", "Time between two snapshots of the index in the store.",
+        "0: none. Objects that the last two snapshots refer to are not deleted.", &sh_snapshot_interval_ms,
+        15 * MINUTE_MS, 0, DAY_MS, PGC_SUSET, GUC_UNIT_MS, NULL, NULL, NULL);
+    DefineCustomIntVariable(
         "streamhouse.marker_interval", "Time between two markers that agents leave in the store.",
         "Nothing is deleted before two of them have met no objection.", &sh_marker_interval_ms, MINUTE_MS, 10,
         HOUR_MS, PGC_SUSET, GUC_UNIT_MS, NULL, NULL, NULL);
@@ -120,6 +126,11 @@ Datum sh_setting_compaction_delay_ms(PG_FUNCTION_ARGS)
 Datum sh_setting_compaction_objects(PG_FUNCTION_ARGS)
 {
     PG_RETURN_INT32(sh_compaction_objects);
+}
+
+Datum sh_setting_snapshot_interval_ms(PG_FUNCTION_ARGS)
+{
+    PG_RETURN_INT32(sh_snapshot_interval_ms);
 }
 
 Datum sh_setting_marker_interval_ms(PG_FUNCTION_ARGS)

@@ -16,6 +16,7 @@ extern int sh_garbage_grace_ms;      /* an object without segments stays so long
 extern int sh_scan_interval_ms;      /* between two looks through the store */
 extern int sh_compaction_delay_ms;   /* an object is compacted at this age at the earliest */
 extern int sh_compaction_objects;    /* so many make a compaction worth while */
+extern int sh_snapshot_interval_ms;  /* between two snapshots of the index; 0: none */
 extern int sh_marker_interval_ms;    /* between two markers in the store */
 extern bool sh_require_store_marker; /* no deletion without them */
 

@@ -27,6 +27,13 @@ SELECT orphan_timeout FROM streamhouse.topics WHERE topic = 't';
 SELECT streamhouse.alter_topic('t', reset => '{orphan_timeout}');
 SELECT orphan_timeout FROM streamhouse.topics WHERE topic = 't';
 SELECT streamhouse.alter_topic('t', reset => '{durability}');
+SELECT streamhouse.create_topic('u') IS NOT NULL AS made;
+SELECT streamhouse.rename_topic('u', 't');
+SELECT streamhouse.rename_topic('u', 'a/b');
+SELECT streamhouse.rename_topic('nobody', 'v');
+SELECT streamhouse.rename_topic('u', 'v');
+SELECT topic FROM streamhouse.topics ORDER BY topic;
+SELECT streamhouse.drop_topic('v');
 
 -- From wal to object: partition 0 has an open epoch, 1 one that was never open, 2 none.
 SELECT register('a', 1) AS a \gset

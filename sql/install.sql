@@ -36,6 +36,7 @@ CREATE FUNCTION renew() RETURNS void LANGUAGE plpgsql SET client_min_messages = 
 BEGIN
     DROP EXTENSION IF EXISTS streamhouse;
     CREATE EXTENSION streamhouse;
+    PERFORM set_config('streamhouse.snapshot_interval', '0', false); -- but in snapshot.sql
     PERFORM set_config('streamhouse.require_store_marker', 'off', false); -- but in marker.sql
 END $$;
 

@@ -406,6 +406,7 @@ static bool apply_seal(ShEngine *engine, ShPartition *partition, const ShPgEpoch
     }
     pthread_mutex_lock(&partition->mutex);
     bool rolls = partition->state == SH_PARTITION_ROLLING;
+    int64_t epoch = partition->epoch;
     int64_t cost = 0;
     sh_partition_leave(partition);
     if (rolls) {
@@ -417,6 +418,6 @@ static bool apply_seal(ShEngine *engine, ShPartition *partition, const ShPgEpoch
     sh_fetch_wake(engine, partition);
     pthread_mutex_unlock(&partition->mutex);
     sh_memory_release(&engine->memory, cost);
-    sh_log_debug("epoch_sealed", "partition=%s epoch=%lld", name, (long long)partition->epoch);
+    sh_log_debug("epoch_sealed", "partition=%s epoch=%lld", name, (long long)epoch);
     return true;
 }

@@ -24,6 +24,14 @@ typedef struct Found {
     bool done;
 } Found;
 
+/* What one publish decided about one run, as an object of the same writer tells. */
+typedef struct Result {
+    ShSegmentResult told;
+    int64_t carrier_no; /* publish number of the object that tells */
+    size_t place;       /* in it */
+    bool taken;
+} Result;
+
 typedef struct Scan {
     ShEngine *engine;
     ShPg *pg;
@@ -33,6 +41,9 @@ typedef struct Scan {
     size_t count;
     size_t capacity;
     size_t placed;
+    Result *results; /* that the objects carry of earlier publishes */
+    size_t result_count;
+    size_t result_capacity;
     ShStatus status;
     ShError *err;
 } Scan;
@@ -48,6 +59,12 @@ static void ask(Scan *scan);
 static ShStatus load(Scan *scan, const char *key);
 static ShStatus read_object(Scan *scan, const char *key, Found *found);
 static ShStatus note_stretches(Found *found, const uint8_t *object, ShError *err);
+static ShStatus note_results(Scan *scan, const ShSegmentIndex *index);
+static ShStatus give_offsets(Scan *scan);
+static ShStatus apply_results(Found *found, Result *results, size_t count, ShError *err);
+static const ShSegmentResult *take_result(Result *results, size_t count, const ShPgRun *run);
+static int compare_objects(const Result *result, const ShUuid *object_id);
+static int compare_results(const void *a, const void *b);
 static ShStatus find_starts(Scan *scan);
 static int compare_runs(const void *a, const void *b);
 static int compare_epochs(const ShPgRun *a, const ShPgRun *b);
@@ -72,6 +89,8 @@ ShStatus sh_present(ShEngine *engine, ShError *err)
         ask(&scan);
     if (status == SH_OK)
         status = scan.status;
+    if (status == SH_OK)
+        status = give_offsets(&scan);
     if (status == SH_OK)
         status = find_starts(&scan);
     if (status == SH_OK)
@@ -216,20 +235,23 @@ static ShStatus read_object(Scan *scan, const char *key, Found *found)
         found->runs[i] = sh_flight_pg_run(from);
     }
     status = note_stretches(found, buffer->data, scan->err);
+    if (status == SH_OK)
+        status = note_results(scan, index);
 done:
     sh_segment_index_free(index);
     sh_buf_unref(buffer);
     return status;
 }
 
-/* What the runs hold of idempotent producers, batch by batch. The whole object was checked. */
+/* What the runs hold of idempotent producers, batch by batch; of runs without offsets, as if they began at 0.
+ * The whole object was checked. */
 static ShStatus note_stretches(Found *found, const uint8_t *object, ShError *err)
 {
     size_t capacity = 0;
     for (size_t i = 0; i < found->run_count; i++) {
         const ShPgRun *run = &found->runs[i];
         ShBatchHeader header;
-        for (uint64_t at = 0; run->first_offset >= 0 && at < run->length; at += header.total_bytes) {
+        for (uint64_t at = 0; at < run->length; at += header.total_bytes) {
             ShStatus status = sh_batch_peek(object + run->position + at, run->length - at, &header, err);
             if (status != SH_OK)
                 return status;
@@ -242,16 +264,125 @@ static ShStatus note_stretches(Found *found, const uint8_t *object, ShError *err
                     return sh_fail(err, SH_NO_MEMORY, "no memory for %zu sequences", capacity);
                 found->stretches = grown;
             }
-            found->stretches[found->stretch_count++] = (ShPgStretch){.run = i,
-                                                                     .producer_id = header.producer_id,
-                                                                     .producer_epoch = header.producer_epoch,
-                                                                     .base_sequence = header.base_sequence,
-                                                                     .count = header.last_offset_delta + 1,
-                                                                     .base_offset = run->first_offset +
-                                                                                    header.base_offset};
+            found->stretches[found->stretch_count++] = (ShPgStretch){
+                .run = i,
+                .producer_id = header.producer_id,
+                .producer_epoch = header.producer_epoch,
+                .base_sequence = header.base_sequence,
+                .count = header.last_offset_delta + 1,
+                .base_offset = (run->first_offset < 0 ? 0 : run->first_offset) + header.base_offset};
         }
     }
     return SH_OK;
+}
+
+static ShStatus note_results(Scan *scan, const ShSegmentIndex *index)
+{
+    if (scan->result_count + index->result_count > scan->result_capacity) {
+        size_t capacity = 2 * (scan->result_count + index->result_count);
+        Result *grown = realloc(scan->results, capacity * sizeof *grown);
+        if (grown == NULL)
+            return sh_fail(scan->err, SH_NO_MEMORY, "no memory for %zu results", capacity);
+        scan->results = grown;
+        scan->result_capacity = capacity;
+    }
+    for (size_t i = 0; i < index->result_count; i++)
+        scan->results[scan->result_count++] = (Result){
+            .told = index->results[i], .carrier_no = index->writer.publish_no, .place = i};
+    return SH_OK;
+}
+
+/* Runs of ownerless epochs have the offsets that their publish gave them: later objects of the writer say
+ * which. */
+static ShStatus give_offsets(Scan *scan)
+{
+    ShStatus status = SH_OK;
+    if (scan->result_count > 1)
+        qsort(scan->results, scan->result_count, sizeof *scan->results, compare_results);
+    for (size_t i = 0; i < scan->count && status == SH_OK; i++) {
+        Found *found = &scan->found[i];
+        size_t low = 0;
+        size_t high = scan->result_count;
+        while (low < high) {
+            size_t middle = low + (high - low) / 2;
+            if (compare_objects(&scan->results[middle], &found->writer.object_id) < 0)
+                low = middle + 1;
+            else
+                high = middle;
+        }
+        size_t end = low;
+        while (end < scan->result_count &&
+               compare_objects(&scan->results[end], &found->writer.object_id) == 0)
+            end++;
+        if (!found->done)
+            status = apply_results(found, scan->results + low, end - low, scan->err);
+    }
+    return status;
+}
+
+/* Results come in the order of the object's runs, one for each. What was refused, or stored before, is left
+ * out. */
+static ShStatus apply_results(Found *found, Result *results, size_t count, ShError *err)
+{
+    size_t *moved = calloc(found->run_count + 1, sizeof *moved); /* where a run goes; SIZE_MAX: nowhere */
+    if (moved == NULL)
+        return sh_fail(err, SH_NO_MEMORY, "no memory for the runs of object %s", found->key);
+    size_t kept = 0;
+    for (size_t r = 0; r < found->run_count; r++) {
+        ShPgRun run = found->runs[r];
+        const ShSegmentResult *told = run.first_offset >= 0 ? NULL : take_result(results, count, &run);
+        moved[r] = told != NULL && told->disposition != SH_DISPOSITION_PUBLISHED ? SIZE_MAX : kept;
+        if (moved[r] == SIZE_MAX)
+            continue;
+        for (size_t s = 0; told != NULL && s < found->stretch_count; s++)
+            if (found->stretches[s].run == r)
+                found->stretches[s].base_offset += told->first_offset;
+        if (told != NULL)
+            run.first_offset = told->first_offset;
+        found->runs[kept++] = run;
+    }
+    found->run_count = kept;
+    found->done = kept == 0;
+    /* Sequences without offsets are nobody's. */
+    size_t kept_stretches = 0;
+    for (size_t s = 0; s < found->stretch_count; s++) {
+        ShPgStretch stretch = found->stretches[s];
+        stretch.run = moved[stretch.run];
+        if (stretch.run != SIZE_MAX && found->runs[stretch.run].first_offset >= 0)
+            found->stretches[kept_stretches++] = stretch;
+    }
+    found->stretch_count = kept_stretches;
+    free(moved);
+    return SH_OK;
+}
+
+/* The next result of the run's partition and epoch; NULL: none is left. */
+static const ShSegmentResult *take_result(Result *results, size_t count, const ShPgRun *run)
+{
+    for (size_t i = 0; i < count; i++) {
+        const ShSegmentResult *told = &results[i].told;
+        if (results[i].taken || told->partition != run->partition || told->epoch != run->epoch ||
+            !sh_uuid_equal(&told->topic_id, &run->topic_id))
+            continue;
+        results[i].taken = true;
+        return told;
+    }
+    return NULL;
+}
+
+static int compare_objects(const Result *result, const ShUuid *object_id)
+{
+    return memcmp(&result->told.object_id, object_id, sizeof *object_id);
+}
+
+static int compare_results(const void *a, const void *b)
+{
+    const Result *x = a;
+    const Result *y = b;
+    int order = compare_objects(x, &y->told.object_id);
+    if (order == 0)
+        order = (x->carrier_no > y->carrier_no) - (x->carrier_no < y->carrier_no);
+    return order != 0 ? order : (x->place > y->place) - (x->place < y->place);
 }
 
 /* Of each run's epoch the lowest offset that was found: an epoch that the database does not know began there.
@@ -402,4 +533,5 @@ static void scan_free(Scan *scan)
     for (size_t i = 0; i < scan->key_count; i++)
         free(scan->keys[i]);
     free(scan->found);
+    free(scan->results);
 }

@@ -98,6 +98,8 @@ static const Statement statements[SH_PG_STATEMENT_COUNT] = {
     [SH_PG_MARKER_CONFIRM] = {"marker_confirm", 7,
                               "SELECT action, number, body "
                               "FROM streamhouse.agent_marker_confirm($1, $2, $3, $4, $5, $6, $7)"},
+    [SH_PG_SNAPSHOT_CLAIM] = {"snapshot_claim", 1, "SELECT streamhouse.agent_snapshot_claim($1)"},
+    [SH_PG_SNAPSHOT_DONE] = {"snapshot_done", 3, "SELECT streamhouse.agent_snapshot_done($1, $2, $3)"},
     [SH_PG_GARBAGE] = {"garbage", 2,
                        "SELECT object_id, object_key, bytes FROM streamhouse.agent_garbage($1, $2)"},
     [SH_PG_GARBAGE_DONE] = {"garbage_done", 2, "SELECT streamhouse.agent_garbage_done($1, $2)"},

@@ -21,8 +21,6 @@ static ShStatus check_version(const ShPg *pg, ShError *err);
 static ShStatus set_up_session(ShPg *pg, int64_t deadline_ms, ShError *err);
 static ShStatus check_history(ShPg *pg, int64_t deadline_ms, ShError *err);
 static void on_notice(void *arg, const PGresult *notice);
-static ShStatus flush_query(ShPg *pg, int64_t deadline_ms, ShError *err);
-static ShStatus wait_until_read(ShPg *pg, int64_t deadline_ms, ShError *err);
 static ShStatus fail_late(const ShPg *pg, const char *what, ShError *err);
 
 ShStatus sh_pg_new(const char *conninfo, const char *application_name, int64_t timeout_ms, ShPg **out,
@@ -159,9 +157,9 @@ ShStatus sh_pg_receive(ShPg *pg, int64_t deadline_ms, PGresult **out, ShError *e
     PGresult *kept = NULL;
     PQclear(pg->refused);
     pg->refused = NULL;
-    ShStatus status = flush_query(pg, deadline_ms, err);
+    ShStatus status = sh_pg_flush(pg, deadline_ms, err);
     while (status == SH_OK) {
-        status = wait_until_read(pg, deadline_ms, err);
+        status = sh_pg_wait_until_read(pg, deadline_ms, err);
         if (status != SH_OK)
             break;
         PGresult *result = PQgetResult(pg->conn);
@@ -310,7 +308,7 @@ static void on_notice(void *arg, const PGresult *notice)
     sh_log_debug("pg_notice", "message=\"%s\"", message);
 }
 
-static ShStatus flush_query(ShPg *pg, int64_t deadline_ms, ShError *err)
+ShStatus sh_pg_flush(ShPg *pg, int64_t deadline_ms, ShError *err)
 {
     int left;
     while ((left = PQflush(pg->conn)) == 1) {
@@ -327,7 +325,7 @@ static ShStatus flush_query(ShPg *pg, int64_t deadline_ms, ShError *err)
     return left == 0 ? SH_OK : sh_pg_fail_connection(pg->conn, "lost the connection to PostgreSQL", err);
 }
 
-static ShStatus wait_until_read(ShPg *pg, int64_t deadline_ms, ShError *err)
+ShStatus sh_pg_wait_until_read(ShPg *pg, int64_t deadline_ms, ShError *err)
 {
     while (PQisBusy(pg->conn)) {
         bool ready;

@@ -40,6 +40,10 @@ ShStatus sh_pg_wait(ShPg *pg, short events, int64_t deadline_ms, bool *ready, Sh
  * The connection is given up when the answer does not come. */
 ShStatus sh_pg_receive(ShPg *pg, int64_t deadline_ms, PGresult **out, ShError *err) SH_MUST_CHECK;
 
+/* Send what is queued; wait until a result can be taken without blocking. */
+ShStatus sh_pg_flush(ShPg *pg, int64_t deadline_ms, ShError *err) SH_MUST_CHECK;
+ShStatus sh_pg_wait_until_read(ShPg *pg, int64_t deadline_ms, ShError *err) SH_MUST_CHECK;
+
 /* Connect if need be, and run one statement with text parameters. */
 ShStatus sh_pg_query(ShPg *pg, const char *sql, int value_count, const char *const *values, PGresult **out,
                      ShError *err) SH_MUST_CHECK;
@@ -81,6 +85,8 @@ typedef enum ShPgStatement {
     SH_PG_MARKER_DUE,
     SH_PG_MARKER_NEXT,
     SH_PG_MARKER_CONFIRM,
+    SH_PG_SNAPSHOT_CLAIM,
+    SH_PG_SNAPSHOT_DONE,
     SH_PG_GARBAGE,
     SH_PG_GARBAGE_DONE,
     SH_PG_SCAN_CLAIM,

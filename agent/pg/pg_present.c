@@ -127,7 +127,7 @@ ShStatus sh_pg_present_object(ShPg *pg, const ShPgPublish *object, const ShPgPre
         (void)sh_pg_row_number(&row, 0);
         RunResult run = (RunResult)sh_pg_row_word(&row, run_words);
         out->waits |= run == RUN_GAP;
-        if (run == RUN_FENCED || run == RUN_UNKNOWN)
+        if (run == RUN_FENCED || run == RUN_UNKNOWN || (run == RUN_GAP && presented->is_last))
             out->unresolved += object->runs[i].record_count;
         status = sh_pg_row_end(&row, err);
     }

@@ -52,6 +52,28 @@ CREATE TABLE streamhouse.compaction_cursor (
 COMMENT ON TABLE streamhouse.compaction_cursor IS
     'Where each agent goes on looking for partitions to compact';
 
+CREATE TABLE streamhouse.index_snapshot (
+    one_row         boolean PRIMARY KEY DEFAULT true CHECK (one_row),
+    number          bigint,
+    began_at        timestamptz,
+    finished_at     timestamptz,
+    bytes           bigint,
+    topics          text,
+    former_number   bigint,
+    former_began_at timestamptz,
+    requested_at    timestamptz,
+    attempt         bigint NOT NULL DEFAULT 0,
+    claimed_by      bigint,
+    claimed_until   timestamptz,
+    claim_began_at  timestamptz,
+    claimed_topics  text,
+    CHECK ((number IS NULL) = (began_at IS NULL) AND (number IS NULL) = (finished_at IS NULL))
+) WITH (fillfactor = 20);
+COMMENT ON TABLE streamhouse.index_snapshot IS
+    'One row, made at first use: the last two snapshots of the index in the store, each with the time before which it '
+    'knows everything, and the one that an incarnation is writing (attempt)';
+
+SELECT pg_catalog.pg_extension_config_dump('streamhouse.index_snapshot', '');
 SELECT pg_catalog.pg_extension_config_dump('streamhouse.retention_clock', '');
 SELECT pg_catalog.pg_extension_config_dump('streamhouse.object_deletion', '');
 SELECT pg_catalog.pg_extension_config_dump('streamhouse.bucket_scan', '');

@@ -64,6 +64,23 @@ COMMENT ON FUNCTION streamhouse.alter_topic IS
     'new epoch of each partition as soon as its owner has sealed the current one. reset names settings to '
     'clear';
 
+CREATE FUNCTION streamhouse.rename_topic(name text, new_name text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
+AS $$
+DECLARE
+    renamed topic;
+BEGIN
+    PERFORM control_lock();
+    renamed := topic_for_change(rename_topic.name);
+    PERFORM check_topic_name(new_name);
+    UPDATE topic AS t SET name = new_name WHERE t.topic_id = renamed.topic_id;
+    PERFORM bump_versions(assignments => true);
+END
+$$;
+COMMENT ON FUNCTION streamhouse.rename_topic IS
+    'Gives a topic another name. Its id, records and settings stay; clients that ask for the former name are '
+    'told that there is none';
+
 CREATE FUNCTION streamhouse.roll_durability(topic_id uuid, durability text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
 AS $$

@@ -219,7 +219,7 @@ COMMENT ON FUNCTION streamhouse.agent_presented IS
 -- Without anybody that was awaited nobody has shown that this database is the one that agents work with.
 CREATE VIEW streamhouse.term_status AS
 SELECT t.term, t.began_at, t.reason, t.settled_at,
-       coalesce(array_agg(w.agent_id ORDER BY w.agent_id) FILTER (WHERE w.presented_at IS NULL), '{}')
+       coalesce(array_agg(w.agent_id ORDER BY w.agent_id) FILTER (WHERE w.wal_uuid IS NOT NULL AND w.presented_at IS NULL), '{}')
            AS awaited_agents,
        count(w.presented_at) AS presented, t.unresolved, t.accepted, t.deletion_allowed,
        CASE WHEN t.settled_at IS NOT NULL THEN 'settled'

@@ -15,10 +15,12 @@ BEGIN
         SELECT e.*, CASE WHEN verdict IS NULL THEN given_count ELSE 0 END AS offset_count,
                h.published_end AS head_end, h.timestamp_high_ms AS head_high,
                -- Offsets outside of an epoch's range are not the epoch's, and a run that brings offsets
-               -- is not for an ownerless epoch: whoever sends these holds no such epoch.
+               -- is not for an ownerless epoch, unless what had been published there is presented again
+               -- (publish number 0): whoever sends these holds no such epoch.
                coalesce(ep.state IN ('open', 'orphaned')
-                        AND ep.incarnation_id IS NOT DISTINCT FROM
-                            CASE WHEN e.first_given IS NOT NULL THEN publish_entries.incarnation END
+                        AND (ep.incarnation_id IS NOT DISTINCT FROM
+                                 CASE WHEN e.first_given IS NOT NULL THEN publish_entries.incarnation END
+                             OR publish_entries.publish_no = 0 AND ep.incarnation_id IS NULL)
                         AND coalesce(e.first_given, ep.start_offset) >= ep.start_offset
                         AND coalesce(e.first_given + e.given_count, 0) <= ep.limit_offset,
                         false) AS is_allowed,

@@ -21,6 +21,45 @@ $$;
 COMMENT ON FUNCTION streamhouse.owner_of_wal IS
     'The newest incarnation of a WAL, made up for one that is not known. Needs the control lock';
 
+CREATE FUNCTION streamhouse.recover_partition(topic_id uuid, partition int) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    term     bigint := (SELECT c.term FROM cluster AS c);
+    made_for text := 'recovered-' || left(recover_partition.topic_id::text, 8);
+BEGIN
+    IF absent_topic(recover_partition.topic_id) = 'dropped' OR recover_partition.partition NOT BETWEEN 0 AND 9999
+       OR NOT EXISTS (SELECT FROM term AS t WHERE t.settled_at IS NULL) THEN
+        RETURN false;
+    END IF;
+    IF EXISTS (SELECT FROM topic AS t WHERE t.name = made_for AND t.topic_id <> recover_partition.topic_id) THEN
+        made_for := 'recovered-' || recover_partition.topic_id;
+    END IF;
+    INSERT INTO topic AS t (topic_id, name, durability, partition_count, segment_bytes, batch_bytes_max)
+    VALUES (recover_partition.topic_id, made_for, 'wal', recover_partition.partition + 1, 64 << 20, 1 << 20)
+    ON CONFLICT (topic_id) DO UPDATE SET partition_count = greatest(t.partition_count, EXCLUDED.partition_count);
+    WITH added AS (
+        INSERT INTO partition (topic_id, partition, next_offset)
+        SELECT recover_partition.topic_id, p, term_gap() FROM generate_series(0, recover_partition.partition) AS p
+        ON CONFLICT DO NOTHING
+        RETURNING topic_id, partition
+    ), bounded AS (
+        INSERT INTO epoch (topic_id, partition, epoch, durability, state, start_offset, limit_offset, orphaned_at)
+        SELECT topic_id, partition, epoch_number(term, 0), 'object', 'orphaned', 0, term_gap(), now() FROM added
+        RETURNING topic_id, partition, epoch
+    )
+    INSERT INTO epoch_head (topic_id, partition, epoch, published_end)
+    SELECT topic_id, partition, epoch, 0 FROM bounded;
+    PERFORM bump_versions(assignments => true);
+    RETURN true;
+END
+$$;
+COMMENT ON FUNCTION streamhouse.recover_partition IS
+    'Makes a topic, or a partition, that the database has forgotten altogether, for what the store or a WAL holds of it: '
+    'under the name recovered-..., to be renamed or dropped by an operator. False for a topic that was dropped. Needs the '
+    'control lock';
+
 CREATE FUNCTION streamhouse.present_epoch(topic_id uuid, partition int, epoch bigint, start_offset bigint,
                                           wal_uuid uuid, agent_id text) RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
@@ -35,13 +74,16 @@ BEGIN
     WHERE (e.topic_id, e.partition, e.epoch)
         = (present_epoch.topic_id, present_epoch.partition, present_epoch.epoch);
     IF FOUND THEN
-        RETURN CASE WHEN known.incarnation_id IS NULL THEN 'fenced'
+        -- An ownerless epoch goes on until readers have crossed the boundary above it.
+        RETURN CASE WHEN known.incarnation_id IS NULL THEN
+                        CASE WHEN known.state = 'orphaned' AND NOT is_boundary(known.epoch) THEN 'open' ELSE 'fenced' END
                     WHEN EXISTS (SELECT FROM incarnation AS i
                                  WHERE i.incarnation_id = known.incarnation_id
                                    AND i.wal_uuid = present_epoch.wal_uuid) THEN 'open'
                     ELSE 'fenced' END;
     ELSIF NOT EXISTS (SELECT FROM partition AS p
-                      WHERE (p.topic_id, p.partition) = (present_epoch.topic_id, present_epoch.partition)) THEN
+                      WHERE (p.topic_id, p.partition) = (present_epoch.topic_id, present_epoch.partition))
+          AND NOT recover_partition(present_epoch.topic_id, present_epoch.partition) THEN
         RETURN coalesce(absent_topic(present_epoch.topic_id), 'unknown');
     END IF;
 
@@ -71,6 +113,9 @@ BEGIN
     UPDATE epoch AS b SET start_offset = high
     WHERE (b.topic_id, b.partition, b.epoch) = (boundary.topic_id, boundary.partition, boundary.epoch)
       AND b.start_offset < high;
+    UPDATE epoch_head AS h SET published_end = high
+    WHERE (h.topic_id, h.partition, h.epoch) = (boundary.topic_id, boundary.partition, boundary.epoch)
+      AND h.published_end < high;
     INSERT INTO epoch (topic_id, partition, epoch, incarnation_id, durability, state, start_offset,
                        limit_offset, orphaned_at)
     VALUES (present_epoch.topic_id, present_epoch.partition, present_epoch.epoch,
@@ -186,7 +231,8 @@ BEGIN
     PERFORM check_entries(topic_ids, partitions, epochs, first_offsets, offset_counts, record_counts,
                           positions, lengths, min_timestamps, max_timestamps, voids);
     owner := owner_of_wal(writer_wal, writer_agent);
-    -- What an ownerless epoch was given stands in no object of its own: those runs are left out.
+    -- What an ownerless epoch was given stands in no object of its own, but in the results that later ones carry.
+    -- Runs whose result was not found are left out.
     SELECT array_agg(CASE WHEN a.first_offset IS NULL THEN coalesce(absent_topic(a.topic_id), 'unknown')
                           ELSE present_epoch(a.topic_id, a.partition, a.epoch, a.start, writer_wal,
                                              writer_agent) END ORDER BY a.ordinal) INTO answers

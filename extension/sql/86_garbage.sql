@@ -1,7 +1,8 @@
 -- Garbage: objects that no segment refers to are deleted from the store by agents, after a grace period.
 --
 -- An object is garbage for good: nothing gives it rows again. Readers that found it in the index before have
--- the grace period. Its row goes when the store has confirmed the deletion.
+-- the grace period, and an index that is rebuilt from a snapshot in the store needs what was no garbage when that began.
+-- Its row goes when the store has confirmed the deletion.
 
 CREATE FUNCTION streamhouse.agent_enter_beside(incarnation bigint) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
@@ -46,6 +47,7 @@ BEGIN
         WHERE d.object_id = ANY (ARRAY(
             SELECT c.object_id FROM object_deletion AS c
             WHERE c.since <= now() - garbage_grace_ms() * interval '1 millisecond'
+              AND c.since < snapshot_floor()
               AND (c.claimed_by = agent_garbage.incarnation OR is_claim_over(c.claimed_by, c.claimed_until))
             ORDER BY c.since LIMIT max_objects FOR UPDATE SKIP LOCKED))
         RETURNING d.object_id
@@ -158,6 +160,7 @@ COMMENT ON FUNCTION streamhouse.agent_scan_done IS
 CREATE VIEW streamhouse.garbage AS
 SELECT o.object_key, d.reason,
        CASE WHEN d.claimed_until > now() THEN 'being deleted' WHEN due.due_at > now() THEN 'in grace'
+            WHEN d.since >= snapshot_floor() THEN 'waits for a snapshot'
             ELSE 'due' END AS state,
        o.bytes, d.since, due.due_at, i.agent_id AS deleted_by, d.object_id
 FROM streamhouse.object_deletion AS d

@@ -4,6 +4,7 @@ REVOKE ALL ON ALL FUNCTIONS IN SCHEMA streamhouse FROM PUBLIC;
 REVOKE ALL ON ALL TABLES IN SCHEMA streamhouse FROM PUBLIC;
 REVOKE ALL ON SCHEMA streamhouse FROM PUBLIC;
 GRANT USAGE ON SCHEMA streamhouse TO streamhouse_read, streamhouse_agent, streamhouse_admin;
+GRANT SELECT ON ALL SEQUENCES IN SCHEMA streamhouse TO streamhouse_agent;
 GRANT SELECT ON ALL TABLES IN SCHEMA streamhouse TO streamhouse_read, streamhouse_agent, streamhouse_admin;
 
 GRANT EXECUTE ON FUNCTION
@@ -12,14 +13,15 @@ GRANT EXECUTE ON FUNCTION
     streamhouse.tick_interval_ms, streamhouse.lease_ticks, streamhouse.offset_range, streamhouse.interval_ms,
     streamhouse.is_boundary,
     streamhouse.garbage_grace_ms, streamhouse.scan_interval_ms, streamhouse.compaction_delay_ms,
-    streamhouse.compaction_objects, streamhouse.marker_interval_ms, streamhouse.require_store_marker,
+    streamhouse.compaction_objects, streamhouse.marker_interval_ms, streamhouse.snapshot_interval_ms,
+    streamhouse.snapshot_tables, streamhouse.snapshot_floor, streamhouse.topics_digest, streamhouse.is_snapshot_due, streamhouse.require_store_marker,
     streamhouse.marker_span, streamhouse.marker_held, streamhouse.history_is_whole,
     streamhouse.agent_log_starts, streamhouse.scrub_objects,
     streamhouse.scrub_segments
 TO streamhouse_read, streamhouse_agent, streamhouse_admin;
 
 -- An agent serves the gRPC service Admin too.
-GRANT EXECUTE ON FUNCTION streamhouse.create_topic, streamhouse.alter_topic, streamhouse.drop_topic
+GRANT EXECUTE ON FUNCTION streamhouse.create_topic, streamhouse.alter_topic, streamhouse.rename_topic, streamhouse.drop_topic
 TO streamhouse_agent, streamhouse_admin;
 
 GRANT EXECUTE ON FUNCTION
@@ -30,6 +32,7 @@ GRANT EXECUTE ON FUNCTION
     streamhouse.agent_seal, streamhouse.agent_leftover, streamhouse.publish_object,
     streamhouse.agent_init_producer, streamhouse.agent_producer_state, streamhouse.agent_claim,
     streamhouse.agent_claims, streamhouse.agent_garbage, streamhouse.agent_garbage_done,
+    streamhouse.agent_snapshot_claim, streamhouse.agent_snapshot_done,
     streamhouse.agent_marker_due, streamhouse.agent_marker_next, streamhouse.agent_marker_confirm,
     streamhouse.agent_scan_claim, streamhouse.agent_unknown_objects, streamhouse.agent_scan_done,
     streamhouse.agent_compaction_claim, streamhouse.agent_compaction_swap, streamhouse.agent_schema_by_id,
@@ -39,7 +42,7 @@ TO streamhouse_agent;
 GRANT EXECUTE ON FUNCTION
     streamhouse.new_term, streamhouse.accept_term_boundary,
     streamhouse.rebalance, streamhouse.force_seal, streamhouse.drain_agent, streamhouse.undrain_agent,
-    streamhouse.delete_records, streamhouse.give_up_objects
+    streamhouse.delete_records, streamhouse.give_up_objects, streamhouse.request_snapshot
 TO streamhouse_admin;
 
 -- The schema registry. An agent serves its REST API.

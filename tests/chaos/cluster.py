@@ -87,6 +87,8 @@ class Cluster:
         self.postgres = Postgres()
         # The worker that expires leases serves this database.
         self.database = self.postgres.database("streamhouse")
+        self.database.execute("ALTER SYSTEM SET streamhouse.snapshot_interval = '2s'")
+        self.database.execute("SELECT pg_reload_conf()")
         self.store_target = s3.settings()["s3_endpoint"].removeprefix("http://") if s3 else None
         self.crashes = []
         self.exits = 0

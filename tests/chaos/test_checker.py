@@ -42,7 +42,7 @@ def test_a_good_history_passes_and_is_counted():
         produced("a b"), produced("c", 2), produced("d", outcome=UNKNOWN), produced("x", outcome=FAILED),
         produced("z", outcome=UNKNOWN), fetched(0, [(0, "a"), (1, "b")], 2), fetched(2, [(2, "c"), (3, "d")], 4)), log("a b c d"))
     assert verdict.good, verdict.findings
-    assert verdict.counts == {"acknowledged": 3, "unknown": 2, "read": 4, "stored": 4}
+    assert verdict.counts == {"acknowledged": 3, "unknown": 2, "read": 4, "stored": 4, "forced_ends": 0}
 
 
 def test_a_cut_off_owner_may_go_on_below_the_next_epoch():

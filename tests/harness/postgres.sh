@@ -28,6 +28,7 @@ shared_preload_libraries = 'streamhouse'
 streamhouse.database = '${STREAMHOUSE_DATABASE-streamhouse}'
 streamhouse.tick_interval = 200
 streamhouse.marker_interval = 200
+streamhouse.snapshot_interval = ${SH_PG_SNAPSHOT_INTERVAL:-0}
 fsync = ${SH_PG_FSYNC:-off}
 max_connections = 200
 max_worker_processes = 16

@@ -222,26 +222,48 @@ def test_records_of_object_topics_stay_with_a_synchronous_replica(world):
     assert world.read_object(a1, 4) == sent
 
 
-def test_forgotten_records_of_object_topics_are_not_passed_over_silently(world):
+def test_forgotten_records_of_object_topics_come_back_at_their_offsets(world):
+    """Each object tells the results of those before it. The last one's nobody tells: it is not passed over silently."""
     a1 = world.agent("a1")
     world.database.execute("SELECT streamhouse.create_topic('o', durability => 'object')")
     sent = world.produce_object(a1, 0, 1)
     replica = world.server.replica()
     replica.sever()
-    world.produce_object(a1, 2)
+    sent += world.produce_object(a1, 2) + world.produce_object(a1, 3, 4)
+    world.produce_object(a1, 5)
     world.server.control("-m", "immediate", "stop")
     world.go_on_with(replica.promote())
     wait_until("the agent has presented", lambda: world.database.value(
         "SELECT presented = 1 AND unresolved = 1 FROM streamhouse.term_status"), 30 * PATIENCE)
+    assert world.database.value("SELECT sum(records) FROM streamhouse.epochs") == 5
     wait_until("no ticks are left", lambda: world.database.value("SELECT ticks_left FROM streamhouse.term") == 0,
                20 * PATIENCE)
-    later = world.produce_object(a1, 3)
+    later = world.produce_object(a1, 6)
     assert world.database.value("SELECT settled_at FROM streamhouse.term_status") is None
     assert "boundary of a term" in world.database.value("SELECT status FROM streamhouse.partitions")
     assert not world.database.value("SELECT streamhouse.deletion_allowed()")
-    assert not world.client(a1).fetch("o", offset=2, max_wait_ms=0).records
+    assert not world.client(a1).fetch("o", offset=5, max_wait_ms=0).records
     world.database.execute("SELECT streamhouse.accept_term_boundary()")
-    assert world.read_object(a1, 3) == sent + later
+    assert world.read_object(a1, 6) == sent + later
+
+
+def test_a_forgotten_topic_comes_back_under_another_name(world):
+    a1 = world.agent("a1")
+    world.database.execute("SELECT streamhouse.create_topic('t')")
+    replica = world.server.replica()
+    replica.sever()
+    topic_id = world.database.value("SELECT streamhouse.create_topic('forgotten', partitions => 2)")
+    client = world.client(a1)
+    base = client.produce("forgotten", values=[b"1", b"2"], partition=1).base_offset
+    world.server.control("-m", "immediate", "stop")
+    world.go_on_with(replica.promote())
+    world.settled(2)
+    name = f"recovered-{str(topic_id)[:8]}"
+    assert world.database.execute("SELECT topic, partitions FROM streamhouse.topics WHERE topic_id = %s", topic_id) == [(name, 2)]
+    world.database.execute("SELECT streamhouse.rename_topic(%s, 'found')", name)
+    wait_until("the agent knows the new name", lambda: "found" in [t.name for t in client.metadata().topics], 10 * PATIENCE)
+    answer = client.fetch("found", partition=1, max_wait_ms=1000)
+    assert [(r.offset, r.value) for r in answer.records] == [(base, b"1"), (base + 1, b"2")]
 
 
 def test_clone_cannot_delete(world):

@@ -33,6 +33,7 @@ typedef struct FakeOut {
 static FakeOut fake_out;
 
 #include "tests/unit/agent/log/fake_pg_marker.h"
+#include "tests/unit/agent/log/fake_pg_snapshot.h"
 
 ShStatus sh_pg_log_starts(ShPg *pg, int64_t after_version, ShPgLogStart **out, size_t *count, ShError *err)
 {

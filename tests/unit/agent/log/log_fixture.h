@@ -267,6 +267,15 @@ static inline int64_t read_to(Fixture *fixture, const char *topic, int64_t offse
     return offset;
 }
 
+/* Read what `fake` or one of its parts holds, under the lock. */
+#define FAKE_GET(expression)                                                                                 \
+    ({                                                                                                       \
+        pthread_mutex_lock(&fake.lock);                                                                      \
+        typeof(expression) fake_got = (expression);                                                          \
+        pthread_mutex_unlock(&fake.lock);                                                                    \
+        fake_got;                                                                                            \
+    })
+
 /* Poll until `condition` holds. */
 #define wait_until(condition)                                                                                \
     do {                                                                                                     \

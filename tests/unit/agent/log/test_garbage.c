@@ -18,14 +18,6 @@ static int setup_fast(void **state)
     return status;
 }
 
-/* Read what `fake_out` or `fake` holds, under the lock. */
-#define FAKE_GET(expression)                                                                                 \
-    ({                                                                                                       \
-        pthread_mutex_lock(&fake.lock);                                                                      \
-        typeof(expression) fake_got = (expression);                                                          \
-        pthread_mutex_unlock(&fake.lock);                                                                    \
-        fake_got;                                                                                            \
-    })
 #define FAKE_DO(statement)                                                                                   \
     do {                                                                                                     \
         pthread_mutex_lock(&fake.lock);                                                                      \

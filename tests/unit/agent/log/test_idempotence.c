@@ -103,14 +103,14 @@ static void test_a_producer_is_claimed_once_after_a_takeover(void **state)
     assert_int_equal(append_patiently(fixture, "t", 1, 10), 0); /* others need none */
     assert_int_equal(send(fixture, "t", ID, 9, 8), -SH_OUT_OF_ORDER_SEQUENCE);
     assert_int_equal(send(fixture, "t", ID, 8, 8), 1);
-    assert_int_equal(fake.claims, 1);
+    assert_int_equal(FAKE_GET(fake.claims), 1);
     assert_int_equal(fake.last_claim.producer_id, ID);
     assert_int_equal(fake.last_claim.first_unacked_seq, 8);
     assert_int_equal(send(fixture, "t", ID, 9, 9), 2);
     assert_int_equal(send(fixture, "t", ID, 8, 8), 1);
-    assert_int_equal(fake.claims, 1);
+    assert_int_equal(FAKE_GET(fake.claims), 1);
     assert_int_equal(send(fixture, "t", ID + 1, 0, 0), 3);
-    assert_int_equal(fake.claims, 2);
+    assert_int_equal(FAKE_GET(fake.claims), 2);
 }
 
 static void test_a_claim_that_is_made_again_forgets_nothing(void **state)
@@ -129,7 +129,7 @@ static void test_a_claim_that_is_made_again_forgets_nothing(void **state)
     assert_int_equal(sh_claims_want(fixture->engine, found.partition, &header, NULL), SH_UNAVAILABLE);
     pthread_mutex_unlock(&found.partition->mutex);
     sh_partition_unref(found.partition);
-    wait_until(fake.claims == 2);
+    wait_until(FAKE_GET(fake.claims) == 2);
     assert_int_equal(send(fixture, "t", ID, 9, 9), 2);
     assert_int_equal(send(fixture, "t", ID, 8, 8), 1);
 }

@@ -39,10 +39,10 @@ static void renew(ShMarkerAction action, int64_t number, const char *body)
 {
     ShPgMarkerStep step = {.action = action, .number = number};
     snprintf(step.body, sizeof step.body, "%s", body);
-    int looks = fake_marker.looks;
+    int looks = FAKE_GET(fake_marker.looks);
     FAKE_CHANGE(fake_marker.step = step);
     FAKE_CHANGE(fake_marker.due = true);
-    wait_until(fake_marker.looks > looks);
+    wait_until(FAKE_GET(fake_marker.looks) > looks);
 }
 
 static void test_the_first_marker(void **state)
@@ -52,14 +52,14 @@ static void test_the_first_marker(void **state)
     snprintf(body, sizeof body, BODY, 1, 5);
     start(fixture);
     renew(SH_MARKER_PUT, 1, body);
-    assert_int_equal(fake_marker.found.highest, 0);
-    assert_int_equal(fake_marker.found.contested, -1);
-    wait_until(fake_marker.confirmations == 1);
-    assert_int_equal(fake_marker.confirmed, 1);
-    assert_int_equal(fake_marker.after.highest, 1);
-    assert_int_equal(fake_marker.after.nonce.bytes[15], 5);
-    assert_int_equal(fake_marker.after.cluster_id.bytes[15], 12);
-    assert_int_equal(fake_marker.after.term, 3);
+    assert_int_equal(FAKE_GET(fake_marker.found.highest), 0);
+    assert_int_equal(FAKE_GET(fake_marker.found.contested), -1);
+    wait_until(FAKE_GET(fake_marker.confirmations) == 1);
+    assert_int_equal(FAKE_GET(fake_marker.confirmed), 1);
+    assert_int_equal(FAKE_GET(fake_marker.after.highest), 1);
+    assert_int_equal(FAKE_GET(fake_marker.after.nonce.bytes[15]), 5);
+    assert_int_equal(FAKE_GET(fake_marker.after.cluster_id.bytes[15]), 12);
+    assert_int_equal(FAKE_GET(fake_marker.after.term), 3);
 }
 
 static void test_the_highest_counts_and_old_ones_go(void **state)
@@ -74,9 +74,9 @@ static void test_the_highest_counts_and_old_ones_go(void **state)
     put_text(fixture, "marker/0000000000000000009.contested", "somebody");
     put_text(fixture, "marker/readme", "not a marker");
     renew(SH_MARKER_PUT, 11, body);
-    assert_int_equal(fake_marker.found.highest, 10);
-    assert_int_equal(fake_marker.found.contested, 9);
-    assert_int_equal(fake_marker.found.nonce.bytes[15], 2);
+    assert_int_equal(FAKE_GET(fake_marker.found.highest), 10);
+    assert_int_equal(FAKE_GET(fake_marker.found.contested), 9);
+    assert_int_equal(FAKE_GET(fake_marker.found.nonce.bytes[15]), 2);
     wait_until(!is_there(fixture, "marker/0000000000000000008") &&
                !is_there(fixture, "marker/0000000000000000009") &&
                !is_there(fixture, "marker/0000000000000000009.contested"));
@@ -95,8 +95,8 @@ static void test_a_marker_that_somebody_made_first_stays(void **state)
     put_marker(fixture, 2, 99);
     FAKE_CHANGE(fake_marker.refuse = true);
     renew(SH_MARKER_PUT, 2, body); /* as if the look had come before the other's put */
-    wait_until(fake_marker.confirmations == 1);
-    assert_int_equal(fake_marker.after.nonce.bytes[15], 0x63);
+    wait_until(FAKE_GET(fake_marker.confirmations) == 1);
+    assert_int_equal(FAKE_GET(fake_marker.after.nonce.bytes[15]), 0x63);
     wait_until(is_there(fixture, "marker/0000000000000000002.contested"));
     assert_true(is_there(fixture, "marker/0000000000000000001")); /* nothing is deleted by who lost */
 }
@@ -111,8 +111,8 @@ static void test_an_objection_is_left(void **state)
     assert_true(sh_uuid_is_zero(&fake_marker.found.nonce));
     renew(SH_MARKER_CONTESTED, 4, "marker 4 of somebody");
     renew(SH_MARKER_NONE, 0, "");
-    assert_int_equal(fake_marker.found.contested, 4);
-    assert_int_equal(fake_marker.confirmations, 0);
+    assert_int_equal(FAKE_GET(fake_marker.found.contested), 4);
+    assert_int_equal(FAKE_GET(fake_marker.confirmations), 0);
 }
 
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup_fast, teardown)

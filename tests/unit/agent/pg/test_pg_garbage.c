@@ -55,7 +55,8 @@ static int begin(void **state)
     ShError err;
     Life *life = calloc(1, sizeof *life);
     fixture_sql("DO $$ DECLARE setting text; BEGIN FOREACH setting IN ARRAY ARRAY['garbage_grace = 0', "
-                "'compaction_delay = 0', 'compaction_objects = 2', 'scan_interval = 0'] LOOP "
+                "'compaction_delay = 0', 'compaction_objects = 2', 'scan_interval = 0', "
+                "'require_store_marker = off', 'snapshot_interval = 0'] LOOP "
                 "EXECUTE format('ALTER DATABASE %I SET streamhouse.', current_database()) || setting; "
                 "END LOOP; END $$");
     life->pg = fixture_pg(fixture_conninfo, 10000);

@@ -1,0 +1,169 @@
+-- Snapshots of the index: what the tables hold, written into the store by agents now and then, so that the index can
+-- be rebuilt from the store alone. docs/internals/snapshot.md has the argument.
+
+CREATE FUNCTION streamhouse.snapshot_interval_ms() RETURNS int
+    LANGUAGE c STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'sh_setting_snapshot_interval_ms';
+COMMENT ON FUNCTION streamhouse.snapshot_interval_ms IS
+    'The setting streamhouse.snapshot_interval in milliseconds; 0: no snapshots';
+
+CREATE FUNCTION streamhouse.snapshot_tables() RETURNS TABLE (kind text, name text, columns text)
+LANGUAGE sql STABLE SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+    -- What pg_dump keeps of the extension. A table comes after those that it refers to: it was made later.
+    SELECT CASE c.relkind WHEN 'S' THEN 'sequence' ELSE 'table' END, format('%I.%I', n.nspname, c.relname),
+           CASE c.relkind WHEN 'S' THEN 'last_value,is_called' ELSE (
+               SELECT string_agg(quote_ident(a.attname), ',' ORDER BY a.attnum) FROM pg_attribute AS a
+               WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '') END
+    FROM (SELECT unnest(e.extconfig) FROM pg_extension AS e WHERE e.extname = 'streamhouse') AS kept(oid)
+    JOIN pg_class AS c USING (oid)
+    JOIN pg_namespace AS n ON n.oid = c.relnamespace
+    ORDER BY c.relkind, c.oid
+$$;
+COMMENT ON FUNCTION streamhouse.snapshot_tables IS
+    'What a snapshot holds: sequences and tables, in an order in which they can be filled, with their columns';
+
+CREATE FUNCTION streamhouse.topics_digest() RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$ SELECT md5(coalesce(string_agg(md5(t::text), '' ORDER BY t.topic_id), '')) FROM topic AS t $$;
+COMMENT ON FUNCTION streamhouse.topics_digest IS 'Changes when a topic is made, changed or dropped';
+
+CREATE FUNCTION streamhouse.snapshot_floor() RETURNS timestamptz
+LANGUAGE sql STABLE SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+    SELECT CASE WHEN snapshot_interval_ms() = 0 THEN 'infinity'
+                ELSE coalesce((SELECT coalesce(s.former_began_at, s.began_at) FROM index_snapshot AS s), '-infinity')
+           END::timestamptz
+$$;
+COMMENT ON FUNCTION streamhouse.snapshot_floor IS
+    'What was garbage before this time, the snapshots in the store know as garbage: it may be deleted';
+
+CREATE FUNCTION streamhouse.is_snapshot_due(snapshot streamhouse.index_snapshot) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+    SELECT snapshot_interval_ms() > 0
+       AND (snapshot.finished_at IS NULL OR snapshot.requested_at > snapshot.began_at
+            OR snapshot.finished_at <= now() - span.whole
+            OR snapshot.finished_at <= now() - least(span.whole / 5, interval '1 minute')
+               AND snapshot.topics IS DISTINCT FROM topics_digest())
+    FROM (SELECT snapshot_interval_ms() * interval '1 millisecond') AS span(whole)
+$$;
+COMMENT ON FUNCTION streamhouse.is_snapshot_due IS
+    'True when the interval is over, a fifth of it since topics have changed, or a snapshot was asked for';
+
+CREATE FUNCTION streamhouse.agent_snapshot_claim(incarnation bigint) RETURNS SETOF bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
+AS $$
+BEGIN
+    PERFORM agent_enter_beside(incarnation);
+    PERFORM check_history();
+    -- Of two databases that work with one store, only the one that may delete leaves snapshots there.
+    IF snapshot_interval_ms() = 0 OR NOT deletion_allowed() THEN
+        RETURN;
+    END IF;
+    INSERT INTO index_snapshot DEFAULT VALUES ON CONFLICT DO NOTHING;
+    -- Transactions that are under way may commit what is older than they are: the snapshot holds what had
+    -- happened before the oldest of them began.
+    RETURN QUERY
+    UPDATE index_snapshot AS s
+    SET attempt = s.attempt + 1, claimed_by = agent_snapshot_claim.incarnation,
+        claimed_until = now() + interval '10 minutes', claimed_topics = topics_digest(),
+        claim_began_at = least(now(), (SELECT min(a.xact_start) FROM pg_stat_activity AS a
+                                       WHERE a.datname = current_database()))
+    WHERE is_snapshot_due(s)
+      AND (s.claimed_by = agent_snapshot_claim.incarnation OR is_claim_over(s.claimed_by, s.claimed_until))
+    RETURNING s.attempt;
+END
+$$;
+COMMENT ON FUNCTION streamhouse.agent_snapshot_claim IS
+    'When the agent is to write a snapshot, its number; else no row. Raises SH001, SH002, SH003';
+
+CREATE FUNCTION streamhouse.agent_snapshot_done(incarnation bigint, number bigint, bytes bigint) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    kept bigint;
+BEGIN
+    PERFORM agent_enter_beside(incarnation);
+    PERFORM check_history();
+    UPDATE index_snapshot AS s
+    SET former_number = s.number, former_began_at = s.began_at,
+        number = agent_snapshot_done.number, began_at = s.claim_began_at, finished_at = now(),
+        bytes = agent_snapshot_done.bytes, topics = s.claimed_topics,
+        claimed_by = NULL, claimed_until = NULL, claim_began_at = NULL, claimed_topics = NULL
+    WHERE s.claimed_by = agent_snapshot_done.incarnation AND s.attempt = agent_snapshot_done.number;
+    SELECT coalesce(s.former_number, s.number) INTO kept FROM index_snapshot AS s;
+    RETURN coalesce(kept, 0);
+END
+$$;
+COMMENT ON FUNCTION streamhouse.agent_snapshot_done IS
+    'The agent has written that snapshot. Returns from which number on snapshots are kept: older ones are to be deleted. '
+    'Raises SH001, SH002, SH003';
+
+CREATE FUNCTION streamhouse.request_snapshot() RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+BEGIN
+    IF snapshot_interval_ms() = 0 THEN
+        RAISE EXCEPTION 'snapshots are turned off'
+            USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Set streamhouse.snapshot_interval above 0.';
+    END IF;
+    INSERT INTO index_snapshot AS s (requested_at) VALUES (clock_timestamp())
+    ON CONFLICT (one_row) DO UPDATE SET requested_at = excluded.requested_at;
+END
+$$;
+COMMENT ON FUNCTION streamhouse.request_snapshot IS
+    'Has an agent write a snapshot of the index into the store soon; streamhouse.snapshot_status tells when it is done';
+
+CREATE VIEW streamhouse.snapshot_status AS
+SELECT s.number, s.began_at, s.finished_at, s.bytes, i.agent_id AS written_by,
+       CASE WHEN snapshot_interval_ms() = 0 THEN 'off: streamhouse.snapshot_interval is 0'
+            WHEN i.agent_id IS NOT NULL THEN 'being written'
+            WHEN NOT deletion_allowed() THEN
+                'waits: history is not settled (streamhouse.term_status), or the marker in the store is not held '
+                '(streamhouse.store_marker_status)'
+            WHEN s.number IS NULL THEN 'no snapshot yet'
+            WHEN is_snapshot_due(s) THEN 'due'
+            ELSE 'done' END AS status
+FROM index_snapshot AS s
+LEFT JOIN incarnation AS i ON i.incarnation_id = s.claimed_by AND s.claimed_until > now();
+COMMENT ON VIEW streamhouse.snapshot_status IS
+    'The last snapshot of the index in the store: its number, what it holds (all that was committed before began_at), '
+    'its size in the store, which agent is writing the next one, and what that waits for';
+
+CREATE FUNCTION streamhouse.rebuild_begin() RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+DECLARE
+    held record;
+BEGIN
+    SELECT (SELECT count(*) FROM topic) AS topics, (SELECT count(*) FROM incarnation) AS agents,
+           (SELECT count(*) FROM object) AS objects INTO held;
+    IF held.topics + held.agents + held.objects > 0 THEN
+        RAISE EXCEPTION 'this database is in use: it knows % topics, % starts of agents and % objects', held.topics,
+                        held.agents, held.objects
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  HINT = 'Rebuild into a database where the extension was just created.';
+    END IF;
+    EXECUTE (SELECT 'TRUNCATE ' || string_agg(t.name, ', ') FROM snapshot_tables() AS t WHERE t.kind = 'table');
+END
+$$;
+COMMENT ON FUNCTION streamhouse.rebuild_begin IS
+    'Empties the tables, for a snapshot to be put into them. Only for the owner of the extension, and only where '
+    'nothing is known yet';
+
+CREATE FUNCTION streamhouse.rebuild_end(number bigint, above bigint) RETURNS bigint
+LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+DECLARE
+    begun cluster;
+BEGIN
+    PERFORM control_lock();
+    begun := begin_term(format('rebuilt from snapshot %s in the store', number), above);
+    RETURN begun.term;
+END
+$$;
+COMMENT ON FUNCTION streamhouse.rebuild_end IS
+    'Ends a rebuild: a new term, higher than "above", in which agents present what came after the snapshot. Returns its '
+    'number';
