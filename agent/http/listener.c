@@ -53,7 +53,8 @@ static ShStatus resolve(const char *setting, const char *address, struct addrinf
     return SH_OK;
 }
 
-static ShStatus bind_and_listen(const char *setting, const struct addrinfo *place, const char *address, int *out, ShError *err)
+static ShStatus bind_and_listen(const char *setting, const struct addrinfo *place, const char *address,
+                                int *out, ShError *err)
 {
     int fd = socket(place->ai_family, place->ai_socktype | SOCK_CLOEXEC, place->ai_protocol);
     if (fd < 0)
@@ -71,7 +72,8 @@ static ShStatus bind_and_listen(const char *setting, const struct addrinfo *plac
     return SH_OK;
 }
 
-static ShStatus format_bound(const char *setting, int fd, char bound_address[SH_ADDRESS_TEXT_BYTES], ShError *err)
+static ShStatus format_bound(const char *setting, int fd, char bound_address[SH_ADDRESS_TEXT_BYTES],
+                             ShError *err)
 {
     struct sockaddr_storage place;
     socklen_t length = sizeof place;

@@ -14,28 +14,28 @@
 /* The parameters in the order in which they are passed; NULL where one is not given. A boolean is "true" or
  * "false", a version a number or "latest". */
 typedef enum ShPgSchemaQuestion {
-    SH_PG_SCHEMA_SUBJECTS,        /* deleted, deleted only, prefix, offset, limit */
-    SH_PG_SCHEMA_VERSIONS,        /* subject, deleted, deleted only, offset, limit */
-    SH_PG_SCHEMA_VERSION,         /* subject, version, deleted, format */
-    SH_PG_SCHEMA_VERSION_TEXT,    /* subject, version, deleted, format */
-    SH_PG_SCHEMA_REFERENCED_BY,   /* subject, version, deleted, offset, limit */
-    SH_PG_SCHEMA_REGISTER,        /* subject, schema, type, references, normalize, id, version */
-    SH_PG_SCHEMA_LOOKUP,          /* subject, schema, type, references, normalize, deleted, format */
-    SH_PG_SCHEMA_DELETE_VERSION,  /* subject, version, permanent */
-    SH_PG_SCHEMA_DELETE_SUBJECT,  /* subject, permanent */
-    SH_PG_SCHEMA_LIST,            /* prefix, deleted, latest only, offset, limit */
-    SH_PG_SCHEMA_BY_ID,           /* id, format, with the highest id */
-    SH_PG_SCHEMA_TEXT_BY_ID,      /* id, format */
-    SH_PG_SCHEMA_SUBJECTS_OF_ID,  /* id, subject, deleted, offset, limit */
-    SH_PG_SCHEMA_VERSIONS_OF_ID,  /* id, subject, deleted, offset, limit */
-    SH_PG_SCHEMA_COMPATIBLE,      /* subject, schema, type, references, normalize, version, verbose */
-    SH_PG_SCHEMA_GET_LEVEL,       /* subject, effective */
-    SH_PG_SCHEMA_SET_LEVEL,       /* subject, level */
-    SH_PG_SCHEMA_RESET_LEVEL,     /* subject */
-    SH_PG_SCHEMA_GET_MODE,        /* subject, effective */
-    SH_PG_SCHEMA_SET_MODE,        /* subject, mode, force */
-    SH_PG_SCHEMA_RESET_MODE,      /* subject */
-    SH_PG_SCHEMA_CLUSTER,         /* none */
+    SH_PG_SCHEMA_SUBJECTS,       /* deleted, deleted only, prefix, offset, limit */
+    SH_PG_SCHEMA_VERSIONS,       /* subject, deleted, deleted only, offset, limit */
+    SH_PG_SCHEMA_VERSION,        /* subject, version, deleted, format */
+    SH_PG_SCHEMA_VERSION_TEXT,   /* subject, version, deleted, format */
+    SH_PG_SCHEMA_REFERENCED_BY,  /* subject, version, deleted, offset, limit */
+    SH_PG_SCHEMA_REGISTER,       /* subject, schema, type, references, normalize, id, version */
+    SH_PG_SCHEMA_LOOKUP,         /* subject, schema, type, references, normalize, deleted, format */
+    SH_PG_SCHEMA_DELETE_VERSION, /* subject, version, permanent */
+    SH_PG_SCHEMA_DELETE_SUBJECT, /* subject, permanent */
+    SH_PG_SCHEMA_LIST,           /* prefix, deleted, latest only, offset, limit */
+    SH_PG_SCHEMA_BY_ID,          /* id, format, with the highest id */
+    SH_PG_SCHEMA_TEXT_BY_ID,     /* id, format */
+    SH_PG_SCHEMA_SUBJECTS_OF_ID, /* id, subject, deleted, offset, limit */
+    SH_PG_SCHEMA_VERSIONS_OF_ID, /* id, subject, deleted, offset, limit */
+    SH_PG_SCHEMA_COMPATIBLE,     /* subject, schema, type, references, normalize, version, verbose */
+    SH_PG_SCHEMA_GET_LEVEL,      /* subject, effective */
+    SH_PG_SCHEMA_SET_LEVEL,      /* subject, level */
+    SH_PG_SCHEMA_RESET_LEVEL,    /* subject */
+    SH_PG_SCHEMA_GET_MODE,       /* subject, effective */
+    SH_PG_SCHEMA_SET_MODE,       /* subject, mode, force */
+    SH_PG_SCHEMA_RESET_MODE,     /* subject */
+    SH_PG_SCHEMA_CLUSTER,        /* none */
     SH_PG_SCHEMA_QUESTION_COUNT
 } ShPgSchemaQuestion;
 
@@ -46,8 +46,8 @@ typedef struct ShPgSchemaAnswer {
     char *detail;     /* of a refusal; may be "" */
 } ShPgSchemaAnswer;
 
-/* Ask, and ask again after a conflict of transactions. SH_OK also when PostgreSQL refuses: `out->sqlstate` says so. Failures are those of the connection, of
- * deadlines, rights and versions. */
+/* Ask, and ask again after a conflict of transactions. SH_OK also when PostgreSQL refuses: `out->sqlstate`
+ * says so. Failures are those of the connection, of deadlines, rights and versions. */
 ShStatus sh_pg_schema_ask(ShPg *pg, ShPgSchemaQuestion question, const char *const *values,
                           ShPgSchemaAnswer *out, ShError *err) SH_MUST_CHECK;
 /* A zeroed one is fine. */

@@ -55,7 +55,8 @@ void sh_registry_answer_failure(ShRegistryAnswer *answer, const ShError *err)
     if (err->status == SH_TIMEOUT)
         sh_registry_answer_error(answer, 50002, "the operation timed out; try again");
     else if (err->retriable)
-        sh_registry_answer_error(answer, 50001, "PostgreSQL, which holds the schemas, does not answer; try again");
+        sh_registry_answer_error(answer, 50001,
+                                 "PostgreSQL, which holds the schemas, does not answer; try again");
     else
         sh_registry_answer_error(answer, 50001,
                                  "PostgreSQL, which holds the schemas, failed; the agent's log says why");

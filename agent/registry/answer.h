@@ -11,7 +11,7 @@
 #include "core/status.h"
 
 typedef struct ShRegistryAnswer {
-    unsigned status; /* of HTTP; 0: there is no answer yet */
+    unsigned status;   /* of HTTP; 0: there is no answer yet */
     const char *allow; /* of 405: the methods that the path has */
     int retry_after_s; /* 0: nothing is said */
     char *body;        /* from malloc; NULL when memory was short */

@@ -17,7 +17,8 @@ bool sh_registry_body_schema(const char *bytes, size_t length, ShRegistrySchemaB
                              ShRegistryAnswer *answer)
 {
     /* To leave out a rule for encryption in silence would let a client write plain text. */
-    static const char *const refused[] = {"metadata", "ruleSet", "schemaTagsToAdd", "schemaTagsToRemove", NULL};
+    static const char *const refused[] = {"metadata", "ruleSet", "schemaTagsToAdd", "schemaTagsToRemove",
+                                          NULL};
     ShRegistrySchemaBody body = {.root = load_object(bytes, length, answer)};
     bool good = body.root != NULL && refuse_extras(body.root, refused, answer) &&
                 read_text(body.root, "schema", "", &body.schema, answer) &&
@@ -46,9 +47,9 @@ void sh_registry_body_schema_free(ShRegistrySchemaBody *body)
 bool sh_registry_body_setting(const char *bytes, size_t length, const char *name, char **out,
                               ShRegistryAnswer *answer)
 {
-    static const char *const refused[] = {"alias",           "compatibilityGroup", "defaultMetadata",
-                                          "defaultRuleSet",  "overrideMetadata",   "overrideRuleSet",
-                                          "normalize",       "validateFields",     NULL};
+    static const char *const refused[] = {"alias",          "compatibilityGroup", "defaultMetadata",
+                                          "defaultRuleSet", "overrideMetadata",   "overrideRuleSet",
+                                          "normalize",      "validateFields",     NULL};
     json_t *root = load_object(bytes, length, answer);
     const char *text;
     bool good = root != NULL && refuse_extras(root, refused, answer) &&
@@ -104,9 +105,9 @@ static bool read_text(const json_t *root, const char *name, const char *otherwis
 {
     const json_t *value = json_object_get(root, name);
     if (value != NULL && !json_is_null(value) && !json_is_string(value)) {
-        sh_registry_answer_error(answer, 400, "\"%s\" is not a string%s", name,
-                                 strcmp(name, "schema") == 0 ? ": a schema is the text of one, also when it is JSON"
-                                                             : "");
+        sh_registry_answer_error(
+            answer, 400, "\"%s\" is not a string%s", name,
+            strcmp(name, "schema") == 0 ? ": a schema is the text of one, also when it is JSON" : "");
         return false;
     }
     *out = json_is_string(value) ? json_string_value(value) : otherwise;
@@ -136,7 +137,8 @@ static bool read_number(const json_t *root, const char *name, json_int_t none, S
 static bool read_references(const json_t *root, char **out, ShRegistryAnswer *answer)
 {
     const json_t *value = json_object_get(root, "references");
-    *out = value == NULL || json_is_null(value) ? strdup("[]") : json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+    *out = value == NULL || json_is_null(value) ? strdup("[]")
+                                                : json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
     if (*out == NULL)
         sh_registry_answer_error(answer, 50001, "memory is short");
     return *out != NULL;

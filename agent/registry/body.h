@@ -9,7 +9,8 @@
 
 #include "agent/registry/answer.h"
 
-/* Text of a schema may have 4 MB; in JSON its quotes and line ends take two bytes; and there are references. */
+/* Text of a schema may have 4 MB; in JSON its quotes and line ends take two bytes; and there are references.
+ */
 #define SH_REGISTRY_BODY_BYTES_MAX ((size_t)9 << 20)
 
 typedef struct ShRegistryNumberText {

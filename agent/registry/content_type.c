@@ -69,7 +69,8 @@ static double quality_of(const char *parameters, size_t length)
 
 static bool fits(const char *range, size_t length, const char *type)
 {
-    return is_type(range, length, type) || is_type(range, length, "*/*") || is_type(range, length, "application/*");
+    return is_type(range, length, type) || is_type(range, length, "*/*") ||
+           is_type(range, length, "application/*");
 }
 
 static size_t trim(const char **text, size_t length)

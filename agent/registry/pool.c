@@ -8,11 +8,11 @@
 #include "agent/base/clock.h"
 #include "agent/base/log.h"
 
-#define PG_TIMEOUT_MS   10000
-#define JOB_TIMEOUT_MS  10000
-#define QUEUE_MAX       256
-#define AWAY_PAUSE_MS   250 /* for which PostgreSQL is not asked when no connection could be made */
-#define IDLE_WAIT_MS    1000
+#define PG_TIMEOUT_MS  10000
+#define JOB_TIMEOUT_MS 10000
+#define QUEUE_MAX      256
+#define AWAY_PAUSE_MS  250 /* for which PostgreSQL is not asked when no connection could be made */
+#define IDLE_WAIT_MS   1000
 
 typedef struct Worker {
     ShRegistryPool *pool;

@@ -13,9 +13,9 @@
 
 typedef struct ShRegistry ShRegistry;
 
-/* Listen on schema_registry_address and serve in threads of its own. `bound_address` receives where it listens.
- * PostgreSQL is asked only when somebody asks for something that it must tell. SH_INVALID for an address that
- * is none; SH_UNAVAILABLE when it cannot be bound, naming it. `config` must live as long. */
+/* Listen on schema_registry_address and serve in threads of its own. `bound_address` receives where it
+ * listens. PostgreSQL is asked only when somebody asks for something that it must tell. SH_INVALID for an
+ * address that is none; SH_UNAVAILABLE when it cannot be bound, naming it. `config` must live as long. */
 ShStatus sh_registry_start(const ShConfig *config, ShRegistry **out,
                            char bound_address[SH_ADDRESS_TEXT_BYTES], ShError *err) SH_MUST_CHECK;
 

@@ -56,8 +56,8 @@ static const Route routes[] = {
     {"GET", "/subjects/{subject}/versions/{version}", get_version, SH_PG_SCHEMA_VERSION, NULL},
     {"DELETE", "/subjects/{subject}/versions/{version}", delete_version, SH_PG_SCHEMA_DELETE_VERSION, NULL},
     {"GET", "/subjects/{subject}/versions/{version}/schema", get_version, SH_PG_SCHEMA_VERSION_TEXT, NULL},
-    {"GET", "/subjects/{subject}/versions/{version}/referencedby", list_referrers,
-     SH_PG_SCHEMA_REFERENCED_BY, NULL},
+    {"GET", "/subjects/{subject}/versions/{version}/referencedby", list_referrers, SH_PG_SCHEMA_REFERENCED_BY,
+     NULL},
     {"GET", "/schemas", list_schemas, SH_PG_SCHEMA_LIST, NULL},
     {"GET", "/schemas/types", NULL, 0, "[\"JSON\",\"PROTOBUF\",\"AVRO\"]"},
     {"GET", "/schemas/ids/{id}", get_by_id, SH_PG_SCHEMA_BY_ID, NULL},
@@ -168,11 +168,22 @@ static bool matches(const Route *route, ShRegistryCall *call)
 static void answer_no_route(const ShRegistryCall *call, ShRegistryAnswer *answer)
 {
     static const char *const methods[] = {"GET", "POST", "PUT", "DELETE"};
-    static const char *const allowed[16] = {
-        NULL,          "GET",              "POST",              "GET, POST",
-        "PUT",         "GET, PUT",         "POST, PUT",         "GET, POST, PUT",
-        "DELETE",      "GET, DELETE",      "POST, DELETE",      "GET, POST, DELETE",
-        "PUT, DELETE", "GET, PUT, DELETE", "POST, PUT, DELETE", "GET, POST, PUT, DELETE"};
+    static const char *const allowed[16] = {NULL,
+                                            "GET",
+                                            "POST",
+                                            "GET, POST",
+                                            "PUT",
+                                            "GET, PUT",
+                                            "POST, PUT",
+                                            "GET, POST, PUT",
+                                            "DELETE",
+                                            "GET, DELETE",
+                                            "POST, DELETE",
+                                            "GET, POST, DELETE",
+                                            "PUT, DELETE",
+                                            "GET, PUT, DELETE",
+                                            "POST, PUT, DELETE",
+                                            "GET, POST, PUT, DELETE"};
     ShRegistryCall copy = *call;
     unsigned found = 0;
     for (int i = 0; i < ROUTE_COUNT; i++) {

@@ -14,8 +14,9 @@
 
 typedef struct ShRegistryCall {
     ShRegistryTarget target;
-    const char *captured[SH_REGISTRY_CAPTURES]; /* segments that stand for names: subject and version, or id */
-    const char *body;                           /* borrowed */
+    const char
+        *captured[SH_REGISTRY_CAPTURES]; /* segments that stand for names: subject and version, or id */
+    const char *body;                    /* borrowed */
     size_t body_bytes;
     int route; /* its number; that of sh_registry_no_route() when there is none */
 

@@ -1,8 +1,9 @@
 /*
  * server.c - the registry's HTTP server: requests come in here, and answers go out.
  *
- * What the cache knows is answered in the server's threads. For the rest, the connection is suspended, a thread
- * of the pool asks PostgreSQL, and the connection goes on with the answer: so nobody waits who does not need to.
+ * What the cache knows is answered in the server's threads. For the rest, the connection is suspended, a
+ * thread of the pool asks PostgreSQL, and the connection goes on with the answer: so nobody waits who does
+ * not need to.
  */
 #include <microhttpd.h>
 #include <pthread.h>
@@ -196,12 +197,13 @@ static void begin(Request *request, const char *method)
     bool has_body = strcmp(method, "POST") == 0 || strcmp(method, "PUT") == 0;
     if (has_body && !sh_registry_takes_content_type(type))
         sh_registry_answer_error(answer, 415, "HTTP 415 Unsupported Media Type");
-    else if (sh_registry_choose_content_type(MHD_lookup_connection_value(
-                 request->connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_ACCEPT)) == NULL)
+    else if (sh_registry_choose_content_type(MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND,
+                                                                         MHD_HTTP_HEADER_ACCEPT)) == NULL)
         sh_registry_answer_error(answer, 406, "HTTP 406 Not Acceptable");
 }
 
-/* A body for which there is an answer already is read to its end and forgotten, so that the client gets it. */
+/* A body for which there is an answer already is read to its end and forgotten, so that the client gets it.
+ */
 static enum MHD_Result take_body(Request *request, const char *upload, size_t *upload_bytes)
 {
     size_t length = *upload_bytes;

@@ -113,8 +113,8 @@ static ShStatus split_query(char *query, ShRegistryTarget *target, ShError *err)
             status = decode(value, true, err);
         if (status != SH_OK)
             return status;
-        target->parameters[target->parameter_count++] =
-            (ShRegistryParameter){name, value != NULL ? value : ""};
+        target->parameters[target->parameter_count++] = (ShRegistryParameter){name,
+                                                                              value != NULL ? value : ""};
     }
     return SH_OK;
 }

@@ -26,8 +26,8 @@ typedef struct ShRegistryTarget {
 } ShRegistryTarget;
 
 /* Take a request's target apart, "/subjects/a%2Fb/versions?deleted=true", as it stands in the request: a
- * segment may hold any character, escaped. A slash at the end is ignored; a plus is a blank only in the query.
- * SH_INVALID for escapes that are none, bytes that are no UTF-8, a NUL, and too many parts. */
+ * segment may hold any character, escaped. A slash at the end is ignored; a plus is a blank only in the
+ * query. SH_INVALID for escapes that are none, bytes that are no UTF-8, a NUL, and too many parts. */
 ShStatus sh_registry_target_parse(const char *text, ShRegistryTarget *out, ShError *err) SH_MUST_CHECK;
 /* A zeroed one is fine. */
 void sh_registry_target_free(ShRegistryTarget *target);
