@@ -44,8 +44,8 @@ void sh_registry_body_schema_free(ShRegistrySchemaBody *body)
     *body = (ShRegistrySchemaBody){.root = NULL};
 }
 
-bool sh_registry_body_setting(const char *bytes, size_t length, const char *name, char **out,
-                              ShRegistryAnswer *answer)
+bool sh_registry_body_setting(const char *bytes, size_t length, const char *name, const char *other_name,
+                              char **out, ShRegistryAnswer *answer)
 {
     static const char *const refused[] = {"alias",          "compatibilityGroup", "defaultMetadata",
                                           "defaultRuleSet", "overrideMetadata",   "overrideRuleSet",
@@ -53,7 +53,7 @@ bool sh_registry_body_setting(const char *bytes, size_t length, const char *name
     json_t *root = load_object(bytes, length, answer);
     const char *text;
     bool good = root != NULL && refuse_extras(root, refused, answer) &&
-                read_text(root, name, "", &text, answer);
+                read_text(root, json_object_get(root, name) == NULL ? other_name : name, "", &text, answer);
     if (good && (*out = strdup(text)) == NULL) {
         sh_registry_answer_error(answer, 50001, "memory is short");
         good = false;

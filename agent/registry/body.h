@@ -34,9 +34,9 @@ bool sh_registry_body_schema(const char *bytes, size_t length, ShRegistrySchemaB
 /* A zeroed one is fine. */
 void sh_registry_body_schema_free(ShRegistrySchemaBody *body);
 
-/* Read an object with one setting, a string called `name`. `*out` is from malloc; if the body has none it is
- * "". Returns false with an error as the answer. */
-bool sh_registry_body_setting(const char *bytes, size_t length, const char *name, char **out,
-                              ShRegistryAnswer *answer);
+/* Read an object with one setting, a string called `name` or `other_name`. `*out` is from malloc; if the body
+ * has none it is "". Returns false with an error as the answer. */
+bool sh_registry_body_setting(const char *bytes, size_t length, const char *name, const char *other_name,
+                              char **out, ShRegistryAnswer *answer);
 
 #endif

@@ -330,7 +330,8 @@ static bool get_setting(ShRegistryCall *call, ShRegistryAnswer *answer)
 
 static bool set_level(ShRegistryCall *call, ShRegistryAnswer *answer)
 {
-    if (!sh_registry_body_setting(call->body, call->body_bytes, "compatibility", &call->setting, answer))
+    if (!sh_registry_body_setting(call->body, call->body_bytes, "compatibility", "compatibilityLevel",
+                                  &call->setting, answer))
         return false;
     call->values[0] = call->captured[0];
     call->values[1] = call->setting;
@@ -339,7 +340,7 @@ static bool set_level(ShRegistryCall *call, ShRegistryAnswer *answer)
 
 static bool set_mode(ShRegistryCall *call, ShRegistryAnswer *answer)
 {
-    if (!sh_registry_body_setting(call->body, call->body_bytes, "mode", &call->setting, answer))
+    if (!sh_registry_body_setting(call->body, call->body_bytes, "mode", "mode", &call->setting, answer))
         return false;
     call->values[0] = call->captured[0];
     call->values[1] = call->setting;
