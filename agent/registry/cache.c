@@ -80,7 +80,7 @@ ShRegistryFound sh_registry_cache_get(ShRegistryCache *cache, int32_t id, ShRegi
 void sh_registry_cache_put(ShRegistryCache *cache, int32_t id, ShRegistryForm form, const char *body,
                            size_t body_bytes)
 {
-    if (body_bytes > cache->bytes_max / 2)
+    if (sizeof(Entry) + body_bytes > cache->bytes_max / 2)
         return;
     Entry *entry = malloc(sizeof *entry + body_bytes + 1);
     if (entry == NULL)
