@@ -203,6 +203,7 @@ static bool read_ports(ShBenchAgent *agent)
     while (fgets(line, sizeof line, file) != NULL) {
         sscanf(line, "grpc=%63s", agent->address);
         sscanf(line, "http=%63s", agent->http_address);
+        sscanf(line, "registry=%63s", agent->registry_address);
     }
     fclose(file);
     return agent->address[0] != '\0' && agent->http_address[0] != '\0';

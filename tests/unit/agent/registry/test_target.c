@@ -46,7 +46,8 @@ static void test_parameters(void **state)
     ShRegistryTarget target;
     const char *number;
     ShError err = {0};
-    const char *text = "/x?deleted=TRUE&permanent=1&a+b=c%26d&&=skipped&empty&limit=-1&big=2147483648&limit=7";
+    const char *text =
+        "/x?deleted=TRUE&permanent=1&a+b=c%26d&&=skipped&empty&limit=-1&big=2147483648&limit=7";
     assert_int_equal(sh_registry_target_parse(text, &target, &err), SH_OK);
     assert_int_equal(target.parameter_count, 7);
     assert_string_equal(sh_registry_flag(&target, "deleted"), "true");
@@ -69,8 +70,20 @@ static void test_what_cannot_be_read(void **state)
 {
     (void)state;
     static const char *const cases[] = {
-        "",    "subjects", "*",     "/%",        "/%2",  "/%zz", "/%g0", "/%0", "/a%00b",
-        "/%ff", "/x?a=%f",  "/x?%zz", "/x?a=%C3", "/1/2/3/4/5/6/7/8/9",
+        "",
+        "subjects",
+        "*",
+        "/%",
+        "/%2",
+        "/%zz",
+        "/%g0",
+        "/%0",
+        "/a%00b",
+        "/%ff",
+        "/x?a=%f",
+        "/x?%zz",
+        "/x?a=%C3",
+        "/1/2/3/4/5/6/7/8/9",
         "/x?a&b&c&d&e&f&g&h&i&j&k&l&m&n&o&p&q",
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -89,8 +102,8 @@ static void test_integers(void **state)
     assert_true(sh_registry_is_int("2147483647", &value) && value == INT32_MAX);
     assert_true(sh_registry_is_int("-2147483648", &value) && value == INT32_MIN);
     assert_true(sh_registry_is_int("007", &value) && value == 7);
-    static const char *const others[] = {"", "-", "+1", " 1", "1 ", "1.0", "0x1", "2147483648",
-                                         "99999999999999999999"};
+    static const char *const others[] = {
+        "", "-", "+1", " 1", "1 ", "1.0", "0x1", "2147483648", "99999999999999999999"};
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
         assert_false(sh_registry_is_int(others[i], &value));
 }
