@@ -21,6 +21,7 @@
 #include "agent/log/engine.h"
 #include "agent/log/rebuild.h"
 #include "agent/log/scrub.h"
+#include "agent/registry/registry.h"
 #include "agent/rpc/rpc.h"
 
 #ifndef SH_VERSION
@@ -44,10 +45,13 @@ typedef struct Agent {
     const char *rpc_address;
     ShHttp *http;
     char http_address[SH_ADDRESS_TEXT_BYTES];
-    ShEngine *_Atomic engine; /* asked by the HTTP server's thread */
+    ShRegistry *registry;
+    char registry_address[SH_ADDRESS_TEXT_BYTES]; /* "" : not served */
+    ShEngine *_Atomic engine;                     /* asked by the HTTP server's thread */
     /* Of the start before: another one listens at the same ports. "" at first. */
     char last_rpc_address[SH_ADDRESS_TEXT_BYTES];
     char last_http_address[SH_ADDRESS_TEXT_BYTES];
+    char last_registry_address[SH_ADDRESS_TEXT_BYTES];
     bool has_served;  /* a start has succeeded */
     bool is_outdated; /* the last one that succeeded ended because the database lost history */
 } Agent;
@@ -288,9 +292,13 @@ static ShStatus start(Agent *agent, const char *config_path, ShError *err)
     if (status == SH_OK)
         status = keep_address(&agent->config->http_address, agent->last_http_address, err);
     if (status == SH_OK)
+        status = keep_address(&agent->config->schema_registry_address, agent->last_registry_address, err);
+    if (status == SH_OK)
         status = sh_rpc_bind(config, &agent->rpc, &agent->rpc_address, err);
     if (status == SH_OK)
         status = sh_http_start(config->http_address, is_ready, agent, &agent->http, agent->http_address, err);
+    if (status == SH_OK && config->schema_registry_enabled)
+        status = sh_registry_start(config, &agent->registry, agent->registry_address, err);
     if (status != SH_OK)
         return status;
     const char *advertised = config->advertised_address[0] != '\0' ? config->advertised_address
@@ -304,8 +312,9 @@ static ShStatus start(Agent *agent, const char *config_path, ShError *err)
     if (status == SH_OK && config->port_file[0] != '\0')
         status = write_port_file(agent, err);
     if (status == SH_OK)
-        sh_log_info("started", "agent=%s grpc=%s http=%s version=%s", config->agent_id, agent->rpc_address,
-                    agent->http_address, SH_VERSION);
+        sh_log_info("started", "agent=%s grpc=%s http=%s schema_registry=%s version=%s", config->agent_id,
+                    agent->rpc_address, agent->http_address,
+                    agent->registry_address[0] != '\0' ? agent->registry_address : "off", SH_VERSION);
     return status;
 }
 
@@ -340,8 +349,8 @@ static ShStatus write_port_file(const Agent *agent, ShError *err)
     FILE *file = fopen(temporary, "w");
     if (file == NULL)
         return sh_fail(err, SH_IO, "port_file %s cannot be written: %s", path, strerror(errno));
-    int written = fprintf(file, "grpc=%s\nhttp=%s\npid=%d\n", agent->rpc_address, agent->http_address,
-                          (int)getpid());
+    int written = fprintf(file, "grpc=%s\nhttp=%s\nregistry=%s\npid=%d\n", agent->rpc_address,
+                          agent->http_address, agent->registry_address, (int)getpid());
     if (fclose(file) != 0 || written < 0 || rename(temporary, path) != 0) {
         ShStatus status = sh_fail(err, SH_IO, "port_file %s cannot be written: %s", path, strerror(errno));
         unlink(temporary);
@@ -414,10 +423,15 @@ static void stop(Agent *agent)
     if (engine != NULL) {
         snprintf(agent->last_rpc_address, sizeof agent->last_rpc_address, "%s", agent->rpc_address);
         snprintf(agent->last_http_address, sizeof agent->last_http_address, "%s", agent->http_address);
+        snprintf(agent->last_registry_address, sizeof agent->last_registry_address, "%s",
+                 agent->registry_address);
     }
     sh_rpc_stop(agent->rpc, RPC_GRACE_MS);
     agent->rpc = NULL;
     agent->engine = NULL;
+    sh_registry_stop(agent->registry);
+    agent->registry = NULL;
+    agent->registry_address[0] = '\0';
     sh_http_stop(agent->http);
     agent->http = NULL;
     sh_engine_stop(engine);

@@ -169,6 +169,7 @@ static void write_config(const ShBenchAgent *agent, const char *settings)
         die(path);
     fprintf(file,
             "agent_id: bench\ndata_dir: %s\nlisten_address: 127.0.0.1:0\nhttp_address: 127.0.0.1:0\n"
+            "schema_registry_address: 127.0.0.1:0\n"
             "postgres: %s\nport_file: %s/ports\n%s",
             agent->directory, sh_bench_environment("SH_BENCH_POSTGRES"), agent->directory, settings);
     fclose(file);
@@ -202,6 +203,7 @@ static bool read_ports(ShBenchAgent *agent)
     while (fgets(line, sizeof line, file) != NULL) {
         sscanf(line, "grpc=%63s", agent->address);
         sscanf(line, "http=%63s", agent->http_address);
+        sscanf(line, "registry=%63s", agent->registry_address);
     }
     fclose(file);
     return agent->address[0] != '\0' && agent->http_address[0] != '\0';

@@ -18,7 +18,8 @@ typedef struct ShBenchAgent {
     char directory[SH_BENCH_PATH_BYTES]; /* holds wal/ and store/ */
     char address[64];                    /* of gRPC */
     char http_address[64];
-    double start_seconds; /* from exec to ready */
+    char registry_address[64]; /* of the schema registry */
+    double start_seconds;      /* from exec to ready */
 } ShBenchAgent;
 
 /* Where the disk is measured; `name` is a folder in it. */

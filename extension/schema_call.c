@@ -14,6 +14,7 @@
 #include "extension/schema_glue.h"
 
 PG_FUNCTION_INFO_V1(sh_schema_parse_text);
+PG_FUNCTION_INFO_V1(sh_schema_serialized);
 PG_FUNCTION_INFO_V1(sh_schema_compare_texts);
 PG_FUNCTION_INFO_V1(sh_schema_compare_stored);
 
@@ -48,6 +49,19 @@ Datum sh_schema_parse_text(PG_FUNCTION_ARGS)
     HeapTuple tuple = heap_form_tuple(BlessTupleDesc(row), values, nulls);
     MemoryContextDelete(own);
     PG_RETURN_DATUM(HeapTupleGetDatum(tuple));
+}
+
+/* (type, schema, reference names, reference texts) -> text */
+Datum sh_schema_serialized(PG_FUNCTION_ARGS)
+{
+    MemoryContext callers, own = begin_call(&callers);
+    ShSchemaSource source = sh_schema_source(PG_GETARG_TEXT_PP(0), PG_GETARG_TEXT_PP(1),
+                                             PG_GETARG_ARRAYTYPE_P(2), PG_GETARG_ARRAYTYPE_P(3));
+    const text *serialized = sh_schema_form(sh_schema_of(&source), SH_SCHEMA_FORM_SERIALIZED);
+    MemoryContextSwitchTo(callers);
+    Datum copy = PointerGetDatum(pg_detoast_datum_copy((struct varlena *)(uintptr_t)serialized));
+    MemoryContextDelete(own);
+    PG_RETURN_DATUM(copy);
 }
 
 static text *words_of_finding(const ShSchemaFinding *finding, int part)

@@ -55,6 +55,11 @@ SELECT is_compatible, direction, kind, path FROM streamhouse.check_compatibility
 SELECT kind, path FROM streamhouse.schema_compare('PROTOBUF', proto('int32'), '{}', '{}', proto('string'), '{}', '{}');
 SELECT count(*) FROM streamhouse.schema_compare('PROTOBUF', proto('int32'), '{}', '{}', proto('int32'), '{}', '{}');
 SELECT canonical = normalized AS is_normal, record_name FROM streamhouse.schema_parse('protobuf', proto('int32'));
+-- A descriptor says the same as the text that it was made of; in another language there is none.
+SELECT p.canonical = (streamhouse.schema_parse('PROTOBUF', streamhouse.schema_serialized('PROTOBUF', p.canonical))).canonical AS is_same,
+       p.canonical <> streamhouse.schema_serialized('PROTOBUF', p.canonical) AS is_other_text,
+       streamhouse.schema_serialized('AVRO', ' "int" ')
+FROM streamhouse.schema_parse('PROTOBUF', proto('int32')) AS p;
 SELECT failure($$SELECT streamhouse.schema_parse('XML', '<a/>')$$);
 SELECT failure($$SELECT streamhouse.schema_parse('AVRO', '"int"', '{a}', '{}')$$);
 SELECT failure($$SELECT streamhouse.schema_parse('AVRO', '"int"', '{NULL}', '{a}')$$);

@@ -24,7 +24,8 @@ MAY_INCLUDE = {
     "agent/log": ["agent/wal", "agent/store", "agent/pg", "agent/base", "core"],
     "agent/rpc": ["agent/log", "agent/base", "core", "proto"],
     "agent/http": ["agent/log", "agent/base", "core"],
-    "agent": ["agent/rpc", "agent/http", "agent/log", "agent/base", "core"],
+    "agent/registry": ["agent/http", "agent/pg", "agent/base", "core"],
+    "agent": ["agent/rpc", "agent/http", "agent/registry", "agent/log", "agent/base", "core"],
     "client": ["core", "proto"],
     "cli": ["client", "core"],
     "cli/wal": ["cli", "client", "core", "agent/wal", "agent/base"],
@@ -35,7 +36,7 @@ ONLY_IN = {
     r"grpc/": ("agent/rpc", "client", "bench", "tests"),
     r"curl/": ("agent/store/s3_http.c", "tests"),
     r"libpq": ("agent/pg", "tests"),
-    r"microhttpd": ("agent/http",),
+    r"microhttpd": ("agent/http", "agent/registry/server.c"),
 }
 LINES_MAX = 600
 COLUMNS_MAX = 110

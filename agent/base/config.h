@@ -36,8 +36,12 @@ typedef struct ShConfig {
     char *listen_address;     /* gRPC, host:port; default 127.0.0.1:50051, port 0: any free one */
     char *advertised_address; /* what clients are told; default: the bound listen address */
     char *http_address;       /* host:port; default 127.0.0.1:8080 */
-    char *postgres;           /* libpq connection string; default "dbname=streamhouse" */
-    char *port_file;          /* where to write the bound addresses once ready, for scripts; "" : nowhere */
+    bool schema_registry_enabled;
+    char *schema_registry_address; /* the registry's REST API, host:port; default 127.0.0.1:8081 */
+    int64_t schema_registry_cache_bytes;
+    int64_t schema_registry_connections; /* to PostgreSQL, at most */
+    char *postgres;                      /* libpq connection string; default "dbname=streamhouse" */
+    char *port_file; /* where to write the bound addresses once ready, for scripts; "" : nowhere */
 
     /* write-ahead log */
     char *wal_dir; /* default: data_dir/wal */

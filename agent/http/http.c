@@ -1,19 +1,14 @@
 #include "agent/http/http.h"
 
-#include <errno.h>
 #include <microhttpd.h>
-#include <netdb.h>
-#include <netinet/in.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "agent/http/http_routes.h"
+#include "agent/http/listener.h"
 
-#define BACKLOG                 64
 #define CONNECTIONS_MAX         64
 #define CONNECTION_TIMEOUT_S    10
 #define CONNECTION_MEMORY_BYTES ((size_t)32 * 1024)
@@ -23,11 +18,6 @@ struct ShHttp {
     struct MHD_Daemon *daemon;
 };
 
-static ShStatus open_listener(const char *address, int *out, char bound_address[SH_ADDRESS_TEXT_BYTES],
-                              ShError *err);
-static ShStatus resolve(const char *address, struct addrinfo **out, ShError *err);
-static ShStatus bind_and_listen(const struct addrinfo *place, const char *address, int *out, ShError *err);
-static ShStatus format_bound(int fd, char bound_address[SH_ADDRESS_TEXT_BYTES], ShError *err);
 static struct MHD_Daemon *start_daemon(ShHttp *http, int listener);
 static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *url,
                                   const char *method, const char *version, const char *upload,
@@ -38,7 +28,7 @@ ShStatus sh_http_start(const char *address, ShHttpReadyFn ready, void *arg, ShHt
                        char bound_address[SH_ADDRESS_TEXT_BYTES], ShError *err)
 {
     int listener;
-    ShStatus status = open_listener(address, &listener, bound_address, err);
+    ShStatus status = sh_http_listen("http_address", address, &listener, bound_address, err);
     if (status != SH_OK)
         return status;
 
@@ -64,75 +54,6 @@ void sh_http_stop(ShHttp *http)
         return;
     MHD_stop_daemon(http->daemon); /* closes the listening socket too */
     free(http);
-}
-
-static ShStatus open_listener(const char *address, int *out, char bound_address[SH_ADDRESS_TEXT_BYTES],
-                              ShError *err)
-{
-    struct addrinfo *places;
-    ShStatus status = resolve(address, &places, err);
-    if (status != SH_OK)
-        return status;
-    int fd = -1;
-    status = bind_and_listen(places, address, &fd, err);
-    freeaddrinfo(places);
-    if (status != SH_OK)
-        return status;
-    status = format_bound(fd, bound_address, err);
-    if (status != SH_OK)
-        close(fd);
-    else
-        *out = fd;
-    return status;
-}
-
-static ShStatus resolve(const char *address, struct addrinfo **out, ShError *err)
-{
-    ShAddress parsed;
-    ShStatus status = sh_address_parse(address, &parsed, err);
-    if (status != SH_OK)
-        return sh_fail_prefix(err, status, "http_address");
-    char port[8];
-    snprintf(port, sizeof port, "%u", parsed.port);
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
-    int error = getaddrinfo(parsed.host, port, &hints, out);
-    if (error != 0)
-        return sh_fail(err, SH_UNAVAILABLE, "http_address: cannot resolve %s: %s", parsed.host,
-                       gai_strerror(error));
-    return SH_OK;
-}
-
-static ShStatus bind_and_listen(const struct addrinfo *place, const char *address, int *out, ShError *err)
-{
-    int fd = socket(place->ai_family, place->ai_socktype | SOCK_CLOEXEC, place->ai_protocol);
-    if (fd < 0)
-        return sh_fail(err, SH_UNAVAILABLE, "http_address: cannot make a socket for %s: %s", address,
-                       strerror(errno));
-    int on = 1;
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    if (bind(fd, place->ai_addr, place->ai_addrlen) != 0 || listen(fd, BACKLOG) != 0) {
-        int error = errno;
-        close(fd);
-        return sh_fail(err, SH_UNAVAILABLE, "http_address: cannot listen on %s: %s%s", address,
-                       strerror(error), error == EADDRINUSE ? "; another program has the port" : "");
-    }
-    *out = fd;
-    return SH_OK;
-}
-
-static ShStatus format_bound(int fd, char bound_address[SH_ADDRESS_TEXT_BYTES], ShError *err)
-{
-    struct sockaddr_storage place;
-    socklen_t length = sizeof place;
-    ShAddress bound = {.port = 0};
-    char port[8];
-    if (getsockname(fd, (struct sockaddr *)&place, &length) != 0 ||
-        getnameinfo((struct sockaddr *)&place, length, bound.host, sizeof bound.host, port, sizeof port,
-                    NI_NUMERICHOST | NI_NUMERICSERV) != 0)
-        return sh_fail(err, SH_IO, "http_address: cannot tell the bound address: %s", strerror(errno));
-    bound.port = (uint16_t)strtoul(port, NULL, 10);
-    sh_address_format(&bound, bound_address);
-    return SH_OK;
 }
 
 /* Signals belong to the main thread: the server's thread inherits a mask that blocks them all. */

@@ -5,7 +5,7 @@
  *   GET /ready     200, or 503 with the reason
  *   GET /metrics   Prometheus' text format
  *
- * Only this folder knows libmicrohttpd.
+ * Only this folder and agent/registry/server.c know libmicrohttpd.
  */
 #ifndef SH_AGENT_HTTP_HTTP_H
 #define SH_AGENT_HTTP_HTTP_H

@@ -32,6 +32,9 @@ ShStatus sh_pg_new(const char *conninfo, const char *application_name, int64_t t
                    ShError *err) SH_MUST_CHECK;
 void sh_pg_free(ShPg *pg);
 
+/* Is there a connection, as far as is known? */
+bool sh_pg_is_connected(const ShPg *pg);
+
 /* Connect now and check server version (15 or newer), extension and its version, and the rights of the role.
  */
 ShStatus sh_pg_check(ShPg *pg, ShError *err) SH_MUST_CHECK;

@@ -64,6 +64,11 @@ void sh_pg_free(ShPg *pg)
     free(pg);
 }
 
+bool sh_pg_is_connected(const ShPg *pg)
+{
+    return pg->conn != NULL;
+}
+
 void sh_pg_cancel(ShPg *pg)
 {
     signal_fd(pg->cancel_fd);
@@ -114,6 +119,8 @@ void sh_pg_disconnect(ShPg *pg)
     if (pg->conn != NULL)
         PQfinish(pg->conn);
     pg->conn = NULL;
+    PQclear(pg->refused);
+    pg->refused = NULL;
     pg->prepared = 0;
     pg->listening = false;
     pg->doomed = false;
@@ -148,6 +155,8 @@ ShStatus sh_pg_wait(ShPg *pg, short events, int64_t deadline_ms, bool *ready, Sh
 ShStatus sh_pg_receive(ShPg *pg, int64_t deadline_ms, PGresult **out, ShError *err)
 {
     PGresult *kept = NULL;
+    PQclear(pg->refused);
+    pg->refused = NULL;
     ShStatus status = sh_pg_flush(pg, deadline_ms, err);
     while (status == SH_OK) {
         status = sh_pg_wait_until_read(pg, deadline_ms, err);
@@ -168,7 +177,7 @@ ShStatus sh_pg_receive(ShPg *pg, int64_t deadline_ms, PGresult **out, ShError *e
     if (!answered || PQstatus(pg->conn) != CONNECTION_OK)
         sh_pg_disconnect(pg);
     if (status != SH_OK) {
-        PQclear(kept);
+        pg->refused = kept;
         return status;
     }
     *out = kept;

@@ -21,7 +21,8 @@ struct ShPg {
     int64_t incarnation; /* 0: none; else each new connection is asked whether it knows of this one ... */
     const atomic_int_fast64_t *calls; /* ... and of as many calls of it */
     bool listening;
-    bool doomed; /* the server has said that it will close the connection */
+    bool doomed;       /* the server has said that it will close the connection */
+    PGresult *refused; /* the last answer, if it was an error: its fields; else NULL */
 };
 
 /* --- connection (pg_conn.c) -------------------------------------------------------------------------------

@@ -38,6 +38,7 @@ cat <<INFO
 What runs where
   PostgreSQL  127.0.0.1:$PG_PORT, data in $PG_DIR
   agent       gRPC 127.0.0.1:$GRPC_PORT, HTTP http://127.0.0.1:$HTTP_PORT/metrics (pid $(cat "$HOME_DIR/agent.pid"))
+  schemas     http://127.0.0.1:$REGISTRY_PORT/subjects
   records     $HOME_DIR/agent/store
   WAL         $HOME_DIR/agent/wal
 Try

@@ -10,6 +10,7 @@ first_time() {
     PG_PORT=$(free_port 15432)
     GRPC_PORT=$(free_port 50051)
     HTTP_PORT=$(free_port 8080)
+    REGISTRY_PORT=$(free_port 8081)
     local password
     password=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
     (umask 077; printf '127.0.0.1:*:*:streamhouse:%s\n' "$password" >"$HOME_DIR/pgpass.tmp")
@@ -19,6 +20,7 @@ PG_DIR=$PG_DIR
 PG_PORT=$PG_PORT
 GRPC_PORT=$GRPC_PORT
 HTTP_PORT=$HTTP_PORT
+REGISTRY_PORT=$REGISTRY_PORT
 ENV
 }
 
@@ -60,6 +62,7 @@ agent_id: local
 data_dir: $HOME_DIR/agent
 listen_address: 127.0.0.1:$GRPC_PORT
 http_address: 127.0.0.1:$HTTP_PORT
+schema_registry_address: 127.0.0.1:$REGISTRY_PORT
 postgres: host=127.0.0.1 port=$PG_PORT dbname=streamhouse user=streamhouse passfile=$HOME_DIR/pgpass
 port_file: $HOME_DIR/agent.ports
 CONF
@@ -83,6 +86,7 @@ stop_outdated_agent() {
 mkdir -p "$HOME_DIR"
 choose_pg_dir
 load_env || first_time
+[ -n "${REGISTRY_PORT:-}" ] || { REGISTRY_PORT=$(free_port 8081); echo "REGISTRY_PORT=$REGISTRY_PORT" >>"$HOME_DIR/env"; }
 [ -d "$PG_DIR/data" ] || init_postgres
 alive "$PG_DIR/data/postmaster.pid" || start_postgres
 create_extension

@@ -11,6 +11,15 @@ COMMENT ON FUNCTION streamhouse.schema_parse IS
     'its text in three forms: with white space removed, normalized, and the one that the fingerprint is '
     'taken of. Raises SH201 or SH209';
 
+CREATE FUNCTION streamhouse.schema_serialized(type text, schema text, reference_names text[] DEFAULT '{}',
+                                              reference_texts text[] DEFAULT '{}')
+RETURNS text
+    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'sh_schema_serialized';
+COMMENT ON FUNCTION streamhouse.schema_serialized IS
+    'A Protobuf schema as its FileDescriptorProto in base64, which can be registered, too; a schema of another '
+    'type as its canonical text. Raises SH201 or SH209';
+
 CREATE FUNCTION streamhouse.schema_compare(type text, reader text, reader_reference_names text[],
                                            reader_reference_texts text[], writer text,
                                            writer_reference_names text[], writer_reference_texts text[])

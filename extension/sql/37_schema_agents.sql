@@ -16,6 +16,20 @@ COMMENT ON FUNCTION streamhouse.agent_schema_by_id IS
     'A schema with all that it needs to be parsed, each dependency after its own; no row: no such schema. It '
     'never changes, but it can go when it is deleted for good';
 
+CREATE FUNCTION streamhouse.schema_in_format(schema_id int, format text DEFAULT NULL) RETURNS text
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
+AS $$
+    SELECT CASE WHEN s.type = 'PROTOBUF' AND schema_in_format.format = 'serialized' THEN
+               schema_serialized(s.type, s.canonical, s.dependency_names,
+                                 ARRAY(SELECT d.canonical FROM unnest(s.dependency_ids) WITH ORDINALITY AS u(id, n)
+                                       JOIN schema AS d ON d.schema_id = u.id ORDER BY u.n))
+           ELSE s.canonical END
+    FROM schema AS s WHERE s.schema_id = schema_in_format.schema_id
+$$;
+COMMENT ON FUNCTION streamhouse.schema_in_format IS
+    'The text of a schema as the REST API gives it: with "serialized", a Protobuf schema as its descriptor in '
+    'base64; with any other format as it is kept';
+
 CREATE FUNCTION streamhouse.agent_topic_schemas(known_version bigint DEFAULT 0)
 RETURNS TABLE (schema_version bigint, topic_id uuid, part text, validation text, strategy text, subject text,
                schema_ids int[])

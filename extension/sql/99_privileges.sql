@@ -53,7 +53,8 @@ GRANT EXECUTE ON FUNCTION
     streamhouse.referenced_by(text, bigint, boolean), streamhouse.get_compatibility, streamhouse.get_mode,
     streamhouse.check_compatibility(text, text, text, jsonb, text, text, boolean),
     streamhouse.check_compatibility(text, text, bigint, text, jsonb, text, boolean),
-    streamhouse.schema_parse, streamhouse.schema_compare, streamhouse.schema_pretty, streamhouse.text_diff,
+    streamhouse.schema_parse, streamhouse.schema_serialized, streamhouse.schema_in_format,
+    streamhouse.schema_references, streamhouse.schema_compare, streamhouse.schema_pretty, streamhouse.text_diff,
     streamhouse.schema_diff(text, text, text), streamhouse.schema_diff(text, bigint, bigint),
     streamhouse.version_findings
 TO streamhouse_read, streamhouse_agent, streamhouse_admin;

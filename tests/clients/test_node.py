@@ -1,25 +1,10 @@
-"""Stock Node.js clients: @grpc/grpc-js with the proto file, `buf curl` without it (server reflection)."""
+"""Stock Node.js clients of the gRPC services: @grpc/grpc-js with the proto file, `buf curl` without it (server reflection)."""
 import json
 import pathlib
-import shutil
-
-import pytest
 
 from harness.processes import run
 
 HERE = pathlib.Path(__file__).resolve().parent
-
-
-@pytest.fixture(scope="session")
-def node_modules():
-    """The pinned packages; npm is asked only when they are not there yet."""
-    installed, wanted = HERE / "node_modules" / ".package-lock.json", HERE / "package-lock.json"
-    if not installed.exists() or installed.stat().st_mtime < wanted.stat().st_mtime:
-        # Not `npm ci`: it refuses a lock file that lacks buf's binaries for other machines than this one.
-        result = run(["npm", "install", "--no-save", "--no-audit", "--no-fund", "--ignore-scripts"], cwd=HERE, timeout=300)
-        assert result.returncode == 0, result.stderr
-    assert shutil.which("node")
-    return HERE / "node_modules"
 
 
 def test_grpc_js_produces_and_fetches(agent, node_modules):

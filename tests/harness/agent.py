@@ -25,6 +25,7 @@ class Agent:
             "data_dir": str(self.directory),
             "listen_address": "127.0.0.1:0",
             "http_address": "127.0.0.1:0",
+            "schema_registry_address": "127.0.0.1:0",
             "postgres": conninfo,
             "port_file": str(self.directory / "ports"),
             "flush_interval": "100ms",

@@ -1,0 +1,34 @@
+/*
+ * pool.h - threads with a connection to PostgreSQL each, and the queue of questions to it.
+ *
+ * Bounded in every way: a full queue, a question that waited too long and a PostgreSQL that is away are
+ * answered with an error, soon.
+ */
+#ifndef SH_AGENT_REGISTRY_POOL_H
+#define SH_AGENT_REGISTRY_POOL_H
+
+#include "agent/registry/routes.h"
+
+typedef struct ShRegistryPool ShRegistryPool;
+
+/* One question. Zero-initialise it. The owner keeps it until `done` was called. */
+typedef struct ShRegistryJob {
+    ShRegistryCall call;
+    ShRegistryAnswer answer; /* an old one from the cache, with status 0, may be there before */
+    void (*done)(struct ShRegistryJob *job); /* from a thread of the pool, once the answer is there */
+    void *owner;
+    struct ShRegistryJob *next;
+    int64_t deadline_ms;
+} ShRegistryJob;
+
+ShStatus sh_registry_pool_start(const char *conninfo, const char *application_name, int connections,
+                                ShRegistryCache *cache, ShRegistryPool **out, ShError *err) SH_MUST_CHECK;
+
+/* Queue a job. False, with an error as its answer, when the queue is full or the pool stops. */
+bool sh_registry_pool_ask(ShRegistryPool *pool, ShRegistryJob *job);
+
+/* Break what is under way off, answer what waits with an error, and end the threads. NULL is fine. */
+void sh_registry_pool_stop(ShRegistryPool *pool);
+void sh_registry_pool_free(ShRegistryPool *pool);
+
+#endif

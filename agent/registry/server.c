@@ -1,0 +1,317 @@
+/*
+ * server.c - the registry's HTTP server: requests come in here, and answers go out.
+ *
+ * What the cache knows is answered in the server's threads. For the rest, the connection is suspended, a
+ * thread of the pool asks PostgreSQL, and the connection goes on with the answer: so nobody waits who does
+ * not need to.
+ */
+#include <microhttpd.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent/base/clock.h"
+#include "agent/base/log.h"
+#include "agent/http/listener.h"
+#include "agent/registry/pool.h"
+#include "agent/registry/registry.h"
+#include "agent/registry/registry_metrics.h"
+#include "core/codec.h"
+
+#define SERVER_THREADS          2
+#define CONNECTIONS_MAX         1000
+#define CONNECTION_TIMEOUT_S    60
+#define CONNECTION_MEMORY_BYTES ((size_t)16 * 1024)
+#define BODIES_BYTES_MAX        ((int64_t)64 << 20) /* of all requests that are under way */
+#define UPLOAD_BYTES_MAX        ((size_t)64 << 20)  /* after which a client that sends on is cut off */
+
+struct ShRegistry {
+    struct MHD_Daemon *daemon;
+    ShRegistryPool *pool;
+    ShRegistryCache *cache;
+    ShRegistryMetrics metrics;
+    _Atomic int64_t body_bytes;
+};
+
+typedef enum Stage { STAGE_NEW, STAGE_BODY, STAGE_ASKED } Stage;
+
+typedef struct Request {
+    ShRegistryJob job;
+    ShRegistry *registry;
+    struct MHD_Connection *connection;
+    Stage stage;
+    char *target; /* as it stands in the request */
+    ShScratch body;
+    size_t upload_bytes; /* what came, kept or not */
+    int64_t started_us;
+} Request;
+
+static struct MHD_Daemon *start_daemon(ShRegistry *registry, int listener);
+static void *on_uri(void *arg, const char *uri, struct MHD_Connection *connection);
+static size_t leave_escaped(void *arg, struct MHD_Connection *connection, char *text);
+static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *url,
+                                  const char *method, const char *version, const char *upload,
+                                  size_t *upload_bytes, void **state);
+static void begin(Request *request, const char *method);
+static enum MHD_Result take_body(Request *request, const char *upload, size_t *upload_bytes);
+static bool answer_or_ask(Request *request);
+static bool find_in_cache(Request *request);
+static void on_answered(ShRegistryJob *job);
+static enum MHD_Result send_answer(Request *request);
+static void on_completed(void *arg, struct MHD_Connection *connection, void **state,
+                         enum MHD_RequestTerminationCode why);
+
+ShStatus sh_registry_start(const ShConfig *config, ShRegistry **out,
+                           char bound_address[SH_ADDRESS_TEXT_BYTES], ShError *err)
+{
+    int listener;
+    char name[64];
+    ShStatus status = sh_http_listen("schema_registry_address", config->schema_registry_address, &listener,
+                                     bound_address, err);
+    if (status != SH_OK)
+        return status;
+    ShRegistry *registry = calloc(1, sizeof *registry);
+    snprintf(name, sizeof name, "streamhouse-agent %.32s", config->agent_id);
+    if (registry == NULL)
+        status = sh_fail(err, SH_NO_MEMORY, "memory is short for the schema registry");
+    if (status == SH_OK)
+        status = sh_registry_cache_new(config->schema_registry_cache_bytes, &registry->cache, err);
+    if (status == SH_OK)
+        status = sh_registry_pool_start(config->postgres, name, (int)config->schema_registry_connections,
+                                        registry->cache, &registry->pool, err);
+    if (status == SH_OK) {
+        sh_registry_metrics_start(&registry->metrics, registry->cache);
+        registry->daemon = start_daemon(registry, listener);
+        if (registry->daemon == NULL)
+            status = sh_fail(err, SH_EXHAUSTED, "cannot start the schema registry's server on %s",
+                             bound_address);
+    }
+    if (status != SH_OK) {
+        close(listener);
+        sh_registry_stop(registry);
+        return status;
+    }
+    *out = registry;
+    return SH_OK;
+}
+
+void sh_registry_stop(ShRegistry *registry)
+{
+    if (registry == NULL)
+        return;
+    /* First the pool: MHD wants no connection suspended when it stops. */
+    sh_registry_pool_stop(registry->pool);
+    if (registry->daemon != NULL)
+        MHD_stop_daemon(registry->daemon); /* closes the listening socket too */
+    sh_registry_metrics_stop(&registry->metrics);
+    sh_registry_pool_free(registry->pool);
+    sh_registry_cache_free(registry->cache);
+    free(registry);
+}
+
+/* Signals belong to the main thread: the server's threads inherit a mask that blocks them all. */
+static struct MHD_Daemon *start_daemon(ShRegistry *registry, int listener)
+{
+    sigset_t all;
+    sigset_t before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    struct MHD_Daemon *daemon = MHD_start_daemon(
+        MHD_USE_AUTO | MHD_USE_INTERNAL_POLLING_THREAD | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request,
+        registry, MHD_OPTION_LISTEN_SOCKET, listener, MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX,
+        MHD_OPTION_CONNECTION_TIMEOUT, CONNECTION_TIMEOUT_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        CONNECTION_MEMORY_BYTES, MHD_OPTION_THREAD_POOL_SIZE, SERVER_THREADS, MHD_OPTION_URI_LOG_CALLBACK,
+        on_uri, registry, MHD_OPTION_UNESCAPE_CALLBACK, leave_escaped, NULL, MHD_OPTION_NOTIFY_COMPLETED,
+        on_completed, registry, MHD_OPTION_END);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return daemon;
+}
+
+/* Called first, with the target as it was sent; what is returned is the request's state. */
+static void *on_uri(void *arg, const char *uri, struct MHD_Connection *connection)
+{
+    Request *request = calloc(1, sizeof *request);
+    if (request == NULL)
+        return NULL;
+    request->registry = arg;
+    request->connection = connection;
+    request->job.owner = request;
+    request->job.done = on_answered;
+    request->started_us = sh_clock_now_us();
+    request->target = strdup(uri);
+    if (request->target == NULL) {
+        free(request);
+        return NULL;
+    }
+    return request;
+}
+
+/* A slash in a name must not become one of the path. */
+static size_t leave_escaped(void *arg, struct MHD_Connection *connection, char *text)
+{
+    (void)arg;
+    (void)connection;
+    return strlen(text);
+}
+
+/* Called for the headers, then for each piece of a body, then for the answer, and again when the connection
+ * goes on after it was suspended. */
+static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *url,
+                                  const char *method, const char *version, const char *upload,
+                                  size_t *upload_bytes, void **state)
+{
+    (void)arg;
+    (void)connection;
+    (void)url;
+    (void)version;
+    Request *request = *state;
+    if (request == NULL)
+        return MHD_NO; /* memory is short */
+    if (request->stage == STAGE_NEW) {
+        begin(request, method);
+        return MHD_YES;
+    }
+    if (*upload_bytes > 0)
+        return take_body(request, upload, upload_bytes);
+    if (request->stage == STAGE_BODY && request->job.answer.status == 0) {
+        request->stage = STAGE_ASKED;
+        if (!answer_or_ask(request))
+            return MHD_YES;
+    }
+    return send_answer(request);
+}
+
+static void begin(Request *request, const char *method)
+{
+    ShRegistryCall *call = &request->job.call;
+    ShRegistryAnswer *answer = &request->job.answer;
+    request->stage = STAGE_BODY;
+    if (!sh_registry_call_route(call, method, request->target, answer))
+        return;
+    const char *type = MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND,
+                                                   MHD_HTTP_HEADER_CONTENT_TYPE);
+    bool has_body = strcmp(method, "POST") == 0 || strcmp(method, "PUT") == 0;
+    if (has_body && !sh_registry_takes_content_type(type))
+        sh_registry_answer_error(answer, 415, "HTTP 415 Unsupported Media Type");
+    else if (sh_registry_choose_content_type(MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND,
+                                                                         MHD_HTTP_HEADER_ACCEPT)) == NULL)
+        sh_registry_answer_error(answer, 406, "HTTP 406 Not Acceptable");
+}
+
+/* A body for which there is an answer already is read to its end and forgotten, so that the client gets it.
+ */
+static enum MHD_Result take_body(Request *request, const char *upload, size_t *upload_bytes)
+{
+    size_t length = *upload_bytes;
+    *upload_bytes = 0;
+    request->upload_bytes += length;
+    if (request->upload_bytes > UPLOAD_BYTES_MAX)
+        return MHD_NO;
+    ShRegistryAnswer *answer = &request->job.answer;
+    if (answer->status != 0)
+        return MHD_YES;
+    if (request->upload_bytes > SH_REGISTRY_BODY_BYTES_MAX) {
+        sh_registry_answer_error(answer, 413, "the body has more than %zu bytes; a schema may have 4 MB",
+                                 SH_REGISTRY_BODY_BYTES_MAX);
+        return MHD_YES;
+    }
+    int64_t all = atomic_fetch_add(&request->registry->body_bytes, (int64_t)length) + (int64_t)length;
+    size_t wanted = request->body.length + length;
+    if (wanted > request->body.capacity && wanted < 2 * request->body.capacity)
+        wanted = 2 * request->body.capacity;
+    if (all > BODIES_BYTES_MAX || sh_scratch_reserve(&request->body, wanted, NULL) != SH_OK) {
+        atomic_fetch_sub(&request->registry->body_bytes, (int64_t)length);
+        sh_registry_answer_error(answer, 503, "too many large requests are under way; try again");
+        answer->retry_after_s = 1;
+        return MHD_YES;
+    }
+    memcpy(request->body.data + request->body.length, upload, length);
+    request->body.length += length;
+    return MHD_YES;
+}
+
+/* False: the connection is suspended. */
+static bool answer_or_ask(Request *request)
+{
+    ShRegistryJob *job = &request->job;
+    if (!sh_registry_call_prepare(&job->call, (const char *)request->body.data, request->body.length,
+                                  &job->answer) ||
+        find_in_cache(request))
+        return true;
+    MHD_suspend_connection(request->connection);
+    if (sh_registry_pool_ask(request->registry->pool, job))
+        return false;
+    on_answered(job);
+    return false;
+}
+
+static bool find_in_cache(Request *request)
+{
+    ShRegistry *registry = request->registry;
+    const ShRegistryCall *call = &request->job.call;
+    ShRegistryAnswer *answer = &request->job.answer;
+    if (!call->is_cacheable)
+        return false;
+    ShRegistryFound found = sh_registry_cache_get(registry->cache, call->id, call->form, &answer->body,
+                                                  &answer->body_bytes);
+    sh_registry_metrics_count_found(&registry->metrics, found);
+    if (found == SH_REGISTRY_FOUND_FRESH)
+        answer->status = 200;
+    return found == SH_REGISTRY_FOUND_FRESH;
+}
+
+static void on_answered(ShRegistryJob *job)
+{
+    Request *request = job->owner;
+    MHD_resume_connection(request->connection);
+}
+
+static enum MHD_Result send_answer(Request *request)
+{
+    ShRegistryAnswer *answer = &request->job.answer;
+    const char *type = sh_registry_choose_content_type(
+        MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_ACCEPT));
+    if (answer->body == NULL)
+        return MHD_NO; /* memory is short */
+    struct MHD_Response *response = MHD_create_response_from_buffer(answer->body_bytes, answer->body,
+                                                                    MHD_RESPMEM_MUST_FREE);
+    if (response == NULL)
+        return MHD_NO;
+    answer->body = NULL;
+    char seconds[12];
+    snprintf(seconds, sizeof seconds, "%d", answer->retry_after_s);
+    enum MHD_Result result = MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE,
+                                                     type != NULL ? type : "application/json");
+    if (result == MHD_YES && answer->allow != NULL)
+        result = MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, answer->allow);
+    if (result == MHD_YES && answer->retry_after_s > 0)
+        result = MHD_add_response_header(response, MHD_HTTP_HEADER_RETRY_AFTER, seconds);
+    if (result == MHD_YES)
+        result = MHD_queue_response(request->connection, answer->status, response);
+    MHD_destroy_response(response);
+    sh_registry_metrics_count(&request->registry->metrics, request->job.call.route, answer->status,
+                              sh_clock_now_us() - request->started_us);
+    return result;
+}
+
+static void on_completed(void *arg, struct MHD_Connection *connection, void **state,
+                         enum MHD_RequestTerminationCode why)
+{
+    (void)arg;
+    (void)connection;
+    (void)why;
+    Request *request = *state;
+    if (request == NULL)
+        return;
+    atomic_fetch_sub(&request->registry->body_bytes, (int64_t)request->body.length);
+    sh_registry_call_free(&request->job.call);
+    sh_registry_answer_free(&request->job.answer);
+    sh_scratch_free(&request->body);
+    free(request->target);
+    free(request);
+    *state = NULL;
+}
