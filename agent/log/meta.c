@@ -35,12 +35,15 @@ ShStatus sh_meta_init(ShMetaCache *cache, const ShUuid *cluster_id, ShError *err
     static const ShPgMetadata nothing;
     pthread_mutex_init(&cache->lock, NULL);
     cache->current = NULL;
+    cache->schemas = NULL;
+    atomic_init(&cache->validates, false);
     return sh_meta_replace(cache, cluster_id, &nothing, err);
 }
 
 void sh_meta_destroy(ShMetaCache *cache)
 {
     give_back(cache->current);
+    sh_schema_table_unref(cache->schemas);
     pthread_mutex_destroy(&cache->lock);
 }
 
@@ -57,6 +60,45 @@ ShStatus sh_meta_replace(ShMetaCache *cache, const ShUuid *cluster_id, const ShP
     pthread_mutex_unlock(&cache->lock);
     give_back(old);
     return SH_OK;
+}
+
+ShStatus sh_meta_replace_schemas(ShMetaCache *cache, const ShPgTopicSchemas *schemas, ShError *err)
+{
+    ShSchemaTable *fresh = NULL;
+    if (schemas->row_count > 0) {
+        fresh = sh_schema_table_new(schemas);
+        if (fresh == NULL)
+            return sh_fail(err, SH_NO_MEMORY, "no memory for the schemas of the topics");
+    }
+    pthread_mutex_lock(&cache->lock);
+    ShSchemaTable *old = cache->schemas;
+    cache->schemas = fresh;
+    atomic_store(&cache->validates, fresh != NULL);
+    pthread_mutex_unlock(&cache->lock);
+    sh_schema_table_unref(old);
+    return SH_OK;
+}
+
+const ShTopicSchemas *sh_engine_schemas(ShEngine *engine, const ShTarget *target, ShSchemaTable **held)
+{
+    *held = NULL;
+    if (!atomic_load_explicit(&engine->meta.validates, memory_order_acquire))
+        return NULL;
+    pthread_mutex_lock(&engine->meta.lock);
+    ShSchemaTable *table = engine->meta.schemas;
+    if (table != NULL)
+        sh_schema_table_ref(table);
+    pthread_mutex_unlock(&engine->meta.lock);
+    if (table == NULL)
+        return NULL;
+    ShMetaSnapshot *snapshot = borrow(&engine->meta);
+    const ShMetaTopic *topic = NULL;
+    const ShTopicSchemas *found = NULL;
+    if (find_target(snapshot, target, &topic, NULL) == SH_OK)
+        found = sh_schema_table_find(table, &topic->topic_id);
+    give_back(snapshot);
+    *held = table;
+    return found;
 }
 
 ShStatus sh_meta_resolve(ShEngine *engine, ShTarget *target, ShResolved *out, ShError *err)

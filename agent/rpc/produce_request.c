@@ -30,6 +30,7 @@ static ShStatus check_part(ShCall *call, ShProduceRequest *request, const ShWire
                            ShAppendPart *part, ShError *err);
 static ShStatus check_batches(ShWorker *worker, const ShWirePartition *wire, const ShBatchLimits *limits,
                               ShAppendPart *part, ShError *err);
+static ShStatus check_schemas(ShCall *call, const ShAppendPart *part, const ShBatchLimits *limits, ShError *err);
 static ShStatus confirm(ShCall *call, const ShWirePartition *wire, const ShAppendPart *part, ShError *err);
 static void on_append_done(ShAppend *append);
 static size_t result_bytes(const ShAppendPart *part, const ShPartitionError *error);
@@ -249,7 +250,8 @@ static ShStatus check_part(ShCall *call, ShProduceRequest *request, const ShWire
     };
     if (wire->record_count == 0) {
         part->owner = request->message;
-        return check_batches(call->worker, wire, &limits, part, err);
+        status = check_batches(call->worker, wire, &limits, part, err);
+        return status == SH_OK ? check_schemas(call, part, &limits, err) : status;
     }
     status = sh_records_build(call->worker, wire, &limits, &part->owner, err);
     if (status != SH_OK)
@@ -257,7 +259,33 @@ static ShStatus check_part(ShCall *call, ShProduceRequest *request, const ShWire
     part->batches[0].data = part->owner->data;
     part->batch_count = 1;
     hold(request, part->owner->length);
-    return sh_batch_peek(part->owner->data, part->owner->length, &part->batches[0].header, err);
+    status = sh_batch_peek(part->owner->data, part->owner->length, &part->batches[0].header, err);
+    if (status == SH_OK)
+        status = check_schemas(call, part, &limits, err);
+    if (status != SH_OK) {
+        /* Of the refused parts nothing is kept. */
+        sh_buf_unref(part->owner);
+        part->owner = NULL;
+        part->batch_count = 0;
+    }
+    return status;
+}
+
+/* One record that does not fit refuses the part: a batch is stored as it came, and its sequences without holes. */
+static ShStatus check_schemas(ShCall *call, const ShAppendPart *part, const ShBatchLimits *limits, ShError *err)
+{
+    ShSchemaTable *held;
+    const ShTopicSchemas *schemas = sh_engine_schemas(sh_call_engine(call), &part->target, &held);
+    ShStatus status = SH_OK;
+    size_t index = 0;
+    for (size_t i = 0; schemas != NULL && i < part->batch_count && status == SH_OK; i++) {
+        const ShAppendBatch *batch = &part->batches[i];
+        status = sh_topic_schemas_check(schemas, batch->data, batch->header.total_bytes,
+                                        limits->decompressed_bytes_max, index, &call->worker->scratch, err);
+        index += (size_t)batch->header.record_count;
+    }
+    sh_schema_table_unref(held);
+    return status;
 }
 
 /* A part without records may say what its producer knows acknowledged. */
