@@ -122,8 +122,8 @@ void sh_engine_confirm(ShEngine *engine, const ShConfirmation *confirmation);
 /* The largest batch the topic takes, or the agent's limit where the topic is unknown. */
 int64_t sh_engine_batch_bytes_max(ShEngine *engine, const ShTarget *target);
 
-/* What the topic's records are to be held against; NULL: nothing. It lives as long as `*held`, which the caller
- * gives back with sh_schema_table_unref in any case. */
+/* What the topic's records are to be held against; NULL: nothing. It lives as long as `*held`, which the
+ * caller gives back with sh_schema_table_unref in any case. */
 const ShTopicSchemas *sh_engine_schemas(ShEngine *engine, const ShTarget *target, ShSchemaTable **held);
 
 /* --- fetch ------------------------------------------------------------------------------------------------

@@ -10,7 +10,11 @@
 
 /* In the order of the words that PostgreSQL has for them. */
 typedef enum ShValidation { SH_VALIDATION_NONE, SH_VALIDATION_ID, SH_VALIDATION_FULL } ShValidation;
-typedef enum ShSubjectStrategy { SH_SUBJECT_TOPIC, SH_SUBJECT_RECORD, SH_SUBJECT_TOPIC_RECORD } ShSubjectStrategy;
+typedef enum ShSubjectStrategy {
+    SH_SUBJECT_TOPIC,
+    SH_SUBJECT_RECORD,
+    SH_SUBJECT_TOPIC_RECORD
+} ShSubjectStrategy;
 
 /* One part (key or value) of one topic under one subject. A part has a row for each of its subjects. */
 typedef struct ShPgTopicSchema {
@@ -23,8 +27,8 @@ typedef struct ShPgTopicSchema {
 } ShPgTopicSchema;
 
 typedef struct ShPgTopicSchemas {
-    bool changed;    /* false: nothing is new since the known version, and there are no rows */
-    int64_t version; /* when changed */
+    bool changed;          /* false: nothing is new since the known version, and there are no rows */
+    int64_t version;       /* when changed */
     ShPgTopicSchema *rows; /* ordered by topic, key before value */
     size_t row_count;
 } ShPgTopicSchemas;

@@ -30,7 +30,8 @@ static ShStatus check_part(ShCall *call, ShProduceRequest *request, const ShWire
                            ShAppendPart *part, ShError *err);
 static ShStatus check_batches(ShWorker *worker, const ShWirePartition *wire, const ShBatchLimits *limits,
                               ShAppendPart *part, ShError *err);
-static ShStatus check_schemas(ShCall *call, const ShAppendPart *part, const ShBatchLimits *limits, ShError *err);
+static ShStatus check_schemas(ShCall *call, const ShAppendPart *part, const ShBatchLimits *limits,
+                              ShError *err);
 static ShStatus confirm(ShCall *call, const ShWirePartition *wire, const ShAppendPart *part, ShError *err);
 static void on_append_done(ShAppend *append);
 static size_t result_bytes(const ShAppendPart *part, const ShPartitionError *error);
@@ -271,8 +272,10 @@ static ShStatus check_part(ShCall *call, ShProduceRequest *request, const ShWire
     return status;
 }
 
-/* One record that does not fit refuses the part: a batch is stored as it came, and its sequences without holes. */
-static ShStatus check_schemas(ShCall *call, const ShAppendPart *part, const ShBatchLimits *limits, ShError *err)
+/* One record that does not fit refuses the part: a batch is stored as it came, and its sequences without
+ * holes. */
+static ShStatus check_schemas(ShCall *call, const ShAppendPart *part, const ShBatchLimits *limits,
+                              ShError *err)
 {
     ShSchemaTable *held;
     const ShTopicSchemas *schemas = sh_engine_schemas(sh_call_engine(call), &part->target, &held);

@@ -95,7 +95,8 @@ ShStatus sh_topic_schemas_check(const ShTopicSchemas *schemas, const uint8_t *ba
     return status;
 }
 
-/* The part's rows come one after the other; only under the strategy `topic` are their ids all that may come. */
+/* The part's rows come one after the other; only under the strategy `topic` are their ids all that may come.
+ */
 static bool add_ids(ShPartSchemas *part, const ShPgTopicSchema *row)
 {
     part->validation = row->validation;
@@ -120,10 +121,11 @@ static int compare_topics(const void *a, const void *b)
 static ShStatus check_supported(const ShPartSchemas *part, const char *name, ShError *err)
 {
     if (part->validation == SH_VALIDATION_FULL)
-        return sh_fail(err, SH_UNSUPPORTED,
-                       "the topic asks for %s_validation \"full\", which this agent cannot do: set it to \"id\" "
-                       "or \"none\"",
-                       name);
+        return sh_fail(
+            err, SH_UNSUPPORTED,
+            "the topic asks for %s_validation \"full\", which this agent cannot do: set it to \"id\" "
+            "or \"none\"",
+            name);
     if (part->validation != SH_VALIDATION_NONE && part->strategy != SH_SUBJECT_TOPIC)
         return sh_fail(err, SH_UNSUPPORTED,
                        "the topic's %s_subject_strategy is not \"topic\", the only one that this agent can "

@@ -34,9 +34,9 @@ def attempt(client, *records, **fields):
 
 
 @pytest.fixture
-def client(database, make_agent, make_client):
+def client(database, make_agent, connect):
     database.execute("SELECT streamhouse.create_topic('t', 1)")
-    return make_client(make_agent())
+    return connect(make_agent().start())
 
 
 def test_value_names_a_registered_schema(database, client):
