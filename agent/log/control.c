@@ -218,6 +218,8 @@ static ShStatus step(ShEngine *engine, ShRefresh **refreshes, ShError *err)
         status = sh_control_load_metadata(engine, err);
         control->metadata_due = status != SH_OK;
     }
+    if (status == SH_OK)
+        atomic_store(&engine->meta.schemas_ms, atomic_load(&control->renewed_ms));
     return status;
 }
 

@@ -13,13 +13,19 @@
 #include "agent/pg/pg.h"
 #include "agent/schema/topic_schemas.h"
 
+#define SH_META_MISSED 1024
+
 struct ShMetaSnapshot;
 
 typedef struct ShMetaCache {
     pthread_mutex_t lock;
     struct ShMetaSnapshot *current; /* guarded by lock; one reference */
     ShSchemaTable *schemas;         /* guarded by lock; one reference; NULL: no topic is validated */
-    atomic_bool validates;          /* is there such a table? */
+    atomic_int_fast64_t schemas_ms; /* the table has all that PostgreSQL had then */
+    atomic_int_fast64_t refresh_ms; /* when an id that it lacks last made us ask */
+    atomic_uint_fast64_t
+        missed[SH_META_MISSED]; /* such ids: id << 32 | the low bits of when it was first met */
+    atomic_bool validates;      /* is there such a table? */
 } ShMetaCache;
 
 /* Start with an empty snapshot. */

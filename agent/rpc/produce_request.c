@@ -8,6 +8,8 @@
 #include "agent/rpc/target.h"
 #include "agent/rpc/wire.h"
 
+#define UNKNOWN_SCHEMA_RETRY_MS 100
+
 /* Field numbers of ProduceResponse and ProduceResult. */
 enum { RESPONSE_ID = 1, RESPONSE_RESULTS = 2 };
 enum { RESULT_OFFSET = SH_TARGET_FIELDS + 1, RESULT_COUNT, RESULT_EPOCH, RESULT_ERROR, RESULT_BATCH_OFFSETS };
@@ -278,16 +280,24 @@ static ShStatus check_schemas(ShCall *call, const ShAppendPart *part, const ShBa
                               ShError *err)
 {
     ShSchemaTable *held;
-    const ShTopicSchemas *schemas = sh_engine_schemas(sh_call_engine(call), &part->target, &held);
+    int64_t as_of_ms;
+    const ShTopicSchemas *schemas = sh_engine_schemas(sh_call_engine(call), &part->target, &held, &as_of_ms);
     ShStatus status = SH_OK;
     size_t index = 0;
+    int32_t unknown_id = 0;
     for (size_t i = 0; schemas != NULL && i < part->batch_count && status == SH_OK; i++) {
         const ShAppendBatch *batch = &part->batches[i];
         status = sh_topic_schemas_check(schemas, batch->data, batch->header.total_bytes,
-                                        limits->decompressed_bytes_max, index, &call->worker->scratch, err);
+                                        limits->decompressed_bytes_max, index, &call->worker->scratch,
+                                        &unknown_id, err);
         index += (size_t)batch->header.record_count;
     }
     sh_schema_table_unref(held);
+    if (unknown_id != 0 && !sh_engine_lacks_schema(sh_call_engine(call), unknown_id, as_of_ms)) {
+        status = sh_fail(err, SH_UNAVAILABLE, "schema %d is not known here yet: PostgreSQL is asked about it",
+                         (int)unknown_id);
+        sh_fail_retry_after(err, status, UNKNOWN_SCHEMA_RETRY_MS);
+    }
     return status;
 }
 

@@ -16,7 +16,7 @@ static bool add_ids(ShPartSchemas *part, const ShPgTopicSchema *row);
 static int compare_topics(const void *a, const void *b);
 static ShStatus check_supported(const ShPartSchemas *part, const char *name, ShError *err);
 static ShStatus check_bytes(const ShPartSchemas *part, const char *name, const uint8_t *bytes, size_t length,
-                            int32_t *last_id, ShError *err);
+                            int32_t *last_id, int32_t *unknown_id, ShError *err);
 static bool has_id(const ShPartSchemas *part, int32_t id);
 
 ShSchemaTable *sh_schema_table_new(const ShPgTopicSchemas *schemas)
@@ -69,9 +69,10 @@ const ShTopicSchemas *sh_schema_table_find(const ShSchemaTable *table, const ShU
 
 ShStatus sh_topic_schemas_check(const ShTopicSchemas *schemas, const uint8_t *batch, size_t batch_bytes,
                                 size_t decompressed_bytes_max, size_t first_index, ShScratch *scratch,
-                                ShError *err)
+                                int32_t *unknown_id, ShError *err)
 {
     ShBatchReader reader;
+    *unknown_id = 0;
     ShStatus status = check_supported(&schemas->key, "key", err);
     if (status == SH_OK)
         status = check_supported(&schemas->value, "value", err);
@@ -85,10 +86,11 @@ ShStatus sh_topic_schemas_check(const ShTopicSchemas *schemas, const uint8_t *ba
         status = sh_batch_reader_next(&reader, &record, &more, err);
         if (status != SH_OK || !more)
             return status;
-        status = check_bytes(&schemas->key, "key", record.key, record.key_length, &last_key_id, err);
+        status = check_bytes(&schemas->key, "key", record.key, record.key_length, &last_key_id, unknown_id,
+                             err);
         if (status == SH_OK)
             status = check_bytes(&schemas->value, "value", record.value, record.value_length, &last_value_id,
-                                 err);
+                                 unknown_id, err);
         if (status != SH_OK)
             return sh_fail_prefix(err, status, "record %zu", index);
     }
@@ -136,7 +138,7 @@ static ShStatus check_supported(const ShPartSchemas *part, const char *name, ShE
 
 /* What is null fits: a record without a key, a tombstone. */
 static ShStatus check_bytes(const ShPartSchemas *part, const char *name, const uint8_t *bytes, size_t length,
-                            int32_t *last_id, ShError *err)
+                            int32_t *last_id, int32_t *unknown_id, ShError *err)
 {
     if (part->validation == SH_VALIDATION_NONE || bytes == NULL)
         return SH_OK;
@@ -148,10 +150,12 @@ static ShStatus check_bytes(const ShPartSchemas *part, const char *name, const u
     uint32_t id = (uint32_t)bytes[1] << 24 | (uint32_t)bytes[2] << 16 | (uint32_t)bytes[3] << 8 | bytes[4];
     if (id != 0 && id == (uint32_t)*last_id)
         return SH_OK;
-    if (id > INT32_MAX || !has_id(part, (int32_t)id))
+    if (id > INT32_MAX || !has_id(part, (int32_t)id)) {
+        *unknown_id = id > INT32_MAX ? 0 : (int32_t)id;
         return sh_fail(err, SH_INVALID,
                        "the %s names schema %u, which is not registered under the topic's subject for %ss",
                        name, (unsigned)id, name);
+    }
     *last_id = (int32_t)id;
     return SH_OK;
 }

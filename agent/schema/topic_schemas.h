@@ -36,9 +36,10 @@ const ShTopicSchemas *sh_schema_table_find(const ShSchemaTable *table, const ShU
 
 /* Check each record of a batch that sh_batch_check has found whole. SH_INVALID names the first record that
  * does not fit by its index, `first_index` being that of the batch's first record; SH_UNSUPPORTED when the
- * topic asks for what cannot be checked: nothing is accepted unchecked. */
+ * topic asks for what cannot be checked: nothing is accepted unchecked. `*unknown_id` is the id that the
+ * table does not have, where that is the reason; else 0. */
 ShStatus sh_topic_schemas_check(const ShTopicSchemas *schemas, const uint8_t *batch, size_t batch_bytes,
                                 size_t decompressed_bytes_max, size_t first_index, ShScratch *scratch,
-                                ShError *err) SH_MUST_CHECK;
+                                int32_t *unknown_id, ShError *err) SH_MUST_CHECK;
 
 #endif

@@ -42,8 +42,9 @@ static ShStatus check(const ShSchemaTable *table, const Case *one, ShError *err)
     ShBuf *batch = NULL;
     assert_int_equal(sh_batch_builder_finish(builder, &batch, err), SH_OK);
     ShScratch scratch = {0};
+    int32_t unknown_id;
     ShStatus status = sh_topic_schemas_check(sh_schema_table_find(table, &topic), batch->data, batch->length,
-                                             1 << 20, 40, &scratch, err);
+                                             1 << 20, 40, &scratch, &unknown_id, err);
     sh_scratch_free(&scratch);
     sh_buf_unref(batch);
     sh_batch_builder_free(builder);
