@@ -6,6 +6,7 @@ import pytest
 
 from harness.processes import wait_until
 from harness.rpc import pb
+from harness.tcpproxy import TcpProxy
 
 SCHEMA = '{"type": "object", "properties": {"a": {"type": "integer"}}}'
 OTHER = '{"type": "object", "properties": {"a": {"type": "integer"}, "b": {"type": "string"}}}'
@@ -58,6 +59,27 @@ def test_value_names_a_registered_schema(database, client):
 
     database.execute("SELECT streamhouse.alter_topic('t', value_validation => 'none')")
     wait_until("the agent no longer validates", lambda: attempt(client, b"anything") is None)
+
+
+def test_known_ids_go_on_without_postgres(postgres, database, make_agent, connect):
+    proxy = TcpProxy(f"127.0.0.1:{postgres.port}")
+    try:
+        schema_id = register(database, "t-value")
+        database.execute("SELECT streamhouse.create_topic('t', 1, value_validation => 'id')")
+        agent = make_agent(postgres=database.conninfo + f" host=127.0.0.1 port={proxy.port}").start()
+        client = connect(agent)
+        assert attempt(client, named(schema_id)) is None
+        proxy.cut()
+        assert attempt(client, named(schema_id)) is None
+        request = pb.ProduceRequest()
+        request.partitions.add(topic="t").records.add(value=named(schema_id + 1))
+        with pytest.raises(grpc.RpcError) as refused:
+            client._Produce(request, timeout=client.deadline)
+        assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+        assert "PostgreSQL is asked" in refused.value.details()
+    finally:
+        proxy.heal()
+        proxy.close()
 
 
 def test_key_names_a_registered_schema(database, client):
