@@ -26,7 +26,8 @@ obj = $(patsubst %.c,$(B)/%.o,$(1))
 CORE_OBJS := $(call obj,$(wildcard core/*.c))
 SCHEMA_OBJS := $(call obj,$(wildcard schema/*.c)) $(patsubst %.cc,$(B)/%.o,$(wildcard schema/*.cc))
 PROTO_OBJS := $(B)/gen/proto/streamhouse.pb-c.o $(B)/gen/proto/descriptor.o
-AGENT_OBJS := $(call obj,$(wildcard agent/base/*.c agent/wal/*.c agent/store/*.c agent/pg/*.c agent/log/*.c agent/rpc/*.c agent/http/*.c agent/registry/*.c))
+AGENT_OBJS := $(call obj,$(wildcard agent/base/*.c agent/wal/*.c agent/store/*.c agent/pg/*.c agent/schema/*.c agent/log/*.c \
+	agent/rpc/*.c agent/http/*.c agent/registry/*.c))
 CLIENT_OBJS := $(call obj,$(wildcard client/*.c))
 CLI_OBJS := $(call obj,$(wildcard cli/*.c))
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(shell find tests/unit -name 'test_*.c' 2>/dev/null))

@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "agent/schema/topic_schemas.h"
 #include "agent/base/config.h"
 #include "core/batch.h"
 #include "core/bytes.h"
@@ -120,6 +121,16 @@ void sh_engine_confirm(ShEngine *engine, const ShConfirmation *confirmation);
 
 /* The largest batch the topic takes, or the agent's limit where the topic is unknown. */
 int64_t sh_engine_batch_bytes_max(ShEngine *engine, const ShTarget *target);
+
+/* Is a schema's id that the table of `as_of_ms` does not have unknown to PostgreSQL too? False: not yet
+ * known, PostgreSQL is asked; ask again after some time. */
+bool sh_engine_lacks_schema(ShEngine *engine, int32_t id, int64_t as_of_ms);
+
+/* What the topic's records are to be held against, as PostgreSQL had it at `*as_of_ms` or later; NULL:
+ * nothing. It lives as long as `*held`, which the caller gives back with sh_schema_table_unref in any case.
+ */
+const ShTopicSchemas *sh_engine_schemas(ShEngine *engine, const ShTarget *target, ShSchemaTable **held,
+                                        int64_t *as_of_ms);
 
 /* --- fetch ------------------------------------------------------------------------------------------------
  */

@@ -88,6 +88,9 @@ static const Statement statements[SH_PG_STATEMENT_COUNT] = {
          "FROM streamhouse.partitions AS p JOIN streamhouse.topic AS t USING (topic_id) "
          "WHERE $1::text[] = '{}' OR p.topic = ANY ($1::text[]) "
          "ORDER BY p.topic, p.partition"},
+    [SH_PG_TOPIC_SCHEMAS] = {"topic_schemas", 1,
+                             "SELECT schema_version, topic_id, part, validation, strategy, schema_ids "
+                             "FROM streamhouse.agent_topic_schemas($1)"},
     [SH_PG_LOG_STARTS] = {"log_starts", 1,
                           "SELECT topic_id, partition, log_start, log_start_version "
                           "FROM streamhouse.agent_log_starts($1)"},

@@ -81,6 +81,7 @@ typedef enum ShPgStatement {
     SH_PG_LIVE_AGENTS,
     SH_PG_DROP_TOPIC,
     SH_PG_DESCRIBE,
+    SH_PG_TOPIC_SCHEMAS,
     SH_PG_LOG_STARTS,
     SH_PG_MARKER_DUE,
     SH_PG_MARKER_NEXT,

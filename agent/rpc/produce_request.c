@@ -8,6 +8,8 @@
 #include "agent/rpc/target.h"
 #include "agent/rpc/wire.h"
 
+#define UNKNOWN_SCHEMA_RETRY_MS 100
+
 /* Field numbers of ProduceResponse and ProduceResult. */
 enum { RESPONSE_ID = 1, RESPONSE_RESULTS = 2 };
 enum { RESULT_OFFSET = SH_TARGET_FIELDS + 1, RESULT_COUNT, RESULT_EPOCH, RESULT_ERROR, RESULT_BATCH_OFFSETS };
@@ -30,6 +32,8 @@ static ShStatus check_part(ShCall *call, ShProduceRequest *request, const ShWire
                            ShAppendPart *part, ShError *err);
 static ShStatus check_batches(ShWorker *worker, const ShWirePartition *wire, const ShBatchLimits *limits,
                               ShAppendPart *part, ShError *err);
+static ShStatus check_schemas(ShCall *call, const ShAppendPart *part, const ShBatchLimits *limits,
+                              ShError *err);
 static ShStatus confirm(ShCall *call, const ShWirePartition *wire, const ShAppendPart *part, ShError *err);
 static void on_append_done(ShAppend *append);
 static size_t result_bytes(const ShAppendPart *part, const ShPartitionError *error);
@@ -249,7 +253,8 @@ static ShStatus check_part(ShCall *call, ShProduceRequest *request, const ShWire
     };
     if (wire->record_count == 0) {
         part->owner = request->message;
-        return check_batches(call->worker, wire, &limits, part, err);
+        status = check_batches(call->worker, wire, &limits, part, err);
+        return status == SH_OK ? check_schemas(call, part, &limits, err) : status;
     }
     status = sh_records_build(call->worker, wire, &limits, &part->owner, err);
     if (status != SH_OK)
@@ -257,7 +262,43 @@ static ShStatus check_part(ShCall *call, ShProduceRequest *request, const ShWire
     part->batches[0].data = part->owner->data;
     part->batch_count = 1;
     hold(request, part->owner->length);
-    return sh_batch_peek(part->owner->data, part->owner->length, &part->batches[0].header, err);
+    status = sh_batch_peek(part->owner->data, part->owner->length, &part->batches[0].header, err);
+    if (status == SH_OK)
+        status = check_schemas(call, part, &limits, err);
+    if (status != SH_OK) {
+        /* Of the refused parts nothing is kept. */
+        sh_buf_unref(part->owner);
+        part->owner = NULL;
+        part->batch_count = 0;
+    }
+    return status;
+}
+
+/* One record that does not fit refuses the part: a batch is stored as it came, and its sequences without
+ * holes. */
+static ShStatus check_schemas(ShCall *call, const ShAppendPart *part, const ShBatchLimits *limits,
+                              ShError *err)
+{
+    ShSchemaTable *held;
+    int64_t as_of_ms;
+    const ShTopicSchemas *schemas = sh_engine_schemas(sh_call_engine(call), &part->target, &held, &as_of_ms);
+    ShStatus status = SH_OK;
+    size_t index = 0;
+    int32_t unknown_id = 0;
+    for (size_t i = 0; schemas != NULL && i < part->batch_count && status == SH_OK; i++) {
+        const ShAppendBatch *batch = &part->batches[i];
+        status = sh_topic_schemas_check(schemas, batch->data, batch->header.total_bytes,
+                                        limits->decompressed_bytes_max, index, &call->worker->scratch,
+                                        &unknown_id, err);
+        index += (size_t)batch->header.record_count;
+    }
+    sh_schema_table_unref(held);
+    if (unknown_id != 0 && !sh_engine_lacks_schema(sh_call_engine(call), unknown_id, as_of_ms)) {
+        status = sh_fail(err, SH_UNAVAILABLE, "schema %d is not known here yet: PostgreSQL is asked about it",
+                         (int)unknown_id);
+        sh_fail_retry_after(err, status, UNKNOWN_SCHEMA_RETRY_MS);
+    }
+    return status;
 }
 
 /* A part without records may say what its producer knows acknowledged. */

@@ -35,6 +35,19 @@ static FakeOut fake_out;
 #include "tests/unit/agent/log/fake_pg_marker.h"
 #include "tests/unit/agent/log/fake_pg_snapshot.h"
 
+ShStatus sh_pg_topic_schemas(ShPg *pg, int64_t known_version, ShPgTopicSchemas **out, ShError *err)
+{
+    (void)pg;
+    (void)known_version;
+    *out = calloc(1, sizeof **out);
+    return *out != NULL ? SH_OK : sh_fail(err, SH_NO_MEMORY, "no memory");
+}
+
+void sh_pg_topic_schemas_free(ShPgTopicSchemas *schemas)
+{
+    free(schemas);
+}
+
 ShStatus sh_pg_log_starts(ShPg *pg, int64_t after_version, ShPgLogStart **out, size_t *count, ShError *err)
 {
     (void)pg;

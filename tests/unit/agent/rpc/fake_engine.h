@@ -325,6 +325,24 @@ void sh_engine_hold_memory(ShEngine *engine, int64_t bytes)
     __atomic_add_fetch(&engine->held_bytes, bytes, __ATOMIC_SEQ_CST);
 }
 
+const ShTopicSchemas *sh_engine_schemas(ShEngine *engine, const ShTarget *target, ShSchemaTable **held,
+                                        int64_t *as_of_ms)
+{
+    (void)engine;
+    (void)target;
+    *held = NULL;
+    *as_of_ms = 0;
+    return NULL;
+}
+
+bool sh_engine_lacks_schema(ShEngine *engine, int32_t id, int64_t as_of_ms)
+{
+    (void)engine;
+    (void)id;
+    (void)as_of_ms;
+    return true;
+}
+
 int64_t sh_engine_batch_bytes_max(ShEngine *engine, const ShTarget *target)
 {
     (void)engine;
