@@ -97,6 +97,48 @@ ShStatus sh_batch_peek(const uint8_t *data, size_t length, ShBatchHeader *header
 ShStatus sh_batch_check(const uint8_t *data, size_t length, const ShBatchLimits *limits, ShScratch *scratch,
                         ShBatchHeader *header, ShError *err) SH_MUST_CHECK;
 
+/* Whoever wants to see records while their batch is checked. Keys and values of topics with schemas begin
+ * with a head of five bytes that names the schema, nearly always the same one: what begins with the head that
+ * is expected is passed over at the cost of a few instructions, and so is what is null. */
+#define SH_RECORD_HEAD_BYTES 5
+#define SH_RECORD_HEAD_NONE  UINT64_MAX /* no record has it: each is told */
+
+typedef struct ShBatchWatch {
+    bool keys; /* are they looked at? */
+    bool values;
+    uint64_t key_head; /* as sh_record_head gives it */
+    uint64_t value_head;
+    /* Told of a record, by its number in the batch, whose key or value has another head, or none. May change
+     * the heads. The record's bytes are valid during the call. True: the record is good. */
+    bool (*other)(struct ShBatchWatch *watch, int32_t index, const ShRecord *record);
+} ShBatchWatch;
+
+/* The first five bytes, of at least so many, as one number; its order of bytes is of no account. */
+static inline uint64_t sh_record_head(const uint8_t *bytes)
+{
+    return sh_get_u32(bytes) | (uint64_t)bytes[4] << 32;
+}
+
+static inline bool sh_record_has_head(const uint8_t *bytes, size_t length, uint64_t head)
+{
+    return bytes == NULL || (length >= SH_RECORD_HEAD_BYTES && sh_record_head(bytes) == head);
+}
+
+/* Show the watch one record; false: it is not good. */
+static inline bool sh_batch_watch(ShBatchWatch *watch, int32_t index, const ShRecord *record)
+{
+    if ((!watch->keys || sh_record_has_head(record->key, record->key_length, watch->key_head)) &&
+        (!watch->values || sh_record_has_head(record->value, record->value_length, watch->value_head)))
+        return true;
+    return watch->other(watch, index, record);
+}
+
+/* sh_batch_check that shows each record to `watch` on its way. What the watch says of them does not change
+ * the result; a batch that is not whole may have been shown in part. NULL: nobody watches. */
+ShStatus sh_batch_check_watched(const uint8_t *data, size_t length, const ShBatchLimits *limits,
+                                ShScratch *scratch, ShBatchWatch *watch, ShBatchHeader *header,
+                                ShError *err) SH_MUST_CHECK;
+
 /* Overwrite the fields outside the CRC, in place. */
 void sh_batch_set_base_offset(uint8_t *batch, int64_t base_offset);
 void sh_batch_set_leader_epoch(uint8_t *batch, int32_t leader_epoch);

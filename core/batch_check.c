@@ -16,9 +16,13 @@ static ShStatus check_header(const ShBatchHeader *header, ShError *err) SH_MUST_
 static ShStatus check_producer(const ShBatchHeader *header, ShError *err) SH_MUST_CHECK;
 static ShStatus check_records(const uint8_t *records, const uint8_t *end, int32_t count,
                               ShError *err) SH_MUST_CHECK;
+static ShStatus check_watched(const uint8_t *records, const uint8_t *end, int32_t count, ShBatchWatch *watch,
+                              ShError *err) SH_MUST_CHECK;
+static ShStatus check_end(const uint8_t *next, const uint8_t *end, int32_t count, ShError *err) SH_MUST_CHECK;
 static ShStatus check_record(const uint8_t **next, const uint8_t *end, int32_t index, int32_t count,
-                             ShError *err) SH_MUST_CHECK __attribute__((noinline));
-static inline const uint8_t *skip_plain_record(const uint8_t *p, const uint8_t *end, int32_t index);
+                             ShRecord *record, ShError *err) SH_MUST_CHECK __attribute__((noinline));
+static inline const uint8_t *skip_plain_record(const uint8_t *p, const uint8_t *end, int32_t index,
+                                               ShRecord *record);
 
 ShStatus sh_batch_peek(const uint8_t *data, size_t length, ShBatchHeader *header, ShError *err)
 {
@@ -61,6 +65,12 @@ ShStatus sh_batch_peek(const uint8_t *data, size_t length, ShBatchHeader *header
 ShStatus sh_batch_check(const uint8_t *data, size_t length, const ShBatchLimits *limits, ShScratch *scratch,
                         ShBatchHeader *header, ShError *err)
 {
+    return sh_batch_check_watched(data, length, limits, scratch, NULL, header, err);
+}
+
+ShStatus sh_batch_check_watched(const uint8_t *data, size_t length, const ShBatchLimits *limits,
+                                ShScratch *scratch, ShBatchWatch *watch, ShBatchHeader *header, ShError *err)
+{
     ShBatchHeader peeked;
     ShStatus status = sh_batch_peek(data, length, &peeked, err);
     if (status != SH_OK)
@@ -85,7 +95,8 @@ ShStatus sh_batch_check(const uint8_t *data, size_t length, const ShBatchLimits 
                                    err);
     if (status != SH_OK)
         return status;
-    status = check_records(records, end, peeked.record_count, err);
+    status = watch == NULL ? check_records(records, end, peeked.record_count, err)
+                           : check_watched(records, end, peeked.record_count, watch, err);
     if (status != SH_OK)
         return status;
     *header = peeked;
@@ -142,15 +153,41 @@ static ShStatus check_records(const uint8_t *records, const uint8_t *end, int32_
 {
     const uint8_t *next = records;
     for (int32_t i = 0; i < count; i++) {
-        const uint8_t *behind = skip_plain_record(next, end, i);
+        ShRecord record;
+        const uint8_t *behind = skip_plain_record(next, end, i, &record);
         if (SH_LIKELY(behind != NULL)) {
             next = behind;
             continue;
         }
-        ShStatus status = check_record(&next, end, i, count, err);
+        ShStatus status = check_record(&next, end, i, count, &record, err);
         if (status != SH_OK)
             return status;
     }
+    return check_end(next, end, count, err);
+}
+
+/* The same, and each record is shown. */
+static ShStatus check_watched(const uint8_t *records, const uint8_t *end, int32_t count, ShBatchWatch *watch,
+                              ShError *err)
+{
+    const uint8_t *next = records;
+    for (int32_t i = 0; i < count; i++) {
+        ShRecord record = {0};
+        const uint8_t *behind = skip_plain_record(next, end, i, &record);
+        if (SH_UNLIKELY(behind == NULL)) {
+            ShStatus status = check_record(&next, end, i, count, &record, err);
+            if (status != SH_OK)
+                return status;
+            behind = next;
+        }
+        next = behind;
+        (void)sh_batch_watch(watch, i, &record);
+    }
+    return check_end(next, end, count, err);
+}
+
+static ShStatus check_end(const uint8_t *next, const uint8_t *end, int32_t count, ShError *err)
+{
     if (next != end)
         return sh_fail(err, SH_CORRUPT, "record batch with %td bytes left over after its %" PRId32 " records",
                        end - next, count);
@@ -159,24 +196,25 @@ static ShStatus check_records(const uint8_t *records, const uint8_t *end, int32_
 
 /* Step over any record, or say what is wrong with it; out of line, to leave plain ones the registers. */
 static ShStatus check_record(const uint8_t **next, const uint8_t *end, int32_t index, int32_t count,
-                             ShError *err)
+                             ShRecord *record, ShError *err)
 {
-    ShRecord record = {0};
-    ShStatus status = sh_record_decode(next, end, index, count, &record, err);
-    if (status == SH_OK && record.offset != index)
+    *record = (ShRecord){0};
+    ShStatus status = sh_record_decode(next, end, index, count, record, err);
+    if (status == SH_OK && record->offset != index)
         status = sh_record_fail(index, count, err, "has an offset delta of %" PRId64 ", not %" PRId32,
-                                record.offset, index);
+                                record->offset, index);
     return status;
 }
 
 /*
  * Step over a plain record, as nearly all are: a value, no headers, lengths of one or two bytes, and enough
- * behind it. NULL: this one is not plain, or it is wrong.
+ * behind it. NULL: this one is not plain, or it is wrong. Its key and value are left in `record`.
  *
  * One check of bounds covers all fields before the key's bytes. Those behind need none of their own: each
  * moves `p` forward, so when the last ends where the record's length says, all of them lie inside.
  */
-static inline const uint8_t *skip_plain_record(const uint8_t *p, const uint8_t *end, int32_t index)
+static inline const uint8_t *skip_plain_record(const uint8_t *p, const uint8_t *end, int32_t index,
+                                               ShRecord *record)
 {
     uint32_t raw; /* zigzag, as all lengths here: twice the number, odd when it is negative */
     if (end - p < PLAIN_FIELDS_BYTES_MAX)
@@ -193,14 +231,19 @@ static inline const uint8_t *skip_plain_record(const uint8_t *p, const uint8_t *
         return NULL;
     if (SH_LIKELY(*p == NULL_LENGTH)) {
         p++;
+        record->key = NULL;
     } else {
         p = sh_varint_read_short(p, &raw);
         if (p == NULL || (raw & 1) != 0 || (ptrdiff_t)(raw / 2) > end - p - SH_VARINT_SHORT_BYTES_MAX)
             return NULL;
+        record->key = p;
+        record->key_length = raw / 2;
         p += raw / 2;
     }
     /* What is left besides is the value, whose length comes first, and the number of headers. */
     ptrdiff_t value_bytes = end - p - (*p < 0x80 ? 1 : 2) - 1;
     p = sh_varint_match_short(p, 2 * (uint32_t)value_bytes);
+    record->value = p;
+    record->value_length = (size_t)value_bytes;
     return p != NULL && end[-1] == 0 ? end : NULL;
 }

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #define SH_LIKELY(condition) __builtin_expect(!!(condition), 1)
+#define SH_UNLIKELY(condition) __builtin_expect(!!(condition), 0)
 
 #define SH_VARINT_BYTES_MAX  5
 #define SH_VARLONG_BYTES_MAX 10

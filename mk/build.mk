@@ -84,7 +84,7 @@ $(B)/libstreamhouse.a: $(CLIENT_OBJS) $(CORE_OBJS) $(PROTO_OBJS)
 $(B)/libstreamhouse.so: $(CLIENT_OBJS) $(CORE_OBJS) $(PROTO_OBJS)
 	$(CC) -shared $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS) -lpthread
 
-$(B)/streamhouse-agent: $(B)/agent/main.o $(B)/libagent.a $(B)/libcore.a
+$(B)/streamhouse-agent: $(B)/agent/main.o $(B)/libagent.a $(B)/libschema.a $(B)/libcore.a
 	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS) -lpthread
 # Of the agent, the command takes the reading of a write-ahead log alone.
 $(B)/streamhouse: $(CLI_OBJS) $(B)/libagent.a $(B)/libstreamhouse.a
@@ -96,9 +96,9 @@ $(B)/tests/unit/schema/test_avro_data: LIBS = -lavro
 # A unit test may use the agent, the client, the schemas and the core; it stands where its subject stands.
 $(B)/tests/unit/schema/%: $(B)/tests/unit/schema/%.o $(B)/libschema.a $(B)/libcore.a
 	$(CC) $(LDFLAGS_ALL) -o $@ $< $(B)/libschema.a $(B)/libcore.a $(PKG_LIBS) $(LIBS) -lcmocka -lpthread -lm
-$(B)/tests/unit/%: $(B)/tests/unit/%.o $(B)/libagent.a $(B)/libstreamhouse.a $(B)/libcore.a
-	$(CC) $(LDFLAGS_ALL) -o $@ $< $(B)/libagent.a $(B)/libstreamhouse.a $(B)/libcore.a $(PKG_LIBS) -lcmocka -lpthread -lm
-$(B)/bench/%: $(B)/bench/%.o $(BENCH_COMMON_OBJS) $(B)/libagent.a $(B)/libstreamhouse.a $(B)/libcore.a
+$(B)/tests/unit/%: $(B)/tests/unit/%.o $(B)/libagent.a $(B)/libstreamhouse.a $(B)/libschema.a $(B)/libcore.a
+	$(CC) $(LDFLAGS_ALL) -o $@ $< $(B)/libagent.a $(B)/libstreamhouse.a $(B)/libschema.a $(B)/libcore.a $(PKG_LIBS) -lcmocka -lpthread -lm
+$(B)/bench/%: $(B)/bench/%.o $(BENCH_COMMON_OBJS) $(B)/libagent.a $(B)/libstreamhouse.a $(B)/libschema.a $(B)/libcore.a
 	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS) -lpthread -lm
 
 # Fuzz targets: libFuzzer with ASan and UBSan, over the core and the agent's parsers.

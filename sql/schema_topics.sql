@@ -32,7 +32,7 @@ COMMIT;
 SELECT value_validation FROM streamhouse.topic WHERE name = 'plain';
 
 -- What agents keep, by the registry's version; metadata changes when a validated topic is concerned.
-SELECT topic_name(topic_id) AS topic, part, validation, strategy, subject, cardinality(schema_ids) AS ids
+SELECT topic_name(topic_id) AS topic, part, validation, strategy, subject, record_name, cardinality(schema_ids) AS ids
 FROM streamhouse.agent_topic_schemas() ORDER BY 1, 2, 5;
 SELECT schema_version AS known FROM streamhouse.agent_topic_schemas() LIMIT 1 \gset
 SELECT metadata_version AS metadata FROM streamhouse.cluster \gset

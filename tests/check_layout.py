@@ -21,7 +21,7 @@ MAY_INCLUDE = {
     "agent/wal": ["agent/base", "core"],
     "agent/store": ["agent/base", "core"],
     "agent/pg": ["agent/base", "core"],
-    "agent/schema": ["agent/pg", "agent/base", "core"],
+    "agent/schema": ["agent/pg", "agent/base", "schema", "core"],
     "agent/log": ["agent/schema", "agent/wal", "agent/store", "agent/pg", "agent/base", "core"],
     "agent/rpc": ["agent/log", "agent/schema", "agent/base", "core", "proto"],
     "agent/http": ["agent/log", "agent/base", "core"],

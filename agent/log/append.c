@@ -32,6 +32,7 @@ static ShStatus refuse_not_owned(ShEngine *engine, const ShPartition *partition,
 static ShStatus take_in(ShEngine *engine, ShPartition *partition, Intake *intake, ShAppendPart *part);
 static bool is_idempotent(const ShAppendPart *part);
 static ShStatus check_sequences(ShEngine *engine, ShPartition *partition, Intake *intake, ShAppendPart *part);
+static ShStatus refuse_misfits(ShAppendPart *part);
 static void set_stored_aside(Intake *intake, size_t count);
 static void note_offsets(const ShPartition *partition, ShAppendPart *part, size_t stored);
 static ShAppendWait *await_stored(ShPartition *partition, Intake *intake);
@@ -323,6 +324,8 @@ static ShStatus take_in(ShEngine *engine, ShPartition *partition, Intake *intake
     ShStatus status = check_state(engine, partition, intake, part);
     if (status == SH_OK && is_idempotent(part) && !partition->object_durability)
         status = check_sequences(engine, partition, intake, part);
+    if (status == SH_OK && intake->count > 0)
+        status = refuse_misfits(part);
     if (status == SH_OK)
         status = sh_batch_ring_reserve(&partition->ring, intake->count, &part->error);
     if (status != SH_OK || intake->count == 0)
@@ -361,6 +364,15 @@ static ShStatus take_in(ShEngine *engine, ShPartition *partition, Intake *intake
 done:
     pthread_mutex_unlock(&partition->mutex);
     return status;
+}
+
+/* What is stored already was good when it came. */
+static ShStatus refuse_misfits(ShAppendPart *part)
+{
+    if (part->misfits == NULL || part->misfits->whole.status == SH_OK)
+        return SH_OK;
+    part->error = part->misfits->whole;
+    return part->error.status;
 }
 
 /* Undo what no one has seen: no offset is consumed. */

@@ -16,7 +16,6 @@ typedef struct ShRefresh {
     void *arg;
 } ShRefresh;
 
-static ShStatus load_schemas(ShEngine *engine, ShError *err);
 static void *run(void *arg);
 static bool is_stopping(ShControl *control);
 static ShStatus step(ShEngine *engine, ShRefresh **refreshes, ShError *err);
@@ -127,7 +126,7 @@ ShStatus sh_control_load_metadata(ShEngine *engine, ShError *err)
     if (status != SH_OK)
         return status;
     /* Before the topics: no record of a topic that appears now is to pass unchecked. */
-    status = load_schemas(engine, err);
+    status = sh_schemas_load(engine, err);
     if (status == SH_OK)
         status = sh_meta_replace(&engine->meta, &engine->registered.cluster_id, metadata, err);
     if (status == SH_OK)
@@ -137,21 +136,6 @@ ShStatus sh_control_load_metadata(ShEngine *engine, ShError *err)
         forget_dropped(engine);
         sh_fetch_wake_all(engine);
     }
-    return status;
-}
-
-static ShStatus load_schemas(ShEngine *engine, ShError *err)
-{
-    ShControl *control = &engine->control;
-    ShPgTopicSchemas *schemas = NULL;
-    ShStatus status = sh_pg_topic_schemas(control->pg, control->schema_version, &schemas, err);
-    if (status != SH_OK)
-        return status;
-    if (schemas->changed)
-        status = sh_meta_replace_schemas(&engine->meta, schemas, err);
-    if (status == SH_OK && schemas->changed)
-        control->schema_version = schemas->version;
-    sh_pg_topic_schemas_free(schemas);
     return status;
 }
 
@@ -219,7 +203,9 @@ static ShStatus step(ShEngine *engine, ShRefresh **refreshes, ShError *err)
         control->metadata_due = status != SH_OK;
     }
     if (status == SH_OK)
-        atomic_store(&engine->meta.schemas_ms, atomic_load(&control->renewed_ms));
+        status = sh_schemas_step(engine, err);
+    if (status == SH_OK)
+        sh_schemas_note_fresh(engine, atomic_load(&control->renewed_ms));
     return status;
 }
 

@@ -31,7 +31,6 @@ typedef struct ShControl {
     struct ShRefresh *first; /* who waits for a refresh */
     struct ShRefresh *last;
     /* the control thread's own (and the starting thread's before it) */
-    int64_t schema_version; /* of what validates which topics; 0: nothing is known */
     int64_t metadata_version;
     int64_t assignment_version;
     uint64_t assignment_round;

@@ -127,6 +127,7 @@ void sh_engine_stop(ShEngine *engine)
     sh_control_destroy(&engine->control);
     sh_parked_destroy(&engine->parked);
     sh_results_destroy(&engine->results);
+    sh_schemas_destroy(&engine->schemas);
     sh_meta_destroy(&engine->meta);
     sh_store_close(engine->store);
     pthread_cond_destroy(&engine->stop_cond);
@@ -241,6 +242,8 @@ static ShStatus init_parts(ShEngine *engine, ShError *err)
         status = sh_admin_init(&engine->admin, err);
     if (status == SH_OK)
         status = sh_meta_init(&engine->meta, &no_cluster, err);
+    if (status == SH_OK)
+        status = sh_schemas_init(&engine->schemas, err);
     if (status == SH_OK)
         status = sh_boot_id(engine->boot_id, err);
     return status;

@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "agent/schema/topic_schemas.h"
+#include "agent/schema/record_check.h"
 #include "agent/base/config.h"
 #include "core/batch.h"
 #include "core/bytes.h"
@@ -84,6 +84,9 @@ typedef struct ShAppendPart {
     ShAppendBatch *batches;
     size_t batch_count;        /* at least 1, and all or none of them are appended */
     int32_t first_unacked_seq; /* with an idempotent producer: its lowest sequence not yet acknowledged */
+    /* Records that do not fit, of a part from outside; the caller's. With `misfits->whole` set nothing may be
+     * appended: unless all is stored already, that is the answer. */
+    ShRecordErrors *misfits;
     /* results */
     ShError error;  /* status SH_OK: acknowledged */
     bool scattered; /* the batches do not follow each other: header.base_offset of each says where it is */
@@ -122,15 +125,11 @@ void sh_engine_confirm(ShEngine *engine, const ShConfirmation *confirmation);
 /* The largest batch the topic takes, or the agent's limit where the topic is unknown. */
 int64_t sh_engine_batch_bytes_max(ShEngine *engine, const ShTarget *target);
 
-/* Is a schema's id that the table of `as_of_ms` does not have unknown to PostgreSQL too? False: not yet
- * known, PostgreSQL is asked; ask again after some time. */
-bool sh_engine_lacks_schema(ShEngine *engine, int32_t id, int64_t as_of_ms);
-
-/* What the topic's records are to be held against, as PostgreSQL had it at `*as_of_ms` or later; NULL:
- * nothing. It lives as long as `*held`, which the caller gives back with sh_schema_table_unref in any case.
- */
-const ShTopicSchemas *sh_engine_schemas(ShEngine *engine, const ShTarget *target, ShSchemaTable **held,
-                                        int64_t *as_of_ms);
+/* Begin to hold a part's records against the schemas of its topic. False: they are not checked, and there is
+ * nothing to end. */
+bool sh_engine_check_begin(ShEngine *engine, const ShTarget *target, ShRecordCheck *check);
+/* sh_record_check_end; what is not here is fetched meanwhile. */
+ShStatus sh_engine_check_end(ShEngine *engine, ShRecordCheck *check, ShError *err) SH_MUST_CHECK;
 
 /* --- fetch ------------------------------------------------------------------------------------------------
  */

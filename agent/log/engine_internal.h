@@ -35,6 +35,7 @@
 #include "agent/log/read_cache.h"
 #include "agent/log/read_pool.h"
 #include "agent/log/results.h"
+#include "agent/log/schemas.h"
 #include "agent/pg/pg.h"
 #include "agent/store/store.h"
 #include "agent/wal/wal.h"
@@ -66,6 +67,7 @@ struct ShEngine {
     ShLogMetrics metrics;
     ShMemory memory;
     ShMetaCache meta;
+    ShSchemas schemas;
     ShPartitionTable partitions;
     ShParked parked;
     ShFlusher flusher;

@@ -9,6 +9,8 @@ void sh_log_metrics_init(ShLogMetrics *metrics)
                                          "Records accepted from producers.");
     metrics->bytes = sh_metric_counter("streamhouse_producer_bytes_total", NULL,
                                        "Bytes of record batches accepted from producers.");
+    metrics->misfits = sh_metric_counter("streamhouse_producer_invalid_records_total", NULL,
+                                         "Records refused because they do not fit their topic's schemas.");
     metrics->append_duration = sh_metric_histogram(
         "streamhouse_producer_latency_seconds", NULL,
         "Time from taking in a partition's batches to their acknowledgement.");

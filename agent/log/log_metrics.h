@@ -11,6 +11,7 @@ struct ShEngine;
 typedef struct ShLogMetrics {
     ShMetric *records;
     ShMetric *bytes;
+    ShMetric *misfits;
     ShMetric *append_duration;
     ShMetric *flush_duration;
     ShMetric *upload_duration;

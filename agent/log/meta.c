@@ -6,9 +6,6 @@
 
 #include "agent/log/engine_internal.h"
 
-#define MISSED_MS  5000 /* so long an id that PostgreSQL did not have is not asked about again */
-#define REFRESH_MS 50   /* PostgreSQL is asked about missing ids at most so often */
-
 typedef struct ShMetaSnapshot {
     ShMeta meta; /* first: what is handed out is cast back */
     atomic_int refs;
@@ -38,19 +35,12 @@ ShStatus sh_meta_init(ShMetaCache *cache, const ShUuid *cluster_id, ShError *err
     static const ShPgMetadata nothing;
     pthread_mutex_init(&cache->lock, NULL);
     cache->current = NULL;
-    cache->schemas = NULL;
-    atomic_init(&cache->validates, false);
-    atomic_init(&cache->schemas_ms, 0);
-    atomic_init(&cache->refresh_ms, 0);
-    for (size_t i = 0; i < SH_META_MISSED; i++)
-        atomic_init(&cache->missed[i], 0);
     return sh_meta_replace(cache, cluster_id, &nothing, err);
 }
 
 void sh_meta_destroy(ShMetaCache *cache)
 {
     give_back(cache->current);
-    sh_schema_table_unref(cache->schemas);
     pthread_mutex_destroy(&cache->lock);
 }
 
@@ -69,64 +59,14 @@ ShStatus sh_meta_replace(ShMetaCache *cache, const ShUuid *cluster_id, const ShP
     return SH_OK;
 }
 
-ShStatus sh_meta_replace_schemas(ShMetaCache *cache, const ShPgTopicSchemas *schemas, ShError *err)
+bool sh_meta_topic_id(ShMetaCache *cache, const ShTarget *target, ShUuid *out)
 {
-    ShSchemaTable *fresh = NULL;
-    if (schemas->row_count > 0) {
-        fresh = sh_schema_table_new(schemas);
-        if (fresh == NULL)
-            return sh_fail(err, SH_NO_MEMORY, "no memory for the schemas of the topics");
-    }
-    pthread_mutex_lock(&cache->lock);
-    ShSchemaTable *old = cache->schemas;
-    cache->schemas = fresh;
-    atomic_store(&cache->validates, fresh != NULL);
-    pthread_mutex_unlock(&cache->lock);
-    sh_schema_table_unref(old);
-    return SH_OK;
-}
-
-bool sh_engine_lacks_schema(ShEngine *engine, int32_t id, int64_t as_of_ms)
-{
-    ShMetaCache *cache = &engine->meta;
-    int64_t now_ms = sh_clock_now_ms();
-    atomic_uint_fast64_t *place = &cache->missed[(uint32_t)id % SH_META_MISSED];
-    uint64_t missed = atomic_load(place);
-    uint32_t age_ms = (uint32_t)now_ms - (uint32_t)missed;
-    if (missed >> 32 == (uint32_t)id && age_ms < MISSED_MS) {
-        if (as_of_ms > now_ms - (int64_t)age_ms)
-            return true;
-    } else {
-        atomic_store(place, (uint64_t)(uint32_t)id << 32 | (uint32_t)now_ms);
-    }
-    int64_t last_ms = atomic_load(&cache->refresh_ms);
-    if (now_ms - last_ms >= REFRESH_MS &&
-        atomic_compare_exchange_strong(&cache->refresh_ms, &last_ms, now_ms))
-        sh_control_refresh(engine);
-    return false;
-}
-
-const ShTopicSchemas *sh_engine_schemas(ShEngine *engine, const ShTarget *target, ShSchemaTable **held,
-                                        int64_t *as_of_ms)
-{
-    *held = NULL;
-    *as_of_ms = atomic_load(&engine->meta.schemas_ms);
-    if (!atomic_load_explicit(&engine->meta.validates, memory_order_acquire))
-        return NULL;
-    pthread_mutex_lock(&engine->meta.lock);
-    ShSchemaTable *table = engine->meta.schemas;
-    if (table != NULL)
-        sh_schema_table_ref(table);
-    pthread_mutex_unlock(&engine->meta.lock);
-    if (table == NULL)
-        return NULL;
-    ShMetaSnapshot *snapshot = borrow(&engine->meta);
+    ShMetaSnapshot *snapshot = borrow(cache);
     const ShMetaTopic *topic = NULL;
-    const ShTopicSchemas *found = NULL;
-    if (find_target(snapshot, target, &topic, NULL) == SH_OK)
-        found = sh_schema_table_find(table, &topic->topic_id);
+    bool found = find_target(snapshot, target, &topic, NULL) == SH_OK;
+    if (found)
+        *out = topic->topic_id;
     give_back(snapshot);
-    *held = table;
     return found;
 }
 

@@ -11,21 +11,12 @@
 #include "agent/log/engine.h"
 #include "agent/log/partition.h"
 #include "agent/pg/pg.h"
-#include "agent/schema/topic_schemas.h"
-
-#define SH_META_MISSED 1024
 
 struct ShMetaSnapshot;
 
 typedef struct ShMetaCache {
     pthread_mutex_t lock;
     struct ShMetaSnapshot *current; /* guarded by lock; one reference */
-    ShSchemaTable *schemas;         /* guarded by lock; one reference; NULL: no topic is validated */
-    atomic_int_fast64_t schemas_ms; /* the table has all that PostgreSQL had then */
-    atomic_int_fast64_t refresh_ms; /* when an id that it lacks last made us ask */
-    atomic_uint_fast64_t
-        missed[SH_META_MISSED]; /* such ids: id << 32 | the low bits of when it was first met */
-    atomic_bool validates;      /* is there such a table? */
 } ShMetaCache;
 
 /* Start with an empty snapshot. */
@@ -35,10 +26,6 @@ void sh_meta_destroy(ShMetaCache *cache);
 /* Replace the snapshot. `*version` is that of the metadata. */
 ShStatus sh_meta_replace(ShMetaCache *cache, const ShUuid *cluster_id, const ShPgMetadata *metadata,
                          ShError *err) SH_MUST_CHECK;
-
-/* Replace what validates which topics. */
-ShStatus sh_meta_replace_schemas(ShMetaCache *cache, const ShPgTopicSchemas *schemas,
-                                 ShError *err) SH_MUST_CHECK;
 
 /* What a request names. */
 typedef struct ShResolved {
@@ -54,6 +41,9 @@ ShStatus sh_meta_resolve(struct ShEngine *engine, ShTarget *target, ShResolved *
 
 /* The owner of a partition; false when none is known that has a live lease. */
 bool sh_meta_owner(struct ShEngine *engine, const ShPartition *partition, ShOwner *out);
+
+/* The id of the topic that a request means; false when the snapshot does not have it. */
+bool sh_meta_topic_id(ShMetaCache *cache, const ShTarget *target, ShUuid *out);
 
 /* The topic's durability; false when the snapshot does not have the topic. */
 bool sh_meta_durability(ShMetaCache *cache, const ShUuid *topic_id, bool *object_durability);

@@ -89,8 +89,14 @@ static const Statement statements[SH_PG_STATEMENT_COUNT] = {
          "WHERE $1::text[] = '{}' OR p.topic = ANY ($1::text[]) "
          "ORDER BY p.topic, p.partition"},
     [SH_PG_TOPIC_SCHEMAS] = {"topic_schemas", 1,
-                             "SELECT schema_version, topic_id, part, validation, strategy, schema_ids "
+                             "SELECT schema_version, topic_id, part, validation, strategy, record_name, schema_ids "
                              "FROM streamhouse.agent_topic_schemas($1)"},
+    [SH_PG_SCHEMA_TEXTS] =
+        {"schema_texts", 1,
+         "SELECT s.type, s.schema, d.name, d.text FROM streamhouse.agent_schema_by_id($1) AS s "
+         "LEFT JOIN LATERAL unnest(s.dependency_names, s.dependency_texts) WITH ORDINALITY "
+         "AS d(name, text, ordinal) ON true ORDER BY d.ordinal"},
+    [SH_PG_SCHEMAS_SEEN] = {"schemas_seen", 2, "SELECT streamhouse.agent_schemas_seen($1, $2)"},
     [SH_PG_LOG_STARTS] = {"log_starts", 1,
                           "SELECT topic_id, partition, log_start, log_start_version "
                           "FROM streamhouse.agent_log_starts($1)"},

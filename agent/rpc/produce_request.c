@@ -1,6 +1,7 @@
 #include "agent/rpc/produce_request.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "agent/base/clock.h"
 #include "agent/rpc/message.h"
@@ -8,11 +9,17 @@
 #include "agent/rpc/target.h"
 #include "agent/rpc/wire.h"
 
-#define UNKNOWN_SCHEMA_RETRY_MS 100
-
 /* Field numbers of ProduceResponse and ProduceResult. */
 enum { RESPONSE_ID = 1, RESPONSE_RESULTS = 2 };
-enum { RESULT_OFFSET = SH_TARGET_FIELDS + 1, RESULT_COUNT, RESULT_EPOCH, RESULT_ERROR, RESULT_BATCH_OFFSETS };
+enum {
+    RESULT_OFFSET = SH_TARGET_FIELDS + 1,
+    RESULT_COUNT,
+    RESULT_EPOCH,
+    RESULT_ERROR,
+    RESULT_BATCH_OFFSETS,
+    RESULT_RECORD_ERRORS
+};
+enum { RECORD_ERROR_INDEX = 1, RECORD_ERROR_MESSAGE };
 
 typedef struct Sizes {
     size_t parts;
@@ -30,14 +37,24 @@ static void hold(ShProduceRequest *request, size_t bytes);
 static void init_part(ShAppendPart *part, ShAppendBatch *batches);
 static ShStatus check_part(ShCall *call, ShProduceRequest *request, const ShWirePartition *wire,
                            ShAppendPart *part, ShError *err);
+static ShStatus take_batches(ShCall *call, ShProduceRequest *request, const ShWirePartition *wire,
+                             const ShBatchLimits *limits, ShAppendPart *part, ShError *err);
+static ShStatus take_records(ShCall *call, ShProduceRequest *request, const ShWirePartition *wire,
+                             const ShBatchLimits *limits, ShAppendPart *part, ShError *err);
 static ShStatus check_batches(ShWorker *worker, const ShWirePartition *wire, const ShBatchLimits *limits,
-                              ShAppendPart *part, ShError *err);
-static ShStatus check_schemas(ShCall *call, const ShAppendPart *part, const ShBatchLimits *limits,
-                              ShError *err);
+                              ShRecordCheck *check, ShAppendPart *part, ShError *err);
+static ShStatus end_check(ShCall *call, ShRecordCheck *check, ShStatus so_far, ShAppendPart *part,
+                          ShError *err);
+static ShStatus drop_misfits(ShCall *call, ShProduceRequest *request, const ShBatchLimits *limits,
+                             ShAppendPart *part, ShError *err);
+static void drop_part(ShProduceRequest *request, ShAppendPart *part);
 static ShStatus confirm(ShCall *call, const ShWirePartition *wire, const ShAppendPart *part, ShError *err);
 static void on_append_done(ShAppend *append);
 static size_t result_bytes(const ShAppendPart *part, const ShPartitionError *error);
+static const ShRecordErrors *told_misfits(const ShAppendPart *part);
+static size_t record_error_bytes(const ShRecordError *error);
 static void put_result(ShOut *out, const ShAppendPart *part, const ShPartitionError *error);
+static void put_record_errors(ShOut *out, const ShRecordErrors *errors);
 
 ShStatus sh_produce_request_new(ShCall *call, grpc_byte_buffer *message, ShProduceRequest **out, ShError *err)
 {
@@ -74,6 +91,8 @@ void sh_produce_request_free(ShProduceRequest *request)
         if (request->parts[i].owner != request->message)
             sh_buf_unref(request->parts[i].owner);
     }
+    for (size_t i = 0; i < request->part_count; i++)
+        sh_record_errors_free(request->parts[i].misfits);
     sh_buf_unref(request->message);
     sh_engine_hold_memory(sh_call_engine(request->wake.call), -(int64_t)request->held_bytes);
     free(request);
@@ -113,6 +132,9 @@ grpc_status_code sh_produce_request_code(const ShProduceRequest *request, ShPart
 {
     if (request->part_count == 0)
         return GRPC_STATUS_OK;
+    for (size_t i = 0; i < request->part_count; i++)
+        if (told_misfits(&request->parts[i]) != NULL)
+            return GRPC_STATUS_OK; /* the answer tells which records they are */
     const ShAppendPart *first_part = &request->parts[request->places[0]];
     grpc_status_code code = sh_rpc_code(first_part->error.status, SH_FROM_CLIENT);
     for (size_t i = 0; i < request->part_count && code != GRPC_STATUS_OK; i++) {
@@ -178,6 +200,8 @@ static ShProduceRequest *alloc_request(ShCall *call, ShBuf *message, const Sizes
     request->parts = (ShAppendPart *)(request + 1);
     *batches = (ShAppendBatch *)(request->parts + sizes->parts);
     request->places = (uint32_t *)(*batches + sizes->batches);
+    for (size_t i = 0; i < sizes->parts; i++)
+        request->parts[i].misfits = NULL;
     hold(request, bytes + message->length);
     return request;
 }
@@ -212,8 +236,10 @@ static ShStatus check_all(ShCall *call, ShProduceRequest *request, const Sizes *
             request->places[i] = (uint32_t)(*front)++;
         } else {
             request->places[i] = (uint32_t)--back;
-            if (back != *front)
+            if (back != *front) {
                 request->parts[back] = *part;
+                part->misfits = NULL;
+            }
         }
     }
     return SH_OK;
@@ -251,54 +277,91 @@ static ShStatus check_part(ShCall *call, ShProduceRequest *request, const ShWire
         .batch_bytes_max = (size_t)sh_engine_batch_bytes_max(sh_call_engine(call), &part->target),
         .decompressed_bytes_max = (size_t)sh_call_config(call)->batch_decompressed_bytes_max,
     };
-    if (wire->record_count == 0) {
-        part->owner = request->message;
-        status = check_batches(call->worker, wire, &limits, part, err);
-        return status == SH_OK ? check_schemas(call, part, &limits, err) : status;
-    }
-    status = sh_records_build(call->worker, wire, &limits, &part->owner, err);
-    if (status != SH_OK)
+    return wire->record_count == 0 ? take_batches(call, request, wire, &limits, part, err)
+                                   : take_records(call, request, wire, &limits, part, err);
+}
+
+static ShStatus take_batches(ShCall *call, ShProduceRequest *request, const ShWirePartition *wire,
+                             const ShBatchLimits *limits, ShAppendPart *part, ShError *err)
+{
+    ShRecordCheck check;
+    bool is_checked = sh_engine_check_begin(sh_call_engine(call), &part->target, &check);
+    part->owner = request->message;
+    ShStatus status = check_batches(call->worker, wire, limits, is_checked ? &check : NULL, part, err);
+    if (is_checked)
+        status = end_check(call, &check, status, part, err);
+    if (status != SH_OK || part->misfits == NULL)
         return status;
+    if (part->batches[0].header.producer_id < 0)
+        return drop_misfits(call, request, limits, part, err);
+    /* The sequences leave no holes: all of it is refused, unless it turns out to be stored already. */
+    (void)sh_record_errors_explain(part->misfits, check.first_index, &part->misfits->whole);
+    return SH_OK;
+}
+
+static ShStatus take_records(ShCall *call, ShProduceRequest *request, const ShWirePartition *wire,
+                             const ShBatchLimits *limits, ShAppendPart *part, ShError *err)
+{
+    ShRecordCheck check;
+    bool is_checked = sh_engine_check_begin(sh_call_engine(call), &part->target, &check);
+    ShStatus status = sh_records_build(call->worker, wire, limits, is_checked ? &check.watch : NULL,
+                                       &part->owner, err);
+    if (is_checked)
+        status = end_check(call, &check, status, part, err);
+    if (status == SH_OK && part->owner == NULL)
+        return sh_record_errors_explain(part->misfits, wire->record_count, err);
+    if (status == SH_OK)
+        status = sh_batch_peek(part->owner->data, part->owner->length, &part->batches[0].header, err);
+    if (status != SH_OK) {
+        drop_part(request, part);
+        return status;
+    }
     part->batches[0].data = part->owner->data;
     part->batch_count = 1;
     hold(request, part->owner->length);
-    status = sh_batch_peek(part->owner->data, part->owner->length, &part->batches[0].header, err);
-    if (status == SH_OK)
-        status = check_schemas(call, part, &limits, err);
-    if (status != SH_OK) {
-        /* Of the refused parts nothing is kept. */
-        sh_buf_unref(part->owner);
-        part->owner = NULL;
-        part->batch_count = 0;
-    }
-    return status;
+    return SH_OK;
 }
 
-/* One record that does not fit refuses the part: a batch is stored as it came, and its sequences without
- * holes. */
-static ShStatus check_schemas(ShCall *call, const ShAppendPart *part, const ShBatchLimits *limits,
-                              ShError *err)
+/* Whether the part is refused for other reasons or not: what the check holds is given back. */
+static ShStatus end_check(ShCall *call, ShRecordCheck *check, ShStatus so_far, ShAppendPart *part,
+                          ShError *err)
 {
-    ShSchemaTable *held;
-    int64_t as_of_ms;
-    const ShTopicSchemas *schemas = sh_engine_schemas(sh_call_engine(call), &part->target, &held, &as_of_ms);
-    ShStatus status = SH_OK;
-    size_t index = 0;
-    int32_t unknown_id = 0;
-    for (size_t i = 0; schemas != NULL && i < part->batch_count && status == SH_OK; i++) {
-        const ShAppendBatch *batch = &part->batches[i];
-        status = sh_topic_schemas_check(schemas, batch->data, batch->header.total_bytes,
-                                        limits->decompressed_bytes_max, index, &call->worker->scratch,
-                                        &unknown_id, err);
-        index += (size_t)batch->header.record_count;
-    }
-    sh_schema_table_unref(held);
-    if (unknown_id != 0 && !sh_engine_lacks_schema(sh_call_engine(call), unknown_id, as_of_ms)) {
-        status = sh_fail(err, SH_UNAVAILABLE, "schema %d is not known here yet: PostgreSQL is asked about it",
-                         (int)unknown_id);
-        sh_fail_retry_after(err, status, UNKNOWN_SCHEMA_RETRY_MS);
-    }
-    return status;
+    ShError why = {0};
+    ShStatus status = sh_engine_check_end(sh_call_engine(call), check, &why);
+    if (so_far == SH_OK && status != SH_OK)
+        *err = why;
+    if (so_far == SH_OK && status == SH_OK)
+        part->misfits = check->errors;
+    else
+        sh_record_errors_free(check->errors);
+    return so_far != SH_OK ? so_far : status;
+}
+
+/* Batches without sequences: the records that fit are stored. */
+static ShStatus drop_misfits(ShCall *call, ShProduceRequest *request, const ShBatchLimits *limits,
+                             ShAppendPart *part, ShError *err)
+{
+    size_t record_count = 0;
+    for (size_t i = 0; i < part->batch_count; i++)
+        record_count += (size_t)part->batches[i].header.record_count;
+    ShBuf *rest = NULL;
+    ShStatus status = part->misfits->count == record_count
+                          ? sh_record_errors_explain(part->misfits, record_count, err)
+                          : sh_records_drop_misfits(call->worker, part, limits, &rest, err);
+    if (status != SH_OK)
+        return status;
+    part->owner = rest;
+    hold(request, rest->length);
+    return SH_OK;
+}
+
+/* Of the refused parts nothing is kept. */
+static void drop_part(ShProduceRequest *request, ShAppendPart *part)
+{
+    if (part->owner != request->message)
+        sh_buf_unref(part->owner);
+    part->owner = NULL;
+    part->batch_count = 0;
 }
 
 /* A part without records may say what its producer knows acknowledged. */
@@ -319,14 +382,15 @@ static ShStatus confirm(ShCall *call, const ShWirePartition *wire, const ShAppen
 }
 
 static ShStatus check_batches(ShWorker *worker, const ShWirePartition *wire, const ShBatchLimits *limits,
-                              ShAppendPart *part, ShError *err)
+                              ShRecordCheck *check, ShAppendPart *part, ShError *err)
 {
     /* The message is this request's own, so the engine may write into it what lies outside the CRC. */
     uint8_t *next = (uint8_t *)(uintptr_t)wire->batches.data;
     size_t left = wire->batches.length;
     while (left > 0) {
         ShBatchHeader header;
-        ShStatus status = sh_batch_check(next, left, limits, &worker->scratch, &header, err);
+        ShStatus status = sh_batch_check_watched(next, left, limits, &worker->scratch,
+                                                 check != NULL ? &check->watch : NULL, &header, err);
         if (status != SH_OK)
             return sh_fail_prefix(err, status, "batch %zu", part->batch_count);
         if (header.attributes & SH_BATCH_ATTR_CONTROL)
@@ -335,6 +399,8 @@ static ShStatus check_batches(ShWorker *worker, const ShWirePartition *wire, con
         if (header.attributes & SH_BATCH_ATTR_TRANSACTIONAL)
             return sh_fail(err, SH_UNSUPPORTED, "batch %zu: transactions are not supported",
                            part->batch_count);
+        if (check != NULL)
+            sh_record_check_next_batch(check, (size_t)header.record_count);
         part->batches[part->batch_count++] = (ShAppendBatch){.data = next, .header = header};
         next += header.total_bytes;
         left -= header.total_bytes;
@@ -352,6 +418,9 @@ static void on_append_done(ShAppend *append)
 static size_t result_bytes(const ShAppendPart *part, const ShPartitionError *error)
 {
     size_t bytes = sh_target_bytes(&part->target);
+    const ShRecordErrors *misfits = told_misfits(part);
+    for (size_t i = 0; misfits != NULL && i < misfits->count; i++)
+        bytes += sh_out_bytes_size(RESULT_RECORD_ERRORS, record_error_bytes(&misfits->items[i]));
     if (error != NULL)
         return bytes + sh_out_bytes_size(RESULT_ERROR,
                                          streamhouse__v1__partition_error__get_packed_size(&error->error));
@@ -366,12 +435,29 @@ static size_t result_bytes(const ShAppendPart *part, const ShPartitionError *err
     return bytes;
 }
 
+/* Not told: of a part that was to be refused as a whole and is stored already; with an error that says nothing
+ * of the records, after which the part comes again. */
+static const ShRecordErrors *told_misfits(const ShAppendPart *part)
+{
+    if (part->misfits == NULL || part->error.status == SH_INVALID)
+        return part->misfits;
+    return part->error.status == SH_OK && part->misfits->whole.status == SH_OK ? part->misfits : NULL;
+}
+
+static size_t record_error_bytes(const ShRecordError *error)
+{
+    size_t bytes = error->index == 0 ? 0 : sh_out_varint_size(RECORD_ERROR_INDEX, error->index);
+    return error->reason == NULL ? bytes
+                                 : bytes + sh_out_bytes_size(RECORD_ERROR_MESSAGE, strlen(error->reason));
+}
+
 static void put_result(ShOut *out, const ShAppendPart *part, const ShPartitionError *error)
 {
     sh_out_open(out, RESPONSE_RESULTS, result_bytes(part, error));
     sh_target_put(out, &part->target);
     if (error != NULL) {
         sh_out_message(out, RESULT_ERROR, &error->error.base);
+        put_record_errors(out, told_misfits(part));
         return;
     }
     if (part->base_offset != 0)
@@ -382,4 +468,17 @@ static void put_result(ShOut *out, const ShAppendPart *part, const ShPartitionEr
         sh_out_varint(out, RESULT_EPOCH, (uint64_t)part->epoch);
     for (size_t i = 0; part->scattered && i < part->batch_count; i++)
         sh_out_varint(out, RESULT_BATCH_OFFSETS, (uint64_t)part->batches[i].header.base_offset);
+    put_record_errors(out, told_misfits(part));
+}
+
+static void put_record_errors(ShOut *out, const ShRecordErrors *errors)
+{
+    for (size_t i = 0; errors != NULL && i < errors->count; i++) {
+        const ShRecordError *error = &errors->items[i];
+        sh_out_open(out, RESULT_RECORD_ERRORS, record_error_bytes(error));
+        if (error->index != 0)
+            sh_out_varint(out, RECORD_ERROR_INDEX, error->index);
+        if (error->reason != NULL)
+            sh_out_bytes(out, RECORD_ERROR_MESSAGE, error->reason, strlen(error->reason));
+    }
 }

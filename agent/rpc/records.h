@@ -4,6 +4,7 @@
 #ifndef SH_AGENT_RPC_RECORDS_H
 #define SH_AGENT_RPC_RECORDS_H
 
+#include "agent/log/engine.h"
 #include "agent/rpc/wire.h"
 #include "agent/rpc/worker.h"
 #include "core/batch.h"
@@ -11,10 +12,15 @@
 /* A record may have so many headers. */
 #define SH_RECORD_HEADERS_MAX 1024
 
-/* Build one batch from all records of `partition` with the worker's builder. The batch is released by the
- * caller. A record's timestamp 0 becomes the current time. SH_INVALID for a codec that does not exist,
- * SH_TOO_LARGE beyond the limits. */
+/* Build one batch from the records of `partition` with the worker's builder: from those that `watch` (NULL:
+ * nobody) finds good. The batch is released by the caller; NULL when no record is good. A record's timestamp
+ * 0 becomes the current time. SH_INVALID for a codec that does not exist, SH_TOO_LARGE beyond the limits. */
 ShStatus sh_records_build(ShWorker *worker, const ShWirePartition *partition, const ShBatchLimits *limits,
-                          ShBuf **out, ShError *err) SH_MUST_CHECK;
+                          ShBatchWatch *watch, ShBuf **out, ShError *err) SH_MUST_CHECK;
+
+/* Build the part's batches anew without its misfits, those of which nothing is left not at all; they are in
+ * one buffer, which the caller releases. */
+ShStatus sh_records_drop_misfits(ShWorker *worker, ShAppendPart *part, const ShBatchLimits *limits,
+                                 ShBuf **out, ShError *err) SH_MUST_CHECK;
 
 #endif

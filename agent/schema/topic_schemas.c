@@ -1,10 +1,9 @@
 #include "agent/schema/topic_schemas.h"
 
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define WIRE_HEADER_BYTES 5 /* 0, then the schema's id, big-endian */
+#define NOWHERE SIZE_MAX
 
 struct ShSchemaTable {
     atomic_int refs;
@@ -12,12 +11,14 @@ struct ShSchemaTable {
     size_t topic_count;
 };
 
-static bool add_ids(ShPartSchemas *part, const ShPgTopicSchema *row);
+static bool add_subject(ShPartSchemas *part, const ShPgTopicSchema *row);
+static void free_part(ShPartSchemas *part);
 static int compare_topics(const void *a, const void *b);
-static ShStatus check_supported(const ShPartSchemas *part, const char *name, ShError *err);
-static ShStatus check_bytes(const ShPartSchemas *part, const char *name, const uint8_t *bytes, size_t length,
-                            int32_t *last_id, int32_t *unknown_id, ShError *err);
-static bool has_id(const ShPartSchemas *part, int32_t id);
+static size_t find_id(const ShSubjectIds *subject, int32_t id);
+static const ShSubjectIds *find_subject(const ShPartSchemas *part, const char *record_name);
+static void take_seen(const ShUuid *topic_id, const ShPartSchemas *part, ShPgSchemaSeen *out, size_t room,
+                      size_t *count);
+static void wish_newest(const ShPartSchemas *part, ShSchemaStore *store);
 
 ShSchemaTable *sh_schema_table_new(const ShPgTopicSchemas *schemas)
 {
@@ -32,7 +33,7 @@ ShSchemaTable *sh_schema_table_new(const ShPgTopicSchemas *schemas)
         if (i == 0 || !sh_uuid_equal(&row->topic_id, &schemas->rows[i - 1].topic_id))
             table->topics[table->topic_count++].topic_id = row->topic_id;
         ShTopicSchemas *topic = &table->topics[table->topic_count - 1];
-        is_whole = add_ids(row->is_key ? &topic->key : &topic->value, row);
+        is_whole = add_subject(row->is_key ? &topic->key : &topic->value, row);
     }
     if (!is_whole) {
         sh_schema_table_unref(table);
@@ -52,8 +53,8 @@ void sh_schema_table_unref(ShSchemaTable *table)
     if (table == NULL || atomic_fetch_sub_explicit(&table->refs, 1, memory_order_acq_rel) != 1)
         return;
     for (size_t i = 0; i < table->topic_count; i++) {
-        free(table->topics[i].key.ids);
-        free(table->topics[i].value.ids);
+        free_part(&table->topics[i].key);
+        free_part(&table->topics[i].value);
     }
     free(table->topics);
     free(table);
@@ -67,50 +68,80 @@ const ShTopicSchemas *sh_schema_table_find(const ShSchemaTable *table, const ShU
     return bsearch(&wanted, table->topics, table->topic_count, sizeof wanted, compare_topics);
 }
 
-ShStatus sh_topic_schemas_check(const ShTopicSchemas *schemas, const uint8_t *batch, size_t batch_bytes,
-                                size_t decompressed_bytes_max, size_t first_index, ShScratch *scratch,
-                                int32_t *unknown_id, ShError *err)
+bool sh_part_schemas_has(const ShPartSchemas *part, const char *record_name, int32_t id)
 {
-    ShBatchReader reader;
-    *unknown_id = 0;
-    ShStatus status = check_supported(&schemas->key, "key", err);
-    if (status == SH_OK)
-        status = check_supported(&schemas->value, "value", err);
-    if (status == SH_OK)
-        status = sh_batch_reader_init(&reader, batch, batch_bytes, decompressed_bytes_max, scratch, err);
-    int32_t last_key_id = 0;
-    int32_t last_value_id = 0;
-    for (size_t index = first_index; status == SH_OK; index++) {
-        ShRecord record;
-        bool more;
-        status = sh_batch_reader_next(&reader, &record, &more, err);
-        if (status != SH_OK || !more)
-            return status;
-        status = check_bytes(&schemas->key, "key", record.key, record.key_length, &last_key_id, unknown_id,
-                             err);
-        if (status == SH_OK)
-            status = check_bytes(&schemas->value, "value", record.value, record.value_length, &last_value_id,
-                                 unknown_id, err);
-        if (status != SH_OK)
-            return sh_fail_prefix(err, status, "record %zu", index);
+    if (part->strategy != SH_SUBJECT_TOPIC && record_name == SH_ANY_RECORD) {
+        for (size_t i = 0; i < part->subject_count; i++)
+            if (find_id(&part->subjects[i], id) != NOWHERE)
+                return true;
+        return false;
     }
-    return status;
+    const ShSubjectIds *subject = find_subject(part, record_name);
+    size_t place = subject == NULL ? NOWHERE : find_id(subject, id);
+    if (place == NOWHERE)
+        return false;
+    if (!atomic_load_explicit(&subject->seen[place], memory_order_relaxed))
+        atomic_store_explicit(&subject->seen[place], true, memory_order_relaxed);
+    return true;
 }
 
-/* The part's rows come one after the other; only under the strategy `topic` are their ids all that may come.
- */
-static bool add_ids(ShPartSchemas *part, const ShPgTopicSchema *row)
+bool sh_part_schemas_needs_text(const ShPartSchemas *part)
+{
+    return part->validation == SH_VALIDATION_FULL ||
+           (part->validation == SH_VALIDATION_ID && part->strategy != SH_SUBJECT_TOPIC);
+}
+
+size_t sh_schema_table_take_seen(ShSchemaTable *table, ShPgSchemaSeen *out, size_t room)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < table->topic_count; i++) {
+        const ShTopicSchemas *topic = &table->topics[i];
+        take_seen(&topic->topic_id, &topic->key, out, room, &count);
+        take_seen(&topic->topic_id, &topic->value, out, room, &count);
+    }
+    return count;
+}
+
+void sh_schema_table_wish(const ShSchemaTable *table, ShSchemaStore *store)
+{
+    for (size_t i = 0; i < table->topic_count; i++) {
+        wish_newest(&table->topics[i].key, store);
+        wish_newest(&table->topics[i].value, store);
+    }
+}
+
+/* A part's rows come one after the other. */
+static bool add_subject(ShPartSchemas *part, const ShPgTopicSchema *row)
 {
     part->validation = row->validation;
     part->strategy = row->strategy;
-    if (row->strategy != SH_SUBJECT_TOPIC || row->id_count == 0)
+    if (row->id_count == 0 || (row->strategy != SH_SUBJECT_TOPIC && row->record_name == NULL))
         return true;
-    part->ids = calloc(row->id_count, sizeof part->ids[0]);
-    if (part->ids == NULL)
+    ShSubjectIds *subjects = realloc(part->subjects, (part->subject_count + 1) * sizeof subjects[0]);
+    if (subjects == NULL)
         return false;
-    memcpy(part->ids, row->ids, row->id_count * sizeof part->ids[0]);
-    part->id_count = row->id_count;
+    part->subjects = subjects;
+    ShSubjectIds *subject = &subjects[part->subject_count++];
+    *subject = (ShSubjectIds){.ids = calloc(row->id_count, sizeof subject->ids[0]),
+                              .seen = calloc(row->id_count, sizeof subject->seen[0]),
+                              .id_count = row->id_count};
+    if (row->strategy != SH_SUBJECT_TOPIC)
+        subject->record_name = strdup(row->record_name);
+    if (subject->ids == NULL || subject->seen == NULL ||
+        (row->strategy != SH_SUBJECT_TOPIC && subject->record_name == NULL))
+        return false;
+    memcpy(subject->ids, row->ids, row->id_count * sizeof row->ids[0]);
     return true;
+}
+
+static void free_part(ShPartSchemas *part)
+{
+    for (size_t i = 0; i < part->subject_count; i++) {
+        free(part->subjects[i].record_name);
+        free(part->subjects[i].ids);
+        free(part->subjects[i].seen);
+    }
+    free(part->subjects);
 }
 
 static int compare_topics(const void *a, const void *b)
@@ -120,56 +151,55 @@ static int compare_topics(const void *a, const void *b)
     return memcmp(left->topic_id.bytes, right->topic_id.bytes, sizeof left->topic_id.bytes);
 }
 
-static ShStatus check_supported(const ShPartSchemas *part, const char *name, ShError *err)
-{
-    if (part->validation == SH_VALIDATION_FULL)
-        return sh_fail(
-            err, SH_UNSUPPORTED,
-            "the topic asks for %s_validation \"full\", which this agent cannot do: set it to \"id\" "
-            "or \"none\"",
-            name);
-    if (part->validation != SH_VALIDATION_NONE && part->strategy != SH_SUBJECT_TOPIC)
-        return sh_fail(err, SH_UNSUPPORTED,
-                       "the topic's %s_subject_strategy is not \"topic\", the only one that this agent can "
-                       "validate by",
-                       name);
-    return SH_OK;
-}
-
-/* What is null fits: a record without a key, a tombstone. */
-static ShStatus check_bytes(const ShPartSchemas *part, const char *name, const uint8_t *bytes, size_t length,
-                            int32_t *last_id, int32_t *unknown_id, ShError *err)
-{
-    if (part->validation == SH_VALIDATION_NONE || bytes == NULL)
-        return SH_OK;
-    if (length < WIRE_HEADER_BYTES || bytes[0] != 0)
-        return sh_fail(err, SH_INVALID,
-                       "the %s does not begin with a schema's id (a byte 0, then the id in four bytes, "
-                       "big-endian), which the topic's %s_validation asks for",
-                       name, name);
-    uint32_t id = (uint32_t)bytes[1] << 24 | (uint32_t)bytes[2] << 16 | (uint32_t)bytes[3] << 8 | bytes[4];
-    if (id != 0 && id == (uint32_t)*last_id)
-        return SH_OK;
-    if (id > INT32_MAX || !has_id(part, (int32_t)id)) {
-        *unknown_id = id > INT32_MAX ? 0 : (int32_t)id;
-        return sh_fail(err, SH_INVALID,
-                       "the %s names schema %u, which is not registered under the topic's subject for %ss",
-                       name, (unsigned)id, name);
-    }
-    *last_id = (int32_t)id;
-    return SH_OK;
-}
-
-static bool has_id(const ShPartSchemas *part, int32_t id)
+static size_t find_id(const ShSubjectIds *subject, int32_t id)
 {
     size_t low = 0;
-    size_t high = part->id_count;
+    size_t high = subject->id_count;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        if (part->ids[middle] < id)
+        if (subject->ids[middle] < id)
             low = middle + 1;
         else
             high = middle;
     }
-    return low < part->id_count && part->ids[low] == id;
+    return low < subject->id_count && subject->ids[low] == id ? low : NOWHERE;
+}
+
+static const ShSubjectIds *find_subject(const ShPartSchemas *part, const char *record_name)
+{
+    if (part->strategy == SH_SUBJECT_TOPIC)
+        return part->subject_count == 0 ? NULL : part->subjects;
+    size_t low = 0;
+    size_t high = part->subject_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        int order = strcmp(part->subjects[middle].record_name, record_name);
+        if (order == 0)
+            return &part->subjects[middle];
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return NULL;
+}
+
+static void take_seen(const ShUuid *topic_id, const ShPartSchemas *part, ShPgSchemaSeen *out, size_t room,
+                      size_t *count)
+{
+    for (size_t i = 0; i < part->subject_count; i++) {
+        const ShSubjectIds *subject = &part->subjects[i];
+        for (size_t k = 0; k < subject->id_count && *count < room; k++)
+            if (atomic_load_explicit(&subject->seen[k], memory_order_relaxed) &&
+                atomic_exchange(&subject->seen[k], false))
+                out[(*count)++] = (ShPgSchemaSeen){.id = subject->ids[k], .topic_id = *topic_id};
+    }
+}
+
+static void wish_newest(const ShPartSchemas *part, ShSchemaStore *store)
+{
+    if (!sh_part_schemas_needs_text(part))
+        return;
+    for (size_t i = 0; i < part->subject_count; i++)
+        sh_schema_store_wish(store, part->subjects[i].ids[part->subjects[i].id_count - 1]);
 }

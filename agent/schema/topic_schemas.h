@@ -1,20 +1,31 @@
 /*
- * topic_schemas.h - what records of validated topics must name, and the check of their wire headers.
+ * topic_schemas.h - what the records of validated topics must name: for each topic and part (key or value)
+ * the subjects that it may go by, and the ids that these have.
  *
- * The table is constant once built; threads share it by reference.
+ * The table is constant once built, but for the marks of what was seen; threads share it by reference.
  */
 #ifndef SH_AGENT_SCHEMA_TOPIC_SCHEMAS_H
 #define SH_AGENT_SCHEMA_TOPIC_SCHEMAS_H
 
+#include <stdatomic.h>
+
 #include "agent/pg/pg_topic_schemas.h"
-#include "core/batch.h"
+#include "agent/schema/schema_store.h"
+
+/* One subject and the ids of its live versions. */
+typedef struct ShSubjectIds {
+    char *record_name; /* whose records it is for; NULL under SH_SUBJECT_TOPIC: for all */
+    int32_t *ids;      /* rising */
+    atomic_bool *seen; /* per id: a record has named it */
+    size_t id_count;
+} ShSubjectIds;
 
 /* A record's key or value. */
 typedef struct ShPartSchemas {
     ShValidation validation;
     ShSubjectStrategy strategy;
-    int32_t *ids; /* rising */
-    size_t id_count;
+    ShSubjectIds *subjects; /* ordered by record name; under SH_SUBJECT_TOPIC there is one */
+    size_t subject_count;
 } ShPartSchemas;
 
 typedef struct ShTopicSchemas {
@@ -34,12 +45,17 @@ void sh_schema_table_unref(ShSchemaTable *table);
 /* NULL: records of the topic are not checked. */
 const ShTopicSchemas *sh_schema_table_find(const ShSchemaTable *table, const ShUuid *topic_id);
 
-/* Check each record of a batch that sh_batch_check has found whole. SH_INVALID names the first record that
- * does not fit by its index, `first_index` being that of the batch's first record; SH_UNSUPPORTED when the
- * topic asks for what cannot be checked: nothing is accepted unchecked. `*unknown_id` is the id that the
- * table does not have, where that is the reason; else 0. */
-ShStatus sh_topic_schemas_check(const ShTopicSchemas *schemas, const uint8_t *batch, size_t batch_bytes,
-                                size_t decompressed_bytes_max, size_t first_index, ShScratch *scratch,
-                                int32_t *unknown_id, ShError *err) SH_MUST_CHECK;
+#define SH_ANY_RECORD NULL
+
+/* Has the subject that records of that name go by the id? SH_ANY_RECORD: has one of the part's subjects it?
+ * The id is marked as seen, unless the subject is not told. Under SH_SUBJECT_TOPIC all go by one subject. */
+bool sh_part_schemas_has(const ShPartSchemas *part, const char *record_name, int32_t id);
+/* Are parsed schemas needed to check records? */
+bool sh_part_schemas_needs_text(const ShPartSchemas *part);
+
+/* Take what was seen since the last time; at most `room` of it, the rest comes next time. */
+size_t sh_schema_table_take_seen(ShSchemaTable *table, ShPgSchemaSeen *out, size_t room);
+/* Wish for the newest schema of each subject whose text will be needed. */
+void sh_schema_table_wish(const ShSchemaTable *table, ShSchemaStore *store);
 
 #endif

@@ -75,6 +75,7 @@ BEGIN
     PERFORM check_topic_name(new_name);
     UPDATE topic AS t SET name = new_name WHERE t.topic_id = renamed.topic_id;
     PERFORM bump_versions(assignments => true);
+    PERFORM bump_schema_version(); -- subjects go by the topic's name
 END
 $$;
 COMMENT ON FUNCTION streamhouse.rename_topic IS

@@ -32,10 +32,11 @@ COMMENT ON FUNCTION streamhouse.schema_in_format IS
 
 CREATE FUNCTION streamhouse.agent_topic_schemas(known_version bigint DEFAULT 0)
 RETURNS TABLE (schema_version bigint, topic_id uuid, part text, validation text, strategy text, subject text,
-               schema_ids int[])
+               record_name text, schema_ids int[])
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
 AS $$
     SELECT c.schema_version, asked.topic_id, asked.part, asked.validation, asked.strategy, subjects.subject,
+           subjects.record_name,
            CASE WHEN subjects.subject IS NOT NULL THEN
                ARRAY(SELECT DISTINCT v.schema_id FROM schema_version AS v
                      WHERE v.subject = subjects.subject AND v.state = 'live' ORDER BY v.schema_id) END
@@ -47,19 +48,20 @@ AS $$
                    AS part(part, validation, strategy)
                WHERE part.validation <> 'none') AS asked ON true
     LEFT JOIN LATERAL (
-        SELECT asked.name || '-' || asked.part AS subject WHERE asked.strategy = 'topic'
+        SELECT asked.name || '-' || asked.part AS subject, NULL AS record_name WHERE asked.strategy = 'topic'
         UNION ALL
-        SELECT s.subject FROM schema_subject AS s
+        SELECT s.subject, substr(s.subject, length(asked.name) + 2) FROM schema_subject AS s
         WHERE asked.strategy = 'topic-record' AND starts_with(s.subject, asked.name || '-')
         UNION ALL
-        SELECT s.subject FROM schema_subject AS s WHERE asked.strategy = 'record'
+        SELECT s.subject, s.subject FROM schema_subject AS s WHERE asked.strategy = 'record'
     ) AS subjects ON true
     WHERE c.schema_version <> coalesce(known_version, 0)
     ORDER BY asked.topic_id, asked.part, subjects.subject COLLATE "C"
 $$;
 COMMENT ON FUNCTION streamhouse.agent_topic_schemas IS
     'What validates which topics: a row per topic, part (key or value) and subject, with the ids that its '
-    'live versions have. No row: nothing has changed since the known version. One row with only a version: '
+    'live versions have, and under the strategies record and topic-record the name of the records that the '
+    'subject is for. No row: nothing has changed since the known version. One row with only a version: '
     'no topic is validated';
 
 CREATE FUNCTION streamhouse.agent_schemas_seen(schema_ids int[], topic_ids uuid[]) RETURNS int
