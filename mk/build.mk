@@ -85,7 +85,7 @@ $(B)/libstreamhouse.so: $(CLIENT_OBJS) $(CORE_OBJS) $(PROTO_OBJS)
 	$(CC) -shared $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS) -lpthread
 
 $(B)/streamhouse-agent: $(B)/agent/main.o $(B)/libagent.a $(B)/libschema.a $(B)/libcore.a
-	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS) -lpthread
+	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS) -lpthread -lm
 # Of the agent, the command takes the reading of a write-ahead log alone.
 $(B)/streamhouse: $(CLI_OBJS) $(B)/libagent.a $(B)/libstreamhouse.a
 	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS) -lpthread

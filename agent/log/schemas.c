@@ -4,9 +4,9 @@
 
 #include "agent/log/engine_internal.h"
 
-#define MISSED_MS  5000  /* so long an id that PostgreSQL did not have is not asked about again */
-#define REFRESH_MS 50    /* PostgreSQL is asked about missing ids at most so often */
-#define SEEN_MS    10000 /* what was seen is told so often */
+#define MISSED_MS  5000 /* so long an id that PostgreSQL did not have is not asked about again */
+#define REFRESH_MS 50   /* PostgreSQL is asked about missing ids at most so often */
+#define SEEN_MS    2000 /* what was seen is told so often */
 #define SEEN_ROOM  1000
 
 static bool lacks(void *arg, int32_t id, int64_t as_of_ms);

@@ -15,6 +15,8 @@
 static void make_true(uint8_t *batch, size_t length);
 static int64_t read_all(const uint8_t *batch, size_t length, ShScratch *scratch, bool *whole);
 static size_t touch(const uint8_t *data, size_t length);
+static void check_watched(const uint8_t *batch, size_t length, const ShBatchLimits *limits,
+                          ShStatus expected);
 
 int LLVMFuzzerTestOneInput(const uint8_t *input, size_t length)
 {
@@ -36,6 +38,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *input, size_t length)
     bool whole;
     int64_t records = read_all(batch, length, &scratch, &whole);
     assert(status != SH_OK || (whole && records == header.record_count));
+    check_watched(batch, length, &limits, status);
     sh_scratch_free(&scratch);
     free(batch);
     return 0;
@@ -84,4 +87,51 @@ static size_t touch(const uint8_t *data, size_t length)
     for (size_t i = 0; i < length; i++)
         sum += data[i];
     return sum;
+}
+
+/* What the watch is shown must be what the reader reads. */
+typedef struct Watch {
+    ShBatchWatch base;
+    ShBatchReader reader;
+    bool compares; /* the batch is whole */
+} Watch;
+
+static bool on_record(ShBatchWatch *watch, int32_t index, const ShRecord *shown)
+{
+    Watch *self = (Watch *)watch;
+    ShRecord read;
+    bool more;
+    volatile size_t sum = touch(shown->key, shown->key_length) + touch(shown->value, shown->value_length);
+    (void)sum;
+    if (!self->compares)
+        return true;
+    do
+        assert(sh_batch_reader_next(&self->reader, &read, &more, NULL) == SH_OK && more);
+    while (read.offset != index); /* null keys and values are not shown */
+    assert(read.key_length == shown->key_length && read.value_length == shown->value_length);
+    assert((read.key == NULL) == (shown->key == NULL) && (read.value == NULL) == (shown->value == NULL));
+    assert(read.key_length == 0 || memcmp(read.key, shown->key, read.key_length) == 0);
+    assert(read.value_length == 0 || memcmp(read.value, shown->value, read.value_length) == 0);
+    return false;
+}
+
+static void check_watched(const uint8_t *batch, size_t length, const ShBatchLimits *limits, ShStatus expected)
+{
+    ShScratch scratch = {0};
+    ShScratch scratch_of_reader = {0};
+    ShBatchHeader header;
+    Watch watch = {.base = {.keys = true,
+                            .values = true,
+                            .key_head = SH_RECORD_HEAD_NONE,
+                            .value_head = SH_RECORD_HEAD_NONE,
+                            .other = on_record},
+                   .compares = expected == SH_OK};
+    if (watch.compares) {
+        assert(sh_batch_reader_init(&watch.reader, batch, length, DECOMPRESSED_BYTES_MAX, &scratch_of_reader,
+                                    NULL) == SH_OK);
+        watch.reader.header.base_offset = 0;
+    }
+    assert(sh_batch_check_watched(batch, length, limits, &scratch, &watch.base, &header, NULL) == expected);
+    sh_scratch_free(&scratch);
+    sh_scratch_free(&scratch_of_reader);
 }

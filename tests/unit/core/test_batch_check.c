@@ -364,6 +364,78 @@ static void check_and_reader_agree_about_every_changed_byte(void **state)
     sh_batch_builder_free(builder);
 }
 
+typedef struct Watcher {
+    ShBatchWatch watch;
+    int32_t shown[8];
+    size_t count;
+    bool learns; /* takes the value's head as the one to expect */
+} Watcher;
+
+static bool note(ShBatchWatch *watch, int32_t index, const ShRecord *record)
+{
+    Watcher *watcher = (Watcher *)watch;
+    assert_true(watcher->count < 8);
+    watcher->shown[watcher->count++] = index;
+    if (watcher->learns && record->value_length >= SH_RECORD_HEAD_BYTES)
+        watch->value_head = sh_record_head(record->value);
+    return true;
+}
+
+/* Values of a batch: "", "aaaaax", null, "aaaaa", "bbbbby", "bbbbb", "aaaa", all with the key "kkkkkk" but
+ * the third. */
+static Bench bench_of_heads(ShCodec codec)
+{
+    static const char *const values[] = {"", "aaaaax", NULL, "aaaaa", "bbbbby", "bbbbb", "aaaa"};
+    ShBatchBuilder *builder = sh_batch_builder_new(codec);
+    ShBuf *buf = NULL;
+    for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
+        ShRecord record = {.timestamp_ms = 1, .key = (const uint8_t *)(i == 2 ? NULL : "kkkkkk")};
+        record.key_length = record.key == NULL ? 0 : 6;
+        record.value = (const uint8_t *)values[i];
+        record.value_length = values[i] == NULL ? 0 : strlen(values[i]);
+        assert_int_equal(sh_batch_builder_add(builder, &record, NULL, 0, NULL), SH_OK);
+    }
+    assert_int_equal(sh_batch_builder_finish(builder, &buf, NULL), SH_OK);
+    Bench bench = bench_of(buf->data, buf->length);
+    sh_buf_unref(buf);
+    sh_batch_builder_free(builder);
+    return bench;
+}
+
+static void watch_heads(Bench *bench, Watcher *watcher)
+{
+    const ShBatchLimits limits = {.batch_bytes_max = SIZE_MAX, .decompressed_bytes_max = 1 << 20};
+    ShBatchHeader header;
+    watcher->watch.other = note;
+    assert_int_equal(sh_batch_check_watched(bench->bytes, bench->length, &limits, &bench->scratch,
+                                            &watcher->watch, &header, NULL),
+                     SH_OK);
+}
+
+static void records_of_another_head_are_shown(void **state)
+{
+    (void)state;
+    for (int codec = 0; codec < CODEC_COUNT; codec++) {
+        Bench bench = bench_of_heads((ShCodec)codec);
+        Watcher values = {.watch = {.values = true, .value_head = SH_RECORD_HEAD_NONE}, .learns = true};
+        watch_heads(&bench, &values);
+        static const int32_t changes[] = {0, 1, 4, 6};
+        assert_int_equal(values.count, 4);
+        assert_memory_equal(values.shown, changes, sizeof changes);
+
+        Watcher keys = {.watch = {.keys = true, .key_head = SH_RECORD_HEAD_NONE}};
+        watch_heads(&bench, &keys);
+        static const int32_t with_key[] = {0, 1, 3, 4, 5, 6};
+        assert_int_equal(keys.count, 6);
+        assert_memory_equal(keys.shown, with_key, sizeof with_key);
+
+        Watcher known = {.watch = {.keys = true, .key_head = sh_record_head((const uint8_t *)"kkkkk")}};
+        watch_heads(&bench, &known);
+        assert_int_equal(known.count, 0);
+        release(&bench);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -382,6 +454,7 @@ int main(void)
         cmocka_unit_test(longer_varints_than_needed_are_accepted),
         cmocka_unit_test(records_on_both_sides_of_a_length_are_accepted),
         cmocka_unit_test(check_and_reader_agree_about_every_changed_byte),
+        cmocka_unit_test(records_of_another_head_are_shown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -48,6 +48,27 @@ void sh_pg_topic_schemas_free(ShPgTopicSchemas *schemas)
     free(schemas);
 }
 
+ShStatus sh_pg_schema_by_id(ShPg *pg, int32_t id, ShPgSchema *out, ShError *err)
+{
+    (void)pg;
+    (void)out;
+    return sh_fail(err, SH_NOT_FOUND, "there is no schema %d", (int)id);
+}
+
+void sh_pg_schema_free(ShPgSchema *schema)
+{
+    (void)schema;
+}
+
+ShStatus sh_pg_schemas_seen(ShPg *pg, const ShPgSchemaSeen *seen, size_t count, ShError *err)
+{
+    (void)pg;
+    (void)seen;
+    (void)count;
+    (void)err;
+    return SH_OK;
+}
+
 ShStatus sh_pg_log_starts(ShPg *pg, int64_t after_version, ShPgLogStart **out, size_t *count, ShError *err)
 {
     (void)pg;
