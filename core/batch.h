@@ -104,19 +104,21 @@ ShStatus sh_batch_check(const uint8_t *data, size_t length, const ShBatchLimits 
 #define SH_RECORD_HEAD_NONE  UINT64_MAX /* no record has it: each is told */
 
 typedef struct ShBatchWatch {
-    bool keys; /* are they looked at? */
-    bool values;
+    bool keys;         /* are they looked at? */
+    bool values;       /* likewise; at least one of the two is */
     uint64_t key_head; /* as sh_record_head gives it */
     uint64_t value_head;
     /* Told of a record, by its number in the batch, whose key or value has another head, or none. May change
-     * the heads. The record's bytes are valid during the call. True: the record is good. */
+     * the heads. The record has the key and value that are looked at; its bytes are valid during the call. True:
+     * the record is good. */
     bool (*other)(struct ShBatchWatch *watch, int32_t index, const ShRecord *record);
 } ShBatchWatch;
 
-/* The first five bytes, of at least so many, as one number; its order of bytes is of no account. */
+/* The first five bytes, of at least so many, as one number, the first byte lowest. */
 static inline uint64_t sh_record_head(const uint8_t *bytes)
 {
-    return sh_get_u32(bytes) | (uint64_t)bytes[4] << 32;
+    return (uint64_t)bytes[0] | (uint64_t)bytes[1] << 8 | (uint64_t)bytes[2] << 16 |
+           (uint64_t)bytes[3] << 24 | (uint64_t)bytes[4] << 32;
 }
 
 static inline bool sh_record_has_head(const uint8_t *bytes, size_t length, uint64_t head)

@@ -1,4 +1,6 @@
+#include <endian.h>
 #include <inttypes.h>
+#include <string.h>
 
 #include "core/batch.h"
 #include "core/batch_internal.h"
@@ -14,15 +16,22 @@
 
 static ShStatus check_header(const ShBatchHeader *header, ShError *err) SH_MUST_CHECK;
 static ShStatus check_producer(const ShBatchHeader *header, ShError *err) SH_MUST_CHECK;
+/* Out of line, so that each of the three has the registers for itself. */
 static ShStatus check_records(const uint8_t *records, const uint8_t *end, int32_t count,
-                              ShError *err) SH_MUST_CHECK;
-static ShStatus check_watched(const uint8_t *records, const uint8_t *end, int32_t count, ShBatchWatch *watch,
-                              ShError *err) SH_MUST_CHECK;
+                              ShError *err) SH_MUST_CHECK __attribute__((noinline));
+static inline ShStatus check_and_show(const uint8_t *records, const uint8_t *end, int32_t count,
+                                      ShBatchWatch *watch, bool keys, ShError *err) SH_MUST_CHECK
+    __attribute__((always_inline));
+static ShStatus check_with_values(const uint8_t *records, const uint8_t *end, int32_t count,
+                                  ShBatchWatch *watch, ShError *err) SH_MUST_CHECK __attribute__((noinline));
+static ShStatus check_with_keys(const uint8_t *records, const uint8_t *end, int32_t count,
+                                ShBatchWatch *watch, ShError *err) SH_MUST_CHECK __attribute__((noinline));
+static inline void show(ShBatchWatch *watch, int32_t index, const ShRecord *plain, bool keys);
 static ShStatus check_end(const uint8_t *next, const uint8_t *end, int32_t count, ShError *err) SH_MUST_CHECK;
 static ShStatus check_record(const uint8_t **next, const uint8_t *end, int32_t index, int32_t count,
                              ShRecord *record, ShError *err) SH_MUST_CHECK __attribute__((noinline));
 static inline const uint8_t *skip_plain_record(const uint8_t *p, const uint8_t *end, int32_t index,
-                                               ShRecord *record);
+                                               ShRecord *record) __attribute__((always_inline));
 
 ShStatus sh_batch_peek(const uint8_t *data, size_t length, ShBatchHeader *header, ShError *err)
 {
@@ -96,7 +105,8 @@ ShStatus sh_batch_check_watched(const uint8_t *data, size_t length, const ShBatc
     if (status != SH_OK)
         return status;
     status = watch == NULL ? check_records(records, end, peeked.record_count, err)
-                           : check_watched(records, end, peeked.record_count, watch, err);
+             : watch->keys ? check_with_keys(records, end, peeked.record_count, watch, err)
+                           : check_with_values(records, end, peeked.record_count, watch, err);
     if (status != SH_OK)
         return status;
     *header = peeked;
@@ -154,36 +164,82 @@ static ShStatus check_records(const uint8_t *records, const uint8_t *end, int32_
     const uint8_t *next = records;
     for (int32_t i = 0; i < count; i++) {
         ShRecord record;
-        const uint8_t *behind = skip_plain_record(next, end, i, &record);
-        if (SH_LIKELY(behind != NULL)) {
-            next = behind;
+        const uint8_t *next_plain = skip_plain_record(next, end, i, &record);
+        if (SH_LIKELY(next_plain != NULL)) {
+            next = next_plain;
             continue;
         }
-        ShStatus status = check_record(&next, end, i, count, &record, err);
+        ShRecord any;
+        const uint8_t *behind = next; /* a variable that is pointed to has no register: not the loop's own */
+        ShStatus status = check_record(&behind, end, i, count, &any, err);
         if (status != SH_OK)
             return status;
+        next = behind;
     }
     return check_end(next, end, count, err);
 }
 
-/* The same, and each record is shown. */
-static ShStatus check_watched(const uint8_t *records, const uint8_t *end, int32_t count, ShBatchWatch *watch,
-                              ShError *err)
+/* The same, and each record is shown. `keys` is constant where this is inlined. */
+static inline ShStatus check_and_show(const uint8_t *records, const uint8_t *end, int32_t count,
+                                      ShBatchWatch *watch, bool keys, ShError *err)
 {
     const uint8_t *next = records;
     for (int32_t i = 0; i < count; i++) {
-        ShRecord record = {0};
-        const uint8_t *behind = skip_plain_record(next, end, i, &record);
-        if (SH_UNLIKELY(behind == NULL)) {
-            ShStatus status = check_record(&next, end, i, count, &record, err);
-            if (status != SH_OK)
-                return status;
-            behind = next;
+        ShRecord record;
+        const uint8_t *next_plain = skip_plain_record(next, end, i, &record);
+        if (SH_LIKELY(next_plain != NULL)) {
+            next = next_plain;
+            show(watch, i, &record, keys);
+            continue;
         }
+        ShRecord any;
+        const uint8_t *behind = next;
+        ShStatus status = check_record(&behind, end, i, count, &any, err);
+        if (status != SH_OK)
+            return status;
         next = behind;
-        (void)sh_batch_watch(watch, i, &record);
+        (void)sh_batch_watch(watch, i, &any);
     }
     return check_end(next, end, count, err);
+}
+
+static ShStatus check_with_values(const uint8_t *records, const uint8_t *end, int32_t count,
+                                  ShBatchWatch *watch, ShError *err)
+{
+    return check_and_show(records, end, count, watch, false, err);
+}
+
+static ShStatus check_with_keys(const uint8_t *records, const uint8_t *end, int32_t count,
+                                ShBatchWatch *watch, ShError *err)
+{
+    return check_and_show(records, end, count, watch, true, err);
+}
+
+/* sh_record_has_head for a plain record's key or value: there are more than three bytes before it, and one
+ * load takes in its first five with them. */
+static inline bool has_head(const uint8_t *bytes, size_t length, uint64_t head)
+{
+    uint64_t around;
+    memcpy(&around, bytes - 3, sizeof around);
+    return length >= SH_RECORD_HEAD_BYTES && le64toh(around) >> 24 == head;
+}
+
+/* sh_batch_watch for a plain record, whose key and value stay in registers as long as nobody has to be told.
+ */
+static inline void show(ShBatchWatch *watch, int32_t index, const ShRecord *plain, bool keys)
+{
+    bool is_expected = true;
+    if (keys)
+        is_expected = plain->key == NULL || has_head(plain->key, plain->key_length, watch->key_head);
+    if (!keys || (is_expected && watch->values))
+        is_expected = has_head(plain->value, plain->value_length, watch->value_head);
+    if (SH_LIKELY(is_expected))
+        return;
+    const ShRecord record = {.key = keys ? plain->key : NULL,
+                             .key_length = keys ? plain->key_length : 0,
+                             .value = plain->value,
+                             .value_length = plain->value_length};
+    (void)watch->other(watch, index, &record);
 }
 
 static ShStatus check_end(const uint8_t *next, const uint8_t *end, int32_t count, ShError *err)
@@ -232,6 +288,7 @@ static inline const uint8_t *skip_plain_record(const uint8_t *p, const uint8_t *
     if (SH_LIKELY(*p == NULL_LENGTH)) {
         p++;
         record->key = NULL;
+        record->key_length = 0;
     } else {
         p = sh_varint_read_short(p, &raw);
         if (p == NULL || (raw & 1) != 0 || (ptrdiff_t)(raw / 2) > end - p - SH_VARINT_SHORT_BYTES_MAX)

@@ -14,10 +14,19 @@
 #include "agent/schema/topic_schemas.h"
 #include "core/batch.h"
 
+/* A record's key or value. */
+typedef struct ShSubjectCheck {
+    const ShPartSchemas *part;
+    const char *name; /* "key" or "value" */
+    bool needs_text;
+    const ShStoredSchema *schema; /* the last one that was needed; NULL: none */
+    /* What begins so may name `schema`, whatever follows; SH_RECORD_HEAD_NONE: it has to be looked at. */
+    uint64_t settled_head;
+} ShSubjectCheck;
+
 typedef struct ShRecordCheck {
     ShBatchWatch watch; /* first: what is shown is cast back */
     ShSchemaTable *table;
-    const ShTopicSchemas *topic;
     ShSchemaStore *store;
     /* Does PostgreSQL not have an id either that the table of `as_of_ms` lacks? False: it is asked, and the
      * part has to come again. */
@@ -26,8 +35,8 @@ typedef struct ShRecordCheck {
     int64_t as_of_ms;
 
     size_t first_index; /* of the batch that is checked, in the part */
-    const ShStoredSchema *key_schema;
-    const ShStoredSchema *value_schema;
+    ShSubjectCheck key;
+    ShSubjectCheck value;
     ShRecordErrors *errors; /* NULL: no record is refused. The caller's after the end */
     int32_t awaited_id;     /* a schema that has to be fetched first; 0: none */
     bool out_of_memory;

@@ -8,7 +8,7 @@
 
 A real agent runs under callgrind against a private PostgreSQL. After a warm-up it counts: 100-byte records in
 uncompressed batches of 64 KiB, sent over one ProduceStream, until the last of them is acknowledged, uploaded and
-published; then all of them over one FetchStream, from memory and, after a restart, from the store; and such records with
+published, to a plain topic and to ones whose values are held against a schema, by id and in full; then all of them over one FetchStream, from memory and, after a restart, from the store; and such records with
 a request for each, which shows what a request costs. A figure is the agent's program and the library that computes its
 CRCs; the reference beside it counts gRPC, libc and all else too.
 
@@ -20,6 +20,7 @@ import collections
 import json
 import pathlib
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
@@ -46,6 +47,8 @@ STORE_BYTES = 'streamhouse_fetch_bytes_total{source="store"}'
 GROWTH_MAX = 0.10
 NOISE = 0.2  # instructions a record: what a figure below 2 may grow by
 WAL_COST_MAX = 0.05
+ID_COST_MAX = 15  # instructions that the check of a record's schema id may cost
+FIELD_COST_MAX = 25  # and that of a field of its payload
 
 
 class CountedAgent(Agent):
@@ -91,11 +94,32 @@ def read_dump(path):
     return costs
 
 
-class Load:
-    """`count` times the same batch, of `records` records whose timestamps rise."""
+SCHEMA = """{"type": "record", "name": "Order", "fields": [
+    {"name": "id", "type": "long"}, {"name": "customer", "type": "string"}, {"name": "item", "type": "string"},
+    {"name": "quantity", "type": "int"}, {"name": "price", "type": "double"}, {"name": "currency", "type": "string"},
+    {"name": "state", "type": {"type": "enum", "name": "State", "symbols": ["NEW", "PAID", "SENT"]}},
+    {"name": "coupon", "type": ["null", "string"]}, {"name": "at", "type": "long"}, {"name": "is_gift", "type": "boolean"},
+    {"name": "note", "type": "string"}]}"""
+FIELDS = SCHEMA.count('"name"') - 2
 
-    def __init__(self, records, count):
+
+def order(length):
+    """What the schema describes, in so many bytes."""
+    def text(content):
+        return batches.varint(len(content)) + content
+    fields = (batches.varint(123456) + text(b"Ada Lovelace") + text(b"Analytical Engine") + batches.varint(2)
+              + struct.pack("<d", 99.5) + text(b"GBP") + batches.varint(1) + batches.varint(0)
+              + batches.varint(1_600_000_000_000) + b"\0")
+    return fields + text(bytes(b"a" * (length - len(fields) - 1)))
+
+
+class Load:
+    """`count` times the same batch, of `records` records whose timestamps rise. With a schema's id their values are its."""
+
+    def __init__(self, records, count, schema_id=None):
         value = bytes(i * 7 % 256 for i in range(VALUE_BYTES))
+        if schema_id is not None:
+            value = struct.pack(">BI", 0, schema_id) + order(VALUE_BYTES - 5)
         encoded = bytearray()
         for i in range(records):
             body = (b"\0" + batches.varint(i // 4) + batches.varint(i) + batches.varint(-1)
@@ -142,9 +166,10 @@ class Measurement:
     def __init__(self, agent, database):
         self.agent, self.database = agent, database
 
-    def produce(self, topic, durability, load):
+    def produce(self, topic, durability, load, validation="none"):
+        self.database.execute("SELECT streamhouse.create_topic(%s, 1, durability => %s, value_validation => %s)",
+                              topic, durability, validation)
         with self._client() as client:
-            client.create_topic(topic, partitions=1, durability=durability)
             client.produce(topic, batches=load.batch)  # waits for the partition to open
             produce(client, topic, load.batch, load.warm_up_batches - 1)
             self._wait_published(topic, load.warm_up_records)
@@ -199,6 +224,11 @@ def measure():
                  "fetch from memory": per_record(work.fetch("full", full, "full")[0], full),
                  "produce without the WAL": per_record(work.produce("object", "object", full), full),
                  "produce, a request for each record": per_record(work.produce("single", "wal", single), single)}
+        for validation in ("id", "full"):
+            topic = f"checked-{validation}"
+            schema_id = database.value("SELECT streamhouse.register_schema(%s, %s)", topic + "-value", SCHEMA)
+            checked = Load(BATCH_RECORDS, BATCHES, schema_id)
+            costs[f"produce, validated by {validation}"] = per_record(work.produce(topic, "wal", checked, validation), checked)
         work.restart()
         counted, store_bytes = work.fetch("full", full, "object")
         records_read = store_bytes / len(full.batch) * BATCH_RECORDS
@@ -236,6 +266,10 @@ def check(own):
     with_wal, without = own["produce"], own["produce without the WAL"]
     verdicts.append(print_verdict(with_wal <= without * (1 + WAL_COST_MAX),
                                   f"the WAL costs {with_wal - without:.2f} instructions a record"))
+    by_id, full = own["produce, validated by id"] - with_wal, own["produce, validated by full"] - with_wal
+    verdicts.append(print_verdict(by_id <= ID_COST_MAX, f"a schema's id costs {by_id:.2f} instructions a record"))
+    verdicts.append(print_verdict((full - by_id) / FIELDS <= FIELD_COST_MAX,
+                                  f"the payload costs {(full - by_id) / FIELDS:.2f} instructions a field"))
     return all(verdicts)
 
 
@@ -253,6 +287,8 @@ def main():
         print_line(name, own[name], "with gRPC, libc and all", share(counted, ""))
         for (library, function), cost in sorted(counted.items(), key=lambda item: -item[1])[:options.functions]:
             print(f"{cost:10.2f}  {library}  {function}", file=sys.stderr)
+    for name in ("produce, validated by id", "produce, validated by full"):
+        print_line(name, own[name], "produce", own["produce"])
     print_line("produce, WAL interval", own["produce"], "produce without the WAL", own["produce without the WAL"])
     own["fetch from the store, CRC aside"] = share(costs["fetch from the store"], PROGRAM)
     print_line("fetch from the store, CRC aside", own["fetch from the store, CRC aside"],
