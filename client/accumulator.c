@@ -1,4 +1,5 @@
 #include "client/accumulator.h"
+#include "client/misfits.h"
 
 #include <stdlib.h>
 
@@ -167,5 +168,6 @@ static void free_batch(ShPendingBatch *batch)
     sh_batch_builder_free(batch->builder);
     sh_buf_unref(batch->bytes);
     free(batch->opaques);
+    sh_misfits_free(batch);
     free(batch);
 }

@@ -24,8 +24,11 @@ typedef struct ShPendingBatch {
     ShLane *lane;
     ShBatchBuilder *builder; /* until it is built */
     ShBuf *bytes;            /* once it is built */
-    void **opaques;          /* one per record */
-    int32_t count;
+    void **opaques;          /* one per record that was given */
+    int32_t count;           /* records in it */
+    /* Once some were refused, per record that was given: why; NULL: it is in the batch. See misfits.h. */
+    char **misfits;
+    int32_t given;        /* records, with `misfits`; else there are `count` */
     int32_t capacity;     /* of opaques */
     size_t charged_bytes; /* of the producer's buffer */
     int64_t created_ms;

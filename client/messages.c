@@ -1,5 +1,6 @@
 #include "client/messages.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /* Field numbers of proto/streamhouse.proto. */
@@ -20,8 +21,10 @@ enum {
     RESULT_RECORD_COUNT = 5,
     RESULT_EPOCH = 6,
     RESULT_ERROR = 7,
-    RESULT_BATCH_OFFSETS = 8
+    RESULT_BATCH_OFFSETS = 8,
+    RESULT_RECORD_ERRORS = 9
 };
+enum { MISFIT_INDEX = 1, MISFIT_REASON = 2 };
 enum { FETCHED_RESULTS = 1 };
 enum {
     FETCHED_TOPIC = 1,
@@ -37,6 +40,7 @@ enum { ERROR_CODE = 1, ERROR_REASON = 2, ERROR_MESSAGE = 3, ERROR_RETRY_AFTER = 
 enum { OWNER_ADDRESS = 2, OWNER_EPOCH = 4 };
 
 static bool get_produce_result(const uint8_t *data, size_t length, ShProduceAnswer *out);
+static bool add_misfit(const uint8_t *data, size_t length, ShProduceAnswer *out);
 static void get_batch_offsets(const uint8_t *data, size_t length, ShProduceAnswer *out);
 static void add_batch_offset(ShProduceAnswer *out, uint64_t value);
 static bool get_fetch_part(const uint8_t *data, size_t length, ShFetchedPart *out);
@@ -119,6 +123,13 @@ ShStatus sh_message_get_produced(const uint8_t *data, size_t length, ShProduceAn
     return SH_OK;
 }
 
+void sh_message_free_produced(ShProduceAnswer *answer)
+{
+    free(answer->misfits);
+    answer->misfits = NULL;
+    answer->misfit_count = 0;
+}
+
 ShStatus sh_message_next_fetched(ShProtobufReader *reader, ShFetchedPart *out, bool *more, ShError *err)
 {
     ShProtobufField field;
@@ -190,6 +201,8 @@ static bool get_produce_result(const uint8_t *data, size_t length, ShProduceAnsw
             }
             if (field.number == RESULT_BATCH_OFFSETS)
                 get_batch_offsets(field.bytes, field.length, out);
+            if (field.number == RESULT_RECORD_ERRORS && !add_misfit(field.bytes, field.length, out))
+                return false;
             continue;
         }
         switch (field.number) {
@@ -210,6 +223,33 @@ static bool get_produce_result(const uint8_t *data, size_t length, ShProduceAnsw
         }
     }
     return !reader.damaged;
+}
+
+/* False when it is damaged, or memory is short. The order is the server's, and relied upon. */
+static bool add_misfit(const uint8_t *data, size_t length, ShProduceAnswer *out)
+{
+    ShProtobufReader reader = sh_protobuf_reader(data, length);
+    ShProtobufField field;
+    ShMisfit misfit = {.reason = (const uint8_t *)""};
+    while (sh_protobuf_next(&reader, &field)) {
+        if (field.number == MISFIT_INDEX && !field.is_bytes) {
+            misfit.index = (size_t)field.value;
+        } else if (field.number == MISFIT_REASON && field.is_bytes) {
+            misfit.reason = field.bytes;
+            misfit.reason_length = field.length;
+        }
+    }
+    size_t count = out->misfit_count;
+    if (reader.damaged || (count > 0 && misfit.index <= out->misfits[count - 1].index))
+        return false;
+    if ((count & (count - 1)) == 0) { /* room for the next power of two */
+        ShMisfit *misfits = realloc(out->misfits, (count == 0 ? 1 : 2 * count) * sizeof misfits[0]);
+        if (misfits == NULL)
+            return false;
+        out->misfits = misfits;
+    }
+    out->misfits[out->misfit_count++] = misfit;
+    return true;
 }
 
 /* Packed: varints one after the other, as proto3 writes them unless told otherwise. */

@@ -28,6 +28,13 @@ typedef struct ShRefusal {
     ShPartitionOwner owner;
 } ShRefusal;
 
+/* A record that is not stored because it does not fit the topic's schemas. */
+typedef struct ShMisfit {
+    size_t index;          /* in the request, over all of its batches */
+    const uint8_t *reason; /* borrowed from the message, not NUL-terminated; may be empty */
+    size_t reason_length;
+} ShMisfit;
+
 /* The answer to a request that carried one partition. */
 #define SH_ANSWER_BATCHES_MAX 32
 typedef struct ShProduceAnswer {
@@ -39,6 +46,8 @@ typedef struct ShProduceAnswer {
     int64_t epoch;
     bool refused;
     ShRefusal refusal;
+    ShMisfit *misfits; /* in their order; without a refusal all other records are stored, with it none is */
+    size_t misfit_count;
 } ShProduceAnswer;
 
 /* One partition's part of a FetchResponse; topic and batches are borrowed from the message. */
@@ -69,9 +78,11 @@ ShStatus sh_message_put_confirmation(ShScratch *head, uint64_t request_id, const
                                      int16_t producer_epoch, int32_t first_unacked_seq,
                                      ShError *err) SH_MUST_CHECK;
 
-/* Read a ProduceResponse. SH_CORRUPT when it is damaged or has no result. */
+/* Read a ProduceResponse. SH_CORRUPT when it is damaged or has no result. Free with sh_message_free_produced,
+ * also after an error. */
 ShStatus sh_message_get_produced(const uint8_t *data, size_t length, ShProduceAnswer *out,
                                  ShError *err) SH_MUST_CHECK;
+void sh_message_free_produced(ShProduceAnswer *answer);
 
 /* Read a FetchResponse, part by part: `reader` is over the message; `*more` is false after the last one. */
 ShStatus sh_message_next_fetched(ShProtobufReader *reader, ShFetchedPart *out, bool *more,

@@ -166,11 +166,13 @@ static void on_message(void *context, ShBuf *message)
     Link *link = context;
     ShProduceAnswer answer;
     if (sh_message_get_produced(message->data, message->length, &answer, NULL) != SH_OK) {
+        sh_message_free_produced(&answer);
         sh_client_call_cancel(link->call);
         return;
     }
     sh_client_call_read(link->call);
     link->links->events.answered(link->links->events.context, &answer);
+    sh_message_free_produced(&answer);
 }
 
 static void on_closed(void *context, const ShRefusal *why)

@@ -54,6 +54,8 @@ static void port_want_metadata(void *context);
 static void port_send(void *context, ShParcel *parcel);
 static void port_drop_link(void *context, const char *address);
 static void port_done(void *context, ShPendingBatch *batch, int64_t base_offset, const ShError *error);
+static void tell_deliveries(ShProducer *producer, const ShPendingBatch *batch, int32_t given,
+                            int64_t base_offset, const ShError *error);
 static void port_want_producer(void *context);
 static void producer_known(void *context, int64_t producer_id, int16_t producer_epoch);
 static void producer_unsupported(void *context);
@@ -439,22 +441,35 @@ static void port_drop_link(void *context, const char *address)
 static void port_done(void *context, ShPendingBatch *batch, int64_t base_offset, const ShError *error)
 {
     ShProducer *producer = context;
-    if (producer->options.on_delivery != NULL) {
-        ShDelivery delivery = {.topic = batch->lane->topic->name,
-                               .partition = batch->lane->partition,
-                               .offset = -1,
-                               .error = error};
-        for (int32_t i = 0; i < batch->count; i++) {
-            delivery.offset = error == NULL && base_offset >= 0 ? base_offset + i : -1;
-            delivery.opaque = batch->opaques[i];
-            producer->options.on_delivery(&delivery, producer->options.on_delivery_context);
-        }
-    }
+    int32_t given = batch->misfits != NULL ? batch->given : batch->count;
+    if (producer->options.on_delivery != NULL)
+        tell_deliveries(producer, batch, given, base_offset, error);
     pthread_mutex_lock(&producer->lock);
-    producer->pending -= (size_t)batch->count;
+    producer->pending -= (size_t)given;
     sh_accumulator_release(&producer->accumulator, batch);
     pthread_cond_broadcast(&producer->change);
     pthread_mutex_unlock(&producer->lock);
+}
+
+/* Those that were refused one by one are told so, whatever became of the others. */
+static void tell_deliveries(ShProducer *producer, const ShPendingBatch *batch, int32_t given,
+                            int64_t base_offset, const ShError *error)
+{
+    ShDelivery delivery = {.topic = batch->lane->topic->name, .partition = batch->lane->partition};
+    int64_t offset = error == NULL ? base_offset : -1;
+    for (int32_t i = 0; i < given; i++) {
+        ShError misfit;
+        const char *reason = batch->misfits != NULL ? batch->misfits[i] : NULL;
+        if (reason != NULL)
+            (void)sh_fail(&misfit, SH_INVALID, "%s",
+                          reason[0] != '\0' ? reason : "the record does not fit its topic's schemas");
+        delivery.error = reason != NULL ? &misfit : error;
+        delivery.offset = reason != NULL ? -1 : offset;
+        delivery.opaque = batch->opaques[i];
+        producer->options.on_delivery(&delivery, producer->options.on_delivery_context);
+        if (reason == NULL && offset >= 0)
+            offset++;
+    }
 }
 
 static void port_want_producer(void *context)

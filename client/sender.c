@@ -1,4 +1,5 @@
 #include "client/sender.h"
+#include "client/misfits.h"
 #include "client/sequencer.h"
 
 #include <stdio.h>
@@ -33,6 +34,8 @@ static ShParcel *form_parcel(ShSender *sender, ShLane *lane);
 static int64_t next_time(ShSender *sender, const ShLane *lane, int64_t now_ms);
 static ShParcel *find_parcel(ShSender *sender, uint64_t id);
 static void refuse(ShSender *sender, ShParcel *parcel, const ShRefusal *why, int64_t now_ms);
+static void settle_misfits(ShSender *sender, ShParcel *parcel, const ShProduceAnswer *answer, int64_t now_ms);
+static void drop_empty_batches(ShSender *sender, ShParcel *parcel, const ShError *error);
 static void renumber(ShSender *sender, ShParcel *parcel, const ShError *error, int64_t now_ms);
 static void retry_or_fail(ShSender *sender, ShParcel *parcel, const ShError *error, int64_t hold_ms,
                           int64_t now_ms);
@@ -125,7 +128,9 @@ void sh_sender_answered(ShSender *sender, const ShProduceAnswer *answer, int64_t
         return;
     parcel->id = 0;
     parcel->lane->under_way--;
-    if (answer->refused)
+    if (answer->misfit_count > 0)
+        settle_misfits(sender, parcel, answer, now_ms);
+    else if (answer->refused)
         refuse(sender, parcel, &answer->refusal, now_ms);
     else if (answer->batch_offset_count == parcel->batch_count)
         finish_scattered(sender, parcel, answer->batch_offsets);
@@ -418,6 +423,44 @@ static void refuse(ShSender *sender, ShParcel *parcel, const ShRefusal *why, int
     } else {
         finish(sender, parcel, -1, error);
     }
+}
+
+/* Some records do not fit. Without sequences the others are stored, if there are any. With them nothing is:
+ * the others are sent again, and as sequences have no holes all that follows is numbered anew. */
+static void settle_misfits(ShSender *sender, ShParcel *parcel, const ShProduceAnswer *answer, int64_t now_ms)
+{
+    ShError error = answer->refusal.error;
+    bool is_sent_again = answer->refused && parcel->stamped;
+    bool done = is_sent_again ? sh_misfits_take_out(parcel, answer) : sh_misfits_mark(parcel, answer);
+    if (!done)
+        (void)sh_fail(&error, SH_NO_MEMORY, "no memory to take out records that do not fit");
+    if (!is_sent_again || !done) {
+        finish(sender, parcel, answer->base_offset, answer->refused || !done ? &error : NULL);
+        return;
+    }
+    parcel->uncertain = false;
+    sh_sequencer_gave_up(parcel);
+    drop_empty_batches(sender, parcel, &error);
+    if (parcel->batch_count == 0)
+        finish(sender, parcel, -1, &error);
+    else
+        retry_or_fail(sender, parcel, &error, 0, now_ms);
+}
+
+static void drop_empty_batches(ShSender *sender, ShParcel *parcel, const ShError *error)
+{
+    size_t kept = 0;
+    parcel->bytes = 0;
+    for (size_t i = 0; i < parcel->batch_count; i++) {
+        ShPendingBatch *batch = parcel->batches[i];
+        if (batch->count == 0) {
+            sender->port.done(sender->port.context, batch, -1, error);
+            continue;
+        }
+        parcel->batches[kept++] = batch;
+        parcel->bytes += batch->bytes->length;
+    }
+    parcel->batch_count = kept;
 }
 
 /* The server does not take the parcel's sequences as they are: send it again, behind its predecessors or with

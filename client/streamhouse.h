@@ -155,7 +155,8 @@ typedef struct ShDelivery {
     const char *topic;
     int32_t partition;
     int64_t offset; /* -1 when it failed, or was stored so long ago that the server has forgotten where */
-    const ShError *error; /* NULL: acknowledged */
+    const ShError *error; /* NULL: acknowledged. SH_INVALID may be of this record alone, for not fitting its
+                             topic's schemas: the others of its batch are sent without it */
     void *opaque;         /* as given to sh_producer_produce */
 } ShDelivery;
 

@@ -109,8 +109,8 @@ typedef struct ShBatchWatch {
     uint64_t key_head; /* as sh_record_head gives it */
     uint64_t value_head;
     /* Told of a record, by its number in the batch, whose key or value has another head, or none. May change
-     * the heads. The record has the key and value that are looked at; its bytes are valid during the call. True:
-     * the record is good. */
+     * the heads. The record has the key and value that are looked at; its bytes are valid during the call.
+     * True: the record is good. */
     bool (*other)(struct ShBatchWatch *watch, int32_t index, const ShRecord *record);
 } ShBatchWatch;
 

@@ -89,8 +89,8 @@ static const Statement statements[SH_PG_STATEMENT_COUNT] = {
          "WHERE $1::text[] = '{}' OR p.topic = ANY ($1::text[]) "
          "ORDER BY p.topic, p.partition"},
     [SH_PG_TOPIC_SCHEMAS] = {"topic_schemas", 1,
-                             "SELECT schema_version, topic_id, part, validation, strategy, record_name, schema_ids "
-                             "FROM streamhouse.agent_topic_schemas($1)"},
+                             "SELECT schema_version, topic_id, part, validation, strategy, record_name, "
+                             "schema_ids FROM streamhouse.agent_topic_schemas($1)"},
     [SH_PG_SCHEMA_TEXTS] =
         {"schema_texts", 1,
          "SELECT s.type, s.schema, d.name, d.text FROM streamhouse.agent_schema_by_id($1) AS s "

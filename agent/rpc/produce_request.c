@@ -435,8 +435,8 @@ static size_t result_bytes(const ShAppendPart *part, const ShPartitionError *err
     return bytes;
 }
 
-/* Not told: of a part that was to be refused as a whole and is stored already; with an error that says nothing
- * of the records, after which the part comes again. */
+/* Not told: of a part that was to be refused as a whole and is stored already; with an error that says
+ * nothing of the records, after which the part comes again. */
 static const ShRecordErrors *told_misfits(const ShAppendPart *part)
 {
     if (part->misfits == NULL || part->error.status == SH_INVALID)

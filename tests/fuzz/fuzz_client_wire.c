@@ -8,6 +8,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     ShProduceAnswer answer;
     (void)!sh_message_get_produced(data, size, &answer, NULL);
+    for (size_t i = 0; i < answer.misfit_count; i++)
+        if (answer.misfits[i].reason_length > 0 &&
+            (answer.misfits[i].reason < data ||
+             answer.misfits[i].reason + answer.misfits[i].reason_length > data + size))
+            __builtin_trap();
+    sh_message_free_produced(&answer);
 
     ShProtobufReader reader = sh_protobuf_reader(data, size);
     ShFetchedPart part;

@@ -5,7 +5,8 @@ import grpc
 import pytest
 
 from harness import batch as batches
-from harness.processes import wait_until
+from harness.agent import PROGRAM
+from harness.processes import run, wait_until
 from harness.rpc import pb
 from harness.tcpproxy import TcpProxy
 
@@ -150,7 +151,8 @@ def test_batches_and_streams(database, client):
 
     result = client.produce("t", batches=batches.batch([good, bad]) + batches.batch([bad]) + batches.batch([bad, good, good]))
     assert list(refusals(result)) == [1, 2, 3] and result.record_count == 3 and not result.HasField("error")
-    assert values(client, 3) == [good] * 3
+    # The tail waits for what the idempotent producer has not confirmed; then it is published.
+    wait_until("they can be read", lambda: values(client, 3) == [good] * 3)
 
     again = client.produce("t", batches=sequenced(0, b"plain"))
     assert not again.HasField("error") and again.base_offset == before.base_offset and not again.record_errors
@@ -205,3 +207,22 @@ def test_a_renamed_topic_goes_by_its_new_subject(database, client):
             return False
     wait_until("the new name counts", is_taken)
     assert refusals(client.produce("new", values=[named(schema_id)]))
+
+
+@pytest.mark.parametrize("idempotence, compression", [("on", "none"), ("on", "zstd"), ("off", "none")])
+def test_the_command_names_the_lines_that_do_not_fit(database, make_agent, connect, idempotence, compression):
+    """libstreamhouse tells each record's fate, and brings the others in, in their order and once."""
+    schema_id = register(database, "t-value")
+    assert schema_id < 10  # no newline in the head
+    database.execute("SELECT streamhouse.create_topic('t', 1, value_validation => 'full')")
+    agent = make_agent().start()
+    lines = [named(schema_id, b'{"a": %d}' % i if i % 7 else b'{"a": "%d"}' % i).decode() for i in range(200)]
+    result = run([PROGRAM.with_name("streamhouse"), "--server", agent.address, "produce", "t", "--batch-size", "1kB",
+                  "--idempotence", idempotence, "--compression", compression], input="".join(line + "\n" for line in lines))
+    good = [line for i, line in enumerate(lines) if i % 7]
+    assert result.returncode == 1 and f"Produced {len(good)} records" in result.stdout
+    assert f"{len(lines) - len(good)} of {len(lines)} records failed" in result.stderr
+    told = [line for line in result.stderr.splitlines() if "line " in line]
+    assert told and all("the value does not fit schema" in line for line in told)
+    assert [int(line.split("line ")[1].split(":")[0]) % 7 for line in told] == [1] * len(told)
+    assert [r.value.decode() for r in connect(agent).read_all("t")] == good

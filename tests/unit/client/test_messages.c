@@ -59,6 +59,13 @@ static uint8_t *pack_refusal(size_t *length)
     result.topic = text("quakes");
     result.partition = 1;
     result.error = &error;
+    Streamhouse__V1__RecordError misfits[] = {STREAMHOUSE__V1__RECORD_ERROR__INIT,
+                                              STREAMHOUSE__V1__RECORD_ERROR__INIT};
+    misfits[0].message = text("the value does not fit");
+    misfits[1].index = 300;
+    Streamhouse__V1__RecordError *misfit_list[] = {&misfits[0], &misfits[1]};
+    result.record_errors = misfit_list;
+    result.n_record_errors = 2;
     Streamhouse__V1__ProduceResult *results[] = {&result};
     Streamhouse__V1__ProduceResponse response = STREAMHOUSE__V1__PRODUCE_RESPONSE__INIT;
     response.request_id = 99;
@@ -85,6 +92,13 @@ static void refusal_tells_reason_delay_and_owner(void **state)
     assert_true(answer.refusal.has_owner);
     assert_string_equal(answer.refusal.owner.address, "b:2");
     assert_int_equal(answer.refusal.owner.epoch, 7);
+    assert_int_equal(answer.misfit_count, 2);
+    assert_int_equal(answer.misfits[0].index, 0);
+    assert_int_equal(answer.misfits[0].reason_length, strlen("the value does not fit"));
+    assert_memory_equal(answer.misfits[0].reason, "the value does not fit", answer.misfits[0].reason_length);
+    assert_int_equal(answer.misfits[1].index, 300);
+    assert_int_equal(answer.misfits[1].reason_length, 0);
+    sh_message_free_produced(&answer);
     free(packed);
 }
 
@@ -98,11 +112,13 @@ static void damaged_answers_are_errors(void **state)
         uint8_t *exact = malloc(cut + 1); /* so that a step too far is seen by AddressSanitizer */
         memcpy(exact, packed, cut);
         assert_int_equal(sh_message_get_produced(exact, cut, &answer, NULL), SH_CORRUPT);
+        sh_message_free_produced(&answer);
         free(exact);
     }
     for (size_t i = 0; i < length * 8; i++) {
         packed[i / 8] ^= (uint8_t)(1 << i % 8);
         (void)!sh_message_get_produced(packed, length, &answer, NULL); /* any verdict, no harm */
+        sh_message_free_produced(&answer);
         packed[i / 8] ^= (uint8_t)(1 << i % 8);
     }
     free(packed);
