@@ -27,7 +27,9 @@
 #ifndef SH_CORE_BATCH_H
 #define SH_CORE_BATCH_H
 
+#include <endian.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "core/bytes.h"
 #include "core/codec.h"

@@ -77,6 +77,7 @@ typedef struct ShAvroSchema {
     size_t document_count;
     const ShAvroNode *root;
     uint32_t record_count;
+    struct ShAvroOp *program; /* avro_program.h */
 } ShAvroSchema;
 
 /* "record", "int", ... */

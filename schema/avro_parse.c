@@ -12,6 +12,7 @@
 #include <uthash.h>
 
 #include "schema/avro_node.h"
+#include "schema/avro_program.h"
 
 #define NAME_BYTES_MAX  1024
 #define PATH_BYTES_MAX  1024
@@ -93,6 +94,11 @@ ShStatus sh_avro_parse(const char *text, size_t text_bytes, const ShSchemaRefere
         return status;
     }
     schema->root = root;
+    schema->program = sh_avro_program(schema);
+    if (schema->program == NULL) {
+        sh_avro_free(&schema->base);
+        return sh_fail(err, SH_NO_MEMORY, "no memory to parse a schema");
+    }
     *out = &schema->base;
     return SH_OK;
 }
@@ -106,6 +112,7 @@ void sh_avro_free(ShSchema *base)
         json_decref(schema->documents[i]);
     free(schema->documents);
     sh_schema_arena_free(schema->arena);
+    free(schema->program);
     free(schema);
 }
 

@@ -94,23 +94,26 @@ def read_dump(path):
     return costs
 
 
-SCHEMA = """{"type": "record", "name": "Order", "fields": [
-    {"name": "id", "type": "long"}, {"name": "customer", "type": "string"}, {"name": "item", "type": "string"},
-    {"name": "quantity", "type": "int"}, {"name": "price", "type": "double"}, {"name": "currency", "type": "string"},
-    {"name": "state", "type": {"type": "enum", "name": "State", "symbols": ["NEW", "PAID", "SENT"]}},
-    {"name": "coupon", "type": ["null", "string"]}, {"name": "at", "type": "long"}, {"name": "is_gift", "type": "boolean"},
-    {"name": "note", "type": "string"}]}"""
-FIELDS = SCHEMA.count('"name"') - 2
+# A line of examples/earthquakes.ndjson.
+SCHEMA = """{"type": "record", "name": "Earthquake", "fields": [
+    {"name": "id", "type": "string"}, {"name": "time", "type": "long"}, {"name": "mag", "type": ["null", "double"]},
+    {"name": "mag_type", "type": "string"}, {"name": "place", "type": "string"}, {"name": "net", "type": "string"},
+    {"name": "status", "type": {"type": "enum", "name": "Status", "symbols": ["automatic", "reviewed"]}},
+    {"name": "sig", "type": "int"},
+    {"name": "type", "type": {"type": "enum", "name": "Type", "symbols": ["earthquake", "explosion", "other"]}},
+    {"name": "lon", "type": "double"}, {"name": "lat", "type": "double"}, {"name": "depth_km", "type": "double"}]}"""
+FIELDS = 12
 
 
-def order(length):
-    """What the schema describes, in so many bytes."""
+def earthquake(length):
+    """What the schema describes, in so many bytes: the place's name fills them."""
     def text(content):
         return batches.varint(len(content)) + content
-    fields = (batches.varint(123456) + text(b"Ada Lovelace") + text(b"Analytical Engine") + batches.varint(2)
-              + struct.pack("<d", 99.5) + text(b"GBP") + batches.varint(1) + batches.varint(0)
-              + batches.varint(1_600_000_000_000) + b"\0")
-    return fields + text(bytes(b"a" * (length - len(fields) - 1)))
+    head = (text(b"us2000crkq") + batches.varint(1517364031800) + batches.varint(1) + struct.pack("<d", 5.3) + text(b"mb"))
+    tail = (text(b"us") + batches.varint(1) + batches.varint(436) + batches.varint(0)
+            + struct.pack("<3d", 118.7906, -7.8628, 15.18))
+    place = b"50km NNW of Sangiang, Indonesia"
+    return head + text(place.ljust(length - len(head) - len(tail) - 1)) + tail
 
 
 class Load:
@@ -119,7 +122,7 @@ class Load:
     def __init__(self, records, count, schema_id=None):
         value = bytes(i * 7 % 256 for i in range(VALUE_BYTES))
         if schema_id is not None:
-            value = struct.pack(">BI", 0, schema_id) + order(VALUE_BYTES - 5)
+            value = struct.pack(">BI", 0, schema_id) + earthquake(VALUE_BYTES - 5)
         encoded = bytearray()
         for i in range(records):
             body = (b"\0" + batches.varint(i // 4) + batches.varint(i) + batches.varint(-1)

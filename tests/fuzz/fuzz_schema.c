@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "schema/avro_program.h"
 #include "schema/schema.h"
 
 #define REQUIRE(condition)                                                                                   \
@@ -40,6 +41,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         memcpy(payload, at, (size_t)(end - at));
         payload = realloc(payload, end > at ? (size_t)(end - at) : 1);
         (void)!sh_schema_validate(first, payload, (size_t)(end - at), &err);
+        if (type == SH_SCHEMA_AVRO &&
+            sh_avro_fits(((ShAvroSchema *)first)->program, payload, (size_t)(end - at)))
+            REQUIRE(sh_avro_explain(((ShAvroSchema *)first)->root, payload, (size_t)(end - at), &err) ==
+                    SH_OK);
         (void)sh_schema_record_name(first, payload, (size_t)(end - at));
         free(payload);
     }

@@ -27,7 +27,8 @@ typedef struct AvroCase {
 #define FIX(name, size)    "{\"type\":\"fixed\",\"name\":\"" name "\",\"size\":" size "}"
 #define ARR(items)         "{\"type\":\"array\",\"items\":" items "}"
 #define MAP(values)        "{\"type\":\"map\",\"values\":" values "}"
-#define DEC(p, s)          "{\"type\":\"bytes\",\"logicalType\":\"decimal\",\"precision\":" p ",\"scale\":" s "}"
+#define DEC(p, s)                                                                                            \
+    "{\"type\":\"bytes\",\"logicalType\":\"decimal\",\"precision\":" p ",\"scale\":" s "}"
 #define FDEC(n, p, s)                                                                                        \
     "{\"type\":\"fixed\",\"name\":\"F\",\"size\":" n ",\"logicalType\":\"decimal\",\"precision\":" p         \
     ",\"scale\":" s "}"
