@@ -8,6 +8,7 @@
 
 #define HAND_OVER_RETRY_MS 100
 #define MEMORY_RETRY_MS    200
+#define UNCHECKED_RETRY_MS 10
 
 /* The batches of one part, made before the partition is locked. */
 typedef struct Intake {
@@ -24,6 +25,7 @@ typedef struct Intake {
 
 static void start_part(ShEngine *engine, ShAppend *append, ShAppendPart *part);
 static ShStatus check_batches(const ShAppendPart *part, int64_t batch_bytes_max, ShError *err);
+static ShStatus refuse_unchecked(ShEngine *engine, ShAppendPart *part);
 static ShStatus make_intake(const ShResolved *target, const ShAppendPart *part, Intake *intake, ShError *err);
 static void free_intake(Intake *intake);
 static ShStatus check_state(ShEngine *engine, ShPartition *partition, const Intake *intake,
@@ -63,6 +65,8 @@ ShStatus sh_append_try(ShEngine *engine, ShAppend *append, ShAppendPart *part)
     if (status != SH_OK)
         goto done;
     status = check_batches(part, found.batch_bytes_max, &part->error);
+    if (status == SH_OK && part->is_unchecked)
+        status = refuse_unchecked(engine, part);
     if (status != SH_OK)
         goto done;
     status = make_intake(&found, part, &intake, &part->error);
@@ -216,6 +220,18 @@ static ShStatus check_batches(const ShAppendPart *part, int64_t batch_bytes_max,
                            header->total_bytes, (long long)batch_bytes_max);
     }
     return SH_OK;
+}
+
+/* It came before this agent knew the topic, or that it is validated. */
+static ShStatus refuse_unchecked(ShEngine *engine, ShAppendPart *part)
+{
+    if (!sh_schemas_validates(engine, &part->target.topic_id))
+        return SH_OK;
+    part->asks_in_vain = true;
+    ShStatus status = sh_fail(
+        &part->error, SH_UNAVAILABLE,
+        "the topic's records are held against schemas since a moment ago: send them again");
+    return sh_fail_retry_after(&part->error, status, UNCHECKED_RETRY_MS);
 }
 
 static ShStatus make_intake(const ShResolved *target, const ShAppendPart *part, Intake *intake, ShError *err)

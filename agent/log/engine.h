@@ -87,6 +87,8 @@ typedef struct ShAppendPart {
     /* Records that do not fit, of a part from outside; the caller's. With `misfits->whole` set nothing may be
      * appended: unless all is stored already, that is the answer. */
     ShRecordErrors *misfits;
+    bool is_unchecked; /* no check was begun: should the topic be validated by now, the part has to come again
+                        */
     /* results */
     ShError error;  /* status SH_OK: acknowledged */
     bool scattered; /* the batches do not follow each other: header.base_offset of each says where it is */
@@ -125,8 +127,8 @@ void sh_engine_confirm(ShEngine *engine, const ShConfirmation *confirmation);
 /* The largest batch the topic takes, or the agent's limit where the topic is unknown. */
 int64_t sh_engine_batch_bytes_max(ShEngine *engine, const ShTarget *target);
 
-/* Begin to hold a part's records against the schemas of its topic. False: they are not checked, and there is
- * nothing to end. */
+/* Begin to hold a part's records against the schemas of its topic. False: they are not checked, as far as is
+ * known now (ShAppendPart.is_unchecked), and there is nothing to end. */
 bool sh_engine_check_begin(ShEngine *engine, const ShTarget *target, ShRecordCheck *check);
 /* sh_record_check_end; what is not here is fetched meanwhile. */
 ShStatus sh_engine_check_end(ShEngine *engine, ShRecordCheck *check, ShError *err) SH_MUST_CHECK;

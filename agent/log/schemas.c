@@ -83,6 +83,17 @@ void sh_schemas_note_fresh(ShEngine *engine, int64_t as_of_ms)
     atomic_store(&engine->schemas.as_of_ms, as_of_ms);
 }
 
+bool sh_schemas_validates(ShEngine *engine, const ShUuid *topic_id)
+{
+    ShSchemas *schemas = &engine->schemas;
+    if (!atomic_load_explicit(&schemas->validates, memory_order_acquire))
+        return false;
+    ShSchemaTable *table = borrow_table(schemas);
+    bool validates = table != NULL && sh_schema_table_find(table, topic_id) != NULL;
+    sh_schema_table_unref(table);
+    return validates;
+}
+
 bool sh_engine_check_begin(ShEngine *engine, const ShTarget *target, ShRecordCheck *check)
 {
     ShSchemas *schemas = &engine->schemas;

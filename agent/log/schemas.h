@@ -30,6 +30,9 @@ typedef struct ShSchemas {
     int64_t seen_due_ms;
 } ShSchemas;
 
+/* Are records of the topic held against schemas? Any thread. */
+bool sh_schemas_validates(struct ShEngine *engine, const ShUuid *topic_id);
+
 ShStatus sh_schemas_init(ShSchemas *schemas, ShError *err) SH_MUST_CHECK;
 void sh_schemas_destroy(ShSchemas *schemas);
 

@@ -249,6 +249,7 @@ static ShStatus check_all(ShCall *call, ShProduceRequest *request, const Sizes *
 static void init_part(ShAppendPart *part, ShAppendBatch *batches)
 {
     part->owner = NULL;
+    part->is_unchecked = false;
     part->batches = batches;
     part->batch_count = 0;
     sh_error_clear(&part->error);
@@ -286,6 +287,7 @@ static ShStatus take_batches(ShCall *call, ShProduceRequest *request, const ShWi
 {
     ShRecordCheck check;
     bool is_checked = sh_engine_check_begin(sh_call_engine(call), &part->target, &check);
+    part->is_unchecked = !is_checked;
     part->owner = request->message;
     ShStatus status = check_batches(call->worker, wire, limits, is_checked ? &check : NULL, part, err);
     if (is_checked)
@@ -304,6 +306,7 @@ static ShStatus take_records(ShCall *call, ShProduceRequest *request, const ShWi
 {
     ShRecordCheck check;
     bool is_checked = sh_engine_check_begin(sh_call_engine(call), &part->target, &check);
+    part->is_unchecked = !is_checked;
     ShStatus status = sh_records_build(call->worker, wire, limits, is_checked ? &check.watch : NULL,
                                        &part->owner, err);
     if (is_checked)

@@ -47,7 +47,7 @@ async function live(topic, schemaType, first, second, breaking, Serializer, Dese
     read: read.id, level, compatible, refused, versions: await client.getAllVersions(subject),
     latest: latest.id === evolved && latest.version === 2,
     version: await fresh().getVersion(subject, { schemaType, schema: first }),
-    id: (await client.getId(subject, { schemaType, schema: first })) === id,
+    id: (await client.getId(subject, { schemaType, schema: first })) === id, wire: wire.toString("hex"),
   };
 }
 
@@ -75,7 +75,7 @@ async function liveProtobuf() {
   return {
     read: Number(read.id), newer: newer.note, refused: await refusal(write(breaking, { id: "x" })),
     same: wire.equals(await write(first, { id: 7n })),
-    versions: await fresh().getAllVersions("protos-value"),
+    versions: await fresh().getAllVersions("protos-value"), wire: wire.toString("hex"),
   };
 }
 

@@ -20,12 +20,22 @@ def test_kafkajs_client(agent, node_modules):
     }
 
 
-def test_confluent_client(agent, node_modules):
+def test_confluent_client(database, agent, connect, node_modules):
     each = {"read": 7, "level": "FULL", "compatible": [True, False], "refused": 409, "versions": [1, 2],
             "latest": True, "version": 1, "id": True}
-    assert life("registry_confluent.js", agent) == {
+    seen = life("registry_confluent.js", agent)
+    written = {kind: bytes.fromhex(seen[kind].pop("wire")) for kind in ("AVRO", "JSON", "PROTOBUF")}
+    assert seen == {
         "AVRO": each, "JSON": each,
         "PROTOBUF": {"read": 7, "newer": "hello", "refused": 409, "same": True, "versions": [1, 2]},
         "deletion": {"subjects": True, "soft": [1], "missing": 40401, "permanent": [1], "unknown": 40403,
                      "invalid": 42201, "rules": 422, "level": "BACKWARD"},
     }
+
+    # What its serializers write fits the schema that they registered; half of it does not.
+    client = connect(agent)
+    for topic, wire in zip(("avros", "jsons", "protos"), written.values()):
+        database.execute("SELECT streamhouse.create_topic(%s, 1, value_validation => 'full')", topic)
+        result = client.produce(topic, values=[wire, wire[:-1], wire])
+        assert [e.index for e in result.record_errors] == [1] and result.record_count == 2, result
+        assert [r.value for r in client.read_all(topic)] == [wire, wire]

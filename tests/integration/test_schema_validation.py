@@ -125,6 +125,17 @@ def test_subjects_by_record_name(database, client, strategy, prefix):
     wait_until("p.N has a subject", lambda: not produce(client, named(proto, b"\2\2\x0a\1b")))
 
 
+def test_no_record_of_a_new_topic_passes_unchecked(database, make_agent, connect):
+    """The first records come before the agent knows the topic, and so what it asks of them."""
+    client = connect(make_agent().start())
+    for number in range(10):
+        topic = f"new-{number}"
+        schema_id = register(database, topic + "-value", AVRO, "AVRO")
+        database.execute("SELECT streamhouse.create_topic(%s, 1, value_validation => 'full')", topic)
+        result = client.produce(topic, values=[named(schema_id, b"\x02x"), b"plain", named(schema_id)])
+        assert list(refusals(result)) == [1, 2] and result.record_count == 1
+
+
 def test_key_and_value_separately(database, client):
     key_id = register(database, "t-key")
     value_id = register(database, "t-value", AVRO, "AVRO")
