@@ -7,8 +7,15 @@
 
 #define DEFAULT_SERVER "127.0.0.1:50051"
 
+/* Where the agents are, and where we are. */
+typedef struct Global {
+    const char *server;
+    const char *zone; /* NULL: not told */
+    const char *zone_given_by;
+} Global;
+
 static const char help[] =
-    "Usage: streamhouse [--server HOST:PORT[,HOST:PORT...]] COMMAND [ARGUMENTS]\n"
+    "Usage: streamhouse [--server HOST:PORT[,HOST:PORT...]] [--zone ZONE] COMMAND [ARGUMENTS]\n"
     "\n"
     "Topics\n"
     "  topic create NAME [--partitions N] [--retention 7d] [--segment-size 64MB] [--durability wal|object]\n"
@@ -37,7 +44,8 @@ static const char help[] =
     "  wal verify DIRECTORY [--output text|json]\n"
     "  wal export DIRECTORY [--topic-id UUID] [--partition N] [--epoch N] [--output json|batches]\n"
     "\n"
-    "The server is $STREAMHOUSE_SERVER, or " DEFAULT_SERVER ". Exit status: 0 done, 1 failed, 2 misused.\n";
+    "The server is $STREAMHOUSE_SERVER, or " DEFAULT_SERVER "; the zone of this host, whose agents are\n"
+    "preferred, $STREAMHOUSE_ZONE. Exit status: 0 done, 1 failed, 2 misused.\n";
 
 static const struct {
     const char *group; /* NULL: a command of one word */
@@ -58,24 +66,24 @@ static const struct {
     {"wal", "export", sh_cli_wal_export, true},
 };
 
-static int take_global_options(int *argc, char **argv, const char **server);
-static int dispatch(const char *server, int argc, char **argv);
-static int run_command(const char *server, ShCommandFn run, int argc, char **argv);
+static int take_global_options(int *argc, char **argv, Global *global);
+static int dispatch(const Global *global, int argc, char **argv);
+static int run_command(const Global *global, ShCommandFn run, bool offline, int argc, char **argv);
 
 int main(int argc, char **argv)
 {
-    const char *server = getenv("STREAMHOUSE_SERVER");
-    if (server == NULL || server[0] == '\0')
-        server = DEFAULT_SERVER;
-    int code = take_global_options(&argc, argv, &server);
+    Global global = {getenv("STREAMHOUSE_SERVER"), getenv("STREAMHOUSE_ZONE"), "STREAMHOUSE_ZONE"};
+    if (global.server == NULL || global.server[0] == '\0')
+        global.server = DEFAULT_SERVER;
+    int code = take_global_options(&argc, argv, &global);
     if (code >= 0)
         return code;
-    return dispatch(server, argc - 1, argv + 1);
+    return dispatch(&global, argc - 1, argv + 1);
 }
 
-/* Take --server, --help and --version out of the arguments, wherever they stand. Returns an
- * exit code, or -1. */
-static int take_global_options(int *argc, char **argv, const char **server)
+/* Take --server, --zone, --help and --version out of the arguments, wherever they stand. Returns an exit
+ * code, or -1. */
+static int take_global_options(int *argc, char **argv, Global *global)
 {
     int kept = 1;
     for (int i = 1; i < *argc; i++) {
@@ -88,11 +96,17 @@ static int take_global_options(int *argc, char **argv, const char **server)
             return SH_EXIT_OK;
         }
         if (strncmp(argv[i], "--server=", 9) == 0) {
-            *server = argv[i] + 9;
-        } else if (strcmp(argv[i], "--server") == 0) {
+            global->server = argv[i] + 9;
+        } else if (strncmp(argv[i], "--zone=", 7) == 0) {
+            global->zone = argv[i] + 7;
+            global->zone_given_by = "--zone";
+        } else if (strcmp(argv[i], "--server") == 0 || strcmp(argv[i], "--zone") == 0) {
             if (i + 1 == *argc)
-                return sh_cli_misuse("option --server needs a value");
-            *server = argv[++i];
+                return sh_cli_misuse("option %s needs a value", argv[i]);
+            bool is_zone = strcmp(argv[i], "--zone") == 0;
+            *(is_zone ? &global->zone : &global->server) = argv[++i];
+            if (is_zone)
+                global->zone_given_by = "--zone";
         } else {
             argv[kept++] = argv[i];
         }
@@ -102,19 +116,19 @@ static int take_global_options(int *argc, char **argv, const char **server)
     return -1;
 }
 
-static int dispatch(const char *server, int argc, char **argv)
+static int dispatch(const Global *global, int argc, char **argv)
 {
     if (argc == 0)
         return sh_cli_misuse("a command is missing");
     bool group_known = false;
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
         if (commands[i].group == NULL && strcmp(argv[0], commands[i].name) == 0)
-            return run_command(commands[i].offline ? NULL : server, commands[i].run, argc, argv);
+            return run_command(global, commands[i].run, commands[i].offline, argc, argv);
         if (commands[i].group == NULL || strcmp(argv[0], commands[i].group) != 0)
             continue;
         group_known = true;
         if (argc > 1 && strcmp(argv[1], commands[i].name) == 0)
-            return run_command(commands[i].offline ? NULL : server, commands[i].run, argc - 1, argv + 1);
+            return run_command(global, commands[i].run, commands[i].offline, argc - 1, argv + 1);
     }
     if (group_known && argc > 1)
         return sh_cli_misuse("unknown command \"%s %s\"", argv[0], argv[1]);
@@ -123,17 +137,16 @@ static int dispatch(const char *server, int argc, char **argv)
     return sh_cli_misuse("unknown command \"%s\"", argv[0]);
 }
 
-/* `server` is NULL for a command that needs none. */
-static int run_command(const char *server, ShCommandFn run, int argc, char **argv)
+/* Without a client when the command is offline. */
+static int run_command(const Global *global, ShCommandFn run, bool offline, int argc, char **argv)
 {
     ShCli cli = {0};
     ShError error;
-    if (server != NULL && sh_client_new(server, &cli.client, &error) != SH_OK)
+    if (!offline && sh_client_new(global->server, &cli.client, &error) != SH_OK)
         return sh_cli_misuse("--server: %s", error.message);
-    const char *zone = getenv("STREAMHOUSE_ZONE");
-    if (zone != NULL && sh_client_set_zone(cli.client, zone, &error) != SH_OK) {
+    if (!offline && global->zone != NULL && sh_client_set_zone(cli.client, global->zone, &error) != SH_OK) {
         sh_client_free(cli.client);
-        return sh_cli_misuse("STREAMHOUSE_ZONE: %s", error.message);
+        return sh_cli_misuse("%s: %s", global->zone_given_by, error.message);
     }
     opterr = 0;
     optind = 1;

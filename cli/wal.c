@@ -9,6 +9,15 @@ static ShStatus count_batch(void *arg, const ShWalSurveyFile *file, int64_t posi
                             const uint8_t *batch, ShError *err);
 static ShStatus note_hole(void *arg, const ShWalSurveyFile *file, int64_t from, int64_t to, ShError *err);
 
+ShStatus sh_wal_open(const char *dir, ShWalSurvey **out, ShError *err)
+{
+    ShStatus status = sh_wal_survey_open(dir, out, err);
+    if (status == SH_NOT_FOUND || status == SH_INVALID)
+        return sh_fail(err, status, "%s is no write-ahead log: name the directory that is an agent's wal_dir",
+                       dir);
+    return status;
+}
+
 ShStatus sh_wal_content_read(const ShWalSurvey *survey, ShWalContent *out, ShError *err)
 {
     ShWalContent content = {.ledger = sh_wal_ledger_new()};

@@ -20,6 +20,9 @@ typedef struct ShWalContent {
     size_t hole_count;
 } ShWalContent;
 
+/* sh_wal_survey_open, with words for who looks for a log where there is none. */
+ShStatus sh_wal_open(const char *dir, ShWalSurvey **out, ShError *err) SH_MUST_CHECK;
+
 /* Read all files into `out`, which sh_wal_content_free empties. Files that a running agent released meanwhile
  * are left out. */
 ShStatus sh_wal_content_read(const ShWalSurvey *survey, ShWalContent *out, ShError *err) SH_MUST_CHECK;

@@ -44,7 +44,7 @@ int sh_cli_wal_export(ShCli *cli, int argc, char **argv)
 
     ShError error = {0};
     ShWalSurvey *survey = NULL;
-    if (sh_wal_survey_open(export.dir, &survey, &error) != SH_OK)
+    if (sh_wal_open(export.dir, &survey, &error) != SH_OK)
         return sh_cli_fail("%s", error.message);
     code = export_all(survey, &export);
     sh_wal_survey_free(survey);

@@ -36,7 +36,7 @@ static int inspect(const char *dir, bool json, ShError *err)
 {
     ShWalSurvey *survey = NULL;
     ShWalContent content = {0};
-    ShStatus status = sh_wal_survey_open(dir, &survey, err);
+    ShStatus status = sh_wal_open(dir, &survey, err);
     if (status == SH_OK)
         status = sh_wal_content_read(survey, &content, err);
     if (status == SH_OK && !json)

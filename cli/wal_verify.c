@@ -21,7 +21,7 @@ int sh_cli_wal_verify(ShCli *cli, int argc, char **argv)
 
     ShError error = {0};
     ShWalSurvey *survey = NULL;
-    if (sh_wal_survey_open(dir, &survey, &error) != SH_OK)
+    if (sh_wal_open(dir, &survey, &error) != SH_OK)
         return sh_cli_fail("%s", error.message);
     int code = report(survey, json);
     if (sh_wal_survey_check(survey, &error) != SH_OK)

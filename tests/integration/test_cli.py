@@ -1,5 +1,6 @@
 """The `streamhouse` command against a real agent."""
 import json
+import os
 import subprocess
 
 import pytest
@@ -58,6 +59,25 @@ def test_no_agent_there():
     address = f"127.0.0.1:{free_port()}"
     result = run([STREAMHOUSE, "--server", address, "topic", "list"])
     assert result.returncode == 1 and address in result.stderr and len(result.stderr.strip().splitlines()) == 1
+
+
+def test_zone_prefers_its_agents(database, make_agent):
+    """Any agent takes records of `object` topics: those of the zone are asked first."""
+    agents = {zone: make_agent(zone, zone=zone).start() for zone in ("z1", "z2")}
+    database.execute("SELECT streamhouse.create_topic('o', 1, durability => 'object')")
+    server = ",".join(a.address for a in agents.values())
+    for zone, arguments, environment in (("z2", ["--zone", "z2"], {}), ("z1", [], {"STREAMHOUSE_ZONE": "z1"}),
+                                         ("z1", ["--zone=z1"], {"STREAMHOUSE_ZONE": "z2"})):
+        before = {z: a.metric("streamhouse_producer_records_total") for z, a in agents.items()}
+        result = run([STREAMHOUSE, "--server", server, *arguments, "produce", "o"], input="x\n", env=os.environ | environment)
+        assert result.returncode == 0, result.stderr
+        risen = [z for z, a in agents.items() if a.metric("streamhouse_producer_records_total") > before[z]]
+        assert risen == [zone], arguments
+    result = run([STREAMHOUSE, "--zone", "z" * 64, "topic", "list"])
+    assert result.returncode == 2 and result.stderr.count("\n") == 1 and "--zone" in result.stderr
+    # What needs no agent needs no zone.
+    result = run([STREAMHOUSE, "wal", "inspect", agents["z1"].directory / "wal"], env=os.environ | {"STREAMHOUSE_ZONE": "z1"})
+    assert result.returncode == 0, result.stderr
 
 
 def test_lines_in_lines_out(sh):

@@ -133,8 +133,8 @@ def test_a_torn_tail_is_good(database, make_agent, connect):
 def test_misuse(directory):
     for words, said in (
         (["wal", "verify"], "the directory of a write-ahead log is missing"),
-        (["wal", "verify", "/nowhere"], "does not exist"),
-        (["wal", "inspect", directory], "has no identity file"),
+        (["wal", "verify", "/nowhere"], "/nowhere is no write-ahead log: name the directory"),
+        (["wal", "inspect", directory], "is no write-ahead log"),
         (["wal", "export", "--topic-id", "orders", directory], "is no UUID"),
         (["wal", "export", "--output", "text", directory], "json or batches"),
     ):
