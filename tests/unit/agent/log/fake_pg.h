@@ -55,6 +55,9 @@ typedef struct FakeCluster {
     int64_t gap_end;
     int64_t orphan_timeout_ms;
     bool lose_late_replies; /* of publishes, once leftovers were asked about */
+    int lose_leftovers;     /* so many answers about leftovers are lost, once they have taken effect */
+    int refuse_leftovers;   /* a ShPgLeftoverResult that is the answer to all; 0: as it is */
+    int leftovers_asked;
     bool loses_replies;
     bool elsewhere;    /* placement wants everything at the agent "other" */
     bool away;         /* no call is answered */

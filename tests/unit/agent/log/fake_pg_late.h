@@ -12,11 +12,14 @@ ShStatus sh_pg_leftover(ShPg *pg, int64_t incarnation, const ShPgPartition *part
     ShStatus status = fake_enter(incarnation, err);
     if (status != SH_OK)
         return status;
+    fake.leftovers_asked++;
     for (size_t i = 0; i < count; i++) {
         FakeTopic *topic;
         FakePartition *partition = fake_find(&partitions[i].topic_id, partitions[i].partition, &topic);
         out[i].result = partition->forced_epoch == partitions[i].epoch ? SH_LEFTOVER_FOUND
                                                                        : SH_LEFTOVER_FENCED;
+        if (fake.refuse_leftovers != 0)
+            out[i].result = fake.refuse_leftovers;
         if (out[i].result != SH_LEFTOVER_FOUND)
             continue;
         if (partition->epoch == partition->forced_epoch) {
@@ -33,7 +36,10 @@ ShStatus sh_pg_leftover(ShPg *pg, int64_t incarnation, const ShPgPartition *part
                                 .published_end = partition->end};
     }
     fake.version++;
-    return fake_leave();
+    status = fake_leave();
+    if (status == SH_OK && fake.lose_leftovers-- > 0)
+        status = sh_fail(err, SH_UNAVAILABLE, "the answer was lost");
+    return status;
 }
 
 #endif

@@ -92,6 +92,47 @@ static void test_leftovers_move_once_across_a_crash(void **state)
     check_leftovers(fixture);
 }
 
+/* The place was given, and the agent has not heard of it: asked again, it is the same one. */
+static void test_leftovers_move_once_when_the_answer_is_lost(void **state)
+{
+    Fixture *fixture = *state;
+    start_with_leftovers(fixture);
+    FAKE_CHANGE(fake.lose_leftovers = 2);
+    force_seal();
+    assert_ok(sh_fault_arm(NULL, err));
+    check_leftovers(fixture);
+    assert_true(fake.leftovers_asked >= 3);
+    assert_int_equal(t0()->epoch, t0()->forced_epoch + 2); /* the leftovers', and the one behind them */
+}
+
+/* Records that have no place are kept: the agent stops, and its write-ahead log has them when it comes again.
+ */
+static void test_records_without_a_place_stay_in_the_wal(void **state)
+{
+    Fixture *fixture = *state;
+    ShError why = {0};
+    start_with_leftovers(fixture);
+    FAKE_CHANGE(fake.refuse_leftovers = SH_LEFTOVER_FENCED);
+    force_seal();
+    assert_ok(sh_fault_arm(NULL, err));
+    wait_until(sh_engine_fatal(fixture->engine, &why) == SH_UNSUPPORTED);
+    assert_non_null(strstr(why.message, "not this write-ahead log's"));
+    assert_non_null(strstr(why.message, "keeps them"));
+    assert_true(append_to(fixture, "t", 1, 10) < 0);
+    stop(fixture);
+
+    FAKE_CHANGE(fake.refuse_leftovers = SH_LEFTOVER_OPEN);
+    if (try_start(fixture, &why) == SH_OK) /* it is told soon after the start, or before its end */
+        wait_until(sh_engine_fatal(fixture->engine, &why) == SH_UNSUPPORTED);
+    assert_int_equal(why.status, SH_UNSUPPORTED);
+    assert_non_null(strstr(why.message, "not sealed"));
+    stop(fixture);
+
+    FAKE_CHANGE(fake.refuse_leftovers = 0);
+    start(fixture);
+    check_leftovers(fixture);
+}
+
 static void test_a_forced_seal_that_nothing_is_left_of(void **state)
 {
     Fixture *fixture = *state;
@@ -199,6 +240,8 @@ int main(void)
         TEST(test_leftovers_of_a_live_agent_move),
         TEST(test_leftovers_in_the_wal_move),
         TEST(test_leftovers_move_once_across_a_crash),
+        TEST(test_leftovers_move_once_when_the_answer_is_lost),
+        TEST(test_records_without_a_place_stay_in_the_wal),
         TEST(test_a_forced_seal_that_nothing_is_left_of),
         TEST(test_a_partition_that_was_taken_over_is_published_late),
         TEST(test_a_used_up_partition_may_go_elsewhere),
