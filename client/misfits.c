@@ -105,16 +105,7 @@ static bool keep_record(ShBatchReader *reader, ShBatchBuilder *builder, bool is_
         return false;
     if (is_misfit)
         return true;
-    size_t header_count = (size_t)record.header_count;
-    ShHeader *headers = calloc(header_count + 1, sizeof headers[0]);
-    if (headers == NULL)
-        return false;
-    size_t cursor = 0;
-    for (size_t i = 0; i < header_count && sh_record_next_header(&record, &cursor, &headers[i]); i++)
-        ;
-    bool done = sh_batch_builder_add(builder, &record, headers, header_count, NULL) == SH_OK;
-    free(headers);
-    return done;
+    return sh_batch_builder_copy(builder, &record, NULL) == SH_OK;
 }
 
 static bool replace_bytes(ShPendingBatch *batch, ShBatchBuilder *builder)

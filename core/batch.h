@@ -185,6 +185,9 @@ void sh_batch_builder_free(ShBatchBuilder *builder);
 ShStatus sh_batch_builder_add(ShBatchBuilder *builder, const ShRecord *record, const ShHeader *headers,
                               size_t header_count, ShError *err) SH_MUST_CHECK;
 
+/* Append one record as a reader gave it, with its headers. */
+ShStatus sh_batch_builder_copy(ShBatchBuilder *builder, const ShRecord *record, ShError *err) SH_MUST_CHECK;
+
 int32_t sh_batch_builder_count(const ShBatchBuilder *builder);
 /* The size of the batch so far, before compression, with its header. */
 size_t sh_batch_builder_bytes(const ShBatchBuilder *builder);

@@ -81,6 +81,22 @@ ShStatus sh_batch_builder_add(ShBatchBuilder *builder, const ShRecord *record, c
     return SH_OK;
 }
 
+ShStatus sh_batch_builder_copy(ShBatchBuilder *builder, const ShRecord *record, ShError *err)
+{
+    ShHeader few[16] = {0};
+    size_t count = (size_t)record->header_count;
+    ShHeader *headers = count <= sizeof few / sizeof few[0] ? few : calloc(count, sizeof few[0]);
+    if (headers == NULL)
+        return sh_fail(err, SH_NO_MEMORY, "no memory for %zu headers", count);
+    size_t cursor = 0;
+    for (size_t i = 0; i < count && sh_record_next_header(record, &cursor, &headers[i]); i++)
+        ;
+    ShStatus status = sh_batch_builder_add(builder, record, headers, count, err);
+    if (headers != few)
+        free(headers);
+    return status;
+}
+
 int32_t sh_batch_builder_count(const ShBatchBuilder *builder)
 {
     return builder->count;

@@ -159,27 +159,7 @@ static ShStatus check_producer(const ShBatchHeader *header, ShError *err)
     return SH_OK;
 }
 
-static ShStatus check_records(const uint8_t *records, const uint8_t *end, int32_t count, ShError *err)
-{
-    const uint8_t *next = records;
-    for (int32_t i = 0; i < count; i++) {
-        ShRecord record;
-        const uint8_t *next_plain = skip_plain_record(next, end, i, &record);
-        if (SH_LIKELY(next_plain != NULL)) {
-            next = next_plain;
-            continue;
-        }
-        ShRecord any;
-        const uint8_t *behind = next; /* a variable that is pointed to has no register: not the loop's own */
-        ShStatus status = check_record(&behind, end, i, count, &any, err);
-        if (status != SH_OK)
-            return status;
-        next = behind;
-    }
-    return check_end(next, end, count, err);
-}
-
-/* The same, and each record is shown. `keys` is constant where this is inlined. */
+/* `watch` being NULL or not, and `keys`, are constant where this is inlined. */
 static inline ShStatus check_and_show(const uint8_t *records, const uint8_t *end, int32_t count,
                                       ShBatchWatch *watch, bool keys, ShError *err)
 {
@@ -189,18 +169,25 @@ static inline ShStatus check_and_show(const uint8_t *records, const uint8_t *end
         const uint8_t *next_plain = skip_plain_record(next, end, i, &record);
         if (SH_LIKELY(next_plain != NULL)) {
             next = next_plain;
-            show(watch, i, &record, keys);
+            if (watch != NULL)
+                show(watch, i, &record, keys);
             continue;
         }
         ShRecord any;
-        const uint8_t *behind = next;
+        const uint8_t *behind = next; /* a variable that is pointed to has no register: not the loop's own */
         ShStatus status = check_record(&behind, end, i, count, &any, err);
         if (status != SH_OK)
             return status;
         next = behind;
-        (void)sh_batch_watch(watch, i, &any);
+        if (watch != NULL)
+            (void)sh_batch_watch(watch, i, &any);
     }
     return check_end(next, end, count, err);
+}
+
+static ShStatus check_records(const uint8_t *records, const uint8_t *end, int32_t count, ShError *err)
+{
+    return check_and_show(records, end, count, NULL, false, err);
 }
 
 static ShStatus check_with_values(const uint8_t *records, const uint8_t *end, int32_t count,

@@ -12,7 +12,6 @@ static void forget_builder(ShWorker *worker, ShCodec codec);
 static ShStatus rebuild(ShWorker *worker, const ShAppendBatch *batch, const ShRecordErrors *misfits,
                         size_t *next, size_t first_index, const ShBatchLimits *limits, ShBuf **out,
                         ShError *err);
-static ShStatus copy_record(ShBatchBuilder *builder, const ShRecord *record, ShError *err);
 static ShStatus join(ShAppendPart *part, ShBuf **pieces, size_t count, ShBuf **out, ShError *err);
 
 ShStatus sh_records_build(ShWorker *worker, const ShWirePartition *partition, const ShBatchLimits *limits,
@@ -150,7 +149,7 @@ static ShStatus rebuild(ShWorker *worker, const ShAppendBatch *batch, const ShRe
         if (*next < misfits->count && misfits->items[*next].index == index)
             (*next)++;
         else
-            status = copy_record(builder, &record, err);
+            status = sh_batch_builder_copy(builder, &record, err);
     }
     if (status == SH_OK && sh_batch_builder_count(builder) > 0)
         status = sh_batch_builder_finish(builder, out, err);
@@ -160,22 +159,6 @@ static ShStatus rebuild(ShWorker *worker, const ShAppendBatch *batch, const ShRe
                          (*out)->length, limits->batch_bytes_max);
     if (status != SH_OK)
         forget_builder(worker, codec);
-    return status;
-}
-
-static ShStatus copy_record(ShBatchBuilder *builder, const ShRecord *record, ShError *err)
-{
-    ShHeader few[16];
-    size_t count = (size_t)record->header_count;
-    ShHeader *headers = count <= sizeof few / sizeof few[0] ? few : calloc(count, sizeof few[0]);
-    if (headers == NULL)
-        return sh_fail(err, SH_NO_MEMORY, "no memory for %zu headers", count);
-    size_t cursor = 0;
-    for (size_t i = 0; i < count && sh_record_next_header(record, &cursor, &headers[i]); i++)
-        ;
-    ShStatus status = sh_batch_builder_add(builder, record, headers, count, err);
-    if (headers != few)
-        free(headers);
     return status;
 }
 

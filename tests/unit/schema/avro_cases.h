@@ -10,14 +10,6 @@
 #ifndef SH_TEST_AVRO_CASES_H
 #define SH_TEST_AVRO_CASES_H
 
-typedef struct AvroCase {
-    const char *writer;
-    const char *reader;
-    const char *kind;
-    const char *path;
-    const char *source;
-} AvroCase;
-
 #define REC(fields)        "{\"type\":\"record\",\"name\":\"R\",\"fields\":[" fields "]}"
 #define NAMED(name, rest)  "{\"type\":\"record\",\"name\":\"" name "\"," rest "}"
 #define FLD(name, type)    "{\"name\":\"" name "\",\"type\":" type "}"
@@ -27,11 +19,9 @@ typedef struct AvroCase {
 #define FIX(name, size)    "{\"type\":\"fixed\",\"name\":\"" name "\",\"size\":" size "}"
 #define ARR(items)         "{\"type\":\"array\",\"items\":" items "}"
 #define MAP(values)        "{\"type\":\"map\",\"values\":" values "}"
-#define DEC(p, s)                                                                                            \
-    "{\"type\":\"bytes\",\"logicalType\":\"decimal\",\"precision\":" p ",\"scale\":" s "}"
-#define FDEC(n, p, s)                                                                                        \
-    "{\"type\":\"fixed\",\"name\":\"F\",\"size\":" n ",\"logicalType\":\"decimal\",\"precision\":" p         \
-    ",\"scale\":" s "}"
+#define DECIMAL(p, s)      "\"logicalType\":\"decimal\",\"precision\":" p ",\"scale\":" s "}"
+#define DEC(p, s)          "{\"type\":\"bytes\"," DECIMAL(p, s)
+#define FDEC(n, p, s)      "{\"type\":\"fixed\",\"name\":\"F\",\"size\":" n "," DECIMAL(p, s)
 #define LOG(type, logical) "{\"type\":" type ",\"logicalType\":\"" logical "\"}"
 #define I                  "\"int\""
 #define J                  "\"long\""
@@ -46,7 +36,7 @@ typedef struct AvroCase {
     "{\"type\":\"record\",\"name\":\"L\",\"fields\":[" value                                                 \
     ",{\"name\":\"next\",\"type\":[\"null\",\"L\"]}]}"
 
-static const AvroCase avro_cases[] = {
+static const RuleCase avro_cases[] = {
     /* primitive types, each with each */
     {N, N, NULL, NULL, "[R] same"},
     {O, O, NULL, NULL, "[R] same"},

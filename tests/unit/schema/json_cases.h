@@ -9,14 +9,6 @@
 #ifndef SH_TEST_JSON_CASES_H
 #define SH_TEST_JSON_CASES_H
 
-typedef struct JsonCase {
-    const char *writer;
-    const char *reader;
-    const char *kind;
-    const char *path;
-    const char *source;
-} JsonCase;
-
 #define D4(text)     "{\"$schema\": \"http://json-schema.org/draft-04/schema#\", " text "}"
 #define D2020(text)  "{\"$schema\": \"https://json-schema.org/draft/2020-12/schema\", " text "}"
 #define OBJECT(text) "{\"type\": \"object\", " text "}"
@@ -27,7 +19,7 @@ typedef struct JsonCase {
 #define A_INTEGER    "\"properties\": {\"a\": {\"type\": \"integer\"}}"
 #define AB_INTEGER   "\"properties\": {\"a\": {\"type\": \"integer\"}, \"b\": {\"type\": \"integer\"}}"
 
-static const JsonCase json_cases[] = {
+static const RuleCase json_cases[] = {
     /* words that say nothing */
     {"{}", "{}", NULL, NULL, "[V]"},
     {"{\"type\": \"string\"}", "{}", NULL, NULL, "[C] an empty schema accepts all"},

@@ -8,21 +8,13 @@
 #ifndef SH_TEST_PROTO_CASES_H
 #define SH_TEST_PROTO_CASES_H
 
-typedef struct ProtoCase {
-    const char *writer;
-    const char *reader;
-    const char *kind;
-    const char *path;
-    const char *source;
-} ProtoCase;
-
 #define P3(text) "syntax = \"proto3\"; " text
 #define P2(text) "syntax = \"proto2\"; " text
 /* A message M of proto3 with these fields. */
 #define M(fields)  P3("message M { " fields " }")
 #define M2(fields) P2("message M { " fields " }")
 
-static const ProtoCase proto_cases[] = {
+static const RuleCase proto_cases[] = {
     /* fields that come and go */
     {M("int32 a = 1;"), M("int32 a = 1;"), NULL, NULL, "[U] nothing changed"},
     {M("int32 a = 1;"), M("int32 a = 1; int32 b = 2;"), NULL, NULL, "[U] new fields are unset in old data"},

@@ -1,58 +1,13 @@
 /* Avro schemas: the rules of resolution, what is refused, the forms, references, and the binary form. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
+#define LANGUAGE SH_SCHEMA_AVRO
 #include "schema/avro_fingerprint.h"
-#include "schema/schema.h"
+#include "tests/unit/schema/schema_fixture.h"
 #include "tests/unit/schema/avro_cases.h"
-
-static ShSchema *parse_with(const char *text, const ShSchemaReference *references, size_t count)
-{
-    ShSchema *schema = NULL;
-    ShError err = {0};
-    if (sh_schema_parse(SH_SCHEMA_AVRO, text, strlen(text), references, count, &schema, &err) != SH_OK)
-        fail_msg("%s: %s", text, err.message);
-    return schema;
-}
-
-static ShSchema *parse(const char *text)
-{
-    return parse_with(text, NULL, 0);
-}
 
 static void test_rules(void **state)
 {
     (void)state;
-    size_t wrong = 0;
-    for (size_t i = 0; i < AVRO_CASES; i++) {
-        const AvroCase *it = &avro_cases[i];
-        ShSchema *writer = parse(it->writer);
-        ShSchema *reader = parse(it->reader);
-        ShSchemaFindings found;
-        assert_int_equal(sh_schema_compare(reader, writer, &found, NULL), SH_OK);
-        bool right = it->kind == NULL ? found.count == 0
-                                      : found.count == 1 && strcmp(found.items[0].kind, it->kind) == 0 &&
-                                            strcmp(found.items[0].path, it->path) == 0;
-        if (!right)
-            print_error("%s -> %s: %zu findings, %s %s; expected %s %s: %s\n", it->writer, it->reader,
-                        found.count, found.count > 0 ? found.items[0].kind : "-",
-                        found.count > 0 ? found.items[0].path : "-", it->kind == NULL ? "none" : it->kind,
-                        it->path == NULL ? "" : it->path, it->source);
-        wrong += !right;
-        sh_schema_findings_free(&found);
-        /* Every schema reads what it wrote itself. */
-        assert_int_equal(sh_schema_compare(reader, reader, &found, NULL), SH_OK);
-        assert_int_equal(found.count, 0);
-        sh_schema_free(writer);
-        sh_schema_free(reader);
-    }
-    assert_int_equal(wrong, 0);
+    check_rules(avro_cases, AVRO_CASES);
     assert_true(AVRO_CASES >= 140);
 }
 

@@ -1,26 +1,10 @@
 /* The binary form of Avro data: what fits a schema, what does not and where, and what avro-c writes. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#define LANGUAGE SH_SCHEMA_AVRO
 
 #include <avro.h>
-#include <cmocka.h>
 
 #include "schema/avro_program.h"
-#include "schema/schema.h"
-
-static ShSchema *parse(const char *text)
-{
-    ShSchema *schema = NULL;
-    ShError err = {0};
-    if (sh_schema_parse(SH_SCHEMA_AVRO, text, strlen(text), NULL, 0, &schema, &err) != SH_OK)
-        fail_msg("%s: %s", text, err.message);
-    return schema;
-}
+#include "tests/unit/schema/schema_fixture.h"
 
 /* What the program says yes to fits; it may say no to what is rare. */
 static bool is_sure(const ShSchema *schema, const uint8_t *data, size_t bytes)

@@ -1,64 +1,13 @@
 /* JSON schemas: the rules of compatibility, bad input, bounds, references, the keywords of the latest drafts.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "schema/schema.h"
+#define LANGUAGE SH_SCHEMA_JSON
+#include "tests/unit/schema/schema_fixture.h"
 #include "tests/unit/schema/json_cases.h"
-
-static ShSchema *parse_with(const char *text, const ShSchemaReference *references, size_t count)
-{
-    ShSchema *schema = NULL;
-    ShError err = {0};
-    if (sh_schema_parse(SH_SCHEMA_JSON, text, strlen(text), references, count, &schema, &err) != SH_OK)
-        fail_msg("%s: %s", text, err.message);
-    return schema;
-}
-
-static ShSchema *parse(const char *text)
-{
-    return parse_with(text, NULL, 0);
-}
-
-static void refused(const char *text, ShStatus expected, const char *words)
-{
-    ShSchema *schema = NULL;
-    ShError err = {0};
-    ShStatus status = sh_schema_parse(SH_SCHEMA_JSON, text, strlen(text), NULL, 0, &schema, &err);
-    if (status != expected || strstr(err.message, words) == NULL)
-        fail_msg("%.60s: %s: \"%s\" does not say \"%s\"", text, sh_status_name(status), err.message, words);
-    assert_null(schema);
-}
 
 static void test_rules(void **state)
 {
     (void)state;
-    size_t wrong = 0;
-    for (size_t i = 0; i < JSON_CASES; i++) {
-        const JsonCase *it = &json_cases[i];
-        ShSchema *writer = parse(it->writer);
-        ShSchema *reader = parse(it->reader);
-        ShSchemaFindings found;
-        assert_int_equal(sh_schema_compare(reader, writer, &found, NULL), SH_OK);
-        bool right = it->kind == NULL ? found.count == 0
-                                      : found.count == 1 && strcmp(found.items[0].kind, it->kind) == 0 &&
-                                            strcmp(found.items[0].path, it->path) == 0;
-        if (!right)
-            print_error("%s -> %s: %zu findings, %s %s; expected %s %s: %s\n", it->writer, it->reader,
-                        found.count, found.count > 0 ? found.items[0].kind : "-",
-                        found.count > 0 ? found.items[0].path : "-", it->kind == NULL ? "none" : it->kind,
-                        it->path == NULL ? "" : it->path, it->source);
-        wrong += !right;
-        sh_schema_findings_free(&found);
-        sh_schema_free(writer);
-        sh_schema_free(reader);
-    }
-    assert_int_equal(wrong, 0);
+    check_rules(json_cases, JSON_CASES);
 }
 
 static void test_bad_schemas_are_refused(void **state)

@@ -1,64 +1,13 @@
 /* Protobuf schemas: the rules of compatibility, parsing with references and bounds, texts, names, payloads.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "schema/schema.h"
+#define LANGUAGE SH_SCHEMA_PROTOBUF
+#include "tests/unit/schema/schema_fixture.h"
 #include "tests/unit/schema/proto_cases.h"
-
-static ShSchema *parse_with(const char *text, const ShSchemaReference *references, size_t count)
-{
-    ShSchema *schema = NULL;
-    ShError err = {0};
-    if (sh_schema_parse(SH_SCHEMA_PROTOBUF, text, strlen(text), references, count, &schema, &err) != SH_OK)
-        fail_msg("%s: %s", text, err.message);
-    return schema;
-}
-
-static ShSchema *parse(const char *text)
-{
-    return parse_with(text, NULL, 0);
-}
-
-static void refused(const char *text, ShStatus expected, const char *words)
-{
-    ShSchema *schema = NULL;
-    ShError err = {0};
-    ShStatus status = sh_schema_parse(SH_SCHEMA_PROTOBUF, text, strlen(text), NULL, 0, &schema, &err);
-    assert_int_equal(status, expected);
-    assert_null(schema);
-    if (strstr(err.message, words) == NULL)
-        fail_msg("\"%s\" does not say \"%s\"", err.message, words);
-}
 
 static void test_rules(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < PROTO_CASES; i++) {
-        const ProtoCase *it = &proto_cases[i];
-        ShSchema *writer = parse(it->writer);
-        ShSchema *reader = parse(it->reader);
-        ShSchemaFindings found;
-        assert_int_equal(sh_schema_compare(reader, writer, &found, NULL), SH_OK);
-        if (it->kind == NULL && found.count > 0)
-            fail_msg("%s -> %s: %s %s, expected none: %s", it->writer, it->reader, found.items[0].kind,
-                     found.items[0].path, it->source);
-        if (it->kind != NULL && (found.count != 1 || strcmp(found.items[0].kind, it->kind) != 0 ||
-                                 strcmp(found.items[0].path, it->path) != 0))
-            fail_msg("%s -> %s: %zu findings, the first %s %s; expected %s %s: %s", it->writer, it->reader,
-                     found.count, found.count > 0 ? found.items[0].kind : "-",
-                     found.count > 0 ? found.items[0].path : "-", it->kind, it->path, it->source);
-        if (it->kind != NULL)
-            assert_true(strlen(found.items[0].message) > 20);
-        sh_schema_findings_free(&found);
-        sh_schema_free(writer);
-        sh_schema_free(reader);
-    }
+    check_rules(proto_cases, PROTO_CASES);
 }
 
 static void test_a_type_that_does_not_fit_taints_its_users(void **state)
