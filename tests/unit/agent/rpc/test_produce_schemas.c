@@ -160,7 +160,9 @@ static void batches_with_sequences_are_refused_as_a_whole(void **state)
     static const char *const values[] = {GOOD, BAD, GOOD};
     ShBuf *batch = batch_of(SH_CODEC_NONE, 12, values, 3);
     for (int stored = 0; stored <= 1; stored++) {
+        pthread_mutex_lock(&fixture->engine->mutex);
         fixture->engine->knows_all = stored == 1;
+        pthread_mutex_unlock(&fixture->engine->mutex);
         Request request;
         ClientCall client;
         request_init(&request, 1);
