@@ -44,6 +44,8 @@ SELECT term, awaited_agents FROM streamhouse.term_status;
 
 -- Objects: of a known epoch, of a forgotten one, out of order, of a WAL that never came.
 SELECT * FROM streamhouse.agent_unknown_keys(:a, '{1/1,lost-1,lost-2}');
+-- An object of this term is its writer's to publish.
+SELECT * FROM streamhouse.agent_unknown_keys(:a, ARRAY['0a/b/7/1-x.seg', '0a/b/' || :a || '/1-x.seg']);
 SELECT present(:a, 1, 'a', 'lost-2', first_term(1), 20, 5, 0);
 SELECT present(:a, 1, 'a', 'lost-1', first_term(1), 10, 10, 0, false, 0);
 SELECT present(:a, 1, 'a', 'lost-2', first_term(1), 20, 5, 0);

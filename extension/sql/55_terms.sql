@@ -190,12 +190,16 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_
 AS $$
 BEGIN
     PERFORM agent_enter(incarnation);
-    RETURN QUERY SELECT k FROM unnest(object_keys) AS k
-                 WHERE NOT EXISTS (SELECT FROM object AS o WHERE o.object_key = k);
+    -- What was written in this term its writer may be about to publish.
+    RETURN QUERY SELECT k FROM unnest(object_keys) AS k, cluster AS c
+                 WHERE NOT EXISTS (SELECT FROM object AS o WHERE o.object_key = k)
+                   AND coalesce((regexp_match(k, '^[^/]+/[^/]+/([0-9]{1,18})/'))[1]::bigint < term_calls(c.term),
+                                true);
 END
 $$;
 COMMENT ON FUNCTION streamhouse.agent_unknown_keys IS
-    'Of objects in the store those that the index does not know. Raises SH001, SH002, SH003';
+    'Of objects in the store those that were written before this term and that the index does not know. '
+    'Raises SH001, SH002, SH003';
 
 CREATE FUNCTION streamhouse.agent_presented(incarnation bigint, unresolved bigint) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
