@@ -56,6 +56,7 @@ async function live(type, { first, second, breaking }) {
     evolved: evolved !== id && (await fresh().getLatestSchemaId(subject)) === evolved,
     refused: await refusal(register(breaking)),
     found: await registry.getRegistryIdBySchema(subject, { type: SchemaType[type], schema: first }) === id,
+    wire: wire.toString("hex"),
   };
 }
 
