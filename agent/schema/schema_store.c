@@ -10,6 +10,7 @@ typedef struct Entry {
     ShStoredSchema stored; /* first: what is handed out is cast back */
     atomic_int refs;
     ShSchema *schema;
+    size_t bytes; /* of its text and those that it needs */
     ShError problem;
     UT_hash_handle hh;
 } Entry;
@@ -18,11 +19,14 @@ struct ShSchemaStore {
     pthread_mutex_t lock;
     /* guarded by lock */
     Entry *by_id; /* in the order in which they came */
+    size_t bytes;
     int32_t wishes[SH_SCHEMA_WISHES_MAX];
     size_t wish_count;
 };
 
 static void release(Entry *entry);
+static void drop(ShSchemaStore *store, Entry *entry);
+static size_t text_bytes(const ShPgSchema *schema);
 static void wish(ShSchemaStore *store, int32_t id);
 static ShStatus parse(const ShPgSchema *from, ShSchema **out, ShError *err);
 
@@ -41,8 +45,7 @@ void sh_schema_store_free(ShSchemaStore *store)
     Entry *entry, *next;
     HASH_ITER(hh, store->by_id, entry, next)
     {
-        HASH_DEL(store->by_id, entry);
-        release(entry);
+        drop(store, entry);
     }
     pthread_mutex_destroy(&store->lock);
     free(store);
@@ -117,20 +120,37 @@ void sh_schema_store_put(ShSchemaStore *store, int32_t id, const ShPgSchema *sch
         release(fresh);
         return;
     }
+    fresh->bytes = problem == NULL ? text_bytes(schema) : 0;
     fresh->stored.schema = fresh->schema;
     fresh->stored.problem = status == SH_OK ? NULL : fresh->problem.message;
 
     Entry *old;
     pthread_mutex_lock(&store->lock);
     HASH_FIND(hh, store->by_id, &id, sizeof id, old);
-    if (old == NULL && HASH_COUNT(store->by_id) >= SH_SCHEMA_STORE_MAX)
-        old = store->by_id;
     if (old != NULL)
-        HASH_DEL(store->by_id, old);
+        drop(store, old);
+    while (store->by_id != NULL && (HASH_COUNT(store->by_id) >= SH_SCHEMA_STORE_MAX ||
+                                    store->bytes + fresh->bytes > SH_SCHEMA_STORE_BYTES_MAX))
+        drop(store, store->by_id);
     HASH_ADD(hh, store->by_id, stored.id, sizeof id, fresh);
+    store->bytes += fresh->bytes;
     pthread_mutex_unlock(&store->lock);
-    if (old != NULL)
-        release(old);
+}
+
+/* With the lock held. Who has found it keeps it. */
+static void drop(ShSchemaStore *store, Entry *entry)
+{
+    store->bytes -= entry->bytes;
+    HASH_DEL(store->by_id, entry);
+    release(entry);
+}
+
+static size_t text_bytes(const ShPgSchema *schema)
+{
+    size_t bytes = strlen(schema->text);
+    for (size_t i = 0; i < schema->reference_count; i++)
+        bytes += strlen(schema->references[i].text);
+    return bytes;
 }
 
 static void release(Entry *entry)

@@ -10,8 +10,11 @@
 #include "agent/pg/pg_topic_schemas.h"
 #include "schema/schema.h"
 
-#define SH_SCHEMA_WISHES_MAX 64   /* more are left at a later try */
-#define SH_SCHEMA_STORE_MAX  4096 /* schemas; the one that came first goes first */
+#define SH_SCHEMA_WISHES_MAX 64 /* more are left at a later try */
+/* What is kept at most; what came first goes first. */
+#define SH_SCHEMA_STORE_MAX 4096 /* schemas */
+#define SH_SCHEMA_STORE_BYTES_MAX                                                                            \
+    ((size_t)64 << 20) /* of their texts; parsed they take a few times as much */
 
 typedef struct ShSchemaStore ShSchemaStore;
 

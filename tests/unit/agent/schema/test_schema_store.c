@@ -89,12 +89,36 @@ static void test_bounds(void **state)
     sh_schema_store_free(store);
 }
 
+static void test_bytes_are_bounded(void **state)
+{
+    (void)state;
+    enum { MEGABYTE = 1 << 20 };
+    ShSchemaStore *store = sh_schema_store_new();
+    char *text = malloc(MEGABYTE + 1);
+    assert_non_null(text);
+    memset(text, ' ', MEGABYTE);
+    memcpy(text, "\"int\"", 5);
+    text[MEGABYTE] = '\0';
+    int32_t fit = SH_SCHEMA_STORE_BYTES_MAX / MEGABYTE;
+    for (int32_t id = 1; id <= fit + 2; id++)
+        fixture_put(store, id, "AVRO", text);
+    fixture_put(store, fit + 2, "AVRO", text); /* in its own place */
+    for (int32_t id = 1; id <= fit + 2; id++) {
+        const ShStoredSchema *found = sh_schema_store_find(store, id);
+        assert_int_equal(found != NULL, id > 2);
+        sh_schema_store_release(found);
+    }
+    free(text);
+    sh_schema_store_free(store);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_wishes_are_granted_once),
         cmocka_unit_test(test_what_cannot_be_had),
         cmocka_unit_test(test_bounds),
+        cmocka_unit_test(test_bytes_are_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
