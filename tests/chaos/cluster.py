@@ -175,8 +175,9 @@ class Cluster:
                     node.agent.start(wait=False)
                 node.wanted = True
 
-    def settle(self, seconds=30):
-        """Wait until every agent serves and no epoch but the newest of each partition is unresolved."""
+    def settle(self, seconds=90):
+        """Wait until every agent serves and no epoch but the newest of each partition is unresolved. An agent whose circuit
+        has just opened tries the store after 30 seconds (`breaker_open`), and perhaps once more."""
         for node in self.nodes:
             wait_until(f"agent {node.agent_id} is ready", node.ready, seconds)
         wait_until("PostgreSQL answers", self.reconnect, seconds)
