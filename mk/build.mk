@@ -10,7 +10,8 @@ GEN := build/gen
 CC ?= gcc
 PKGS := grpc libprotobuf-c libcurl openssl libpq libmicrohttpd jansson yaml-0.1 libedit liblz4 libzstd snappy zlib libisal expat libpcre2-8 liburiparser
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null | sed 's/-I/-isystem /g')
-PKG_LIBS = $(shell pkg-config --libs $(PKGS)) -lprotobuf -lstdc++
+# Asked for once, when the first program is linked: it takes pkg-config a third of a second.
+PKG_LIBS = $(eval PKG_LIBS := $(shell pkg-config --libs $(PKGS)) -lprotobuf -lstdc++)$(PKG_LIBS)
 
 OPT_release := -O2 -g
 OPT_asan := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
