@@ -37,6 +37,8 @@ void sh_worker_begin(Oid database)
         BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
     else
         BackgroundWorkerInitializeConnection(NULL, NULL, 0);
+    /* The database's owner may set another one, and workers are superusers. */
+    SetConfigOption("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION);
     pgstat_report_appname(MyBgworkerEntry->bgw_name);
     pgstat_report_activity(STATE_IDLE, NULL);
 }

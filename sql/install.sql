@@ -26,7 +26,55 @@ SET streamhouse.lease_ticks = 1;
 SET streamhouse.unheard_of = 1;
 
 DROP EXTENSION streamhouse;
-SELECT count(*) AS left_behind FROM pg_class WHERE relnamespace = to_regnamespace('streamhouse');
+SELECT to_regnamespace('streamhouse') AS left_behind;
+
+-- The owner of a database prepares what CREATE EXTENSION and later calls would find: a schema of the name, and a
+-- search_path that puts operators of his own first. None of it runs with the rights of a superuser.
+\set here :DBNAME
+\set superuser :USER
+CREATE ROLE regress_streamhouse_owner LOGIN;
+CREATE DATABASE regress_streamhouse_owned OWNER regress_streamhouse_owner;
+\c regress_streamhouse_owned regress_streamhouse_owner
+CREATE SCHEMA streamhouse;
+CREATE SCHEMA prepared;
+CREATE FUNCTION prepared.rise() RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    ALTER ROLE regress_streamhouse_owner SUPERUSER;
+    RETURN true;
+EXCEPTION WHEN insufficient_privilege THEN
+    RETURN true;
+END $$;
+DO $$
+DECLARE
+    made record;
+BEGIN
+    FOR made IN SELECT target, operator, l, r, row_number() OVER () AS n
+                FROM unnest(ARRAY['streamhouse', 'prepared']) AS target,
+                     unnest(ARRAY['=', '<>', '<', '>', '<=', '>=']) AS operator,
+                     (VALUES ('text', 'text'), ('text[]', 'text[]'), ('uuid', 'uuid'), ('bigint', 'bigint'),
+                             ('bigint', 'integer'), ('integer', 'integer'), ('name', 'text')) AS types(l, r)
+    LOOP
+        EXECUTE format('CREATE FUNCTION %I.f%s(l %s, r %s) RETURNS boolean LANGUAGE sql AS $f$ SELECT prepared.rise() $f$',
+                       made.target, made.n, made.l, made.r);
+        EXECUTE format('CREATE OPERATOR %I.%s (FUNCTION = %I.f%s, LEFTARG = %s, RIGHTARG = %s)',
+                       made.target, made.operator, made.target, made.n, made.l, made.r);
+    END LOOP;
+END $$;
+ALTER DATABASE regress_streamhouse_owned SET search_path = prepared, pg_catalog;
+\set SHOW_CONTEXT never
+\c regress_streamhouse_owned :superuser
+CREATE EXTENSION streamhouse;
+ALTER SCHEMA streamhouse RENAME TO renamed;
+CREATE EXTENSION streamhouse;
+SELECT streamhouse.create_topic('t', partitions => 2) IS NOT NULL AS made;
+SELECT streamhouse.lease_tick();
+SELECT streamhouse.rebalance();
+SELECT streamhouse.apply_retention();
+SELECT streamhouse.drop_topic('t');
+SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) 'regress_streamhouse_owner';
+\c :here :superuser
+DROP DATABASE regress_streamhouse_owned;
+DROP ROLE regress_streamhouse_owner;
 
 -- Helpers of the tests that follow. They name topics and WALs, so that no test shows a random id.
 CREATE SCHEMA fixture;

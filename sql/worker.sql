@@ -22,6 +22,17 @@ BEGIN
     END LOOP;
 END $$;
 
+-- They do not look for what they call where the database's owner says.
+CREATE SCHEMA prepared;
+CREATE TABLE prepared.called (by text);
+CREATE FUNCTION prepared.gt(bigint, integer) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO prepared.called VALUES (current_user);
+    RETURN false;
+END $$;
+CREATE OPERATOR prepared.> (FUNCTION = prepared.gt, LEFTARG = bigint, RIGHTARG = integer);
+SELECT format('ALTER DATABASE %I SET search_path = prepared, pg_catalog', current_database()) \gexec
+
 SELECT format('ALTER SYSTEM SET streamhouse.database = %L', current_database()) \gexec
 ALTER SYSTEM SET streamhouse.tick_interval = '20ms';
 ALTER SYSTEM SET streamhouse.retention_interval = '20ms';
@@ -39,6 +50,9 @@ SELECT comes_true($$ SELECT count(*) = 1 FROM pg_stat_activity
                      WHERE backend_type = 'streamhouse retention' AND datname = current_database() $$);
 SELECT streamhouse.drop_topic('t');
 SELECT comes_true($$ SELECT is_purged FROM streamhouse.dropped_topic $$);
+SELECT * FROM prepared.called;
+SELECT format('ALTER DATABASE %I RESET search_path', current_database()) \gexec
+DROP SCHEMA prepared CASCADE;
 
 -- It survives an error, and ends with the extension.
 ALTER FUNCTION streamhouse.prune_publish_results RENAME TO prune_nothing;

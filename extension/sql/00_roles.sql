@@ -1,3 +1,22 @@
+-- The schema is made here and not by "schema" in the control file, with which PostgreSQL takes one that is there. It
+-- would be searched while this script and every function runs, so what its owner had put there would be called with
+-- the rights of a superuser. The script itself runs with nothing but pg_catalog on its search_path, whence views name
+-- schemas.
+DO $$
+BEGIN
+    IF to_regnamespace('streamhouse') IS NOT NULL THEN
+        RAISE EXCEPTION 'schema "streamhouse" exists already'
+            USING ERRCODE = 'duplicate_schema',
+                  DETAIL = (SELECT format('It belongs to %I; StreamHouse''s functions would trust what is in it.',
+                                          pg_get_userbyid(n.nspowner))
+                            FROM pg_namespace AS n WHERE n.nspname = 'streamhouse'),
+                  HINT = 'Drop or rename it: CREATE EXTENSION makes a schema of its own.';
+    END IF;
+END
+$$;
+CREATE SCHEMA streamhouse;
+COMMENT ON SCHEMA streamhouse IS 'StreamHouse: topics, agents and the index of records in object storage';
+
 -- Roles belong to the whole server: they may be there already, from another database.
 DO $$
 DECLARE

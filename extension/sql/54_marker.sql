@@ -158,15 +158,15 @@ COMMENT ON FUNCTION streamhouse.agent_marker_confirm IS
     'held, none (the claim was over), contest or contested. Raises SH001, SH002, SH003';
 
 CREATE VIEW streamhouse.store_marker_status AS
-SELECT m.number, m.confirmed_at, m.held_since, m.contested_by, marker_held() AS may_delete,
-       CASE WHEN NOT require_store_marker() THEN 'not asked for: streamhouse.require_store_marker is off'
+SELECT m.number, m.confirmed_at, m.held_since, m.contested_by, streamhouse.marker_held() AS may_delete,
+       CASE WHEN NOT streamhouse.require_store_marker() THEN 'not asked for: streamhouse.require_store_marker is off'
             WHEN m.contested_by IS NOT NULL THEN
                 'another database works with this store: nothing is deleted. On the one that is right: new_term(); '
                 'two clusters need a store_dir or s3_prefix each'
-            WHEN marker_held() THEN 'held'
-            WHEN m.confirmed_at IS NULL OR m.confirmed_at <= now() - marker_span(3) THEN
+            WHEN streamhouse.marker_held() THEN 'held'
+            WHEN m.confirmed_at IS NULL OR m.confirmed_at <= now() - streamhouse.marker_span(3) THEN
                 'no agent has renewed it lately: nothing is deleted'
             ELSE 'held for a short time: nothing is deleted yet' END AS status
-FROM store_marker AS m;
+FROM streamhouse.store_marker AS m;
 COMMENT ON VIEW streamhouse.store_marker_status IS
     'The marker in the store: whether this database alone works with it, and so may delete objects';

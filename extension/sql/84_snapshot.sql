@@ -118,16 +118,16 @@ COMMENT ON FUNCTION streamhouse.request_snapshot IS
 
 CREATE VIEW streamhouse.snapshot_status AS
 SELECT s.number, s.began_at, s.finished_at, s.bytes, i.agent_id AS written_by,
-       CASE WHEN snapshot_interval_ms() = 0 THEN 'off: streamhouse.snapshot_interval is 0'
+       CASE WHEN streamhouse.snapshot_interval_ms() = 0 THEN 'off: streamhouse.snapshot_interval is 0'
             WHEN i.agent_id IS NOT NULL THEN 'being written'
-            WHEN NOT deletion_allowed() THEN
+            WHEN NOT streamhouse.deletion_allowed() THEN
                 'waits: history is not settled (streamhouse.term_status), or the marker in the store is not held '
                 '(streamhouse.store_marker_status)'
             WHEN s.number IS NULL THEN 'no snapshot yet'
-            WHEN is_snapshot_due(s) THEN 'due'
+            WHEN streamhouse.is_snapshot_due(s) THEN 'due'
             ELSE 'done' END AS status
-FROM index_snapshot AS s
-LEFT JOIN incarnation AS i ON i.incarnation_id = s.claimed_by AND s.claimed_until > now();
+FROM streamhouse.index_snapshot AS s
+LEFT JOIN streamhouse.incarnation AS i ON i.incarnation_id = s.claimed_by AND s.claimed_until > now();
 COMMENT ON VIEW streamhouse.snapshot_status IS
     'The last snapshot of the index in the store: its number, what it holds (all that was committed before began_at), '
     'its size in the store, which agent is writing the next one, and what that waits for';

@@ -160,7 +160,7 @@ COMMENT ON FUNCTION streamhouse.agent_scan_done IS
 CREATE VIEW streamhouse.garbage AS
 SELECT o.object_key, d.reason,
        CASE WHEN d.claimed_until > now() THEN 'being deleted' WHEN due.due_at > now() THEN 'in grace'
-            WHEN d.since >= snapshot_floor() THEN 'waits for a snapshot'
+            WHEN d.since >= streamhouse.snapshot_floor() THEN 'waits for a snapshot'
             ELSE 'due' END AS state,
        o.bytes, d.since, due.due_at, i.agent_id AS deleted_by, d.object_id
 FROM streamhouse.object_deletion AS d
