@@ -13,6 +13,7 @@ WHERE c.relnamespace = 'streamhouse'::regnamespace AND c.relkind IN ('r', 'v')
 -- Every function pins its search path.
 SELECT p.oid::regprocedure AS without_search_path FROM pg_proc AS p
 WHERE p.pronamespace = 'streamhouse'::regnamespace
+  AND p.prosqlbody IS NULL -- such a body is bound when the function is made
   AND NOT EXISTS (SELECT FROM unnest(p.proconfig) AS c WHERE c LIKE 'search_path=pg_catalog, %pg_temp');
 
 -- pg_dump keeps every table and sequence.

@@ -8,11 +8,14 @@ CREATE TABLE streamhouse.epoch_head (
     records           bigint NOT NULL DEFAULT 0,
     bytes             bigint NOT NULL DEFAULT 0,
     timestamp_high_ms bigint,
-    PRIMARY KEY (topic_id, partition, epoch)
+    updates           bigint NOT NULL DEFAULT 0 CHECK (updates >= 0),
+    stage             bigint NOT NULL GENERATED ALWAYS AS (updates / 16) STORED,
+    PRIMARY KEY (topic_id, partition, epoch, stage)
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 2000);
 COMMENT ON TABLE streamhouse.epoch_head IS
-    'How far each opened epoch is published: the row that publishing locks. Made when the epoch opens, '
-    'kept when sealed';
+    'How far each opened epoch is published: the row that publishing locks, one an epoch. Made when the epoch '
+    'opens, kept when sealed. stage rises with every 16th update and is part of the key, so that its newest '
+    'version is found at once however many dead ones an open snapshot keeps: look for the highest stage';
 
 CREATE TABLE streamhouse.object (
     object_id      uuid PRIMARY KEY,

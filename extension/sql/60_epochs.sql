@@ -28,7 +28,7 @@ AS $$
                        WHERE e.topic_id = records_before.topic_id AND e.partition = records_before.partition
                          AND e.epoch < records_before.epoch
                        ORDER BY e.epoch DESC LIMIT 1) AS e ON true
-    LEFT JOIN epoch_head AS h USING (topic_id, partition, epoch)
+    LEFT JOIN LATERAL newest_head(e.topic_id, e.partition, e.epoch) AS h ON true
 $$;
 COMMENT ON FUNCTION streamhouse.records_before IS
     'Records and bytes published in a partition before an epoch; null while an earlier epoch is not sealed';
@@ -48,7 +48,7 @@ AS $$
                (max(e.bytes_base) OVER earlier + sum(h.bytes) OVER earlier)::bigint AS bytes
         FROM based AS b
         JOIN epoch AS e ON e.topic_id = b.topic_id AND e.partition = b.partition AND e.epoch >= b.epoch
-        LEFT JOIN epoch_head AS h ON (h.topic_id, h.partition, h.epoch) = (e.topic_id, e.partition, e.epoch)
+        LEFT JOIN LATERAL newest_head(e.topic_id, e.partition, e.epoch) AS h ON true
         WINDOW earlier AS (PARTITION BY e.topic_id, e.partition ORDER BY e.epoch
                            ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
     )
@@ -142,7 +142,7 @@ BEGIN
     JOIN topic AS t USING (topic_id)
     LEFT JOIN epoch AS e ON e.topic_id = p.topic_id AND e.partition = p.partition AND e.state <> 'sealed'
                         AND e.incarnation_id = agent_assignments.incarnation
-    LEFT JOIN epoch_head AS h ON (h.topic_id, h.partition, h.epoch) = (e.topic_id, e.partition, e.epoch)
+    LEFT JOIN LATERAL newest_head(e.topic_id, e.partition, e.epoch) AS h ON true
     LEFT JOIN live_agent AS other ON other.agent_id = p.target_agent AND p.target_agent <> caller
     WHERE e.epoch IS NOT NULL
        OR (p.target_agent = caller AND t.durability = 'wal' AND is_free(p.topic_id, p.partition))
@@ -281,9 +281,7 @@ DECLARE
 BEGIN
     PERFORM control_lock();
     PERFORM agent_enter(incarnation);
-    PERFORM FROM epoch_head AS h
-    WHERE (h.topic_id, h.partition, h.epoch) IN (SELECT * FROM unnest(topic_ids, partitions, epochs))
-    ORDER BY h.topic_id, h.partition, h.epoch FOR UPDATE;
+    PERFORM lock_heads(topic_ids, partitions, epochs);
 
     DELETE FROM epoch AS e
     USING unnest(topic_ids, partitions, epochs) AS asked(topic_id, partition, epoch)
@@ -328,8 +326,7 @@ BEGIN
          AS asked(topic_id, partition, epoch, end_offset, ordinal)
     LEFT JOIN epoch AS e
            ON (e.topic_id, e.partition, e.epoch) = (asked.topic_id, asked.partition, asked.epoch)
-    LEFT JOIN epoch_head AS h
-           ON (h.topic_id, h.partition, h.epoch) = (asked.topic_id, asked.partition, asked.epoch)
+    LEFT JOIN LATERAL newest_head(asked.topic_id, asked.partition, asked.epoch) AS h ON true
     ORDER BY asked.ordinal;
 END
 $$;

@@ -54,9 +54,7 @@ AS $$
 #variable_conflict use_column
 BEGIN
     -- Publishes that hold a head finish first; those that wait for one find the epoch sealed.
-    PERFORM FROM epoch_head AS h
-    WHERE (h.topic_id, h.partition, h.epoch) IN (SELECT * FROM unnest(topic_ids, partitions, epochs))
-    ORDER BY h.topic_id, h.partition, h.epoch FOR UPDATE;
+    PERFORM lock_heads(topic_ids, partitions, epochs);
     PERFORM orphan_epochs(array_agg(e.topic_id), array_agg(e.partition)) FROM epoch AS e
     WHERE (e.topic_id, e.partition, e.epoch) IN (SELECT * FROM unnest(topic_ids, partitions, epochs))
       AND e.state = 'open';

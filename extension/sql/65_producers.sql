@@ -72,12 +72,9 @@ BEGIN
     PERFORM agent_enter(incarnation);
     -- A late publish that holds a head finishes first, and what it stored is seen below; one that waits for a
     -- head finds the claim.
-    PERFORM FROM epoch_head AS h
-    WHERE (h.topic_id, h.partition, h.epoch) IN (
-        SELECT u.topic_id, u.partition, u.epoch
-        FROM unnest(topic_ids, partitions) AS a(topic_id, partition)
-        JOIN unresolved_epoch AS u USING (topic_id, partition))
-    ORDER BY h.topic_id, h.partition, h.epoch FOR UPDATE;
+    PERFORM lock_heads(array_agg(u.topic_id), array_agg(u.partition), array_agg(u.epoch))
+    FROM unnest(topic_ids, partitions) AS a(topic_id, partition)
+    JOIN unresolved_epoch AS u USING (topic_id, partition);
 
     INSERT INTO producer_claim (topic_id, partition, producer_id, producer_epoch, epoch, first_unacked_seq)
     SELECT a.topic_id, a.partition, a.producer_id, a.producer_epoch, a.epoch, a.first_seq

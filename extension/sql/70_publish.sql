@@ -43,16 +43,12 @@ BEGIN
                               positions, lengths, min_timestamps, max_timestamps, voids);
         IF cardinality(stretch_runs) > 0 THEN
             -- Claims hold the head of the epoch that leftovers were accepted in.
-            PERFORM FROM epoch_head AS h
-            WHERE (h.topic_id, h.partition, h.epoch) IN (
-                SELECT e.topic_id, e.partition, e.leftover_of FROM epoch AS e
-                WHERE (e.topic_id, e.partition, e.epoch) IN (SELECT * FROM unnest(topic_ids, partitions, epochs)))
-            ORDER BY h.topic_id, h.partition, h.epoch FOR UPDATE;
+            PERFORM lock_heads(array_agg(e.topic_id), array_agg(e.partition), array_agg(e.leftover_of))
+            FROM epoch AS e
+            WHERE (e.topic_id, e.partition, e.epoch) IN (SELECT * FROM unnest(topic_ids, partitions, epochs))
+              AND e.leftover_of IS NOT NULL;
         END IF;
-        -- In this order everywhere, so that publishes never wait for each other in a circle.
-        PERFORM FROM epoch_head AS h
-        WHERE (h.topic_id, h.partition, h.epoch) IN (SELECT * FROM unnest(topic_ids, partitions, epochs))
-        ORDER BY h.topic_id, h.partition, h.epoch FOR UPDATE;
+        PERFORM lock_heads(topic_ids, partitions, epochs);
         IF cardinality(stretch_runs) > 0 THEN
             PERFORM check_stretches(cardinality(topic_ids), stretch_runs, producer_ids, producer_epochs,
                                     base_sequences, sequence_counts, base_offsets);

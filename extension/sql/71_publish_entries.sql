@@ -13,7 +13,7 @@ AS $$
 BEGIN
     WITH entry AS (
         SELECT e.*, CASE WHEN verdict IS NULL THEN given_count ELSE 0 END AS offset_count,
-               h.published_end AS head_end, h.timestamp_high_ms AS head_high,
+               h.published_end AS head_end, h.timestamp_high_ms AS head_high, h.stage,
                -- Offsets outside of an epoch's range are not the epoch's, and a run that brings offsets
                -- is not for an ownerless epoch, unless what had been published there is presented again
                -- (publish number 0): whoever sends these holds no such epoch.
@@ -31,7 +31,7 @@ BEGIN
              AS e(topic_id, partition, epoch, first_given, given_count, record_count, position, length,
                   min_ms, max_ms, is_void, verdict, stored_at, repeats, ordinal)
         LEFT JOIN epoch AS ep ON (ep.topic_id, ep.partition, ep.epoch) = (e.topic_id, e.partition, e.epoch)
-        LEFT JOIN epoch_head AS h ON (h.topic_id, h.partition, h.epoch) = (e.topic_id, e.partition, e.epoch)
+        LEFT JOIN LATERAL newest_head(e.topic_id, e.partition, e.epoch) AS h ON true
     ), run AS (
         SELECT *,
                coalesce(first_given,
@@ -81,14 +81,14 @@ BEGIN
     ), advanced AS (
         UPDATE epoch_head AS h
         SET published_end = d.run_end, records = h.records + d.records, bytes = h.bytes + d.bytes,
-            timestamp_high_ms = d.high_ms
-        FROM (SELECT topic_id, partition, epoch, max(run_end) AS run_end, max(high_ms) AS high_ms,
+            timestamp_high_ms = d.high_ms, updates = h.updates + 1
+        FROM (SELECT topic_id, partition, epoch, stage, max(run_end) AS run_end, max(high_ms) AS high_ms,
                      coalesce(sum(least(record_count, run_end - stored_first))
                               FILTER (WHERE result = 'published'), 0)::bigint AS records,
                      coalesce(sum(length) FILTER (WHERE result = 'published'), 0)::bigint AS bytes
               FROM decided WHERE result IN ('published', 'void')
-              GROUP BY topic_id, partition, epoch) AS d
-        WHERE (h.topic_id, h.partition, h.epoch) = (d.topic_id, d.partition, d.epoch)
+              GROUP BY topic_id, partition, epoch, stage) AS d
+        WHERE (h.topic_id, h.partition, h.epoch, h.stage) = (d.topic_id, d.partition, d.epoch, d.stage)
     ), registered AS (
         INSERT INTO object (object_id, object_key, incarnation_id, publish_no, bytes, live_rows)
         SELECT publish_entries.object_id, object_key, incarnation, publish_entries.publish_no, object_bytes,

@@ -178,7 +178,7 @@ BEGIN
     FROM unnest(topic_ids, partitions, epochs, answers) WITH ORDINALITY
          AS a(topic_id, partition, epoch, answer, ordinal)
     LEFT JOIN epoch AS e ON (e.topic_id, e.partition, e.epoch) = (a.topic_id, a.partition, a.epoch)
-    LEFT JOIN epoch_head AS h ON (h.topic_id, h.partition, h.epoch) = (a.topic_id, a.partition, a.epoch)
+    LEFT JOIN LATERAL newest_head(a.topic_id, a.partition, a.epoch) AS h ON true
     ORDER BY a.ordinal;
 END
 $$;
@@ -239,9 +239,7 @@ BEGIN
     FROM unnest(topic_ids, partitions, epochs, first_offsets, epoch_starts) WITH ORDINALITY
          AS a(topic_id, partition, epoch, first_offset, start, ordinal);
 
-    PERFORM FROM epoch_head AS h
-    WHERE (h.topic_id, h.partition, h.epoch) IN (SELECT * FROM unnest(topic_ids, partitions, epochs))
-    ORDER BY h.topic_id, h.partition, h.epoch FOR UPDATE;
+    PERFORM lock_heads(topic_ids, partitions, epochs);
     IF NOT is_last AND EXISTS (
         SELECT FROM unnest(topic_ids, partitions, epochs, first_offsets, answers)
                     AS a(topic_id, partition, epoch, first_offset, answer)

@@ -10,7 +10,7 @@ AS $$
     JOIN partition AS p USING (topic_id, partition)
     LEFT JOIN LATERAL (
         SELECT e.epoch, coalesce(h.published_end, e.start_offset) AS published_end
-        FROM epoch AS e LEFT JOIN epoch_head AS h USING (topic_id, partition, epoch)
+        FROM epoch AS e LEFT JOIN LATERAL newest_head(e.topic_id, e.partition, e.epoch) AS h ON true
         WHERE e.topic_id = p.topic_id AND e.partition = p.partition AND e.state <> 'sealed'
         ORDER BY e.epoch LIMIT 1
     ) AS unsealed ON true

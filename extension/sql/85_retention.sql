@@ -53,12 +53,13 @@ WHERE (t.retention IS NOT NULL OR t.retention_bytes IS NOT NULL OR p.first_segme
   AND (oldest.last_offset < p.log_start
        OR oldest.max_timestamp_ms
           < ((extract(epoch FROM now()) - extract(epoch FROM t.retention)) * 1000)::bigint
-       OR oldest.bytes <= (SELECT sum(h.bytes) FROM streamhouse.epoch_head AS h
-                           WHERE h.topic_id = p.topic_id AND h.partition = p.partition)
+       OR oldest.bytes <= (SELECT sum(h.bytes)
+                           FROM streamhouse.epoch AS k, streamhouse.newest_head(k.topic_id, k.partition, k.epoch) AS h
+                           WHERE k.topic_id = p.topic_id AND k.partition = p.partition)
                           - p.bytes_retired - t.retention_bytes)
   AND NOT EXISTS (
       SELECT FROM streamhouse.epoch AS e
-      LEFT JOIN streamhouse.epoch_head AS h USING (topic_id, partition, epoch)
+      LEFT JOIN LATERAL streamhouse.newest_head(e.topic_id, e.partition, e.epoch) AS h ON true
       WHERE e.topic_id = p.topic_id AND e.partition = p.partition AND e.state <> 'sealed'
         AND coalesce(h.published_end, e.start_offset) <= oldest.last_offset);
 COMMENT ON VIEW streamhouse.retention_due IS 'Partitions whose oldest segment may go';
@@ -94,8 +95,9 @@ AS $$
     JOIN partition AS p USING (topic_id, partition)
     JOIN topic AS t USING (topic_id)
     CROSS JOIN LATERAL (
-        SELECT sum(h.bytes) - p.bytes_retired - t.retention_bytes AS bytes FROM epoch_head AS h
-        WHERE h.topic_id = p.topic_id AND h.partition = p.partition AND t.retention_bytes IS NOT NULL
+        SELECT sum(h.bytes) - p.bytes_retired - t.retention_bytes AS bytes
+        FROM epoch AS k, newest_head(k.topic_id, k.partition, k.epoch) AS h
+        WHERE k.topic_id = p.topic_id AND k.partition = p.partition AND t.retention_bytes IS NOT NULL
     ) AS excess
     CROSS JOIN LATERAL (
         SELECT r.last_offset, bool_and(r.is_expired) OVER (ORDER BY r.first_offset) AS is_retired

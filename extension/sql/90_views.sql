@@ -32,8 +32,7 @@ JOIN streamhouse.topic AS t USING (topic_id)
 LEFT JOIN LATERAL (SELECT * FROM streamhouse.epoch AS e
                    WHERE e.topic_id = p.topic_id AND e.partition = p.partition
                    ORDER BY e.state IN ('granted', 'open') DESC, e.epoch DESC LIMIT 1) AS e ON true
-LEFT JOIN streamhouse.epoch_head AS h
-       ON (h.topic_id, h.partition, h.epoch) = (e.topic_id, e.partition, e.epoch)
+LEFT JOIN LATERAL streamhouse.newest_head(e.topic_id, e.partition, e.epoch) AS h ON true
 LEFT JOIN streamhouse.incarnation AS i USING (incarnation_id)
 LEFT JOIN streamhouse.agent AS a
        ON a.incarnation_id = e.incarnation_id AND e.state IN ('granted', 'open')
@@ -42,7 +41,7 @@ LEFT JOIN streamhouse.live_agent AS target ON target.agent_id = p.target_agent
 -- Where readers stop.
 LEFT JOIN LATERAL (SELECT o.epoch, coalesce(oh.published_end, o.start_offset) AS published_end, oi.agent_id
                    FROM streamhouse.epoch AS o
-                   LEFT JOIN streamhouse.epoch_head AS oh USING (topic_id, partition, epoch)
+                   LEFT JOIN LATERAL streamhouse.newest_head(o.topic_id, o.partition, o.epoch) AS oh ON true
                    LEFT JOIN streamhouse.incarnation AS oi USING (incarnation_id)
                    WHERE o.topic_id = p.topic_id AND o.partition = p.partition AND o.state <> 'sealed'
                    ORDER BY o.epoch LIMIT 1) AS gap ON true
@@ -50,7 +49,7 @@ LEFT JOIN LATERAL (SELECT o.epoch, coalesce(oh.published_end, o.start_offset) AS
 LEFT JOIN LATERAL (SELECT coalesce(max(c.records_base) + sum(ch.records), 0)::bigint AS records,
                           coalesce(max(c.bytes_base) + sum(ch.bytes), 0)::bigint AS bytes
                    FROM streamhouse.epoch AS c
-                   LEFT JOIN streamhouse.epoch_head AS ch USING (topic_id, partition, epoch)
+                   LEFT JOIN LATERAL streamhouse.newest_head(c.topic_id, c.partition, c.epoch) AS ch ON true
                    WHERE c.topic_id = p.topic_id AND c.partition = p.partition
                      AND c.epoch >= (SELECT max(based.epoch) FROM streamhouse.epoch AS based
                                      WHERE based.topic_id = p.topic_id AND based.partition = p.partition
@@ -104,8 +103,7 @@ SELECT t.name AS topic, e.partition, e.epoch, e.state, e.durability, i.agent_id,
        coalesce(h.bytes, 0) AS bytes, e.forced, e.orphaned_at, e.leftover_of, e.topic_id
 FROM streamhouse.epoch AS e
 JOIN streamhouse.topic AS t USING (topic_id)
-LEFT JOIN streamhouse.epoch_head AS h
-       ON (h.topic_id, h.partition, h.epoch) = (e.topic_id, e.partition, e.epoch)
+LEFT JOIN LATERAL streamhouse.newest_head(e.topic_id, e.partition, e.epoch) AS h ON true
 LEFT JOIN streamhouse.incarnation AS i USING (incarnation_id);
 COMMENT ON VIEW streamhouse.epochs IS
     'Epochs of partitions with their ranges of offsets and how far they are published; forced: sealed by '
@@ -121,8 +119,7 @@ FROM streamhouse.epoch AS e
 JOIN streamhouse.topic AS t USING (topic_id)
 JOIN streamhouse.incarnation AS i USING (incarnation_id)
 LEFT JOIN streamhouse.lease AS l USING (wal_uuid)
-LEFT JOIN streamhouse.epoch_head AS h
-       ON (h.topic_id, h.partition, h.epoch) = (e.topic_id, e.partition, e.epoch)
+LEFT JOIN LATERAL streamhouse.newest_head(e.topic_id, e.partition, e.epoch) AS h ON true
 WHERE e.state = 'orphaned' OR (e.state = 'open' AND l.ticks_left = 0)
 ORDER BY t.name, e.partition, e.epoch;
 COMMENT ON VIEW streamhouse.orphans IS

@@ -9,7 +9,7 @@ GRANT SELECT ON ALL TABLES IN SCHEMA streamhouse TO streamhouse_read, streamhous
 
 GRANT EXECUTE ON FUNCTION
     streamhouse.read_index, streamhouse.read_bounds, streamhouse.find_timestamps, streamhouse.agent_metadata,
-    streamhouse.agent_live_agents, streamhouse.metadata_version, streamhouse.records_before,
+    streamhouse.agent_live_agents, streamhouse.metadata_version, streamhouse.records_before, streamhouse.newest_head,
     streamhouse.tick_interval_ms, streamhouse.lease_ticks, streamhouse.offset_range, streamhouse.interval_ms,
     streamhouse.is_boundary,
     streamhouse.garbage_grace_ms, streamhouse.scan_interval_ms, streamhouse.compaction_delay_ms,
