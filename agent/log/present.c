@@ -58,6 +58,8 @@ static bool on_listed(void *arg, const char *key, uint64_t bytes);
 static void ask(Scan *scan);
 static ShStatus load(Scan *scan, const char *key);
 static ShStatus read_object(Scan *scan, const char *key, Found *found);
+static ShStatus confirm_gone(Scan *scan, const char *key);
+static bool note_listed(void *arg, const char *key, uint64_t bytes);
 static ShStatus note_stretches(Found *found, const uint8_t *object, ShError *err);
 static ShStatus note_results(Scan *scan, const ShSegmentIndex *index);
 static ShStatus give_offsets(Scan *scan);
@@ -207,10 +209,14 @@ static ShStatus read_object(Scan *scan, const char *key, Found *found)
     ShStatus status = sh_store_size(scan->engine->store, key, &found->bytes, scan->err);
     if (status == SH_NOT_FOUND) {
         found->done = true; /* deleted meanwhile */
-        return SH_OK;
+        sh_error_clear(scan->err);
+        return confirm_gone(scan, key);
     }
     if (status == SH_OK)
         status = sh_store_get(scan->engine->store, key, 0, found->bytes, &buffer, scan->err);
+    if (status == SH_OK && buffer->length != found->bytes)
+        status = sh_fail(scan->err, SH_UNAVAILABLE, "object %s: the store gave %zu of its %" PRIu64 " bytes",
+                         key, buffer->length, found->bytes);
     if (status == SH_OK)
         status = sh_segment_parse(buffer->data, found->bytes, &index, scan->err);
     if (status != SH_OK)
@@ -241,6 +247,25 @@ done:
     sh_segment_index_free(index);
     sh_buf_unref(buffer);
     return status;
+}
+
+/* An object that was listed and is absent when it is read: a second list must miss it too, or what it holds
+ * would be taken for lost. */
+static ShStatus confirm_gone(Scan *scan, const char *key)
+{
+    bool is_listed = false;
+    ShStatus status = sh_store_list(scan->engine->store, key, note_listed, &is_listed, scan->err);
+    if (status == SH_OK && is_listed)
+        status = sh_fail(scan->err, SH_UNAVAILABLE, "the store lists object %s and does not give it", key);
+    return status;
+}
+
+static bool note_listed(void *arg, const char *key, uint64_t bytes)
+{
+    (void)key;
+    (void)bytes;
+    *(bool *)arg = true;
+    return false;
 }
 
 /* What the runs hold of idempotent producers, batch by batch; of runs without offsets, as if they began at 0.

@@ -43,6 +43,24 @@ void sh_pushback_read(ShError *err)
         (void)sh_fail_retry_after(err, err->status, READ_RETRY_MS);
 }
 
+ShStatus sh_pushback_store(ShStatus status, ShError *err)
+{
+    switch (status) {
+    case SH_DENIED:
+    case SH_INVALID:
+    case SH_UNSUPPORTED:
+    case SH_TOO_LARGE:
+        break;
+    default:
+        return status;
+    }
+    if (err != NULL) {
+        err->status = SH_UNAVAILABLE;
+        err->retriable = true;
+    }
+    return SH_UNAVAILABLE;
+}
+
 static ShStatus refuse(ShError *err, int retry_after_ms, const char *bound)
 {
     ShStatus status = sh_fail(err, SH_UNAVAILABLE, "the store does not answer: %s", bound);

@@ -22,6 +22,11 @@ ShStatus sh_pushback_object(struct ShEngine *engine, ShError *err) SH_MUST_CHECK
  * store refuses puts. Other errors stay. Returns the error's status. */
 ShStatus sh_pushback_explain(struct ShEngine *engine, ShError *err);
 
+/* A read from the store failed in a way that is the agent's trouble and not the reader's (its key is unknown,
+ * its bucket is gone): make it SH_UNAVAILABLE. What is said of the object itself stays. Returns the status.
+ */
+ShStatus sh_pushback_store(ShStatus status, ShError *err) SH_MUST_CHECK;
+
 /* A read from the store failed: give an error that may pass a retry delay, and call one that only waited too
  * long UNAVAILABLE, as the caller's own deadline is not over. */
 void sh_pushback_read(ShError *err);

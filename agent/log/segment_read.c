@@ -131,6 +131,7 @@ static ShStatus get_batches(ShEngine *engine, const ShPgSegment *segment, uint64
         size_t usable = 0;
         ShStatus status = sh_store_get(engine->store, segment->object_key, segment->position + position,
                                        wanted, &buf, err);
+        status = sh_pushback_store(status, err);
         if (status == SH_OK)
             status = sh_segment_rebase(buf->data, buf->length, segment->base_offset,
                                        (int32_t)(segment->epoch & INT32_MAX), &usable, err);

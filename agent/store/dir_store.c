@@ -338,7 +338,8 @@ static ShStatus give_name(DirStore *store, const char *temp, const char *key, Sh
     if (linkat(store->temp_fd, temp, parent_fd, name, 0) != 0)
         status = errno == EEXIST ? sh_fail(err, SH_EXISTS, "object %s exists", key)
                                  : fail_errno(err, "cannot name object", key);
-    else if (fsync(parent_fd) != 0)
+    /* Also of a name that was there: it may be ours, of a put whose sync failed. */
+    if ((status == SH_OK || status == SH_EXISTS) && fsync(parent_fd) != 0)
         status = fail_errno(err, "cannot sync the directory of object", key);
     close(parent_fd);
     return status;

@@ -8,6 +8,7 @@
 #include "agent/base/clock.h"
 #include "agent/base/fault.h"
 #include "agent/base/log.h"
+#include "agent/store/s3_answer.h"
 
 #define BACKOFF_MAX_MS        5000
 #define RETRIES_MAX_WHEN_FAST 1
@@ -26,13 +27,13 @@ typedef struct OperationInfo {
 static const OperationInfo operations[SH_S3_OPERATION_COUNT] = {
     [SH_S3_PUT] = {"put", "PUT", SH_THROTTLE_PUT, "store.put", "store.put.reply"},
     [SH_S3_GET] = {"get", "GET", SH_THROTTLE_GET, "store.get", NULL},
-    [SH_S3_HEAD] = {"head", "HEAD", SH_THROTTLE_GET, NULL, NULL},
     [SH_S3_DELETE] = {"delete", "DELETE", SH_THROTTLE_DELETE, "store.delete", NULL},
     [SH_S3_LIST] = {"list", "GET", SH_THROTTLE_LIST, NULL, NULL},
     [SH_S3_UPLOAD_CREATE] = {"upload_create", "POST", SH_THROTTLE_PUT, "store.put", NULL},
     [SH_S3_UPLOAD_PART] = {"upload_part", "PUT", SH_THROTTLE_PUT, NULL, NULL},
     [SH_S3_UPLOAD_COMPLETE] = {"upload_complete", "POST", SH_THROTTLE_PUT, NULL, "store.put.reply"},
     [SH_S3_UPLOAD_ABORT] = {"upload_abort", "DELETE", SH_THROTTLE_DELETE, NULL, NULL},
+    [SH_S3_UPLOAD_LIST] = {"upload_list", "GET", SH_THROTTLE_LIST, NULL, NULL},
 };
 
 /* A request in the form that is signed and sent; the same for all its attempts but for the time. */
@@ -56,7 +57,8 @@ static void report_to_gate(ShS3Client *client, ShThrottleKind kind, const ShThro
                            ShS3ErrorClass class, int retry_after_s);
 static ShStatus send_once(ShS3Client *client, const ShS3Request *request, const Prepared *prepared,
                           int64_t deadline_ms, ShS3HttpReply *reply, ShError *err);
-static bool is_success(const ShS3Request *request, ShS3Reply *reply);
+static ShStatus judge(ShS3Client *client, const ShS3Request *request, ShS3Reply *reply, ShS3ErrorClass *class,
+                      ShError *err);
 static int64_t backoff_ms(const ShS3Client *client, int64_t retry, int retry_after_s);
 static int64_t asked_pause_ms(int retry_after_s);
 static void wait_us(int64_t us);
@@ -149,8 +151,6 @@ ShStatus sh_s3_request(ShS3Client *client, const ShS3Request *request, ShS3Reply
                     request->key != NULL ? request->key : "", (long long)retry + 1, (long long)delay_ms,
                     why.message);
         wait_us(delay_ms * 1000);
-        /* The failed attempt may have done its work before it failed. */
-        reply->uncertain = true;
     }
 
 done:
@@ -280,11 +280,12 @@ static ShStatus attempt(ShS3Client *client, const ShS3Request *request, const Pr
         status = sh_fail(err, SH_UNAVAILABLE, "fault point %s", info->reply_fault);
     sh_metric_observe_us(client->duration[request->operation], sh_clock_now_us() - start_us);
 
-    reply->uncertain = reply->uncertain || reply->http.resent;
-    if (status != SH_OK)
+    if (status == SH_OK)
+        status = judge(client, request, reply, &class, err);
+    else
         class = sh_s3_judge_transport(status);
-    else if (!is_success(request, reply))
-        status = sh_s3_judge(reply->http.code, &reply->complaint, &class, err);
+    if (status == SH_TOO_LARGE && class == SH_S3_ERROR_TRANSPORT) /* an answer to another question */
+        status = sh_fail(err, SH_UNAVAILABLE, "the reply is longer than what was asked for");
 
     bool failed = class != SH_S3_ERROR_NONE;
     sh_metric_add(
@@ -345,14 +346,18 @@ static ShStatus send_once(ShS3Client *client, const ShS3Request *request, const 
     const char *method = operations[request->operation].method;
     char timestamp[SH_S3_TIMESTAMP_BYTES];
     char authorization[SH_S3_AUTHORIZATION_BYTES];
+    char range[64];
     ShS3Header headers[HEADERS_MAX];
     size_t count = 0;
     sh_s3_format_timestamp(sh_clock_wall_ms(), timestamp);
     headers[count++] = (ShS3Header){"host", client->address.host};
     if (request->if_none_match)
         headers[count++] = (ShS3Header){"if-none-match", "*"};
-    if (request->range != NULL)
-        headers[count++] = (ShS3Header){"range", request->range};
+    if (request->length > 0) {
+        snprintf(range, sizeof range, "bytes=%llu-%llu", (unsigned long long)request->position,
+                 (unsigned long long)(request->position + request->length - 1));
+        headers[count++] = (ShS3Header){"range", range};
+    }
     headers[count++] = (ShS3Header){"x-amz-content-sha256", prepared->payload_hash};
     headers[count++] = (ShS3Header){"x-amz-date", timestamp};
     if (client->session_token[0] != '\0')
@@ -383,13 +388,31 @@ static ShStatus send_once(ShS3Client *client, const ShS3Request *request, const 
     return sh_s3_http_exchange(client->http, &http_request, reply, err);
 }
 
-/* Completing an upload takes long, so S3 may send 200 first and the error in the body. */
-static bool is_success(const ShS3Request *request, ShS3Reply *reply)
+/* What came of an exchange. Completing an upload takes long, so S3 may send 200 first and the error in the
+ * body. Absence decides about data, so it must be the server's own word: an answer to a read that names the
+ * key as missing, and comes with a request id if others do. */
+static ShStatus judge(ShS3Client *client, const ShS3Request *request, ShS3Reply *reply, ShS3ErrorClass *class,
+                      ShError *err)
 {
     bool is_2xx = reply->http.code >= 200 && reply->http.code <= 299;
-    if (is_2xx && request->operation != SH_S3_UPLOAD_COMPLETE)
-        return true;
-    return !sh_s3_xml_complaint(reply->http.body, &reply->complaint) && is_2xx;
+    bool may_complain = !is_2xx || request->operation == SH_S3_UPLOAD_COMPLETE;
+    bool complains = may_complain && sh_s3_xml_complaint(reply->http.body, &reply->complaint);
+    if (is_2xx && !complains) {
+        ShStatus status = sh_s3_answer_check(request, &reply->http, &reply->total_bytes, err);
+        *class = status == SH_OK ? SH_S3_ERROR_NONE : SH_S3_ERROR_SERVER;
+        if (status == SH_OK && reply->http.request_id[0] != '\0')
+            atomic_store(&client->gives_request_ids, true);
+        return status;
+    }
+    ShStatus status = sh_s3_judge(reply->http.code, &reply->complaint, reply->http.region, class, err);
+    if (status != SH_NOT_FOUND)
+        return status;
+    bool is_unsigned = reply->http.request_id[0] == '\0' && atomic_load(&client->gives_request_ids);
+    if (request->operation == SH_S3_GET && !is_unsigned)
+        return status;
+    *class = SH_S3_ERROR_SERVER;
+    return sh_fail(err, SH_UNAVAILABLE, "HTTP %ld %s, but not as this server answers", reply->http.code,
+                   reply->complaint.code);
 }
 
 /* Full jitter: anything between nothing and a bound that doubles, and not before the server wants to be

@@ -4,6 +4,8 @@
 #ifndef SH_AGENT_STORE_S3_CLIENT_H
 #define SH_AGENT_STORE_S3_CLIENT_H
 
+#include <stdatomic.h>
+
 #include "agent/base/config.h"
 #include "agent/base/metrics.h"
 #include "agent/store/s3_error.h"
@@ -14,13 +16,13 @@
 typedef enum ShS3Operation {
     SH_S3_PUT,
     SH_S3_GET,
-    SH_S3_HEAD,
     SH_S3_DELETE,
     SH_S3_LIST,
     SH_S3_UPLOAD_CREATE,
     SH_S3_UPLOAD_PART,
     SH_S3_UPLOAD_COMPLETE,
     SH_S3_UPLOAD_ABORT,
+    SH_S3_UPLOAD_LIST,
     SH_S3_OPERATION_COUNT
 } ShS3Operation;
 
@@ -47,7 +49,8 @@ typedef struct ShS3Client {
     int64_t deadline_ms; /* of a request with all its attempts; 0: none */
     int64_t retries_max;
     int64_t backoff_base_ms;
-    ShThrottle *throttle; /* NULL: not wanted */
+    ShThrottle *throttle;          /* NULL: not wanted */
+    atomic_bool gives_request_ids; /* the server has given one: what comes without is not its answer */
     ShMetric *requests_ok[SH_S3_OPERATION_COUNT];
     ShMetric *requests_failed[SH_S3_OPERATION_COUNT];
     ShMetric *duration[SH_S3_OPERATION_COUNT];
@@ -70,7 +73,8 @@ typedef struct ShS3Request {
     const ShS3Parameter *parameters; /* sorted by name */
     size_t parameter_count;
     bool if_none_match; /* only when there is no such object */
-    const char *range;  /* value of the Range header, or NULL */
+    uint64_t position;  /* of a read: the range ... */
+    uint64_t length;    /* ... which is not empty; 0: no read */
     const struct iovec *body;
     size_t body_count;
     uint64_t body_bytes;
@@ -81,12 +85,13 @@ typedef struct ShS3Request {
 typedef struct ShS3Reply {
     ShS3HttpReply http; /* of the last attempt; its body is released with sh_s3_reply_clear */
     ShS3Complaint complaint;
-    bool uncertain; /* an earlier copy of the request may have been carried out, its answer was lost */
+    uint64_t total_bytes; /* of a read: the size of the whole object */
 } ShS3Reply;
 
-/* Send a request, with retries and full jitter, until the deadline. SH_OK for a 2xx answer, else what
- * sh_s3_judge says, or SH_UNAVAILABLE with a retry delay when the gate does not let it pass; the message
- * begins with operation, key and bucket. `reply` is always set and to be cleared. */
+/* Send a request, with retries and full jitter, until the deadline. SH_OK for a 2xx answer that an S3 server
+ * gives to such a request, else what sh_s3_judge says (SH_NOT_FOUND: to reads alone), or SH_UNAVAILABLE with
+ * a retry delay when the gate does not let it pass; the message begins with operation, key and bucket.
+ * `reply` is always set and to be cleared. */
 ShStatus sh_s3_request(ShS3Client *client, const ShS3Request *request, ShS3Reply *reply,
                        ShError *err) SH_MUST_CHECK;
 void sh_s3_reply_clear(ShS3Reply *reply);

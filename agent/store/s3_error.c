@@ -12,6 +12,7 @@ typedef struct Verdict {
 } Verdict;
 
 static const Verdict *find_verdict(long http_code, const char *code);
+static bool has_meaning_alone(long http_code);
 static const char *before(const char *text, const char *separator);
 
 /* By S3's error code, which says more than the HTTP code. */
@@ -42,8 +43,19 @@ static const struct {
      {SH_DENIED, false, SH_S3_ERROR_DENIED, "this host's clock and the server's are too far apart"}},
     {"QuotaExceeded",
      {SH_EXHAUSTED, false, SH_S3_ERROR_REQUEST, "the bucket's or the user's quota is used up"}},
+    /* What versitygw and Ceph say of an unknown key. */
+    {"XAdminUserNotFound",
+     {SH_DENIED, false, SH_S3_ERROR_DENIED,
+      "the server does not know this key: see the setting s3_access_key"}},
+    {"XAdminNoSuchUser",
+     {SH_DENIED, false, SH_S3_ERROR_DENIED,
+      "the server does not know this key: see the setting s3_access_key"}},
+    /* The parts are gone: what is to be done about it, the upload knows. */
+    {"NoSuchUpload", {SH_UNAVAILABLE, false, SH_S3_ERROR_NONE, ""}},
+    {"InvalidRange", {SH_OUT_OF_RANGE, false, SH_S3_ERROR_NONE, ""}},
+    {"NotImplemented", {SH_UNSUPPORTED, false, SH_S3_ERROR_REQUEST, ""}},
     {"NoSuchBucket",
-     {SH_NOT_FOUND, false, SH_S3_ERROR_REQUEST,
+     {SH_DENIED, false, SH_S3_ERROR_DENIED,
       "the bucket does not exist: see the setting s3_bucket, or create it with \"aws s3 mb s3://BUCKET\""}},
     {"InvalidBucketName", {SH_INVALID, false, SH_S3_ERROR_REQUEST, "see the setting s3_bucket"}},
     {"AuthorizationHeaderMalformed",
@@ -59,22 +71,24 @@ static const struct {
     Verdict verdict;
 } by_http_code[] = {
     {300,
+     306,
+     {SH_DENIED, false, SH_S3_ERROR_DENIED,
+      "the server points elsewhere: see the settings s3_region and s3_endpoint"}},
+    /* S3 does so for some minutes after a bucket was made. */
+    {307,
      399,
-     {SH_INVALID, false, SH_S3_ERROR_REQUEST,
+     {SH_UNAVAILABLE, true, SH_S3_ERROR_SERVER,
       "the server points elsewhere: see the settings s3_region and s3_endpoint"}},
     {401, 401, {SH_DENIED, false, SH_S3_ERROR_DENIED, "see the settings s3_access_key and s3_secret_key"}},
     {403,
      403,
      {SH_DENIED, false, SH_S3_ERROR_DENIED,
       "see the settings s3_access_key and s3_secret_key, and what this key may do in the bucket"}},
-    {404, 404, {SH_NOT_FOUND, false, SH_S3_ERROR_NONE, ""}},
     {408, 408, {SH_TIMEOUT, true, SH_S3_ERROR_TIMEOUT, ""}},
     {409, 409, {SH_UNAVAILABLE, true, SH_S3_ERROR_SERVER, ""}},
     {412, 412, {SH_EXISTS, false, SH_S3_ERROR_NONE, ""}},
-    {416, 416, {SH_OUT_OF_RANGE, false, SH_S3_ERROR_NONE, ""}},
     {429, 429, {SH_UNAVAILABLE, true, SH_S3_ERROR_THROTTLED, ""}},
     {400, 499, {SH_INVALID, false, SH_S3_ERROR_REQUEST, ""}},
-    {501, 501, {SH_UNSUPPORTED, false, SH_S3_ERROR_REQUEST, ""}},
     {503, 503, {SH_UNAVAILABLE, true, SH_S3_ERROR_THROTTLED, ""}},
     {500, 599, {SH_UNAVAILABLE, true, SH_S3_ERROR_SERVER, ""}},
     {0,
@@ -94,13 +108,16 @@ const char *sh_s3_error_class_name(ShS3ErrorClass class)
     return names[class];
 }
 
-ShStatus sh_s3_judge(long http_code, const ShS3Complaint *complaint, ShS3ErrorClass *class, ShError *err)
+ShStatus sh_s3_judge(long http_code, const ShS3Complaint *complaint, const char *region,
+                     ShS3ErrorClass *class, ShError *err)
 {
     const Verdict *verdict = find_verdict(http_code, complaint->code);
     *class = verdict->class;
-    ShStatus status = sh_fail(err, verdict->status, "HTTP %ld%s%s%s%s%s%s", http_code,
+    bool elsewhere = http_code >= 300 && http_code <= 399 && region[0] != '\0';
+    ShStatus status = sh_fail(err, verdict->status, "HTTP %ld%s%s%s%s%s%s%s%s", http_code,
                               before(complaint->code, " "), complaint->code, before(complaint->message, ": "),
-                              complaint->message, before(verdict->advice, "; "), verdict->advice);
+                              complaint->message, before(verdict->advice, "; "), verdict->advice,
+                              elsewhere ? "; the bucket is in region " : "", elsewhere ? region : "");
     if (err != NULL)
         err->retriable = verdict->retriable;
     return status;
@@ -113,14 +130,33 @@ ShS3ErrorClass sh_s3_judge_transport(ShStatus status)
 
 static const Verdict *find_verdict(long http_code, const char *code)
 {
+    static const Verdict absent = {SH_NOT_FOUND, false, SH_S3_ERROR_NONE, ""};
+    static const Verdict nonsense = {SH_UNAVAILABLE, true, SH_S3_ERROR_SERVER,
+                                     "this is not how an S3 server answers: see the setting s3_endpoint"};
+    if (http_code == 404 && strcmp(code, "NoSuchKey") == 0)
+        return &absent;
     for (size_t i = 0; i < sizeof by_code / sizeof by_code[0]; i++)
         if (strcmp(by_code[i].code, code) == 0)
             return &by_code[i].verdict;
 
+    /* What stands between may say anything, until the server itself answers again. */
+    bool is_wordless = code[0] == '\0' && http_code >= 400 && http_code <= 499;
+    if (http_code == 404 || http_code == 416 || (is_wordless && !has_meaning_alone(http_code)))
+        return &nonsense;
     size_t row = 0;
     while (http_code < by_http_code[row].first || http_code > by_http_code[row].last)
         row++;
     return &by_http_code[row].verdict;
+}
+
+/* Codes that mean the same without S3's words. */
+static bool has_meaning_alone(long http_code)
+{
+    static const long codes[] = {401, 403, 408, 409, 412, 429};
+    for (size_t i = 0; i < sizeof codes / sizeof codes[0]; i++)
+        if (codes[i] == http_code)
+            return true;
+    return false;
 }
 
 /* The separator where a text follows it. */

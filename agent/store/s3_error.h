@@ -23,8 +23,13 @@ typedef enum ShS3ErrorClass {
 const char *sh_s3_error_class_name(ShS3ErrorClass class);
 
 /* Judge an answer that is not 2xx (or a 200 whose body is a complaint). Returns the status with the words in
- * `err`, whose `retriable` says whether the same request may succeed later. */
-ShStatus sh_s3_judge(long http_code, const ShS3Complaint *complaint, ShS3ErrorClass *class, ShError *err);
+ * `err`, whose `retriable` says whether the same request may succeed later. `region` is where the server says
+ * that the bucket is, or "".
+ *
+ * SH_NOT_FOUND is given for 404 with S3's own word for a missing object (NoSuchKey) and for nothing else:
+ * records are given up on it. */
+ShStatus sh_s3_judge(long http_code, const ShS3Complaint *complaint, const char *region,
+                     ShS3ErrorClass *class, ShError *err);
 
 /* The class of an exchange that brought no answer. */
 ShS3ErrorClass sh_s3_judge_transport(ShStatus status);

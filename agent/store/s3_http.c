@@ -40,6 +40,7 @@ static void set_options(CURL *curl, const ShS3HttpRequest *request, Transfer *tr
 static void set_body_options(CURL *curl, const ShS3HttpRequest *request, Transfer *transfer);
 static size_t on_header(char *line, size_t size, size_t count, void *arg);
 static bool read_header(const char *line, const char *name, char *value, size_t value_bytes);
+static void copy_plain(char out[80], const char *value);
 static size_t on_reply_bytes(char *bytes, size_t size, size_t count, void *arg);
 static bool reserve_body(Transfer *transfer, size_t more);
 static size_t on_body_wanted(char *out, size_t size, size_t count, void *arg);
@@ -87,7 +88,6 @@ ShStatus sh_s3_http_exchange(ShS3Http *http, const ShS3HttpRequest *request, ShS
     curl_easy_setopt(transfer.curl, CURLOPT_ERRORBUFFER, detail);
 
     CURLcode code = curl_easy_perform(transfer.curl);
-    reply->resent = got.resent;
     if (code != CURLE_OK) {
         status = fail_transfer(&transfer, code, detail[0] != '\0' ? detail : curl_easy_strerror(code), err);
         goto done;
@@ -199,11 +199,15 @@ static size_t on_header(char *line, size_t size, size_t count, void *arg)
         snprintf(reply->etag, sizeof reply->etag, "%s", value);
     } else if (read_header(text, "content-range", value, sizeof value)) {
         snprintf(reply->content_range, sizeof reply->content_range, "%s", value);
+    } else if (read_header(text, "x-amz-bucket-region", value, sizeof value)) {
+        copy_plain(reply->region, value);
+    } else if (read_header(text, "x-amz-request-id", value, sizeof value)) {
+        copy_plain(reply->request_id, value);
     } else if (read_header(text, "retry-after", value, sizeof value)) {
         reply->retry_after_s = atoi(value);
     } else if (read_header(text, "content-length", value, sizeof value)) {
         reply->content_length = strtoull(value, NULL, 10);
-        transfer->announced = true;
+        reply->has_length = transfer->announced = true;
     }
     return size * count;
 }
@@ -217,6 +221,14 @@ static bool read_header(const char *line, const char *name, char *value, size_t 
     start += strspn(start, " \t");
     snprintf(value, value_bytes, "%.*s", (int)strcspn(start, "\r\n"), start);
     return true;
+}
+
+/* What will stand in messages: "" where it holds anything but letters, digits and "-._:+/=". */
+static void copy_plain(char out[80], const char *value)
+{
+    static const char plain[] = "-._:+/=ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    bool is_plain = value[strspn(value, plain)] == '\0';
+    snprintf(out, 80, "%s", is_plain ? value : "");
 }
 
 static size_t on_reply_bytes(char *bytes, size_t size, size_t count, void *arg)
@@ -299,7 +311,6 @@ static int on_body_rewind(void *arg, curl_off_t position, int origin)
         return CURL_SEEKFUNC_CANTSEEK;
     transfer->piece = 0;
     transfer->piece_position = 0;
-    transfer->reply->resent = true;
     return CURL_SEEKFUNC_OK;
 }
 

@@ -30,14 +30,15 @@ typedef struct ShS3HttpRequest {
     int64_t timeout_ms;       /* for the whole exchange */
 } ShS3HttpRequest;
 
-/* What the server answered. `resent` is true when the body went out twice, because a kept connection turned
- * out to be dead: then the first copy may have arrived. Strings are "" when the header was absent. */
+/* What the server answered. Strings are "" when the header was absent. */
 typedef struct ShS3HttpReply {
     long code;
-    bool resent;
-    uint64_t content_length;
+    bool has_length;
+    uint64_t content_length; /* what the header says */
     char etag[SH_S3_ETAG_BYTES];
     char content_range[80];
+    char region[80];     /* x-amz-bucket-region: where the bucket is */
+    char request_id[80]; /* x-amz-request-id: the server's name for the request */
     int retry_after_s;
     ShBuf *body; /* NULL when empty; the caller's to release */
 } ShS3HttpReply;
@@ -45,7 +46,7 @@ typedef struct ShS3HttpReply {
 ShStatus sh_s3_http_new(ShS3Http **out, ShError *err) SH_MUST_CHECK;
 void sh_s3_http_free(ShS3Http *http);
 
-/* Any answer of the server is SH_OK, an HTTP error too. Otherwise, with reply->resent alone being set:
+/* Any answer of the server is SH_OK, an HTTP error too. Otherwise, with `reply` untouched:
  * SH_UNAVAILABLE (host not found, refused, cut; retriable but for a bad certificate), SH_TIMEOUT,
  * SH_TOO_LARGE. */
 ShStatus sh_s3_http_exchange(ShS3Http *http, const ShS3HttpRequest *request, ShS3HttpReply *reply,

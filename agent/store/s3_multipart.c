@@ -31,10 +31,10 @@ typedef struct Upload {
 static ShStatus create_upload(Upload *upload, ShError *err);
 static ShStatus put_part(Upload *upload, size_t part, ShError *err);
 static size_t slice_pieces(const Upload *upload, uint64_t position, uint64_t length);
-static bool is_plain_etag(const char *etag);
 static ShStatus complete_upload(Upload *upload, ShError *err);
 static ShStatus request_completion(Upload *upload, const struct iovec *body, bool if_none_match,
                                    ShError *err);
+static bool is_upload_gone(const ShS3Reply *reply);
 static char *build_completion(const Upload *upload, size_t *length);
 static void abort_upload(Upload *upload);
 
@@ -110,9 +110,6 @@ static ShStatus put_part(Upload *upload, size_t part, ShError *err)
                                  .body_count = slice_pieces(upload, position, length),
                                  .body_bytes = length};
     ShStatus status = sh_s3_request(upload->store->client, &request, &reply, err);
-    if (status == SH_OK && !is_plain_etag(reply.http.etag))
-        status = sh_fail(err, SH_CORRUPT, "object %s: the server gave part %s no usable ETag", upload->key,
-                         number);
     if (status == SH_OK)
         snprintf(upload->etags[part], SH_S3_ETAG_BYTES, "%s", reply.http.etag);
     sh_s3_reply_clear(&reply);
@@ -139,13 +136,6 @@ static size_t slice_pieces(const Upload *upload, uint64_t position, uint64_t len
     return count;
 }
 
-/* An ETag goes back to the server inside XML as it came, so it must hold nothing that XML would read. */
-static bool is_plain_etag(const char *etag)
-{
-    static const char plain[] = "\"-_+/=ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
-    return etag[0] != '\0' && etag[strspn(etag, plain)] == '\0';
-}
-
 static ShStatus complete_upload(Upload *upload, ShError *err)
 {
     size_t length = 0;
@@ -164,7 +154,8 @@ static ShStatus complete_upload(Upload *upload, ShError *err)
     return status;
 }
 
-/* A completion whose answer was lost meets its own object, or finds the upload gone. */
+/* A completion whose answer was lost meets its own object, or finds the upload gone: whose object is there,
+ * sh_store_put finds out. */
 static ShStatus request_completion(Upload *upload, const struct iovec *body, bool if_none_match, ShError *err)
 {
     ShS3Reply reply;
@@ -179,10 +170,21 @@ static ShStatus request_completion(Upload *upload, const struct iovec *body, boo
                                  .body_bytes = body->iov_len,
                                  .reply_bytes_max = REPLY_BYTES_MAX};
     ShStatus status = sh_s3_request(upload->store->client, &request, &reply, err);
-    if ((status == SH_EXISTS || status == SH_NOT_FOUND) && reply.uncertain)
-        status = sh_s3_confirm_stored(upload->store, upload->key, upload->total_bytes, err);
+    bool is_gone = status != SH_OK && is_upload_gone(&reply);
     sh_s3_reply_clear(&reply);
+    if (!is_gone)
+        return status;
+    upload->id[0] = '\0';
+    status = sh_s3_refuse_existing(upload->store, upload->key, err);
+    if (status == SH_OK)
+        status = sh_fail(err, SH_UNAVAILABLE, "object %s did not arrive in %s", upload->key,
+                         upload->store->base.description);
     return status;
+}
+
+static bool is_upload_gone(const ShS3Reply *reply)
+{
+    return reply->http.code == 404 && strcmp(reply->complaint.code, "NoSuchUpload") == 0;
 }
 
 /* NULL when memory is short. */
@@ -214,7 +216,7 @@ static void abort_upload(Upload *upload)
                                  .parameter_count = 1,
                                  .fail_fast = true};
     ShStatus status = sh_s3_request(upload->store->client, &request, &reply, &err);
-    if (status != SH_OK && status != SH_NOT_FOUND)
+    if (status != SH_OK && !is_upload_gone(&reply))
         sh_log_warn("s3_upload_left_behind", "key=\"%s\" upload_id=\"%s\" reason=\"%s\"", upload->key,
                     upload->id, err.message);
     sh_s3_reply_clear(&reply);

@@ -16,6 +16,10 @@ typedef struct Listing {
     void *arg;
     const char *key_prefix;
     bool stopped;
+    bool strayed; /* a key does not begin as was asked for */
+    uint64_t pages;
+    uint64_t marked_page;            /* the page after which `mark` came, a power of two */
+    char mark[SH_S3_TEXT_BYTES_MAX]; /* a token of before */
 } Listing;
 
 static ShStatus s3_check(ShStore *base, ShError *err);
@@ -30,13 +34,13 @@ static bool s3_is_away(ShStore *base, int *retry_after_ms);
 static void s3_close(ShStore *base);
 
 static ShStatus put_once(ShS3Store *store, const ShS3Request *request, ShError *err);
-static ShStatus check_range(const ShS3HttpReply *reply, const char *key, uint64_t position, uint64_t length,
-                            ShError *err);
+static ShStatus read_range(ShS3Store *store, const char *key, uint64_t position, uint64_t length,
+                           ShS3Reply *reply, ShError *err);
+static bool is_cycle(Listing *listing, const char *token);
 static ShStatus empty_range(ShBuf **out, ShError *err);
 static ShStatus list_page(ShS3Store *store, const char *prefix, const char *token, bool fail_fast,
                           ShS3Reply *reply, ShError *err);
 static bool pass_on_listed(void *arg, const char *key, uint64_t bytes);
-static bool ignore_listed(void *arg, const char *key, uint64_t bytes);
 
 static const ShStoreOps s3_ops = {.check = s3_check,
                                   .put = s3_put,
@@ -81,19 +85,6 @@ done:
     return status;
 }
 
-ShStatus sh_s3_confirm_stored(ShS3Store *store, const char *key, uint64_t total_bytes, ShError *err)
-{
-    uint64_t bytes;
-    ShStatus status = s3_size(&store->base, key, &bytes, err);
-    if (status == SH_NOT_FOUND)
-        return sh_fail(err, SH_UNAVAILABLE, "object %s did not arrive in %s", key, store->base.description);
-    if (status != SH_OK)
-        return status;
-    if (bytes != total_bytes)
-        return sh_fail(err, SH_EXISTS, "object %s exists in %s", key, store->base.description);
-    return SH_OK;
-}
-
 ShStatus sh_s3_refuse_existing(ShS3Store *store, const char *key, ShError *err)
 {
     uint64_t bytes;
@@ -131,16 +122,7 @@ static ShStatus s3_check(ShStore *base, ShError *err)
 {
     ShS3Store *store = (ShS3Store *)base;
     ShS3Reply reply;
-    char token[SH_S3_TEXT_BYTES_MAX];
     ShStatus status = list_page(store, "", "", true, &reply, err);
-    if (status == SH_OK && sh_s3_xml_list(reply.http.body, ignore_listed, NULL, token, NULL) != SH_OK)
-        status = sh_fail(err, SH_UNAVAILABLE,
-                         "%s: what answers there is no S3 server; see the setting s3_endpoint",
-                         base->description);
-    else if (status == SH_NOT_FOUND && reply.complaint.code[0] == '\0')
-        status = sh_fail(err, SH_UNAVAILABLE,
-                         "%s: what answers there (HTTP 404) is no S3 server; see the setting s3_endpoint",
-                         base->description);
     sh_s3_reply_clear(&reply);
     return status == SH_OK ? sh_store_probe(base, err) : status;
 }
@@ -176,7 +158,6 @@ static ShStatus s3_get(ShStore *base, const char *key, uint64_t position, uint64
 {
     ShS3Store *store = (ShS3Store *)base;
     ShS3Reply reply;
-    char range[64];
     if (length == 0) { /* HTTP has no empty ranges */
         uint64_t bytes;
         ShStatus found = s3_size(base, key, &bytes, err);
@@ -184,41 +165,49 @@ static ShStatus s3_get(ShStore *base, const char *key, uint64_t position, uint64
     }
     if (length > INT64_MAX || position > INT64_MAX - length)
         return sh_fail(err, SH_INVALID, "object %s: the range to read is out of all bounds", key);
-    snprintf(range, sizeof range, "bytes=%llu-%llu", (unsigned long long)position,
-             (unsigned long long)(position + length - 1));
-
-    const ShS3Request request = {
-        .operation = SH_S3_GET, .key = key, .range = range, .reply_bytes_max = length};
-    ShStatus status = sh_s3_request(store->client, &request, &reply, err);
-    if (status == SH_OUT_OF_RANGE) {
+    ShStatus status = read_range(store, key, position, length, &reply, err);
+    if (status == SH_OUT_OF_RANGE || (status == SH_OK && reply.http.body == NULL)) {
         status = empty_range(out, err);
-        goto done;
+    } else if (status == SH_OK) {
+        *out = reply.http.body;
+        reply.http.body = NULL;
     }
-    if (status == SH_OK)
-        status = check_range(&reply.http, key, position, length, err);
-    if (status != SH_OK)
-        goto done;
-    if (reply.http.body == NULL) {
-        status = empty_range(out, err);
-        goto done;
-    }
-    *out = reply.http.body;
-    reply.http.body = NULL;
-
-done:
     sh_s3_reply_clear(&reply);
     return status;
 }
 
+/* By reading the first byte: the answer's range tells the whole size, and a refusal has words, which an
+ * answer to HEAD has not. */
 static ShStatus s3_size(ShStore *base, const char *key, uint64_t *bytes, ShError *err)
 {
     ShS3Reply reply;
-    const ShS3Request request = {.operation = SH_S3_HEAD, .key = key};
-    ShStatus status = sh_s3_request(((ShS3Store *)base)->client, &request, &reply, err);
+    ShStatus status = read_range((ShS3Store *)base, key, 0, 1, &reply, err);
     if (status == SH_OK)
-        *bytes = reply.http.content_length;
+        *bytes = reply.total_bytes;
     sh_s3_reply_clear(&reply);
-    return status;
+    if (status != SH_OUT_OF_RANGE)
+        return status;
+    *bytes = 0; /* no byte at 0 */
+    sh_error_clear(err);
+    return SH_OK;
+}
+
+/* SH_OUT_OF_RANGE beyond the object's end. That an object is absent decides what becomes of records, so it is
+ * asked for twice. */
+static ShStatus read_range(ShS3Store *store, const char *key, uint64_t position, uint64_t length,
+                           ShS3Reply *reply, ShError *err)
+{
+    const ShS3Request request = {.operation = SH_S3_GET,
+                                 .key = key,
+                                 .position = position,
+                                 .length = length,
+                                 .reply_bytes_max = length};
+    ShStatus status = sh_s3_request(store->client, &request, reply, err);
+    if (status != SH_NOT_FOUND)
+        return status;
+    sh_s3_reply_clear(reply);
+    sh_error_clear(err);
+    return sh_s3_request(store->client, &request, reply, err);
 }
 
 /* S3 answers 204 for what is not there; servers that answer 404 name the key, and not the bucket. */
@@ -227,7 +216,7 @@ static ShStatus s3_delete(ShStore *base, const char *key, ShError *err)
     ShS3Reply reply;
     const ShS3Request request = {.operation = SH_S3_DELETE, .key = key};
     ShStatus status = sh_s3_request(((ShS3Store *)base)->client, &request, &reply, err);
-    if (status == SH_NOT_FOUND && strcmp(reply.complaint.code, "NoSuchKey") == 0)
+    if (status != SH_OK && reply.http.code == 404 && strcmp(reply.complaint.code, "NoSuchKey") == 0)
         status = SH_OK;
     sh_s3_reply_clear(&reply);
     return status;
@@ -241,16 +230,34 @@ static ShStatus s3_list(ShStore *base, const char *prefix, ShStoreListFn fn, voi
     do {
         ShS3Reply reply;
         ShStatus status = list_page(store, prefix, token, false, &reply, err);
-        if (status == SH_OK) {
+        if (status == SH_OK)
             status = sh_s3_xml_list(reply.http.body, pass_on_listed, &listing, token, err);
-            if (status != SH_OK)
-                (void)sh_fail_prefix(err, status, "list of %s", base->description);
-        }
         sh_s3_reply_clear(&reply);
+        if (status == SH_OK && listing.strayed)
+            status = sh_fail(err, SH_UNAVAILABLE,
+                             "list of %s: the server lists other keys than those below %s", base->description,
+                             listing.key_prefix);
+        if (status == SH_OK && token[0] != '\0' && is_cycle(&listing, token))
+            status = sh_fail(err, SH_UNAVAILABLE,
+                             "list of %s: the server gives the same continuation again, so it has no end",
+                             base->description);
         if (status != SH_OK)
             return status;
     } while (token[0] != '\0' && !listing.stopped);
     return SH_OK;
+}
+
+/* Whether the token came before. One is remembered, and exchanged after twice as many pages each time, so a
+ * cycle is found however long it is (Brent). */
+static bool is_cycle(Listing *listing, const char *token)
+{
+    if (listing->pages > 0 && strcmp(listing->mark, token) == 0)
+        return true;
+    if (++listing->pages > 2 * listing->marked_page) {
+        listing->marked_page = listing->pages;
+        snprintf(listing->mark, sizeof listing->mark, "%s", token);
+    }
+    return false;
 }
 
 static bool s3_is_away(ShStore *base, int *retry_after_ms)
@@ -270,30 +277,8 @@ static ShStatus put_once(ShS3Store *store, const ShS3Request *request, ShError *
 {
     ShS3Reply reply;
     ShStatus status = sh_s3_request(store->client, request, &reply, err);
-    if (status == SH_EXISTS && reply.uncertain)
-        status = sh_s3_confirm_stored(store, request->key, request->body_bytes, err);
     sh_s3_reply_clear(&reply);
     return status;
-}
-
-/* The bytes must be the ones that were asked for, and fewer only where the object ends. */
-static ShStatus check_range(const ShS3HttpReply *reply, const char *key, uint64_t position, uint64_t length,
-                            ShError *err)
-{
-    unsigned long long first;
-    unsigned long long last;
-    unsigned long long total;
-    uint64_t got = reply->body != NULL ? reply->body->length : 0;
-    if (reply->code == 200)
-        return position == 0 ? SH_OK
-                             : sh_fail(err, SH_UNSUPPORTED, "object %s: the server ignores ranges", key);
-    if (sscanf(reply->content_range, "bytes %llu-%llu/%llu", &first, &last, &total) != 3 ||
-        first != position || got > total || (got < length && position + got != total))
-        return sh_fail(err, SH_CORRUPT,
-                       "object %s: the server sent %llu bytes, Content-Range \"%s\", for %llu at %llu", key,
-                       (unsigned long long)got, reply->content_range, (unsigned long long)length,
-                       (unsigned long long)position);
-    return SH_OK;
 }
 
 static ShStatus empty_range(ShBuf **out, ShError *err)
@@ -333,15 +318,9 @@ static bool pass_on_listed(void *arg, const char *key, uint64_t bytes)
 {
     Listing *listing = arg;
     size_t prefix_length = strlen(listing->key_prefix);
-    if (!listing->stopped && strncmp(key, listing->key_prefix, prefix_length) == 0)
+    if (strncmp(key, listing->key_prefix, prefix_length) != 0)
+        listing->strayed = true;
+    else if (!listing->stopped)
         listing->stopped = !listing->fn(listing->arg, key + prefix_length, bytes);
-    return !listing->stopped;
-}
-
-static bool ignore_listed(void *arg, const char *key, uint64_t bytes)
-{
-    (void)arg;
-    (void)key;
-    (void)bytes;
-    return true;
+    return !listing->stopped && !listing->strayed;
 }

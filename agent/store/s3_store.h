@@ -31,12 +31,6 @@ ShStatus sh_s3_store_open_with(const ShConfig *config, const ShS3Options *option
 ShStatus sh_s3_multipart_put(ShS3Store *store, const char *key, const struct iovec *pieces,
                              size_t piece_count, uint64_t total_bytes, ShError *err) SH_MUST_CHECK;
 
-/* What follows a refused condition, or an upload that is gone, after a copy of the request whose answer was
- * lost: keys are random, so an object of the right size is ours. Another one is SH_EXISTS, none
- * SH_UNAVAILABLE. */
-ShStatus sh_s3_confirm_stored(ShS3Store *store, const char *key, uint64_t total_bytes,
-                              ShError *err) SH_MUST_CHECK;
-
 /* SH_EXISTS when there is such an object. */
 ShStatus sh_s3_refuse_existing(ShS3Store *store, const char *key, ShError *err) SH_MUST_CHECK;
 

@@ -28,11 +28,27 @@ typedef struct ListResult {
     bool is_list; /* the root element was the right one */
     bool has_key;
     bool truncated;
+    bool says_truncated;
+    bool says_count;
+    uint64_t said_count;
+    uint64_t count;
     uint64_t bytes;
     char key[SH_S3_TEXT_BYTES_MAX];
     char next_token[SH_S3_TEXT_BYTES_MAX];
 } ListResult;
 
+typedef struct UploadList {
+    ShS3UploadFn fn;
+    void *arg;
+    bool is_list;
+    char key[SH_S3_TEXT_BYTES_MAX];
+    char upload_id[SH_S3_TEXT_BYTES_MAX];
+    char initiated[40];
+} UploadList;
+
+static ShStatus check_list(const ListResult *result, ShError *err);
+static bool end_of_completion_element(Document *document);
+static bool end_of_upload_list_element(Document *document);
 static bool parse(const ShBuf *body, bool (*on_end)(Document *), void *result);
 static void on_start_element(void *arg, const XML_Char *name, const XML_Char **attributes);
 static void on_end_element(void *arg, const XML_Char *name);
@@ -66,12 +82,47 @@ ShStatus sh_s3_xml_upload_id(const ShBuf *body, char out[SH_S3_TEXT_BYTES_MAX], 
 ShStatus sh_s3_xml_list(const ShBuf *body, ShS3ListedFn fn, void *arg, char next_token[SH_S3_TEXT_BYTES_MAX],
                         ShError *err)
 {
-    ListResult result = {.fn = fn, .arg = arg};
+    ListResult result = {0};
     if (!parse(body, end_of_list_element, &result) || !result.is_list)
-        return sh_fail(err, SH_CORRUPT, "the answer is no list of objects");
-    if (result.truncated && result.next_token[0] == '\0')
-        return sh_fail(err, SH_CORRUPT, "the list of objects is cut off without a continuation");
+        return sh_fail(err, SH_CORRUPT, "is no list of objects");
+    ShStatus status = check_list(&result, err);
+    if (status != SH_OK)
+        return status;
     snprintf(next_token, SH_S3_TEXT_BYTES_MAX, "%s", result.truncated ? result.next_token : "");
+    if (fn == NULL)
+        return SH_OK;
+    ListResult told = {.fn = fn, .arg = arg};
+    (void)parse(body, end_of_list_element, &told);
+    return SH_OK;
+}
+
+static ShStatus check_list(const ListResult *result, ShError *err)
+{
+    if (!result->says_truncated)
+        return sh_fail(err, SH_CORRUPT, "does not say whether the list of objects is all");
+    if (result->truncated && result->next_token[0] == '\0')
+        return sh_fail(err, SH_CORRUPT, "is a list of objects cut off without a continuation");
+    if (result->says_count && result->said_count != result->count)
+        return sh_fail(err, SH_CORRUPT, "is a list of %llu objects that says it has %llu",
+                       (unsigned long long)result->count, (unsigned long long)result->said_count);
+    return SH_OK;
+}
+
+bool sh_s3_xml_is_completion(const ShBuf *body)
+{
+    bool is_completion = false;
+    return parse(body, end_of_completion_element, &is_completion) && is_completion;
+}
+
+ShStatus sh_s3_xml_upload_list(const ShBuf *body, ShS3UploadFn fn, void *arg, ShError *err)
+{
+    UploadList list = {0};
+    if (!parse(body, end_of_upload_list_element, &list) || !list.is_list)
+        return sh_fail(err, SH_CORRUPT, "is no list of uploads");
+    if (fn == NULL)
+        return SH_OK;
+    UploadList told = {.fn = fn, .arg = arg};
+    (void)parse(body, end_of_upload_list_element, &told);
     return SH_OK;
 }
 
@@ -181,6 +232,35 @@ static bool end_of_upload_element(Document *document)
     return true;
 }
 
+static bool end_of_completion_element(Document *document)
+{
+    bool *is_completion = document->result;
+    if (document->depth == 1)
+        *is_completion = strcmp(document->names[0], "CompleteMultipartUploadResult") == 0;
+    return true;
+}
+
+static bool end_of_upload_list_element(Document *document)
+{
+    static const char root[] = "ListMultipartUploadsResult";
+    UploadList *list = document->result;
+    if (at(document, root, "Upload", "Key")) {
+        snprintf(list->key, sizeof list->key, "%s", document->text);
+    } else if (at(document, root, "Upload", "UploadId")) {
+        snprintf(list->upload_id, sizeof list->upload_id, "%s", document->text);
+    } else if (at(document, root, "Upload", "Initiated")) {
+        snprintf(list->initiated, sizeof list->initiated, "%.*s", (int)sizeof list->initiated - 1,
+                 document->text);
+    } else if (at(document, root, NULL, "Upload")) {
+        if (list->fn != NULL && list->key[0] != '\0' && list->upload_id[0] != '\0')
+            list->fn(list->arg, list->key, list->upload_id, list->initiated);
+        list->key[0] = list->upload_id[0] = list->initiated[0] = '\0';
+    } else if (document->depth == 1) {
+        list->is_list = strcmp(document->names[0], root) == 0;
+    }
+    return true;
+}
+
 static bool end_of_list_element(Document *document)
 {
     static const char root[] = "ListBucketResult";
@@ -193,11 +273,17 @@ static bool end_of_list_element(Document *document)
     } else if (at(document, root, NULL, "Contents")) {
         if (!result->has_key)
             return false;
-        result->stopped = result->stopped || !result->fn(result->arg, result->key, result->bytes);
+        result->stopped = result->stopped ||
+                          (result->fn != NULL && !result->fn(result->arg, result->key, result->bytes));
+        result->count++;
         result->has_key = false;
         result->bytes = 0;
     } else if (at(document, root, NULL, "IsTruncated")) {
         result->truncated = strcmp(document->text, "true") == 0;
+        result->says_truncated = result->truncated || strcmp(document->text, "false") == 0;
+    } else if (at(document, root, NULL, "KeyCount")) {
+        result->says_count = true;
+        return read_size(document->text, &result->said_count);
     } else if (at(document, root, NULL, "NextContinuationToken")) {
         snprintf(result->next_token, sizeof result->next_token, "%s", document->text);
     } else if (document->depth == 1) {

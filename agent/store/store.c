@@ -4,7 +4,11 @@
 #include <string.h>
 
 #define COMPONENT_BYTES_MAX 255 /* what a file name may have */
+#define SETTLE_BYTES        (1u << 20)
 
+static ShStatus settle(ShStore *store, const char *key, const struct iovec *pieces, size_t piece_count,
+                       uint64_t total_bytes, ShError *err);
+static bool holds(const struct iovec *pieces, size_t piece_count, uint64_t position, const ShBuf *bytes);
 static ShStatus check_key(const char *key, ShError *err);
 static ShStatus check_prefix(const char *prefix, ShError *err);
 static ShStatus check_components(const char *text, bool is_prefix, ShError *err);
@@ -50,7 +54,8 @@ ShStatus sh_store_put(ShStore *store, const char *key, const struct iovec *piece
     if (sum != total_bytes)
         return sh_fail(err, SH_INTERNAL, "object %s: its pieces are %llu bytes, %llu were announced", key,
                        (unsigned long long)sum, (unsigned long long)total_bytes);
-    return store->ops->put(store, key, pieces, piece_count, total_bytes, err);
+    status = store->ops->put(store, key, pieces, piece_count, total_bytes, err);
+    return status == SH_EXISTS ? settle(store, key, pieces, piece_count, total_bytes, err) : status;
 }
 
 ShStatus sh_store_get(ShStore *store, const char *key, uint64_t position, uint64_t length, ShBuf **out,
@@ -112,6 +117,58 @@ ShStatus sh_store_probe(ShStore *store, ShError *err)
     if (status == SH_OK && deleted != SH_OK)
         status = sh_fail_prefix(err, deleted, "%s does not delete a test object", sh_store_describe(store));
     return status;
+}
+
+/* The key is taken: by another's object, or by ours, which an earlier put stored whose answer was lost, in
+ * this call or in one before. The bytes tell, at no other price than reading them in a case that is rare.
+ * `err` says already that the object exists. */
+static ShStatus settle(ShStore *store, const char *key, const struct iovec *pieces, size_t piece_count,
+                       uint64_t total_bytes, ShError *err)
+{
+    uint64_t stored_bytes = 0;
+    ShError why = {0};
+    ShStatus status = store->ops->size(store, key, &stored_bytes, &why);
+    bool is_same = stored_bytes == total_bytes;
+    for (uint64_t at = 0; status == SH_OK && is_same && at < total_bytes;) {
+        ShBuf *bytes = NULL;
+        status = store->ops->get(store, key, at, SETTLE_BYTES, &bytes, &why);
+        if (status == SH_OK) {
+            is_same = bytes->length > 0 && holds(pieces, piece_count, at, bytes);
+            at += bytes->length;
+        }
+        sh_buf_unref(bytes);
+    }
+    if (status == SH_OK && !is_same)
+        return SH_EXISTS;
+    if (status == SH_OK) {
+        sh_error_clear(err);
+        return SH_OK;
+    }
+    if (status == SH_NOT_FOUND)
+        return sh_fail(err, SH_UNAVAILABLE, "object %s was there and is gone, or did not arrive in %s", key,
+                       store->description);
+    if (err != NULL)
+        *err = why;
+    return status;
+}
+
+/* Whether the pieces' bytes from `position` on are these. */
+static bool holds(const struct iovec *pieces, size_t piece_count, uint64_t position, const ShBuf *bytes)
+{
+    size_t compared = 0;
+    for (size_t i = 0; i < piece_count && compared < bytes->length; i++) {
+        if (position >= pieces[i].iov_len) {
+            position -= pieces[i].iov_len;
+            continue;
+        }
+        size_t left = pieces[i].iov_len - (size_t)position;
+        size_t length = left < bytes->length - compared ? left : bytes->length - compared;
+        if (memcmp((const uint8_t *)pieces[i].iov_base + position, bytes->data + compared, length) != 0)
+            return false;
+        compared += length;
+        position = 0;
+    }
+    return compared == bytes->length;
 }
 
 static ShStatus check_key(const char *key, ShError *err)

@@ -2,8 +2,8 @@
  * store.h - where objects rest: an S3 bucket, or a directory with the same semantics.
  *
  * Calls block and may be made from several threads at once. Keys are relative ("a3/agent-1/..."), the store
- * puts its own prefix before them. Objects are never overwritten: a put of an existing key fails with
- * SH_EXISTS.
+ * puts its own prefix before them. Objects are never overwritten: a put of a key that holds other
+ * bytes fails with SH_EXISTS.
  *
  * A store that did not answer lately refuses at once: SH_UNAVAILABLE, with a retry delay.
  */
@@ -32,13 +32,15 @@ void sh_store_close(ShStore *store);
  * secret), SH_NOT_FOUND (no bucket, no directory), SH_UNAVAILABLE (endpoint does not answer). */
 ShStatus sh_store_check(ShStore *store, ShError *err) SH_MUST_CHECK;
 
-/* Store an object from pieces, whole or not at all, durable on return. SH_EXISTS when the key is taken. A
- * lost reply is retried inside; an object that is found to have been stored by that lost request is SH_OK. */
+/* Store an object from pieces, whole or not at all, durable on return. SH_EXISTS when the key holds
+ * other bytes. What holds these bytes already is SH_OK: an earlier put, of this call or another, stored them
+ * and its answer was lost. So a put that failed may be made again with the same key until it is settled. */
 ShStatus sh_store_put(ShStore *store, const char *key, const struct iovec *pieces, size_t piece_count,
                       uint64_t total_bytes, ShError *err) SH_MUST_CHECK;
 
-/* Read `length` bytes at `position`; fewer only where the object ends, none at or beyond its end. Objects
- * that do not exist: SH_NOT_FOUND. The buffer is the caller's to release. */
+/* Read `length` bytes at `position`; fewer only where the object ends, none at or beyond its end.
+ * SH_NOT_FOUND: the store itself said, twice, that there is no such object; whatever else it answers is
+ * another status. The buffer is the caller's to release. */
 ShStatus sh_store_get(ShStore *store, const char *key, uint64_t position, uint64_t length, ShBuf **out,
                       ShError *err) SH_MUST_CHECK;
 

@@ -27,6 +27,10 @@ ACTIONS = {
     "lose_reply": "passed on and answered, and the connection ends without the answer",
     "truncate": "the answer's body ends half way, and the connection with it",
     "hang": "no answer, until the client goes",
+    "page_404": "404 with a page of HTML, not passed on",
+    "page_200": "200 with a page of HTML, not passed on",
+    "no_bucket": "404 NoSuchBucket, not passed on",
+    "no_user": "404 XAdminUserNotFound, not passed on",
 }
 BURST_S = 0.1  # tokens are saved for so long
 _CUT = b""
@@ -117,7 +121,7 @@ class S3Proxy:
                     if action == "hang":
                         connection.recv(1)
                         answer = _CUT
-                    elif action in ("cut", "error", "slow_down"):
+                    elif action == "cut" or action in _REFUSALS:
                         answer = _REFUSALS.get(action, _CUT)
                     else:
                         upstream = upstream or socket.create_connection(self._upstream)
@@ -260,7 +264,19 @@ def _refusal(status, code):
     return f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
 
 
-_REFUSALS = {"error": _refusal("500 Internal Server Error", "InternalError"), "slow_down": _refusal("503 Slow Down", "SlowDown")}
+def _page(status):
+    body = "<html><body>Something stands between you and the server.</body></html>"
+    return f"HTTP/1.1 {status}\r\nContent-Type: text/html\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
+
+
+_REFUSALS = {
+    "error": _refusal("500 Internal Server Error", "InternalError"),
+    "slow_down": _refusal("503 Slow Down", "SlowDown"),
+    "no_bucket": _refusal("404 Not Found", "NoSuchBucket"),
+    "no_user": _refusal("404 Not Found", "XAdminUserNotFound"),
+    "page_404": _page("404 Not Found"),
+    "page_200": _page("200 OK"),
+}
 
 
 def _end(connection):

@@ -72,7 +72,8 @@ static inline bool throttling_take_token(ThrottlingServer *server)
 static inline bool throttling_answer(ThrottlingServer *server, ThrottlingConnection *connection)
 {
     static const char ok[] = "HTTP/1.1 200 OK\r\nETag: \"e\"\r\nContent-Length: 0\r\n\r\n";
-    static const char absent[] = "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n";
+    static const char absent[] = "HTTP/1.1 404 Not Found\r\nContent-Length: 37\r\n\r\n"
+                                 "<Error><Code>NoSuchKey</Code></Error>";
     static const char slow_down[] = "HTTP/1.1 503 Slow Down\r\nContent-Length: 38\r\n\r\n"
                                     "<Error><Code>SlowDown</Code></Error>\r\n";
     const char *answer = absent;

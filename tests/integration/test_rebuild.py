@@ -10,6 +10,7 @@ from harness.batch import batch
 from harness.postgres import Postgres
 from harness.processes import PATIENCE, run, wait_until
 from harness.rpc import Client
+from harness.s3proxy import S3Proxy
 
 # What a new term changes: who is at work, what begins next, and versions of what agents cache.
 CHANGES = {
@@ -136,6 +137,39 @@ def fill(world, agent):
         world.produce(agent, "w", 10 * i, 10 * i + 1, partition=i % 2)
         world.produce(agent, "o", 10 * i + 2, partition=i % 2)
         world.published()
+
+
+def test_another_ones_404_is_no_absence(world, s3):
+    """A proxy between the agent and the store says 404 of its own: nothing is taken for missing, neither a part of the
+    newest snapshot nor an object that is to be presented."""
+    proxy = S3Proxy(s3["s3_endpoint"])
+    settings = {**s3, "s3_endpoint": proxy.endpoint, "s3_prefix": world.directory.name + "/", "s3_retries_max": "20",
+                "breaker_failures_max": "100"}
+    try:
+        a1 = world.agent("a1", **settings).start()
+        fill(world, a1)
+        world.snapshot()
+        world.snapshot()
+        newest = world.database.value("SELECT max(number) FROM streamhouse.snapshot_status")
+        for i in range(5):
+            world.produce(a1, "w", 500 + i)
+            world.published()
+        assert a1.terminate() == 0
+        segments = world.segments()
+
+        world.new_server()
+        a2 = world.agent("a2", **settings)
+        proxy.fault("get", "page_404", 3)
+        status, lines, error = world.rebuild(a2)
+        assert (status, error.count("s3_retry")) == (0, 3), error
+        assert len(lines) == 1 and lines[0].startswith(f"rebuilt snapshot={newest} ")
+        proxy.fault("get", "page_404", 12)
+        a2.start()
+        wait_until("the agent has presented", lambda: world.segments() == segments, 20 * PATIENCE)
+        assert proxy.count("get", "page_404") == 15
+        assert world.database.value("SELECT unresolved FROM streamhouse.term_status") == 0
+    finally:
+        proxy.close()
 
 
 def send_idempotent(world, agent, producer, sequence, value):

@@ -9,7 +9,7 @@ import time
 import grpc
 import pytest
 
-from harness.processes import PATIENCE, wait_until
+from harness.processes import PATIENCE, run, wait_until
 from harness.rpc import error_of, partition_error, pb, trailing
 from harness.s3proxy import S3Proxy
 
@@ -202,6 +202,63 @@ def test_lost_replies_and_truncated_reads_harm_nobody(database, make_s3_agent, p
     proxy.fault("get", "cut", 1)
     assert [r.value for r in connect(agent).read_all("t")] == values
     assert [proxy.count(*what) for what in (("put", "lose_reply"), ("put", "error"), ("get", "truncate"))] == [2, 2, 2]
+
+
+@pytest.mark.parametrize("answer", ["page_404", "no_user"])
+def test_what_stands_between_is_not_taken_for_the_store(database, make_s3_agent, proxy, connect, answer):
+    """Reads wait and go on, uploads are made again, and the agent says that it is cut off from its store."""
+    agent = make_s3_agent(breaker_failures_max="4").start()
+    database.execute("SELECT streamhouse.create_topic('t')")
+    values = [b"%d" % i for i in range(10)]
+    connect(agent).produce("t", values=values)
+    wait_published(database, "t", len(values))
+    assert agent.terminate() == 0
+    agent.start()
+    client = connect(agent)
+
+    proxy.fault("get", answer)
+    request = pb.FetchRequest()
+    request.partitions.add(topic="t")
+    for _ in range(4):
+        error = error_of(lambda: client._Fetch(request, timeout=client.deadline))
+        assert error.code() is grpc.StatusCode.UNAVAILABLE and int(trailing(error, "grpc-retry-pushback-ms")) > 0
+    assert state(agent, "get") != "closed" and agent.metric("streamhouse_s3_errors_total") >= 4
+    proxy.clear()
+    wait_until("the circuit closes", lambda: readable(client) and state(agent, "get") == "closed")
+    assert [r.value for r in client.read_all("t")] == values
+
+    proxy.fault("put", answer, 3)
+    client.produce("t", values=[b"more"])
+    wait_published(database, "t", len(values) + 1)
+    assert proxy.count("put", answer) == 3
+    assert agent.terminate() == 0
+    agent.start()
+    assert [r.value for r in connect(agent).read_all("t")] == [*values, b"more"]
+
+
+def readable(client):
+    try:
+        return bool(client.fetch("t").records)
+    except grpc.RpcError:
+        return False
+
+
+def test_an_upload_whose_answer_was_lost_is_not_made_twice(database, make_s3_agent, proxy, connect, s3):
+    """All repeats fail until the circuit opens; the put after that meets the object, which is this agent's own."""
+    agent = make_s3_agent(breaker_failures_max="3", s3_retries_max="2").start()
+    database.execute("SELECT streamhouse.create_topic('t')")
+    client = connect(agent)
+    client.produce("t", values=[b"first"])
+    wait_published(database, "t", 1)
+    proxy.fault("put", "lose_reply", 1)
+    proxy.fault("put", "error", 3)  # the client library sends the lost one again by itself
+    client.produce("t", values=[b"second"])
+    wait_published(database, "t", 2)
+    assert [proxy.count("put", what) for what in ("lose_reply", "error")] == [1, 3]
+    assert agent.metric('streamhouse_circuit_breaker_transitions_total{operation="put",to="open"}') == 1
+    known = {key for key, in database.execute("SELECT object_key FROM streamhouse.object")}
+    scrubbed = run(agent.command("--scrub"))
+    assert "unknown" not in scrubbed.stdout.replace("unknown=0", ""), (scrubbed.stdout, known)
 
 
 # --- what the gate says of itself

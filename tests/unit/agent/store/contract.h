@@ -87,6 +87,7 @@ static inline void contract_never_overwritten(ShStore *store)
     contract_assert_status(contract_put_text(store, "once/k", "first", &err), SH_OK, &err);
     contract_assert_status(contract_put_text(store, "once/k", "other", &err), SH_EXISTS, &err);
     contract_assert_status(contract_put_text(store, "once/k", "a longer one", &err), SH_EXISTS, &err);
+    contract_assert_status(contract_put_text(store, "once/k", "first", &err), SH_OK, &err);
     contract_assert_content(store, "once/k", 0, 100, "first", 5);
 
     contract_assert_status(sh_store_delete(store, "once/k", &err), SH_OK, &err);
@@ -286,6 +287,9 @@ static inline void contract_large_object(ShStore *store, size_t length)
     contract_assert_content(store, "large/one", 0, length, bytes, length);
     contract_assert_content(store, "large/one", length / 2 - 100, 1000, bytes + length / 2 - 100, 1000);
     contract_assert_content(store, "large/one", length - 7, 1000, bytes + length - 7, 7);
+    /* Put again it is there already; with its last byte changed it is another object. */
+    contract_assert_status(sh_store_put(store, "large/one", pieces, PIECE_COUNT, length, &err), SH_OK, &err);
+    bytes[length - 1] ^= 1;
     contract_assert_status(sh_store_put(store, "large/one", pieces, PIECE_COUNT, length, &err), SH_EXISTS,
                            &err);
     free(pieces);

@@ -60,10 +60,21 @@ static void test_leaves_no_temporary_file(void **state)
     Fixture *f = *state;
     ShError err = {0};
     contract_assert_status(contract_put_text(f->store, "a/b", "x", &err), SH_OK, &err);
-    contract_assert_status(contract_put_text(f->store, "a/b", "x", &err), SH_EXISTS, &err);
+    contract_assert_status(contract_put_text(f->store, "a/b", "y", &err), SH_EXISTS, &err);
     char temp[128];
     snprintf(temp, sizeof temp, "%s/.tmp", f->path);
     assert_int_equal(rmdir(temp), 0); /* succeeds on an empty directory only */
+}
+
+/* The put was made and its answer lost, and the next one of the same object learns so. */
+static void test_lost_answer_is_settled(void **state)
+{
+    Fixture *f = *state;
+    ShError err = {0};
+    assert_int_equal(sh_fault_arm("store.put.reply=error:1", &err), SH_OK);
+    contract_assert_status(contract_put_text(f->store, "a/b", "x", &err), SH_UNAVAILABLE, &err);
+    contract_assert_status(contract_put_text(f->store, "a/b", "x", &err), SH_OK, &err);
+    contract_assert_status(contract_put_text(f->store, "a/b", "y", &err), SH_EXISTS, &err);
 }
 
 /* What a crash in the middle of a put leaves is no object; it goes when it is old. */
@@ -209,6 +220,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_keeps_the_contract, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_leaves_no_temporary_file, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_lost_answer_is_settled, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_ignores_torn_files_and_removes_old_ones, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_does_not_follow_symbolic_links, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_directory_is_no_object, set_up, tear_down),

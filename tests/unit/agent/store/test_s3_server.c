@@ -169,7 +169,7 @@ static void test_check_tells_what_is_wrong(void **state)
 
     ShConfig no_bucket = good;
     no_bucket.s3_bucket = "no-such-bucket";
-    check_fails(&no_bucket, SH_NOT_FOUND, "s3_bucket", "create it");
+    check_fails(&no_bucket, SH_DENIED, "s3_bucket", "create it");
 
     ShConfig refused = good;
     refused.s3_endpoint = "http://127.0.0.1:1";

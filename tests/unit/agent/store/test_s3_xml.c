@@ -61,8 +61,8 @@ static void test_list_stops(void **state)
     (void)state;
     Seen seen = {.stop_after = 1};
     char token[SH_S3_TEXT_BYTES_MAX];
-    assert_int_equal(parse_list(LIST_HEAD "<Contents><Key>a</Key></Contents><Contents><Key>b</Key></Contents>"
-                                          "</ListBucketResult>",
+    assert_int_equal(parse_list(LIST_HEAD "<IsTruncated>false</IsTruncated><Contents><Key>a</Key></Contents>"
+                                          "<Contents><Key>b</Key></Contents></ListBucketResult>",
                                 &seen, token),
                      SH_OK);
     assert_int_equal(seen.count, 1);
@@ -84,6 +84,9 @@ static void test_list_refuses_damage(void **state)
         LIST_HEAD "<Contents><Key>a</Key><Size></Size></Contents></ListBucketResult>",
         LIST_HEAD "<Contents><Key>a</Key><Size>99999999999999999999</Size></Contents></ListBucketResult>",
         LIST_HEAD "<IsTruncated>true</IsTruncated></ListBucketResult>",
+        LIST_HEAD "<Contents><Key>a</Key></Contents></ListBucketResult>", /* all of it? */
+        LIST_HEAD "<IsTruncated>perhaps</IsTruncated></ListBucketResult>",
+        LIST_HEAD "<KeyCount>1</KeyCount><IsTruncated>false</IsTruncated></ListBucketResult>",
         LIST_HEAD "<a><b><c><d><e><f><g><h><i></i></h></g></f></e></d></c></b></a></ListBucketResult>",
         LIST_HEAD "<Contents><Key>\xff\xfe</Key></Contents></ListBucketResult>",
         "<!DOCTYPE x [<!ENTITY a "
@@ -95,7 +98,35 @@ static void test_list_refuses_damage(void **state)
         Seen seen = {0};
         if (parse_list(damaged[i], &seen, token) != SH_CORRUPT)
             fail_msg("accepted: %s", damaged[i]);
+        assert_int_equal(seen.count, 0); /* what is not whole is told to nobody */
     }
+}
+
+static void see_upload(void *arg, const char *key, const char *upload_id, const char *initiated)
+{
+    Seen *seen = arg;
+    seen->count++;
+    snprintf(seen->last_key, sizeof seen->last_key, "%s %s %s", key, upload_id, initiated);
+}
+
+static void test_upload_list(void **state)
+{
+    (void)state;
+    static const char text[] =
+        "<ListMultipartUploadsResult><IsTruncated>false</IsTruncated>"
+        "<Upload><Initiator><ID>x</ID></Initiator><Initiated>2026-11-30T01:02:03.000Z</Initiated>"
+        "<UploadId>u1</UploadId><Key>a/b</Key></Upload>"
+        "<Upload><Key>no id</Key></Upload></ListMultipartUploadsResult>";
+    ShError err;
+    Seen seen = {0};
+    ShBuf *body = sh_buf_copy(text, sizeof text - 1);
+    assert_int_equal(sh_s3_xml_upload_list(body, see_upload, &seen, &err), SH_OK);
+    assert_int_equal(seen.count, 1);
+    assert_string_equal(seen.last_key, "a/b u1 2026-11-30T01:02:03.000Z");
+    sh_buf_unref(body);
+    body = sh_buf_copy("<html></html>", 13);
+    assert_int_equal(sh_s3_xml_upload_list(body, see_upload, &seen, &err), SH_CORRUPT);
+    sh_buf_unref(body);
 }
 
 static void test_list_refuses_endless_text(void **state)
@@ -170,6 +201,7 @@ int main(void)
         cmocka_unit_test(test_list),
         cmocka_unit_test(test_list_stops),
         cmocka_unit_test(test_list_refuses_damage),
+        cmocka_unit_test(test_upload_list),
         cmocka_unit_test(test_list_refuses_endless_text),
         cmocka_unit_test(test_every_truncation_is_refused),
         cmocka_unit_test(test_complaint),
