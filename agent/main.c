@@ -336,7 +336,8 @@ static bool is_ready(void *arg, char *why, size_t why_bytes)
     ShEngine *engine = agent->engine;
     if (engine != NULL)
         return sh_engine_ready(engine, why, why_bytes);
-    snprintf(why, why_bytes, "the agent is starting or stopping");
+    if (!sh_engine_start_waits(why, why_bytes))
+        snprintf(why, why_bytes, "the agent is starting or stopping");
     return false;
 }
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "agent/log/engine_internal.h"
+#include "agent/log/start_wait.h"
 #include "agent/log/last_results.h"
 #include "agent/log/ownership.h"
 #include "agent/log/present.h"
@@ -49,7 +50,7 @@ ShStatus sh_engine_start(const ShConfig *config, const char *address, const char
     if (status == SH_OK)
         status = sh_store_open(config, &engine->store, err);
     if (status == SH_OK)
-        status = sh_store_check(engine->store, err);
+        status = sh_start_wait_for_store(engine, err);
     if (status == SH_OK)
         status = open_wal(engine, err);
     if (status == SH_OK)

@@ -40,6 +40,9 @@ void sh_engine_stop(ShEngine *engine);
 /* Ready to serve (lease held, WAL alive)? If not, `why` says what is missing. */
 bool sh_engine_ready(ShEngine *engine, char *why, size_t why_bytes);
 
+/* While none is there yet: does the start wait for something? Then `why` says for what. */
+bool sh_engine_start_waits(char *why, size_t why_bytes);
+
 /* Something after which the agent must exit (a dead WAL, fenced by a newer incarnation); SH_OK while there is
  * none. */
 ShStatus sh_engine_fatal(ShEngine *engine, ShError *err);

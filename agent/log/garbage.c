@@ -13,17 +13,18 @@
 #define MARKER_INTERVAL_MS 10000
 /* And whether a snapshot is due. */
 #define SNAPSHOT_INTERVAL_MS 10000
-/* Objects of one call, and calls of one round. */
-#define OBJECTS_MAX 100
-#define CALLS_MAX   10
+/* Objects of one call: few, since they are nobody else's until they are confirmed. A round ends in time for
+ * the markers, however slowly the store deletes; the next one follows at once if there is more. */
+#define OBJECTS_MAX 20
+#define ROUND_MS    2000
 
 static void *run(void *arg);
 static ShStatus step(ShEngine *engine, int64_t *round_due_ms, ShError *err);
 static ShStatus follow_log_starts(ShEngine *engine, ShError *err);
 static ShStatus renew_snapshot(ShEngine *engine, ShError *err);
-static ShStatus delete_garbage(ShEngine *engine, ShError *err);
-static ShStatus delete_objects(ShEngine *engine, const ShPgGarbage *objects, size_t count, ShUuid *deleted,
-                               size_t *deleted_count, ShError *err);
+static ShStatus delete_garbage(ShEngine *engine, bool *more, ShError *err);
+static ShStatus delete_objects(ShEngine *engine, const ShPgGarbage *objects, size_t count, int64_t end_ms,
+                               ShUuid *deleted, size_t *deleted_count, ShError *err);
 
 void sh_garbage_init(ShGarbage *garbage)
 {
@@ -96,8 +97,9 @@ static ShStatus step(ShEngine *engine, int64_t *round_due_ms, ShError *err)
         status = renew_snapshot(engine, err);
     if (status != SH_OK || sh_clock_now_ms() < *round_due_ms || atomic_load(&engine->draining))
         return status;
-    *round_due_ms = sh_clock_now_ms() + engine->config->garbage_interval_ms;
-    status = delete_garbage(engine, err);
+    bool more = false;
+    status = delete_garbage(engine, &more, err);
+    *round_due_ms = sh_clock_now_ms() + (more ? 0 : engine->config->garbage_interval_ms);
     return status == SH_OK ? sh_garbage_scan(engine, err) : status;
 }
 
@@ -150,16 +152,18 @@ static ShStatus follow_log_starts(ShEngine *engine, ShError *err)
     return SH_OK;
 }
 
-/* One round: what is due, up to a bound. What the store does not delete now is asked for again. */
-static ShStatus delete_garbage(ShEngine *engine, ShError *err)
+/* One round: what is due, for a while; `*more`: there was more. What the store does not delete now is asked
+ * for again. */
+static ShStatus delete_garbage(ShEngine *engine, bool *more, ShError *err)
 {
+    int64_t end_ms = sh_clock_now_ms() + ROUND_MS;
     ShGarbage *garbage = &engine->garbage;
     ShStatus status = SH_OK;
     size_t count = OBJECTS_MAX;
     ShUuid *deleted = calloc(OBJECTS_MAX, sizeof *deleted);
     if (deleted == NULL)
         return sh_fail(err, SH_NO_MEMORY, "no memory to delete objects");
-    for (int i = 0; i < CALLS_MAX && status == SH_OK && count == OBJECTS_MAX; i++) {
+    while (status == SH_OK && count == OBJECTS_MAX && sh_clock_now_ms() < end_ms) {
         ShPgGarbage *objects = NULL;
         size_t deleted_count = 0;
         status = sh_garbage_renew_marker(engine, err);
@@ -171,7 +175,7 @@ static ShStatus delete_garbage(ShEngine *engine, ShError *err)
             free(objects);
             break;
         }
-        status = delete_objects(engine, objects, count, deleted, &deleted_count, err);
+        status = delete_objects(engine, objects, count, end_ms, deleted, &deleted_count, err);
         free(objects);
         ShError done_err = {0};
         ShStatus done = SH_OK;
@@ -183,17 +187,20 @@ static ShStatus delete_garbage(ShEngine *engine, ShError *err)
             *err = done_err;
         }
     }
+    *more = status == SH_OK && count == OBJECTS_MAX;
     free(deleted);
     return status;
 }
 
-/* `deleted` gets those that are gone, also before a failure. */
-static ShStatus delete_objects(ShEngine *engine, const ShPgGarbage *objects, size_t count, ShUuid *deleted,
-                               size_t *deleted_count, ShError *err)
+/* `deleted` gets those that are gone, also before a failure. One is tried in any case. */
+static ShStatus delete_objects(ShEngine *engine, const ShPgGarbage *objects, size_t count, int64_t end_ms,
+                               ShUuid *deleted, size_t *deleted_count, ShError *err)
 {
     int64_t bytes = 0;
     ShStatus status = SH_OK;
     for (size_t i = 0; i < count && status == SH_OK && !atomic_load(&engine->stopping); i++) {
+        if (i > 0 && sh_clock_now_ms() >= end_ms)
+            break;
         status = sh_store_delete(engine->store, objects[i].object_key, err);
         if (status != SH_OK)
             break;

@@ -6,9 +6,11 @@
 #include <string.h>
 
 #include "agent/log/engine_internal.h"
+#include "agent/log/start_wait.h"
 #include "agent/pg/pg_present.h"
 
 #define KEYS_MAX 500 /* of one question */
+#define WAIT_MS  50
 
 /* An object that the index does not know. */
 typedef struct Found {
@@ -44,6 +46,7 @@ typedef struct Scan {
     Result *results; /* that the objects carry of earlier publishes */
     size_t result_count;
     size_t result_capacity;
+    bool store_failed; /* and not the database */
     ShStatus status;
     ShError *err;
 } Scan;
@@ -54,6 +57,9 @@ static struct {
     int64_t answered_no;
 } last_engine;
 
+static ShStatus read_store_patiently(Scan *scan);
+static bool is_stores_trouble(const Scan *scan);
+static ShStatus read_store(Scan *scan);
 static bool on_listed(void *arg, const char *key, uint64_t bytes);
 static void ask(Scan *scan);
 static ShStatus load(Scan *scan, const char *key);
@@ -86,11 +92,7 @@ ShStatus sh_present(ShEngine *engine, ShError *err)
     sh_log_warn("presenting", "term=%" PRId64 " reason=\"the database may have lost history\"",
                 engine->registered.term);
     Scan scan = {.engine = engine, .pg = engine->control.pg, .err = err};
-    status = sh_store_list(engine->store, "", on_listed, &scan, err);
-    if (scan.status == SH_OK && status == SH_OK)
-        ask(&scan);
-    if (status == SH_OK)
-        status = scan.status;
+    status = read_store_patiently(&scan);
     if (status == SH_OK)
         status = give_offsets(&scan);
     if (status == SH_OK)
@@ -138,6 +140,44 @@ void sh_present_note_end(const ShEngine *engine)
         return;
     last_engine.incarnation = engine->registered.incarnation;
     last_engine.answered_no = engine->pipeline.answered_no;
+}
+
+/* Nothing is presented before all is read, so what a store that failed in between leaves undone is begun
+ * anew. */
+static ShStatus read_store_patiently(Scan *scan)
+{
+    int64_t unresolved = scan->engine->unresolved;
+    ShStatus status;
+    for (int attempt = 0; (status = read_store(scan)) != SH_OK && is_stores_trouble(scan); attempt++) {
+        sh_start_wait_note("store", scan->err);
+        int64_t again_ms = sh_clock_now_ms() + sh_engine_backoff_ms(attempt);
+        scan_free(scan);
+        *scan = (Scan){.engine = scan->engine, .pg = scan->pg, .err = scan->err};
+        scan->engine->unresolved = unresolved;
+        while (status != SH_OK && sh_clock_now_ms() < again_ms) {
+            ShStatus alive = stay_alive(scan);
+            if (alive != SH_OK || !sh_engine_pause(scan->engine, WAIT_MS)) {
+                sh_start_wait_over();
+                return alive != SH_OK ? alive : status;
+            }
+        }
+    }
+    sh_start_wait_over();
+    return status;
+}
+
+static bool is_stores_trouble(const Scan *scan)
+{
+    return scan->store_failed && scan->err != NULL && scan->err->retriable;
+}
+
+static ShStatus read_store(Scan *scan)
+{
+    ShStatus status = sh_store_list(scan->engine->store, "", on_listed, scan, scan->err);
+    scan->store_failed |= status != SH_OK;
+    if (scan->status == SH_OK && status == SH_OK)
+        ask(scan);
+    return status == SH_OK ? scan->status : status;
 }
 
 static bool on_listed(void *arg, const char *key, uint64_t bytes)
@@ -214,6 +254,7 @@ static ShStatus read_object(Scan *scan, const char *key, Found *found)
     }
     if (status == SH_OK)
         status = sh_store_get(scan->engine->store, key, 0, found->bytes, &buffer, scan->err);
+    scan->store_failed = status != SH_OK || buffer->length != found->bytes;
     if (status == SH_OK && buffer->length != found->bytes)
         status = sh_fail(scan->err, SH_UNAVAILABLE, "object %s: the store gave %zu of its %" PRIu64 " bytes",
                          key, buffer->length, found->bytes);
@@ -255,6 +296,7 @@ static ShStatus confirm_gone(Scan *scan, const char *key)
 {
     bool is_listed = false;
     ShStatus status = sh_store_list(scan->engine->store, key, note_listed, &is_listed, scan->err);
+    scan->store_failed = status != SH_OK || is_listed;
     if (status == SH_OK && is_listed)
         status = sh_fail(scan->err, SH_UNAVAILABLE, "the store lists object %s and does not give it", key);
     return status;

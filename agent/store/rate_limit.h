@@ -7,9 +7,12 @@
  * second's tokens may be taken at once, and one more.
  *
  * The rate is halved when the server refuses for being asked too fast, and grows by 5 % with every 100
- * successes up to the configured rate; below 100 a second, with every second's worth of them. Within
- * SH_RATE_HOLD_NS of a refusal it stays a tenth below the rate that was refused: who grows back at once is
- * refused at once. Time is an argument: nanoseconds of any clock that does not go back.
+ * successes up to the configured rate; below 100 a second, with every second's worth of them. For a while
+ * after a refusal it stays a tenth below the rate that was refused: who grows back at once is refused at
+ * once. That while is SH_RATE_HOLD_NS, and less where the rate is so low that being refused again costs
+ * little. Once the rate has passed the refused one and more is taken, that was not the server's limit: from
+ * then on each step is larger than the one before, up to doubling. Time is an argument: nanoseconds of any
+ * clock that does not go back.
  */
 #ifndef SH_AGENT_STORE_RATE_LIMIT_H
 #define SH_AGENT_STORE_RATE_LIMIT_H
@@ -22,6 +25,7 @@
 #define SH_RATE_BURST_NS        100000000ll    /* what is saved at rest, in time */
 #define SH_RATE_CUT_INTERVAL_NS 1000000000ll   /* refusals of one moment halve once */
 #define SH_RATE_HOLD_NS         120000000000ll /* how long a rate that was refused is not tried again */
+#define SH_RATE_HOLD_SHARE_NS   2000000000ll   /* ... for each token a second of that rate, if that is less */
 #define SH_RATE_GROW_SUCCESSES  100
 #define SH_RATE_MIN             1 /* tokens a second */
 
@@ -35,6 +39,7 @@ typedef struct ShRateLimit {
     int64_t successes;               /* since the last step */
     int64_t cut_ns;                  /* when the rate was halved last */
     int64_t refused_rate_per_1000_s; /* ... and from which rate */
+    int64_t step_per_1000;           /* by how much the rate grows next */
 } ShRateLimit;
 
 /* `rate_max` tokens a second, at least SH_RATE_MIN; the bucket is full. */

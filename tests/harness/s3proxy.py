@@ -37,7 +37,7 @@ _CUT = b""
 
 
 class S3Proxy:
-    def __init__(self, upstream, seed=1):
+    def __init__(self, upstream, seed=1, port=0):
         parts = urllib.parse.urlsplit(upstream)
         self._upstream = (parts.hostname, parts.port or 80)
         self._random = random.Random(seed)
@@ -45,7 +45,7 @@ class S3Proxy:
         self._limits, self._delays, self._faults = {}, {}, []
         self._counts = collections.Counter()
         self._connections = set()
-        self._listener = self._listen(0)
+        self._listener = self._listen(port)
         self.port = self._listener.getsockname()[1]
         self.endpoint = f"http://127.0.0.1:{self.port}"
 

@@ -164,6 +164,7 @@ def test_another_ones_404_is_no_absence(world, s3):
         assert (status, error.count("s3_retry")) == (0, 3), error
         assert len(lines) == 1 and lines[0].startswith(f"rebuilt snapshot={newest} ")
         proxy.fault("get", "page_404", 12)
+        proxy.fault("list", "slow_down", 25, share=0.9)  # longer than one request is tried
         a2.start()
         wait_until("the agent has presented", lambda: world.segments() == segments, 20 * PATIENCE)
         assert proxy.count("get", "page_404") == 15

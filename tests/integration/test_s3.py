@@ -5,6 +5,7 @@ import pytest
 
 from harness.agent import PROGRAM
 from harness.processes import ROOT, free_port, run, wait_until
+from harness.s3proxy import S3Proxy
 
 STREAMHOUSE = PROGRAM.with_name("streamhouse")
 DATA = ROOT / "examples" / "earthquakes.ndjson"
@@ -59,7 +60,24 @@ def test_wrong_settings_are_told_at_start(make_s3_agent, setting, value, fragmen
     assert "not-the-secret" not in line
 
 
-def test_a_wrong_endpoint_is_told_at_start(make_s3_agent):
-    endpoint = f"http://127.0.0.1:{free_port()}"
-    status, line = make_s3_agent(s3_endpoint=endpoint, s3_retries_max="1").run_to_failure()
-    assert status not in (0, 66) and endpoint in line and "s3_endpoint" in line
+def test_a_start_waits_for_a_store_that_is_away(database, make_s3_agent, s3):
+    """Nothing listens there: the log and /ready name the endpoint. Then it is busy, and then it is well."""
+    port = free_port()
+    agent = make_s3_agent(s3_endpoint=f"http://127.0.0.1:{port}", http_address=f"127.0.0.1:{free_port()}")
+    agent.start(wait=False)
+    agent.ports["http"] = agent.settings["http_address"]
+    wait_until("the log says what the start waits for", lambda: "start_waits for=store" in agent.log_text())
+    status, body = agent.http("/ready")
+    assert status == 503 and f"127.0.0.1:{port}" in body and "waits for the store" in body and "s3_endpoint" in body
+    proxy = S3Proxy(s3["s3_endpoint"], port=port)
+    try:
+        proxy.fault("any", "slow_down")
+        wait_until("the store is busy", lambda: proxy.count("list", "slow_down") >= 2)
+        assert agent.process.poll() is None
+        wait_until("/ready says so", lambda: "SlowDown" in agent.http("/ready")[1])
+        proxy.clear()
+        agent.wait_ready()
+        wait_until("the agent is ready", lambda: agent.http("/ready")[0] == 200)
+        assert agent.terminate() == 0
+    finally:
+        proxy.close()

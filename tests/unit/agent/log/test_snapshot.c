@@ -104,6 +104,7 @@ static void test_a_number_that_is_taken_is_left_alone(void **state)
     Fixture *fixture = *state;
     start(fixture);
     take_snapshot(7, 100);
+    FAKE_CHANGE(fake_snapshot.table_bytes = 101);
     FAKE_CHANGE(fake_snapshot.due = 7);
     wait_until(FAKE_GET(fake_snapshot.due) == 0);
     take_snapshot(8, 50);

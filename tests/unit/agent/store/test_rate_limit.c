@@ -122,24 +122,53 @@ static void test_growth(void **state)
     sh_rate_limit_destroy(&limit);
 }
 
-/* From the lowest rate on, 100 successes would be minutes. */
+/* Take what there is until the rate is reached; the time at which it is. */
+static int64_t grow_to(ShRateLimit *limit, int64_t rate, int64_t now_ns)
+{
+    while (sh_rate_limit_rate(limit) < rate) {
+        int64_t wait_ns;
+        while ((wait_ns = sh_rate_limit_take(limit, now_ns)) > 0)
+            now_ns += wait_ns;
+        sh_rate_limit_succeeded(limit, now_ns);
+    }
+    return now_ns;
+}
+
+/* At a low rate, 100 successes would be minutes. */
 static void test_growth_below_a_hundred(void **state)
 {
     (void)state;
     ShRateLimit limit;
     int64_t now_ns = START;
     sh_rate_limit_init(&limit, 3000);
-    for (int i = 0; i < 12; i++, now_ns += 2 * SECOND)
+    for (int i = 0; i < 8; i++, now_ns += 2 * SECOND)
+        (void)sh_rate_limit_refused(&limit, now_ns, now_ns, 0);
+    assert_int_equal(sh_rate_limit_rate(&limit), 11);
+    int64_t begun_ns = now_ns += SH_RATE_HOLD_NS;
+    now_ns = grow_to(&limit, 22, now_ns);
+    assert_in_range((now_ns - begun_ns) / SECOND, 12, 20); /* 14 steps up to what was refused */
+    sh_rate_limit_destroy(&limit);
+}
+
+/* A server that was down, and is not slow: the whole rate is back within a minute of its return. */
+static void test_the_lowest_rate_is_left_soon(void **state)
+{
+    (void)state;
+    ShRateLimit limit;
+    int64_t now_ns = START;
+    sh_rate_limit_init(&limit, 3000);
+    for (int i = 0; i < 30; i++, now_ns += 2 * SECOND)
         (void)sh_rate_limit_refused(&limit, now_ns, now_ns, 0);
     assert_true(sh_rate_limit_is_lowest(&limit));
-    int64_t begun_ns = now_ns += SH_RATE_HOLD_NS;
-    while (sh_rate_limit_rate(&limit) < 100) {
-        int64_t wait_ns;
-        while ((wait_ns = sh_rate_limit_take(&limit, now_ns)) > 0)
-            now_ns += wait_ns;
-        sh_rate_limit_succeeded(&limit, now_ns);
-    }
-    assert_in_range((now_ns - begun_ns) / SECOND, 60, 110); /* 95 steps */
+    int64_t begun_ns = now_ns;
+    now_ns = grow_to(&limit, 3000, now_ns);
+    assert_in_range((now_ns - begun_ns) / SECOND, 10, 60);
+
+    /* A refusal on the way: small steps again. */
+    (void)sh_rate_limit_refused(&limit, now_ns, now_ns, 0);
+    assert_int_equal(sh_rate_limit_rate(&limit), 1500);
+    succeed(&limit, 100, now_ns);
+    assert_int_equal(sh_rate_limit_rate(&limit), 1575);
     sh_rate_limit_destroy(&limit);
 }
 
@@ -209,6 +238,7 @@ int main(void)
         cmocka_unit_test(test_refusal_empties_the_bucket_and_pauses),
         cmocka_unit_test(test_growth),
         cmocka_unit_test(test_growth_below_a_hundred),
+        cmocka_unit_test(test_the_lowest_rate_is_left_soon),
         cmocka_unit_test(test_success_count_starts_anew_at_a_cut),
         cmocka_unit_test(test_two_threads_get_no_more_than_the_rate),
     };
