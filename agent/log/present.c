@@ -58,7 +58,6 @@ static struct {
 } last_engine;
 
 static ShStatus read_store_patiently(Scan *scan);
-static bool is_stores_trouble(const Scan *scan);
 static ShStatus read_store(Scan *scan);
 static bool on_listed(void *arg, const char *key, uint64_t bytes);
 static void ask(Scan *scan);
@@ -148,7 +147,8 @@ static ShStatus read_store_patiently(Scan *scan)
 {
     int64_t unresolved = scan->engine->unresolved;
     ShStatus status;
-    for (int attempt = 0; (status = read_store(scan)) != SH_OK && is_stores_trouble(scan); attempt++) {
+    for (int attempt = 0; (status = read_store(scan)) != SH_OK && scan->store_failed && scan->err->retriable;
+         attempt++) {
         sh_start_wait_note("store", scan->err);
         int64_t again_ms = sh_clock_now_ms() + sh_engine_backoff_ms(attempt);
         scan_free(scan);
@@ -164,11 +164,6 @@ static ShStatus read_store_patiently(Scan *scan)
     }
     sh_start_wait_over();
     return status;
-}
-
-static bool is_stores_trouble(const Scan *scan)
-{
-    return scan->store_failed && scan->err != NULL && scan->err->retriable;
 }
 
 static ShStatus read_store(Scan *scan)

@@ -82,7 +82,9 @@ ShStatus sh_dir_store_open(const ShConfig *config, ShStore **out, ShError *err)
         status = sh_fail(err, SH_NO_MEMORY, "no memory for the store");
         goto done;
     }
-    status = open_directories(store, err);
+    status = sh_store_set_check_key(&store->base, config, err);
+    if (status == SH_OK)
+        status = open_directories(store, err);
     if (status != SH_OK)
         goto done;
     remove_old_temp_files(store->temp_fd);
@@ -105,6 +107,7 @@ static void dir_close(ShStore *base)
         close(store->root_fd);
     free(store->path);
     free(store->base.description);
+    free(store->base.check_key);
     free(store);
 }
 

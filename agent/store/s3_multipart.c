@@ -144,10 +144,12 @@ static ShStatus complete_upload(Upload *upload, ShError *err)
         return sh_fail(err, SH_NO_MEMORY, "no memory to upload object %s", upload->key);
     const struct iovec body = {.iov_base = text, .iov_len = length};
 
-    bool conditional = !atomic_load(&upload->store->conditions_refused);
+    /* Servers may know conditions of puts and none here. The key was looked up before. */
+    bool conditional = !atomic_load(&upload->store->conditions_refused) &&
+                       !atomic_load(&upload->store->completion_conditions_refused);
     ShStatus status = request_completion(upload, &body, conditional, err);
     if (status == SH_UNSUPPORTED && conditional) {
-        sh_s3_remember_conditions_refused(upload->store);
+        atomic_store(&upload->store->completion_conditions_refused, true);
         status = request_completion(upload, &body, false, err);
     }
     free(text);

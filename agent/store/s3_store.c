@@ -31,9 +31,11 @@ static ShStatus s3_size(ShStore *base, const char *key, uint64_t *bytes, ShError
 static ShStatus s3_delete(ShStore *base, const char *key, ShError *err);
 static ShStatus s3_list(ShStore *base, const char *prefix, ShStoreListFn fn, void *arg, ShError *err);
 static bool s3_is_away(ShStore *base, int *retry_after_ms);
+static void on_overwritten(ShStore *base);
 static void s3_close(ShStore *base);
 
-static ShStatus put_once(ShS3Store *store, const ShS3Request *request, ShError *err);
+static ShStatus put_once(ShS3Store *store, const ShS3Request *request, bool *is_unknown, ShError *err);
+static ShStatus put_after_look(ShS3Store *store, const ShS3Request *conditional, ShError *err);
 static ShStatus read_range(ShS3Store *store, const char *key, uint64_t position, uint64_t length,
                            ShS3Reply *reply, ShError *err);
 static bool is_cycle(Listing *listing, const char *token);
@@ -49,6 +51,7 @@ static const ShStoreOps s3_ops = {.check = s3_check,
                                   .delete = s3_delete,
                                   .list = s3_list,
                                   .is_away = s3_is_away,
+                                  .on_overwritten = on_overwritten,
                                   .close = s3_close};
 
 ShStatus sh_s3_store_open(const ShConfig *config, ShStore **out, ShError *err)
@@ -76,6 +79,9 @@ ShStatus sh_s3_store_open_with(const ShConfig *config, const ShS3Options *option
         status = sh_fail(err, SH_NO_MEMORY, "no memory for the store");
         goto done;
     }
+    status = sh_store_set_check_key(&store->base, config, err);
+    if (status != SH_OK)
+        goto done;
     *out = &store->base;
     store = NULL;
 
@@ -99,13 +105,19 @@ ShStatus sh_s3_refuse_existing(ShS3Store *store, const char *key, ShError *err)
     return status;
 }
 
-void sh_s3_remember_conditions_refused(ShS3Store *store)
+void sh_s3_remember_conditions_refused(ShS3Store *store, const char *how)
 {
     if (!atomic_exchange(&store->conditions_refused, true))
-        sh_log_warn("s3_without_conditions",
-                    "store=\"%s\" reason=\"the server does not know If-None-Match: existing "
-                    "keys are looked up before a put instead\"",
-                    store->base.description);
+        sh_log_warn(
+            "s3_without_conditions",
+            "store=\"%s\" reason=\"the server %s If-None-Match: existing keys are looked up before a put "
+            "instead\"",
+            store->base.description, how);
+}
+
+static void on_overwritten(ShStore *base)
+{
+    sh_s3_remember_conditions_refused((ShS3Store *)base, "takes no notice of");
 }
 
 static void s3_close(ShStore *base)
@@ -113,6 +125,7 @@ static void s3_close(ShStore *base)
     ShS3Store *store = (ShS3Store *)base;
     sh_s3_client_free(store->client);
     free(base->description);
+    free(base->check_key);
     free(store);
 }
 
@@ -124,7 +137,12 @@ static ShStatus s3_check(ShStore *base, ShError *err)
     ShS3Reply reply;
     ShStatus status = list_page(store, "", "", true, &reply, err);
     sh_s3_reply_clear(&reply);
-    return status == SH_OK ? sh_store_probe(base, err) : status;
+    if (status != SH_OK)
+        return status;
+    store->is_checking = true;
+    status = sh_store_probe(base, err);
+    store->is_checking = false;
+    return status;
 }
 
 static ShStatus s3_put(ShStore *base, const char *key, const struct iovec *pieces, size_t piece_count,
@@ -134,23 +152,28 @@ static ShStatus s3_put(ShStore *base, const char *key, const struct iovec *piece
     if (total_bytes > (uint64_t)store->part_bytes)
         return sh_s3_multipart_put(store, key, pieces, piece_count, total_bytes, err);
 
-    ShS3Request request = {.operation = SH_S3_PUT,
-                           .key = key,
-                           .if_none_match = true,
-                           .body = pieces,
-                           .body_count = piece_count,
-                           .body_bytes = total_bytes};
-    if (!atomic_load(&store->conditions_refused)) {
-        ShStatus status = put_once(store, &request, err);
-        if (status != SH_UNSUPPORTED)
-            return status;
-        sh_s3_remember_conditions_refused(store);
-    }
-    ShStatus status = sh_s3_refuse_existing(store, key, err);
-    if (status != SH_OK)
+    const ShS3Request request = {.operation = SH_S3_PUT,
+                                 .key = key,
+                                 .if_none_match = true,
+                                 .body = pieces,
+                                 .body_count = piece_count,
+                                 .body_bytes = total_bytes};
+    if (atomic_load(&store->conditions_refused))
+        return put_after_look(store, &request, err);
+    bool is_unknown = false;
+    ShStatus status = put_once(store, &request, &is_unknown, err);
+    if (status == SH_OK || !is_unknown)
         return status;
-    request.if_none_match = false;
-    return put_once(store, &request, err);
+    /* Whether it was the condition, the put without it shows. */
+    ShError why = {0};
+    ShStatus without = put_after_look(store, &request, &why);
+    if (without == SH_OK || without == SH_EXISTS)
+        sh_s3_remember_conditions_refused(store, "does not know");
+    if (status != SH_UNSUPPORTED && without != SH_OK && without != SH_EXISTS)
+        return status;
+    if (without != SH_OK && err != NULL)
+        *err = why;
+    return without;
 }
 
 static ShStatus s3_get(ShStore *base, const char *key, uint64_t position, uint64_t length, ShBuf **out,
@@ -273,12 +296,26 @@ static bool s3_is_away(ShStore *base, int *retry_after_ms)
     return true;
 }
 
-static ShStatus put_once(ShS3Store *store, const ShS3Request *request, ShError *err)
+/* `*is_unknown`: it may be the condition that the server refuses. Only a check takes any 400 for that; later
+ * a proxy may have said so. */
+static ShStatus put_once(ShS3Store *store, const ShS3Request *request, bool *is_unknown, ShError *err)
 {
     ShS3Reply reply;
     ShStatus status = sh_s3_request(store->client, request, &reply, err);
+    *is_unknown = status == SH_UNSUPPORTED || (store->is_checking && reply.http.code == 400);
     sh_s3_reply_clear(&reply);
     return status;
+}
+
+static ShStatus put_after_look(ShS3Store *store, const ShS3Request *conditional, ShError *err)
+{
+    ShS3Request request = *conditional;
+    bool is_unknown;
+    ShStatus status = sh_s3_refuse_existing(store, request.key, err);
+    if (status != SH_OK)
+        return status;
+    request.if_none_match = false;
+    return put_once(store, &request, &is_unknown, err);
 }
 
 static ShStatus empty_range(ShBuf **out, ShError *err)

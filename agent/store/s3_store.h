@@ -20,8 +20,10 @@ typedef struct ShS3Store {
     ShS3Client *client;
     int64_t part_bytes; /* larger objects go up in parts of this size */
     int list_keys_max;
-    /* Set once the server has answered that it does not know If-None-Match. */
+    /* Set once the server has shown that it does not know If-None-Match: of a put, and at a completion. */
     atomic_bool conditions_refused;
+    atomic_bool completion_conditions_refused;
+    bool is_checking; /* at the start, when nobody else uses the store */
 } ShS3Store;
 
 ShStatus sh_s3_store_open_with(const ShConfig *config, const ShS3Options *options, ShStore **out,
@@ -34,7 +36,7 @@ ShStatus sh_s3_multipart_put(ShS3Store *store, const char *key, const struct iov
 /* SH_EXISTS when there is such an object. */
 ShStatus sh_s3_refuse_existing(ShS3Store *store, const char *key, ShError *err) SH_MUST_CHECK;
 
-/* Note that the server does without conditions, and say so in the log, once. */
-void sh_s3_remember_conditions_refused(ShS3Store *store);
+/* Note that the server does without conditions, and say so in the log, once: `how` it showed. */
+void sh_s3_remember_conditions_refused(ShS3Store *store, const char *how);
 
 #endif

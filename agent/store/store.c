@@ -6,6 +6,7 @@
 #define COMPONENT_BYTES_MAX 255 /* what a file name may have */
 #define SETTLE_BYTES        (1u << 20)
 
+static ShStatus probe_put(ShStore *store, const char *content, size_t bytes, ShError *err);
 static ShStatus settle(ShStore *store, const char *key, const struct iovec *pieces, size_t piece_count,
                        uint64_t total_bytes, ShError *err);
 static bool holds(const struct iovec *pieces, size_t piece_count, uint64_t position, const ShBuf *bytes);
@@ -83,26 +84,46 @@ ShStatus sh_store_list(ShStore *store, const char *prefix, ShStoreListFn fn, voi
     return status == SH_OK ? store->ops->list(store, prefix, fn, arg, err) : status;
 }
 
+ShStatus sh_store_set_check_key(ShStore *store, const ShConfig *config, ShError *err)
+{
+    const char *name = config->agent_id != NULL && config->agent_id[0] != '\0' ? config->agent_id : "agent";
+    if (asprintf(&store->check_key, "check/agent-%s", name) >= 0)
+        return SH_OK;
+    store->check_key = NULL;
+    return sh_fail(err, SH_NO_MEMORY, "no memory for the store");
+}
+
 ShStatus sh_store_probe(ShStore *store, ShError *err)
 {
     static const char content[] = "StreamHouse was here";
-    ShUuid id;
-    char id_text[SH_UUID_TEXT_BYTES];
-    char key[64];
+    static const char other[] = "StreamHouse is here!";
+    const char *key = store->check_key;
     ShBuf *got = NULL;
 
-    ShStatus status = sh_uuid_random(&id, err);
+    ShStatus status = probe_put(store, content, sizeof content, err);
     if (status != SH_OK)
         return status;
-    sh_uuid_format(&id, id_text);
-    snprintf(key, sizeof key, "check/%s", id_text);
-
-    const struct iovec piece = {.iov_base = (void *)content, .iov_len = sizeof content};
-    status = sh_store_put(store, key, &piece, 1, sizeof content, err);
-    if (status != SH_OK)
-        return sh_fail_prefix(err, status, "%s does not take a test object", sh_store_describe(store));
+    /* A key that is taken must be refused. Who takes it anyway overwrites, here the test object alone. */
+    ShError refusal = {0};
+    status = probe_put(store, other, sizeof other, &refusal);
+    if (status == SH_OK && store->ops->on_overwritten == NULL)
+        return sh_fail(err, SH_INTERNAL, "%s overwrites objects", sh_store_describe(store));
+    if (status == SH_OK) {
+        store->ops->on_overwritten(store);
+        status = sh_store_delete(store, key, err);
+        if (status == SH_OK)
+            status = probe_put(store, content, sizeof content, err);
+        if (status != SH_OK)
+            return status;
+    } else if (status != SH_EXISTS) {
+        if (err != NULL)
+            *err = refusal;
+        return status;
+    }
 
     status = sh_store_get(store, key, 0, sizeof content, &got, err);
+    if (status == SH_NOT_FOUND) /* a second agent of this name, that is being started, has deleted it */
+        status = sh_fail(err, SH_UNAVAILABLE, "the test object is gone");
     if (status != SH_OK) {
         (void)sh_fail_prefix(err, status, "%s does not give a test object back", sh_store_describe(store));
     } else if (got->length != sizeof content || memcmp(got->data, content, sizeof content) != 0) {
@@ -117,6 +138,15 @@ ShStatus sh_store_probe(ShStore *store, ShError *err)
     if (status == SH_OK && deleted != SH_OK)
         status = sh_fail_prefix(err, deleted, "%s does not delete a test object", sh_store_describe(store));
     return status;
+}
+
+static ShStatus probe_put(ShStore *store, const char *content, size_t bytes, ShError *err)
+{
+    const struct iovec piece = {.iov_base = (void *)(uintptr_t)content, .iov_len = bytes};
+    ShStatus status = sh_store_put(store, store->check_key, &piece, 1, bytes, err);
+    return status == SH_OK || status == SH_EXISTS
+               ? status
+               : sh_fail_prefix(err, status, "%s does not take a test object", sh_store_describe(store));
 }
 
 /* The key is taken: by another's object, or by ours, which an earlier put stored whose answer was lost, in

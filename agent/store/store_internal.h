@@ -17,6 +17,9 @@ typedef struct ShStoreOps {
     ShStatus (*delete)(ShStore *store, const char *key, ShError *err);
     ShStatus (*list)(ShStore *store, const char *prefix, ShStoreListFn fn, void *arg, ShError *err);
     bool (*is_away)(ShStore *store, int *retry_after_ms); /* NULL: never */
+    /* A put has overwritten an object in a check: from now on the kind looks before it puts. NULL: cannot be.
+     */
+    void (*on_overwritten)(ShStore *store);
     void (*close)(ShStore *store);
 } ShStoreOps;
 
@@ -24,12 +27,17 @@ typedef struct ShStoreOps {
 struct ShStore {
     const ShStoreOps *ops;
     char *description; /* what sh_store_describe returns; freed by the kind's close */
+    /* Of the object that checks put and delete, one for each agent: what a check leaves behind, the next one
+     * finds. sh_store_set_check_key makes it, the kind's close frees it. */
+    char *check_key;
 };
 
 ShStatus sh_dir_store_open(const ShConfig *config, ShStore **out, ShError *err) SH_MUST_CHECK;
 ShStatus sh_s3_store_open(const ShConfig *config, ShStore **out, ShError *err) SH_MUST_CHECK;
 
-/* Write, read back and delete a small object under a random key: the common end of every check. */
+ShStatus sh_store_set_check_key(ShStore *store, const ShConfig *config, ShError *err) SH_MUST_CHECK;
+
+/* Write, try to overwrite, read back and delete a small object: the common end of every check. */
 ShStatus sh_store_probe(ShStore *store, ShError *err) SH_MUST_CHECK;
 
 #endif

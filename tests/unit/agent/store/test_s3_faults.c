@@ -2,85 +2,9 @@
  * The S3 store against a server that misbehaves as written down: throttling, cut and lost answers, silence,
  * and servers that know less than S3.
  */
-#include "tests/unit/agent/store/contract.h"
-#include "tests/unit/agent/store/scripted_server.h"
+#include "tests/unit/agent/store/s3_script.h"
 
 #include "agent/base/fault.h"
-#include "agent/store/s3_store.h"
-
-#define SECRET       "a-secret-that-must-not-be-seen"
-#define TOKEN        "a-token-that-must-not-be-seen"
-#define STEPS(array) (array), sizeof(array) / sizeof((array)[0])
-
-#define OK         "HTTP/1.1 200 OK\r\nETag: \"e1\"\r\nContent-Length: 0\r\n\r\n"
-#define NO_CONTENT "HTTP/1.1 204 No Content\r\n\r\n"
-#define SLOW_DOWN                                                                                            \
-    "HTTP/1.1 503 Slow Down\r\nContent-Length: 66\r\n\r\n"                                                   \
-    "<Error><Code>SlowDown</Code><Message>not so fast</Message></Error>"
-#define EXISTS "HTTP/1.1 412 Precondition Failed\r\nContent-Length: 0\r\n\r\n"
-#define ABSENT COMPLAINT("404 Not Found", "37", "NoSuchKey")
-#define HTML_404                                                                                             \
-    "HTTP/1.1 404 Not Found\r\nContent-Length: 22\r\n\r\n<html>not here</html>\n"
-#define HTML_200                                                                                             \
-    "HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n<html>hello</html>\r\n"
-/* One byte of an object of so many, and all of it. */
-#define SIZE(bytes)   PARTIAL "Content-Range: bytes 0-0/" bytes "\r\nContent-Length: 1\r\n\r\n1"
-#define WHOLE_5(text) PARTIAL "Content-Range: bytes 0-4/5\r\nETag: \"e1\"\r\nContent-Length: 5\r\n\r\n" text
-#define COMPLAINT(status, length, code)                                                                      \
-    "HTTP/1.1 " status "\r\nContent-Length: " length "\r\n\r\n<Error><Code>" code "</Code></Error>"
-#define NOT_IMPLEMENTED COMPLAINT("501 Not Implemented", "42", "NotImplemented")
-#define PARTIAL         "HTTP/1.1 206 Partial Content\r\n"
-#define UPLOAD_CREATED                                                                                       \
-    "HTTP/1.1 200 OK\r\nContent-Length: 86\r\n\r\n<InitiateMultipartUploadResult><UploadId>u1</UploadId>"    \
-    "</InitiateMultipartUploadResult>"
-
-typedef struct Fixture {
-    ScriptedServer server;
-    ShStore *store;
-    ShError err;
-} Fixture;
-
-static const ShS3Options quick = {.list_keys_max = 4, .backoff_base_ms = 1};
-
-static Fixture *start(const ScriptStep *steps, size_t step_count, int64_t timeout_ms, int64_t retries_max)
-{
-    Fixture *f = calloc(1, sizeof *f);
-    assert_non_null(f);
-    script_start(&f->server, steps, step_count);
-    ShConfig config = {.store = SH_STORE_S3,
-                       .s3_endpoint = f->server.endpoint,
-                       .s3_access_key = "key",
-                       .s3_secret_key = SECRET,
-                       .s3_session_token = TOKEN,
-                       .s3_bucket = "bucket",
-                       .s3_prefix = "pre/fix",
-                       .s3_region = "us-east-1",
-                       .s3_path_style = true,
-                       .s3_sign_payload = SH_SIGN_AUTO,
-                       .s3_multipart_bytes = 8,
-                       .s3_timeout_ms = timeout_ms,
-                       .s3_retries_max = retries_max};
-    contract_assert_status(sh_s3_store_open_with(&config, &quick, &f->store, &f->err), SH_OK, &f->err);
-    return f;
-}
-
-static void assert_asked(const Fixture *f, size_t number, const char *start_of_request, const char *header)
-{
-    const char *request = f->server.requests[number];
-    if (strncmp(request, start_of_request, strlen(start_of_request)) != 0)
-        fail_msg("request %zu is not \"%s\": %s", number, start_of_request, request);
-    if (header != NULL && strcasestr(request, header) == NULL)
-        fail_msg("request %zu has no \"%s\": %s", number, header, request);
-}
-
-static void stop(Fixture *f)
-{
-    sh_store_close(f->store);
-    script_stop(&f->server);
-    assert_null(strstr(f->err.message, SECRET));
-    assert_null(strstr(f->err.message, TOKEN));
-    free(f);
-}
 
 static void test_throttled_request_is_retried(void **state)
 {
@@ -335,157 +259,6 @@ static void test_delete_of_a_missing_bucket_fails(void **state)
     stop(f);
 }
 
-/* Absence is what the server says in so many words, twice. Each of these is said by something else, or of
- * something else: the read fails, and so does looking for the size. */
-static void test_only_the_servers_word_is_absence(void **state)
-{
-    (void)state;
-    static const struct {
-        const char *reply;
-        ShStatus want;
-        const char *words;
-    } cases[] = {
-        {HTML_404, SH_UNAVAILABLE, "HTTP 404"},
-        {"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", SH_UNAVAILABLE, "HTTP 404"},
-        {"HTTP/1.1 404 Not Found\r\nContent-Length: 34\r\n\r\n<Error><Code>NoSuchKey</Code></Err",
-         SH_UNAVAILABLE, "HTTP 404"}, /* cut within the document, as the length shows */
-        {"HTTP/1.1 410 Gone\r\nContent-Length: 0\r\n\r\n", SH_UNAVAILABLE, "HTTP 410"},
-        {"HTTP/1.1 400 Bad Request\r\nContent-Length: 4\r\n\r\nwhat", SH_UNAVAILABLE, "HTTP 400"},
-        {COMPLAINT("404 Not Found", "40", "NoSuchBucket"), SH_DENIED, "s3_bucket"},
-        {COMPLAINT("404 Not Found", "46", "XAdminUserNotFound"), SH_DENIED, "s3_access_key"},
-        {COMPLAINT("404 Not Found", "40", "NoSuchUpload"), SH_UNAVAILABLE, "NoSuchUpload"},
-        {COMPLAINT("403 Forbidden", "37", "NoSuchKey"), SH_DENIED, "s3_access_key"},
-        {COMPLAINT("301 Moved Permanently", "45", "PermanentRedirect"), SH_DENIED, "s3_region"},
-        {COMPLAINT("307 Temporary Redirect", "45", "TemporaryRedirect"), SH_UNAVAILABLE, "s3_region"},
-        {HTML_200, SH_UNAVAILABLE, "no S3 server"},
-        {"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", SH_UNAVAILABLE, "no S3 server"},
-        {"HTTP/1.1 416 Range Not Satisfiable\r\nContent-Length: 0\r\n\r\n", SH_UNAVAILABLE, "HTTP 416"},
-    };
-    ShMetric *failed = sh_metric_counter("streamhouse_s3_requests_total",
-                                         "operation=\"get\",result=\"error\"", "");
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        const ScriptStep steps[] = {{SCRIPT_CUT, cases[i].reply}, {SCRIPT_CUT, cases[i].reply}};
-        Fixture *f = start(STEPS(steps), 5000, 0);
-        ShBuf *got = NULL;
-        uint64_t bytes = 0;
-        int64_t before = sh_metric_value(failed);
-        contract_assert_status(sh_store_get(f->store, "a", 0, 100, &got, &f->err), cases[i].want, &f->err);
-        if (strstr(f->err.message, cases[i].words) == NULL)
-            fail_msg("case %zu: \"%s\" does not say \"%s\"", i, f->err.message, cases[i].words);
-        contract_assert_status(sh_store_size(f->store, "a", &bytes, &f->err), cases[i].want, &f->err);
-        if (strcmp(cases[i].words, "NoSuchUpload") != 0)
-            assert_int_equal(sh_metric_value(failed) - before, 2);
-        stop(f);
-    }
-}
-
-static void test_absence_is_confirmed(void **state)
-{
-    (void)state;
-    static const ScriptStep absent[] = {{SCRIPT_REPLY, ABSENT}, {SCRIPT_REPLY, ABSENT}};
-    static const ScriptStep mistaken[] = {{SCRIPT_REPLY, ABSENT}, {SCRIPT_REPLY, WHOLE_5("hello")}};
-    Fixture *f = start(STEPS(absent), 5000, 5);
-    ShBuf *got = NULL;
-    contract_assert_status(sh_store_get(f->store, "a", 0, 100, &got, &f->err), SH_NOT_FOUND, &f->err);
-    stop(f);
-    f = start(STEPS(mistaken), 5000, 5);
-    contract_assert_content(f->store, "a", 0, 100, "hello", 5);
-    stop(f);
-}
-
-/* A server that names its requests does so when it says that there is no such object. */
-static void test_absence_without_the_servers_request_id(void **state)
-{
-    (void)state;
-    static const ScriptStep steps[] = {
-        {SCRIPT_REPLY,
-         PARTIAL "x-amz-request-id: tx1\r\nContent-Range: bytes 0-4/5\r\nContent-Length: 5\r\n\r\nhello"},
-        {SCRIPT_REPLY, ABSENT}};
-    Fixture *f = start(STEPS(steps), 5000, 0);
-    ShBuf *got = NULL;
-    contract_assert_content(f->store, "a", 0, 100, "hello", 5);
-    contract_assert_status(sh_store_get(f->store, "a", 0, 100, &got, &f->err), SH_UNAVAILABLE, &f->err);
-    stop(f);
-}
-
-/* What something else answers with 200 is retried, and then the server answers. */
-static void test_nonsense_is_retried(void **state)
-{
-    (void)state;
-    static const ScriptStep read[] = {
-        {SCRIPT_REPLY, HTML_200}, {SCRIPT_REPLY, HTML_404}, {SCRIPT_REPLY, WHOLE_5("hello")}};
-    static const ScriptStep put[] = {{SCRIPT_REPLY, HTML_200}, {SCRIPT_REPLY, OK}};
-    static const ScriptStep delete[] = {
-        {SCRIPT_REPLY, HTML_200}, {SCRIPT_REPLY, HTML_404}, {SCRIPT_REPLY, NO_CONTENT}};
-    Fixture *f = start(STEPS(read), 5000, 5);
-    contract_assert_content(f->store, "a", 0, 100, "hello", 5);
-    stop(f);
-    f = start(STEPS(put), 5000, 5);
-    contract_assert_status(contract_put_text(f->store, "a", "12345", &f->err), SH_OK, &f->err);
-    stop(f);
-    f = start(STEPS(delete), 5000, 5);
-    contract_assert_status(sh_store_delete(f->store, "a", &f->err), SH_OK, &f->err);
-    stop(f);
-}
-
-#define LISTED(length, rest)                                                                                 \
-    "HTTP/1.1 200 OK\r\nContent-Length: " length "\r\n\r\n<ListBucketResult>" rest "</ListBucketResult>"
-#define KEY(name) "<Contents><Key>pre/fix/" name "</Key><Size>1</Size></Contents>"
-
-/* A list that may be cut is no list: what it misses would be taken for absent. Nothing of it is told. */
-static void test_doubtful_lists_are_asked_for_again(void **state)
-{
-    (void)state;
-    static const ScriptStep steps[] = {
-        {SCRIPT_REPLY, HTML_200},
-        {SCRIPT_REPLY, LISTED("92", KEY("a"))},
-        {SCRIPT_REPLY, LISTED("146", KEY("a") "<KeyCount>2</KeyCount><IsTruncated>false</IsTruncated>")},
-        {SCRIPT_REPLY, LISTED("123", KEY("a") "<IsTruncated>true</IsTruncated>")},
-        {SCRIPT_REPLY,
-         LISTED("201", KEY("a") KEY("b") "<KeyCount>2</KeyCount><IsTruncated>false</IsTruncated>")}};
-    Fixture *f = start(STEPS(steps), 5000, 5);
-    ContractList all = {0};
-    contract_assert_status(sh_store_list(f->store, "", contract_collect, &all, &f->err), SH_OK, &f->err);
-    assert_int_equal(all.count, 2);
-    stop(f);
-}
-
-static void test_a_list_without_end_ends(void **state)
-{
-    (void)state;
-    static const char page_a[] = LISTED("172", KEY("a") "<IsTruncated>true</IsTruncated>"
-                                                        "<NextContinuationToken>t1</NextContinuationToken>");
-    static const char page_b[] = LISTED("172", KEY("b") "<IsTruncated>true</IsTruncated>"
-                                                        "<NextContinuationToken>t2</NextContinuationToken>");
-    static const ScriptStep same[] = {{SCRIPT_REPLY, page_a}, {SCRIPT_REPLY, page_a}};
-    static const ScriptStep two[] = {{SCRIPT_REPLY, page_a}, {SCRIPT_REPLY, page_b}, {SCRIPT_REPLY, page_a}};
-    ContractList all = {0};
-    Fixture *f = start(STEPS(same), 5000, 0);
-    contract_assert_status(sh_store_list(f->store, "", contract_collect, &all, &f->err), SH_UNAVAILABLE,
-                           &f->err);
-    assert_non_null(strstr(f->err.message, "no end"));
-    stop(f);
-    f = start(STEPS(two), 5000, 0);
-    contract_assert_status(sh_store_list(f->store, "", contract_collect, &all, &f->err), SH_UNAVAILABLE,
-                           &f->err);
-    stop(f);
-}
-
-static void test_keys_of_others_are_no_list(void **state)
-{
-    (void)state;
-    static const ScriptStep steps[] = {
-        {SCRIPT_REPLY,
-         "HTTP/1.1 200 OK\r\nContent-Length: 108\r\n\r\n<ListBucketResult><Contents><Key>other/a</Key>"
-         "</Contents><IsTruncated>false</IsTruncated></ListBucketResult>"}};
-    ContractList all = {0};
-    Fixture *f = start(STEPS(steps), 5000, 0);
-    contract_assert_status(sh_store_list(f->store, "", contract_collect, &all, &f->err), SH_UNAVAILABLE,
-                           &f->err);
-    assert_int_equal(all.count, 0);
-    stop(f);
-}
-
 static void check_with_reply(const char *reply, ShStatus want, const char *words)
 {
     const ScriptStep step = {SCRIPT_CUT, reply};
@@ -507,6 +280,60 @@ static void test_check_knows_what_is_no_s3_server(void **state)
     check_with_reply("HTTP/1.1 301 Moved\r\nContent-Length: 0\r\nx-amz-bucket-region: eu-x-1\r\n\r\n",
                      SH_DENIED, "s3_region and s3_endpoint; the bucket is in region eu-x-1");
     check_with_reply(COMPLAINT("403 Forbidden", "48", "RequestTimeTooSkewed"), SH_DENIED, "clock");
+}
+
+#define EMPTY_LIST LISTED("69", "<IsTruncated>false</IsTruncated>")
+
+/* What is put twice must be refused the second time; a server that takes it is one without conditions. */
+static void test_check_notices_that_conditions_are_ignored(void **state)
+{
+    (void)state;
+    static const ScriptStep steps[] = {
+        {SCRIPT_REPLY, EMPTY_LIST}, {SCRIPT_REPLY, OK},     /* stored */
+        {SCRIPT_REPLY, OK},                                 /* overwritten */
+        {SCRIPT_REPLY, NO_CONTENT}, {SCRIPT_REPLY, ABSENT}, /* looked up from now on */
+        {SCRIPT_REPLY, ABSENT},     {SCRIPT_REPLY, SLOW_DOWN}};
+    Fixture *f = start(STEPS(steps), 5000, 0);
+    ((ShS3Store *)f->store)->part_bytes = 1000; /* in one piece */
+    contract_assert_status(sh_store_check(f->store, &f->err), SH_UNAVAILABLE, &f->err);
+    assert_true(atomic_load(&((ShS3Store *)f->store)->conditions_refused));
+    assert_asked(f, 2, "PUT /bucket/pre/fix/check/agent-agent ", "If-None-Match: *");
+    assert_null(strcasestr(f->server.requests[6], "if-none-match"));
+    stop(f);
+}
+
+/* One that answers 400 to the condition: the put without it tells that it was that. */
+static void test_check_gets_along_without_conditions(void **state)
+{
+    (void)state;
+    static const ScriptStep steps[] = {
+        {SCRIPT_REPLY, EMPTY_LIST}, {SCRIPT_REPLY, COMPLAINT("400 Bad Request", "43", "InvalidArgument")},
+        {SCRIPT_REPLY, ABSENT},     {SCRIPT_REPLY, ABSENT},
+        {SCRIPT_REPLY, OK},         {SCRIPT_REPLY, SIZE("21")}, /* the second one is there */
+        {SCRIPT_REPLY, SIZE("22")}, {SCRIPT_REPLY, SLOW_DOWN},
+        {SCRIPT_REPLY, NO_CONTENT}};
+    Fixture *f = start(STEPS(steps), 5000, 0);
+    ((ShS3Store *)f->store)->part_bytes = 1000; /* in one piece */
+    contract_assert_status(sh_store_check(f->store, &f->err), SH_UNAVAILABLE, &f->err);
+    assert_true(atomic_load(&((ShS3Store *)f->store)->conditions_refused));
+    stop(f);
+}
+
+/* Both are refused: it was not the condition, and the first answer is the one to tell. */
+static void test_check_keeps_conditions_that_are_not_to_blame(void **state)
+{
+    (void)state;
+    static const ScriptStep steps[] = {{SCRIPT_REPLY, EMPTY_LIST},
+                                       {SCRIPT_REPLY, COMPLAINT("400 Bad Request", "43", "InvalidArgument")},
+                                       {SCRIPT_REPLY, ABSENT},
+                                       {SCRIPT_REPLY, ABSENT},
+                                       {SCRIPT_REPLY, COMPLAINT("400 Bad Request", "42", "InvalidRequest")}};
+    Fixture *f = start(STEPS(steps), 5000, 0);
+    ((ShS3Store *)f->store)->part_bytes = 1000; /* in one piece */
+    contract_assert_status(sh_store_check(f->store, &f->err), SH_INVALID, &f->err);
+    assert_non_null(strstr(f->err.message, "InvalidArgument"));
+    assert_false(atomic_load(&((ShS3Store *)f->store)->conditions_refused));
+    stop(f);
 }
 
 /* The points fail single attempts, so a store that retries gets over them. */
@@ -581,14 +408,10 @@ int main(void)
         cmocka_unit_test(test_upload_vanishes),
         cmocka_unit_test(test_wrong_ranges_are_refused),
         cmocka_unit_test(test_delete_of_a_missing_bucket_fails),
-        cmocka_unit_test(test_only_the_servers_word_is_absence),
-        cmocka_unit_test(test_absence_is_confirmed),
-        cmocka_unit_test(test_absence_without_the_servers_request_id),
-        cmocka_unit_test(test_nonsense_is_retried),
-        cmocka_unit_test(test_doubtful_lists_are_asked_for_again),
-        cmocka_unit_test(test_a_list_without_end_ends),
-        cmocka_unit_test(test_keys_of_others_are_no_list),
         cmocka_unit_test(test_check_knows_what_is_no_s3_server),
+        cmocka_unit_test(test_check_notices_that_conditions_are_ignored),
+        cmocka_unit_test(test_check_gets_along_without_conditions),
+        cmocka_unit_test(test_check_keeps_conditions_that_are_not_to_blame),
         cmocka_unit_test(test_fault_points_fail_attempts),
         cmocka_unit_test(test_bad_addresses_are_refused),
     };

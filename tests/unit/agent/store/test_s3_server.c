@@ -135,7 +135,7 @@ static void test_does_without_conditions(void **state)
     char prefix[64];
     ShConfig config = server_config(prefix);
     ShStore *store = open_store(&config);
-    sh_s3_remember_conditions_refused((ShS3Store *)store);
+    sh_s3_remember_conditions_refused((ShS3Store *)store, "does not know");
     contract_put_and_read(store);
     contract_never_overwritten(store);
     empty_and_close(store);
