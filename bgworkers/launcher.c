@@ -2,20 +2,29 @@
  * launcher.c - the one static background worker. It is connected to no database, and keeps the others
  * running in the one that streamhouse.database names, whenever that exists and holds the extension.
  *
+ * What runs is told by the workers' claims, not by handles alone: a launcher that was terminated comes back
+ * without handles, and goes on with the workers that it finds. Should two of a kind begin at the same moment
+ * all the same, one gets the claim and the other ends.
+ *
  * A worker ends by itself where there is nothing to do (no extension in the database), where it is in the
  * way of DROP DATABASE, and when it is terminated. The pause before the next start lets DROP DATABASE
  * finish.
  */
 #include "postgres.h"
 
+#include "access/heapam.h"
+#include "access/table.h"
+#include "access/tableam.h"
 #include "access/xact.h"
-#include "commands/dbcommands.h"
+#include "catalog/pg_database.h"
 #include "miscadmin.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "utils/guc.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
 #include "utils/wait_event.h"
 
 #include "bgworkers/loop.h"
@@ -29,6 +38,7 @@ extern PGDLLEXPORT void sh_launcher_main(Datum arg);
 
 /* A worker that is to run, and its handle while it does. */
 typedef struct LaunchedWorker {
+    ShWorkerKind kind;
     const char *name;
     const char *function;
     BackgroundWorkerHandle *handle;
@@ -54,8 +64,8 @@ void sh_workers_register(void)
 
 void sh_launcher_main(Datum arg)
 {
-    LaunchedWorker launched[] = {{"streamhouse lease", "sh_lease_main", NULL},
-                                 {"streamhouse retention", "sh_retention_main", NULL}};
+    LaunchedWorker launched[] = {{SH_WORKER_LEASE, "streamhouse lease", "sh_lease_main", NULL},
+                                 {SH_WORKER_RETENTION, "streamhouse retention", "sh_retention_main", NULL}};
 
     sh_worker_begin(InvalidOid);
     for (;;) {
@@ -73,34 +83,48 @@ static void keep_running(LaunchedWorker *launched, Oid database)
     pid_t pid;
 
     if (launched->handle == NULL) {
-        launched->handle = start_worker(launched, database);
+        if (OidIsValid(database) && !sh_worker_is_running(launched->kind, database))
+            launched->handle = start_worker(launched, database);
     } else if (GetBackgroundWorkerPid(launched->handle, &pid) == BGWH_STOPPED) {
         pfree(launched->handle);
         launched->handle = NULL;
     }
 }
 
-/* The database to work in, or InvalidOid when the setting is empty or names none. */
+/* The database to work in, or InvalidOid when the setting is empty or names none. The catalog is read as it
+ * lies: without a database, its indexes are known only when another session has left them in the server's
+ * cache file, and after a start of the server none has. */
 static Oid find_database(void)
 {
     Oid database = InvalidOid;
+    Relation catalog;
+    TableScanDesc scan;
+    HeapTuple tuple;
 
     if (sh_database[0] == '\0')
         return InvalidOid;
     StartTransactionCommand();
-    database = get_database_oid(sh_database, true);
+    (void)GetTransactionSnapshot();
+    catalog = table_open(DatabaseRelationId, AccessShareLock);
+    scan = table_beginscan_catalog(catalog, 0, NULL);
+    while (!OidIsValid(database) && HeapTupleIsValid(tuple = heap_getnext(scan, ForwardScanDirection))) {
+        Form_pg_database row = (Form_pg_database)GETSTRUCT(tuple);
+
+        if (strcmp(NameStr(row->datname), sh_database) == 0)
+            database = row->oid;
+    }
+    table_endscan(scan);
+    table_close(catalog, AccessShareLock);
     CommitTransactionCommand();
     return database;
 }
 
-/* NULL when there is no database, or no slot for a worker (max_worker_processes): to be tried again later. */
+/* NULL when there is no slot for a worker (max_worker_processes): to be tried again later. */
 static BackgroundWorkerHandle *start_worker(const LaunchedWorker *launched, Oid database)
 {
     BackgroundWorker worker = {0};
     BackgroundWorkerHandle *handle = NULL;
 
-    if (!OidIsValid(database))
-        return NULL;
     snprintf(worker.bgw_name, BGW_MAXLEN, "%s", launched->name);
     snprintf(worker.bgw_type, BGW_MAXLEN, "%s", launched->name);
     snprintf(worker.bgw_library_name, BGW_MAXLEN, "streamhouse");

@@ -2,49 +2,71 @@
  * lease.c - one tick per streamhouse.tick_interval.
  *
  * Leases are counted in ticks, not in time, so a server that was down or a clock that jumped expires
- * nobody; of the time between two ticks at most one interval is counted. Each step of a tick is a transaction
- * of its own: the tick itself locks leases, which must not be held while rebalance() waits for the control
- * lock.
+ * nobody. When a tick is due, worker_tick() decides, by a row that all workers share. Each step of a tick is
+ * a transaction of its own, and none waits for a lock that somebody's open transaction may hold: it leaves
+ * what is locked for the next tick. lock_timeout stands behind that.
  */
 #include "bgworkers/lease.h"
 
 #include "portability/instr_time.h"
 #include "storage/ipc.h"
+#include "utils/guc.h"
 
 #include "bgworkers/loop.h"
 #include "extension/settings.h"
 
-static int pass_ms(instr_time *last);
+#define LOCK_TIMEOUT "200ms"
+#define LOOK_MS      2000
+
+static void tick(void);
+static void look(int64 passed_ms);
+static int64 now_ms(void);
 
 void sh_lease_main(Datum arg)
 {
-    instr_time last;
+    int64 looked_ms;
 
     sh_worker_begin(DatumGetObjectId(arg));
-    INSTR_TIME_SET_CURRENT(last);
+    if (!sh_worker_claim(SH_WORKER_LEASE))
+        proc_exit(0);
+    SetConfigOption("lock_timeout", LOCK_TIMEOUT, PGC_USERSET, PGC_S_SESSION);
+    looked_ms = now_ms();
     while (sh_worker_is_wanted()) {
-        bool agents_changed = false;
-        char tick[64];
+        int64 passed_ms = now_ms() - looked_ms;
 
-        snprintf(tick, sizeof tick, "SELECT streamhouse.lease_tick(%d)", pass_ms(&last));
-        if (sh_worker_run(tick, &agents_changed) && agents_changed)
-            sh_worker_run("SELECT streamhouse.rebalance()", NULL);
-        sh_worker_run("SELECT streamhouse.orphan_tick()", NULL);
-        sh_worker_run("SELECT streamhouse.prune_publish_results()", NULL);
+        tick();
+        if (passed_ms >= LOOK_MS) {
+            looked_ms += passed_ms;
+            look(passed_ms);
+        }
         sh_worker_wait(sh_tick_interval_ms);
     }
     proc_exit(0);
 }
 
-/* Milliseconds since the last call, at most a minute. */
-static int pass_ms(instr_time *last)
+static void tick(void)
+{
+    bool agents_changed = false;
+
+    if (sh_worker_run("SELECT streamhouse.worker_tick()", &agents_changed) && agents_changed)
+        sh_worker_run("SELECT streamhouse.rebalance_if_free()", NULL);
+    sh_worker_run("SELECT streamhouse.orphan_tick()", NULL);
+}
+
+/* What need not be looked at in each tick, the last time `passed_ms` ago. */
+static void look(int64 passed_ms)
+{
+    char warn[96];
+
+    snprintf(warn, sizeof warn, "SELECT streamhouse.warn_of_open_transactions(" INT64_FORMAT ")", passed_ms);
+    sh_worker_run(warn, NULL);
+    sh_worker_run("SELECT streamhouse.prune_publish_results()", NULL);
+}
+
+static int64 now_ms(void)
 {
     instr_time now;
-    instr_time passed;
 
     INSTR_TIME_SET_CURRENT(now);
-    passed = now;
-    INSTR_TIME_SUBTRACT(passed, *last);
-    *last = now;
-    return (int)Min(INSTR_TIME_GET_MILLISEC(passed), 60000.0);
+    return (int64)INSTR_TIME_GET_MILLISEC(now);
 }

@@ -21,6 +21,11 @@
 
 #include "extension/settings.h"
 
+/* In the fourth field of the claims' lock tags, where SQL's advisory locks have 1 or 2: no session can be in
+ * the way of a worker. */
+#define CLAIM_CLASS 0x5348
+
+static bool try_claim(ShWorkerKind kind, Oid database, bool for_session);
 static bool is_in_named_database(void);
 static bool has_extension(void);
 static bool is_in_the_way(void);
@@ -41,6 +46,16 @@ void sh_worker_begin(Oid database)
     SetConfigOption("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION);
     pgstat_report_appname(MyBgworkerEntry->bgw_name);
     pgstat_report_activity(STATE_IDLE, NULL);
+}
+
+bool sh_worker_claim(ShWorkerKind kind)
+{
+    return try_claim(kind, MyDatabaseId, true);
+}
+
+bool sh_worker_is_running(ShWorkerKind kind, Oid database)
+{
+    return !try_claim(kind, database, false);
 }
 
 void sh_worker_wait(long timeout_ms)
@@ -95,6 +110,19 @@ bool sh_worker_run(const char *sql, bool *value)
     MemoryContextSwitchTo(context);
     pgstat_report_activity(STATE_IDLE, NULL);
     return done;
+}
+
+/* Claims are of the lock method of advisory locks, which a session keeps when a transaction fails. */
+static bool try_claim(ShWorkerKind kind, Oid database, bool for_session)
+{
+    LOCKTAG tag;
+    bool is_free;
+
+    SET_LOCKTAG_ADVISORY(tag, database, 0, kind, CLAIM_CLASS);
+    StartTransactionCommand();
+    is_free = LockAcquire(&tag, ExclusiveLock, for_session, true) != LOCKACQUIRE_NOT_AVAIL;
+    CommitTransactionCommand();
+    return is_free;
 }
 
 static bool is_in_named_database(void)

@@ -6,9 +6,19 @@
 
 #include "postgres.h"
 
+/* What runs once in a database. */
+typedef enum ShWorkerKind { SH_WORKER_LEASE = 1, SH_WORKER_RETENTION } ShWorkerKind;
+
 /* Take over signals, connect to `database` (InvalidOid: to none, shared catalogs only) as the bootstrap
  * superuser, and show the worker's name in pg_stat_activity. */
 void sh_worker_begin(Oid database);
+
+/* Be the one worker of this kind in the connected database, for as long as the process lives; false when
+ * another one is. */
+bool sh_worker_claim(ShWorkerKind kind);
+
+/* Does a worker of this kind run in `database`? Any process may ask, whoever started it. */
+bool sh_worker_is_running(ShWorkerKind kind, Oid database);
 
 /* Sleep for `timeout_ms`, or until the configuration changes, which is read then. Ends the process on SIGTERM
  * and on the postmaster's death. */

@@ -24,6 +24,8 @@ static bool run_step(bool *more);
 void sh_retention_main(Datum arg)
 {
     sh_worker_begin(DatumGetObjectId(arg));
+    if (!sh_worker_claim(SH_WORKER_RETENTION))
+        proc_exit(0);
     while (sh_worker_is_wanted()) {
         bool more = false;
 

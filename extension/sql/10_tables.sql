@@ -90,6 +90,15 @@ COMMENT ON TABLE streamhouse.lease IS
     'One lease per WAL, updated in place: its incarnation (null: fenced or ended), ticks left, the time that '
     'ticks have counted since it was renewed, records accepted and not published then, and calls counted';
 
+CREATE TABLE streamhouse.lease_clock (
+    one_row   boolean PRIMARY KEY DEFAULT true CHECK (one_row),
+    number    bigint NOT NULL CHECK (number > 0),
+    ticked_ms bigint NOT NULL
+) WITH (fillfactor = 20);
+COMMENT ON TABLE streamhouse.lease_clock IS
+    'One row, made at first use: the last tick of leases, its number and when it was by the server''s monotonic '
+    'clock, in milliseconds';
+
 CREATE TABLE streamhouse.partition (
     topic_id     uuid   NOT NULL REFERENCES streamhouse.topic,
     partition    int    NOT NULL CHECK (partition >= 0),

@@ -13,6 +13,15 @@ COMMENT ON TABLE streamhouse.retention_clock IS
     'One row, made at first use: counts changes of log starts, in the order in which they commit, and knows '
     'the partition at which retention was last';
 
+CREATE TABLE streamhouse.log_start_request (
+    request_id uuid   PRIMARY KEY DEFAULT gen_random_uuid(),
+    topic_id   uuid   NOT NULL,
+    partition  int    NOT NULL,
+    log_start  bigint NOT NULL
+);
+COMMENT ON TABLE streamhouse.log_start_request IS
+    'What delete_records() has asked for in transactions under way: carried out, and gone, when they commit';
+
 CREATE TABLE streamhouse.object_deletion (
     object_id     uuid PRIMARY KEY,
     reason        text        NOT NULL CHECK (reason IN ('unreferenced', 'abandoned')),
@@ -74,6 +83,7 @@ COMMENT ON TABLE streamhouse.index_snapshot IS
     'knows everything, and the one that an incarnation is writing (attempt)';
 
 SELECT pg_catalog.pg_extension_config_dump('streamhouse.index_snapshot', '');
+SELECT pg_catalog.pg_extension_config_dump('streamhouse.log_start_request', '');
 SELECT pg_catalog.pg_extension_config_dump('streamhouse.retention_clock', '');
 SELECT pg_catalog.pg_extension_config_dump('streamhouse.object_deletion', '');
 SELECT pg_catalog.pg_extension_config_dump('streamhouse.bucket_scan', '');

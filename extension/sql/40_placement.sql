@@ -102,7 +102,7 @@ AS $$
 DECLARE
     counted_ms int := least(coalesce(passed_ms, tick_interval_ms()), tick_interval_ms());
 BEGIN
-    PERFORM term_tick();
+    PERFORM term_tick(); -- first: the control lock comes before leases
     -- A locked lease belongs to an agent in the middle of a call: it is alive, and the tick does not wait
     -- for it. A lease that ran out is counted on as long as epochs of its WAL wait for an end.
     UPDATE lease AS l

@@ -325,7 +325,9 @@ BEGIN
     IF NOT EXISTS (SELECT FROM term WHERE settled_at IS NULL) THEN
         RETURN;
     END IF;
-    PERFORM control_lock();
+    IF NOT control_lock_if_free() THEN
+        RETURN; -- the next tick counts
+    END IF;
     UPDATE term SET ticks_left = greatest(ticks_left - 1, 0) WHERE settled_at IS NULL;
     PERFORM settle_term();
 END

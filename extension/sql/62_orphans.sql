@@ -148,18 +148,26 @@ DECLARE
     due_topics     uuid[];
     due_partitions int[];
     due_epochs     bigint[];
+    free_wals      uuid[];
 BEGIN
     IF NOT EXISTS (SELECT FROM topic WHERE orphan_timeout IS NOT NULL)
        OR NOT EXISTS (SELECT FROM due_orphan) THEN
         RETURN 0;
     END IF;
-    PERFORM control_lock();
-    -- A renewal under way is waited for, and counts.
-    PERFORM FROM lease AS l
-    WHERE l.wal_uuid IN (SELECT wal_uuid FROM due_orphan) ORDER BY l.wal_uuid FOR UPDATE;
-    SELECT array_agg(d.topic_id), array_agg(d.partition), array_agg(d.epoch)
+    IF NOT control_lock_if_free() THEN
+        RETURN 0;
+    END IF;
+    -- A lease or a head that is locked belongs to an agent that is alive, or to somebody's open transaction: the
+    -- next tick looks again. What is locked here is judged once more, by what a renewal has made of it.
+    SELECT array_agg(l.wal_uuid) INTO free_wals
+    FROM (SELECT l.wal_uuid FROM lease AS l
+          WHERE l.wal_uuid IN (SELECT wal_uuid FROM due_orphan) ORDER BY l.wal_uuid FOR UPDATE SKIP LOCKED) AS l;
+    SELECT array_agg(h.topic_id), array_agg(h.partition), array_agg(h.epoch)
     INTO due_topics, due_partitions, due_epochs
-    FROM due_orphan AS d;
+    FROM (SELECT h.topic_id, h.partition, h.epoch FROM epoch_head AS h
+          WHERE (h.topic_id, h.partition, h.epoch) IN (
+              SELECT d.topic_id, d.partition, d.epoch FROM due_orphan AS d WHERE d.wal_uuid = ANY (free_wals))
+          ORDER BY h.topic_id, h.partition, h.epoch FOR UPDATE SKIP LOCKED) AS h;
     IF due_topics IS NULL THEN
         RETURN 0;
     END IF;

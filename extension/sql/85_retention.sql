@@ -273,7 +273,6 @@ AS $$
 #variable_conflict use_variable
 DECLARE
     found_id uuid;
-    risen    bigint;
     start    bigint;
     bound    bigint;
 BEGIN
@@ -283,9 +282,8 @@ BEGIN
             USING ERRCODE = 'undefined_object',
                   HINT = 'SELECT topic FROM streamhouse.topics lists the topics.';
     END IF;
-    risen := next_log_start_version();
     SELECT p.log_start INTO start FROM streamhouse.partition AS p
-    WHERE p.topic_id = found_id AND p.partition = delete_records.partition FOR NO KEY UPDATE;
+    WHERE p.topic_id = found_id AND p.partition = delete_records.partition;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'topic "%" has no partition %', topic, coalesce(partition::text, 'null')
             USING ERRCODE = 'undefined_object';
@@ -299,13 +297,33 @@ BEGIN
                   HINT = 'Give an offset up to that, or -1 for all that is published.';
     END IF;
     start := greatest(start, CASE WHEN before_offset = -1 THEN bound ELSE before_offset END);
-    PERFORM move_log_starts(ARRAY[found_id], ARRAY[partition], ARRAY[start], risen);
+    INSERT INTO log_start_request (topic_id, partition, log_start) VALUES (found_id, partition, start);
     RETURN start;
 END
 $$;
 COMMENT ON FUNCTION streamhouse.delete_records IS
-    'Makes a partition begin at an offset (-1: at its published end) and returns its log start. The records '
-    'below cannot be read any more; the retention worker removes them';
+    'Makes a partition begin at an offset (-1: at its published end) when the transaction commits, and returns its '
+    'log start. The records below cannot be read any more then; the retention worker removes them';
+
+CREATE FUNCTION streamhouse.apply_log_start() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
+AS $$
+DECLARE
+    risen bigint;
+BEGIN
+    DELETE FROM log_start_request AS r WHERE r.request_id = NEW.request_id;
+    risen := next_log_start_version();
+    PERFORM FROM partition AS p
+    WHERE p.topic_id = NEW.topic_id AND p.partition = NEW.partition FOR NO KEY UPDATE;
+    PERFORM move_log_starts(ARRAY[NEW.topic_id], ARRAY[NEW.partition], ARRAY[NEW.log_start], risen);
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION streamhouse.apply_log_start IS
+    'Carries out what delete_records() asked for, at the end of its transaction: retention and placement, which '
+    'lock the same rows, do not wait for one that stays open';
+CREATE CONSTRAINT TRIGGER apply_log_start AFTER INSERT ON streamhouse.log_start_request
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION streamhouse.apply_log_start();
 
 CREATE FUNCTION streamhouse.agent_log_starts(after_version bigint)
 RETURNS TABLE (topic_id uuid, partition int, log_start bigint, log_start_version bigint)

@@ -16,6 +16,7 @@ GRANT EXECUTE ON FUNCTION
     streamhouse.compaction_objects, streamhouse.marker_interval_ms, streamhouse.snapshot_interval_ms,
     streamhouse.snapshot_tables, streamhouse.snapshot_floor, streamhouse.topics_digest, streamhouse.is_snapshot_due, streamhouse.require_store_marker,
     streamhouse.marker_span, streamhouse.marker_held, streamhouse.history_is_whole,
+    streamhouse.find_open_transactions,
     streamhouse.agent_log_starts, streamhouse.scrub_objects,
     streamhouse.scrub_segments
 TO streamhouse_read, streamhouse_agent, streamhouse_admin;

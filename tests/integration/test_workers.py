@@ -1,0 +1,109 @@
+"""The background workers: whoever is terminated comes back, and leases are counted once an interval all the same."""
+import contextlib
+import pathlib
+import re
+import time
+
+import pytest
+
+from harness.postgres import Postgres
+from harness.processes import wait_until
+
+WORKERS = ("streamhouse lease", "streamhouse retention")
+
+
+@pytest.fixture
+def server():
+    """A server of its own: what its workers do is counted."""
+    own = Postgres()
+    yield own
+    own.stop()
+
+
+@pytest.fixture
+def database(server):  # pylint: disable=redefined-outer-name
+    own = server.database("streamhouse")
+    yield own
+    own.close()
+
+
+def pids(database, kind):
+    return [pid for (pid,) in database.execute(
+        "SELECT pid FROM pg_stat_activity WHERE backend_type = %s ORDER BY pid", kind)]
+
+
+def ticks(database):
+    return database.value("SELECT number FROM streamhouse.lease_clock") or 0
+
+
+def terminate(database, pid):
+    assert database.value("SELECT pg_terminate_backend(%s)", pid)
+    wait_until("it is gone", lambda: not database.value("SELECT count(*) FROM pg_stat_activity WHERE pid = %s", pid))
+
+
+def titles(server):
+    """What the server's processes call themselves."""
+    pid_file = server.directory / "data" / "postmaster.pid"
+    first = pid_file.read_text().split()[0] if pid_file.exists() else "0"
+    children = pathlib.Path(f"/proc/{first}/task/{first}/children")
+    found = ""
+    for pid in children.read_text().split() if children.exists() else []:
+        with contextlib.suppress(OSError):
+            found += pathlib.Path(f"/proc/{pid}/cmdline").read_text()
+    return found
+
+
+def test_a_launcher_that_comes_back_goes_on_with_the_workers_that_run(database):
+    wait_until("it ticks", lambda: ticks(database) > 0)
+    before = {kind: pids(database, kind) for kind in WORKERS}
+    for _ in range(2):
+        terminate(database, pids(database, "streamhouse launcher")[0])
+        wait_until("the launcher is back", lambda: len(pids(database, "streamhouse launcher")) == 1)
+    # Long enough for a launcher that starts what it has no handle of: its first look is before it waits.
+    launcher = pids(database, "streamhouse launcher")[0]
+    wait_until("it waits for its next look", lambda: database.value(
+        "SELECT wait_event = 'Extension' FROM pg_stat_activity WHERE pid = %s", launcher))
+    begun, number = time.monotonic(), ticks(database)
+    wait_until("ten intervals", lambda: time.monotonic() - begun > 10 * 0.2)
+    ticked, intervals = ticks(database) - number, (time.monotonic() - begun) / 0.2
+    assert {kind: pids(database, kind) for kind in WORKERS} == before
+    assert 1 <= ticked <= intervals + 1
+
+    # One that ends is started again, by the launcher that did not start the one before.
+    terminate(database, before["streamhouse lease"][0])
+    wait_until("another one is there", lambda: len(pids(database, "streamhouse lease")) == 1)
+    number = ticks(database)
+    wait_until("it ticks", lambda: ticks(database) > number)
+
+
+def test_the_launcher_outlives_a_start_of_the_server_that_nobody_connects_to(server, database):
+    wait_until("it ticks", lambda: ticks(database) > 0)
+    database.close()
+    log = server.directory / "log"
+    for mode in ("fast", "immediate"):
+        server.control("-m", mode, "-w", "stop")
+        seen = len(log.read_text())
+        server.control("-W", "start")
+        wait_until("a worker runs before the first session", lambda: "streamhouse lease" in titles(server))
+        assert "FATAL" not in log.read_text()[seen:]
+
+
+def test_a_transaction_left_open_is_warned_of_and_expires_nobody_elses_lease(server, database):
+    database.execute("ALTER SYSTEM SET streamhouse.open_transaction_warning = '500ms'")
+    database.execute("SELECT pg_reload_conf()")
+    database.execute("SELECT incarnation_id FROM streamhouse.agent_register('a', md5('a')::uuid, 1, 'a:1', '', '', '', '', 0)")
+    wait_until("it ticks", lambda: ticks(database) > 0)
+    idle = database.connect()
+    idle.autocommit = False
+    cursor = idle.cursor()
+    cursor.execute("SELECT streamhouse.create_topic('t')")
+    pid = idle.info.backend_pid
+    warning = re.compile(rf'WARNING:  process {pid} \(role "postgres", .*idle in transaction\) has held .*control lock')
+    wait_until("the log names it", lambda: warning.search((server.directory / "log").read_text()), seconds=20)
+    assert database.value("SELECT pid FROM streamhouse.open_transactions WHERE holds @> '{control lock}'") == pid
+    # Ticks go on: the lease of who sends no heartbeat runs out, and one that is renewed stays.
+    wait_until("the lease ran out", lambda: database.value("SELECT state FROM streamhouse.agents") == "expired")
+    assert database.value("SELECT calls > 0 FROM streamhouse.agent_heartbeat("
+                          "(SELECT incarnation_id FROM streamhouse.agents), 0)")
+    idle.rollback()
+    idle.close()
