@@ -16,6 +16,7 @@
 #include "agent/base/config.h"
 #include "agent/base/fault.h"
 #include "agent/base/log.h"
+#include "agent/base/open_files.h"
 #include "agent/base/process_metrics.h"
 #include "agent/http/http.h"
 #include "agent/log/engine.h"
@@ -33,6 +34,9 @@
 /* How often the main thread looks whether the agent can go on. */
 #define WATCH_INTERVAL_MS 200
 #define RPC_GRACE_MS      2000
+/* After so many looks at its own port in a row that failed (rpc.h), the agent gives its partitions to others.
+ */
+#define UNREACHABLE_LOOKS_MAX 10
 
 extern char **environ;
 
@@ -41,7 +45,8 @@ typedef enum Mode { MODE_RUN, MODE_CHECK, MODE_SCRUB, MODE_REBUILD } Mode;
 /* The parts, as far as they are there. */
 typedef struct Agent {
     ShConfig *config;
-    ShRpc *rpc;
+    ShRpc *rpc; /* set and cleared under door_lock, which others take to ask it */
+    pthread_mutex_t door_lock;
     const char *rpc_address;
     ShHttp *http;
     char http_address[SH_ADDRESS_TEXT_BYTES];
@@ -52,8 +57,9 @@ typedef struct Agent {
     char last_rpc_address[SH_ADDRESS_TEXT_BYTES];
     char last_http_address[SH_ADDRESS_TEXT_BYTES];
     char last_registry_address[SH_ADDRESS_TEXT_BYTES];
-    bool has_served;  /* a start has succeeded */
-    bool is_outdated; /* the last one that succeeded ended because the database lost history */
+    bool has_served;     /* a start has succeeded */
+    bool is_outdated;    /* the last one that succeeded ended because the database lost history */
+    bool is_unreachable; /* ... because no client reached it */
 } Agent;
 
 /* Set when the start is over, for better or worse. */
@@ -75,6 +81,8 @@ static bool is_ready(void *arg, char *why, size_t why_bytes);
 static ShStatus write_port_file(const Agent *agent, ShError *err);
 static void *watch_start(void *arg);
 static ShStatus watch(Agent *agent, const sigset_t *signals, ShError *err);
+static ShStatus check_reachable(Agent *agent, ShError *err);
+static void hand_over(Agent *agent, const sigset_t *signals);
 static ShStatus drain(Agent *agent, const sigset_t *signals, ShError *err);
 static void *wait_second_signal(void *arg);
 static void stop(Agent *agent);
@@ -211,10 +219,11 @@ static int rebuild(const char *config_path)
 
 static int run(const char *config_path)
 {
-    Agent agent = {0};
+    Agent agent = {.door_lock = PTHREAD_MUTEX_INITIALIZER};
     ShError err = {0};
     static sigset_t signals; /* the thread that waits for a second signal outlives this function */
     block_signals(&signals);
+    sh_open_files_raise();
     ShStatus status;
     int code;
     do {
@@ -244,6 +253,8 @@ static ShStatus run_once(Agent *agent, const char *config_path, const sigset_t *
         status = watch(agent, signals, err);
         agent->is_outdated = status == SH_OUTDATED;
     }
+    if (agent->is_unreachable)
+        hand_over(agent, signals);
     if (status == SH_OK) {
         agent->has_served = false; /* whoever ends it means it */
         status = drain(agent, signals, err);
@@ -293,8 +304,12 @@ static ShStatus start(Agent *agent, const char *config_path, ShError *err)
         status = keep_address(&agent->config->http_address, agent->last_http_address, err);
     if (status == SH_OK)
         status = keep_address(&agent->config->schema_registry_address, agent->last_registry_address, err);
+    ShRpc *rpc = NULL;
     if (status == SH_OK)
-        status = sh_rpc_bind(config, &agent->rpc, &agent->rpc_address, err);
+        status = sh_rpc_bind(config, &rpc, &agent->rpc_address, err);
+    pthread_mutex_lock(&agent->door_lock);
+    agent->rpc = rpc;
+    pthread_mutex_unlock(&agent->door_lock);
     if (status == SH_OK)
         status = sh_http_start(config->http_address, is_ready, agent, &agent->http, agent->http_address, err);
     if (status == SH_OK && config->schema_registry_enabled)
@@ -334,11 +349,17 @@ static bool is_ready(void *arg, char *why, size_t why_bytes)
 {
     Agent *agent = arg;
     ShEngine *engine = agent->engine;
-    if (engine != NULL)
-        return sh_engine_ready(engine, why, why_bytes);
-    if (!sh_engine_start_waits(why, why_bytes))
-        snprintf(why, why_bytes, "the agent is starting or stopping");
-    return false;
+    if (engine == NULL) {
+        if (!sh_engine_start_waits(why, why_bytes))
+            snprintf(why, why_bytes, "the agent is starting or stopping");
+        return false;
+    }
+    if (!sh_engine_ready(engine, why, why_bytes))
+        return false;
+    pthread_mutex_lock(&agent->door_lock);
+    bool reachable = agent->rpc == NULL || sh_rpc_reachable(agent->rpc, NULL, why, why_bytes);
+    pthread_mutex_unlock(&agent->door_lock);
+    return reachable;
 }
 
 /* Whole or not at all, so that a script never reads half of it. */
@@ -387,9 +408,33 @@ static ShStatus watch(Agent *agent, const sigset_t *signals, ShError *err)
             return SH_OK;
         }
         ShStatus status = sh_engine_fatal(agent->engine, err);
+        if (status == SH_OK)
+            status = check_reachable(agent, err);
         if (status != SH_OK)
             return status;
     }
+}
+
+/* SH_UNAVAILABLE when no client has reached the agent for long. */
+static ShStatus check_reachable(Agent *agent, ShError *err)
+{
+    char why[256];
+    int64_t failures;
+    if (sh_rpc_reachable(agent->rpc, &failures, why, sizeof why) || failures < UNREACHABLE_LOOKS_MAX)
+        return SH_OK;
+    agent->is_unreachable = true;
+    return sh_fail(err, SH_UNAVAILABLE, "the agent ends, so that others serve its partitions: %s", why);
+}
+
+/* An agent that cannot be reached holds its lease all the same: what it owns goes to others before it ends.
+ */
+static void hand_over(Agent *agent, const sigset_t *signals)
+{
+    ShError err;
+    agent->has_served = false;
+    sh_log_error("unreachable", "looks=%d", UNREACHABLE_LOOKS_MAX);
+    if (drain(agent, signals, &err) != SH_OK)
+        sh_log_error("drain_failed", "reason=\"%s\"", err.message);
 }
 
 static ShStatus drain(Agent *agent, const sigset_t *signals, ShError *err)
@@ -427,8 +472,11 @@ static void stop(Agent *agent)
         snprintf(agent->last_registry_address, sizeof agent->last_registry_address, "%s",
                  agent->registry_address);
     }
-    sh_rpc_stop(agent->rpc, RPC_GRACE_MS);
+    ShRpc *rpc = agent->rpc;
+    pthread_mutex_lock(&agent->door_lock);
     agent->rpc = NULL;
+    pthread_mutex_unlock(&agent->door_lock);
+    sh_rpc_stop(rpc, RPC_GRACE_MS);
     agent->engine = NULL;
     sh_registry_stop(agent->registry);
     agent->registry = NULL;

@@ -6,8 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/base/listener.h"
 #include "agent/http/http_routes.h"
-#include "agent/http/listener.h"
 
 #define CONNECTIONS_MAX         64
 #define CONNECTION_TIMEOUT_S    10
@@ -28,7 +28,7 @@ ShStatus sh_http_start(const char *address, ShHttpReadyFn ready, void *arg, ShHt
                        char bound_address[SH_ADDRESS_TEXT_BYTES], ShError *err)
 {
     int listener;
-    ShStatus status = sh_http_listen("http_address", address, &listener, bound_address, err);
+    ShStatus status = sh_listen("http_address", address, &listener, bound_address, err);
     if (status != SH_OK)
         return status;
 

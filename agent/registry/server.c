@@ -15,8 +15,8 @@
 #include <unistd.h>
 
 #include "agent/base/clock.h"
+#include "agent/base/listener.h"
 #include "agent/base/log.h"
-#include "agent/http/listener.h"
 #include "agent/registry/pool.h"
 #include "agent/registry/registry.h"
 #include "agent/registry/registry_metrics.h"
@@ -70,8 +70,8 @@ ShStatus sh_registry_start(const ShConfig *config, ShRegistry **out,
 {
     int listener;
     char name[64];
-    ShStatus status = sh_http_listen("schema_registry_address", config->schema_registry_address, &listener,
-                                     bound_address, err);
+    ShStatus status = sh_listen("schema_registry_address", config->schema_registry_address, &listener,
+                                bound_address, err);
     if (status != SH_OK)
         return status;
     ShRegistry *registry = calloc(1, sizeof *registry);

@@ -185,6 +185,8 @@ static grpc_byte_buffer *pack_description(AdminCall *self, const ShTopicSizes *s
     Streamhouse__V1__PartitionDescription *partitions = sh_call_alloc(call, count * sizeof *partitions);
     Streamhouse__V1__PartitionDescription **list = sh_call_alloc(call, count * sizeof(*list));
     response.topics = sh_call_alloc(call, count * sizeof(Streamhouse__V1__TopicDescription *));
+    if (topics == NULL || partitions == NULL || list == NULL || response.topics == NULL)
+        return NULL;
     for (size_t i = 0; i < count; i++) {
         const ShPartitionSize *from = &sizes->partitions[i];
         if (i == 0 || !sh_uuid_equal(&from->topic_id, &sizes->partitions[i - 1].topic_id)) {
@@ -241,6 +243,8 @@ static void on_wake(ShWake *wake)
     AdminCall *self = (AdminCall *)call;
     if (self->error.status != SH_OK) {
         sh_call_fail(call, &self->error);
+    } else if (self->answer == NULL) {
+        sh_call_end(call, GRPC_STATUS_RESOURCE_EXHAUSTED, "no memory for the answer");
     } else {
         sh_call_answer(call, self->answer);
         self->answer = NULL;

@@ -3,16 +3,47 @@
 #include <grpc/slice.h>
 #include <grpc/support/alloc.h>
 #include <grpc/support/time.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "agent/base/clock.h"
 #include "agent/base/log.h"
+#include "agent/rpc/error.h"
 #include "agent/rpc/message.h"
 #include "agent/rpc/server.h"
+#include "agent/rpc/text_check.h"
 #include "agent/rpc/wire.h"
 
+/* Until a unary call's request is here; until its answer is taken. */
+#define REQUEST_TIMEOUT_US (30 * 1000000LL)
+#define ANSWER_TIMEOUT_US  (60 * 1000000LL)
+/* Answers below it are not worth counting. */
+#define COUNTED_ANSWER_BYTES 4096
+#define CHUNK_BYTES          4096
+/* What comes with a call or a message beside it: frames and headers, by rule of thumb. */
+#define CALL_EXTRA_BYTES    1024
+#define MESSAGE_EXTRA_BYTES 64
+/* When a client that was refused for want of room should come again. */
+#define RETRY_MS 200
+
+/* Memory of a call: the newest chunk has room, perhaps. */
+typedef struct ShCallChunk {
+    struct ShCallChunk *next;
+    size_t used;
+    size_t bytes;
+    max_align_t data[];
+} ShCallChunk;
+
 static void on_new(void *owner, bool ok);
+static bool admit(ShCall *call);
+static void await_request(ShCall *call);
+static void begin_read(ShCall *call);
+static void end_read(ShCall *call);
+static void set_due(ShCall *call, int64_t timeout_us);
+static void clear_due(ShCall *call);
+static void hold(ShCall *call, int64_t bytes);
+static void free_chunks(ShCall *call);
 static void on_read(void *owner, bool ok);
 static void on_written(void *owner, bool ok);
 static void on_end(void *owner, bool ok);
@@ -52,9 +83,8 @@ void sh_call_expect(ShWorker *worker, ShMethodEntry *entry)
                                          worker->queue, worker->queue, &call->new_tag);
     else
         error = grpc_server_request_registered_call(rpc->server, entry->handle, &call->call, &call->deadline,
-                                                    &call->metadata,
-                                                    entry->method->reads_stream ? NULL : &call->incoming,
-                                                    worker->queue, worker->queue, &call->new_tag);
+                                                    &call->metadata, NULL, worker->queue, worker->queue,
+                                                    &call->new_tag);
     if (error != GRPC_CALL_OK) {
         sh_log_error("rpc_expect_failed", "method=%s error=\"%s\"", entry->method->name,
                      grpc_call_error_to_string(error));
@@ -86,8 +116,7 @@ void sh_call_read(ShCall *call)
 {
     if (call->ended)
         return;
-    grpc_op op = {.op = GRPC_OP_RECV_MESSAGE, .data.recv_message.recv_message = &call->incoming};
-    start_batch(call, &op, 1, &call->read_tag);
+    begin_read(call);
 }
 
 void sh_call_send_headers(ShCall *call)
@@ -116,7 +145,8 @@ void sh_call_write_and_read(ShCall *call, grpc_byte_buffer *message)
     if (!call->ended && !call->ending) {
         grpc_op ops[] = {message_op(message, false),
                          {.op = GRPC_OP_RECV_MESSAGE, .data.recv_message.recv_message = &call->incoming}};
-        start_batch(call, ops, 2, &call->read_tag);
+        if (start_batch(call, ops, 2, &call->read_tag) && call->connection != NULL)
+            atomic_fetch_add(&call->connection->reading, 1);
     }
     grpc_byte_buffer_destroy(message);
 }
@@ -126,6 +156,15 @@ void sh_call_answer(ShCall *call, grpc_byte_buffer *message)
     if (!call->ended && !call->ending) {
         call->ending = true;
         call->code = GRPC_STATUS_OK;
+        int64_t bytes = (int64_t)grpc_byte_buffer_length(message);
+        if (bytes >= COUNTED_ANSWER_BYTES) {
+            hold(call, bytes);
+            call->answer_bytes = bytes;
+            atomic_fetch_add(&call->worker->rpc->answer_bytes, bytes);
+            if (call->connection != NULL)
+                atomic_fetch_add(&call->connection->answer_bytes, bytes);
+            set_due(call, ANSWER_TIMEOUT_US);
+        }
         send_end(call, message);
     }
     grpc_byte_buffer_destroy(message);
@@ -175,7 +214,48 @@ void sh_call_count(ShCall *call, grpc_status_code code, int64_t started_us)
 
 void *sh_call_alloc(ShCall *call, size_t bytes)
 {
-    return grpc_call_arena_alloc(call->call, bytes);
+    ShCallChunk *chunk = call->chunks;
+    if (bytes > SIZE_MAX / 2)
+        return NULL;
+    bytes = (bytes + sizeof(max_align_t) - 1) / sizeof(max_align_t) * sizeof(max_align_t);
+    if (chunk == NULL || chunk->bytes - chunk->used < bytes) {
+        size_t capacity = bytes > CHUNK_BYTES ? bytes : CHUNK_BYTES;
+        chunk = malloc(sizeof *chunk + capacity);
+        if (chunk == NULL)
+            return NULL;
+        *chunk = (ShCallChunk){.next = call->chunks, .bytes = capacity};
+        call->chunks = chunk;
+        hold(call, (int64_t)(sizeof *chunk + capacity));
+    }
+    void *memory = (char *)chunk->data + chunk->used;
+    chunk->used += bytes;
+    return memory;
+}
+
+ShStatus sh_call_may_answer(ShCall *call, int64_t bytes, ShError *err)
+{
+    const ShRpc *rpc = call->worker->rpc;
+    int64_t own = call->connection != NULL ? atomic_load(&call->connection->answer_bytes) : 0;
+    if (sh_connection_may_take(own, atomic_load(&rpc->answer_bytes), bytes,
+                               rpc->config->memory_budget_bytes / 4))
+        return SH_OK;
+    ShStatus status = sh_fail(err, SH_EXHAUSTED,
+                              "there is no memory for an answer of %lld bytes beside those that "
+                              "clients have not taken yet",
+                              (long long)bytes);
+    (void)sh_fail_retry_after(err, status, RETRY_MS);
+    return status;
+}
+
+void sh_call_check_time(ShCall *call, int64_t now_us)
+{
+    if (call->due_us > now_us)
+        return;
+    clear_due(call);
+    if (call->awaits_request)
+        sh_call_end(call, GRPC_STATUS_DEADLINE_EXCEEDED, "the request has not come in time");
+    else
+        grpc_call_cancel(call->call, NULL);
 }
 
 ProtobufCMessage *sh_call_parse(ShCall *call, grpc_byte_buffer *request,
@@ -197,6 +277,8 @@ ProtobufCMessage *sh_call_parse(ShCall *call, grpc_byte_buffer *request,
         sh_fail(err, SH_NO_MEMORY, "no memory for the request");
         goto done;
     }
+    if (sh_text_check(bytes->data, bytes->length, type, err) != SH_OK)
+        goto done;
     if (sh_wire_count(bytes->data, bytes->length, repeated_field, &entries, err) != SH_OK)
         goto done;
     if (entries > SH_RPC_ENTRIES_MAX) {
@@ -220,33 +302,113 @@ static void on_new(void *owner, bool ok)
         free_call(call);
         return;
     }
-    ShRpc *rpc = call->worker->rpc;
     sh_call_expect(call->worker, call->entry);
     call->started_us = sh_clock_now_us();
-    atomic_fetch_add_explicit(&rpc->calls_open, 1, memory_order_relaxed);
     if (call->entry->streams != NULL)
         sh_metric_add(call->entry->streams, 1);
-
+    bool admitted = admit(call);
     if (call->method->cancelled != NULL) {
         grpc_op op = close_op(call);
         start_batch(call, &op, 1, &call->close_tag);
     }
-    /* `incoming` is free for the read that a stream starts, which gRPC may complete at once. */
-    grpc_byte_buffer *request = call->incoming;
-    call->incoming = NULL;
     sh_call_hold(call);
-    call->method->start(call, request);
-    grpc_byte_buffer_destroy(request);
+    if (!admitted) {
+        ShError err;
+        ShStatus status = sh_fail(&err, SH_EXHAUSTED, "the agent serves too many calls at once");
+        (void)sh_fail_retry_after(&err, status, RETRY_MS);
+        sh_call_fail(call, &err);
+    } else if (call->method->reads_stream || call->method->path == NULL) {
+        call->begun = true;
+        call->method->start(call, NULL);
+    } else {
+        await_request(call);
+    }
     unref(call);
+}
+
+/* Count the call. False: there are too many, of all or of its connection's. */
+static bool admit(ShCall *call)
+{
+    ShRpc *rpc = call->worker->rpc;
+    int64_t all = atomic_fetch_add_explicit(&rpc->calls_open, 1, memory_order_relaxed);
+    int64_t own = 0;
+    call->connection = sh_acceptor_connection_of(rpc->acceptor, call->call);
+    if (call->connection != NULL) {
+        own = atomic_fetch_add(&call->connection->calls, 1);
+        atomic_fetch_add(&call->connection->taken_bytes, CALL_EXTRA_BYTES);
+    }
+    hold(call, SH_RPC_CALL_BYTES);
+    return sh_connection_may_take(own, all, 1, 2 * rpc->calls_max);
+}
+
+/* The one request of a call is received as those of streams are: so calls whose request does not come are
+ * known, and end. */
+static void await_request(ShCall *call)
+{
+    call->awaits_request = true;
+    set_due(call, REQUEST_TIMEOUT_US);
+    begin_read(call);
+}
+
+static void begin_read(ShCall *call)
+{
+    grpc_op op = {.op = GRPC_OP_RECV_MESSAGE, .data.recv_message.recv_message = &call->incoming};
+    if (start_batch(call, &op, 1, &call->read_tag) && call->connection != NULL)
+        atomic_fetch_add(&call->connection->reading, 1);
+}
+
+static void end_read(ShCall *call)
+{
+    if (call->connection == NULL)
+        return;
+    atomic_fetch_sub(&call->connection->reading, 1);
+    if (call->incoming != NULL)
+        atomic_fetch_add(&call->connection->taken_bytes,
+                         (long long)grpc_byte_buffer_length(call->incoming) + MESSAGE_EXTRA_BYTES);
+}
+
+static void set_due(ShCall *call, int64_t timeout_us)
+{
+    call->due_us = sh_clock_now_us() + timeout_us;
+    TAILQ_INSERT_TAIL(&call->worker->timed, call, timed_link);
+}
+
+static void clear_due(ShCall *call)
+{
+    if (call->due_us == 0)
+        return;
+    TAILQ_REMOVE(&call->worker->timed, call, timed_link);
+    call->due_us = 0;
+}
+
+static void hold(ShCall *call, int64_t bytes)
+{
+    call->held_bytes += bytes;
+    sh_engine_hold_memory(sh_call_engine(call), bytes);
 }
 
 static void on_read(void *owner, bool ok)
 {
     ShCall *call = owner;
+    end_read(call);
     grpc_byte_buffer *message = call->incoming;
     call->incoming = NULL;
-    if (!call->ended && !call->ending)
+    bool is_request = call->awaits_request;
+    if (is_request) {
+        call->awaits_request = false;
+        clear_due(call);
+    }
+    if (call->ended || call->ending) {
+        /* nobody waits for it */
+    } else if (!is_request) {
         call->method->read(call, ok ? message : NULL);
+    } else if (message == NULL && sh_call_read_failed(call)) {
+        sh_call_end(call, GRPC_STATUS_CANCELLED, "the request has not come as a whole");
+    } else {
+        call->begun = true;
+        call->started_us = sh_clock_now_us();
+        call->method->start(call, ok ? message : NULL);
+    }
     grpc_byte_buffer_destroy(message);
     unref(call);
 }
@@ -274,7 +436,8 @@ static void on_close(void *owner, bool ok)
     ShCall *call = owner;
     if (call->close_cancelled && !call->ended) {
         call->code = GRPC_STATUS_CANCELLED;
-        call->method->cancelled(call);
+        if (call->begun)
+            call->method->cancelled(call);
         mark_ended(call);
     }
     unref(call);
@@ -363,8 +526,15 @@ static void unref(ShCall *call)
     ShRpc *rpc = call->worker->rpc;
     if (call->entry->streams != NULL)
         sh_metric_add(call->entry->streams, -1);
-    if (call->method->destroy != NULL)
+    if (call->method->destroy != NULL && call->begun)
         call->method->destroy(call);
+    clear_due(call);
+    if (call->connection != NULL) {
+        atomic_fetch_sub(&call->connection->calls, 1);
+        atomic_fetch_sub(&call->connection->answer_bytes, call->answer_bytes);
+    }
+    atomic_fetch_sub(&rpc->answer_bytes, call->answer_bytes);
+    hold(call, -call->held_bytes);
     free_call(call);
     sh_rpc_call_closed(rpc);
 }
@@ -379,7 +549,18 @@ static void free_call(ShCall *call)
     grpc_byte_buffer_destroy(call->incoming);
     if (call->call != NULL)
         grpc_call_unref(call->call);
+    free_chunks(call);
+    sh_connection_unref(call->connection);
     gpr_free(call);
+}
+
+static void free_chunks(ShCall *call)
+{
+    while (call->chunks != NULL) {
+        ShCallChunk *chunk = call->chunks;
+        call->chunks = chunk->next;
+        free(chunk);
+    }
 }
 
 static void *alloc_in_call(void *call, size_t bytes)

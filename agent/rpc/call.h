@@ -15,6 +15,7 @@
 
 #include "agent/base/metrics.h"
 #include "agent/log/engine.h"
+#include "agent/rpc/connection.h"
 #include "agent/rpc/worker.h"
 
 typedef struct ShCall ShCall;
@@ -56,6 +57,7 @@ struct ShCall {
     ShMethodEntry *entry;
     ShWorker *worker;
     grpc_call *call;
+    ShConnection *connection; /* a reference; NULL: unknown */
     int64_t started_us;
 
     /* what gRPC fills in */
@@ -73,6 +75,17 @@ struct ShCall {
     bool ended;  /* the status is sent, or the client has gone */
     bool listening;
     TAILQ_ENTRY(ShCall) listeners_link;
+
+    /* The client's part of a unary call has to come to its end: its request until it is here, then the
+     * answer. */
+    int64_t due_us; /* 0: in no list */
+    TAILQ_ENTRY(ShCall) timed_link;
+    bool awaits_request;
+    bool begun; /* `start` has run */
+
+    struct ShCallChunk *chunks; /* sh_call_alloc's */
+    int64_t held_bytes;         /* counted by the engine until the call is freed */
+    int64_t answer_bytes;       /* of them, in the connection's and the server's count */
 
     /* how the call ends */
     grpc_status_code code;
@@ -122,11 +135,20 @@ void sh_call_listen(ShCall *call);
 /* Count one request and its time, for methods that do it themselves. */
 void sh_call_count(ShCall *call, grpc_status_code code, int64_t started_us);
 
-/* Memory that lives as long as the call. NULL never: gRPC aborts when memory is short. */
+/* Memory that lives as long as the call, aligned for everything and counted against the memory budget. NULL
+ * when memory is short. */
 void *sh_call_alloc(ShCall *call, size_t bytes);
 
+/* May the call begin an answer of so many bytes now? If not, `err` is SH_EXHAUSTED with a delay: too many
+ * answers wait for clients that do not take them. */
+ShStatus sh_call_may_answer(ShCall *call, int64_t bytes, ShError *err) SH_MUST_CHECK;
+
+/* The time for the client's part of a call is over: it is ended. The worker's, once a second. */
+void sh_call_check_time(ShCall *call, int64_t now_us);
+
 /* Parse a small request by protobuf-c into the call's memory. At most SH_RPC_ENTRIES_MAX fields
- * `repeated_field`, at most SH_RPC_SMALL_REQUEST_BYTES_MAX in all. NULL: SH_INVALID in `err`. */
+ * `repeated_field`, at most SH_RPC_SMALL_REQUEST_BYTES_MAX in all, and no string with a NUL in it or that is
+ * not UTF-8 (sh_text_check), for the parsed ones end at their first NUL. NULL: `err` says why. */
 #define SH_RPC_ENTRIES_MAX             10000
 #define SH_RPC_SMALL_REQUEST_BYTES_MAX (4 << 20)
 ProtobufCMessage *sh_call_parse(ShCall *call, grpc_byte_buffer *request,

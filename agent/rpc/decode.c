@@ -7,11 +7,19 @@
 enum { RECORD_KEY = 1, RECORD_VALUE, RECORD_HEADERS, RECORD_TIMESTAMP, RECORD_OFFSET };
 enum { HEADER_KEY = 1, HEADER_VALUE };
 
+/* The largest that batch_decompressed_bytes_max may be set to, when a batch is accepted. */
+#define ACCEPTED_BYTES_MAX ((size_t)1 << 30)
+/* Scratch memory above it is not kept from answer to answer. */
+#define KEPT_BYTES_MAX ((size_t)4 << 20)
+/* What stands for a byte that is not UTF-8: U+FFFD. */
+#define REPLACEMENT       "\xEF\xBF\xBD"
+#define REPLACEMENT_BYTES 3
+
 typedef struct Decoding {
     ShWorker *worker;
     uint32_t number;
-    size_t decompressed_bytes_max;
     size_t bytes_max;
+    bool is_first;
     int64_t offset; /* records below it are skipped */
     int64_t next_offset;
     bool full;
@@ -22,29 +30,33 @@ static ShStatus decode_batch(Decoding *decoding, const uint8_t *data, size_t len
 static ShStatus put_record(ShScratch *out, uint32_t number, const ShRecord *record, ShError *err);
 static size_t header_bytes(const ShHeader *header);
 static size_t header_key_bytes(const ShHeader *header);
+static uint8_t *put_header_key(uint8_t *to, const ShHeader *header);
+static void shrink(ShScratch *scratch);
 static size_t record_bytes(const ShRecord *record);
 static uint8_t *put_varint_field(uint8_t *to, uint32_t field, uint64_t value);
 static uint8_t *put_bytes_field(uint8_t *to, uint32_t field, const void *data, size_t length);
 
-void sh_decode_records(ShWorker *worker, const ShConfig *config, uint32_t number, size_t bytes_max,
-                       ShFetchPart *part)
+void sh_decode_records(ShWorker *worker, uint32_t number, size_t bytes_max, bool is_first, ShFetchPart *part)
 {
     Decoding decoding = {
         .worker = worker,
         .number = number,
-        .decompressed_bytes_max = (size_t)config->batch_decompressed_bytes_max,
         .bytes_max = bytes_max,
+        .is_first = is_first,
         .offset = part->offset,
         .next_offset = part->offset,
     };
+    shrink(&worker->encoded);
     worker->encoded.length = 0;
     ShStatus status = SH_OK;
+    decoding.full = bytes_max == 0 && !is_first && part->slice_count > 0;
     for (size_t i = 0; i < part->slice_count && status == SH_OK && !decoding.full; i++)
         status = decode_slice(&decoding, &part->slices[i], &part->error);
     if (status != SH_OK && worker->encoded.length > 0)
         sh_error_clear(&part->error);
     if (status != SH_OK || decoding.full)
         part->next_offset = decoding.next_offset;
+    shrink(&worker->scratch);
 }
 
 static ShStatus decode_slice(Decoding *decoding, const ShSlice *slice, ShError *err)
@@ -68,7 +80,7 @@ static ShStatus decode_batch(Decoding *decoding, const uint8_t *data, size_t len
 {
     ShScratch *encoded = &decoding->worker->encoded;
     ShBatchReader reader;
-    ShStatus status = sh_batch_reader_init(&reader, data, length, decoding->decompressed_bytes_max,
+    ShStatus status = sh_batch_reader_init(&reader, data, length, ACCEPTED_BYTES_MAX,
                                            &decoding->worker->scratch, err);
     while (status == SH_OK) {
         ShRecord record;
@@ -78,7 +90,8 @@ static ShStatus decode_batch(Decoding *decoding, const uint8_t *data, size_t len
             break;
         if (record.offset < decoding->offset)
             continue;
-        decoding->full = encoded->length > 0 && encoded->length + record_bytes(&record) > decoding->bytes_max;
+        decoding->full = (encoded->length > 0 || !decoding->is_first) &&
+                         encoded->length + record_bytes(&record) > decoding->bytes_max;
         if (decoding->full)
             break;
         status = put_record(encoded, decoding->number, &record, err);
@@ -105,7 +118,7 @@ static ShStatus put_record(ShScratch *out, uint32_t number, const ShRecord *reco
     while (sh_record_next_header(record, &cursor, &header)) {
         to = sh_wire_put_varint(to, RECORD_HEADERS << 3 | SH_WIRE_BYTES);
         to = sh_wire_put_varint(to, header_bytes(&header));
-        to = put_bytes_field(to, HEADER_KEY, header.key, header_key_bytes(&header));
+        to = put_header_key(to, &header);
         if (header.value != NULL)
             to = put_bytes_field(to, HEADER_VALUE, header.value, header.value_length);
     }
@@ -143,11 +156,49 @@ static size_t header_bytes(const ShHeader *header)
     return bytes;
 }
 
-/* A proto3 string must be UTF-8; a batch does not promise it. A key that is not is shown up to its last whole
- * character, rather than make the whole answer unreadable. */
+/* A proto3 string must be UTF-8; a batch does not promise it. Bytes of a key that are not are replaced one by
+ * one, rather than make the whole answer unreadable. */
 static size_t header_key_bytes(const ShHeader *header)
 {
-    return sh_wire_utf8_prefix((const uint8_t *)header->key, header->key_length);
+    const uint8_t *key = (const uint8_t *)header->key;
+    size_t bytes = 0;
+    for (size_t at = 0; at < header->key_length;) {
+        size_t good = sh_wire_utf8_prefix(key + at, header->key_length - at);
+        at += good;
+        bytes += good;
+        if (at < header->key_length) {
+            at++;
+            bytes += REPLACEMENT_BYTES;
+        }
+    }
+    return bytes;
+}
+
+static uint8_t *put_header_key(uint8_t *to, const ShHeader *header)
+{
+    const uint8_t *key = (const uint8_t *)header->key;
+    to = sh_wire_put_varint(to, HEADER_KEY << 3 | SH_WIRE_BYTES);
+    to = sh_wire_put_varint(to, header_key_bytes(header));
+    for (size_t at = 0; at < header->key_length;) {
+        size_t good = sh_wire_utf8_prefix(key + at, header->key_length - at);
+        memcpy(to, key + at, good);
+        to += good;
+        at += good;
+        if (at < header->key_length) {
+            memcpy(to, REPLACEMENT, REPLACEMENT_BYTES);
+            to += REPLACEMENT_BYTES;
+            at++;
+        }
+    }
+    return to;
+}
+
+static void shrink(ShScratch *scratch)
+{
+    if (scratch->capacity <= KEPT_BYTES_MAX)
+        return;
+    sh_scratch_free(scratch);
+    *scratch = (ShScratch){0};
 }
 
 static uint8_t *put_varint_field(uint8_t *to, uint32_t field, uint64_t value)

@@ -39,7 +39,12 @@ static void on_answered(ShWake *wake)
 {
     ShFetchRequest *request = (ShFetchRequest *)wake;
     ShCall *call = wake->call;
-    if (sh_fetch_request_code(request) == GRPC_STATUS_OK) {
+    ShError err = {0};
+    if (sh_fetch_request_code(request) == GRPC_STATUS_OK &&
+        sh_call_may_answer(call, sh_fetch_request_answer_bytes(request), &err) != SH_OK) {
+        sh_call_fail(call, &err);
+        sh_fetch_release(&request->fetch);
+    } else if (sh_fetch_request_code(request) == GRPC_STATUS_OK) {
         sh_call_answer(call, sh_fetch_request_answer(request, false));
     } else {
         ShPartitionError error;

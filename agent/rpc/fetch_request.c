@@ -1,7 +1,9 @@
 #include "agent/rpc/fetch_request.h"
 
+#include <stdlib.h>
 #include <string.h>
 
+#include "agent/base/log.h"
 #include "agent/rpc/decode.h"
 #include "agent/rpc/message.h"
 #include "agent/rpc/target.h"
@@ -21,7 +23,11 @@ enum {
 static ShStatus check_part(const Streamhouse__V1__FetchPartition *wire, ShFetchPart *part, ShError *err);
 static int64_t at_most(int32_t asked, int64_t limit);
 static void on_fetch_done(ShFetch *fetch);
-static void put_result(ShOut *out, ShFetchRequest *request, ShFetchPart *part, size_t bytes_left);
+static void log_data_loss(const ShFetchPart *part);
+static ShSlice *decode_parts(ShFetchRequest *request);
+static void put_batches(ShOut *out, ShFetchPart *part);
+static void put_decoded(ShOut *out, const ShFetchPart *part, ShSlice *records);
+static void put_error(ShOut *out, const ShFetchPart *part);
 static size_t fields_bytes(const ShFetchPart *part);
 static void put_fields(ShOut *out, const ShFetchPart *part);
 static size_t small_bytes(const ShFetchRequest *request);
@@ -39,6 +45,8 @@ ShStatus sh_fetch_request_init(ShFetchRequest *request, ShCall *call, grpc_byte_
         return sh_fail(err, SH_INVALID, "max_wait_ms, min_bytes and max_bytes must not be negative");
 
     ShFetchPart *parts = sh_call_alloc(call, wire->n_partitions * sizeof *parts);
+    if (parts == NULL)
+        return sh_fail(err, SH_NO_MEMORY, "no memory for the request");
     for (size_t i = 0; i < wire->n_partitions; i++) {
         ShStatus status = check_part(wire->partitions[i], &parts[i], err);
         if (status != SH_OK)
@@ -50,6 +58,7 @@ ShStatus sh_fetch_request_init(ShFetchRequest *request, ShCall *call, grpc_byte_
     request->fetch = (ShFetch){
         .parts = parts,
         .part_count = wire->n_partitions,
+        .first_part = call->worker->fetch_turn++ % wire->n_partitions,
         .wait_max_ms = wire->max_wait_ms < config->fetch_wait_max_ms ? wire->max_wait_ms
                                                                      : config->fetch_wait_max_ms,
         .bytes_min = wire->min_bytes > 0 ? wire->min_bytes : 1,
@@ -93,17 +102,31 @@ grpc_byte_buffer *sh_fetch_request_answer(ShFetchRequest *request, bool news_onl
 {
     ShOut out;
     sh_out_init(&out, small_bytes(request));
-    size_t bytes_left = (size_t)request->fetch.bytes_max;
+    ShSlice *decoded = request->decode ? decode_parts(request) : NULL;
     for (size_t i = 0; i < request->fetch.part_count; i++) {
         ShFetchPart *part = &request->fetch.parts[i];
         if (news_only && part->slice_count == 0)
             continue;
-        size_t before = part->bytes;
-        put_result(&out, request, part, bytes_left);
-        bytes_left -= before < bytes_left ? before : bytes_left;
+        if (part->error.status != SH_OK)
+            put_error(&out, part);
+        else if (decoded != NULL)
+            put_decoded(&out, part, &decoded[i]);
+        else
+            put_batches(&out, part);
     }
+    for (size_t i = 0; decoded != NULL && i < request->fetch.part_count; i++)
+        sh_buf_unref(decoded[i].owner);
+    free(decoded);
     sh_fetch_release(&request->fetch);
     return sh_out_finish(&out);
+}
+
+int64_t sh_fetch_request_answer_bytes(const ShFetchRequest *request)
+{
+    int64_t bytes = 0;
+    for (size_t i = 0; i < request->fetch.part_count; i++)
+        bytes += (int64_t)request->fetch.parts[i].bytes;
+    return request->decode && bytes > 0 ? request->fetch.bytes_max : bytes;
 }
 
 bool sh_fetch_request_has_news(const ShFetchRequest *request)
@@ -157,30 +180,76 @@ static int64_t at_most(int32_t asked, int64_t limit)
 static void on_fetch_done(ShFetch *fetch)
 {
     ShFetchRequest *request = fetch->arg;
+    for (size_t i = 0; i < fetch->part_count; i++) {
+        if (fetch->parts[i].error.status == SH_CORRUPT)
+            log_data_loss(&fetch->parts[i]);
+    }
     if (atomic_exchange(&request->state, SH_FETCH_DONE) == SH_FETCH_WAITING)
         sh_worker_post(&request->wake);
 }
 
-static void put_result(ShOut *out, ShFetchRequest *request, ShFetchPart *part, size_t bytes_left)
+static void log_data_loss(const ShFetchPart *part)
 {
+    sh_log_error("data_loss", "topic=%.*s partition=%d offset=%lld reason=\"%s\"",
+                 (int)part->target.topic_length, part->target.topic_length > 0 ? part->target.topic : "",
+                 (int)part->target.partition, (long long)part->offset, part->error.message);
+}
+
+/* The records of each part, in the order in which they fill the answer: its bound is theirs once they are
+ * unfolded. NULL, with an error in each part, when memory is short. */
+static ShSlice *decode_parts(ShFetchRequest *request)
+{
+    ShFetch *fetch = &request->fetch;
     ShWorker *worker = request->wake.call->worker;
-    if (request->decode && part->error.status == SH_OK)
-        sh_decode_records(worker, sh_call_config(request->wake.call), RESULT_RECORDS, bytes_left, part);
-    if (part->error.status != SH_OK) {
-        ShPartitionError error;
-        sh_partition_error_fill(&error, &part->error, &part->redirect, SH_FROM_STORE);
-        size_t error_bytes = streamhouse__v1__partition_error__get_packed_size(&error.error);
-        sh_out_open(out, RESPONSE_RESULTS, fields_bytes(part) + sh_out_bytes_size(RESULT_ERROR, error_bytes));
-        put_fields(out, part);
-        sh_out_message(out, RESULT_ERROR, &error.error.base);
-        return;
+    ShSlice *decoded = calloc(fetch->part_count, sizeof *decoded);
+    size_t bytes_left = (size_t)fetch->bytes_max;
+    bool is_first = true;
+    for (size_t turn = 0; turn < fetch->part_count; turn++) {
+        size_t i = (fetch->first_part + turn) % fetch->part_count;
+        ShFetchPart *part = &fetch->parts[i];
+        if (part->error.status != SH_OK || part->slice_count == 0)
+            continue;
+        if (decoded != NULL)
+            sh_decode_records(worker, RESULT_RECORDS, bytes_left, is_first, part);
+        if (part->error.status == SH_CORRUPT)
+            log_data_loss(part);
+        size_t bytes = worker->encoded.length;
+        if (part->error.status != SH_OK || (decoded != NULL && bytes == 0))
+            continue;
+        ShBuf *records = decoded != NULL ? sh_buf_copy(worker->encoded.data, bytes) : NULL;
+        if (records == NULL) {
+            (void)sh_fail(&part->error, SH_NO_MEMORY, "no memory for the decoded records");
+            part->next_offset = part->offset;
+            continue;
+        }
+        decoded[i] = (ShSlice){.data = records->data, .length = bytes, .owner = records};
+        bytes_left -= bytes < bytes_left ? bytes : bytes_left;
+        is_first = false;
     }
-    if (request->decode) {
-        sh_out_open(out, RESPONSE_RESULTS, fields_bytes(part) + worker->encoded.length);
-        put_fields(out, part);
-        sh_out_raw(out, worker->encoded.data, worker->encoded.length);
-        return;
-    }
+    return decoded;
+}
+
+static void put_error(ShOut *out, const ShFetchPart *part)
+{
+    ShPartitionError error;
+    sh_partition_error_fill(&error, &part->error, &part->redirect, SH_FROM_STORE);
+    size_t error_bytes = streamhouse__v1__partition_error__get_packed_size(&error.error);
+    sh_out_open(out, RESPONSE_RESULTS, fields_bytes(part) + sh_out_bytes_size(RESULT_ERROR, error_bytes));
+    put_fields(out, part);
+    sh_out_message(out, RESULT_ERROR, &error.error.base);
+}
+
+/* The records are encoded as fields of the result already. */
+static void put_decoded(ShOut *out, const ShFetchPart *part, ShSlice *records)
+{
+    sh_out_open(out, RESPONSE_RESULTS, fields_bytes(part) + records->length);
+    put_fields(out, part);
+    if (records->length > 0)
+        sh_out_take_slice(out, records);
+}
+
+static void put_batches(ShOut *out, ShFetchPart *part)
+{
     size_t batches_bytes = part->bytes > 0 ? sh_out_bytes_size(RESULT_BATCHES, part->bytes) : 0;
     sh_out_open(out, RESPONSE_RESULTS, fields_bytes(part) + batches_bytes);
     put_fields(out, part);

@@ -3,6 +3,7 @@
 #include <grpc/byte_buffer_reader.h>
 #include <grpc/slice.h>
 #include <grpc/slice_buffer.h>
+#include <stdlib.h>
 
 #include "agent/rpc/wire.h"
 
@@ -38,8 +39,11 @@ ShBuf *sh_message_join(grpc_byte_buffer *message)
 grpc_byte_buffer *sh_message_pack(const ProtobufCMessage *message)
 {
     size_t bytes = protobuf_c_message_get_packed_size(message);
-    grpc_slice slice = grpc_slice_malloc(bytes);
-    protobuf_c_message_pack(message, GRPC_SLICE_START_PTR(slice));
+    uint8_t *memory = malloc(bytes + 1);
+    if (memory == NULL)
+        return NULL;
+    protobuf_c_message_pack(message, memory);
+    grpc_slice slice = grpc_slice_new(memory, bytes, free);
     grpc_byte_buffer *packed = grpc_raw_byte_buffer_create(&slice, 1);
     grpc_slice_unref(slice);
     return packed;

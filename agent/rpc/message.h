@@ -16,7 +16,7 @@
 /* The whole message in one new buffer; NULL when memory is short. The message is left as it was. */
 ShBuf *sh_message_join(grpc_byte_buffer *message);
 
-/* A protobuf-c message, serialized. */
+/* A protobuf-c message, serialized; NULL when memory is short. */
 grpc_byte_buffer *sh_message_pack(const ProtobufCMessage *message);
 
 /* A message under construction. */

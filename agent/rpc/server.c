@@ -16,6 +16,14 @@
 #define EXPECTED_HOT            32
 #define EXPECTED_OTHER          2
 #define STOP_REPORT_INTERVAL_MS 5000
+/* Calls of one connection; clients hold back the others. */
+#define STREAMS_MAX 1000
+/* Below it gRPC has no room to work. */
+#define QUOTA_BYTES_MIN (16 << 20)
+/* A connection without calls is closed after so long, and one whose client answers no ping. */
+#define CONNECTION_IDLE_MS   (10 * 60 * 1000)
+#define KEEPALIVE_MS         (60 * 1000)
+#define KEEPALIVE_TIMEOUT_MS (30 * 1000)
 
 static const ShMethod *const all_methods[] = {
     &sh_method_produce,       &sh_method_produce_stream,     &sh_method_fetch,
@@ -29,7 +37,6 @@ static const ShMethod *const all_methods[] = {
 static void log_from_grpc(gpr_log_func_args *args);
 static grpc_server *create_server(const ShConfig *config);
 static grpc_arg integer_arg(const char *key, int value);
-static ShStatus bind_address(ShRpc *rpc, ShError *err);
 static void register_methods(ShRpc *rpc);
 static void create_metrics(ShMethodEntry *entry);
 static void enter_phase(ShRpc *rpc, ShPhase phase);
@@ -67,12 +74,12 @@ ShStatus sh_rpc_bind(const ShConfig *config, ShRpc **out, const char **bound, Sh
         grpc_server_register_completion_queue(rpc->server, rpc->workers[i].queue, NULL);
     }
     register_methods(rpc);
-    status = bind_address(rpc, err);
+    status = sh_acceptor_bind(config, &rpc->acceptor, bound, err);
     if (status != SH_OK)
         goto failed;
+    rpc->calls_max = config->memory_budget_bytes / 4 / SH_RPC_CALL_BYTES;
 
     *out = rpc;
-    *bound = rpc->bound;
     return SH_OK;
 failed:
     sh_rpc_stop(rpc, 0);
@@ -95,7 +102,15 @@ ShStatus sh_rpc_serve(ShRpc *rpc, ShEngine *engine, ShError *err)
             return status;
         rpc->workers_started++;
     }
-    return SH_OK;
+    ShStatus status = sh_acceptor_start(rpc->acceptor, rpc->server, engine, err);
+    if (status == SH_OK)
+        status = sh_probe_start(rpc->acceptor, &rpc->probe, err);
+    return status;
+}
+
+bool sh_rpc_reachable(const ShRpc *rpc, int64_t *failures, char *why, size_t why_bytes)
+{
+    return rpc->probe == NULL || sh_probe_result(rpc->probe, failures, why, why_bytes);
 }
 
 void sh_rpc_drain(ShRpc *rpc)
@@ -107,6 +122,8 @@ void sh_rpc_stop(ShRpc *rpc, int64_t grace_ms)
 {
     if (rpc == NULL)
         return;
+    sh_probe_stop(rpc->probe);
+    sh_acceptor_stop(rpc->acceptor);
     if (rpc->server != NULL) {
         if (rpc->worker_count > 0)
             grpc_server_shutdown_and_notify(rpc->server, rpc->workers[0].queue, &rpc->shutdown_tag);
@@ -149,6 +166,11 @@ static grpc_server *create_server(const ShConfig *config)
 {
     int message_bytes_max = config->message_bytes_max < INT32_MAX ? (int)config->message_bytes_max
                                                                   : INT32_MAX;
+    /* What gRPC itself holds: the bounds of this folder should keep it below, and gRPC ends calls above. */
+    int64_t quota_bytes = config->memory_budget_bytes / 2;
+    grpc_resource_quota *quota = grpc_resource_quota_create("streamhouse");
+    grpc_resource_quota_resize(quota,
+                               (size_t)(quota_bytes > QUOTA_BYTES_MIN ? quota_bytes : QUOTA_BYTES_MIN));
     grpc_arg args[] = {
         integer_arg(GRPC_ARG_ALLOW_REUSEPORT, 0),
         integer_arg(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, message_bytes_max),
@@ -162,35 +184,24 @@ static grpc_server *create_server(const ShConfig *config)
         integer_arg(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0),
         /* Clients that keep idle connections alive by pings are welcome, down to one in five seconds. */
         integer_arg(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 5000),
+        integer_arg(GRPC_ARG_MAX_CONCURRENT_STREAMS, STREAMS_MAX),
+        integer_arg(GRPC_ARG_MAX_CONNECTION_IDLE_MS, CONNECTION_IDLE_MS),
+        integer_arg(GRPC_ARG_KEEPALIVE_TIME_MS, KEEPALIVE_MS),
+        integer_arg(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, KEEPALIVE_TIMEOUT_MS),
+        {.type = GRPC_ARG_POINTER,
+         .key = (char *)(uintptr_t)GRPC_ARG_RESOURCE_QUOTA,
+         .value.pointer = {.p = quota, .vtable = grpc_resource_quota_arg_vtable()}},
     };
     grpc_channel_args list = {.num_args = sizeof args / sizeof args[0], .args = args};
-    return grpc_server_create(&list, NULL);
+    grpc_server *server = grpc_server_create(&list, NULL);
+    grpc_resource_quota_unref(quota);
+    return server;
 }
 
 static grpc_arg integer_arg(const char *key, int value)
 {
     /* gRPC copies keys; its struct has no const form. */
     return (grpc_arg){.type = GRPC_ARG_INTEGER, .key = (char *)(uintptr_t)key, .value.integer = value};
-}
-
-static ShStatus bind_address(ShRpc *rpc, ShError *err)
-{
-    const char *address = rpc->config->listen_address;
-    grpc_server_credentials *plain = grpc_insecure_server_credentials_create();
-    int port = grpc_server_add_http2_port(rpc->server, address, plain);
-    grpc_server_credentials_release(plain);
-    if (port <= 0)
-        return sh_fail(err, SH_UNAVAILABLE,
-                       "cannot listen for gRPC on %s: the port is in use or the address is not of this host; "
-                       "set listen_address to another",
-                       address);
-
-    const char *colon = strrchr(address, ':');
-    int host_bytes = colon != NULL ? (int)(colon - address) : (int)strlen(address);
-    gpr_free(rpc->bound);
-    rpc->bound = gpr_malloc((size_t)host_bytes + sizeof ":65535");
-    snprintf(rpc->bound, (size_t)host_bytes + sizeof ":65535", "%.*s:%d", host_bytes, address, port);
-    return SH_OK;
 }
 
 static void register_methods(ShRpc *rpc)
@@ -201,9 +212,8 @@ static void register_methods(ShRpc *rpc)
         ShMethodEntry *entry = &rpc->methods[i];
         entry->method = method;
         if (method->path != NULL)
-            entry->handle = grpc_server_register_method(
-                rpc->server, method->path, NULL,
-                method->reads_stream ? GRPC_SRM_PAYLOAD_NONE : GRPC_SRM_PAYLOAD_READ_INITIAL_BYTE_BUFFER, 0);
+            entry->handle = grpc_server_register_method(rpc->server, method->path, NULL,
+                                                        GRPC_SRM_PAYLOAD_NONE, 0);
         create_metrics(entry);
     }
 }
@@ -283,7 +293,7 @@ static void free_rpc(ShRpc *rpc)
         sh_worker_stop(&rpc->workers[i], i < rpc->workers_started);
     gpr_free(rpc->workers);
     gpr_free(rpc->methods);
-    gpr_free(rpc->bound);
+    sh_acceptor_free(rpc->acceptor);
     pthread_cond_destroy(&rpc->changed);
     pthread_mutex_destroy(&rpc->mutex);
     gpr_free(rpc);

@@ -7,7 +7,9 @@
 #include <grpc/grpc.h>
 #include <stdatomic.h>
 
+#include "agent/rpc/acceptor.h"
 #include "agent/rpc/call.h"
+#include "agent/rpc/probe.h"
 #include "agent/rpc/rpc.h"
 #include "agent/rpc/worker.h"
 
@@ -19,12 +21,17 @@ typedef enum ShPhase { SH_PHASE_SERVING, SH_PHASE_DRAINING, SH_PHASE_STOPPING } 
 /* What gRPC holds of a ProduceStream that sends all it may: the window, the message that is being read beyond
  * it, and the buffers of the connection. Measured. */
 #define SH_RPC_STREAM_BYTES (256 << 10)
+/* What gRPC and the kernel hold of a connection, and gRPC and the agent of a call, without messages.
+ * Measured. */
+#define SH_RPC_CONNECTION_BYTES (32 << 10)
+#define SH_RPC_CALL_BYTES       (16 << 10)
 
 struct ShRpc {
     const ShConfig *config;
     ShEngine *engine;
     grpc_server *server;
-    char *bound;
+    ShAcceptor *acceptor;
+    ShProbe *probe;
     bool serving; /* the threads run */
 
     ShWorker *workers;
@@ -35,6 +42,8 @@ struct ShRpc {
     atomic_int phase;
     atomic_llong request_bytes; /* of all ProduceStreams' requests under way */
     atomic_long fetch_streams;  /* open */
+    atomic_llong answer_bytes;  /* of unary answers on their way */
+    int64_t calls_max;          /* open at once */
 
     atomic_long calls_open;
     pthread_mutex_t mutex;

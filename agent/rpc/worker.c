@@ -1,5 +1,6 @@
 #include "agent/rpc/worker.h"
 
+#include <grpc/support/time.h>
 #include <stdio.h>
 
 #include "agent/base/clock.h"
@@ -7,10 +8,14 @@
 
 /* Events that one may bring in its train before the worker looks for others. */
 #define TRAIN_MAX 16
+/* How often the worker looks whether the time of a call is over. */
+#define TIME_CHECK_US 1000000
 
 static _Thread_local ShWorker *this_worker;
 
 static void *run_worker(void *arg);
+static gpr_timespec next_check(const ShWorker *worker);
+static void check_time(ShWorker *worker);
 static void run_train(ShWorker *worker, ShTag *tag, bool ok);
 static void on_inbox(void *owner, bool ok);
 static void on_phase(void *owner, bool ok);
@@ -25,6 +30,7 @@ void sh_worker_init(ShWorker *worker, struct ShRpc *rpc)
     worker->posted_here_end = &worker->posted_here;
     pthread_mutex_init(&worker->listeners_mutex, NULL);
     TAILQ_INIT(&worker->listeners);
+    TAILQ_INIT(&worker->timed);
 }
 
 ShStatus sh_worker_start(ShWorker *worker, size_t index, ShError *err)
@@ -92,14 +98,37 @@ static void *run_worker(void *arg)
     ShWorker *worker = arg;
     this_worker = worker;
     for (;;) {
-        grpc_event event = grpc_completion_queue_next(worker->queue, gpr_inf_future(GPR_CLOCK_REALTIME),
-                                                      NULL);
+        grpc_event event = grpc_completion_queue_next(worker->queue, next_check(worker), NULL);
         if (event.type == GRPC_QUEUE_SHUTDOWN)
             break;
-        run_train(worker, event.tag, event.success != 0);
+        if (event.type == GRPC_OP_COMPLETE)
+            run_train(worker, event.tag, event.success != 0);
+        if (!TAILQ_EMPTY(&worker->timed))
+            check_time(worker);
     }
     this_worker = NULL;
     return NULL;
+}
+
+static gpr_timespec next_check(const ShWorker *worker)
+{
+    if (TAILQ_EMPTY(&worker->timed))
+        return gpr_inf_future(GPR_CLOCK_REALTIME);
+    return gpr_time_from_micros(TIME_CHECK_US, GPR_TIMESPAN);
+}
+
+static void check_time(ShWorker *worker)
+{
+    int64_t now_us = sh_clock_now_us();
+    if (now_us - worker->time_checked_us < TIME_CHECK_US)
+        return;
+    worker->time_checked_us = now_us;
+    ShCall *call = TAILQ_FIRST(&worker->timed);
+    while (call != NULL) {
+        ShCall *next = TAILQ_NEXT(call, timed_link);
+        sh_call_check_time(call, now_us);
+        call = next;
+    }
 }
 
 /* Run an event and what it completes at once: the read of a message that is already there, a write that only

@@ -51,6 +51,10 @@ typedef struct ShWorker {
     TAILQ_HEAD(ShListeners, ShCall) listeners;
     ShTag phase_tag;
 
+    TAILQ_HEAD(ShTimed, ShCall) timed; /* calls whose clients have until call->due_us; this thread's */
+    int64_t time_checked_us;
+    size_t fetch_turn; /* whose turn it is to fill a unary fetch's answer */
+
     /* Reused from request to request by this thread. */
     ShScratch scratch;
     ShScratch encoded;

@@ -122,8 +122,8 @@ static inline bool fake_fill(ShEngine *engine, ShFetch *fetch)
 {
     uint64_t total = 0;
     bool failed = false;
-    for (size_t p = 0; p < fetch->part_count; p++) {
-        ShFetchPart *part = &fetch->parts[p];
+    for (size_t turn = 0; turn < fetch->part_count; turn++) {
+        ShFetchPart *part = &fetch->parts[(fetch->first_part + turn) % fetch->part_count];
         sh_error_clear(&part->error);
         if (fake_resolve(&part->target, &part->redirect, &part->error) != SH_OK) {
             failed = true;

@@ -1,4 +1,4 @@
-#include "agent/http/listener.h"
+#include "agent/base/listener.h"
 
 #include <errno.h>
 #include <netdb.h>
@@ -9,32 +9,59 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define BACKLOG 128
+#define BACKLOG 1024
 
 static ShStatus resolve(const char *setting, const char *address, struct addrinfo **out, ShError *err);
 static ShStatus bind_and_listen(const char *setting, const struct addrinfo *place, const char *address,
                                 int *out, ShError *err);
+static in_port_t port_of(int fd);
 static ShStatus format_bound(const char *setting, int fd, char bound_address[SH_ADDRESS_TEXT_BYTES],
                              ShError *err);
 
-ShStatus sh_http_listen(const char *setting, const char *address, int *out,
-                        char bound_address[SH_ADDRESS_TEXT_BYTES], ShError *err)
+ShStatus sh_listen(const char *setting, const char *address, int *out,
+                   char bound_address[SH_ADDRESS_TEXT_BYTES], ShError *err)
+{
+    size_t count;
+    return sh_listen_all(setting, address, out, 1, &count, bound_address, err);
+}
+
+ShStatus sh_listen_all(const char *setting, const char *address, int *out, size_t room, size_t *count,
+                       char bound_address[SH_ADDRESS_TEXT_BYTES], ShError *err)
 {
     struct addrinfo *places;
     ShStatus status = resolve(setting, address, &places, err);
     if (status != SH_OK)
         return status;
-    int fd = -1;
-    status = bind_and_listen(setting, places, address, &fd, err);
-    freeaddrinfo(places);
-    if (status != SH_OK)
+    int first = -1;
+    status = bind_and_listen(setting, places, address, &first, err);
+    if (status == SH_OK)
+        status = format_bound(setting, first, bound_address, err);
+    if (status != SH_OK) {
+        if (first >= 0)
+            close(first);
+        freeaddrinfo(places);
         return status;
-    status = format_bound(setting, fd, bound_address, err);
-    if (status != SH_OK)
-        close(fd);
-    else
-        *out = fd;
-    return status;
+    }
+    out[0] = first;
+    *count = 1;
+    in_port_t port = port_of(first);
+    for (struct addrinfo *place = places->ai_next; place != NULL && *count < room; place = place->ai_next) {
+        /* The port stands at the same place in both families' addresses. */
+        ((struct sockaddr_in *)(void *)place->ai_addr)->sin_port = port;
+        if (bind_and_listen(setting, place, address, &out[*count], NULL) == SH_OK)
+            (*count)++;
+    }
+    freeaddrinfo(places);
+    return SH_OK;
+}
+
+/* In network order. */
+static in_port_t port_of(int fd)
+{
+    struct sockaddr_storage place = {0};
+    socklen_t length = sizeof place;
+    (void)getsockname(fd, (struct sockaddr *)&place, &length);
+    return ((struct sockaddr_in *)(void *)&place)->sin_port;
 }
 
 static ShStatus resolve(const char *setting, const char *address, struct addrinfo **out, ShError *err)

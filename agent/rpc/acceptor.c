@@ -1,0 +1,508 @@
+#include "agent/rpc/acceptor.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grpc/grpc_posix.h>
+#include <grpc/grpc_security.h>
+#include <grpc/support/alloc.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "agent/base/clock.h"
+#include "agent/base/fault.h"
+#include "agent/base/listener.h"
+#include "agent/base/log.h"
+#include "agent/base/metrics.h"
+#include "agent/base/open_files.h"
+#include "agent/rpc/server.h"
+
+#define LISTENERS_MAX 4
+/* Accepted in a row before the thread looks after those that it has. */
+#define ACCEPTS_MAX       64
+#define SWEEP_INTERVAL_MS 100
+/* ... of many connections: their number by this many milliseconds, so that sweeps cost a bounded share. */
+#define SWEEP_CONNECTIONS_A_MS 20
+#define IDLE_INTERVAL_MS       1000
+#define FIRST_WORD_MS          10000
+#define FIRST_WORD_BYTES       24 /* HTTP/2's preface */
+/* A peer that takes nothing off the wire for so long is gone, or might as well be. */
+#define SEND_TIMEOUT_MS 300000
+/* No descriptor: how long to wait for one. */
+#define SHORTAGE_PAUSE_MS 50
+/* Of what may be taken: the fewest connections, whatever the limits. */
+#define CONNECTIONS_MIN 16
+
+struct ShAcceptor {
+    const ShConfig *config;
+    ShEngine *engine;
+    grpc_server *server;
+    grpc_server_credentials *plain;
+    char bound[SH_ADDRESS_TEXT_BYTES];
+    int listeners[LISTENERS_MAX];
+    size_t listener_count;
+    int wake;  /* an eventfd: written to when the thread shall end */
+    int spare; /* a descriptor to give up when there is no other */
+    pthread_t thread;
+    bool started;
+    atomic_bool stopping;
+    atomic_int own_port;
+
+    int64_t connections_max;
+    pthread_mutex_t lock;
+    ShConnection **by_fd; /* by lock; changed by the thread alone, which reads without it */
+    size_t by_fd_count;
+    /* the thread's */
+    int fd_end; /* above the highest descriptor of a connection */
+    int64_t count;
+    int64_t waiting_bytes; /* of all connections */
+    bool is_crowded;       /* no room could be made since the last sweep */
+    ShMetric *connections;
+    ShMetric *refused;
+    ShMetric *ended;
+};
+
+static void *run(void *arg);
+static void accept_some(ShAcceptor *acceptor, int listener);
+static bool take(ShAcceptor *acceptor, int fd, const struct sockaddr_storage *peer);
+static bool is_own(const ShAcceptor *acceptor, const struct sockaddr_storage *peer);
+static void prepare(int fd);
+static void survive_shortage(ShAcceptor *acceptor, int listener);
+static bool make_room(ShAcceptor *acceptor, const ShConnection *newcomer);
+static int64_t end_idle(ShAcceptor *acceptor, int64_t wanted);
+static int64_t idleness(const ShConnection *connection);
+static int by_idleness(const void *left, const void *right);
+static ShConnection *of_fullest_address(const ShAcceptor *acceptor, const ShConnection *newcomer);
+static void sweep(ShAcceptor *acceptor);
+static void look_at(ShAcceptor *acceptor, ShConnection *connection, int64_t now_ms);
+static int64_t waiting_bytes(ShAcceptor *acceptor, ShConnection *connection, int64_t received_bytes);
+static void end_hoarders(ShAcceptor *acceptor);
+static bool end(ShAcceptor *acceptor, ShConnection *connection, const char *reason);
+static void forget(ShAcceptor *acceptor, ShConnection *connection);
+
+ShStatus sh_acceptor_bind(const ShConfig *config, ShAcceptor **out, const char **bound, ShError *err)
+{
+    ShAcceptor *acceptor = calloc(1, sizeof *acceptor);
+    if (acceptor == NULL)
+        return sh_fail(err, SH_NO_MEMORY, "no memory to listen");
+    acceptor->config = config;
+    acceptor->wake = acceptor->spare = -1;
+    pthread_mutex_init(&acceptor->lock, NULL);
+    acceptor->by_fd_count = (size_t)sh_open_files_max();
+    acceptor->by_fd = calloc(acceptor->by_fd_count, sizeof(ShConnection *));
+    acceptor->wake = eventfd(0, EFD_CLOEXEC);
+    acceptor->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    int64_t by_memory = config->memory_budget_bytes / 4 / SH_RPC_CONNECTION_BYTES;
+    int64_t by_files = sh_open_files_of_rpc();
+    acceptor->connections_max = by_memory < by_files ? by_memory : by_files;
+    if (acceptor->connections_max < CONNECTIONS_MIN)
+        acceptor->connections_max = CONNECTIONS_MIN;
+
+    char address[SH_ADDRESS_TEXT_BYTES];
+    ShStatus status = SH_OK;
+    if (acceptor->by_fd == NULL || acceptor->wake < 0)
+        status = sh_fail(err, SH_NO_MEMORY, "no memory or no descriptor to listen");
+    if (status == SH_OK)
+        status = sh_listen_all("listen_address", config->listen_address, acceptor->listeners, LISTENERS_MAX,
+                               &acceptor->listener_count, address, err);
+    if (status != SH_OK) {
+        sh_acceptor_free(acceptor);
+        return status;
+    }
+    for (size_t i = 0; i < acceptor->listener_count; i++)
+        (void)fcntl(acceptor->listeners[i], F_SETFL, O_NONBLOCK);
+    /* The host as it was given, which others can look up. */
+    const char *colon = strrchr(config->listen_address, ':');
+    snprintf(acceptor->bound, sizeof acceptor->bound, "%.*s%s", (int)(colon - config->listen_address),
+             config->listen_address, strrchr(address, ':'));
+    acceptor->plain = grpc_insecure_server_credentials_create();
+    *out = acceptor;
+    *bound = acceptor->bound;
+    return SH_OK;
+}
+
+ShStatus sh_acceptor_start(ShAcceptor *acceptor, grpc_server *server, ShEngine *engine, ShError *err)
+{
+    acceptor->server = server;
+    acceptor->engine = engine;
+    acceptor->connections = sh_metric_gauge("streamhouse_rpc_connections", NULL,
+                                            "gRPC connections that are open.");
+    acceptor->refused = sh_metric_counter("streamhouse_rpc_connections_refused_total", NULL,
+                                          "gRPC connections that were refused because there were too many.");
+    acceptor->ended = sh_metric_counter("streamhouse_rpc_connections_ended_total", NULL,
+                                        "gRPC connections that were ended: silent ones, and those that held "
+                                        "too much memory or had to make room.");
+    ShStatus status = sh_thread_start(&acceptor->thread, "rpc-accept", run, acceptor, err);
+    acceptor->started = status == SH_OK;
+    return status;
+}
+
+void sh_acceptor_stop(ShAcceptor *acceptor)
+{
+    if (acceptor == NULL)
+        return;
+    atomic_store(&acceptor->stopping, true);
+    uint64_t one = 1;
+    if (acceptor->started && write(acceptor->wake, &one, sizeof one) == sizeof one)
+        pthread_join(acceptor->thread, NULL);
+    acceptor->started = false;
+    for (size_t i = 0; i < acceptor->listener_count; i++)
+        close(acceptor->listeners[i]);
+    acceptor->listener_count = 0;
+}
+
+void sh_acceptor_free(ShAcceptor *acceptor)
+{
+    if (acceptor == NULL)
+        return;
+    sh_acceptor_stop(acceptor);
+    if (acceptor->engine != NULL)
+        sh_engine_hold_memory(acceptor->engine, -acceptor->waiting_bytes);
+    for (size_t fd = 0; acceptor->by_fd != NULL && fd < acceptor->by_fd_count; fd++)
+        sh_connection_unref(acceptor->by_fd[fd]);
+    free(acceptor->by_fd);
+    if (acceptor->plain != NULL)
+        grpc_server_credentials_release(acceptor->plain);
+    if (acceptor->wake >= 0)
+        close(acceptor->wake);
+    if (acceptor->spare >= 0)
+        close(acceptor->spare);
+    pthread_mutex_destroy(&acceptor->lock);
+    free(acceptor);
+}
+
+/* gRPC calls a connection that it was given "fd:" and its number. */
+ShConnection *sh_acceptor_connection_of(ShAcceptor *acceptor, grpc_call *call)
+{
+    char *peer = grpc_call_get_peer(call);
+    ShConnection *found = NULL;
+    size_t fd = acceptor->by_fd_count;
+    if (peer != NULL && strncmp(peer, "fd:", 3) == 0)
+        fd = strtoul(peer + 3, NULL, 10);
+    gpr_free(peer);
+    pthread_mutex_lock(&acceptor->lock);
+    if (fd < acceptor->by_fd_count && acceptor->by_fd[fd] != NULL)
+        found = sh_connection_ref(acceptor->by_fd[fd]);
+    pthread_mutex_unlock(&acceptor->lock);
+    return found;
+}
+
+int64_t sh_acceptor_connections_max(const ShAcceptor *acceptor)
+{
+    return acceptor->connections_max;
+}
+
+void sh_acceptor_expect_own(ShAcceptor *acceptor, int port)
+{
+    atomic_store(&acceptor->own_port, port);
+}
+
+void sh_acceptor_address(const ShAcceptor *acceptor, struct sockaddr_storage *address, socklen_t *length)
+{
+    *address = (struct sockaddr_storage){0};
+    *length = sizeof *address;
+    (void)getsockname(acceptor->listeners[0], (struct sockaddr *)address, length);
+}
+
+static void *run(void *arg)
+{
+    ShAcceptor *acceptor = arg;
+    struct pollfd watched[LISTENERS_MAX + 1];
+    size_t count = acceptor->listener_count;
+    for (size_t i = 0; i < count; i++)
+        watched[i] = (struct pollfd){.fd = acceptor->listeners[i], .events = POLLIN};
+    watched[count] = (struct pollfd){.fd = acceptor->wake, .events = POLLIN};
+    int64_t swept_ms = sh_clock_now_ms();
+    while (!atomic_load(&acceptor->stopping)) {
+        int64_t interval_ms = acceptor->count / SWEEP_CONNECTIONS_A_MS;
+        if (interval_ms < SWEEP_INTERVAL_MS)
+            interval_ms = SWEEP_INTERVAL_MS;
+        if (poll(watched, count + 1, (int)(acceptor->count > 0 ? interval_ms : IDLE_INTERVAL_MS)) > 0) {
+            for (size_t i = 0; i < count; i++) {
+                if (watched[i].revents != 0)
+                    accept_some(acceptor, watched[i].fd);
+            }
+        }
+        int64_t now_ms = sh_clock_now_ms();
+        if (now_ms - swept_ms >= interval_ms) {
+            sweep(acceptor);
+            swept_ms = now_ms;
+        }
+    }
+    return NULL;
+}
+
+static void accept_some(ShAcceptor *acceptor, int listener)
+{
+    for (int i = 0; i < ACCEPTS_MAX; i++) {
+        struct sockaddr_storage peer = {0};
+        socklen_t length = sizeof peer;
+        int fd = accept4(listener, (struct sockaddr *)&peer, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd >= 0) {
+            if (sh_fault_hit("rpc.accept") || !take(acceptor, fd, &peer))
+                close(fd);
+            continue;
+        }
+        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+            survive_shortage(acceptor, listener);
+        if (errno != EINTR && errno != ECONNABORTED)
+            return;
+    }
+}
+
+/* False: the connection is not wanted. */
+static bool take(ShAcceptor *acceptor, int fd, const struct sockaddr_storage *peer)
+{
+    if ((size_t)fd >= acceptor->by_fd_count)
+        return false;
+    if (acceptor->by_fd[fd] != NULL)
+        forget(acceptor, acceptor->by_fd[fd]); /* it has ended, and its number is used again */
+    ShConnection *connection = sh_connection_new(fd, peer);
+    if (connection == NULL)
+        return false;
+    connection->is_own = is_own(acceptor, peer);
+    if (acceptor->count >= acceptor->connections_max && !connection->is_own &&
+        !make_room(acceptor, connection)) {
+        sh_metric_add(acceptor->refused, 1);
+        sh_log_warn("rpc_connection_refused", "connections=%lld", (long long)acceptor->count);
+        sh_connection_unref(connection);
+        return false;
+    }
+    prepare(fd);
+    pthread_mutex_lock(&acceptor->lock);
+    acceptor->by_fd[fd] = connection;
+    pthread_mutex_unlock(&acceptor->lock);
+    acceptor->count++;
+    if (fd >= acceptor->fd_end)
+        acceptor->fd_end = fd + 1;
+    sh_metric_set(acceptor->connections, acceptor->count);
+    grpc_server_add_channel_from_fd(acceptor->server, fd, acceptor->plain);
+    return true;
+}
+
+static bool is_own(const ShAcceptor *acceptor, const struct sockaddr_storage *peer)
+{
+    /* The port stands at the same place in both families' addresses. */
+    const struct sockaddr_in *place = (const struct sockaddr_in *)(const void *)peer;
+    int port = atomic_load(&acceptor->own_port);
+    return port != 0 && ntohs(place->sin_port) == port;
+}
+
+static void prepare(int fd)
+{
+    int on = 1;
+    unsigned timeout_ms = SEND_TIMEOUT_MS;
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, sizeof timeout_ms);
+}
+
+/* No descriptor is left: have a connection make room, and drop the one that waits, so that it does not wait
+ * in vain and the listener does not wake this thread again and again for it. */
+static void survive_shortage(ShAcceptor *acceptor, int listener)
+{
+    int error = errno;
+    sh_log_warn("rpc_accept_short", "error=\"%s\" connections=%lld", strerror(error),
+                (long long)acceptor->count);
+    if (acceptor->spare >= 0)
+        close(acceptor->spare);
+    (void)make_room(acceptor, NULL);
+    int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+    if (fd >= 0) {
+        close(fd);
+        sh_metric_add(acceptor->refused, 1);
+    }
+    acceptor->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    (void)poll(NULL, 0, SHORTAGE_PAUSE_MS);
+    errno = error;
+}
+
+/* End some connections for those that come; `newcomer` may be NULL. */
+static bool make_room(ShAcceptor *acceptor, const ShConnection *newcomer)
+{
+    if (acceptor->is_crowded)
+        return false;
+    sweep(acceptor);
+    if (acceptor->count < acceptor->connections_max && newcomer != NULL)
+        return true;
+    /* Several at a time, for each look at all of them costs. */
+    int64_t ended = end_idle(acceptor, acceptor->connections_max / 64 + 1);
+    ShConnection *last = ended == 0 ? of_fullest_address(acceptor, newcomer) : NULL;
+    if (last != NULL)
+        ended += end(acceptor, last, "makes room for other addresses");
+    acceptor->is_crowded = ended == 0;
+    return ended > 0;
+}
+
+typedef struct IdleConnection {
+    ShConnection *connection;
+    int64_t idleness;
+} IdleConnection;
+
+/* End those without a call: first those that have said nothing, then those that are silent for the longest.
+ */
+static int64_t end_idle(ShAcceptor *acceptor, int64_t wanted)
+{
+    IdleConnection *idle = malloc((size_t)(acceptor->fd_end + 1) * sizeof *idle);
+    size_t count = 0;
+    int64_t ended = 0;
+    for (int fd = 0; idle != NULL && fd < acceptor->fd_end; fd++) {
+        ShConnection *connection = acceptor->by_fd[fd];
+        int64_t score = connection != NULL ? idleness(connection) : -1;
+        if (score >= 0)
+            idle[count++] = (IdleConnection){connection, score};
+    }
+    if (count > 1)
+        qsort(idle, count, sizeof *idle, by_idleness);
+    for (size_t i = 0; i < count && ended < wanted; i++)
+        ended += end(acceptor, idle[i].connection, "makes room");
+    free(idle);
+    return ended;
+}
+
+/* The milliseconds of its silence, and far more for one that has never spoken; -1 when it has a call. */
+static int64_t idleness(const ShConnection *connection)
+{
+    int64_t bytes;
+    int64_t idle_ms;
+    if (connection->is_own || atomic_load(&connection->calls) > 0 ||
+        !sh_connection_received(connection, &bytes, &idle_ms))
+        return -1;
+    return bytes >= FIRST_WORD_BYTES ? idle_ms : INT64_MAX / 2 - connection->accepted_ms;
+}
+
+static int by_idleness(const void *left, const void *right)
+{
+    const IdleConnection *a = left;
+    const IdleConnection *b = right;
+    return (a->idleness < b->idleness) - (a->idleness > b->idleness);
+}
+
+/* The last to come of an address that has more than half of all, unless the newcomer is of that address. */
+static ShConnection *of_fullest_address(const ShAcceptor *acceptor, const ShConnection *newcomer)
+{
+    /* An address that has more than half is what is left when pairs of different ones are taken away. */
+    const ShConnection *candidate = NULL;
+    int64_t lead = 0;
+    for (int fd = 0; fd < acceptor->fd_end; fd++) {
+        const ShConnection *connection = acceptor->by_fd[fd];
+        if (connection == NULL)
+            continue;
+        if (lead == 0)
+            candidate = connection;
+        bool same = memcmp(candidate->address, connection->address, sizeof connection->address) == 0;
+        lead += same ? 1 : -1;
+    }
+    if (candidate == NULL || newcomer == NULL ||
+        memcmp(candidate->address, newcomer->address, sizeof newcomer->address) == 0)
+        return NULL;
+    ShConnection *last = NULL;
+    int64_t count = 0;
+    for (int fd = 0; fd < acceptor->fd_end; fd++) {
+        ShConnection *connection = acceptor->by_fd[fd];
+        if (connection == NULL ||
+            memcmp(candidate->address, connection->address, sizeof connection->address) != 0)
+            continue;
+        count++;
+        if (last == NULL || connection->accepted_ms >= last->accepted_ms)
+            last = connection;
+    }
+    return count > acceptor->connections_max / 2 ? last : NULL;
+}
+
+static void sweep(ShAcceptor *acceptor)
+{
+    int64_t now_ms = sh_clock_now_ms();
+    int fd_end = 0;
+    int64_t before = acceptor->waiting_bytes;
+    for (int fd = 0; fd < acceptor->fd_end; fd++) {
+        if (acceptor->by_fd[fd] != NULL)
+            look_at(acceptor, acceptor->by_fd[fd], now_ms);
+        if (acceptor->by_fd[fd] != NULL)
+            fd_end = fd + 1;
+    }
+    acceptor->fd_end = fd_end;
+    acceptor->is_crowded = false;
+    if (acceptor->waiting_bytes > acceptor->config->memory_budget_bytes / 4)
+        end_hoarders(acceptor);
+    if (acceptor->waiting_bytes != before)
+        sh_engine_hold_memory(acceptor->engine, acceptor->waiting_bytes - before);
+    sh_metric_set(acceptor->connections, acceptor->count);
+}
+
+static void look_at(ShAcceptor *acceptor, ShConnection *connection, int64_t now_ms)
+{
+    int64_t bytes;
+    int64_t idle_ms;
+    if (!sh_connection_is_open(connection)) {
+        forget(acceptor, connection);
+        return;
+    }
+    if (!sh_connection_received(connection, &bytes, &idle_ms))
+        return;
+    if (bytes < FIRST_WORD_BYTES && now_ms - connection->accepted_ms > FIRST_WORD_MS) {
+        end(acceptor, connection, "said nothing");
+        return;
+    }
+    int64_t waiting = waiting_bytes(acceptor, connection, bytes);
+    acceptor->waiting_bytes += waiting - connection->waiting_bytes;
+    connection->waiting_bytes = waiting;
+}
+
+/* What the connection has sent and has not been taken, near enough: frames and headers of calls are taken
+ * from it by rule of thumb, and what the guess may have missed is forgotten when nothing is awaited. */
+static int64_t waiting_bytes(ShAcceptor *acceptor, ShConnection *connection, int64_t received_bytes)
+{
+    int64_t reading = atomic_load(&connection->reading);
+    int64_t waiting = received_bytes - atomic_load(&connection->taken_bytes);
+    if (reading == 0 || waiting < 0) {
+        atomic_fetch_add(&connection->taken_bytes, waiting);
+        return 0;
+    }
+    int64_t most = reading * (acceptor->config->message_bytes_max + SH_RPC_WINDOW_BYTES);
+    return waiting < most ? waiting : most;
+}
+
+static void end_hoarders(ShAcceptor *acceptor)
+{
+    int64_t bound = acceptor->config->memory_budget_bytes / 4;
+    while (acceptor->waiting_bytes > bound) {
+        ShConnection *most = NULL;
+        for (int fd = 0; fd < acceptor->fd_end; fd++) {
+            ShConnection *connection = acceptor->by_fd[fd];
+            if (connection != NULL && (most == NULL || connection->waiting_bytes > most->waiting_bytes))
+                most = connection;
+        }
+        if (most == NULL || !end(acceptor, most, "sends more than there is memory for"))
+            return;
+    }
+}
+
+static bool end(ShAcceptor *acceptor, ShConnection *connection, const char *reason)
+{
+    bool ended = sh_connection_end(connection);
+    if (ended) {
+        sh_metric_add(acceptor->ended, 1);
+        sh_log_warn("rpc_connection_ended", "reason=\"%s\" calls=%ld waiting_bytes=%lld connections=%lld",
+                    reason, atomic_load(&connection->calls), (long long)connection->waiting_bytes,
+                    (long long)acceptor->count);
+        forget(acceptor, connection);
+    }
+    return ended;
+}
+
+static void forget(ShAcceptor *acceptor, ShConnection *connection)
+{
+    acceptor->waiting_bytes -= connection->waiting_bytes;
+    connection->waiting_bytes = 0;
+    pthread_mutex_lock(&acceptor->lock);
+    acceptor->by_fd[connection->fd] = NULL;
+    pthread_mutex_unlock(&acceptor->lock);
+    acceptor->count--;
+    sh_connection_unref(connection);
+}

@@ -1,0 +1,59 @@
+/*
+ * connection.h - what is known of one client's connection, for the limits that are its own.
+ *
+ * Calls keep it alive. What it counts is counted for all connections in ShRpc or in the acceptor too: a bound
+ * is for everybody, and who takes most of it is refused first.
+ */
+#ifndef SH_AGENT_RPC_CONNECTION_H
+#define SH_AGENT_RPC_CONNECTION_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+
+typedef struct ShConnection {
+    /* The descriptor is gRPC's, who closes it when it likes: it is this connection's while its inode is. */
+    int fd;
+    ino_t inode;
+    uint8_t address[16]; /* of IPv6, or an IPv4 address in its last bytes */
+    int64_t accepted_ms;
+    bool is_own; /* the agent's own look at its port (probe.h) */
+
+    atomic_int refs;
+    atomic_long calls;            /* open */
+    atomic_long reading;          /* of them, those for which gRPC receives a message */
+    atomic_llong taken_bytes;     /* of messages that came, and what came with them */
+    atomic_llong answer_bytes;    /* of unary answers on their way */
+    atomic_llong checks_until_us; /* its requests are checked by the pool until then (checker.h) */
+    atomic_int lists;             /* ListOffsets calls under way */
+    int64_t waiting_bytes;        /* received and not taken; the acceptor's thread */
+} ShConnection;
+
+/* The connection of an accepted socket; NULL when memory is short. The caller has the one reference. */
+ShConnection *sh_connection_new(int fd, const struct sockaddr_storage *peer);
+ShConnection *sh_connection_ref(ShConnection *connection);
+/* NULL allowed. */
+void sh_connection_unref(ShConnection *connection);
+
+/* Is the descriptor still this connection's? */
+bool sh_connection_is_open(const ShConnection *connection);
+
+/* What came over it since it began, and how long ago the last of it; false when it cannot be told. */
+bool sh_connection_received(const ShConnection *connection, int64_t *bytes, int64_t *idle_ms);
+
+/* End it: gRPC finds it closed by the client. False when it is not open any more, or descriptors are short.
+ */
+bool sh_connection_end(const ShConnection *connection);
+
+/* May something that takes `want` of a bound be begun, where everybody has taken `all` and this one `own`?
+ * While half is free, yes; then it is for those who have less than a sixteenth. */
+static inline bool sh_connection_may_take(int64_t own, int64_t all, int64_t want, int64_t bound)
+{
+    if (all + want <= bound / 2)
+        return true;
+    return all + want <= bound && own + want <= bound / 16;
+}
+
+#endif

@@ -1,0 +1,113 @@
+"""What strangers do at the agent's ports: others are served, memory stays bounded, the agent lives."""
+import resource
+import socket
+import time
+
+import pytest
+
+from harness.http2 import Http2
+from harness.processes import wait_until
+
+
+@pytest.fixture
+def files():
+    """Room for many sockets in the test itself."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8192), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def with_limit(agent, files):
+    """Start the agent with so many descriptors, as its hard limit."""
+    command = agent.command
+    agent.command = lambda *options: ["prlimit", f"--nofile=512:{files}", *command(*options)]
+    return agent.start()
+
+
+def place(agent):
+    host, port = agent.address.rsplit(":", 1)
+    return host, int(port)
+
+
+def open_idle(agent, count):
+    """Connections that say nothing; those that the agent does not take are refused or wait in its backlog."""
+    made = []
+    for _ in range(count):
+        one = socket.socket()
+        one.setblocking(False)
+        one.connect_ex(place(agent))
+        made.append(one)
+    return made
+
+
+def test_idle_connections_beyond_all_descriptors(database, make_agent, connect, files):
+    agent = with_limit(make_agent(), 1024)
+    database.execute("SELECT streamhouse.create_topic('t')")
+    before = connect(agent)
+    before.produce("t", values=[b"a"])
+    idle = open_idle(agent, 1100)
+    wait_until("the agent makes room", lambda: agent.metric("streamhouse_rpc_connections_ended_total") > 0)
+    assert connect(agent).produce("t", values=[b"b"]).base_offset == 1, "a new client comes in beside them"
+    assert before.produce("t", values=[b"c"]).base_offset == 2
+    assert agent.http("/ready")[0] == 200
+    for one in idle:
+        one.close()
+    assert [r.value for r in connect(agent).read_all("t")] == [b"a", b"b", b"c"]
+    assert agent.metric("streamhouse_rpc_connections") <= 512
+
+
+def test_silent_connections_are_ended(agent):
+    one, = open_idle(agent, 1)
+    one.settimeout(30)
+    while one.recv(1000):
+        pass
+    wait_until("the log says why", lambda: "said nothing" in agent.log_text())
+
+
+def test_an_agent_that_nobody_reaches_gives_its_partitions_up(database, make_agent, connect):
+    deaf = make_agent("a1")
+    deaf.environment["STREAMHOUSE_FAULTS"] = "rpc.accept=error"
+    database.execute("SELECT streamhouse.create_topic('t')")
+    deaf.start()
+    wait_until("it owns the partition", lambda: database.value("SELECT owner FROM streamhouse.partitions") == "a1")
+    wait_until("it says so", lambda: deaf.http("/ready")[0] == 503)
+    assert "reach" in deaf.http("/ready")[1]
+    other = make_agent("a2").start()
+    wait_until("its partition is another's",
+               lambda: database.value("SELECT owner FROM streamhouse.partitions") == "a2", 120)
+    assert connect(other).produce("t", values=[b"a"]).base_offset == 0
+    assert deaf.process.wait(30) == 1
+
+
+PRODUCE = "/streamhouse.v1.StreamHouse/Produce"
+PRODUCE_STREAM = "/streamhouse.v1.StreamHouse/ProduceStream"
+
+
+@pytest.mark.parametrize("path", [PRODUCE, PRODUCE_STREAM])
+@pytest.mark.parametrize("streams", [1, 20])
+def test_requests_that_stall_are_bounded(database, make_agent, connect, path, streams):
+    """300 MB of messages that lack their ends, over one connection each or many streams of a few."""
+    agent = make_agent(memory_budget="64MB").start()
+    database.execute("SELECT streamhouse.create_topic('t')")
+    client = connect(agent)
+    client.produce("t", values=[b"first"])
+    before = agent.metric("streamhouse_agent_memory_bytes")
+    message = b"\0" + (15_500_000).to_bytes(4, "big") + b"\x0a" * 15_000_000
+    peak = 0
+    slowest = 0
+    attackers = []
+    for _ in range(20 // streams):
+        attacker = Http2(agent.address)
+        attackers.append(attacker)
+        for _ in range(streams):
+            attacker.send(attacker.open(path) if not attacker.closed else 0, message)
+            peak = max(peak, agent.metric("streamhouse_agent_memory_bytes"))
+            begun = time.monotonic()
+            client.produce("t", values=[b"more"])
+            slowest = max(slowest, time.monotonic() - begun)
+    for attacker in attackers:
+        attacker.close()
+    assert peak - before < 64e6, "and the attack is ten times as large"
+    assert slowest < 5
+    assert "sends more than there is memory for" in agent.log_text()

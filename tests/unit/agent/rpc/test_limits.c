@@ -1,0 +1,258 @@
+/* What one client can make the server hold or do: names with a NUL, repeated names, answers, calls,
+ * connections. */
+#include <arpa/inet.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "tests/unit/agent/rpc/rpc_fixture.h"
+
+static void expect_invalid(Fixture *fixture, const char *path, const char *request, size_t length,
+                           const char *text)
+{
+    ClientCall client;
+    client_open(&client, fixture->channel, path, CLIENT_TIMEOUT_MS);
+    client_send_raw(&client, request, length);
+    client_close(&client);
+    assert_int_equal(client_wait(&client), GRPC_STATUS_INVALID_ARGUMENT);
+    assert_non_null(strstr(client.text, text));
+    client_free(&client);
+}
+
+/* "orders", a NUL and "x" name nothing; as a string of C they would name `orders`. */
+static void names_with_a_nul_are_refused(void **state)
+{
+    static const char in_field_1[] = "\x0a\x08orders\0x";
+    static const char in_partition[] = "\x0a\x0a\x0a\x08orders\0x";
+    static const struct {
+        const char *path;
+        bool is_partition;
+    } methods[] = {
+        {"/streamhouse.v1.Admin/CreateTopic", false},
+        {"/streamhouse.v1.Admin/DeleteTopic", false},
+        {"/streamhouse.v1.Admin/DescribeTopics", false},
+        {"/streamhouse.v1.StreamHouse/InitProducer", false},
+        {"/streamhouse.v1.StreamHouse/Metadata", false},
+        {"/streamhouse.v1.StreamHouse/Fetch", true},
+        {"/streamhouse.v1.StreamHouse/FetchStream", true},
+        {"/streamhouse.v1.StreamHouse/ListOffsets", true},
+    };
+    for (size_t i = 0; i < sizeof methods / sizeof methods[0]; i++) {
+        if (methods[i].is_partition)
+            expect_invalid(*state, methods[i].path, in_partition, sizeof in_partition - 1, "NUL");
+        else
+            expect_invalid(*state, methods[i].path, in_field_1, sizeof in_field_1 - 1, "NUL");
+    }
+    expect_invalid(*state, "/streamhouse.v1.Admin/DeleteTopic", "\x0a\x02\xC3\x28", 4, "UTF-8");
+    /* ProduceRequest's partitions are its field 2, and it reads names by their length. */
+    expect_invalid(*state, "/streamhouse.v1.StreamHouse/Produce", "\x12\x0d\x0a\x08orders\0x\x22\x01z", 15,
+                   "topic's name");
+}
+
+static void a_topic_that_is_named_often_is_answered_once(void **state)
+{
+    Fixture *fixture = *state;
+    char *names[5000];
+    for (size_t i = 0; i < 5000; i++)
+        names[i] = (char *)(uintptr_t)(i % 2 == 0 ? "orders" : "absent");
+    Streamhouse__V1__MetadataRequest request = STREAMHOUSE__V1__METADATA_REQUEST__INIT;
+    request.topics = names;
+    request.n_topics = 5000;
+    ClientCall client;
+    Streamhouse__V1__MetadataResponse *response = client_call(
+        &client, fixture->channel, "/streamhouse.v1.StreamHouse/Metadata", &request.base,
+        &streamhouse__v1__metadata_response__descriptor);
+    assert_non_null(response);
+    assert_int_equal(response->n_topics, 2);
+    assert_string_equal(response->topics[0]->name, "orders");
+    assert_string_equal(response->topics[1]->name, "absent");
+    streamhouse__v1__metadata_response__free_unpacked(response, NULL);
+    client_free(&client);
+}
+
+/* Twenty records of 10,000 equal bytes, which zstd makes very small. */
+static void produce_foldable(Fixture *fixture, int32_t partition, int records)
+{
+    static char value[10000];
+    ShBatchBuilder *builder = sh_batch_builder_new(SH_CODEC_ZSTD);
+    ShBuf *batch = NULL;
+    Request request;
+    ClientCall client;
+    for (int i = 0; i < records; i++) {
+        ShRecord record = {
+            .timestamp_ms = 1000, .value = (const uint8_t *)value, .value_length = sizeof value};
+        assert_int_equal(sh_batch_builder_add(builder, &record, NULL, 0, NULL), SH_OK);
+    }
+    assert_int_equal(sh_batch_builder_finish(builder, &batch, NULL), SH_OK);
+    request_init(&request, 1);
+    request_add(&request, partition, batch);
+    Streamhouse__V1__ProduceResponse *response = call_produce(fixture, &client, &request);
+    assert_non_null(response);
+    assert_null(response->results[0]->error);
+    streamhouse__v1__produce_response__free_unpacked(response, NULL);
+    client_free(&client);
+    sh_buf_unref(batch);
+    sh_batch_builder_free(builder);
+}
+
+static Streamhouse__V1__FetchResponse *fetch_decoded(Fixture *fixture, int32_t max_bytes)
+{
+    Streamhouse__V1__FetchPartition parts[2];
+    Streamhouse__V1__FetchPartition *list[2] = {&parts[0], &parts[1]};
+    for (int i = 0; i < 2; i++) {
+        streamhouse__v1__fetch_partition__init(&parts[i]);
+        parts[i].topic = (char *)(uintptr_t) "orders";
+        parts[i].partition = i;
+    }
+    Streamhouse__V1__FetchRequest request = STREAMHOUSE__V1__FETCH_REQUEST__INIT;
+    request.partitions = list;
+    request.n_partitions = 2;
+    request.decode = true;
+    request.max_bytes = max_bytes;
+    ClientCall client;
+    Streamhouse__V1__FetchResponse *response = client_call(&client, fixture->channel,
+                                                           "/streamhouse.v1.StreamHouse/Fetch", &request.base,
+                                                           &streamhouse__v1__fetch_response__descriptor);
+    assert_non_null(response);
+    client_free(&client);
+    return response;
+}
+
+static void decoded_answers_keep_their_bound(void **state)
+{
+    Fixture *fixture = *state;
+    produce_foldable(fixture, 0, 20);
+    produce_foldable(fixture, 1, 20);
+    Streamhouse__V1__FetchResponse *response = fetch_decoded(fixture, 50000);
+    size_t records = response->results[0]->n_records + response->results[1]->n_records;
+    assert_in_range(records, 1, 4);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(response->results[i]->next_offset, response->results[i]->n_records);
+    streamhouse__v1__fetch_response__free_unpacked(response, NULL);
+
+    /* However small the bound: one record, of one partition. */
+    response = fetch_decoded(fixture, 1);
+    assert_int_equal(response->results[0]->n_records + response->results[1]->n_records, 1);
+    streamhouse__v1__fetch_response__free_unpacked(response, NULL);
+}
+
+static void unary_fetches_take_turns(void **state)
+{
+    Fixture *fixture = *state;
+    produce_foldable(fixture, 0, 1);
+    produce_foldable(fixture, 1, 1);
+    bool seen[2] = {false, false};
+    for (int i = 0; i < 20 && !(seen[0] && seen[1]); i++) {
+        Streamhouse__V1__FetchResponse *response = fetch_decoded(fixture, 1);
+        for (int p = 0; p < 2; p++)
+            seen[p] |= response->results[p]->n_records > 0;
+        streamhouse__v1__fetch_response__free_unpacked(response, NULL);
+    }
+    assert_true(seen[0] && seen[1]);
+}
+
+/* --- with the smallest memory budget */
+
+static int small_set_up(void **state)
+{
+    Fixture *fixture = calloc(1, sizeof *fixture);
+    ShError err;
+    grpc_init();
+    fixture->config = fixture_config();
+    fixture->config.memory_budget_bytes = 2 << 20;
+    fixture->engine = fake_engine_new();
+    if (sh_rpc_bind(&fixture->config, &fixture->rpc, &fixture->address, &err) != SH_OK ||
+        sh_rpc_serve(fixture->rpc, fixture->engine, &err) != SH_OK)
+        return -1;
+    fixture->channel = client_connect(fixture->address);
+    *state = fixture;
+    return 0;
+}
+
+#define SMALL_TEST(name) cmocka_unit_test_setup_teardown(name, small_set_up, fixture_tear_down)
+
+/* Calls whose request does not come are held as they are counted, and refused when there are too many of
+ * them; another connection's call is served beside them. */
+static void calls_that_send_nothing_are_bounded(void **state)
+{
+    enum { CALLS = 200 };
+    Fixture *fixture = *state;
+    ClientCall calls[CALLS];
+    for (int i = 0; i < CALLS; i++)
+        client_open(&calls[i], fixture->channel, "/streamhouse.v1.StreamHouse/Produce", CLIENT_TIMEOUT_MS);
+    assert_int_equal(client_wait(&calls[CALLS - 1]), GRPC_STATUS_RESOURCE_EXHAUSTED);
+    WAIT_UNTIL(fake_held_bytes(fixture->engine) < 1 << 20);
+    assert_true(fake_held_bytes(fixture->engine) >= 32 * (16 << 10));
+
+    grpc_channel *other = client_connect(fixture->address);
+    ClientCall call;
+    client_open(&call, other, "/grpc.health.v1.Health/Check", CLIENT_TIMEOUT_MS);
+    client_send_raw(&call, "", 0);
+    client_close(&call);
+    size_t length;
+    gpr_free(client_receive_raw(&call, &length));
+    assert_int_equal(client_wait(&call), GRPC_STATUS_OK);
+    client_free(&call);
+    grpc_channel_destroy(other);
+    for (int i = 0; i < CALLS; i++) {
+        grpc_call_cancel(calls[i].call, NULL);
+        client_free(&calls[i]);
+    }
+}
+
+static int open_silent(const char *address)
+{
+    struct sockaddr_in place = {.sin_family = AF_INET};
+    place.sin_port = htons((uint16_t)atoi(strrchr(address, ':') + 1));
+    inet_pton(AF_INET, "127.0.0.1", &place.sin_addr);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&place, sizeof place), 0);
+    return fd;
+}
+
+/* The budget allows 16 connections: more that say nothing make room for each other, and for one who speaks.
+ */
+static void silent_connections_make_room(void **state)
+{
+    enum { CONNECTIONS = 100 };
+    Fixture *fixture = *state;
+    int silent[CONNECTIONS];
+    for (int i = 0; i < CONNECTIONS; i++)
+        silent[i] = open_silent(fixture->address);
+    produce(fixture, 0, 1, "v", 1);
+    int closed = 0;
+    int64_t deadline_ms = sh_clock_now_ms() + WAIT_MS;
+    while (closed < CONNECTIONS - 16 && sh_clock_now_ms() < deadline_ms) {
+        closed = 0;
+        for (int i = 0; i < CONNECTIONS; i++) {
+            struct pollfd watched = {.fd = silent[i], .events = POLLRDHUP};
+            closed += poll(&watched, 1, 0) > 0;
+        }
+    }
+    assert_in_range(closed, CONNECTIONS - 16, CONNECTIONS);
+    for (int i = 0; i < CONNECTIONS; i++)
+        close(silent[i]);
+}
+
+static void the_server_reaches_itself(void **state)
+{
+    Fixture *fixture = *state;
+    char why[256];
+    int64_t failures;
+    WAIT_UNTIL(sh_rpc_reachable(fixture->rpc, &failures, why, sizeof why));
+    assert_int_equal(failures, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(names_with_a_nul_are_refused),
+        TEST(a_topic_that_is_named_often_is_answered_once),
+        TEST(decoded_answers_keep_their_bound),
+        TEST(unary_fetches_take_turns),
+        SMALL_TEST(calls_that_send_nothing_are_bounded),
+        SMALL_TEST(silent_connections_make_room),
+        TEST(the_server_reaches_itself),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
