@@ -25,6 +25,7 @@ typedef struct ShConnection {
     atomic_long calls;            /* open */
     atomic_long reading;          /* of them, those for which gRPC receives a message */
     atomic_llong taken_bytes;     /* of messages that came, and what came with them */
+    atomic_llong request_bytes;   /* of unary Produce calls under way */
     atomic_llong answer_bytes;    /* of unary answers on their way */
     atomic_llong checks_until_us; /* its requests are checked by the pool until then (checker.h) */
     atomic_int lists;             /* ListOffsets calls under way */
@@ -48,12 +49,13 @@ bool sh_connection_received(const ShConnection *connection, int64_t *bytes, int6
 bool sh_connection_end(const ShConnection *connection);
 
 /* May something that takes `want` of a bound be begun, where everybody has taken `all` and this one `own`?
- * While half is free, yes; then it is for those who have less than a sixteenth. */
+ * While half is free, yes, and when nobody has any. After that it is for those who have nothing yet, or
+ * little. */
 static inline bool sh_connection_may_take(int64_t own, int64_t all, int64_t want, int64_t bound)
 {
-    if (all + want <= bound / 2)
+    if (all == 0 || all + want <= bound / 2)
         return true;
-    return all + want <= bound && own + want <= bound / 16;
+    return all + want <= bound && (own == 0 || own + want <= bound / 64);
 }
 
 #endif

@@ -56,7 +56,7 @@ void sh_decode_records(ShWorker *worker, uint32_t number, size_t bytes_max, bool
         sh_error_clear(&part->error);
     if (status != SH_OK || decoding.full)
         part->next_offset = decoding.next_offset;
-    shrink(&worker->scratch);
+    shrink(&worker->tools.scratch);
 }
 
 static ShStatus decode_slice(Decoding *decoding, const ShSlice *slice, ShError *err)
@@ -81,7 +81,7 @@ static ShStatus decode_batch(Decoding *decoding, const uint8_t *data, size_t len
     ShScratch *encoded = &decoding->worker->encoded;
     ShBatchReader reader;
     ShStatus status = sh_batch_reader_init(&reader, data, length, ACCEPTED_BYTES_MAX,
-                                           &decoding->worker->scratch, err);
+                                           &decoding->worker->tools.scratch, err);
     while (status == SH_OK) {
         ShRecord record;
         bool more;

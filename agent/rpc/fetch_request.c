@@ -20,6 +20,9 @@ enum {
     RESULT_ERROR,
 };
 
+/* What decoded records take against their batches, as a guess at an answer that is not made yet. */
+#define UNFOLDED_RATIO 8
+
 static ShStatus check_part(const Streamhouse__V1__FetchPartition *wire, ShFetchPart *part, ShError *err);
 static int64_t at_most(int32_t asked, int64_t limit);
 static void on_fetch_done(ShFetch *fetch);
@@ -126,7 +129,9 @@ int64_t sh_fetch_request_answer_bytes(const ShFetchRequest *request)
     int64_t bytes = 0;
     for (size_t i = 0; i < request->fetch.part_count; i++)
         bytes += (int64_t)request->fetch.parts[i].bytes;
-    return request->decode && bytes > 0 ? request->fetch.bytes_max : bytes;
+    if (request->decode)
+        bytes *= UNFOLDED_RATIO;
+    return bytes < request->fetch.bytes_max ? bytes : request->fetch.bytes_max;
 }
 
 bool sh_fetch_request_has_news(const ShFetchRequest *request)

@@ -43,7 +43,7 @@ void sh_fetch_request_cancel(ShFetchRequest *request);
  * next_offset to what the answer really reaches. */
 grpc_byte_buffer *sh_fetch_request_answer(ShFetchRequest *request, bool news_only);
 
-/* How large the answer will be, at most but for a first record that is larger than the answer may be. */
+/* How large the answer will be: a guess where records are decoded. */
 int64_t sh_fetch_request_answer_bytes(const ShFetchRequest *request);
 
 /* Has a part records? Then an answer with news is worth sending. */

@@ -1,11 +1,14 @@
 #include "agent/rpc/produce_request.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "agent/base/clock.h"
+#include "agent/base/log.h"
 #include "agent/rpc/message.h"
-#include "agent/rpc/records.h"
+#include "agent/rpc/produce_check.h"
+#include "agent/rpc/server.h"
 #include "agent/rpc/target.h"
 #include "agent/rpc/wire.h"
 
@@ -21,34 +24,23 @@ enum {
 };
 enum { RECORD_ERROR_INDEX = 1, RECORD_ERROR_MESSAGE };
 
+/* A connection whose request was postponed: for so long its are postponed at once. */
+#define SLOW_CONNECTION_US 1000000
+
 typedef struct Sizes {
     size_t parts;
     size_t batches;
-    ShWirePartition last; /* the last part as it was read: all of a small request, not to be read again */
+    ShWirePartition last; /* the last part as it was read */
 } Sizes;
 
 static ShStatus count_all(const ShBuf *message, uint64_t *request_id, Sizes *sizes, ShError *err);
 static size_t count_batches(const ShWirePartition *partition);
 static ShProduceRequest *alloc_request(ShCall *call, ShBuf *message, const Sizes *sizes,
                                        ShAppendBatch **batches);
-static ShStatus check_all(ShCall *call, ShProduceRequest *request, const Sizes *sizes, ShAppendBatch *batches,
-                          ShError *err);
-static void hold(ShProduceRequest *request, size_t bytes);
-static void init_part(ShAppendPart *part, ShAppendBatch *batches);
-static ShStatus check_part(ShCall *call, ShProduceRequest *request, const ShWirePartition *wire,
-                           ShAppendPart *part, ShError *err);
-static ShStatus take_batches(ShCall *call, ShProduceRequest *request, const ShWirePartition *wire,
-                             const ShBatchLimits *limits, ShAppendPart *part, ShError *err);
-static ShStatus take_records(ShCall *call, ShProduceRequest *request, const ShWirePartition *wire,
-                             const ShBatchLimits *limits, ShAppendPart *part, ShError *err);
-static ShStatus check_batches(ShWorker *worker, const ShWirePartition *wire, const ShBatchLimits *limits,
-                              ShRecordCheck *check, ShAppendPart *part, ShError *err);
-static ShStatus end_check(ShCall *call, ShRecordCheck *check, ShStatus so_far, ShAppendPart *part,
-                          ShError *err);
-static ShStatus drop_misfits(ShCall *call, ShProduceRequest *request, const ShBatchLimits *limits,
-                             ShAppendPart *part, ShError *err);
-static void drop_part(ShProduceRequest *request, ShAppendPart *part);
-static ShStatus confirm(ShCall *call, const ShWirePartition *wire, const ShAppendPart *part, ShError *err);
+static bool starts_postponed(const ShCall *call, const ShProduceRequest *request);
+static void check_postponed(ShCheckJob *job, ShCheckTools *tools);
+static void on_checked(ShWake *wake);
+static void append(ShProduceRequest *request);
 static void on_append_done(ShAppend *append);
 static size_t result_bytes(const ShAppendPart *part, const ShPartitionError *error);
 static const ShRecordErrors *told_misfits(const ShAppendPart *part);
@@ -73,8 +65,13 @@ ShStatus sh_produce_request_new(ShCall *call, grpc_byte_buffer *message, ShProdu
         return status != SH_OK ? status : sh_fail(err, SH_NO_MEMORY, "no memory for a request");
     }
     request->request_id = request_id;
+    request->next_batch = batches;
+    request->back = sizes.parts;
+    request->reader = sh_wire_reader(joined->data, joined->length);
 
-    status = check_all(call, request, &sizes, batches, err);
+    request->is_postponed = starts_postponed(call, request);
+    if (!request->is_postponed)
+        status = sh_produce_check(request, &call->worker->tools, &sizes.last, true, err);
     if (status != SH_OK) {
         sh_produce_request_free(request);
         return status;
@@ -98,17 +95,28 @@ void sh_produce_request_free(ShProduceRequest *request)
     free(request);
 }
 
-void sh_produce_request_append(ShProduceRequest *request, void (*answered)(ShWake *wake))
+void sh_produce_request_append(ShProduceRequest *request, void (*checked)(ShProduceRequest *request),
+                               void (*answered)(ShWake *wake))
 {
-    request->wake.run = answered;
-    if (request->append.part_count == 0) {
-        sh_worker_post(&request->wake);
+    request->answered = answered;
+    request->checked = checked;
+    if (!request->is_postponed) {
+        append(request);
         return;
     }
-    request->append.parts = request->parts;
-    request->append.done = on_append_done;
-    request->append.arg = request;
-    sh_engine_append(sh_call_engine(request->wake.call), &request->append);
+    ShCall *call = request->wake.call;
+    if (call->connection != NULL)
+        atomic_store(&call->connection->checks_until_us, sh_clock_now_us() + SLOW_CONNECTION_US);
+    request->job.run = check_postponed;
+    sh_checker_submit(call->worker->rpc->checker, &request->job, call->connection);
+}
+
+/* What the log takes over counts there as well: for the time that the request is under way, too much is
+ * counted rather than too little. */
+void sh_produce_request_hold(ShProduceRequest *request, size_t bytes)
+{
+    request->held_bytes += bytes;
+    sh_engine_hold_memory(sh_call_engine(request->wake.call), (int64_t)bytes);
 }
 
 grpc_byte_buffer *sh_produce_request_answer(const ShProduceRequest *request)
@@ -202,213 +210,51 @@ static ShProduceRequest *alloc_request(ShCall *call, ShBuf *message, const Sizes
     request->places = (uint32_t *)(*batches + sizes->batches);
     for (size_t i = 0; i < sizes->parts; i++)
         request->parts[i].misfits = NULL;
-    hold(request, bytes + message->length);
+    sh_produce_request_hold(request, bytes + message->length);
     return request;
 }
 
-/* What the log takes over counts there as well: for the time that the request is under way, too much is
- * counted rather than too little. */
-static void hold(ShProduceRequest *request, size_t bytes)
+/* Behind a request of the connection that took long, the next one likely does as well. */
+static bool starts_postponed(const ShCall *call, const ShProduceRequest *request)
 {
-    request->held_bytes += bytes;
-    sh_engine_hold_memory(sh_call_engine(request->wake.call), (int64_t)bytes);
+    return call->connection != NULL && atomic_load_explicit(&call->connection->checks_until_us,
+                                                            memory_order_relaxed) > request->started_us;
 }
 
-/* Accepted parts fill `parts` from the front, refused ones from the back. */
-static ShStatus check_all(ShCall *call, ShProduceRequest *request, const Sizes *sizes, ShAppendBatch *batches,
-                          ShError *err)
+static void check_postponed(ShCheckJob *job, ShCheckTools *tools)
 {
-    size_t *front = &request->append.part_count;
-    size_t back = request->part_count;
-    ShWireReader reader = sh_wire_reader(request->message->data, request->message->length);
-    for (size_t i = 0; i < request->part_count; i++) {
-        ShWirePartition wire = sizes->last;
-        bool more;
-        bool is_last = i == request->part_count - 1;
-        ShStatus status = is_last ? SH_OK : sh_wire_next_partition(&reader, &wire, &more, err);
-        if (status != SH_OK)
-            return status;
-        ShAppendPart *part = &request->parts[*front];
-        init_part(part, batches);
-        part->first_unacked_seq = wire.first_unacked_seq;
-        if (check_part(call, request, &wire, part, &part->error) == SH_OK && part->batch_count > 0) {
-            batches += part->batch_count;
-            request->places[i] = (uint32_t)(*front)++;
-        } else {
-            request->places[i] = (uint32_t)--back;
-            if (back != *front) {
-                request->parts[back] = *part;
-                part->misfits = NULL;
-            }
-        }
+    ShProduceRequest *request = (ShProduceRequest *)((char *)job - offsetof(ShProduceRequest, job));
+    ShError err;
+    /* The message was walked through once: that it is well-formed is known. */
+    if (sh_produce_check(request, tools, NULL, false, &err) != SH_OK)
+        sh_log_error("check_failed", "reason=\"%s\"", err.message);
+    request->wake.run = on_checked;
+    sh_worker_post(&request->wake);
+}
+
+static void on_checked(ShWake *wake)
+{
+    ShProduceRequest *request = (ShProduceRequest *)wake;
+    void (*checked)(ShProduceRequest * request) = request->checked;
+    ShCall *call = wake->call;
+    sh_call_hold(call);
+    append(request);
+    if (checked != NULL)
+        checked(request);
+    sh_call_release(call);
+}
+
+static void append(ShProduceRequest *request)
+{
+    request->wake.run = request->answered;
+    if (request->append.part_count == 0) {
+        sh_worker_post(&request->wake);
+        return;
     }
-    return SH_OK;
-}
-
-/* Only what is read before the engine sets it: the structs are large, and requests many. */
-static void init_part(ShAppendPart *part, ShAppendBatch *batches)
-{
-    part->owner = NULL;
-    part->is_unchecked = false;
-    part->batches = batches;
-    part->batch_count = 0;
-    sh_error_clear(&part->error);
-    part->scattered = false;
-    part->base_offset = 0;
-    part->record_count = 0;
-    part->epoch = 0;
-    part->redirect.agent_id[0] = '\0';
-    part->redirect.address[0] = '\0';
-    part->redirect.zone[0] = '\0';
-    part->redirect.epoch = 0;
-}
-
-static ShStatus check_part(ShCall *call, ShProduceRequest *request, const ShWirePartition *wire,
-                           ShAppendPart *part, ShError *err)
-{
-    ShStatus status = sh_target_parse(wire->topic, wire->topic_id, wire->partition, &part->target, err);
-    if (status != SH_OK)
-        return status;
-    if (wire->batches.length > 0 && wire->record_count > 0)
-        return sh_fail(err, SH_INVALID, "both batches and records are given");
-    if (wire->batches.length == 0 && wire->record_count == 0)
-        return confirm(call, wire, part, err);
-
-    ShBatchLimits limits = {
-        .batch_bytes_max = (size_t)sh_engine_batch_bytes_max(sh_call_engine(call), &part->target),
-        .decompressed_bytes_max = (size_t)sh_call_config(call)->batch_decompressed_bytes_max,
-    };
-    return wire->record_count == 0 ? take_batches(call, request, wire, &limits, part, err)
-                                   : take_records(call, request, wire, &limits, part, err);
-}
-
-static ShStatus take_batches(ShCall *call, ShProduceRequest *request, const ShWirePartition *wire,
-                             const ShBatchLimits *limits, ShAppendPart *part, ShError *err)
-{
-    ShRecordCheck check;
-    bool is_checked = sh_engine_check_begin(sh_call_engine(call), &part->target, &check);
-    part->is_unchecked = !is_checked;
-    part->owner = request->message;
-    ShStatus status = check_batches(call->worker, wire, limits, is_checked ? &check : NULL, part, err);
-    if (is_checked)
-        status = end_check(call, &check, status, part, err);
-    if (status != SH_OK || part->misfits == NULL)
-        return status;
-    if (part->batches[0].header.producer_id < 0)
-        return drop_misfits(call, request, limits, part, err);
-    /* The sequences leave no holes: all of it is refused, unless it turns out to be stored already. */
-    (void)sh_record_errors_explain(part->misfits, check.first_index, &part->misfits->whole);
-    return SH_OK;
-}
-
-static ShStatus take_records(ShCall *call, ShProduceRequest *request, const ShWirePartition *wire,
-                             const ShBatchLimits *limits, ShAppendPart *part, ShError *err)
-{
-    ShRecordCheck check;
-    bool is_checked = sh_engine_check_begin(sh_call_engine(call), &part->target, &check);
-    part->is_unchecked = !is_checked;
-    ShStatus status = sh_records_build(call->worker, wire, limits, is_checked ? &check.watch : NULL,
-                                       &part->owner, err);
-    if (is_checked)
-        status = end_check(call, &check, status, part, err);
-    if (status == SH_OK && part->owner == NULL)
-        return sh_record_errors_explain(part->misfits, wire->record_count, err);
-    if (status == SH_OK)
-        status = sh_batch_peek(part->owner->data, part->owner->length, &part->batches[0].header, err);
-    if (status != SH_OK) {
-        drop_part(request, part);
-        return status;
-    }
-    part->batches[0].data = part->owner->data;
-    part->batch_count = 1;
-    hold(request, part->owner->length);
-    return SH_OK;
-}
-
-/* Whether the part is refused for other reasons or not: what the check holds is given back. */
-static ShStatus end_check(ShCall *call, ShRecordCheck *check, ShStatus so_far, ShAppendPart *part,
-                          ShError *err)
-{
-    ShError why = {0};
-    ShStatus status = sh_engine_check_end(sh_call_engine(call), check, &why);
-    if (so_far == SH_OK && status != SH_OK)
-        *err = why;
-    if (so_far == SH_OK && status == SH_OK)
-        part->misfits = check->errors;
-    else
-        sh_record_errors_free(check->errors);
-    return so_far != SH_OK ? so_far : status;
-}
-
-/* Batches without sequences: the records that fit are stored. */
-static ShStatus drop_misfits(ShCall *call, ShProduceRequest *request, const ShBatchLimits *limits,
-                             ShAppendPart *part, ShError *err)
-{
-    size_t record_count = 0;
-    for (size_t i = 0; i < part->batch_count; i++)
-        record_count += (size_t)part->batches[i].header.record_count;
-    ShBuf *rest = NULL;
-    ShStatus status = part->misfits->count == record_count
-                          ? sh_record_errors_explain(part->misfits, record_count, err)
-                          : sh_records_drop_misfits(call->worker, part, limits, &rest, err);
-    if (status != SH_OK)
-        return status;
-    part->owner = rest;
-    hold(request, rest->length);
-    return SH_OK;
-}
-
-/* Of the refused parts nothing is kept. */
-static void drop_part(ShProduceRequest *request, ShAppendPart *part)
-{
-    if (part->owner != request->message)
-        sh_buf_unref(part->owner);
-    part->owner = NULL;
-    part->batch_count = 0;
-}
-
-/* A part without records may say what its producer knows acknowledged. */
-static ShStatus confirm(ShCall *call, const ShWirePartition *wire, const ShAppendPart *part, ShError *err)
-{
-    if (!wire->is_confirmation)
-        return sh_fail(err, SH_INVALID, "neither batches nor records are given");
-    if (wire->producer_id < 0 || wire->producer_epoch < 0 || wire->producer_epoch > INT16_MAX ||
-        wire->first_unacked_seq < 0)
-        return sh_fail(err, SH_INVALID,
-                       "producer_id, producer_epoch or first_unacked_seq of a confirmation is out of range");
-    ShConfirmation confirmation = {.target = part->target,
-                                   .producer_id = wire->producer_id,
-                                   .producer_epoch = (int16_t)wire->producer_epoch,
-                                   .first_unacked_seq = wire->first_unacked_seq};
-    sh_engine_confirm(sh_call_engine(call), &confirmation);
-    return SH_OK;
-}
-
-static ShStatus check_batches(ShWorker *worker, const ShWirePartition *wire, const ShBatchLimits *limits,
-                              ShRecordCheck *check, ShAppendPart *part, ShError *err)
-{
-    /* The message is this request's own, so the engine may write into it what lies outside the CRC. */
-    uint8_t *next = (uint8_t *)(uintptr_t)wire->batches.data;
-    size_t left = wire->batches.length;
-    while (left > 0) {
-        ShBatchHeader header;
-        ShStatus status = sh_batch_check_watched(next, left, limits, &worker->scratch,
-                                                 check != NULL ? &check->watch : NULL, &header, err);
-        if (status != SH_OK)
-            return sh_fail_prefix(err, status, "batch %zu", part->batch_count);
-        if (header.attributes & SH_BATCH_ATTR_CONTROL)
-            return sh_fail(err, SH_INVALID, "batch %zu: clients cannot write control batches",
-                           part->batch_count);
-        if (header.attributes & SH_BATCH_ATTR_TRANSACTIONAL)
-            return sh_fail(err, SH_UNSUPPORTED, "batch %zu: transactions are not supported",
-                           part->batch_count);
-        if (check != NULL)
-            sh_record_check_next_batch(check, (size_t)header.record_count);
-        part->batches[part->batch_count++] = (ShAppendBatch){.data = next, .header = header};
-        next += header.total_bytes;
-        left -= header.total_bytes;
-    }
-    return SH_OK;
+    request->append.parts = request->parts;
+    request->append.done = on_append_done;
+    request->append.arg = request;
+    sh_engine_append(sh_call_engine(request->wake.call), &request->append);
 }
 
 static void on_append_done(ShAppend *append)

@@ -8,7 +8,9 @@
 #define SH_AGENT_RPC_PRODUCE_REQUEST_H
 
 #include "agent/rpc/call.h"
+#include "agent/rpc/checker.h"
 #include "agent/rpc/error.h"
+#include "agent/rpc/wire.h"
 
 typedef struct ShProduceRequest {
     ShWake wake;                   /* first; posted when the answer is known */
@@ -21,17 +23,35 @@ typedef struct ShProduceRequest {
     ShAppendPart *parts; /* all of them: the accepted ones in front, the refused ones behind */
     size_t part_count;
     uint32_t *places; /* where in `parts` each partition of the message is */
+
+    /* How far the check is: the next partition of the message, where it and its batches are, and the end of
+     * the refused parts. */
+    size_t next_part;
+    ShWireReader reader;
+    ShAppendBatch *next_batch;
+    size_t back;
+    size_t unfolded_bytes; /* of compressed batches, so far */
+    bool is_postponed;     /* the rest is for the checker */
+    ShCheckJob job;
+    void (*checked)(struct ShProduceRequest *request);
+    void (*answered)(ShWake *wake);
 } ShProduceRequest;
 
-/* Read and check a message. SH_INVALID when it cannot be understood as a whole; a partition that is wrong is
+/* Read and check a message, or begin to: what takes longer than is good for everybody is checked by
+ * sh_produce_request_append. SH_INVALID when it cannot be understood as a whole; a partition that is wrong is
  * refused alone, in the answer. `message` is left to the caller. */
 ShStatus sh_produce_request_new(ShCall *call, grpc_byte_buffer *message, ShProduceRequest **out,
                                 ShError *err) SH_MUST_CHECK;
 void sh_produce_request_free(ShProduceRequest *request);
 
-/* Append. `answered` runs on the call's thread afterwards, in any case, with &request->wake; the caller holds
- * the call until then. */
-void sh_produce_request_append(ShProduceRequest *request, void (*answered)(ShWake *wake));
+/* Count memory that the request holds until it is freed. */
+void sh_produce_request_hold(ShProduceRequest *request, size_t bytes);
+
+/* Append, after what is left of the check. `answered` runs on the call's thread afterwards, in any case, with
+ * &request->wake; the caller holds the call until then. Of a postponed request `checked` (NULL: nobody) runs
+ * there when it has been handed to the engine: no later request of a stream may be appended before. */
+void sh_produce_request_append(ShProduceRequest *request, void (*checked)(ShProduceRequest *request),
+                               void (*answered)(ShWake *wake));
 
 /* The ProduceResponse. */
 grpc_byte_buffer *sh_produce_request_answer(const ShProduceRequest *request);

@@ -29,6 +29,7 @@ typedef struct ProduceStream {
     ShError failure; /* with read_all: why; it is told when everything before it is answered */
     size_t under_way;
     size_t under_way_bytes;
+    bool is_checking;          /* a request whose check was postponed: no other may be appended before it */
     size_t alone;              /* requests in a row that came with none other under way */
     ShProduceRequest *answers; /* durable or refused, not yet written; oldest first */
     ShProduceRequest **answers_end;
@@ -38,6 +39,7 @@ typedef struct ProduceStream {
 
 static void start(ShCall *call, grpc_byte_buffer *none);
 static void on_read(ShCall *call, grpc_byte_buffer *message);
+static void on_checked(ShProduceRequest *request);
 static void on_answered(ShWake *wake);
 static void on_all_answered(ShWake *wake);
 static void lose_answer(ProduceStream *stream, ShProduceRequest *request);
@@ -96,10 +98,18 @@ static void on_read(ShCall *call, grpc_byte_buffer *message)
         stream->alone = stream->under_way == 0 ? stream->alone + 1 : 0;
         account(stream, request, 1);
         sh_call_hold(call);
-        sh_produce_request_append(request, on_answered);
+        stream->is_checking = request->is_postponed;
+        sh_produce_request_append(request, on_checked, on_answered);
     }
     read_on(stream);
     end_if_done(stream);
+}
+
+static void on_checked(ShProduceRequest *request)
+{
+    ProduceStream *stream = (ProduceStream *)request->wake.call;
+    stream->is_checking = false;
+    read_on(stream);
 }
 
 /* Nothing is written before all answers that came with this one are here, for they leave together. */
@@ -192,6 +202,8 @@ static bool may_read(const ProduceStream *stream)
 {
     if (stream->under_way == 0)
         return true;
+    if (stream->is_checking)
+        return false;
     if (stream->alone >= ALONE_REQUESTS && stream->alone % PROBE_REQUESTS != 0)
         return false;
     const ShRpc *rpc = stream->call.worker->rpc;

@@ -8,19 +8,19 @@
 static ShStatus add_records(ShBatchBuilder *builder, const ShWirePartition *partition,
                             const ShBatchLimits *limits, ShBatchWatch *watch, ShError *err);
 static ShStatus add_record(ShBatchBuilder *builder, const ShWireRecord *wire, int64_t now_ms, ShError *err);
-static void forget_builder(ShWorker *worker, ShCodec codec);
-static ShStatus rebuild(ShWorker *worker, const ShAppendBatch *batch, const ShRecordErrors *misfits,
+static void forget_builder(ShCheckTools *tools, ShCodec codec);
+static ShStatus rebuild(ShCheckTools *tools, const ShAppendBatch *batch, const ShRecordErrors *misfits,
                         size_t *next, size_t first_index, const ShBatchLimits *limits, ShBuf **out,
                         ShError *err);
 static ShStatus join(ShAppendPart *part, ShBuf **pieces, size_t count, ShBuf **out, ShError *err);
 
-ShStatus sh_records_build(ShWorker *worker, const ShWirePartition *partition, const ShBatchLimits *limits,
+ShStatus sh_records_build(ShCheckTools *tools, const ShWirePartition *partition, const ShBatchLimits *limits,
                           ShBatchWatch *watch, ShBuf **out, ShError *err)
 {
     if (partition->compression < 0 || sh_codec_name(partition->compression) == NULL)
         return sh_fail(err, SH_INVALID, "compression %d does not exist", partition->compression);
     ShCodec codec = (ShCodec)partition->compression;
-    ShBatchBuilder *builder = sh_worker_builder(worker, codec);
+    ShBatchBuilder *builder = sh_check_tools_builder(tools, codec);
     if (builder == NULL)
         return sh_fail(err, SH_NO_MEMORY, "no memory for a batch");
 
@@ -33,7 +33,7 @@ ShStatus sh_records_build(ShWorker *worker, const ShWirePartition *partition, co
                          batch->length, limits->batch_bytes_max);
     if (status != SH_OK) {
         sh_buf_unref(batch);
-        forget_builder(worker, codec);
+        forget_builder(tools, codec);
         return status;
     }
     *out = batch;
@@ -41,10 +41,10 @@ ShStatus sh_records_build(ShWorker *worker, const ShWirePartition *partition, co
 }
 
 /* What a failed request has left in the builder must not reach the next one. */
-static void forget_builder(ShWorker *worker, ShCodec codec)
+static void forget_builder(ShCheckTools *tools, ShCodec codec)
 {
-    sh_batch_builder_free(worker->builders[codec]);
-    worker->builders[codec] = NULL;
+    sh_batch_builder_free(tools->builders[codec]);
+    tools->builders[codec] = NULL;
 }
 
 static ShStatus add_records(ShBatchBuilder *builder, const ShWirePartition *partition,
@@ -104,7 +104,7 @@ static ShStatus add_record(ShBatchBuilder *builder, const ShWireRecord *wire, in
     return sh_batch_builder_add(builder, &record, headers, wire->header_count, err);
 }
 
-ShStatus sh_records_drop_misfits(ShWorker *worker, ShAppendPart *part, const ShBatchLimits *limits,
+ShStatus sh_records_drop_misfits(ShCheckTools *tools, ShAppendPart *part, const ShBatchLimits *limits,
                                  ShBuf **out, ShError *err)
 {
     ShBuf **pieces = calloc(part->batch_count, sizeof pieces[0]);
@@ -116,7 +116,7 @@ ShStatus sh_records_drop_misfits(ShWorker *worker, ShAppendPart *part, const ShB
     size_t index = 0;
     for (size_t i = 0; i < part->batch_count && status == SH_OK; i++) {
         const ShAppendBatch *batch = &part->batches[i];
-        status = rebuild(worker, batch, part->misfits, &misfit, index, limits, &pieces[count], err);
+        status = rebuild(tools, batch, part->misfits, &misfit, index, limits, &pieces[count], err);
         index += (size_t)batch->header.record_count;
         count += pieces[count] != NULL;
     }
@@ -129,17 +129,17 @@ ShStatus sh_records_drop_misfits(ShWorker *worker, ShAppendPart *part, const ShB
 }
 
 /* `*next` is the first misfit that is not before the batch, and then behind it. */
-static ShStatus rebuild(ShWorker *worker, const ShAppendBatch *batch, const ShRecordErrors *misfits,
+static ShStatus rebuild(ShCheckTools *tools, const ShAppendBatch *batch, const ShRecordErrors *misfits,
                         size_t *next, size_t first_index, const ShBatchLimits *limits, ShBuf **out,
                         ShError *err)
 {
     ShCodec codec = (ShCodec)(batch->header.attributes & SH_BATCH_ATTR_CODEC_MASK);
-    ShBatchBuilder *builder = sh_worker_builder(worker, codec);
+    ShBatchBuilder *builder = sh_check_tools_builder(tools, codec);
     if (builder == NULL)
         return sh_fail(err, SH_NO_MEMORY, "no memory for a batch");
     ShBatchReader reader;
     ShStatus status = sh_batch_reader_init(&reader, batch->data, batch->header.total_bytes,
-                                           limits->decompressed_bytes_max, &worker->scratch, err);
+                                           limits->decompressed_bytes_max, &tools->scratch, err);
     for (size_t index = first_index; status == SH_OK; index++) {
         ShRecord record;
         bool more;
@@ -158,7 +158,7 @@ static ShStatus rebuild(ShWorker *worker, const ShAppendBatch *batch, const ShRe
                          "the records that fit make a batch of %zu bytes; at most %zu are allowed",
                          (*out)->length, limits->batch_bytes_max);
     if (status != SH_OK)
-        forget_builder(worker, codec);
+        forget_builder(tools, codec);
     return status;
 }
 

@@ -89,6 +89,9 @@ failed:
 ShStatus sh_rpc_serve(ShRpc *rpc, ShEngine *engine, ShError *err)
 {
     rpc->engine = engine;
+    ShStatus started = sh_checker_start(rpc->worker_count, &rpc->checker, err);
+    if (started != SH_OK)
+        return started;
     grpc_server_start(rpc->server);
     rpc->serving = true;
     for (size_t i = 0; i < rpc->worker_count; i++) {
@@ -141,6 +144,7 @@ void sh_rpc_stop(ShRpc *rpc, int64_t grace_ms)
         }
         grpc_server_destroy(rpc->server);
     }
+    sh_checker_stop(rpc->checker);
     free_rpc(rpc);
 }
 

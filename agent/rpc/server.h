@@ -26,6 +26,8 @@ typedef enum ShPhase { SH_PHASE_SERVING, SH_PHASE_DRAINING, SH_PHASE_STOPPING } 
 #define SH_RPC_CONNECTION_BYTES (32 << 10)
 #define SH_RPC_CALL_BYTES       (16 << 10)
 
+#define SH_RPC_SLOW_TOPICS 64
+
 struct ShRpc {
     const ShConfig *config;
     ShEngine *engine;
@@ -44,6 +46,9 @@ struct ShRpc {
     atomic_long fetch_streams;  /* open */
     atomic_llong answer_bytes;  /* of unary answers on their way */
     int64_t calls_max;          /* open at once */
+    ShChecker *checker;
+    /* Until when requests for topics, by a hash of their names, are checked there (produce_request.c). */
+    atomic_llong slow_topics_until_us[SH_RPC_SLOW_TOPICS];
 
     atomic_long calls_open;
     pthread_mutex_t mutex;

@@ -49,9 +49,7 @@ void sh_worker_stop(ShWorker *worker, bool started)
         run_worker(worker);
     grpc_completion_queue_destroy(worker->queue);
     pthread_mutex_destroy(&worker->listeners_mutex);
-    for (size_t codec = 0; codec <= SH_CODEC_ZSTD; codec++)
-        sh_batch_builder_free(worker->builders[codec]);
-    sh_scratch_free(&worker->scratch);
+    sh_check_tools_free(&worker->tools);
     sh_scratch_free(&worker->encoded);
 }
 
@@ -84,13 +82,6 @@ void sh_worker_announce(ShWorker *worker)
     if (first != NULL)
         grpc_call_start_batch(first->call, NULL, 0, &worker->phase_tag, NULL);
     pthread_mutex_unlock(&worker->listeners_mutex);
-}
-
-ShBatchBuilder *sh_worker_builder(ShWorker *worker, ShCodec codec)
-{
-    if (worker->builders[codec] == NULL)
-        worker->builders[codec] = sh_batch_builder_new(codec);
-    return worker->builders[codec];
 }
 
 static void *run_worker(void *arg)

@@ -14,8 +14,7 @@
 #include <stdatomic.h>
 #include <sys/queue.h>
 
-#include "core/batch.h"
-#include "core/codec.h"
+#include "agent/rpc/checker.h"
 #include "core/status.h"
 
 struct ShCall;
@@ -56,9 +55,8 @@ typedef struct ShWorker {
     size_t fetch_turn; /* whose turn it is to fill a unary fetch's answer */
 
     /* Reused from request to request by this thread. */
-    ShScratch scratch;
+    ShCheckTools tools;
     ShScratch encoded;
-    ShBatchBuilder *builders[SH_CODEC_ZSTD + 1];
 } ShWorker;
 
 /* Prepare a worker; `index` is for its thread's name. */
@@ -74,8 +72,5 @@ void sh_worker_post(ShWake *wake);
 
 /* Have the listeners of this worker told, on its thread, that the phase has changed. Any thread. */
 void sh_worker_announce(ShWorker *worker);
-
-/* The worker's builder for a codec; NULL when memory is short. */
-ShBatchBuilder *sh_worker_builder(ShWorker *worker, ShCodec codec);
 
 #endif

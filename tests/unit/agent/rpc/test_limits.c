@@ -151,6 +151,118 @@ static void unary_fetches_take_turns(void **state)
     assert_true(seen[0] && seen[1]);
 }
 
+/* --- checks that take long */
+
+static int wide_set_up(void **state)
+{
+    Fixture *fixture = calloc(1, sizeof *fixture);
+    ShError err;
+    grpc_init();
+    fixture->config = fixture_config();
+    fixture->config.batch_decompressed_bytes_max = 64 << 20;
+    fixture->config.message_bytes_max = 16 << 20;
+    fixture->engine = fake_engine_new();
+    if (sh_rpc_bind(&fixture->config, &fixture->rpc, &fixture->address, &err) != SH_OK ||
+        sh_rpc_serve(fixture->rpc, fixture->engine, &err) != SH_OK)
+        return -1;
+    fixture->channel = client_connect(fixture->address);
+    *state = fixture;
+    return 0;
+}
+
+#define WIDE_TEST(name) cmocka_unit_test_setup_teardown(name, wide_set_up, fixture_tear_down)
+
+/* One record of so many equal bytes, in a batch that zstd makes very small. */
+static ShBuf *make_bomb(size_t bytes)
+{
+    ShBatchBuilder *builder = sh_batch_builder_new(SH_CODEC_ZSTD);
+    uint8_t *value = calloc(1, bytes);
+    ShRecord record = {.timestamp_ms = 1000, .value = value, .value_length = bytes};
+    ShBuf *batch = NULL;
+    assert_int_equal(sh_batch_builder_add(builder, &record, NULL, 0, NULL), SH_OK);
+    assert_int_equal(sh_batch_builder_finish(builder, &batch, NULL), SH_OK);
+    free(value);
+    sh_batch_builder_free(builder);
+    return batch;
+}
+
+static ShBuf *repeat(ShBuf *batch, size_t times)
+{
+    ShBuf *all = sh_buf_new(batch->length * times);
+    for (size_t i = 0; i < times; i++) {
+        memcpy(all->data + all->length, batch->data, batch->length);
+        all->length += batch->length;
+    }
+    sh_buf_unref(batch);
+    return all;
+}
+
+/* What unfolds to more than a worker allows is checked elsewhere, and stored all the same; what comes behind
+ * it on its stream stays behind it. */
+static void requests_that_are_postponed_keep_their_order(void **state)
+{
+    Fixture *fixture = *state;
+    ShBuf *heavy = make_bomb(20 << 20);
+    ShBuf *light = make_batch(1, "v", 1);
+    ClientCall client;
+    client_open(&client, fixture->channel, "/streamhouse.v1.StreamHouse/ProduceStream", CLIENT_TIMEOUT_MS);
+    for (uint64_t id = 1; id <= 20; id++) {
+        Request request;
+        request_init(&request, id);
+        request_add(&request, 0, id % 5 == 1 ? heavy : light);
+        client_send(&client, &request.message.base);
+    }
+    client_close(&client);
+    for (uint64_t id = 1; id <= 20; id++) {
+        Streamhouse__V1__ProduceResponse *response = client_receive(
+            &client, &streamhouse__v1__produce_response__descriptor);
+        assert_non_null(response);
+        assert_int_equal(response->request_id, id);
+        assert_null(response->results[0]->error);
+        assert_int_equal(response->results[0]->base_offset, id - 1);
+        streamhouse__v1__produce_response__free_unpacked(response, NULL);
+    }
+    assert_int_equal(client_wait(&client), GRPC_STATUS_OK);
+    client_free(&client);
+    sh_buf_unref(heavy);
+    sh_buf_unref(light);
+}
+
+/* A thousand batches of 2 KB that unfold to 60 MB each, from eight clients: each is refused after some, and
+ * another client's request does not wait for them. */
+static void one_request_unfolds_to_so_much(void **state)
+{
+    enum { ATTACKERS = 8, BATCHES = 1000 };
+    Fixture *fixture = *state;
+    ShBuf *bombs = repeat(make_bomb(60 << 20), BATCHES);
+    ClientCall calls[ATTACKERS];
+    grpc_channel *channels[ATTACKERS];
+    Request request;
+    request_init(&request, 1);
+    request_add(&request, 0, bombs);
+    for (int i = 0; i < ATTACKERS; i++) {
+        channels[i] = client_connect(fixture->address);
+        client_open(&calls[i], channels[i], "/streamhouse.v1.StreamHouse/Produce", CLIENT_TIMEOUT_MS);
+        client_send(&calls[i], &request.message.base);
+        client_close(&calls[i]);
+    }
+    int64_t slowest_ms = 0;
+    for (int i = 0; i < 20; i++) {
+        int64_t begun_ms = sh_clock_now_ms();
+        produce(fixture, 1, 1, "v", 1);
+        int64_t took_ms = sh_clock_now_ms() - begun_ms;
+        slowest_ms = took_ms > slowest_ms ? took_ms : slowest_ms;
+    }
+    assert_in_range(slowest_ms, 0, 1000);
+    for (int i = 0; i < ATTACKERS; i++) {
+        assert_int_equal(client_wait(&calls[i]), GRPC_STATUS_INVALID_ARGUMENT);
+        assert_non_null(strstr(calls[i].text, "unfold"));
+        client_free(&calls[i]);
+        grpc_channel_destroy(channels[i]);
+    }
+    sh_buf_unref(bombs);
+}
+
 /* --- with the smallest memory budget */
 
 static int small_set_up(void **state)
@@ -250,6 +362,8 @@ int main(void)
         TEST(a_topic_that_is_named_often_is_answered_once),
         TEST(decoded_answers_keep_their_bound),
         TEST(unary_fetches_take_turns),
+        WIDE_TEST(requests_that_are_postponed_keep_their_order),
+        WIDE_TEST(one_request_unfolds_to_so_much),
         SMALL_TEST(calls_that_send_nothing_are_bounded),
         SMALL_TEST(silent_connections_make_room),
         TEST(the_server_reaches_itself),

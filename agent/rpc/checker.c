@@ -1,0 +1,161 @@
+#include "agent/rpc/checker.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "agent/base/clock.h"
+
+/* How much nicer than the threads that serve. */
+#define NICENESS    5
+#define WAIT_MAX_MS 1000
+#define THREADS_MAX 8
+/* Memory that a thread keeps from job to job. */
+#define KEPT_BYTES_MAX ((size_t)4 << 20)
+
+/* The jobs of one connection, and its place in the round. */
+typedef struct Turn {
+    struct Turn *next;
+    const ShConnection *connection; /* only compared; its calls keep it alive while it has a turn */
+    ShCheckJob *first;
+    ShCheckJob **last;
+} Turn;
+
+struct ShChecker {
+    pthread_t threads[THREADS_MAX];
+    size_t thread_count;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    /* by lock */
+    bool stopping;
+    Turn *first;
+    Turn **last;
+    ShCheckJob *urgent; /* of connections for which there was no memory to give them a turn */
+};
+
+static void *run(void *arg);
+static ShCheckJob *next_job(ShChecker *checker);
+
+ShBatchBuilder *sh_check_tools_builder(ShCheckTools *tools, ShCodec codec)
+{
+    if (tools->builders[codec] == NULL)
+        tools->builders[codec] = sh_batch_builder_new(codec);
+    return tools->builders[codec];
+}
+
+void sh_check_tools_free(ShCheckTools *tools)
+{
+    for (size_t codec = 0; codec <= SH_CODEC_ZSTD; codec++)
+        sh_batch_builder_free(tools->builders[codec]);
+    sh_scratch_free(&tools->scratch);
+    *tools = (ShCheckTools){0};
+}
+
+ShStatus sh_checker_start(size_t threads, ShChecker **out, ShError *err)
+{
+    ShChecker *checker = calloc(1, sizeof *checker);
+    if (checker == NULL)
+        return sh_fail(err, SH_NO_MEMORY, "no memory for the threads that check requests");
+    checker->last = &checker->first;
+    pthread_mutex_init(&checker->lock, NULL);
+    ShStatus status = sh_cond_init(&checker->wake, err);
+    threads = threads < 1 ? 1 : threads > THREADS_MAX ? THREADS_MAX : threads;
+    while (status == SH_OK && checker->thread_count < threads) {
+        char name[16];
+        snprintf(name, sizeof name, "rpc-check-%zu", checker->thread_count);
+        status = sh_thread_start(&checker->threads[checker->thread_count], name, run, checker, err);
+        checker->thread_count += status == SH_OK;
+    }
+    if (status == SH_OK)
+        *out = checker;
+    else
+        sh_checker_stop(checker);
+    return status;
+}
+
+void sh_checker_stop(ShChecker *checker)
+{
+    if (checker == NULL)
+        return;
+    pthread_mutex_lock(&checker->lock);
+    checker->stopping = true;
+    pthread_cond_broadcast(&checker->wake);
+    pthread_mutex_unlock(&checker->lock);
+    for (size_t i = 0; i < checker->thread_count; i++)
+        pthread_join(checker->threads[i], NULL);
+    pthread_cond_destroy(&checker->wake);
+    pthread_mutex_destroy(&checker->lock);
+    free(checker);
+}
+
+void sh_checker_submit(ShChecker *checker, ShCheckJob *job, ShConnection *connection)
+{
+    job->next = NULL;
+    pthread_mutex_lock(&checker->lock);
+    Turn *turn = checker->first;
+    while (turn != NULL && turn->connection != connection)
+        turn = turn->next;
+    if (turn == NULL && (turn = malloc(sizeof *turn)) != NULL) {
+        *turn = (Turn){.connection = connection};
+        turn->last = &turn->first;
+        *checker->last = turn;
+        checker->last = &turn->next;
+    }
+    if (turn != NULL) {
+        *turn->last = job;
+        turn->last = &job->next;
+    } else {
+        job->next = checker->urgent;
+        checker->urgent = job;
+    }
+    pthread_cond_signal(&checker->wake);
+    pthread_mutex_unlock(&checker->lock);
+}
+
+static void *run(void *arg)
+{
+    ShChecker *checker = arg;
+    ShCheckTools tools = {0};
+    ShCheckJob *job;
+    (void)setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), NICENESS);
+    while ((job = next_job(checker)) != NULL) {
+        job->run(job, &tools);
+        if (tools.scratch.capacity > KEPT_BYTES_MAX)
+            sh_check_tools_free(&tools);
+    }
+    sh_check_tools_free(&tools);
+    return NULL;
+}
+
+/* The first job of the connection whose turn it is, which then waits behind the others; NULL only when
+ * stopping. */
+static ShCheckJob *next_job(ShChecker *checker)
+{
+    ShCheckJob *job = NULL;
+    pthread_mutex_lock(&checker->lock);
+    while (checker->first == NULL && checker->urgent == NULL && !checker->stopping)
+        sh_cond_wait_ms(&checker->wake, &checker->lock, WAIT_MAX_MS);
+    Turn *turn = checker->first;
+    if (checker->urgent != NULL) {
+        job = checker->urgent;
+        checker->urgent = job->next;
+    } else if (turn != NULL) {
+        job = turn->first;
+        turn->first = job->next;
+        checker->first = turn->next;
+        if (checker->first == NULL)
+            checker->last = &checker->first;
+        turn->next = NULL;
+        if (turn->first == NULL) {
+            free(turn);
+        } else {
+            *checker->last = turn;
+            checker->last = &turn->next;
+        }
+    }
+    pthread_mutex_unlock(&checker->lock);
+    return job;
+}
