@@ -8,13 +8,16 @@
 
 #include "agent/base/listener.h"
 #include "agent/http/http_routes.h"
+#include "agent/http/visitors.h"
 
 #define CONNECTIONS_MAX         64
 #define CONNECTION_TIMEOUT_S    10
+#define REQUEST_TIMEOUT_MS      20000 /* from its first byte to its last, and the silence before */
 #define CONNECTION_MEMORY_BYTES ((size_t)32 * 1024)
 
 struct ShHttp {
     ShHttpContext context;
+    ShVisitors *visitors;
     struct MHD_Daemon *daemon;
 };
 
@@ -22,6 +25,8 @@ static struct MHD_Daemon *start_daemon(ShHttp *http, int listener);
 static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *url,
                                   const char *method, const char *version, const char *upload,
                                   size_t *upload_bytes, void **state);
+static void on_completed(void *arg, struct MHD_Connection *connection, void **state,
+                         enum MHD_RequestTerminationCode why);
 static enum MHD_Result send_answer(struct MHD_Connection *connection, ShHttpAnswer *answer);
 
 ShStatus sh_http_start(const char *address, ShHttpReadyFn ready, void *arg, ShHttp **out,
@@ -38,11 +43,17 @@ ShStatus sh_http_start(const char *address, ShHttpReadyFn ready, void *arg, ShHt
         return sh_fail(err, SH_NO_MEMORY, "memory is short for the HTTP server");
     }
     http->context = (ShHttpContext){ready, arg};
-    http->daemon = start_daemon(http, listener);
-    if (http->daemon == NULL) {
+    status = sh_visitors_start(CONNECTIONS_MAX, REQUEST_TIMEOUT_MS, &http->visitors, err);
+    if (status == SH_OK) {
+        http->daemon = start_daemon(http, listener);
+        if (http->daemon == NULL)
+            status = sh_fail(err, SH_EXHAUSTED, "cannot start the HTTP server on %s", bound_address);
+    }
+    if (status != SH_OK) {
         close(listener);
+        sh_visitors_stop(http->visitors);
         free(http);
-        return sh_fail(err, SH_EXHAUSTED, "cannot start the HTTP server on %s", bound_address);
+        return status;
     }
     *out = http;
     return SH_OK;
@@ -53,6 +64,7 @@ void sh_http_stop(ShHttp *http)
     if (http == NULL)
         return;
     MHD_stop_daemon(http->daemon); /* closes the listening socket too */
+    sh_visitors_stop(http->visitors);
     free(http);
 }
 
@@ -67,7 +79,8 @@ static struct MHD_Daemon *start_daemon(ShHttp *http, int listener)
         MHD_USE_AUTO | MHD_USE_INTERNAL_POLLING_THREAD, 0, NULL, NULL, on_request, http,
         MHD_OPTION_LISTEN_SOCKET, listener, MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX,
         MHD_OPTION_CONNECTION_TIMEOUT, CONNECTION_TIMEOUT_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        CONNECTION_MEMORY_BYTES, MHD_OPTION_END);
+        CONNECTION_MEMORY_BYTES, MHD_OPTION_NOTIFY_CONNECTION, sh_visitors_notify, http->visitors,
+        MHD_OPTION_NOTIFY_COMPLETED, on_completed, http, MHD_OPTION_END);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return daemon;
 }
@@ -93,6 +106,14 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
     enum MHD_Result result = send_answer(connection, &answer);
     sh_scratch_free(&answer.body);
     return result;
+}
+
+static void on_completed(void *arg, struct MHD_Connection *connection, void **state,
+                         enum MHD_RequestTerminationCode why)
+{
+    (void)state;
+    (void)why;
+    sh_visitors_request_ended(((ShHttp *)arg)->visitors, connection);
 }
 
 static enum MHD_Result send_answer(struct MHD_Connection *connection, ShHttpAnswer *answer)

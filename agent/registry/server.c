@@ -17,6 +17,8 @@
 #include "agent/base/clock.h"
 #include "agent/base/listener.h"
 #include "agent/base/log.h"
+#include "agent/base/open_files.h"
+#include "agent/http/visitors.h"
 #include "agent/registry/pool.h"
 #include "agent/registry/registry.h"
 #include "agent/registry/registry_metrics.h"
@@ -25,12 +27,16 @@
 #define SERVER_THREADS          2
 #define CONNECTIONS_MAX         1000
 #define CONNECTION_TIMEOUT_S    60
+#define REQUEST_TIMEOUT_MS      120000 /* from its first byte to its last, and the silence before */
+#define BODY_MS_MIN             1000   /* a body that makes room for others has had so long */
 #define CONNECTION_MEMORY_BYTES ((size_t)16 * 1024)
 #define BODIES_BYTES_MAX        ((int64_t)64 << 20) /* of all requests that are under way */
 #define UPLOAD_BYTES_MAX        ((size_t)64 << 20)  /* after which a client that sends on is cut off */
 
 struct ShRegistry {
     struct MHD_Daemon *daemon;
+    ShVisitors *visitors;
+    size_t connections_max;
     ShRegistryPool *pool;
     ShRegistryCache *cache;
     ShRegistryMetrics metrics;
@@ -58,6 +64,7 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
                                   size_t *upload_bytes, void **state);
 static void begin(Request *request, const char *method);
 static enum MHD_Result take_body(Request *request, const char *upload, size_t *upload_bytes);
+static bool may_keep(Request *request, int64_t all_bytes);
 static bool answer_or_ask(Request *request);
 static bool find_in_cache(Request *request);
 static void on_answered(ShRegistryJob *job);
@@ -84,6 +91,11 @@ ShStatus sh_registry_start(const ShConfig *config, ShRegistry **out,
         status = sh_registry_pool_start(config->postgres, name, (int)config->schema_registry_connections,
                                         registry->cache, &registry->pool, err);
     if (status == SH_OK) {
+        int64_t share = sh_open_files_of_registry();
+        registry->connections_max = share < CONNECTIONS_MAX ? (size_t)share : CONNECTIONS_MAX;
+        status = sh_visitors_start(registry->connections_max, REQUEST_TIMEOUT_MS, &registry->visitors, err);
+    }
+    if (status == SH_OK) {
         sh_registry_metrics_start(&registry->metrics, registry->cache);
         registry->daemon = start_daemon(registry, listener);
         if (registry->daemon == NULL)
@@ -107,6 +119,7 @@ void sh_registry_stop(ShRegistry *registry)
     sh_registry_pool_stop(registry->pool);
     if (registry->daemon != NULL)
         MHD_stop_daemon(registry->daemon); /* closes the listening socket too */
+    sh_visitors_stop(registry->visitors);
     sh_registry_metrics_stop(&registry->metrics);
     sh_registry_pool_free(registry->pool);
     sh_registry_cache_free(registry->cache);
@@ -122,11 +135,12 @@ static struct MHD_Daemon *start_daemon(ShRegistry *registry, int listener)
     pthread_sigmask(SIG_SETMASK, &all, &before);
     struct MHD_Daemon *daemon = MHD_start_daemon(
         MHD_USE_AUTO | MHD_USE_INTERNAL_POLLING_THREAD | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request,
-        registry, MHD_OPTION_LISTEN_SOCKET, listener, MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX,
-        MHD_OPTION_CONNECTION_TIMEOUT, CONNECTION_TIMEOUT_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        CONNECTION_MEMORY_BYTES, MHD_OPTION_THREAD_POOL_SIZE, SERVER_THREADS, MHD_OPTION_URI_LOG_CALLBACK,
-        on_uri, registry, MHD_OPTION_UNESCAPE_CALLBACK, leave_escaped, NULL, MHD_OPTION_NOTIFY_COMPLETED,
-        on_completed, registry, MHD_OPTION_END);
+        registry, MHD_OPTION_LISTEN_SOCKET, listener, MHD_OPTION_CONNECTION_LIMIT,
+        (unsigned)registry->connections_max, MHD_OPTION_CONNECTION_TIMEOUT, CONNECTION_TIMEOUT_S,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY_BYTES, MHD_OPTION_THREAD_POOL_SIZE,
+        SERVER_THREADS, MHD_OPTION_URI_LOG_CALLBACK, on_uri, registry, MHD_OPTION_UNESCAPE_CALLBACK,
+        leave_escaped, NULL, MHD_OPTION_NOTIFY_COMPLETED, on_completed, registry,
+        MHD_OPTION_NOTIFY_CONNECTION, sh_visitors_notify, registry->visitors, MHD_OPTION_END);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return daemon;
 }
@@ -223,7 +237,8 @@ static enum MHD_Result take_body(Request *request, const char *upload, size_t *u
     size_t wanted = request->body.length + length;
     if (wanted > request->body.capacity && wanted < 2 * request->body.capacity)
         wanted = 2 * request->body.capacity;
-    if (all > BODIES_BYTES_MAX || sh_scratch_reserve(&request->body, wanted, NULL) != SH_OK) {
+    sh_visitors_hold(request->registry->visitors, request->connection, request->body.length + length);
+    if (!may_keep(request, all) || sh_scratch_reserve(&request->body, wanted, NULL) != SH_OK) {
         atomic_fetch_sub(&request->registry->body_bytes, (int64_t)length);
         sh_registry_answer_error(answer, 503, "too many large requests are under way; try again");
         answer->retry_after_s = 1;
@@ -234,6 +249,15 @@ static enum MHD_Result take_body(Request *request, const char *upload, size_t *u
     return MHD_YES;
 }
 
+/* Is there room for a body, where all have so many bytes? Who has sent for long makes some, whose memory is
+ * free a moment later. */
+static bool may_keep(Request *request, int64_t all_bytes)
+{
+    return all_bytes <= BODIES_BYTES_MAX ||
+           (all_bytes <= 2 * BODIES_BYTES_MAX &&
+            sh_visitors_end_slowest_body(request->registry->visitors, request->connection, BODY_MS_MIN));
+}
+
 /* False: the connection is suspended. */
 static bool answer_or_ask(Request *request)
 {
@@ -242,6 +266,7 @@ static bool answer_or_ask(Request *request)
                                   &job->answer) ||
         find_in_cache(request))
         return true;
+    sh_visitors_set_busy(request->registry->visitors, request->connection, true);
     MHD_suspend_connection(request->connection);
     if (sh_registry_pool_ask(request->registry->pool, job))
         return false;
@@ -267,6 +292,7 @@ static bool find_in_cache(Request *request)
 static void on_answered(ShRegistryJob *job)
 {
     Request *request = job->owner;
+    sh_visitors_set_busy(request->registry->visitors, request->connection, false);
     MHD_resume_connection(request->connection);
 }
 
@@ -301,10 +327,9 @@ static enum MHD_Result send_answer(Request *request)
 static void on_completed(void *arg, struct MHD_Connection *connection, void **state,
                          enum MHD_RequestTerminationCode why)
 {
-    (void)arg;
-    (void)connection;
     (void)why;
     Request *request = *state;
+    sh_visitors_request_ended(((ShRegistry *)arg)->visitors, connection);
     if (request == NULL)
         return;
     atomic_fetch_sub(&request->registry->body_bytes, (int64_t)request->body.length);

@@ -1,3 +1,11 @@
+/*
+ * list_offsets.c - the offsets that times stand for, some at a time and one call after the other.
+ *
+ * Each look-up may ask PostgreSQL and read from the store, on the threads that fetches need too. So what a
+ * request asks twice is looked up once, half of those threads serve these calls at most, and a call gives up
+ * its turn after LOOKUPS_A_TURN of them.
+ */
+#include <stdlib.h>
 #include <string.h>
 
 #include "agent/rpc/error.h"
@@ -5,18 +13,48 @@
 #include "agent/rpc/server.h"
 #include "agent/rpc/target.h"
 
+#define LOOKUPS_A_TURN 8
+/* Different times that a request may ask for of one partition. */
+#define TIMES_MAX 16
+/* Calls under way. */
+#define CALLS_MAX 256
+/* When a client for whom there was no room should come again. */
+#define RETRY_MS 200
+
 typedef struct ListCall {
     ShCall call;
     ShWake wake;
-    ShListOffsets list;
+    struct ListCall *next; /* of those that wait for their turn */
+    ShListPart *parts;     /* each once */
+    size_t part_count;
+    size_t done_count;
+    uint32_t *places; /* which of the parts each partition of the request is */
+    size_t place_count;
+    ShListOffsets list; /* the look-ups of this turn */
+    bool is_counted;
 } ListCall;
 
+/* A partition of the request, to be sorted. */
+typedef struct Asked {
+    ShListPart part;
+    uint32_t place;
+} Asked;
+
 static void start(ShCall *call, grpc_byte_buffer *message);
+static bool count_call(ListCall *self);
+static void forget(ShCall *call);
+static void destroy(ShCall *call);
 static ShStatus read_request(ListCall *self, grpc_byte_buffer *message, ShError *err);
+static ShStatus join_equal(ListCall *self, Asked *asked, ShError *err);
+static int by_part(const void *left, const void *right);
+static int compare_targets(const ShTarget *a, const ShTarget *b);
+static void wait_for_turn(ListCall *self);
+static void pass_turn(ShRpc *rpc);
+static void take_turn(ListCall *self);
 static void on_listed(ShListOffsets *list);
 static void on_wake(ShWake *wake);
 static void answer(ListCall *self);
-static bool all_failed_alike(const ShListOffsets *list);
+static bool all_failed_alike(const ListCall *self);
 static void fill_result(const ShListPart *part, ShPartitionError *error,
                         Streamhouse__V1__ListOffsetsResult *out);
 
@@ -25,19 +63,52 @@ const ShMethod sh_method_list_offsets = {
     .name = "ListOffsets",
     .call_bytes = sizeof(ListCall),
     .start = start,
+    .cancelled = forget,
+    .destroy = destroy,
 };
 
 static void start(ShCall *call, grpc_byte_buffer *message)
 {
     ListCall *self = (ListCall *)call;
     ShError err = {0};
+    if (!count_call(self)) {
+        ShStatus status = sh_fail(&err, SH_EXHAUSTED, "too many calls of ListOffsets are under way");
+        (void)sh_fail_retry_after(&err, status, RETRY_MS);
+        sh_call_fail(call, &err);
+        return;
+    }
     if (read_request(self, message, &err) != SH_OK) {
         sh_call_fail(call, &err);
         return;
     }
     self->wake = (ShWake){.call = call, .run = on_wake};
     sh_call_hold(call);
-    sh_engine_list_offsets(sh_call_engine(call), &self->list);
+    wait_for_turn(self);
+}
+
+static bool count_call(ListCall *self)
+{
+    ShRpc *rpc = self->call.worker->rpc;
+    ShConnection *connection = self->call.connection;
+    self->is_counted = true;
+    int64_t all = atomic_fetch_add(&rpc->lists.calls, 1);
+    int64_t own = connection != NULL ? atomic_fetch_add(&connection->lists, 1) : 0;
+    return sh_connection_may_take(own, all, 1, CALLS_MAX);
+}
+
+static void forget(ShCall *call)
+{
+    (void)call; /* its next turn is its last */
+}
+
+static void destroy(ShCall *call)
+{
+    ListCall *self = (ListCall *)call;
+    if (!self->is_counted)
+        return;
+    atomic_fetch_sub(&call->worker->rpc->lists.calls, 1);
+    if (call->connection != NULL)
+        atomic_fetch_sub(&call->connection->lists, 1);
 }
 
 static ShStatus read_request(ListCall *self, grpc_byte_buffer *message, ShError *err)
@@ -50,21 +121,106 @@ static ShStatus read_request(ListCall *self, grpc_byte_buffer *message, ShError 
     if (wire->n_partitions == 0)
         return sh_fail(err, SH_INVALID, "the request names no partition");
 
-    ShListPart *parts = sh_call_alloc(call, wire->n_partitions * sizeof *parts);
+    Asked *asked = sh_call_alloc(call, wire->n_partitions * sizeof *asked);
+    self->parts = sh_call_alloc(call, wire->n_partitions * sizeof *self->parts);
+    self->places = sh_call_alloc(call, wire->n_partitions * sizeof *self->places);
+    self->place_count = wire->n_partitions;
+    if (asked == NULL || self->parts == NULL || self->places == NULL)
+        return sh_fail(err, SH_NO_MEMORY, "no memory for the request");
     for (size_t i = 0; i < wire->n_partitions; i++) {
         const Streamhouse__V1__ListOffsetsPartition *from = wire->partitions[i];
         ShWireBytes topic = {.data = (const uint8_t *)from->topic, .length = strlen(from->topic)};
         ShWireBytes topic_id = {.data = from->topic_id.data, .length = from->topic_id.len};
-        parts[i] = (ShListPart){.timestamp_ms = from->timestamp_ms};
-        ShStatus status = sh_target_parse(topic, topic_id, from->partition, &parts[i].target, err);
+        asked[i] = (Asked){.part.timestamp_ms = from->timestamp_ms, .place = (uint32_t)i};
+        ShStatus status = sh_target_parse(topic, topic_id, from->partition, &asked[i].part.target, err);
         if (status == SH_OK && from->timestamp_ms < SH_TIMESTAMP_EARLIEST)
             status = sh_fail(err, SH_INVALID, "timestamp_ms %lld is below -2", (long long)from->timestamp_ms);
         if (status != SH_OK)
             return sh_fail_prefix(err, status, "partition %zu of the request", i);
     }
-    self->list = (ShListOffsets){
-        .parts = parts, .part_count = wire->n_partitions, .done = on_listed, .arg = self};
+    return join_equal(self, asked, err);
+}
+
+/* What is asked twice is looked up once. */
+static ShStatus join_equal(ListCall *self, Asked *asked, ShError *err)
+{
+    size_t times = 0;
+    qsort(asked, self->place_count, sizeof *asked, by_part);
+    for (size_t i = 0; i < self->place_count; i++) {
+        const ShListPart *last = self->part_count > 0 ? &self->parts[self->part_count - 1] : NULL;
+        bool same_partition = last != NULL && compare_targets(&last->target, &asked[i].part.target) == 0;
+        if (!same_partition || last->timestamp_ms != asked[i].part.timestamp_ms) {
+            self->parts[self->part_count++] = asked[i].part;
+            times = same_partition ? times + 1 : 1;
+        }
+        if (times > TIMES_MAX)
+            return sh_fail(err, SH_INVALID, "the request asks for more than %d times of one partition",
+                           TIMES_MAX);
+        self->places[asked[i].place] = (uint32_t)(self->part_count - 1);
+    }
     return SH_OK;
+}
+
+static int by_part(const void *left, const void *right)
+{
+    const ShListPart *a = &((const Asked *)left)->part;
+    const ShListPart *b = &((const Asked *)right)->part;
+    int order = compare_targets(&a->target, &b->target);
+    return order != 0 ? order : (a->timestamp_ms > b->timestamp_ms) - (a->timestamp_ms < b->timestamp_ms);
+}
+
+static int compare_targets(const ShTarget *a, const ShTarget *b)
+{
+    if (a->partition != b->partition)
+        return a->partition < b->partition ? -1 : 1;
+    if (a->topic_length != b->topic_length)
+        return a->topic_length < b->topic_length ? -1 : 1;
+    int order = a->topic_length > 0 ? memcmp(a->topic, b->topic, a->topic_length) : 0;
+    return order != 0 ? order : memcmp(a->topic_id.bytes, b->topic_id.bytes, sizeof a->topic_id.bytes);
+}
+
+static void wait_for_turn(ListCall *self)
+{
+    ShRpc *rpc = self->call.worker->rpc;
+    int64_t turns = rpc->config->read_threads / 2;
+    pthread_mutex_lock(&rpc->lists.mutex);
+    bool is_free = rpc->lists.running < (turns > 1 ? turns : 1);
+    rpc->lists.running += is_free;
+    if (!is_free) {
+        self->next = NULL;
+        *rpc->lists.last = self;
+        rpc->lists.last = &self->next;
+    }
+    pthread_mutex_unlock(&rpc->lists.mutex);
+    if (is_free)
+        take_turn(self);
+}
+
+/* The turn of a call is over: it is the next one's, which may be of another worker. */
+static void pass_turn(ShRpc *rpc)
+{
+    pthread_mutex_lock(&rpc->lists.mutex);
+    ListCall *next = rpc->lists.first;
+    if (next == NULL) {
+        rpc->lists.running--;
+    } else {
+        rpc->lists.first = next->next;
+        if (next->next == NULL)
+            rpc->lists.last = &rpc->lists.first;
+    }
+    pthread_mutex_unlock(&rpc->lists.mutex);
+    if (next != NULL)
+        take_turn(next);
+}
+
+static void take_turn(ListCall *self)
+{
+    size_t left = self->part_count - self->done_count;
+    self->list = (ShListOffsets){.parts = self->parts + self->done_count,
+                                 .part_count = left < LOOKUPS_A_TURN ? left : LOOKUPS_A_TURN,
+                                 .done = on_listed,
+                                 .arg = self};
+    sh_engine_list_offsets(sh_call_engine(&self->call), &self->list);
 }
 
 static void on_listed(ShListOffsets *list)
@@ -76,34 +232,57 @@ static void on_listed(ShListOffsets *list)
 static void on_wake(ShWake *wake)
 {
     ShCall *call = wake->call;
-    answer((ListCall *)call);
+    ShRpc *rpc = call->worker->rpc;
+    ListCall *self = (ListCall *)call;
+    self->done_count += self->list.part_count;
+    if (self->done_count < self->part_count && !call->ended) {
+        /* Behind those that wait: it gives up its turn and takes the next that is free. */
+        pthread_mutex_lock(&rpc->lists.mutex);
+        self->next = NULL;
+        *rpc->lists.last = self;
+        rpc->lists.last = &self->next;
+        pthread_mutex_unlock(&rpc->lists.mutex);
+        pass_turn(rpc);
+        return;
+    }
+    pass_turn(rpc);
+    if (!call->ended)
+        answer(self);
     sh_call_release(call);
 }
 
 static void answer(ListCall *self)
 {
     ShCall *call = &self->call;
-    const ShListOffsets *list = &self->list;
-    ShPartitionError *errors = sh_call_alloc(call, list->part_count * sizeof *errors);
-    Streamhouse__V1__ListOffsetsResult *results = sh_call_alloc(call, list->part_count * sizeof *results);
+    size_t count = self->place_count;
+    ShPartitionError *errors = sh_call_alloc(call, self->part_count * sizeof *errors);
+    Streamhouse__V1__ListOffsetsResult *results = sh_call_alloc(call, self->part_count * sizeof *results);
     Streamhouse__V1__ListOffsetsResponse response = STREAMHOUSE__V1__LIST_OFFSETS_RESPONSE__INIT;
-    response.results = sh_call_alloc(call, list->part_count * sizeof(Streamhouse__V1__ListOffsetsResult *));
-    response.n_results = list->part_count;
-    for (size_t i = 0; i < list->part_count; i++) {
-        fill_result(&list->parts[i], &errors[i], &results[i]);
-        response.results[i] = &results[i];
+    response.results = sh_call_alloc(call, count * sizeof(Streamhouse__V1__ListOffsetsResult *));
+    response.n_results = count;
+    grpc_byte_buffer *packed = NULL;
+    if (errors != NULL && results != NULL && response.results != NULL) {
+        for (size_t i = 0; i < self->part_count; i++)
+            fill_result(&self->parts[i], &errors[i], &results[i]);
+        for (size_t i = 0; i < count; i++)
+            response.results[i] = &results[self->places[i]];
+        if (all_failed_alike(self)) {
+            sh_call_fail_partition(call, &errors[self->places[0]]);
+            return;
+        }
+        packed = sh_message_pack(&response.base);
     }
-    if (all_failed_alike(list))
-        sh_call_fail_partition(call, &errors[0]);
+    if (packed != NULL)
+        sh_call_answer(call, packed);
     else
-        sh_call_answer(call, sh_message_pack(&response.base));
+        sh_call_end(call, GRPC_STATUS_RESOURCE_EXHAUSTED, "no memory for the answer");
 }
 
-static bool all_failed_alike(const ShListOffsets *list)
+static bool all_failed_alike(const ListCall *self)
 {
-    grpc_status_code code = sh_rpc_code(list->parts[0].error.status, SH_FROM_STORE);
-    for (size_t i = 1; i < list->part_count; i++) {
-        if (sh_rpc_code(list->parts[i].error.status, SH_FROM_STORE) != code)
+    grpc_status_code code = sh_rpc_code(self->parts[0].error.status, SH_FROM_STORE);
+    for (size_t i = 1; i < self->part_count; i++) {
+        if (sh_rpc_code(self->parts[i].error.status, SH_FROM_STORE) != code)
             return false;
     }
     return code != GRPC_STATUS_OK;

@@ -62,6 +62,8 @@ ShStatus sh_rpc_bind(const ShConfig *config, ShRpc **out, const char **bound, Sh
     rpc->config = config;
     rpc->shutdown_tag = (ShTag){.run = on_shut_down, .owner = rpc};
     pthread_mutex_init(&rpc->mutex, NULL);
+    pthread_mutex_init(&rpc->lists.mutex, NULL);
+    rpc->lists.last = &rpc->lists.first;
     ShStatus status = sh_cond_init(&rpc->changed, err);
     if (status != SH_OK)
         goto failed;
@@ -299,6 +301,7 @@ static void free_rpc(ShRpc *rpc)
     gpr_free(rpc->methods);
     sh_acceptor_free(rpc->acceptor);
     pthread_cond_destroy(&rpc->changed);
+    pthread_mutex_destroy(&rpc->lists.mutex);
     pthread_mutex_destroy(&rpc->mutex);
     gpr_free(rpc);
     grpc_shutdown();

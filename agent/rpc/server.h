@@ -28,6 +28,17 @@ typedef enum ShPhase { SH_PHASE_SERVING, SH_PHASE_DRAINING, SH_PHASE_STOPPING } 
 
 #define SH_RPC_SLOW_TOPICS 64
 
+struct ListCall;
+
+/* Calls of ListOffsets that wait for their turn (list_offsets.c). */
+typedef struct ShListTurns {
+    atomic_long calls; /* under way */
+    pthread_mutex_t mutex;
+    int64_t running; /* by `mutex`, as the next: calls whose turn it is */
+    struct ListCall *first;
+    struct ListCall **last;
+} ShListTurns;
+
 struct ShRpc {
     const ShConfig *config;
     ShEngine *engine;
@@ -46,6 +57,7 @@ struct ShRpc {
     atomic_long fetch_streams;  /* open */
     atomic_llong answer_bytes;  /* of unary answers on their way */
     int64_t calls_max;          /* open at once */
+    ShListTurns lists;
     ShChecker *checker;
     /* Until when requests for topics, by a hash of their names, are checked there (produce_request.c). */
     atomic_llong slow_topics_until_us[SH_RPC_SLOW_TOPICS];

@@ -1,4 +1,6 @@
 """What strangers do at the agent's ports: others are served, memory stays bounded, the agent lives."""
+import http.client
+import json
 import resource
 import socket
 import time
@@ -111,3 +113,46 @@ def test_requests_that_stall_are_bounded(database, make_agent, connect, path, st
     assert peak - before < 64e6, "and the attack is ten times as large"
     assert slowest < 5
     assert "sends more than there is memory for" in agent.log_text()
+
+
+def registry_place(agent):
+    host, port = agent.ports["registry"].rsplit(":", 1)
+    return host, int(port)
+
+
+def test_the_registry_serves_beside_connections_that_hang(agent, files):
+    hanging = []
+    for _ in range(1100):
+        one = socket.create_connection(registry_place(agent), timeout=20)
+        one.sendall(b"GET /sub")
+        hanging.append(one)
+    status, body = ask_registry(agent, "GET", "/subjects")
+    assert (status, body) == (200, "[]")
+    for one in hanging:
+        one.close()
+
+
+def test_slow_uploads_make_room_for_others(agent):
+    """Bodies of more than all together may have; the ones that do not end give way to one that does."""
+    hanging = []
+    for _ in range(9):
+        one = socket.create_connection(registry_place(agent), timeout=20)
+        one.sendall(b"POST /subjects/slow/versions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9000000\r\n"
+                    b"Content-Type: application/vnd.schemaregistry.v1+json\r\n\r\n" + b" " * 8_900_000)
+        hanging.append(one)
+    schema = json.dumps({"schema": json.dumps({"type": "string"})})
+
+    def registered():
+        return ask_registry(agent, "POST", "/subjects/s/versions", schema + " " * 4_000_000)[0] == 200
+    wait_until("a body of 4 MB is taken", registered, 20)
+    for one in hanging:
+        one.close()
+
+
+def ask_registry(agent, method, path, body=None):
+    connection = http.client.HTTPConnection(*registry_place(agent), timeout=20)
+    connection.request(method, path, body, {"Content-Type": "application/vnd.schemaregistry.v1+json"} if body else {})
+    answer = connection.getresponse()
+    text = answer.read().decode()
+    connection.close()
+    return answer.status, text

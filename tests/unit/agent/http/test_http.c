@@ -159,6 +159,26 @@ static void test_many_clients_at_once(void **state)
     assert_answer(*state, "GET /health", "200", "ok");
 }
 
+/* More connections than there are places, each with a byte of a request now and then: who asks is answered.
+ */
+static void test_trickling_clients_do_not_keep_others_out(void **state)
+{
+    enum { TRICKLING = 200 };
+    Agent *agent = *state;
+    int fds[TRICKLING];
+    for (int i = 0; i < TRICKLING; i++) {
+        fds[i] = connect_to(agent);
+        (void)!send(fds[i], "GET /he", 7, MSG_NOSIGNAL);
+    }
+    for (int round = 0; round < 5; round++) {
+        assert_answer(agent, "GET /health", "200", "ok");
+        for (int i = 0; i < TRICKLING; i++)
+            (void)!send(fds[i], "a", 1, MSG_NOSIGNAL);
+    }
+    for (int i = 0; i < TRICKLING; i++)
+        close(fds[i]);
+}
+
 static void test_an_address_that_cannot_be_used_is_named(void **state)
 {
     Agent *agent = *state;
@@ -180,9 +200,13 @@ int main(void)
 {
 #define each(test) cmocka_unit_test_setup_teardown(test, start, stop)
     const struct CMUnitTest tests[] = {
-        each(test_health_and_readiness), each(test_metrics_are_served),
-        each(test_what_is_not_there),    each(test_nonsense_does_not_stop_the_server),
-        each(test_many_clients_at_once), each(test_an_address_that_cannot_be_used_is_named),
+        each(test_health_and_readiness),
+        each(test_metrics_are_served),
+        each(test_what_is_not_there),
+        each(test_nonsense_does_not_stop_the_server),
+        each(test_many_clients_at_once),
+        each(test_trickling_clients_do_not_keep_others_out),
+        each(test_an_address_that_cannot_be_used_is_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

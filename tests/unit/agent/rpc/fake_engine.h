@@ -55,6 +55,7 @@ struct ShEngine {
     long fetches_begun;
     long cancels;
     int64_t held_bytes; /* by calls */
+    size_t lookups;     /* of offsets */
     long refreshes;
     ShMetaTopic topics[2];
     ShMetaPartition partitions[4];
@@ -411,6 +412,7 @@ void sh_fetch_release(ShFetch *fetch)
 
 void sh_engine_list_offsets(ShEngine *engine, ShListOffsets *list)
 {
+    engine->lookups += list->part_count;
     for (size_t i = 0; i < list->part_count; i++) {
         ShListPart *part = &list->parts[i];
         sh_error_clear(&part->error);

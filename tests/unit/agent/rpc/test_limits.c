@@ -151,6 +151,47 @@ static void unary_fetches_take_turns(void **state)
     assert_true(seen[0] && seen[1]);
 }
 
+/* What is asked 1,500 times is looked up once, some look-ups a turn; the answers stand where they were asked
+ * for. */
+static void offsets_that_are_asked_often_are_looked_up_once(void **state)
+{
+    enum { ASKED = 1500 };
+    Fixture *fixture = *state;
+    static Streamhouse__V1__ListOffsetsPartition parts[ASKED];
+    static Streamhouse__V1__ListOffsetsPartition *list[ASKED];
+    produce(fixture, 0, 3, "v", 1);
+    Streamhouse__V1__ListOffsetsRequest request = STREAMHOUSE__V1__LIST_OFFSETS_REQUEST__INIT;
+    request.partitions = list;
+    request.n_partitions = ASKED;
+    for (int i = 0; i < ASKED; i++) {
+        streamhouse__v1__list_offsets_partition__init(&parts[i]);
+        parts[i].topic = (char *)(uintptr_t) "orders";
+        parts[i].partition = i % 2;
+        parts[i].timestamp_ms = i % 3 == 0 ? -1 : -2;
+        list[i] = &parts[i];
+    }
+    ClientCall client;
+    Streamhouse__V1__ListOffsetsResponse *response = client_call(
+        &client, fixture->channel, "/streamhouse.v1.StreamHouse/ListOffsets", &request.base,
+        &streamhouse__v1__list_offsets_response__descriptor);
+    assert_non_null(response);
+    assert_int_equal(response->n_results, ASKED);
+    for (int i = 0; i < ASKED; i++) {
+        assert_int_equal(response->results[i]->partition, i % 2);
+        assert_int_equal(response->results[i]->offset, i % 2 == 0 && i % 3 == 0 ? 3 : 0);
+    }
+    assert_int_equal(fixture->engine->lookups, 4);
+    streamhouse__v1__list_offsets_response__free_unpacked(response, NULL);
+    client_free(&client);
+
+    for (int i = 0; i < ASKED; i++)
+        parts[i].timestamp_ms = i;
+    assert_null(client_call(&client, fixture->channel, "/streamhouse.v1.StreamHouse/ListOffsets",
+                            &request.base, &streamhouse__v1__list_offsets_response__descriptor));
+    assert_int_equal(client.status, GRPC_STATUS_INVALID_ARGUMENT);
+    client_free(&client);
+}
+
 /* --- checks that take long */
 
 static int wide_set_up(void **state)
@@ -362,6 +403,7 @@ int main(void)
         TEST(a_topic_that_is_named_often_is_answered_once),
         TEST(decoded_answers_keep_their_bound),
         TEST(unary_fetches_take_turns),
+        TEST(offsets_that_are_asked_often_are_looked_up_once),
         WIDE_TEST(requests_that_are_postponed_keep_their_order),
         WIDE_TEST(one_request_unfolds_to_so_much),
         SMALL_TEST(calls_that_send_nothing_are_bounded),

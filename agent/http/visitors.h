@@ -1,0 +1,42 @@
+/*
+ * visitors.h - the connections of a server of HTTP, and the time that each has for a request.
+ *
+ * libmicrohttpd ends a connection on which nothing moves; one that sends a byte now and then it keeps for
+ * ever, and when all places are taken nobody comes in. So each connection has a deadline: from its begin, or
+ * from the end of its last request, to the end of the next. When three quarters of the places are taken, or
+ * half of them by one address, the newcomer takes the place of the one that is at it for the longest: whoever
+ * asks and goes is served, however many others hang about.
+ */
+#ifndef SH_AGENT_HTTP_VISITORS_H
+#define SH_AGENT_HTTP_VISITORS_H
+
+#include <microhttpd.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/status.h"
+
+typedef struct ShVisitors ShVisitors;
+
+/* For a server that takes at most `places` connections; a request has to end within `request_ms`. */
+ShStatus sh_visitors_start(size_t places, int64_t request_ms, ShVisitors **out, ShError *err) SH_MUST_CHECK;
+/* When the server has stopped. NULL allowed. */
+void sh_visitors_stop(ShVisitors *visitors);
+
+/* For MHD_OPTION_NOTIFY_CONNECTION, with the visitors as its argument. */
+void sh_visitors_notify(void *arg, struct MHD_Connection *connection, void **context,
+                        enum MHD_ConnectionNotificationCode code);
+
+/* A request of the connection has ended: the next has its time from now on. */
+void sh_visitors_request_ended(ShVisitors *visitors, struct MHD_Connection *connection);
+/* The agent works on the request, or does so no more: meanwhile the client cannot be late, and then it has
+ * its time to take the answer. */
+void sh_visitors_set_busy(ShVisitors *visitors, struct MHD_Connection *connection, bool busy);
+/* The connection holds so many bytes of a body that has not ended. */
+void sh_visitors_hold(ShVisitors *visitors, struct MHD_Connection *connection, size_t bytes);
+/* End the one that sends its body for the longest, at least for `age_ms`, but not `connection`; false: there
+ * is none. */
+bool sh_visitors_end_slowest_body(ShVisitors *visitors, struct MHD_Connection *connection, int64_t age_ms);
+
+#endif
