@@ -1,4 +1,5 @@
--- pg_dump keeps everything, and what it restores on the same server goes on where it was.
+-- pg_dump keeps everything. What it restores, on the same server too, knows that it is a copy: agents begin a new term
+-- there, and until then it deletes nothing. So does a copy made of a template.
 \set SHOW_CONTEXT never
 SET search_path = fixture;
 SELECT renew();
@@ -24,10 +25,14 @@ CREATE DATABASE regress_streamhouse_copy;
 \set SHOW_CONTEXT never
 SET search_path = fixture;
 SELECT topic, partition, owner, records, published_end, epoch_state, status FROM streamhouse.partitions;
-SELECT * FROM publish(:a, 1, '{t 0 0+3,t 1 0+5,o 0 ?+2}');
-SELECT * FROM publish(:a, 2, '{t 0 3+1,gone 0 0+1,o 0 ?+1}');
+SELECT * FROM streamhouse.dangling_references;
+SELECT streamhouse.history_is_whole();
+\set VERBOSITY terse
 SELECT calls > 0 AS renewed FROM streamhouse.agent_heartbeat(:a, 0);
-SELECT register('a', 1, 2);
+\set VERBOSITY default
+SELECT register('a', 1, 2) > :a AS registered;
+SELECT term, left(reason, 46) AS reason, awaited_agents FROM streamhouse.term_status;
+SELECT object_key FROM streamhouse.agent_unknown_keys((SELECT incarnation_id FROM streamhouse.agents), ARRAY['1/1', 'new']) AS object_key;
 SELECT streamhouse.create_topic('t');
 SELECT subject, version, schema_id, compatibility, deleted FROM streamhouse.schemas;
 SELECT schema_id, topic FROM streamhouse.schema_usage;
@@ -35,3 +40,13 @@ SELECT streamhouse.register_schema('t-value', avro('a')) AS id;
 SELECT streamhouse.register_schema('t-value', avro('a b=1 c=1')) AS id;
 \c :here
 DROP DATABASE regress_streamhouse_copy;
+SELECT format('CREATE DATABASE regress_streamhouse_copy TEMPLATE %I', :'here') \gexec
+\c regress_streamhouse_copy
+\set SHOW_CONTEXT never
+\set VERBOSITY terse
+SELECT streamhouse.history_is_whole();
+SELECT calls > 0 AS renewed FROM streamhouse.agent_heartbeat(:a, 0);
+\c :here
+\set VERBOSITY default
+DROP DATABASE regress_streamhouse_copy;
+SELECT streamhouse.history_is_whole();

@@ -86,4 +86,37 @@ SELECT streamhouse.register_schema('t-value', avro('a'));
 SELECT streamhouse.delete_subject('t-value');
 SELECT streamhouse.set_mode('READWRITE');
 RESET ROLE;
+
+-- What is granted can be read to the end: by each role, with a row in each table that a view's functions ask.
+SELECT register('b', 2) AS b \gset
+SELECT take(:b);
+INSERT INTO streamhouse.index_snapshot DEFAULT VALUES;
+INSERT INTO streamhouse.store_marker DEFAULT VALUES;
+INSERT INTO streamhouse.object_deletion (object_id, reason) SELECT object_id, 'unreferenced' FROM streamhouse.object LIMIT 1;
+SET streamhouse.snapshot_interval = '1min';
+SET streamhouse.require_store_marker = on;
+CREATE FUNCTION fixture.unreadable(role text) RETURNS SETOF text LANGUAGE plpgsql AS $$
+DECLARE
+    asked  text;
+    failed text;
+BEGIN
+    FOR asked IN
+        SELECT format('SELECT * FROM %s', c.oid::regclass) FROM pg_class AS c
+        WHERE c.relnamespace = 'streamhouse'::regnamespace AND c.relkind IN ('r', 'v')
+        UNION ALL
+        SELECT format('SELECT * FROM %s()', p.oid::regproc) FROM pg_proc AS p
+        WHERE p.pronamespace = 'streamhouse'::regnamespace AND p.pronargs = p.pronargdefaults
+          AND has_function_privilege(role, p.oid, 'EXECUTE') AND p.provolatile <> 'v'
+    LOOP
+        EXECUTE format('SET ROLE %I', role);
+        failed := fixture.failure(asked);
+        RESET ROLE;
+        IF failed IS NOT NULL THEN
+            RETURN NEXT asked || ': ' || failed;
+        END IF;
+    END LOOP;
+END $$;
+GRANT USAGE ON SCHEMA fixture TO PUBLIC;
+SELECT r AS role, u AS unreadable
+FROM unnest(ARRAY['streamhouse_read', 'streamhouse_agent', 'streamhouse_admin', 'pg_monitor']) AS r, unreadable(r) AS u;
 REVOKE USAGE ON SCHEMA fixture FROM PUBLIC;

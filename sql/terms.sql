@@ -100,3 +100,29 @@ SELECT streamhouse.agent_heartbeat(:a, 0);
 SELECT term, awaited_agents, status FROM streamhouse.term_status;
 SELECT register('a', 1, 3, 1 + (2::bigint << 40)) AS a \gset
 SELECT term, term_status.reason FROM streamhouse.term_status;
+
+-- A database that knows nothing: what comes back has an owner, and counts that are true.
+SELECT renew();
+SELECT register('a', 1, 1, 1000) AS a \gset
+SELECT present(:a, 1, 'a', 'lost-1', first_term(1), 0, 10, 0);
+SELECT present(:a, 1, 'a', 'lost-2', first_term(2), 20, 5, 20);
+SELECT present(:a, 1, 'a', 'lost-3', first_term(2), 25, 5, 20);
+CREATE FUNCTION recovered() RETURNS TABLE (topic text, records bigint, bytes bigint, target text, base bigint[])
+LANGUAGE sql AS $$
+    SELECT p.topic, p.records, p.bytes, p.target,
+           ARRAY(SELECT e.records_base FROM streamhouse.epoch AS e WHERE e.topic_id = p.topic_id ORDER BY e.epoch)
+    FROM streamhouse.partitions AS p
+$$;
+SELECT * FROM recovered();
+SELECT seal(:a, '{recover}');
+SELECT streamhouse.agent_presented(:a, 0);
+SELECT streamhouse.lease_tick() IS NOT NULL AS ticked FROM generate_series(1, streamhouse.lease_ticks() - 1);
+SELECT * FROM recovered();
+SELECT streamhouse.lease_tick() IS NOT NULL AS ticked;
+SELECT status FROM streamhouse.term_status;
+SELECT take(:a);
+SELECT * FROM recovered();
+SELECT streamhouse.delete_records((SELECT topic FROM streamhouse.topics), 0, 27);
+SELECT * FROM recovered();
+SELECT streamhouse.delete_records((SELECT topic FROM streamhouse.topics), 0, -1);
+SELECT * FROM recovered();

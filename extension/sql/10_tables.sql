@@ -2,6 +2,18 @@
 --
 -- Locks are taken in this order: the row of cluster (control_lock), lease, epoch_head by (topic_id,
 -- partition, epoch). Publishing takes the last two only, so it never waits for control.
+--
+-- No table has a foreign key. They would be there before the data when a dump is restored, table by table and in
+-- parallel, in any order; and a check per row of the index would cost more than the row. The functions keep references
+-- whole, as nobody else writes; the view dangling_references shows those that are not.
+
+CREATE TABLE streamhouse.installation (
+    one_row         boolean PRIMARY KEY DEFAULT true CHECK (one_row),
+    installation_id uuid NOT NULL DEFAULT gen_random_uuid()
+);
+INSERT INTO streamhouse.installation DEFAULT VALUES;
+COMMENT ON TABLE streamhouse.installation IS
+    'One row, made by CREATE EXTENSION and left out of dumps: what was restored from a dump does not go with it';
 
 CREATE TABLE streamhouse.cluster (
     one_row            boolean PRIMARY KEY DEFAULT true CHECK (one_row),
@@ -9,6 +21,8 @@ CREATE TABLE streamhouse.cluster (
     term               bigint NOT NULL DEFAULT 1 CHECK (term BETWEEN 1 AND 4194303),
     system_identifier  bigint NOT NULL,
     timeline           bigint NOT NULL,
+    database_oid       oid    NOT NULL DEFAULT 0,
+    installation_id    uuid,
     metadata_version   bigint NOT NULL DEFAULT 1,
     assignment_version bigint NOT NULL DEFAULT 1,
     placed_agents      text[] NOT NULL DEFAULT '{}',
@@ -67,20 +81,21 @@ CREATE TABLE streamhouse.incarnation (
     incarnation_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     wal_uuid       uuid        NOT NULL,
     incarnation_no bigint      NOT NULL CHECK (incarnation_no > 0),
-    agent_id       text        NOT NULL REFERENCES streamhouse.agent DEFERRABLE INITIALLY DEFERRED,
+    agent_id       text        NOT NULL,
     state          text        NOT NULL DEFAULT 'live' CHECK (state IN ('live', 'fenced', 'ended', 'outdated')),
     boot_id        text,
     version        text,
     registered_at  timestamptz NOT NULL DEFAULT now(),
     UNIQUE (wal_uuid, incarnation_no)
 );
+CREATE INDEX incarnation_agent ON streamhouse.incarnation (agent_id);
 COMMENT ON TABLE streamhouse.incarnation IS
     'Starts of agents: the number rises with each start of one WAL, and registering one fences the older '
     'ones';
 
 CREATE TABLE streamhouse.lease (
     wal_uuid       uuid PRIMARY KEY,
-    incarnation_id bigint UNIQUE REFERENCES streamhouse.incarnation,
+    incarnation_id bigint UNIQUE,
     ticks_left     int    NOT NULL CHECK (ticks_left >= 0),
     silent_ms      bigint NOT NULL DEFAULT 0 CHECK (silent_ms >= 0),
     unpublished    bigint NOT NULL DEFAULT 0 CHECK (unpublished >= 0),
@@ -100,12 +115,12 @@ COMMENT ON TABLE streamhouse.lease_clock IS
     'clock, in milliseconds';
 
 CREATE TABLE streamhouse.partition (
-    topic_id     uuid   NOT NULL REFERENCES streamhouse.topic,
+    topic_id     uuid   NOT NULL,
     partition    int    NOT NULL CHECK (partition >= 0),
     log_start    bigint NOT NULL DEFAULT 0 CHECK (log_start >= 0),
     next_offset  bigint NOT NULL DEFAULT 0 CHECK (next_offset >= 0),
     next_epoch   bigint NOT NULL DEFAULT 1 CHECK (next_epoch BETWEEN 1 AND (1::bigint << 40) - 1),
-    target_agent text REFERENCES streamhouse.agent,
+    target_agent text,
     first_segment     bigint NOT NULL DEFAULT 0 CHECK (first_segment >= 0),
     log_start_version bigint NOT NULL DEFAULT 0,
     records_retired   bigint NOT NULL DEFAULT 0 CHECK (records_retired >= 0),
@@ -113,6 +128,7 @@ CREATE TABLE streamhouse.partition (
     PRIMARY KEY (topic_id, partition),
     CHECK (first_segment <= log_start)
 ) WITH (fillfactor = 70);
+CREATE INDEX partition_target ON streamhouse.partition (target_agent);
 CREATE INDEX partition_log_start ON streamhouse.partition (log_start_version);
 COMMENT ON TABLE streamhouse.partition IS
     'Partitions: where the log starts, where and under which number the next epoch begins, and who should '
@@ -123,7 +139,7 @@ CREATE TABLE streamhouse.epoch (
     topic_id       uuid    NOT NULL,
     partition      int     NOT NULL,
     epoch          bigint  NOT NULL CHECK (epoch > 0),
-    incarnation_id bigint REFERENCES streamhouse.incarnation,
+    incarnation_id bigint,
     durability     text    NOT NULL CHECK (durability IN ('wal', 'object')),
     state          text    NOT NULL CHECK (state IN ('granted', 'open', 'orphaned', 'sealed')),
     inherited      boolean NOT NULL DEFAULT false,
@@ -137,7 +153,6 @@ CREATE TABLE streamhouse.epoch (
     forced         boolean NOT NULL DEFAULT false,
     leftover_of    bigint,
     PRIMARY KEY (topic_id, partition, epoch),
-    FOREIGN KEY (topic_id, partition) REFERENCES streamhouse.partition,
     CHECK ((incarnation_id IS NULL) = (durability = 'object')),
     CHECK (limit_offset > start_offset),
     CHECK ((end_offset IS NOT NULL) = (state = 'sealed')),
@@ -157,6 +172,3 @@ COMMENT ON TABLE streamhouse.epoch IS
     'Epochs of partitions: exclusive ranges of offsets, owned by an incarnation or, for object durability, '
     'by nobody. An orphaned one lost its partition to a newer one, and its WAL may still hold records of it. '
     'The bases are null until all earlier epochs are sealed';
-
--- The foreign keys above keep control consistent. The tables of the next file have none: publish_object
--- alone writes them, under the heads' locks, and a check per row would cost more than the row.

@@ -68,14 +68,14 @@ CREATE TABLE streamhouse.publish_result (
 COMMENT ON TABLE streamhouse.publish_result IS
     'What each publish decided, entry by entry, until its agent confirms it or its incarnation is fenced';
 
--- pg_dump keeps all of it. One statement each: the calls change one row.
+-- pg_dump keeps all of it, but for what tells a database from what is restored into it. One statement each: the calls change one row.
 DO $$
 DECLARE
     relation regclass;
 BEGIN
     FOR relation IN
         SELECT c.oid FROM pg_catalog.pg_class AS c
-        WHERE c.relnamespace = 'streamhouse'::regnamespace AND c.relkind IN ('r', 'S')
+        WHERE c.relnamespace = 'streamhouse'::regnamespace AND c.relkind IN ('r', 'S') AND c.relname <> 'installation'
     LOOP
         PERFORM pg_catalog.pg_extension_config_dump(relation, '');
     END LOOP;

@@ -16,7 +16,7 @@ COMMENT ON TABLE streamhouse.term IS
     'the index has no place';
 
 CREATE TABLE streamhouse.term_awaited (
-    term         bigint NOT NULL REFERENCES streamhouse.term,
+    term         bigint NOT NULL,
     wal_uuid     uuid   NOT NULL,
     agent_id     text   NOT NULL,
     presented_at timestamptz,

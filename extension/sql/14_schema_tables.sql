@@ -26,14 +26,15 @@ COMMENT ON TABLE streamhouse.schema IS
     'Dependencies are the references and theirs, each after what it needs itself';
 
 CREATE TABLE streamhouse.schema_reference (
-    schema_id     int  NOT NULL REFERENCES streamhouse.schema,
+    schema_id     int  NOT NULL,
     ordinal       int  NOT NULL,
     name          text NOT NULL,
     subject       text NOT NULL,
     version       int  NOT NULL,
-    referenced_id int  NOT NULL REFERENCES streamhouse.schema,
+    referenced_id int  NOT NULL,
     PRIMARY KEY (schema_id, ordinal)
 );
+CREATE INDEX schema_reference_id ON streamhouse.schema_reference (referenced_id);
 CREATE INDEX schema_reference_to ON streamhouse.schema_reference (subject, version);
 COMMENT ON TABLE streamhouse.schema_reference IS
     'What a schema refers to: under which name, in which version of which subject, and that version''s '
@@ -47,9 +48,9 @@ COMMENT ON TABLE streamhouse.schema_subject IS
     'Subjects that ever had a version, and the number of the next one: numbers are not used again';
 
 CREATE TABLE streamhouse.schema_version (
-    subject       text NOT NULL REFERENCES streamhouse.schema_subject,
+    subject       text NOT NULL,
     version       int  NOT NULL CHECK (version > 0),
-    schema_id     int  NOT NULL REFERENCES streamhouse.schema,
+    schema_id     int  NOT NULL,
     state         text NOT NULL DEFAULT 'live' CHECK (state IN ('live', 'deleted', 'purged')),
     registered_at timestamptz NOT NULL DEFAULT now(),
     registered_by text NOT NULL DEFAULT session_user,

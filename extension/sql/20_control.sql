@@ -23,10 +23,59 @@
 -- Those of the schema registry are named after the error codes of its REST API: 422nn, 404nn, 409.
 
 CREATE FUNCTION streamhouse.current_timeline() RETURNS bigint
-LANGUAGE sql VOLATILE SET search_path = pg_catalog, streamhouse, pg_temp
-AS $$ SELECT ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::bigint $$;
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+BEGIN
+    IF pg_is_in_recovery() THEN
+        RETURN greatest((SELECT timeline_id FROM pg_control_checkpoint()),
+                        (SELECT min_recovery_end_timeline FROM pg_control_recovery()));
+    END IF;
+    RETURN ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::bigint;
+END
+$$;
 COMMENT ON FUNCTION streamhouse.current_timeline IS
-    'Timeline that the server writes now (pg_control_checkpoint lags behind a promotion)';
+    'Timeline that the server writes now (pg_control_checkpoint lags behind a promotion), or that a standby has read';
+
+CREATE FUNCTION streamhouse.current_identity()
+RETURNS TABLE (system_identifier bigint, timeline bigint, database_oid oid, installation_id uuid)
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+    SELECT s.system_identifier, current_timeline(), d.oid, i.installation_id
+    FROM pg_control_system() AS s, pg_database AS d, installation AS i WHERE d.datname = current_database()
+$$;
+COMMENT ON FUNCTION streamhouse.current_identity IS
+    'What tells this database from copies of it: the server, its timeline, the database within the server, and the '
+    'CREATE EXTENSION that no dump brings along';
+
+CREATE FUNCTION streamhouse.identity_change(OUT message text, OUT detail text)
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+DECLARE
+    stored  cluster;
+    present record;
+BEGIN
+    SELECT * INTO stored FROM cluster;
+    SELECT * INTO present FROM current_identity();
+    IF stored.system_identifier <> present.system_identifier THEN
+        message := 'this database is a copy of another server''s';
+        detail := format('Its agents worked with system identifier %s; this server has %s.', stored.system_identifier,
+                         present.system_identifier);
+    ELSIF stored.timeline <> present.timeline THEN
+        message := 'this server was promoted or recovered to a point in time';
+        detail := format('Its agents worked on timeline %s; the server is on %s.', stored.timeline, present.timeline);
+    ELSIF stored.database_oid <> present.database_oid THEN
+        message := 'this database is a copy of another one of this server';
+        detail := format('Its agents worked with the database of oid %s; this one has %s.', stored.database_oid,
+                         present.database_oid);
+    ELSIF stored.one_row AND stored.installation_id IS DISTINCT FROM present.installation_id THEN
+        message := 'this database was restored from a dump';
+        detail := format('Its agents worked with installation %s; this one is %s.', stored.installation_id,
+                         present.installation_id);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION streamhouse.identity_change IS
+    'How the database that is here is not the one that agents have worked with; null: it is that one';
 
 CREATE FUNCTION streamhouse.control_lock() RETURNS streamhouse.cluster
 LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
@@ -36,8 +85,8 @@ DECLARE
 BEGIN
     SELECT * INTO locked FROM cluster FOR UPDATE;
     IF NOT FOUND THEN
-        INSERT INTO cluster (system_identifier, timeline)
-        SELECT system_identifier, current_timeline() FROM pg_control_system()
+        INSERT INTO cluster (system_identifier, timeline, database_oid, installation_id)
+        SELECT system_identifier, timeline, database_oid, installation_id FROM current_identity()
         ON CONFLICT DO NOTHING;
         SELECT * INTO locked FROM cluster FOR UPDATE;
     END IF;
@@ -51,29 +100,19 @@ CREATE FUNCTION streamhouse.check_history() RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
 AS $$
 DECLARE
-    stored record;
+    change record;
 BEGIN
-    SELECT c.system_identifier, c.timeline,
-           s.system_identifier AS system_now, current_timeline() AS timeline_now
-    INTO stored FROM cluster AS c, pg_control_system() AS s;
-    IF stored.system_now <> stored.system_identifier THEN
-        RAISE EXCEPTION 'this database is a copy of another server''s'
-            USING ERRCODE = 'SH003',
-                  DETAIL = format('Its agents worked with system identifier %s; this server has %s.',
-                                  stored.system_identifier, stored.system_now),
-                  HINT = 'A restored or cloned database may lack history: a new term begins when an agent '
-                         'registers.';
-    ELSIF stored.timeline_now <> stored.timeline THEN
-        RAISE EXCEPTION 'this server was promoted or recovered to a point in time'
-            USING ERRCODE = 'SH003',
-                  DETAIL = format('Its agents worked on timeline %s; the server is on %s.',
-                                  stored.timeline, stored.timeline_now),
-                  HINT = 'A promoted server may lack history: a new term begins when an agent registers.';
+    SELECT * INTO change FROM identity_change();
+    IF change.message IS NOT NULL THEN
+        RAISE EXCEPTION '%', change.message
+            USING ERRCODE = 'SH003', DETAIL = change.detail,
+                  HINT = 'It may lack history: a new term begins when an agent registers.';
     END IF;
 END
 $$;
 COMMENT ON FUNCTION streamhouse.check_history IS
-    'Raises SH003 when the server is not the one, or not on the timeline, that the cluster was made on';
+    'Raises SH003 when the database is not the one that the cluster was made in: another server or timeline, a copy, or '
+    'restored from a dump';
 
 CREATE FUNCTION streamhouse.check_calls(calls bigint, calls_seen bigint) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp

@@ -23,22 +23,19 @@ CREATE FUNCTION streamhouse.lost_history(wal_uuid uuid, calls_seen bigint) RETUR
 LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
 AS $$
 DECLARE
-    stored record;
+    change record;
     known  bigint;
 BEGIN
-    SELECT c.system_identifier, c.timeline, c.term,
-           s.system_identifier AS system_now, current_timeline() AS timeline_now
-    INTO stored FROM cluster AS c, pg_control_system() AS s;
-    SELECT max(l.calls) INTO known FROM lease AS l WHERE l.wal_uuid = lost_history.wal_uuid;
-    known := greatest(known, term_calls(stored.term));
-    RETURN CASE
-        WHEN stored.system_now <> stored.system_identifier THEN
-            format('copied from the server with system identifier %s to %s', stored.system_identifier,
-                   stored.system_now)
-        WHEN stored.timeline_now <> stored.timeline THEN
-            format('promoted or recovered: from timeline %s to %s', stored.timeline, stored.timeline_now)
-        WHEN calls_seen > known THEN
-            format('restored: an agent had seen call %s, the database knew of %s', calls_seen, known) END;
+    SELECT * INTO change FROM identity_change();
+    IF change.message IS NOT NULL THEN
+        RETURN format('%s. %s', change.message, change.detail);
+    END IF;
+    SELECT greatest(max(l.calls), term_calls((SELECT c.term FROM cluster AS c))) INTO known
+    FROM lease AS l WHERE l.wal_uuid = lost_history.wal_uuid;
+    IF calls_seen > known THEN
+        RETURN format('restored: an agent had seen call %s, the database knew of %s', calls_seen, known);
+    END IF;
+    RETURN NULL;
 END
 $$;
 COMMENT ON FUNCTION streamhouse.lost_history IS
@@ -51,9 +48,9 @@ DECLARE
     begun cluster;
 BEGIN
     UPDATE cluster AS c
-    SET term = greatest(c.term, above) + 1, system_identifier = s.system_identifier,
-        timeline = current_timeline()
-    FROM pg_control_system() AS s
+    SET term = greatest(c.term, above) + 1, system_identifier = s.system_identifier, timeline = s.timeline,
+        database_oid = s.database_oid, installation_id = s.installation_id
+    FROM current_identity() AS s
     RETURNING c.* INTO begun;
     INSERT INTO term (term, reason, ticks_left) VALUES (begun.term, begin_term.reason, lease_ticks());
     -- Ids of schemas that were forgotten stand in records.
@@ -306,8 +303,7 @@ CREATE FUNCTION streamhouse.history_is_whole() RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, streamhouse, pg_temp
 AS $$
     SELECT NOT EXISTS (SELECT FROM term WHERE settled_at IS NULL OR NOT deletion_allowed)
-       AND NOT EXISTS (SELECT FROM cluster AS c, pg_control_system() AS s
-                       WHERE s.system_identifier <> c.system_identifier OR current_timeline() <> c.timeline)
+       AND (SELECT c.message IS NULL FROM identity_change() AS c)
 $$;
 COMMENT ON FUNCTION streamhouse.history_is_whole IS
     'False while the database may lack history, or was seen to be a copy';

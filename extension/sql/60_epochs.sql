@@ -36,16 +36,23 @@ COMMENT ON FUNCTION streamhouse.records_before IS
 CREATE FUNCTION streamhouse.set_bases(topic_ids uuid[], partitions int[]) RETURNS void
 LANGUAGE sql SET search_path = pg_catalog, streamhouse, pg_temp
 AS $$
+    -- Below the boundary of a term that is not settled, epochs may still come to light.
     WITH based AS (
-        SELECT e.topic_id, e.partition, max(e.epoch) AS epoch
+        SELECT e.topic_id, e.partition,
+               coalesce(max(e.epoch) FILTER (WHERE e.records_base IS NOT NULL), min(e.epoch)) AS epoch
         FROM (SELECT DISTINCT * FROM unnest(topic_ids, partitions)) AS asked(topic_id, partition)
         JOIN epoch AS e USING (topic_id, partition)
-        WHERE e.records_base IS NOT NULL
+        WHERE NOT EXISTS (SELECT FROM epoch AS b
+                          WHERE b.topic_id = e.topic_id AND b.partition = e.partition AND b.state = 'orphaned'
+                            AND is_boundary(b.epoch))
         GROUP BY e.topic_id, e.partition
     ), chain AS (
-        SELECT e.topic_id, e.partition, e.epoch, bool_and(e.state = 'sealed') OVER earlier AS is_resolved,
-               (max(e.records_base) OVER earlier + sum(h.records) OVER earlier)::bigint AS records,
-               (max(e.bytes_base) OVER earlier + sum(h.bytes) OVER earlier)::bigint AS bytes
+        SELECT e.topic_id, e.partition, e.epoch,
+               coalesce(bool_and(e.state = 'sealed') OVER earlier, true) AS is_resolved,
+               (coalesce(max(e.records_base) OVER earlier, 0) + coalesce(sum(h.records) OVER earlier, 0))::bigint
+                   AS records,
+               (coalesce(max(e.bytes_base) OVER earlier, 0) + coalesce(sum(h.bytes) OVER earlier, 0))::bigint
+                   AS bytes
         FROM based AS b
         JOIN epoch AS e ON e.topic_id = b.topic_id AND e.partition = b.partition AND e.epoch >= b.epoch
         LEFT JOIN LATERAL newest_head(e.topic_id, e.partition, e.epoch) AS h ON true
@@ -58,7 +65,8 @@ AS $$
       AND e.records_base IS NULL AND c.is_resolved
 $$;
 COMMENT ON FUNCTION streamhouse.set_bases IS
-    'Gives the epochs whose predecessors are all sealed the counts that they begin at. Needs the control lock';
+    'Gives the epochs whose predecessors are all sealed the counts that they begin at; the first of a partition begins '
+    'at none. Needs the control lock';
 
 CREATE FUNCTION streamhouse.begin_ownerless_epochs(topic_id uuid) RETURNS void
 LANGUAGE sql SET search_path = pg_catalog, streamhouse, pg_temp

@@ -44,13 +44,9 @@ BEGIN
         SELECT recover_partition.topic_id, p, term_gap() FROM generate_series(0, recover_partition.partition) AS p
         ON CONFLICT DO NOTHING
         RETURNING topic_id, partition
-    ), bounded AS (
-        INSERT INTO epoch (topic_id, partition, epoch, durability, state, start_offset, limit_offset, orphaned_at)
-        SELECT topic_id, partition, epoch_number(term, 0), 'object', 'orphaned', 0, term_gap(), now() FROM added
-        RETURNING topic_id, partition, epoch
     )
-    INSERT INTO epoch_head (topic_id, partition, epoch, published_end)
-    SELECT topic_id, partition, epoch, 0 FROM bounded;
+    INSERT INTO epoch (topic_id, partition, epoch, durability, state, start_offset, limit_offset, orphaned_at)
+    SELECT topic_id, partition, epoch_number(term, 0), 'object', 'orphaned', 0, term_gap(), now() FROM added;
     PERFORM bump_versions(assignments => true);
     RETURN true;
 END
@@ -59,6 +55,22 @@ COMMENT ON FUNCTION streamhouse.recover_partition IS
     'Makes a topic, or a partition, that the database has forgotten altogether, for what the store or a WAL holds of it: '
     'under the name recovered-..., to be renamed or dropped by an operator. False for a topic that was dropped. Needs the '
     'control lock';
+
+CREATE FUNCTION streamhouse.place_recovered(topic_ids uuid[], partitions int[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+BEGIN
+    IF EXISTS (SELECT FROM unnest(topic_ids, partitions) AS asked(topic_id, partition)
+               JOIN partition AS p USING (topic_id, partition) JOIN topic AS t USING (topic_id)
+               WHERE p.target_agent IS NULL AND t.durability = 'wal')
+       AND placeable_agent_ids() <> '{}' THEN
+        PERFORM place_partitions();
+        PERFORM bump_versions(assignments => true);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION streamhouse.place_recovered IS
+    'Gives partitions that nobody should own to agents; without any, those get them that come. Needs the control lock';
 
 CREATE FUNCTION streamhouse.present_epoch(topic_id uuid, partition int, epoch bigint, start_offset bigint,
                                           wal_uuid uuid, agent_id text) RETURNS text
@@ -113,9 +125,6 @@ BEGIN
     UPDATE epoch AS b SET start_offset = high
     WHERE (b.topic_id, b.partition, b.epoch) = (boundary.topic_id, boundary.partition, boundary.epoch)
       AND b.start_offset < high;
-    UPDATE epoch_head AS h SET published_end = high
-    WHERE (h.topic_id, h.partition, h.epoch) = (boundary.topic_id, boundary.partition, boundary.epoch)
-      AND h.published_end < high;
     INSERT INTO epoch (topic_id, partition, epoch, incarnation_id, durability, state, start_offset,
                        limit_offset, orphaned_at)
     VALUES (present_epoch.topic_id, present_epoch.partition, present_epoch.epoch,
@@ -172,6 +181,7 @@ BEGIN
     FROM unnest(topic_ids, partitions, epochs, start_offsets) WITH ORDINALITY
          AS a(topic_id, partition, epoch, start_offset, ordinal);
     PERFORM end_presented(topic_ids, partitions);
+    PERFORM place_recovered(topic_ids, partitions);
     RETURN QUERY
     SELECT CASE WHEN a.answer = 'open' AND e.state = 'sealed' THEN 'sealed' ELSE a.answer END,
            a.epoch, e.start_offset, e.limit_offset, h.published_end
@@ -273,6 +283,7 @@ BEGIN
     DELETE FROM publish_result AS r WHERE r.incarnation_id = owner AND r.publish_no = 0
     RETURNING r.results INTO outcomes;
     PERFORM end_presented(topic_ids, partitions);
+    PERFORM place_recovered(topic_ids, partitions);
     RETURN QUERY
     SELECT a.ordinal::int, CASE WHEN a.answer = 'open' THEN a.outcome ELSE a.answer END
     FROM unnest(answers, outcomes) WITH ORDINALITY AS a(answer, outcome, ordinal)

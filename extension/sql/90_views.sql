@@ -46,14 +46,14 @@ LEFT JOIN LATERAL (SELECT o.epoch, coalesce(oh.published_end, o.start_offset) AS
                    WHERE o.topic_id = p.topic_id AND o.partition = p.partition AND o.state <> 'sealed'
                    ORDER BY o.epoch LIMIT 1) AS gap ON true
 -- The count that the newest based epoch begins at, and all from there on.
-LEFT JOIN LATERAL (SELECT coalesce(max(c.records_base) + sum(ch.records), 0)::bigint AS records,
-                          coalesce(max(c.bytes_base) + sum(ch.bytes), 0)::bigint AS bytes
+LEFT JOIN LATERAL (SELECT (coalesce(max(c.records_base), 0) + coalesce(sum(ch.records), 0))::bigint AS records,
+                          (coalesce(max(c.bytes_base), 0) + coalesce(sum(ch.bytes), 0))::bigint AS bytes
                    FROM streamhouse.epoch AS c
                    LEFT JOIN LATERAL streamhouse.newest_head(c.topic_id, c.partition, c.epoch) AS ch ON true
                    WHERE c.topic_id = p.topic_id AND c.partition = p.partition
-                     AND c.epoch >= (SELECT max(based.epoch) FROM streamhouse.epoch AS based
-                                     WHERE based.topic_id = p.topic_id AND based.partition = p.partition
-                                       AND based.records_base IS NOT NULL)) AS size ON true
+                     AND c.epoch >= coalesce((SELECT max(based.epoch) FROM streamhouse.epoch AS based
+                                              WHERE based.topic_id = p.topic_id AND based.partition = p.partition
+                                                AND based.records_base IS NOT NULL), 0)) AS size ON true
 ORDER BY t.name, p.partition;
 COMMENT ON VIEW streamhouse.partitions IS
     'Partitions with owner, the records and bytes that are kept, log start, the published end at which '

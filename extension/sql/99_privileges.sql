@@ -3,22 +3,28 @@
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA streamhouse FROM PUBLIC;
 REVOKE ALL ON ALL TABLES IN SCHEMA streamhouse FROM PUBLIC;
 REVOKE ALL ON SCHEMA streamhouse FROM PUBLIC;
-GRANT USAGE ON SCHEMA streamhouse TO streamhouse_read, streamhouse_agent, streamhouse_admin;
+GRANT USAGE ON SCHEMA streamhouse TO streamhouse_read, streamhouse_agent, streamhouse_admin, pg_monitor;
 GRANT SELECT ON ALL SEQUENCES IN SCHEMA streamhouse TO streamhouse_agent;
-GRANT SELECT ON ALL TABLES IN SCHEMA streamhouse TO streamhouse_read, streamhouse_agent, streamhouse_admin;
+GRANT SELECT ON ALL TABLES IN SCHEMA streamhouse
+TO streamhouse_read, streamhouse_agent, streamhouse_admin, pg_monitor;
+
+-- What views call runs with the rights of who reads them.
+GRANT EXECUTE ON FUNCTION
+    streamhouse.tick_interval_ms, streamhouse.lease_ticks, streamhouse.interval_ms, streamhouse.is_boundary,
+    streamhouse.garbage_grace_ms, streamhouse.marker_interval_ms, streamhouse.snapshot_interval_ms,
+    streamhouse.snapshot_floor, streamhouse.topics_digest, streamhouse.is_snapshot_due,
+    streamhouse.require_store_marker, streamhouse.marker_span, streamhouse.marker_held,
+    streamhouse.producer_retention, streamhouse.current_timeline, streamhouse.current_identity,
+    streamhouse.identity_change, streamhouse.history_is_whole, streamhouse.deletion_allowed,
+    streamhouse.version_findings, streamhouse.newest_head, streamhouse.find_open_transactions
+TO streamhouse_read, streamhouse_agent, streamhouse_admin, pg_monitor;
 
 GRANT EXECUTE ON FUNCTION
     streamhouse.read_index, streamhouse.read_bounds, streamhouse.find_timestamps, streamhouse.agent_metadata,
-    streamhouse.agent_live_agents, streamhouse.metadata_version, streamhouse.records_before, streamhouse.newest_head,
-    streamhouse.tick_interval_ms, streamhouse.lease_ticks, streamhouse.offset_range, streamhouse.interval_ms,
-    streamhouse.is_boundary,
-    streamhouse.garbage_grace_ms, streamhouse.scan_interval_ms, streamhouse.compaction_delay_ms,
-    streamhouse.compaction_objects, streamhouse.marker_interval_ms, streamhouse.snapshot_interval_ms,
-    streamhouse.snapshot_tables, streamhouse.snapshot_floor, streamhouse.topics_digest, streamhouse.is_snapshot_due, streamhouse.require_store_marker,
-    streamhouse.marker_span, streamhouse.marker_held, streamhouse.history_is_whole,
-    streamhouse.find_open_transactions,
-    streamhouse.agent_log_starts, streamhouse.scrub_objects,
-    streamhouse.scrub_segments
+    streamhouse.agent_live_agents, streamhouse.metadata_version, streamhouse.records_before, streamhouse.offset_range,
+    streamhouse.scan_interval_ms, streamhouse.compaction_delay_ms, streamhouse.compaction_objects,
+    streamhouse.snapshot_tables, streamhouse.agent_log_starts, streamhouse.scrub_objects, streamhouse.scrub_segments,
+    streamhouse.check_history
 TO streamhouse_read, streamhouse_agent, streamhouse_admin;
 
 -- An agent serves the gRPC service Admin too.
@@ -56,8 +62,7 @@ GRANT EXECUTE ON FUNCTION
     streamhouse.check_compatibility(text, text, bigint, text, jsonb, text, boolean),
     streamhouse.schema_parse, streamhouse.schema_serialized, streamhouse.schema_in_format,
     streamhouse.schema_references, streamhouse.schema_compare, streamhouse.schema_pretty, streamhouse.text_diff,
-    streamhouse.schema_diff(text, text, text), streamhouse.schema_diff(text, bigint, bigint),
-    streamhouse.version_findings
+    streamhouse.schema_diff(text, text, text), streamhouse.schema_diff(text, bigint, bigint)
 TO streamhouse_read, streamhouse_agent, streamhouse_admin;
 
 GRANT EXECUTE ON FUNCTION
