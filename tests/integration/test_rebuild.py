@@ -14,12 +14,13 @@ from harness.s3proxy import S3Proxy
 
 # What a new term changes: who is at work, what begins next, and versions of what agents cache.
 CHANGES = {
-    "cluster": ["term", "system_identifier", "timeline", "metadata_version", "assignment_version"],
+    "cluster": ["term", "system_identifier", "timeline", "database_oid", "installation_id", "metadata_version",
+                "assignment_version"],
     "partition": ["next_offset", "next_epoch", "target_agent"],
     "incarnation": ["state"],
     "epoch": ["state", "orphaned_at"],
     "lease": ["incarnation_id", "ticks_left", "silent_ms", "unpublished", "calls"],
-    "store_marker": None, "index_snapshot": None, "term": None, "term_awaited": None,
+    "store_marker": None, "index_snapshot": None, "term": None, "term_awaited": None, "publish_result": None,
 }
 
 
