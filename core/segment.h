@@ -150,12 +150,21 @@ ShStatus sh_segment_parse(const uint8_t *object, uint64_t object_bytes, ShSegmen
                           ShError *err) SH_MUST_CHECK;
 void sh_segment_index_free(ShSegmentIndex *index);
 
-/* Turn `length` bytes of a run, read from the store, into batches with absolute offsets, in place: walks the
- * batches, checks each one's bounds and CRC, and adds `first_offset` to its base offset. `leader_epoch` is
- * written into each batch. `*usable` is the length of the whole batches (a range read may end inside one); a
- * caller that read a run to its end must find all of it usable. On failure the batches before the damage are
- * rebased already. */
-ShStatus sh_segment_rebase(uint8_t *run, size_t length, int64_t first_offset, int32_t leader_epoch,
-                           size_t *usable, ShError *err) SH_MUST_CHECK;
+/* What the index says of bytes that are read from a run. */
+typedef struct ShRunRange {
+    int64_t base_offset;  /* of the run's first batch */
+    int64_t from_offset;  /* of the first batch of the bytes */
+    int64_t end_offset;   /* where the run's last batch ends */
+    bool is_rest;         /* the bytes are the run's last: they end with its last batch */
+    int32_t leader_epoch; /* written into each batch */
+} ShRunRange;
+
+/* Turn `length` bytes of a run, read from the store, into batches with absolute offsets, in place. Each batch
+ * is checked: its bounds and CRC, and that its offset, which no CRC of its own covers, is the one that must
+ * follow, from `from_offset` to `end_offset`. So a damaged byte is an error, never another record or offset.
+ * `*usable` is the length of the whole batches (a range read may end inside one; the rest of a run may not).
+ * On failure the batches before the damage are rebased already. */
+ShStatus sh_segment_rebase(uint8_t *bytes, size_t length, const ShRunRange *range, size_t *usable,
+                           ShError *err) SH_MUST_CHECK;
 
 #endif

@@ -5,32 +5,36 @@
 #include "core/segment_format.h"
 
 static bool is_whole(const uint8_t *batch, size_t length);
-static ShStatus check_batch(const uint8_t *batch, size_t length, int64_t first_offset, ShBatchHeader *header,
-                            ShError *err) SH_MUST_CHECK;
+static ShStatus check_batch(const uint8_t *batch, size_t length, int64_t expected, int64_t end,
+                            ShBatchHeader *header, ShError *err) SH_MUST_CHECK;
 
-ShStatus sh_segment_rebase(uint8_t *run, size_t length, int64_t first_offset, int32_t leader_epoch,
-                           size_t *usable, ShError *err)
+ShStatus sh_segment_rebase(uint8_t *bytes, size_t length, const ShRunRange *range, size_t *usable,
+                           ShError *err)
 {
-    if (first_offset < 0)
-        return sh_fail(err, SH_INVALID, "a run cannot start at offset %" PRId64, first_offset);
+    if (range->base_offset < 0 || range->from_offset < range->base_offset ||
+        range->end_offset <= range->from_offset)
+        return sh_fail(err, SH_INVALID, "no run has the offsets %" PRId64 " to %" PRId64 " from %" PRId64,
+                       range->base_offset, range->end_offset, range->from_offset);
     size_t position = 0;
-    int64_t expected = 0; /* relative offset of the next batch, known from the second one on */
-    while (is_whole(run + position, length - position)) {
-        uint8_t *batch = run + position;
+    /* Relative to the run, as the batches have it. */
+    int64_t expected = range->from_offset - range->base_offset;
+    int64_t end = range->end_offset - range->base_offset;
+    while (is_whole(bytes + position, length - position)) {
+        uint8_t *batch = bytes + position;
         ShBatchHeader header;
-        ShStatus status = check_batch(batch, length - position, first_offset, &header, err);
+        ShStatus status = check_batch(batch, length - position, expected, end, &header, err);
         if (status != SH_OK)
             return status;
-        if (position > 0 && header.base_offset != expected)
-            return sh_fail(err, SH_CORRUPT,
-                           "stored batch at relative offset %" PRId64 " where %" PRId64 " must follow",
-                           header.base_offset, expected);
-        expected = header.base_offset + sh_segment_batch_offsets(&header);
-
-        sh_batch_set_base_offset(batch, first_offset + header.base_offset);
-        sh_batch_set_leader_epoch(batch, leader_epoch);
+        expected += sh_segment_batch_offsets(&header);
+        sh_batch_set_base_offset(batch, range->base_offset + header.base_offset);
+        sh_batch_set_leader_epoch(batch, range->leader_epoch);
         position += header.total_bytes;
     }
+    if (range->is_rest && (position != length || expected != end))
+        return sh_fail(err, SH_CORRUPT,
+                       "stored run that ends at relative offset %" PRId64 " instead of %" PRId64
+                       ", with %zu bytes left over",
+                       expected, end, length - position);
     *usable = position;
     return SH_OK;
 }
@@ -45,8 +49,8 @@ static bool is_whole(const uint8_t *batch, size_t length)
     return batch_length > INT32_MAX || batch_length + (size_t)12 <= length;
 }
 
-static ShStatus check_batch(const uint8_t *batch, size_t length, int64_t first_offset, ShBatchHeader *header,
-                            ShError *err)
+static ShStatus check_batch(const uint8_t *batch, size_t length, int64_t expected, int64_t end,
+                            ShBatchHeader *header, ShError *err)
 {
     ShError problem;
     if (sh_batch_peek(batch, length, header, &problem) != SH_OK)
@@ -55,9 +59,15 @@ static ShStatus check_batch(const uint8_t *batch, size_t length, int64_t first_o
         header->crc)
         return sh_fail(err, SH_CORRUPT, "stored batch at relative offset %" PRId64 " with a wrong checksum",
                        header->base_offset);
+    if (header->base_offset != expected)
+        return sh_fail(err, SH_CORRUPT,
+                       "stored batch at relative offset %" PRId64 " where %" PRId64 " must follow",
+                       header->base_offset, expected);
     int64_t offsets = sh_segment_batch_offsets(header);
-    if (offsets == 0 || header->base_offset < 0 || header->base_offset > INT64_MAX - first_offset - offsets)
-        return sh_fail(err, SH_CORRUPT, "stored batch with a relative offset of %" PRId64,
-                       header->base_offset);
+    if (offsets == 0 || offsets > end - expected)
+        return sh_fail(err, SH_CORRUPT,
+                       "stored batch of %" PRId64 " offsets at relative offset %" PRId64
+                       " of a run of %" PRId64,
+                       offsets, expected, end);
     return SH_OK;
 }

@@ -81,9 +81,13 @@ static ShStatus add_source(ShEngine *engine, Builder *builder, const ShPgSource 
     size_t usable = 0;
     ShStatus status = sh_store_get(engine->store, source->object_key, source->position, source->length, &buf,
                                    err);
+    const ShRunRange range = {.base_offset = source->base_offset,
+                              .from_offset = source->base_offset,
+                              .end_offset = source->last_offset + 1,
+                              .is_rest = true,
+                              .leader_epoch = (int32_t)(source->epoch & INT32_MAX)};
     if (status == SH_OK)
-        status = sh_segment_rebase(buf->data, buf->length, source->base_offset,
-                                   (int32_t)(source->epoch & INT32_MAX), &usable, err);
+        status = sh_segment_rebase(buf->data, buf->length, &range, &usable, err);
     if (status == SH_OK && usable != source->length)
         status = fail_source(source, err);
     if (status == SH_OK)

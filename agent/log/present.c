@@ -254,7 +254,7 @@ static ShStatus read_object(Scan *scan, const char *key, Found *found)
         status = sh_fail(scan->err, SH_UNAVAILABLE, "object %s: the store gave %zu of its %" PRIu64 " bytes",
                          key, buffer->length, found->bytes);
     if (status == SH_OK)
-        status = sh_segment_parse(buffer->data, found->bytes, &index, scan->err);
+        status = sh_segment_parse(buffer->data, buffer->length, &index, scan->err);
     if (status != SH_OK)
         goto done;
     /* What a compaction has merged is not its writer's: an older index has other objects for it. */

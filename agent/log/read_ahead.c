@@ -84,7 +84,7 @@ static bool plan_next(ShEngine *engine, ShPartition *partition, int64_t *offset,
         *offset = segment.first_offset;
         return true;
     }
-    uint64_t position = sh_read_cache_position(cache, partition, &segment, *offset);
+    uint64_t position = sh_read_cache_place(cache, partition, &segment, *offset).position;
     int64_t left = position < segment.length ? (int64_t)(segment.length - position) : 0;
     bytes = left < SH_AHEAD_CHUNK_BYTES ? left : SH_AHEAD_CHUNK_BYTES;
     if (bytes == 0 || !start(engine, partition, *offset, bytes) || bytes < left)

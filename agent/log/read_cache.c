@@ -71,17 +71,18 @@ bool sh_read_cache_peek(ShReadCache *cache, const ShPartition *partition, int64_
     return cached != NULL;
 }
 
-uint64_t sh_read_cache_position(ShReadCache *cache, const ShPartition *partition, const ShPgSegment *segment,
-                                int64_t offset)
+ShRunPlace sh_read_cache_place(ShReadCache *cache, const ShPartition *partition, const ShPgSegment *segment,
+                               int64_t offset)
 {
-    uint64_t position = 0;
+    ShRunPlace place = {.offset = segment->base_offset};
     pthread_mutex_lock(&cache->lock);
     for (const ShCachedRange *cached = partition->ranges; cached != NULL; cached = cached->next)
-        if (cached->range.segment_offset == segment->first_offset && cached->range.end_offset <= offset &&
-            cached->range.next_position > position)
-            position = cached->range.next_position;
+        if (cached->range.segment_offset == segment->first_offset &&
+            cached->range.run_offset == segment->base_offset && cached->range.end_offset <= offset &&
+            cached->range.next_position > place.position)
+            place = (ShRunPlace){.position = cached->range.next_position, .offset = cached->range.end_offset};
     pthread_mutex_unlock(&cache->lock);
-    return position;
+    return place;
 }
 
 void sh_read_cache_add(ShEngine *engine, ShPartition *partition, const ShRange *range, bool is_ahead)

@@ -31,6 +31,7 @@ typedef struct ShRange {
     int64_t first_offset;
     int64_t end_offset;
     int64_t segment_offset; /* the segment's first_offset, which names it within the partition */
+    int64_t run_offset;     /* the segment's base_offset: a rewritten segment may begin with another batch */
     uint64_t next_position; /* in the segment: of the batch that follows */
     ShSlice bytes;
 } ShRange;
@@ -41,9 +42,15 @@ void sh_read_cache_destroy(struct ShEngine *engine);
 /* The range that holds `offset`; `out->bytes` comes with a reference on its owner. */
 bool sh_read_cache_find(ShReadCache *cache, ShPartition *partition, int64_t offset, ShRange *out);
 
+/* Where a batch begins in the run of a segment, and with which offset. */
+typedef struct ShRunPlace {
+    uint64_t position;
+    int64_t offset;
+} ShRunPlace;
+
 /* Where in a segment to look for `offset`: at or before the batch that holds it. */
-uint64_t sh_read_cache_position(ShReadCache *cache, const ShPartition *partition, const ShPgSegment *segment,
-                                int64_t offset);
+ShRunPlace sh_read_cache_place(ShReadCache *cache, const ShPartition *partition, const ShPgSegment *segment,
+                               int64_t offset);
 
 /* Like find, but nobody uses the range now: where it ends, and about how much of it lies from `offset` on. */
 bool sh_read_cache_peek(ShReadCache *cache, const ShPartition *partition, int64_t offset, int64_t *end_offset,

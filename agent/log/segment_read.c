@@ -13,8 +13,10 @@ static ShStatus find_segment(ShEngine *engine, ShPg *pg, ShPartition *partition,
                              ShPgSegment *out, bool *found, ShError *err);
 static ShStatus search_segment(ShEngine *engine, ShPartition *partition, const ShPgSegment *segment,
                                int64_t offset, bool is_ahead, ShRange *out, ShError *err);
-static ShStatus get_batches(ShEngine *engine, const ShPgSegment *segment, uint64_t position,
+static ShStatus get_batches(ShEngine *engine, const ShPgSegment *segment, ShRunPlace place,
                             uint64_t chunk_bytes, ShRange *out, ShError *err);
+static ShStatus get_bytes(ShEngine *engine, const ShPgSegment *segment, ShRunPlace place, uint64_t wanted,
+                          ShBuf **out, size_t *usable, ShError *err);
 static ShStatus measure(ShRange *range, ShError *err);
 
 ShStatus sh_segment_read(ShEngine *engine, ShPg *pg, ShPartition *partition, int64_t offset, ShRange *out,
@@ -102,13 +104,13 @@ static ShStatus search_segment(ShEngine *engine, ShPartition *partition, const S
                                int64_t offset, bool is_ahead, ShRange *out, ShError *err)
 {
     uint64_t chunk_bytes = is_ahead ? SH_AHEAD_CHUNK_BYTES : CHUNK_BYTES;
-    uint64_t position = sh_read_cache_position(&engine->read_cache, partition, segment, offset);
-    while (position < segment->length) {
-        ShRange range = {.segment_offset = segment->first_offset};
-        ShStatus status = get_batches(engine, segment, position, chunk_bytes, &range, err);
+    ShRunPlace place = sh_read_cache_place(&engine->read_cache, partition, segment, offset);
+    while (place.position < segment->length) {
+        ShRange range = {.segment_offset = segment->first_offset, .run_offset = segment->base_offset};
+        ShStatus status = get_batches(engine, segment, place, chunk_bytes, &range, err);
         if (status != SH_OK)
             return status;
-        position = range.next_position;
+        place = (ShRunPlace){.position = range.next_position, .offset = range.end_offset};
         sh_read_cache_add(engine, partition, &range, is_ahead);
         if (range.end_offset > offset) {
             *out = range;
@@ -120,25 +122,20 @@ static ShStatus search_segment(ShEngine *engine, ShPartition *partition, const S
                    segment->object_key, (long long)offset);
 }
 
-/* Whole batches from `position` of the segment on, with their offsets. */
-static ShStatus get_batches(ShEngine *engine, const ShPgSegment *segment, uint64_t position,
+/* Whole batches from a place in the segment on, with their offsets. */
+static ShStatus get_batches(ShEngine *engine, const ShPgSegment *segment, ShRunPlace place,
                             uint64_t chunk_bytes, ShRange *out, ShError *err)
 {
-    uint64_t left = segment->length - position;
+    uint64_t left = segment->length - place.position;
     uint64_t wanted = left < chunk_bytes ? left : chunk_bytes;
     for (;;) {
         ShBuf *buf = NULL;
         size_t usable = 0;
-        ShStatus status = sh_store_get(engine->store, segment->object_key, segment->position + position,
-                                       wanted, &buf, err);
-        status = sh_pushback_store(status, err);
-        if (status == SH_OK)
-            status = sh_segment_rebase(buf->data, buf->length, segment->base_offset,
-                                       (int32_t)(segment->epoch & INT32_MAX), &usable, err);
+        ShStatus status = get_bytes(engine, segment, place, wanted, &buf, &usable, err);
         if (status == SH_OK && usable > 0) {
             sh_metric_add(engine->metrics.fetch_store_bytes, (int64_t)usable);
             out->bytes = (ShSlice){.data = buf->data, .length = usable, .owner = buf};
-            out->next_position = position + usable;
+            out->next_position = place.position + usable;
             status = measure(out, err);
             if (status == SH_OK)
                 return SH_OK;
@@ -151,9 +148,27 @@ static ShStatus get_batches(ShEngine *engine, const ShPgSegment *segment, uint64
             return status;
         if (batch_bytes <= wanted || batch_bytes > left)
             return sh_fail(err, SH_CORRUPT, "object %s is damaged or cut off at %llu", segment->object_key,
-                           (unsigned long long)(segment->position + position));
+                           (unsigned long long)(segment->position + place.position));
         wanted = batch_bytes;
     }
+}
+
+/* `*out` may be set after an error too. */
+static ShStatus get_bytes(ShEngine *engine, const ShPgSegment *segment, ShRunPlace place, uint64_t wanted,
+                          ShBuf **out, size_t *usable, ShError *err)
+{
+    ShStatus status = sh_store_get(engine->store, segment->object_key, segment->position + place.position,
+                                   wanted, out, err);
+    status = sh_pushback_store(status, err);
+    if (status != SH_OK)
+        return status;
+    const ShRunRange range = {.base_offset = segment->base_offset,
+                              .from_offset = place.offset,
+                              .end_offset = segment->last_offset + 1,
+                              .is_rest = wanted == segment->length - place.position,
+                              .leader_epoch = (int32_t)(segment->epoch & INT32_MAX)};
+    status = sh_segment_rebase((*out)->data, (*out)->length, &range, usable, err);
+    return status == SH_OK ? SH_OK : sh_fail_prefix(err, status, "object %s", segment->object_key);
 }
 
 /* Fill in the offsets that the batches cover. */

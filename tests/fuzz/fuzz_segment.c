@@ -90,13 +90,17 @@ static void rebase(uint8_t *run, size_t length)
 {
     size_t usable;
     make_batches_true(run, length);
-    if (sh_segment_rebase(run, length, 1000, 3, &usable, NULL) != SH_OK)
+    const ShRunRange range = {
+        .base_offset = 1000, .from_offset = 1000, .end_offset = INT64_MAX, .leader_epoch = 3};
+    if (sh_segment_rebase(run, length, &range, &usable, NULL) != SH_OK)
         return;
     assert(usable <= length);
+    int64_t next = range.from_offset;
     for (size_t position = 0; position < usable;) {
         ShBatchHeader header;
         assert(sh_batch_peek(run + position, usable - position, &header, NULL) == SH_OK);
-        assert(header.base_offset >= 1000 && header.leader_epoch == 3);
+        assert(header.base_offset == next && header.leader_epoch == 3);
+        next += header.last_offset_delta + 1;
         position += header.total_bytes;
     }
 }
