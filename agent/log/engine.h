@@ -172,13 +172,19 @@ typedef struct ShFetch {
 } ShFetch;
 
 /* Fetch; `fetch` and its parts stay in place until done. A part that fails does not wait for the others: an
- * error ends the wait. Served from memory at the tail and from the store behind it, never past the high
+ * error ends the wait, and so does a part that is led over a hole. Served from memory at the tail and from the store behind it, never past the high
  * watermark. */
 void sh_engine_fetch(ShEngine *engine, ShFetch *fetch);
 
 /* End the wait of a fetch under way early; `done` still comes (once), with what is there or SH_CANCELLED.
  * Must not be called after done. Returns at once. */
 void sh_engine_fetch_cancel(ShEngine *engine, ShFetch *fetch);
+
+/* There is no record at the part's offset, nor will there be: it goes on at next_offset, above a hole. */
+static inline bool sh_fetch_part_is_led_on(const ShFetchPart *part)
+{
+    return part->error.status == SH_OK && part->slice_count == 0 && part->next_offset > part->offset;
+}
 
 /* Release the result slices of all parts (after done). */
 void sh_fetch_release(ShFetch *fetch);

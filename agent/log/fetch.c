@@ -219,7 +219,7 @@ static void run_round(ShFetchState *state, ShPg *pg)
 
 static RoundResult try_parts(ShFetchState *state, ShPg *pg)
 {
-    bool failed = false;
+    bool is_answered = false; /* by a failure, or by a part that is led over a hole */
     size_t count = state->fetch->part_count;
     for (size_t turn = 0; turn < count; turn++) {
         bool refresh = false;
@@ -229,10 +229,10 @@ static RoundResult try_parts(ShFetchState *state, ShPg *pg)
             return ROUND_REFRESH;
         if (outcome == SH_READ_STORE)
             return ROUND_STORE;
-        failed |= outcome == SH_READ_FAILED;
+        is_answered |= outcome == SH_READ_FAILED || sh_fetch_part_is_led_on(&state->fetch->parts[index]);
     }
     bool any_is_enough = pg != NULL || state->from_store;
-    if (failed || state->bytes >= state->bytes_enough || (any_is_enough && state->bytes > 0) || count == 0)
+    if (is_answered || state->bytes >= state->bytes_enough || (any_is_enough && state->bytes > 0) || count == 0)
         return ROUND_ENOUGH;
     return ROUND_WAIT;
 }

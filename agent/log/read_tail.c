@@ -98,12 +98,14 @@ static ShReadOutcome at_end(ShFetchState *state, size_t index, ShPartition *part
 {
     ShEngine *engine = state->engine;
     ShFetchPart *part = &state->fetch->parts[index];
-    if (serves_tail(engine, partition)) {
-        /* Nothing is left below the end, nor will be: a reader is led over the hole before it. */
-        if (part->next_offset < part->high_watermark)
-            part->next_offset = part->high_watermark;
+    /* Nothing is left below the end, nor will be: a reader is led over the hole before it. Elsewhere, over
+     * what of the published log was looked through in vain. */
+    int64_t known_offset = serves_tail(engine, partition) ? part->high_watermark
+                                                          : state->waiters[index].resume_offset;
+    if (part->next_offset < known_offset)
+        part->next_offset = known_offset;
+    if (serves_tail(engine, partition))
         return wait_for(state, index, partition, SH_READ_END);
-    }
     sh_bounds_want(engine, partition, false);
     if (sh_partition_is_owned(partition))
         return wait_for(state, index, partition, SH_READ_END); /* at the gap */

@@ -23,6 +23,7 @@ enum {
 /* What decoded records take against their batches, as a guess at an answer that is not made yet. */
 #define UNFOLDED_RATIO 8
 
+static bool has_news(const ShFetchPart *part);
 static ShStatus check_part(const Streamhouse__V1__FetchPartition *wire, ShFetchPart *part, ShError *err);
 static int64_t at_most(int32_t asked, int64_t limit);
 static void on_fetch_done(ShFetch *fetch);
@@ -108,7 +109,7 @@ grpc_byte_buffer *sh_fetch_request_answer(ShFetchRequest *request, bool news_onl
     ShSlice *decoded = request->decode ? decode_parts(request) : NULL;
     for (size_t i = 0; i < request->fetch.part_count; i++) {
         ShFetchPart *part = &request->fetch.parts[i];
-        if (news_only && part->slice_count == 0)
+        if (news_only && !has_news(part))
             continue;
         if (part->error.status != SH_OK)
             put_error(&out, part);
@@ -137,7 +138,7 @@ int64_t sh_fetch_request_answer_bytes(const ShFetchRequest *request)
 bool sh_fetch_request_has_news(const ShFetchRequest *request)
 {
     for (size_t i = 0; i < request->fetch.part_count; i++) {
-        if (request->fetch.parts[i].slice_count > 0)
+        if (has_news(&request->fetch.parts[i]))
             return true;
     }
     return false;
@@ -161,6 +162,11 @@ const ShFetchPart *sh_fetch_request_failed_part(const ShFetchRequest *request)
             return &request->fetch.parts[i];
     }
     return NULL;
+}
+
+static bool has_news(const ShFetchPart *part)
+{
+    return part->slice_count > 0 || sh_fetch_part_is_led_on(part);
 }
 
 static ShStatus check_part(const Streamhouse__V1__FetchPartition *wire, ShFetchPart *part, ShError *err)

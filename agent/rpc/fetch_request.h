@@ -46,7 +46,7 @@ grpc_byte_buffer *sh_fetch_request_answer(ShFetchRequest *request, bool news_onl
 /* How large the answer will be: a guess where records are decoded. */
 int64_t sh_fetch_request_answer_bytes(const ShFetchRequest *request);
 
-/* Has a part records? Then an answer with news is worth sending. */
+/* Has a part records, or is it led over a hole? Then an answer with news is worth sending. */
 bool sh_fetch_request_has_news(const ShFetchRequest *request);
 
 /* The status of the fetch as a whole: that of its parts if all failed with the same, else OK. */

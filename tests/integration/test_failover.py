@@ -130,6 +130,41 @@ def test_reading_reaches_an_end_above_a_hole_with_nothing_behind_it(database, pa
     assert heir.fetch("t", offset=1000, max_wait_ms=100).next_offset == RANGE
 
 
+def consume(agent, *arguments):
+    return subprocess.Popen([BUILD / "streamhouse", "--server", agent.address, "consume", "t", "--output", "value",
+                             *arguments], stdout=subprocess.PIPE, text=True)
+
+
+def test_readers_of_an_idle_partition_are_led_over_the_hole_of_a_takeover(database, pair, connect):
+    """The owner was gone before it wrote a word in the new epoch: nothing comes that would lead readers to the end."""
+    first, second = pair
+    produce(connect(first), 0, 1)
+    follower = consume(second, "--follow", "--max", "3")
+    request = pb.FetchRequest(max_wait_ms=20000, decode=True)
+    request.partitions.add(topic="t", offset=2)
+    first.kill()
+    expire(database, "a1")
+    first.start()
+    wait_until("its records came", lambda: epochs(database)[0] == ("sealed", "a1", 0, 2, False))
+    heir = connect(second)
+    wait_until("the heir knows", lambda: heir.offset_at("t", -1).offset == RANGE)
+
+    stream = heir.fetch_stream(request)
+    result = next(stream).results[0]
+    assert not result.records and result.next_offset == result.high_watermark == RANGE
+    for start in ("earliest", "2", "1000", "latest"):
+        ended = consume(second, "--from", start)
+        assert ended.communicate(timeout=20 * PATIENCE)[0] == ("0\n1\n" if start == "earliest" else "")
+        assert ended.returncode == 0
+    assert produce_when_owned(heir, 2) == [(RANGE, 2)]
+    result = next(stream).results[0]
+    assert [r.value for r in result.records] == [b"2"] and result.next_offset == RANGE + 1
+    stream.cancel()
+    assert follower.communicate(timeout=20 * PATIENCE)[0] == "0\n1\n2\n" and follower.returncode == 0
+    ended = consume(second)
+    assert ended.communicate(timeout=20 * PATIENCE)[0] == "0\n1\n2\n"
+
+
 def test_failover_is_done_a_second_after_the_lease(postgres, directory, connect):
     """With the real lease worker: ticks of 200 ms, 10 of them."""
     database = postgres.database("streamhouse")

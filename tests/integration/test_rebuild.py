@@ -1,6 +1,7 @@
 """The database is gone: the index is rebuilt from the store alone, and is the one that was lost."""
 import pathlib
 import shutil
+import subprocess
 import time
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from harness.agent import Agent
 from harness.batch import batch
 from harness.postgres import Postgres
-from harness.processes import PATIENCE, run, wait_until
+from harness.processes import BUILD, PATIENCE, run, wait_until
 from harness.rpc import Client
 from harness.s3proxy import S3Proxy
 
@@ -104,6 +105,15 @@ class World:
                 offset = answer.next_offset
             assert found == sorted(expected.items()), (topic, partition, offset)
             assert not client.fetch(topic, partition, offset).records
+        for topic in sorted({t for t, _, _ in self.acknowledged}):
+            self.check_consume(agent, topic)
+
+    def check_consume(self, agent, topic):
+        """The command gets to the end, over the holes that terms and forced ends have left."""
+        consumed = subprocess.run([BUILD / "streamhouse", "--server", agent.address, "consume", topic, "--output", "value"],
+                                  capture_output=True, text=True, timeout=60 * PATIENCE, check=True)
+        expected = sorted(v.decode() for (t, _, _), v in self.acknowledged.items() if t == topic)
+        assert sorted(consumed.stdout.splitlines()) == expected
 
     def settled(self):
         wait_until("the term is settled", lambda: self.database.value(

@@ -300,6 +300,10 @@ static inline bool fake_send_batches(FakeCall *call, const Streamhouse__V1__Fetc
         *offset = end;
         *sent = true;
     }
+    if (!*sent && *offset < partition->next_offset) { /* over a hole */
+        *offset = partition->next_offset;
+        *sent = true;
+    }
     result.high_watermark = partition->next_offset;
     pthread_mutex_unlock(&server->lock);
     if (!*sent || call->end_code != GRPC_STATUS_UNAVAILABLE)

@@ -119,6 +119,36 @@ static void reads_what_is_there_and_what_comes(void **state)
     close_setup(&setup);
 }
 
+static void gets_to_the_end_behind_a_hole_and_goes_on(void **state)
+{
+    (void)state;
+    Setup setup;
+    int64_t next = 0;
+    open_setup(&setup, NULL);
+    append(&setup.server, 1, 0, 3, SH_CODEC_NONE);
+    pthread_mutex_lock(&setup.server.lock);
+    setup.server.partitions[1].next_offset = 1000;
+    pthread_mutex_unlock(&setup.server.lock);
+    assert_int_equal(
+        sh_consumer_assign(setup.consumer, FAKE_TOPIC, 1, (ShStart){SH_START_EARLIEST, 0}, NULL), SH_OK);
+    int64_t deadline_ms = sh_client_now_ms() + WAIT_MS;
+    int64_t position = 0;
+    size_t read = 0;
+    while (position < 1000) {
+        const ShMessage *messages = NULL;
+        size_t count = 0;
+        assert_int_equal(sh_consumer_poll(setup.consumer, POLL_MS, &messages, &count, NULL), SH_OK);
+        read += count;
+        assert_int_equal(sh_consumer_position(setup.consumer, FAKE_TOPIC, 1, &position, NULL), SH_OK);
+        assert_true(sh_client_now_ms() < deadline_ms);
+    }
+    assert_int_equal(read, 3);
+    append(&setup.server, 1, 1000, 2, SH_CODEC_NONE);
+    next = 1000;
+    expect_up_to(&setup, 1, &next, 1002);
+    close_setup(&setup);
+}
+
 static void starts_inside_a_batch_and_moves_on_request(void **state)
 {
     (void)state;
@@ -275,6 +305,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_what_is_there_and_what_comes),
+        cmocka_unit_test(gets_to_the_end_behind_a_hole_and_goes_on),
         cmocka_unit_test(starts_inside_a_batch_and_moves_on_request),
         cmocka_unit_test(small_queue_holds_the_stream_back_without_loss),
         cmocka_unit_test(follows_a_partition_to_its_new_owner),

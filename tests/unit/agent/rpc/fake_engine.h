@@ -33,7 +33,7 @@ typedef struct FakeBatch {
 typedef struct FakeLog {
     FakeBatch *batches;
     size_t count;
-    int64_t end;
+    int64_t end; /* above the last batch there may be a hole before it */
 } FakeLog;
 
 struct ShEngine {
@@ -151,7 +151,14 @@ static inline bool fake_fill(ShEngine *engine, ShFetch *fetch)
             part->next_offset = log->batches[i].end_offset;
         }
     }
-    if (!failed && total < (uint64_t)fetch->bytes_min)
+    bool led_on = false;
+    for (size_t p = 0; p < fetch->part_count; p++) {
+        ShFetchPart *part = &fetch->parts[p];
+        if (part->slice_count == 0 && part->error.status == SH_OK && part->high_watermark > part->offset)
+            part->next_offset = part->high_watermark;
+        led_on |= sh_fetch_part_is_led_on(part);
+    }
+    if (!failed && !led_on && total < (uint64_t)fetch->bytes_min)
         return false;
     for (size_t p = 0; p < fetch->part_count; p++) {
         for (size_t i = 0; i < fetch->parts[p].slice_count; i++)

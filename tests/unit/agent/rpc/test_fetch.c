@@ -188,6 +188,43 @@ static void a_client_that_leaves_ends_the_wait(void **state)
     }
 }
 
+static void a_stream_leads_over_a_hole(void **state)
+{
+    Fixture *fixture = *state;
+    FetchMessage fetch;
+    fetch_init(&fetch);
+    fetch_add(&fetch, 0, 0);
+    fetch_add(&fetch, 1, 0);
+    ClientCall client;
+    client_open(&client, fixture->channel, stream_path, CLIENT_TIMEOUT_MS);
+    client_send(&client, &fetch.message.base);
+    client_close(&client);
+    produce(fixture, 1, 1, "v", 1);
+    const int64_t expected[] = {1, 1000, 1001};
+    for (int i = 0; i < 3; i++) {
+        Streamhouse__V1__FetchResponse *response = client_receive(
+            &client, &streamhouse__v1__fetch_response__descriptor);
+        assert_non_null(response);
+        assert_int_equal(response->n_results, 1);
+        assert_int_equal(response->results[0]->partition, 1);
+        assert_int_equal(response->results[0]->next_offset, expected[i]);
+        assert_int_equal(response->results[0]->batches.len > 0, i != 1);
+        streamhouse__v1__fetch_response__free_unpacked(response, NULL);
+        if (i == 0) {
+            pthread_mutex_lock(&fixture->engine->mutex);
+            fixture->engine->logs[1].end = 1000;
+            pthread_cond_broadcast(&fixture->engine->changed);
+            pthread_mutex_unlock(&fixture->engine->mutex);
+        } else if (i == 1) {
+            produce(fixture, 1, 1, "v", 1);
+        }
+    }
+    grpc_call_cancel(client.call, NULL);
+    assert_int_equal(client_wait(&client), GRPC_STATUS_CANCELLED);
+    client_free(&client);
+    WAIT_UNTIL(fake_waiting_fetches(fixture->engine) == 0);
+}
+
 static void a_stream_follows_the_log(void **state)
 {
     Fixture *fixture = *state;
@@ -281,6 +318,7 @@ int main(void)
         TEST(failures_fail_the_call),
         TEST(a_long_poll_wakes_at_once),
         TEST(a_client_that_leaves_ends_the_wait),
+        TEST(a_stream_leads_over_a_hole),
         TEST(a_stream_follows_the_log),
         TEST(a_stream_ends_when_its_partition_has_moved),
         TEST(a_stalled_reader_stops_its_fetches),
