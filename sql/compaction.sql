@@ -47,7 +47,7 @@ SELECT first_offset, last_offset, records, bytes, object_key FROM streamhouse.se
 SELECT first_offset, timestamp_high_ms FROM streamhouse.segment ORDER BY first_offset;
 SELECT records, bytes, log_start, published_end FROM streamhouse.partitions;
 SELECT object_key, state, segments FROM streamhouse.objects ORDER BY object_key;
-SELECT first_offset, last_offset FROM streamhouse.find_timestamps(ARRAY[topic('t')], ARRAY[0], ARRAY[15]);
+SELECT first_offset, last_offset FROM streamhouse.find_timestamps(ARRAY[topic('t')], ARRAY[0], ARRAY[15], ARRAY[0]);
 SELECT claimed_by FROM streamhouse.compaction;
 
 -- Sources that are not there any more, or others: the object is garbage.

@@ -161,10 +161,10 @@ END $$;
 
 -- Publish runs written as 'topic partition first+count', with '?' for an offset that the publish is to
 -- assign, 'void' before a void range and '@n' before that for epoch n in place of the latest. A record
--- has 10 bytes, and its time is its offset. Stretches are written as 'run producer.epoch sequence+count', with
--- '@offset' where they have one.
+-- has 10 bytes, and its time is its offset, unless the newest of each run is given. Stretches are written as
+-- 'run producer.epoch sequence+count', with '@offset' where they have one.
 CREATE FUNCTION publish(incarnation bigint, number bigint, runs text[], confirmed bigint DEFAULT 0,
-    object text DEFAULT NULL, stretches text[] DEFAULT '{}')
+    object text DEFAULT NULL, stretches text[] DEFAULT '{}', times bigint[] DEFAULT NULL)
 RETURNS TABLE (run text, result text, first_offset bigint, published_end bigint) LANGUAGE plpgsql AS $$
 BEGIN
     RETURN QUERY
@@ -180,7 +180,8 @@ BEGIN
                array_agg(m[6]::bigint ORDER BY n) AS counts,
                array_agg(m[6]::bigint * 10 ORDER BY n) AS lengths, array_agg(n ORDER BY n) AS positions,
                array_agg(coalesce(nullif(m[5], '?')::bigint, 0) ORDER BY n) AS mins,
-               array_agg(coalesce(nullif(m[5], '?')::bigint, 0) + m[6]::bigint - 1 ORDER BY n) AS maxs,
+               array_agg(coalesce(times[n], coalesce(nullif(m[5], '?')::bigint, 0) + m[6]::bigint - 1)
+                         ORDER BY n) AS maxs,
                array_agg(m[4] IS NOT NULL ORDER BY n) AS voids
         FROM parsed
     ), s AS (

@@ -32,7 +32,7 @@ UPDATE streamhouse.epoch SET state = 'orphaned', orphaned_at = now(), end_offset
 WHERE epoch = (1::bigint << 40) + 1 AND partition = 0;
 SELECT published_end, epoch FROM streamhouse.read_bounds(ARRAY[:'t']::uuid[], ARRAY[0]);
 SELECT first_offset FROM streamhouse.read_index(:'t', 0, 30, 100);
-SELECT first_offset FROM streamhouse.find_timestamps(ARRAY[:'t']::uuid[], ARRAY[0], ARRAY[45]);
+SELECT first_offset FROM streamhouse.find_timestamps(ARRAY[:'t']::uuid[], ARRAY[0], ARRAY[45], ARRAY[0]);
 ROLLBACK;
 
 -- Times: the first segment that reaches one, also where later records are older.
@@ -44,6 +44,6 @@ SELECT partition, first_offset, last_offset, epoch, object_key, position, length
        max_timestamp_ms
 FROM streamhouse.find_timestamps(ARRAY[:'t', :'t', :'t', :'t', :'t', :'t', :'t']::uuid[],
     ARRAY[0, 0, 0, 0, 1, 1, 1],
-    ARRAY[-5, 12, 25, 49, 10, 900, 5000]);
+    ARRAY[-5, 12, 25, 49, 10, 900, 5000], array_fill(0, ARRAY[7]));
 SELECT first_offset, max_timestamp_ms, timestamp_high_ms FROM streamhouse.segment
 WHERE partition = 1 ORDER BY first_offset;

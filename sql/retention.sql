@@ -87,7 +87,7 @@ SELECT * FROM kept('k');
 SELECT streamhouse.delete_records('k', 0, 12), streamhouse.delete_records('k', 0, 20);
 SELECT streamhouse.apply_retention(), streamhouse.apply_retention();
 SELECT * FROM kept('k');
-SELECT first_offset, last_offset FROM streamhouse.find_timestamps(ARRAY[topic('k')], ARRAY[0], ARRAY[0]);
+SELECT first_offset, last_offset FROM streamhouse.find_timestamps(ARRAY[topic('k')], ARRAY[0], ARRAY[0], ARRAY[0]);
 SELECT streamhouse.delete_records('k', 0, -1);
 SELECT streamhouse.apply_retention();
 SELECT * FROM kept('k');
@@ -104,7 +104,7 @@ SELECT take(:a) > 0 AS is_taken;
 SELECT count(*) FROM publish(:a, 8, '{k 0 50+10}');
 SELECT streamhouse.delete_records('k', 0, 50);
 SELECT streamhouse.apply_retention();
-SELECT first_offset, last_offset FROM streamhouse.find_timestamps(ARRAY[topic('k')], ARRAY[0], ARRAY[5]);
+SELECT first_offset, last_offset FROM streamhouse.find_timestamps(ARRAY[topic('k')], ARRAY[0], ARRAY[5], ARRAY[0]);
 
 -- A dropped topic's segments go in steps, too.
 SELECT count(*) FROM publish(:a, 9, '{s 0 160000+1,s 0 160001+1,s 0 160002+1}');

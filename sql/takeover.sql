@@ -32,7 +32,7 @@ SELECT * FROM epochs();
 SELECT published_end, epoch - (1::bigint << 40) AS epoch
 FROM streamhouse.read_bounds(ARRAY[topic('t')], ARRAY[0]);
 SELECT first_offset FROM streamhouse.read_index(topic('t'), 0, 0, 10);
-SELECT first_offset FROM streamhouse.find_timestamps(ARRAY[topic('t')], ARRAY[0], ARRAY[1000]);
+SELECT first_offset FROM streamhouse.find_timestamps(ARRAY[topic('t')], ARRAY[0], ARRAY[1000], ARRAY[0]);
 SELECT owner, records, bytes, published_end, epoch_state, status FROM streamhouse.partitions;
 SELECT agent_id, epoch - (1::bigint << 40) AS epoch FROM streamhouse.agent_metadata();
 

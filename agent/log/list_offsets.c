@@ -9,6 +9,9 @@
 #include "agent/log/firm.h"
 #include "agent/log/segment_read.h"
 
+/* So often a search begins anew because what it looked for in memory was published meanwhile. */
+#define TRIES_MAX 5
+
 typedef struct ListJob {
     ShEngine *engine;
     ShListOffsets *list;
@@ -21,11 +24,16 @@ static void on_refreshed(void *arg, ShStatus status, const ShError *err);
 static ShStatus list_part(ListJob *job, ShPg *pg, ShListPart *part, ShError *err);
 static ShStatus list_partition(ShEngine *engine, ShPg *pg, ShPartition *partition, ShListPart *part,
                                ShError *err);
+static ShStatus list_once(ShEngine *engine, ShPg *pg, ShPartition *partition, ShListPart *part, bool *again,
+                          ShError *err);
 static ShStatus ask_bounds(ShPg *pg, const ShPartition *partition, ShPgBounds *bounds, ShError *err);
 static ShStatus find_in_store(ShEngine *engine, ShPg *pg, ShPartition *partition, ShListPart *part,
-                              bool *found, ShError *err);
-static ShStatus find_in_memory(ShEngine *engine, ShPartition *partition, ShListPart *part, bool *found,
-                               ShError *err);
+                              int64_t from, bool *found, ShError *err);
+static ShStatus find_in_segment(ShEngine *engine, ShPg *pg, ShPartition *partition, ShListPart *part,
+                                const ShPgSegment *segment, bool *found, ShError *err);
+static ShStatus find_in_memory(ShEngine *engine, ShPartition *partition, ShListPart *part,
+                               int64_t published_end, bool *found, bool *again, ShError *err);
+static bool is_gone(ShPartition *partition, int64_t offset);
 static bool copy_candidate(ShPartition *partition, int64_t timestamp_ms, int64_t above, ShSlice *out);
 static ShStatus find_in_batches(ShEngine *engine, ShSlice batches, ShListPart *part, int64_t from,
                                 bool *found, ShError *err);
@@ -94,6 +102,23 @@ static ShStatus list_part(ListJob *job, ShPg *pg, ShListPart *part, ShError *err
 static ShStatus list_partition(ShEngine *engine, ShPg *pg, ShPartition *partition, ShListPart *part,
                                ShError *err)
 {
+    for (int i = 0; i < TRIES_MAX; i++) {
+        bool again = false;
+        ShStatus status = list_once(engine, pg, partition, part, &again, err);
+        if (status != SH_OK || !again)
+            return status;
+    }
+    char name[SH_PARTITION_NAME_BYTES];
+    ShStatus status = sh_fail(err, SH_UNAVAILABLE, "partition %s is published faster than it is searched",
+                              sh_partition_name(partition, name));
+    return sh_fail_retry_after(err, status, SH_BOUNDS_INTERVAL_MS);
+}
+
+/* The lowest offset from the log start on whose record is at the time or after it: what is published is
+ * looked up in the index, the rest, which is the owner's, in memory. */
+static ShStatus list_once(ShEngine *engine, ShPg *pg, ShPartition *partition, ShListPart *part, bool *again,
+                          ShError *err)
+{
     ShPgBounds bounds;
     ShStatus status = ask_bounds(pg, partition, &bounds, err);
     if (status != SH_OK)
@@ -119,9 +144,9 @@ static ShStatus list_partition(ShEngine *engine, ShPg *pg, ShPartition *partitio
     if (part->timestamp_ms < 0)
         return SH_OK;
     bool found = false;
-    status = find_in_store(engine, pg, partition, part, &found, err);
+    status = find_in_store(engine, pg, partition, part, bounds.log_start, &found, err);
     if (status == SH_OK && !found && owned)
-        status = find_in_memory(engine, partition, part, &found, err);
+        status = find_in_memory(engine, partition, part, bounds.published_end, &found, again, err);
     return status;
 }
 
@@ -135,22 +160,33 @@ static ShStatus ask_bounds(ShPg *pg, const ShPartition *partition, ShPgBounds *b
 }
 
 static ShStatus find_in_store(ShEngine *engine, ShPg *pg, ShPartition *partition, ShListPart *part,
-                              bool *found, ShError *err)
+                              int64_t from, bool *found, ShError *err)
 {
-    ShPgSegment segment;
-    bool any = false;
-    ShStatus status = sh_pg_find_timestamp(pg, &partition->key.topic_id, partition->key.number,
-                                           part->timestamp_ms, &segment, &any, err);
-    if (status != SH_OK || !any)
-        return status;
-    for (int64_t from = segment.first_offset; !*found && from <= segment.last_offset;) {
+    for (;;) {
+        ShPgSegment segment;
+        bool any = false;
+        ShStatus status = sh_pg_find_timestamp(pg, &partition->key.topic_id, partition->key.number,
+                                               part->timestamp_ms, from, &segment, &any, err);
+        if (status == SH_OK && any)
+            status = find_in_segment(engine, pg, partition, part, &segment, found, err);
+        if (status != SH_OK || !any || *found)
+            return status;
+        /* The newest record of the segment lies below the part of it that counts. */
+        from = segment.last_offset + 1;
+    }
+}
+
+static ShStatus find_in_segment(ShEngine *engine, ShPg *pg, ShPartition *partition, ShListPart *part,
+                                const ShPgSegment *segment, bool *found, ShError *err)
+{
+    for (int64_t from = segment->first_offset; !*found && from <= segment->last_offset;) {
         ShRange range;
         bool cached;
         bool there = false;
-        status = sh_segment_read(engine, pg, partition, from, &range, &there, &cached, err);
+        ShStatus status = sh_segment_read(engine, pg, partition, from, &range, &there, &cached, err);
         if (status != SH_OK || !there)
             return status;
-        status = find_in_batches(engine, range.bytes, part, segment.first_offset, found, err);
+        status = find_in_batches(engine, range.bytes, part, segment->first_offset, found, err);
         from = range.end_offset;
         sh_buf_unref(range.bytes.owner);
         if (status != SH_OK)
@@ -159,22 +195,36 @@ static ShStatus find_in_store(ShEngine *engine, ShPg *pg, ShPartition *partition
     return SH_OK;
 }
 
-static ShStatus find_in_memory(ShEngine *engine, ShPartition *partition, ShListPart *part, bool *found,
-                               ShError *err)
+/* `*again`: what was only in memory when the index was asked is only in the index now. */
+static ShStatus find_in_memory(ShEngine *engine, ShPartition *partition, ShListPart *part,
+                               int64_t published_end, bool *found, bool *again, ShError *err)
 {
-    int64_t above = 0;
+    int64_t above = published_end;
     ShSlice batch = {0};
-    while (!*found && copy_candidate(partition, part->timestamp_ms, above, &batch)) {
+    *again = is_gone(partition, published_end);
+    while (!*again && !*found && copy_candidate(partition, part->timestamp_ms, above, &batch)) {
         ShBatchHeader header;
         ShStatus status = sh_batch_peek(batch.data, batch.length, &header, err);
         if (status == SH_OK)
-            status = find_in_batches(engine, batch, part, 0, found, err);
+            status = find_in_batches(engine, batch, part, above, found, err);
         sh_buf_unref(batch.owner);
         if (status != SH_OK)
             return status;
         above = header.base_offset + header.last_offset_delta + 1;
+        *again = !*found && is_gone(partition, above);
     }
     return SH_OK;
+}
+
+/* Has a record at or above the offset been published, and left the memory? */
+static bool is_gone(ShPartition *partition, int64_t offset)
+{
+    pthread_mutex_lock(&partition->mutex);
+    const ShBatchRing *ring = &partition->ring;
+    bool in_memory = ring->first < ring->end && sh_batch_ring_at(ring, ring->first)->header.base_offset <= offset;
+    bool gone = !in_memory && partition->published_end > offset;
+    pthread_mutex_unlock(&partition->mutex);
+    return gone;
 }
 
 /* The first readable batch that ends above `above` and may hold a record at or after the time, with a

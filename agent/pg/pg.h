@@ -339,9 +339,10 @@ typedef struct ShPgBounds {
 ShStatus sh_pg_read_bounds(ShPg *pg, const ShPgPartition *partitions, size_t count, ShPgBounds *out,
                            ShError *err) SH_MUST_CHECK;
 
-/* The first segment with a record at or after a time; `*found` false when there is none. */
+/* The first segment, from an offset and the log start on, whose newest record is at or after a time; `*found`
+ * false when there is none. Where that record lies below these, ask again from behind the segment. */
 ShStatus sh_pg_find_timestamp(ShPg *pg, const ShUuid *topic_id, int32_t partition, int64_t timestamp_ms,
-                              ShPgSegment *out, bool *found, ShError *err) SH_MUST_CHECK;
+                              int64_t from_offset, ShPgSegment *out, bool *found, ShError *err) SH_MUST_CHECK;
 
 /* --- metadata and administration --------------------------------------------------------------------------
  */

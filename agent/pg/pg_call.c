@@ -59,10 +59,10 @@ static const Statement statements[SH_PG_STATEMENT_COUNT] = {
                            "SELECT topic_id, partition, log_start, published_end, epoch "
                            "FROM streamhouse.read_bounds($1, $2)"},
     [SH_PG_FIND_TIMESTAMPS] =
-        {"find_timestamps", 3,
+        {"find_timestamps", 4,
          "SELECT first_offset, base_offset, last_offset, epoch, object_key, \"position\", "
          "length, records, min_timestamp_ms, max_timestamp_ms "
-         "FROM streamhouse.find_timestamps($1, $2, $3) WHERE first_offset IS NOT NULL"},
+         "FROM streamhouse.find_timestamps($1, $2, $3, $4) WHERE first_offset IS NOT NULL"},
     [SH_PG_METADATA_VERSION] = {"metadata_version", 0, "SELECT streamhouse.metadata_version()"},
     [SH_PG_METADATA] =
         {"metadata", 0,

@@ -46,15 +46,16 @@ ShStatus sh_pg_read_bounds(ShPg *pg, const ShPgPartition *partitions, size_t cou
 }
 
 ShStatus sh_pg_find_timestamp(ShPg *pg, const ShUuid *topic_id, int32_t partition, int64_t timestamp_ms,
-                              ShPgSegment *out, bool *found, ShError *err)
+                              int64_t from_offset, ShPgSegment *out, bool *found, ShError *err)
 {
-    ShPgArray arrays[3] = {0};
+    ShPgArray arrays[4] = {0};
     sh_pg_array_add_uuid(&arrays[0], topic_id);
     sh_pg_array_add_number(&arrays[1], partition);
     sh_pg_array_add_number(&arrays[2], timestamp_ms);
-    const char *values[3];
+    sh_pg_array_add_number(&arrays[3], from_offset);
+    const char *values[4];
     PGresult *result = NULL;
-    ShStatus status = sh_pg_arrays_end(arrays, 3, values, err);
+    ShStatus status = sh_pg_arrays_end(arrays, 4, values, err);
     if (status == SH_OK)
         status = sh_pg_call(pg, SH_PG_FIND_TIMESTAMPS, values, &result, err);
     if (status == SH_OK) {
@@ -64,7 +65,7 @@ ShStatus sh_pg_find_timestamp(ShPg *pg, const ShUuid *topic_id, int32_t partitio
         if (status == SH_OK)
             *found = count == 1;
     }
-    sh_pg_arrays_free(arrays, 3);
+    sh_pg_arrays_free(arrays, 4);
     return status;
 }
 

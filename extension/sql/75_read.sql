@@ -50,37 +50,50 @@ COMMENT ON FUNCTION streamhouse.read_index IS
     'Segments of a partition in order, from the one that holds an offset, or the next one above it. A '
     'run''s batches begin at base_offset; what lies below first_offset is to be skipped';
 
-CREATE FUNCTION streamhouse.find_timestamps(topic_ids uuid[], partitions int[], timestamps bigint[])
+CREATE FUNCTION streamhouse.find_timestamps(topic_ids uuid[], partitions int[], timestamps bigint[],
+                                            from_offsets bigint[])
 RETURNS TABLE (topic_id uuid, partition int, first_offset bigint, base_offset bigint, last_offset bigint,
                epoch bigint, object_key text, "position" bigint, length bigint, records bigint,
                min_timestamp_ms bigint, max_timestamp_ms bigint)
 LANGUAGE sql STABLE SECURITY INVOKER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
 AS $$
-    SELECT asked.topic_id, asked.partition, greatest(s.first_offset, p.log_start), s.base_offset,
+    SELECT asked.topic_id, asked.partition, greatest(s.first_offset, s.from_offset), s.base_offset,
            s.last_offset, s.epoch, o.object_key, s.position, s.bytes, s.records, s.min_timestamp_ms,
            s.max_timestamp_ms
-    FROM unnest(topic_ids, partitions, timestamps) WITH ORDINALITY
-         AS asked(topic_id, partition, timestamp_ms, ordinal)
+    FROM unnest(topic_ids, partitions, timestamps, from_offsets) WITH ORDINALITY
+         AS asked(topic_id, partition, timestamp_ms, from_offset, ordinal)
     LEFT JOIN LATERAL (
-        -- Epochs whose segments were retired have kept their heads.
-        SELECT reached.* FROM epoch_head AS h
+        SELECT reached.*, wanted.from_offset
+        FROM partition AS p
+        CROSS JOIN LATERAL (SELECT greatest(p.log_start, asked.from_offset) AS from_offset) AS wanted
+        JOIN epoch_head AS h USING (topic_id, partition)
+        -- What is removed still counts in the high marks of what follows: they only tell where to begin.
         CROSS JOIN LATERAL (
             SELECT * FROM segment AS c
             WHERE c.topic_id = h.topic_id AND c.partition = h.partition AND c.epoch = h.epoch
-              AND c.timestamp_high_ms >= asked.timestamp_ms
-              AND c.last_offset >= (SELECT p.log_start FROM partition AS p
-                                    WHERE p.topic_id = h.topic_id AND p.partition = h.partition)
-            ORDER BY c.timestamp_high_ms, c.first_offset LIMIT 1
+              AND c.first_offset >= (
+                  SELECT m.first_offset FROM segment AS m
+                  WHERE m.topic_id = h.topic_id AND m.partition = h.partition AND m.epoch = h.epoch
+                    AND m.timestamp_high_ms >= asked.timestamp_ms
+                  ORDER BY m.timestamp_high_ms, m.first_offset LIMIT 1)
+              AND c.first_offset >= coalesce(
+                  (SELECT m.first_offset FROM segment AS m
+                   WHERE m.topic_id = h.topic_id AND m.partition = h.partition
+                     AND m.first_offset <= wanted.from_offset
+                   ORDER BY m.first_offset DESC LIMIT 1), 0)
+              AND c.first_offset < h.published_end
+              AND c.last_offset >= wanted.from_offset AND c.max_timestamp_ms >= asked.timestamp_ms
+            ORDER BY c.first_offset LIMIT 1
         ) AS reached
-        WHERE h.topic_id = asked.topic_id AND h.partition = asked.partition
-          AND h.timestamp_high_ms >= asked.timestamp_ms
+        WHERE p.topic_id = asked.topic_id AND p.partition = asked.partition
+          AND h.published_end > wanted.from_offset AND h.timestamp_high_ms >= asked.timestamp_ms
           AND h.epoch <= (SELECT b.epoch FROM read_bounds(ARRAY[asked.topic_id], ARRAY[asked.partition]) AS b)
         ORDER BY h.epoch LIMIT 1
     ) AS s ON true
-    LEFT JOIN partition AS p ON (p.topic_id, p.partition) = (s.topic_id, s.partition)
     LEFT JOIN object AS o USING (object_id)
     ORDER BY asked.ordinal
 $$;
 COMMENT ON FUNCTION streamhouse.find_timestamps IS
-    'For each partition the first segment that holds a record at or after a time in milliseconds; nulls '
-    'when none does';
+    'For each partition the first segment, from an offset and the log start on, whose newest record is at or '
+    'after a time in milliseconds; nulls when none is. Ask again from behind it when that record lies '
+    'below these';

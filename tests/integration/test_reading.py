@@ -1,4 +1,5 @@
 """Fetch, FetchStream and ListOffsets: waiting, bounds, order."""
+import random
 import threading
 import time
 
@@ -143,3 +144,35 @@ def test_list_offsets(topic, client, database, agent, connect):
     agent.terminate()
     agent.start()
     check(connect(agent))
+
+
+def test_offsets_by_time_over_random_histories(database, agent, connect):
+    """The lowest offset from the log start on whose time is at the asked one or after it, whatever is removed."""
+    database.execute("SELECT streamhouse.create_topic('t')")
+    generator = random.Random(11)
+    base, times, start = 1_700_000_000_000, [], 0
+
+    def check(client, asked):
+        expected = next((o for o in range(start, len(times)) if times[o] >= asked), None)
+        found = client.offset_at("t", base + asked)
+        assert (found.offset, found.timestamp_ms) == (
+            (len(times), -1) if expected is None else (expected, base + times[expected])), (asked, start, times)
+
+    client = connect(agent)
+    for _ in range(25):
+        new = [generator.randrange(5000 if generator.random() < 0.1 else 500) for _ in range(generator.randint(1, 5))]
+        client.produce("t", values=[pb.Record(value=b"x", timestamp_ms=base + t) for t in new])
+        times += new
+        if generator.random() < 0.5:
+            wait_until("published", lambda: database.value("SELECT sum(records) FROM streamhouse.epochs") == len(times))
+        if generator.random() < 0.3:
+            published = database.value("SELECT published_end FROM streamhouse.partitions")
+            start = database.value("SELECT streamhouse.delete_records('t', 0, %s)", generator.randint(start, max(start, published)))
+        if generator.random() < 0.3:
+            database.execute("SELECT streamhouse.apply_retention()")
+        if generator.random() < 0.1:
+            assert agent.terminate() == 0
+            agent.start()
+            client = connect(agent)
+        for _ in range(10):
+            check(client, generator.randrange(5500 if generator.random() < 0.3 else 600))

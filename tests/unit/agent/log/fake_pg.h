@@ -29,6 +29,7 @@ typedef struct FakePartition {
     int64_t epoch;
     int64_t start;
     int64_t limit;
+    int64_t log_start;
     int64_t end; /* published */
     int64_t next_offset;
     ShPgSegment segments[FAKE_SEGMENTS_MAX];
@@ -491,6 +492,7 @@ ShStatus sh_pg_read_bounds(ShPg *pg, const ShPgPartition *partitions, size_t cou
         out[i] = (ShPgBounds){.found = found != NULL && topic->live};
         if (found != NULL) {
             bool at_gap = fake.gap_epoch != 0 && found == &fake.topics[0].partitions[0];
+            out[i].log_start = found->log_start;
             out[i].published_end = at_gap ? fake.gap_end : found->end;
             out[i].epoch = at_gap ? fake.gap_epoch : found->epoch;
         }
@@ -499,7 +501,7 @@ ShStatus sh_pg_read_bounds(ShPg *pg, const ShPgPartition *partitions, size_t cou
 }
 
 ShStatus sh_pg_find_timestamp(ShPg *pg, const ShUuid *topic_id, int32_t partition, int64_t timestamp_ms,
-                              ShPgSegment *out, bool *found, ShError *err)
+                              int64_t from_offset, ShPgSegment *out, bool *found, ShError *err)
 {
     (void)pg;
     ShStatus status = fake_enter(0, err);
@@ -508,11 +510,16 @@ ShStatus sh_pg_find_timestamp(ShPg *pg, const ShUuid *topic_id, int32_t partitio
     FakeTopic *topic;
     const FakePartition *place = fake_find(topic_id, partition, &topic);
     *found = false;
+    if (from_offset < place->log_start)
+        from_offset = place->log_start;
     for (size_t i = 0; i < place->segment_count && !*found; i++) {
-        *found = place->segments[i].max_timestamp_ms >= timestamp_ms;
+        *found = place->segments[i].max_timestamp_ms >= timestamp_ms &&
+                 place->segments[i].last_offset >= from_offset;
         if (*found)
             *out = place->segments[i];
     }
+    if (*found && out->first_offset < from_offset)
+        out->first_offset = from_offset;
     return fake_leave();
 }
 

@@ -133,10 +133,15 @@ static void test_published_runs_are_found_by_offset_and_time(void **state)
     assert_int_equal(count, 0);
 
     bool found;
-    assert_ok(sh_pg_find_timestamp(life->pg, &life->topic_id, 1, 5500, &segments[0], &found, &err));
+    assert_ok(sh_pg_find_timestamp(life->pg, &life->topic_id, 1, 5500, 0, &segments[0], &found, &err));
     assert_true(found);
     assert_int_equal(segments[0].first_offset, 0);
-    assert_ok(sh_pg_find_timestamp(life->pg, &life->topic_id, 1, 6001, &segments[0], &found, &err));
+    assert_ok(sh_pg_find_timestamp(life->pg, &life->topic_id, 1, 5500, 5, &segments[0], &found, &err));
+    assert_true(found);
+    assert_int_equal(segments[0].first_offset, 5);
+    assert_ok(sh_pg_find_timestamp(life->pg, &life->topic_id, 1, 5500, 10, &segments[0], &found, &err));
+    assert_false(found);
+    assert_ok(sh_pg_find_timestamp(life->pg, &life->topic_id, 1, 6001, 0, &segments[0], &found, &err));
     assert_false(found);
 
     ShPgPartition asked[] = {
