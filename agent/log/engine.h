@@ -172,8 +172,8 @@ typedef struct ShFetch {
 } ShFetch;
 
 /* Fetch; `fetch` and its parts stay in place until done. A part that fails does not wait for the others: an
- * error ends the wait, and so does a part that is led over a hole. Served from memory at the tail and from the store behind it, never past the high
- * watermark. */
+ * error ends the wait, and so does a part that is led over a hole. Served from memory at the tail and from
+ * the store behind it, never past the high watermark. */
 void sh_engine_fetch(ShEngine *engine, ShFetch *fetch);
 
 /* End the wait of a fetch under way early; `done` still comes (once), with what is there or SH_CANCELLED.

@@ -229,10 +229,12 @@ static RoundResult try_parts(ShFetchState *state, ShPg *pg)
             return ROUND_REFRESH;
         if (outcome == SH_READ_STORE)
             return ROUND_STORE;
-        is_answered |= outcome == SH_READ_FAILED || sh_fetch_part_is_led_on(&state->fetch->parts[index]);
+        is_answered |= outcome == SH_READ_FAILED ||
+                       sh_fetch_part_is_led_on(&state->fetch->parts[index]);
     }
     bool any_is_enough = pg != NULL || state->from_store;
-    if (is_answered || state->bytes >= state->bytes_enough || (any_is_enough && state->bytes > 0) || count == 0)
+    if (is_answered || state->bytes >= state->bytes_enough || (any_is_enough && state->bytes > 0) ||
+        count == 0)
         return ROUND_ENOUGH;
     return ROUND_WAIT;
 }

@@ -221,7 +221,8 @@ static bool is_gone(ShPartition *partition, int64_t offset)
 {
     pthread_mutex_lock(&partition->mutex);
     const ShBatchRing *ring = &partition->ring;
-    bool in_memory = ring->first < ring->end && sh_batch_ring_at(ring, ring->first)->header.base_offset <= offset;
+    bool in_memory = ring->first < ring->end &&
+                     sh_batch_ring_at(ring, ring->first)->header.base_offset <= offset;
     bool gone = !in_memory && partition->published_end > offset;
     pthread_mutex_unlock(&partition->mutex);
     return gone;

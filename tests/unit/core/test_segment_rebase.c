@@ -61,7 +61,8 @@ static void rebase_takes_a_range_from_the_middle(void **state)
     size_t usable;
     ShRunRange range = whole_run(5000);
     range.from_offset = 5002;
-    assert_int_equal(sh_segment_rebase(second, run->length - first.total_bytes, &range, &usable, NULL), SH_OK);
+    assert_int_equal(sh_segment_rebase(second, run->length - first.total_bytes, &range, &usable, NULL),
+                     SH_OK);
     assert_int_equal(usable, run->length - first.total_bytes);
     assert_int_equal(sh_get_u64(second), 5002);
     sh_buf_unref(run);

@@ -77,7 +77,8 @@ static int64_t check_records(ShSlice batches, int64_t next)
     ShBatchReader reader;
     for (size_t at = 0; at < batches.length; at += reader.header.total_bytes) {
         bool more = true;
-        assert_ok(sh_batch_reader_init(&reader, batches.data + at, batches.length - at, 1 << 16, &scratch, err));
+        assert_ok(
+            sh_batch_reader_init(&reader, batches.data + at, batches.length - at, 1 << 16, &scratch, err));
         for (;;) {
             ShRecord record;
             char expected[16];
@@ -167,8 +168,9 @@ static bool compact(Fixture *fixture)
         uint8_t *object = malloc(compaction.object.total_bytes);
         size_t length = 0;
         for (size_t i = 0; i < compaction.object.piece_count; i++) {
-            memcpy(object + length, compaction.object.pieces[i].iov_base, compaction.object.pieces[i].iov_len);
-            length += compaction.object.pieces[i].iov_len;
+            const struct iovec *piece = &compaction.object.pieces[i];
+            memcpy(object + length, piece->iov_base, piece->iov_len);
+            length += piece->iov_len;
         }
         const ShPgCompacted *row = &compaction.rows[0];
         ShSlice run = {.data = object + row->position, .length = row->length};

@@ -1,5 +1,5 @@
-/* Readers at holes of the offsets, at the start, in the middle and at the end of the log: each is told at once
- * where it goes on, and one that waits is told of a hole that comes. */
+/* Readers at holes of the offsets, at the start, in the middle and at the end of the log: each is told at
+ * once where it goes on, and one that waits is told of a hole that comes. */
 #include "tests/unit/agent/log/log_fixture.h"
 
 static FakePartition *t0(void)
