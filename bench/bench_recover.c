@@ -40,7 +40,7 @@ static void write_identity(const char *directory)
 {
     char path[SH_BENCH_PATH_BYTES + 64], text[512];
     int length = snprintf(text, sizeof text,
-                          "streamhouse wal 1\nwal_uuid=%s\nincarnation=1\ncalls=0\nclean=no\n"
+                          "streamhouse wal 1\nwal_uuid=%s\nincarnation=1\ncalls=0\nclean=no\ndamaged=no\n"
                           "boot_id=\nsync=always\n",
                           uuid_text);
     length += snprintf(text + length, sizeof text - (size_t)length, "crc32c=%08" PRIx32 "\n",

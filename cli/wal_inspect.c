@@ -74,10 +74,11 @@ static void print_all(const ShWalSurvey *survey, const ShWalContent *content)
            "Incarnation: %" PRId64 "\n"
            "Policy:      %s\n"
            "Boot id:     %s\n"
-           "Clean:       %s\n",
+           "Clean:       %s\n"
+           "Damaged:     %s\n",
            uuid, identity->incarnation_no, sh_wal_sync_name(identity->sync),
            identity->boot_id[0] != '\0' ? identity->boot_id : "(never started)",
-           identity->clean ? "yes" : "no");
+           identity->clean ? "yes" : "no", identity->damaged ? "yes" : "no");
     if (survey->count > 0)
         printf("\n%-20s  %10s  %9s  %-8s\n", "FILE", "SIZE", "BATCHES", "STATE");
     for (size_t i = 0; i < survey->count; i++)
@@ -141,10 +142,10 @@ static json_t *all_json(const ShWalSurvey *survey, const ShWalContent *content)
         json_decref(accounts);
         return NULL;
     }
-    return json_pack("{s:s, s:s, s:I, s:s, s:s, s:b, s:o, s:o, s:o}", "directory", survey->dir, "wal", uuid,
+    return json_pack("{s:s, s:s, s:I, s:s, s:s, s:b, s:b, s:o, s:o, s:o}", "directory", survey->dir, "wal", uuid,
                      "incarnation", (json_int_t)identity->incarnation_no, "policy",
                      sh_wal_sync_name(identity->sync), "boot_id", identity->boot_id, "clean",
-                     (int)identity->clean, "files", files, "holes", holes_json(content), "partitions",
+                     (int)identity->clean, "damaged", (int)identity->damaged, "files", files, "holes", holes_json(content), "partitions",
                      accounts);
 }
 

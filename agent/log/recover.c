@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/base/fault.h"
 #include "agent/log/engine_internal.h"
 #include "agent/log/late.h"
 #include "agent/log/present.h"
@@ -37,6 +38,8 @@ ShStatus sh_recover(ShEngine *engine, ShPg *pg, ShError *err)
         status = sh_wal_recover(engine->wal, recover_batch, engine, &stats, err);
     if (status == SH_OK)
         status = wait_published(engine, err);
+    if (status == SH_OK && sh_fault_hit("recover.before_seal"))
+        status = sh_fail(err, SH_UNAVAILABLE, "fault point recover.before_seal");
     if (status == SH_OK)
         status = seal_all(engine, pg, stats.holes > 0, err);
     if (status == SH_OK)
@@ -223,12 +226,13 @@ static ShStatus wait_a_moment(ShEngine *engine, ShError *err)
     return sh_engine_fatal(engine, err);
 }
 
-/* After damage nobody knows how far an epoch went. */
+/* After damage, now or in a start that did not get this far, nobody knows how far an epoch went. */
 static ShStatus seal_all(ShEngine *engine, ShPg *pg, bool damaged, ShError *err)
 {
     /* Else only a power cut can take what was acknowledged before it was synced. */
-    bool lost = damaged || (engine->identity.previous_sync != SH_WAL_SYNC_ALWAYS &&
-                            strcmp(engine->identity.boot_id, engine->boot_id) != 0);
+    bool lost = damaged || engine->identity.damaged ||
+                (engine->identity.previous_sync != SH_WAL_SYNC_ALWAYS &&
+                 strcmp(engine->identity.boot_id, engine->boot_id) != 0);
     ShPartition **partitions = NULL;
     size_t count = 0;
     ShStatus status = sh_partition_table_list(&engine->partitions, &partitions, &count, err);

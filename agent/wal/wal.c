@@ -136,13 +136,21 @@ void sh_wal_close(ShWal *wal)
     sh_metrics_forget_on_print(refresh_metrics, wal);
     if (wal->prepared != NULL)
         sh_wal_file_delete(wal, wal->prepared);
-    pthread_mutex_lock(&wal->lock);
-    while (sh_wal_remove_one_released(wal))
-        ;
-    pthread_mutex_unlock(&wal->lock);
+    if (wal->writer_started) {
+        pthread_mutex_lock(&wal->lock);
+        while (sh_wal_remove_one_released(wal))
+            ;
+        pthread_mutex_unlock(&wal->lock);
+    } /* else the start was not completed: the next one judges by the same files */
     sh_wal_delete_spares(wal);
     store_final_identity(wal);
     destroy(wal);
+}
+
+ShStatus sh_wal_note_damage(ShWal *wal, ShError *err)
+{
+    wal->identity.damaged = true;
+    return sh_wal_identity_store(wal, &wal->identity, err);
 }
 
 static ShStatus create(const ShWalOptions *options, ShWal **out, ShError *err)
@@ -238,6 +246,7 @@ static ShStatus load_identity(ShWal *wal, ShWalIdentity *identity, ShError *err)
                            .incarnation_no = now.incarnation_no + 1,
                            .calls_seen = now.calls,
                            .clean = now.clean,
+                           .damaged = now.damaged,
                            .previous_sync = now.sync};
     memcpy(found.boot_id, now.boot_id, sizeof found.boot_id);
     /* Boot id and policy stay those of the last incarnation that acknowledged anything: should this one die
@@ -254,8 +263,8 @@ static ShStatus load_identity(ShWal *wal, ShWalIdentity *identity, ShError *err)
     *identity = found;
     char uuid[SH_UUID_TEXT_BYTES];
     sh_uuid_format(&now.wal_uuid, uuid);
-    sh_log_info("wal_opened", "dir=\"%s\" wal=%s incarnation=%" PRId64 " clean=%s", wal->dir, uuid,
-                now.incarnation_no, found.clean ? "yes" : "no");
+    sh_log_info("wal_opened", "dir=\"%s\" wal=%s incarnation=%" PRId64 " clean=%s damaged=%s", wal->dir, uuid,
+                now.incarnation_no, found.clean ? "yes" : "no", found.damaged ? "yes" : "no");
     return SH_OK;
 }
 
@@ -328,7 +337,7 @@ static void stop_threads(ShWal *wal)
         pthread_join(wal->keeper, NULL);
 }
 
-/* From here on what the log holds was written by this incarnation. */
+/* From here on what the log holds was written by this incarnation, and what earlier ones had open is sealed. */
 static ShStatus adopt_identity(ShWal *wal, ShError *err)
 {
     char boot_id[sizeof wal->identity.boot_id];
@@ -337,6 +346,7 @@ static ShStatus adopt_identity(ShWal *wal, ShError *err)
         return status;
     pthread_mutex_lock(&wal->lock);
     wal->identity.sync = wal->sync;
+    wal->identity.damaged = false;
     memcpy(wal->identity.boot_id, boot_id, sizeof boot_id);
     ShWalIdentityFile identity = wal->identity;
     pthread_mutex_unlock(&wal->lock);
@@ -351,7 +361,7 @@ static void store_final_identity(ShWal *wal)
     ShError err;
     ShStatus status = sh_wal_dir_list(wal->dir, wal->dir_fd, true, &numbers, &count, &err);
     free(numbers);
-    wal->identity.clean = count == 0 && !wal->dead;
+    wal->identity.clean = count == 0 && !wal->dead && !wal->identity.damaged;
     if (status == SH_OK)
         status = sh_wal_identity_store(wal, &wal->identity, &err);
     if (status != SH_OK)

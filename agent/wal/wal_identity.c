@@ -14,6 +14,7 @@
  *   incarnation=7
  *   calls=1234
  *   clean=no
+ *   damaged=no
  *   boot_id=5d1c...
  *   sync=always
  *   crc32c=89abcdef
@@ -44,12 +45,13 @@ ShStatus sh_wal_identity_parse(const char *text, size_t length, ShWalIdentityFil
         return sh_fail(err, SH_CORRUPT, "it does not begin with the line \"streamhouse wal 1\"");
 
     ShWalIdentityFile identity = {0};
-    char uuid[SH_UUID_TEXT_BYTES], incarnation[24], calls[24], clean[4], sync[16];
+    char uuid[SH_UUID_TEXT_BYTES], incarnation[24], calls[24], clean[4], damaged[4], sync[16];
     const char *next = copy + strlen(FIRST_LINE);
     bool valid = take_field(&next, "wal_uuid=", uuid, sizeof uuid) &&
                  take_field(&next, "incarnation=", incarnation, sizeof incarnation) &&
                  take_field(&next, "calls=", calls, sizeof calls) &&
                  take_field(&next, "clean=", clean, sizeof clean) &&
+                 take_field(&next, "damaged=", damaged, sizeof damaged) &&
                  take_field(&next, "boot_id=", identity.boot_id, sizeof identity.boot_id) &&
                  take_field(&next, "sync=", sync, sizeof sync);
     valid = valid && sh_uuid_parse(uuid, &identity.wal_uuid, NULL) == SH_OK &&
@@ -58,6 +60,7 @@ ShStatus sh_wal_identity_parse(const char *text, size_t length, ShWalIdentityFil
     if (!valid)
         return sh_fail(err, SH_CORRUPT, "a field is missing or damaged");
     identity.clean = strcmp(clean, "yes") == 0;
+    identity.damaged = strcmp(damaged, "yes") == 0;
 
     /* The text of the parsed fields must be the text that was read: one comparison sees any stray byte. */
     char again[SH_WAL_IDENTITY_BYTES_MAX];
@@ -73,9 +76,9 @@ static size_t format_fields(const ShWalIdentityFile *identity, char *out)
     sh_uuid_format(&identity->wal_uuid, uuid);
     return (size_t)snprintf(out, SH_WAL_IDENTITY_BYTES_MAX,
                             FIRST_LINE "wal_uuid=%s\nincarnation=%" PRId64 "\ncalls=%" PRId64
-                                       "\nclean=%s\nboot_id=%s\nsync=%s\n",
+                                       "\nclean=%s\ndamaged=%s\nboot_id=%s\nsync=%s\n",
                             uuid, identity->incarnation_no, identity->calls, identity->clean ? "yes" : "no",
-                            identity->boot_id, sh_wal_sync_name(identity->sync));
+                            identity->damaged ? "yes" : "no", identity->boot_id, sh_wal_sync_name(identity->sync));
 }
 
 /* Take one "name=value\n" off the text; false when it is not there or the value does not fit. */

@@ -21,7 +21,7 @@ typedef struct Delivery {
     ShWalRecovery *stats;
 } Delivery;
 
-static ShStatus meet_damage(const ShWal *wal, const ShWalSurvey *survey, ShError *err);
+static ShStatus meet_damage(ShWal *wal, const ShWalSurvey *survey, ShError *err);
 static ShStatus log_missing(const ShWalSurvey *survey, ShError *err);
 static ShStatus count_batch(void *arg, const ShWalSurveyFile *found, int64_t position,
                             const ShWalFrame *frame, const uint8_t *batch, ShError *err);
@@ -58,13 +58,17 @@ ShStatus sh_wal_recover(ShWal *wal, ShWalRecoverFn fn, void *arg, ShWalRecovery 
     return status;
 }
 
-/* Tell what is missing, then refuse to go on or not. */
-static ShStatus meet_damage(const ShWal *wal, const ShWalSurvey *survey, ShError *err)
+/* Tell what is missing, then refuse to go on or not. That something may be lost is remembered first: whatever
+ * ends this start, and whoever takes the damaged file away, the epochs that this log had open are sealed past
+ * their range. */
+static ShStatus meet_damage(ShWal *wal, const ShWalSurvey *survey, ShError *err)
 {
     ShError why = {0};
     if (sh_wal_survey_check(survey, &why) == SH_OK)
         return SH_OK;
-    ShStatus status = log_missing(survey, err);
+    ShStatus status = sh_wal_note_damage(wal, err);
+    if (status == SH_OK)
+        status = log_missing(survey, err);
     if (status != SH_OK)
         return status;
     if (wal->skip_corruption) {

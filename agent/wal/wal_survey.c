@@ -144,6 +144,7 @@ static ShStatus load_identity(ShWalSurvey *survey, ShError *err)
                                              .incarnation_no = identity.incarnation_no,
                                              .calls = identity.calls,
                                              .clean = identity.clean,
+                                             .damaged = identity.damaged,
                                              .sync = identity.sync};
     memcpy(survey->identity.boot_id, identity.boot_id, sizeof identity.boot_id);
     return SH_OK;

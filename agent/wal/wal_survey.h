@@ -33,6 +33,7 @@ typedef struct ShWalSurveyIdentity {
     int64_t incarnation_no;
     int64_t calls;
     bool clean;
+    bool damaged; /* met by a start, and none has completed since */
     char boot_id[37];
     ShWalSync sync;
 } ShWalSurveyIdentity;

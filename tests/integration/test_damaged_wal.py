@@ -95,6 +95,26 @@ def test_damage_is_refused_told_and_skipped(database, make_agent, connect):
     assert wal("verify", agent).returncode == 0
 
 
+def test_damage_is_not_forgotten_by_a_start_that_fails(database, make_agent, connect):
+    """All that could be read is published when the start fails; nothing but the identity knows that more was there."""
+    agent = make_agent(flush_interval="1h", flush_size="128MB", wal_file_size="1MB").start()
+    database.execute("SELECT streamhouse.create_topic('t')")
+    client = connect(agent)
+    for value in values(0):
+        client.produce("t", 0, values=[value])
+    assert len(client.read_all("t", 0)) == 20
+    agent.kill()
+    damage(agent, values(0)[7])
+    agent.settings["wal_corruption"] = "skip"
+    agent.environment["STREAMHOUSE_FAULTS"] = "recover.before_seal=error"
+    status, said = agent.run_to_failure()
+    del agent.environment["STREAMHOUSE_FAULTS"]
+    assert status == 1 and "recover.before_seal" in said
+    agent.start()
+    assert "epochs_recovered count=1 lost=possible" in agent.log_text()
+    assert connect(agent).produce("t", 0, values=[b"next"]).base_offset == 1 << 28
+
+
 def test_what_is_left_of_a_forced_seal_keeps_its_hole(database, make_agent, connect):
     """The epoch is over when its damaged log returns: the rest follows as an epoch of its own, without the lost one."""
     agent = make_agent(flush_interval="1h", flush_size="128MB", wal_file_size="1MB").start()

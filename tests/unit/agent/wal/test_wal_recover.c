@@ -394,6 +394,7 @@ static void test_files_of_several_incarnations_come_in_order_and_go_when_release
 
     assert_int_equal(expect_recovered(&fixture, 0, 6).files, 3);
     assert_int_equal(sh_wal_batches(fixture.wal), 6);
+    assert_ok(sh_wal_start(fixture.wal, err));
     sh_wal_release(fixture.wal, 0x200000001, 2);
     fixture_close(&fixture);
     assert_int_equal(fixture_file_count(&fixture), 2);
@@ -402,6 +403,7 @@ static void test_files_of_several_incarnations_come_in_order_and_go_when_release
     assert_false(fixture.identity.clean);
     fixture_recover(&fixture);
     assert_int_equal(fixture.recovered_count, 4);
+    assert_ok(sh_wal_start(fixture.wal, err));
     sh_wal_release(fixture.wal, 0x100000001, 2);
     sh_wal_release(fixture.wal, 0x300000001, 2);
     fixture_close(&fixture);

@@ -152,6 +152,7 @@ static void expect_hole(Fixture *fixture, int64_t id)
     fixture_close(fixture);
     fixture->options.skip_corruption = true;
     fixture_open(fixture);
+    assert_true(fixture->identity.damaged);
     stats = fixture_recover(fixture);
     assert_int_equal(stats.batches, BATCHES - 1);
     assert_int_equal(stats.holes, 1);
@@ -163,7 +164,47 @@ static void expect_hole(Fixture *fixture, int64_t id)
     for (int64_t i = 0; i < BATCHES - 1; i++)
         sh_wal_release(fixture->wal, fixture->file_of[fixture->recovered[i]], 1);
     fixture_close(fixture);
+    /* So it does when the start ends there: nobody has sealed the epochs past what may be lost. */
+    assert_int_equal(fixture_file_count(fixture), 1);
+
+    fixture_open(fixture);
+    assert_true(fixture->identity.damaged);
+    assert_false(fixture->identity.clean);
+    fixture_recover(fixture);
+    for (int64_t i = 0; i < BATCHES - 1; i++)
+        sh_wal_release(fixture->wal, fixture->file_of[fixture->recovered[i]], 1);
+    assert_ok(sh_wal_start(fixture->wal, err));
+    fixture_close(fixture);
     assert_int_equal(fixture_file_count(fixture), 0);
+    fixture_open(fixture);
+    assert_false(fixture->identity.damaged);
+    assert_true(fixture->identity.clean);
+}
+
+/* Who takes the damaged file away does not take the doubt away. */
+static void test_damage_is_remembered_without_its_file(void **state)
+{
+    (void)state;
+    Fixture fixture;
+    write_log(&fixture);
+    damage(&fixture, 3, SH_WAL_FRAME_HEADER_BYTES + 200);
+    sh_log_setup(SH_LOG_ERROR + 1, SH_LOG_TEXT);
+    ShWalRecovery stats;
+    fixture_open(&fixture);
+    assert_false(fixture.identity.damaged);
+    assert_int_equal(sh_wal_recover(fixture.wal, fixture_on_recovered, &fixture, &stats, NULL), SH_CORRUPT);
+    fixture_close(&fixture);
+    char names[4][64], path[160];
+    assert_int_equal(fixture_files(&fixture, ".wal", names, 4), 1);
+    fixture_path(&fixture, names[0], path);
+    assert_int_equal(unlink(path), 0);
+    for (int i = 0; i < 2; i++) {
+        fixture_open(&fixture);
+        assert_true(fixture.identity.damaged);
+        fixture_recover(&fixture);
+        fixture_close(&fixture);
+    }
+    fixture_free(&fixture);
 }
 
 static void test_a_damaged_batch(void **state)
@@ -262,6 +303,7 @@ int main(void)
         cmocka_unit_test(test_a_whole_log),
         cmocka_unit_test(test_beside_the_agent_that_holds_the_lock),
         cmocka_unit_test(test_a_damaged_batch),
+        cmocka_unit_test(test_damage_is_remembered_without_its_file),
         cmocka_unit_test(test_a_damaged_length),
         cmocka_unit_test(test_a_damaged_last_batch),
         cmocka_unit_test(test_a_damaged_file_header),
