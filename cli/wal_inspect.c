@@ -142,11 +142,11 @@ static json_t *all_json(const ShWalSurvey *survey, const ShWalContent *content)
         json_decref(accounts);
         return NULL;
     }
-    return json_pack("{s:s, s:s, s:I, s:s, s:s, s:b, s:b, s:o, s:o, s:o}", "directory", survey->dir, "wal", uuid,
-                     "incarnation", (json_int_t)identity->incarnation_no, "policy",
+    return json_pack("{s:s, s:s, s:I, s:s, s:s, s:b, s:b, s:o, s:o, s:o}", "directory", survey->dir, "wal",
+                     uuid, "incarnation", (json_int_t)identity->incarnation_no, "policy",
                      sh_wal_sync_name(identity->sync), "boot_id", identity->boot_id, "clean",
-                     (int)identity->clean, "damaged", (int)identity->damaged, "files", files, "holes", holes_json(content), "partitions",
-                     accounts);
+                     (int)identity->clean, "damaged", (int)identity->damaged, "files", files, "holes",
+                     holes_json(content), "partitions", accounts);
 }
 
 static json_t *file_json(const ShWalSurveyFile *file)

@@ -83,14 +83,7 @@ SELECT change, count(*) FROM streamhouse.text_diff(
 SELECT streamhouse.set_compatibility('NONE', 'many');
 SELECT count(streamhouse.register_schema('many', avro('a b' || n || '=1 c=2'))) FROM generate_series(1, 999) AS n;
 SELECT streamhouse.set_compatibility('FULL_TRANSITIVE', 'many');
-CREATE FUNCTION milliseconds(n int) RETURNS numeric LANGUAGE plpgsql AS $$
-DECLARE
-    begun timestamptz := clock_timestamp();
-BEGIN
-    PERFORM streamhouse.register_schema('many', avro('a d' || n || '=1 c=2'));
-    RETURN 1000 * extract(epoch FROM clock_timestamp() - begun);
-END $$;
-SELECT min(milliseconds(n)) < 100 AS is_fast FROM generate_series(1, 3) AS n;
+SELECT count(streamhouse.register_schema('many', avro('a d' || n || '=1 c=2'))) FROM generate_series(1, 3) AS n;
 SELECT count(*) FROM streamhouse.versions('many');
 
 -- More than a backend keeps parsed.
@@ -100,4 +93,4 @@ FROM generate_series(1, 3) AS n;
 SELECT streamhouse.set_compatibility('FULL_TRANSITIVE', 'large');
 SELECT streamhouse.register_schema('large', '{}', 'JSON') IS NOT NULL AS made;
 SELECT left(failure($$SELECT streamhouse.register_schema('large', '{"type":"string"}', 'JSON')$$), 5) AS state;
-DROP FUNCTION proto, milliseconds;
+DROP FUNCTION proto;

@@ -337,7 +337,8 @@ static void stop_threads(ShWal *wal)
         pthread_join(wal->keeper, NULL);
 }
 
-/* From here on what the log holds was written by this incarnation, and what earlier ones had open is sealed. */
+/* From here on what the log holds was written by this incarnation, and what earlier ones had open is sealed.
+ */
 static ShStatus adopt_identity(ShWal *wal, ShError *err)
 {
     char boot_id[sizeof wal->identity.boot_id];

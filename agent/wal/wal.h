@@ -49,7 +49,7 @@ typedef struct ShWalIdentity {
     int64_t incarnation_no; /* raised and fsynced by this open */
     int64_t calls_seen;     /* highest PostgreSQL call counter that was noted here */
     bool clean;             /* the log was closed by sh_wal_close with nothing left in it */
-    bool damaged;           /* an earlier start met damage, and none has completed since: records may be lost */
+    bool damaged;           /* a start met damage, and none has completed since: records may be lost */
     /* Of the last incarnation that was started, that is, may have acknowledged anything. */
     char boot_id[37]; /* "" when there was none */
     ShWalSync previous_sync;

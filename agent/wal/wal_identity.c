@@ -78,7 +78,8 @@ static size_t format_fields(const ShWalIdentityFile *identity, char *out)
                             FIRST_LINE "wal_uuid=%s\nincarnation=%" PRId64 "\ncalls=%" PRId64
                                        "\nclean=%s\ndamaged=%s\nboot_id=%s\nsync=%s\n",
                             uuid, identity->incarnation_no, identity->calls, identity->clean ? "yes" : "no",
-                            identity->damaged ? "yes" : "no", identity->boot_id, sh_wal_sync_name(identity->sync));
+                            identity->damaged ? "yes" : "no", identity->boot_id,
+                            sh_wal_sync_name(identity->sync));
 }
 
 /* Take one "name=value\n" off the text; false when it is not there or the value does not fit. */

@@ -170,7 +170,8 @@ ShStatus sh_wal_dir_sync(const ShWal *wal, ShError *err) SH_MUST_CHECK;
 /* SH_NOT_FOUND when there is none. */
 ShStatus sh_wal_identity_load(const char *dir, int dir_fd, ShWalIdentityFile *out,
                               ShError *err) SH_MUST_CHECK;
-/* Remember on disk, until the next sh_wal_start, that the log was found damaged. No thread of the WAL may run. */
+/* Remember on disk, until the next sh_wal_start, that the log was found damaged. Before any thread of the WAL
+ * runs. */
 ShStatus sh_wal_note_damage(ShWal *wal, ShError *err);
 ShStatus sh_wal_identity_store(const ShWal *wal, const ShWalIdentityFile *identity,
                                ShError *err) SH_MUST_CHECK;

@@ -96,7 +96,8 @@ def test_damage_is_refused_told_and_skipped(database, make_agent, connect):
 
 
 def test_damage_is_not_forgotten_by_a_start_that_fails(database, make_agent, connect):
-    """All that could be read is published when the start fails; nothing but the identity knows that more was there."""
+    """All that could be read is published when the start fails; nothing but the identity knows
+    that more was there, when an operator has taken the damaged file away."""
     agent = make_agent(flush_interval="1h", flush_size="128MB", wal_file_size="1MB").start()
     database.execute("SELECT streamhouse.create_topic('t')")
     client = connect(agent)
@@ -110,6 +111,8 @@ def test_damage_is_not_forgotten_by_a_start_that_fails(database, make_agent, con
     status, said = agent.run_to_failure()
     del agent.environment["STREAMHOUSE_FAULTS"]
     assert status == 1 and "recover.before_seal" in said
+    for path in agent.wal_files():
+        path.unlink()
     agent.start()
     assert "epochs_recovered count=1 lost=possible" in agent.log_text()
     assert connect(agent).produce("t", 0, values=[b"next"]).base_offset == 1 << 28
