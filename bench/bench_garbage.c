@@ -126,6 +126,9 @@ static void *compact(void *arg)
                              .row_count = 1};
             sh_bench_check(sh_uuid_random(&swap.object_id, &err), &err, "object id");
             sh_uuid_format(&swap.object_id, key + 14);
+            sh_bench_check(sh_pg_announce_object(compactor->pg, swap.incarnation, &swap.object_id, key,
+                                                 swap.object_bytes, &err),
+                           &err, "announce");
             sh_bench_check(sh_pg_compaction_swap(compactor->pg, &swap, &swapped, &err), &err, "swap");
         }
         /* An agent reads and writes that many bytes meanwhile. */

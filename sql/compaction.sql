@@ -26,6 +26,8 @@ UPDATE streamhouse.partition SET target_agent = 'a';
 CREATE FUNCTION swap(incarnation bigint, object text, sources bigint[], source_numbers bigint[],
     firsts bigint[], lasts bigint[], epoch_offset bigint DEFAULT 0)
 RETURNS text LANGUAGE sql AS $$
+    SELECT streamhouse.agent_announce_object(incarnation, md5(object)::uuid, object, 500)
+    WHERE NOT EXISTS (SELECT FROM streamhouse.object AS o WHERE o.object_id = md5(object)::uuid);
     SELECT streamhouse.agent_compaction_swap(incarnation, fixture.topic('t'), 0, md5(object)::uuid, object,
         500, sources,
         ARRAY(SELECT md5('1/' || n)::uuid FROM unnest(source_numbers) WITH ORDINALITY AS u(n, o) ORDER BY o),
@@ -77,6 +79,30 @@ UPDATE streamhouse.compaction SET claimed_by = NULL, claimed_until = NULL;
 SELECT first_offset FROM streamhouse.agent_compaction_claim(:a, 100000);
 SELECT done_offset FROM streamhouse.compaction;
 
+-- What a compaction has announced is not deleted while its agent lives, however long it takes; what it gives up is
+-- garbage, and cannot be swapped in any more.
+SET streamhouse.garbage_grace = 0;
+SELECT count(*) FROM streamhouse.agent_garbage(:b, 100);
+SELECT streamhouse.agent_announce_object(:a, md5('k5')::uuid, 'k5', 500);
+SELECT object_key, reason, state FROM streamhouse.garbage WHERE object_key = 'k5';
+SELECT count(*) FROM streamhouse.agent_garbage(:b, 100);
+SELECT streamhouse.agent_give_up_object(:b, md5('k5')::uuid);
+SELECT reason FROM streamhouse.garbage WHERE object_key = 'k5';
+SELECT streamhouse.agent_give_up_object(:a, md5('k5')::uuid);
+SELECT reason FROM streamhouse.garbage WHERE object_key = 'k5';
+SELECT swap(:a, 'k5', '{30,40,50}', '{4,5,6}', '{30}', '{59}');
+SELECT object_key FROM streamhouse.agent_garbage(:b, 100);
+SELECT streamhouse.agent_garbage_done(:b, ARRAY[md5('k5')::uuid]);
+-- A swap of one that nobody has announced, or that is forgotten by now, is refused.
+SELECT streamhouse.agent_compaction_swap(:a, topic('t'), 0, md5('k5')::uuid, 'k5', 500, '{60060,60070}',
+    ARRAY[md5('1/8')::uuid, md5('1/9')::uuid], '{60060}', '{60060}', '{60079}', ARRAY[latest_epoch('t', 0)], '{0}', '{100}');
+-- One that is swapped in is not given up.
+SELECT streamhouse.agent_announce_object(:a, md5('k6')::uuid, 'k6', 500);
+SELECT swap(:a, 'k6', '{60060,60070}', '{8,9}', '{60060}', '{60079}');
+SELECT streamhouse.agent_give_up_object(:a, md5('k6')::uuid);
+SELECT object_key, state FROM streamhouse.objects WHERE object_key = 'k6';
+SELECT count(*) FROM streamhouse.garbage WHERE object_key = 'k6';
+
 -- The rest of a dropped topic goes with it.
 SELECT streamhouse.drop_topic('t');
 SELECT swap(:a, 'c5', '{60,60060}', '{7,8}', '{60}', '{60069}');
@@ -85,3 +111,13 @@ SELECT count(*) FROM streamhouse.compaction;
 DROP FUNCTION swap;
 RESET streamhouse.compaction_objects;
 RESET streamhouse.compaction_delay;
+
+-- An agent that dies in between leaves garbage, and its successor's registration makes the store be looked through.
+SELECT streamhouse.agent_announce_object(:a, md5('k7')::uuid, 'k7', 500);
+SELECT streamhouse.agent_scan_claim(:b);
+SELECT register('a', 1, 2) AS a2 \gset
+SELECT object_key FROM streamhouse.agent_garbage(:b, 100) WHERE object_key = 'k7';
+SELECT streamhouse.agent_scan_claim(:b);
+SELECT streamhouse.agent_scan_done(:b);
+SELECT streamhouse.agent_scan_claim(:b);
+RESET streamhouse.garbage_grace;

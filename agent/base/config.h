@@ -58,6 +58,7 @@ typedef struct ShConfig {
     char *s3_prefix;
     char *s3_region;
     char *s3_endpoint; /* "" : AWS for the region */
+    char *s3_ca_file;  /* "" : what the system trusts */
     bool s3_path_style;
     char *s3_access_key;
     char *s3_secret_key;    /* never printed */

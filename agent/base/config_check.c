@@ -83,6 +83,12 @@ static ShStatus check_s3(const ShConfig *config, ShError *err)
                        "s3_timeout (%lld ms), which one may take",
                        (long long)config->s3_deadline_ms, (long long)config->s3_timeout_ms);
     const char *endpoint = config->s3_endpoint;
+    /* What may be a password is not repeated. */
+    if (strchr(endpoint, '@') != NULL)
+        return sh_fail(
+            err, SH_INVALID,
+            "s3_endpoint: holds an '@', as before a host a user's name or password; credentials belong "
+            "in s3_access_key and s3_secret_key");
     if (endpoint[0] != '\0' && strncmp(endpoint, "http://", 7) != 0 && strncmp(endpoint, "https://", 8) != 0)
         return sh_fail(err, SH_INVALID, "s3_endpoint: \"%s\" does not start with http:// or https://",
                        endpoint);

@@ -33,6 +33,9 @@ ShStatus sh_config_read_environment(char **environ_list, ShConfig *config, ShErr
 
 ShStatus sh_config_read_aws_region(char **environ_list, ShConfig *config, ShError *err)
 {
+    ShStatus status = set_from_aws(environ_list, "SSL_CERT_FILE", "s3_ca_file", config, err);
+    if (status != SH_OK)
+        return status;
     return set_from_aws(environ_list, "AWS_REGION", "s3_region", config, err);
 }
 

@@ -12,6 +12,7 @@
 static void *run(void *arg);
 static ShStatus compact_one(ShEngine *engine, bool *found, ShError *err);
 static ShStatus rewrite(ShEngine *engine, ShPgSource *sources, size_t count, ShError *err);
+static void give_up(ShEngine *engine, const ShCompaction *compaction);
 static ShStatus swap_rows(ShEngine *engine, const ShCompaction *compaction, ShError *err);
 static ShStatus call_swap(ShEngine *engine, const ShPgSwap *swap, bool *swapped, ShError *err);
 static bool is_leaving(ShEngine *engine);
@@ -99,16 +100,36 @@ static ShStatus rewrite(ShEngine *engine, ShPgSource *sources, size_t count, ShE
     ShCompaction compaction = {.sources = sources, .source_count = count};
     ShStatus status = sh_compaction_build(engine, &compaction, err);
     if (status == SH_OK)
+        status = sh_pg_announce_object(engine->compactor.pg, engine->registered.incarnation,
+                                       &compaction.id.object_id, compaction.key,
+                                       compaction.object.total_bytes, err);
+    if (status == SH_OK) {
         status = sh_store_put(engine->store, compaction.key, compaction.object.pieces,
                               compaction.object.piece_count, compaction.object.total_bytes, err);
-    if (status == SH_OK)
-        status = swap_rows(engine, &compaction, err);
+        if (status == SH_OK)
+            status = swap_rows(engine, &compaction, err);
+        if (status != SH_OK)
+            give_up(engine, &compaction);
+    }
     sh_compaction_free(&compaction);
     return status;
 }
 
+/* The object may be in the store, whole or coming still, or even swapped in: PostgreSQL knows, and forgets
+ * nothing that was announced. If it does not answer either, the object is garbage once this incarnation is
+ * over. */
+static void give_up(ShEngine *engine, const ShCompaction *compaction)
+{
+    ShError err = {0};
+    ShStatus status = sh_pg_give_up_object(engine->compactor.pg, engine->registered.incarnation,
+                                           &compaction->id.object_id, &err);
+    if (status != SH_OK)
+        sh_log_debug("compaction_not_given_up", "key=%s status=%s reason=\"%s\"", compaction->key,
+                     sh_status_name(status), err.message);
+}
+
 /* Until it is known whether the rows were swapped, as far as possible: what stays unknown is right in both
- * cases, but an object that nobody knows is found only when this incarnation is over. */
+ * cases. */
 static ShStatus swap_rows(ShEngine *engine, const ShCompaction *compaction, ShError *err)
 {
     const ShPgSwap swap = {.incarnation = engine->registered.incarnation,

@@ -13,6 +13,7 @@
 #define PREFIX_COUNT    256
 #define PREFIX_PAUSE_MS 5
 #define KEYS_MAX        500 /* of one question */
+#define UPLOAD_AGE_MS   (60 * 60 * 1000)
 
 typedef struct Scan {
     ShEngine *engine;
@@ -23,6 +24,7 @@ typedef struct Scan {
     ShError *err;
 } Scan;
 
+static void end_uploads(ShEngine *engine);
 static ShStatus scan_prefix(Scan *scan, int number);
 static bool on_listed(void *arg, const char *key, uint64_t bytes);
 static void ask(Scan *scan);
@@ -45,12 +47,26 @@ ShStatus sh_garbage_scan(ShEngine *engine, ShError *err)
             break;
     }
     free(scan.found);
+    if (status == SH_OK)
+        end_uploads(engine);
     sh_metric_add(engine->garbage.objects_given_up, (int64_t)scan.given_up);
     if (scan.given_up > 0)
         sh_log_info("objects_given_up", "objects=%zu", scan.given_up);
     if (status == SH_OK && !atomic_load(&engine->draining) && !atomic_load(&engine->stopping))
         status = sh_pg_scan_done(pg, engine->registered.incarnation, err);
     return status;
+}
+
+/* Not every server has such a list, so that it fails is no reason to look again. */
+static void end_uploads(ShEngine *engine)
+{
+    ShError err = {0};
+    size_t count = 0;
+    ShStatus status = sh_store_end_uploads(engine->store, UPLOAD_AGE_MS, &count, &err);
+    if (count > 0)
+        sh_log_info("uploads_ended", "uploads=%zu reason=\"they were begun and never completed\"", count);
+    if (status != SH_OK)
+        sh_log_warn("uploads_not_ended", "status=%s reason=\"%s\"", sh_status_name(status), err.message);
 }
 
 static ShStatus scan_prefix(Scan *scan, int number)

@@ -126,6 +126,9 @@ static const Statement statements[SH_PG_STATEMENT_COUNT] = {
         {"compaction_claim", 2,
          "SELECT topic_id, partition, first_offset, base_offset, last_offset, epoch, object_id, "
          "object_key, \"position\", length FROM streamhouse.agent_compaction_claim($1, $2)"},
+    [SH_PG_ANNOUNCE_OBJECT] = {"announce_object", 4,
+                               "SELECT streamhouse.agent_announce_object($1, $2, $3, $4)"},
+    [SH_PG_GIVE_UP_OBJECT] = {"give_up_object", 2, "SELECT streamhouse.agent_give_up_object($1, $2)"},
     [SH_PG_COMPACTION_SWAP] =
         {"compaction_swap", 14,
          "SELECT streamhouse.agent_compaction_swap($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, "

@@ -37,6 +37,32 @@ ShStatus sh_pg_compaction_claim(ShPg *pg, int64_t incarnation, int64_t bytes_max
     return status;
 }
 
+ShStatus sh_pg_announce_object(ShPg *pg, int64_t incarnation, const ShUuid *object_id, const char *object_key,
+                               uint64_t object_bytes, ShError *err)
+{
+    ShPgNumber numbers[2];
+    char object[SH_UUID_TEXT_BYTES];
+    sh_uuid_format(object_id, object);
+    const char *const values[] = {sh_pg_number(&numbers[0], incarnation), object, object_key,
+                                  sh_pg_number(&numbers[1], (int64_t)object_bytes)};
+    PGresult *result = NULL;
+    ShStatus status = sh_pg_call(pg, SH_PG_ANNOUNCE_OBJECT, values, &result, err);
+    PQclear(result);
+    return status;
+}
+
+ShStatus sh_pg_give_up_object(ShPg *pg, int64_t incarnation, const ShUuid *object_id, ShError *err)
+{
+    ShPgNumber number;
+    char object[SH_UUID_TEXT_BYTES];
+    sh_uuid_format(object_id, object);
+    const char *const values[] = {sh_pg_number(&number, incarnation), object};
+    PGresult *result = NULL;
+    ShStatus status = sh_pg_call(pg, SH_PG_GIVE_UP_OBJECT, values, &result, err);
+    PQclear(result);
+    return status;
+}
+
 ShStatus sh_pg_compaction_swap(ShPg *pg, const ShPgSwap *swap, bool *swapped, ShError *err)
 {
     ShPgNumber numbers[3];

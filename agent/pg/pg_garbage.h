@@ -92,6 +92,13 @@ typedef struct ShPgSwap {
     size_t row_count;
 } ShPgSwap;
 
+/* Make the object known before it is uploaded, so that it is garbage when nothing comes of it; and say that
+ * nothing does. Of an object whose rows were swapped in, giving up is nothing. */
+ShStatus sh_pg_announce_object(ShPg *pg, int64_t incarnation, const ShUuid *object_id, const char *object_key,
+                               uint64_t object_bytes, ShError *err) SH_MUST_CHECK;
+ShStatus sh_pg_give_up_object(ShPg *pg, int64_t incarnation, const ShUuid *object_id,
+                              ShError *err) SH_MUST_CHECK;
+
 /* Put the rows of an object that is stored in the place of its sources. Not `*swapped`: they have changed,
  * and the object is garbage. Asking again is safe. */
 ShStatus sh_pg_compaction_swap(ShPg *pg, const ShPgSwap *swap, bool *swapped, ShError *err) SH_MUST_CHECK;

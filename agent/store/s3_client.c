@@ -44,6 +44,7 @@ typedef struct Prepared {
     char payload_hash[SH_S3_SHA256_HEX_BYTES];
 } Prepared;
 
+static void warn_of_plain_http(const ShS3Address *address);
 static void register_metrics(ShS3Client *client);
 static ShStatus prepare(const ShS3Client *client, const ShS3Request *request, Prepared *out, ShError *err);
 static char *build_path(const ShS3Client *client, const ShS3Request *request);
@@ -72,7 +73,8 @@ ShStatus sh_s3_client_new(const ShConfig *config, int64_t backoff_base_ms, ShS3C
     ShStatus status = sh_s3_address_parse(config, &client->address, err);
     if (status != SH_OK)
         goto done;
-    status = sh_s3_http_new(&client->http, err);
+    warn_of_plain_http(&client->address);
+    status = sh_s3_http_new(config->s3_ca_file, &client->http, err);
     if (status != SH_OK)
         goto done;
     client->credentials.access_key = strdup(config->s3_access_key);
@@ -102,6 +104,22 @@ ShStatus sh_s3_client_new(const ShConfig *config, int64_t backoff_base_ms, ShS3C
 done:
     sh_s3_client_free(client);
     return status;
+}
+
+/* Signatures keep the secret key, but whoever listens can read all records. */
+static void warn_of_plain_http(const ShS3Address *address)
+{
+    static const char *const loopback[] = {"127.", "localhost", "[::1]"};
+    if (address->https || strstr(address->host, ".localhost") != NULL)
+        return;
+    for (size_t i = 0; i < sizeof loopback / sizeof loopback[0]; i++)
+        if (strncmp(address->host, loopback[i], strlen(loopback[i])) == 0)
+            return;
+    sh_log_warn(
+        "s3_plain_http",
+        "host=\"%s\" reason=\"records, and a session token if there is one, go to another host unencrypted; "
+        "see the setting s3_endpoint\"",
+        address->host);
 }
 
 void sh_s3_client_free(ShS3Client *client)
@@ -403,6 +421,13 @@ static ShStatus judge(ShS3Client *client, const ShS3Request *request, ShS3Reply 
         if (status == SH_OK && reply->http.request_id[0] != '\0')
             atomic_store(&client->gives_request_ids, true);
         return status;
+    }
+    static const char tls[] = "HTTPS";
+    const ShBuf *body = reply->http.body;
+    if (reply->http.code == 400 && !complains && !client->address.https && body != NULL &&
+        memmem(body->data, body->length, tls, sizeof tls - 1) != NULL) {
+        *class = SH_S3_ERROR_REQUEST;
+        return sh_fail(err, SH_INVALID, "the server speaks TLS: s3_endpoint must begin with https://");
     }
     ShStatus status = sh_s3_judge(reply->http.code, &reply->complaint, reply->http.region, class, err);
     if (status != SH_NOT_FOUND)

@@ -1,10 +1,12 @@
 #include "agent/store/s3_http.h"
 
 #include <curl/curl.h>
+#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
+#include <unistd.h>
 
 #define IDLE_HANDLES_MAX     64
 #define CONNECT_TIMEOUT_MS   10000
@@ -15,6 +17,7 @@
 
 /* A libcurl handle keeps its connections, so handles are kept; the one that was used last is used next. */
 struct ShS3Http {
+    char *ca_file; /* "" : the system's */
     pthread_mutex_t mutex;
     CURL *idle[IDLE_HANDLES_MAX]; /* guarded by mutex, as is idle_count */
     size_t idle_count;
@@ -45,16 +48,24 @@ static size_t on_reply_bytes(char *bytes, size_t size, size_t count, void *arg);
 static bool reserve_body(Transfer *transfer, size_t more);
 static size_t on_body_wanted(char *out, size_t size, size_t count, void *arg);
 static int on_body_rewind(void *arg, curl_off_t position, int origin);
+static const char *tls_hint(const Transfer *transfer);
 static ShStatus fail_transfer(const Transfer *transfer, CURLcode code, const char *detail, ShError *err);
 
-ShStatus sh_s3_http_new(ShS3Http **out, ShError *err)
+ShStatus sh_s3_http_new(const char *ca_file, ShS3Http **out, ShError *err)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, init_library);
 
+    if (ca_file[0] != '\0' && access(ca_file, R_OK) != 0)
+        return sh_fail(err, SH_INVALID, "s3_ca_file (or the variable SSL_CERT_FILE) %s cannot be read: %s",
+                       ca_file, strerror(errno));
     ShS3Http *http = calloc(1, sizeof *http);
-    if (http == NULL)
+    if (http != NULL)
+        http->ca_file = strdup(ca_file);
+    if (http == NULL || http->ca_file == NULL) {
+        free(http);
         return sh_fail(err, SH_NO_MEMORY, "no memory for the HTTP client");
+    }
     pthread_mutex_init(&http->mutex, NULL);
     *out = http;
     return SH_OK;
@@ -67,6 +78,7 @@ void sh_s3_http_free(ShS3Http *http)
     for (size_t i = 0; i < http->idle_count; i++)
         curl_easy_cleanup(http->idle[i]);
     pthread_mutex_destroy(&http->mutex);
+    free(http->ca_file);
     free(http);
 }
 
@@ -86,6 +98,8 @@ ShStatus sh_s3_http_exchange(ShS3Http *http, const ShS3HttpRequest *request, ShS
     set_options(transfer.curl, request, &transfer);
     curl_easy_setopt(transfer.curl, CURLOPT_HTTPHEADER, headers);
     curl_easy_setopt(transfer.curl, CURLOPT_ERRORBUFFER, detail);
+    if (http->ca_file[0] != '\0')
+        curl_easy_setopt(transfer.curl, CURLOPT_CAINFO, http->ca_file);
 
     CURLcode code = curl_easy_perform(transfer.curl);
     if (code != CURLE_OK) {
@@ -314,6 +328,14 @@ static int on_body_rewind(void *arg, curl_off_t position, int origin)
     return CURL_SEEKFUNC_OK;
 }
 
+/* A server that expects TLS closes, or answers with an alert, when it gets a request in plain text. */
+static const char *tls_hint(const Transfer *transfer)
+{
+    return strncmp(transfer->request->url, "http://", 7) == 0
+               ? ", which must begin with https:// if the server speaks TLS"
+               : "";
+}
+
 static ShStatus fail_transfer(const Transfer *transfer, CURLcode code, const char *detail, ShError *err)
 {
     ShStatus status;
@@ -330,14 +352,24 @@ static ShStatus fail_transfer(const Transfer *transfer, CURLcode code, const cha
     case CURLE_PEER_FAILED_VERIFICATION:
     case CURLE_SSL_CACERT_BADFILE:
     case CURLE_SSL_CERTPROBLEM:
-        status = sh_fail(err, SH_UNAVAILABLE,
-                         "the server's certificate is not trusted: %s; see the setting s3_endpoint", detail);
+        status = sh_fail(
+            err, SH_UNAVAILABLE,
+            "the server's certificate is not trusted: %s; see the settings s3_ca_file and s3_endpoint",
+            detail);
         break;
     case CURLE_UNSUPPORTED_PROTOCOL: /* an answer without HTTP's first line */
     case CURLE_WEIRD_SERVER_REPLY:
         status = sh_fail(err, SH_UNAVAILABLE,
-                         "what answers there is no HTTP server: %s; see the setting s3_endpoint", detail);
+                         "what answers there is no HTTP server: %s; see the setting s3_endpoint%s", detail,
+                         tls_hint(transfer));
         break;
+    case CURLE_SSL_CONNECT_ERROR:
+        return sh_fail(err, SH_UNAVAILABLE,
+                       "%s; see the setting s3_endpoint: it begins with https://, does the server speak TLS?",
+                       detail);
+    case CURLE_GOT_NOTHING:
+    case CURLE_RECV_ERROR:
+        return sh_fail(err, SH_UNAVAILABLE, "%s; see the setting s3_endpoint%s", detail, tls_hint(transfer));
     default:
         return sh_fail(err, SH_UNAVAILABLE, "%s; see the setting s3_endpoint", detail);
     }

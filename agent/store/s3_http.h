@@ -43,7 +43,9 @@ typedef struct ShS3HttpReply {
     ShBuf *body; /* NULL when empty; the caller's to release */
 } ShS3HttpReply;
 
-ShStatus sh_s3_http_new(ShS3Http **out, ShError *err) SH_MUST_CHECK;
+/* `ca_file` (PEM; copied) holds the authorities that are trusted; "" : those of the system. SH_INVALID when
+ * it cannot be read. */
+ShStatus sh_s3_http_new(const char *ca_file, ShS3Http **out, ShError *err) SH_MUST_CHECK;
 void sh_s3_http_free(ShS3Http *http);
 
 /* Any answer of the server is SH_OK, an HTTP error too. Otherwise, with `reply` untouched:

@@ -50,6 +50,7 @@ static const ShStoreOps s3_ops = {.check = s3_check,
                                   .size = s3_size,
                                   .delete = s3_delete,
                                   .list = s3_list,
+                                  .end_uploads = sh_s3_end_uploads,
                                   .is_away = s3_is_away,
                                   .on_overwritten = on_overwritten,
                                   .close = s3_close};

@@ -33,6 +33,9 @@ ShStatus sh_s3_store_open_with(const ShConfig *config, const ShS3Options *option
 ShStatus sh_s3_multipart_put(ShS3Store *store, const char *key, const struct iovec *pieces,
                              size_t piece_count, uint64_t total_bytes, ShError *err) SH_MUST_CHECK;
 
+/* As sh_store_end_uploads. */
+ShStatus sh_s3_end_uploads(ShStore *base, int64_t age_ms, size_t *count, ShError *err) SH_MUST_CHECK;
+
 /* SH_EXISTS when there is such an object. */
 ShStatus sh_s3_refuse_existing(ShS3Store *store, const char *key, ShError *err) SH_MUST_CHECK;
 

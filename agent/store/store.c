@@ -84,6 +84,12 @@ ShStatus sh_store_list(ShStore *store, const char *prefix, ShStoreListFn fn, voi
     return status == SH_OK ? store->ops->list(store, prefix, fn, arg, err) : status;
 }
 
+ShStatus sh_store_end_uploads(ShStore *store, int64_t age_ms, size_t *count, ShError *err)
+{
+    *count = 0;
+    return store->ops->end_uploads != NULL ? store->ops->end_uploads(store, age_ms, count, err) : SH_OK;
+}
+
 ShStatus sh_store_set_check_key(ShStore *store, const ShConfig *config, ShError *err)
 {
     const char *name = config->agent_id != NULL && config->agent_id[0] != '\0' ? config->agent_id : "agent";

@@ -55,6 +55,11 @@ typedef bool (*ShStoreListFn)(void *arg, const char *key, uint64_t bytes);
 ShStatus sh_store_list(ShStore *store, const char *prefix, ShStoreListFn fn, void *arg,
                        ShError *err) SH_MUST_CHECK;
 
+/* End uploads in parts that began `age_ms` ago or earlier and have become no object: what an agent left
+ * behind that died, or could not end them itself. A put that is under way still begins again. `*count` tells
+ * how many; a directory has none. */
+ShStatus sh_store_end_uploads(ShStore *store, int64_t age_ms, size_t *count, ShError *err) SH_MUST_CHECK;
+
 /* Did the store not answer puts lately? Then `*retry_after_ms` tells when it is tried again; 0: by the next
  * put. Does not block. */
 bool sh_store_is_away(ShStore *store, int *retry_after_ms);

@@ -16,7 +16,8 @@ typedef struct ShStoreOps {
     ShStatus (*size)(ShStore *store, const char *key, uint64_t *bytes, ShError *err);
     ShStatus (*delete)(ShStore *store, const char *key, ShError *err);
     ShStatus (*list)(ShStore *store, const char *prefix, ShStoreListFn fn, void *arg, ShError *err);
-    bool (*is_away)(ShStore *store, int *retry_after_ms); /* NULL: never */
+    ShStatus (*end_uploads)(ShStore *store, int64_t age_ms, size_t *count, ShError *err); /* NULL: none */
+    bool (*is_away)(ShStore *store, int *retry_after_ms);                                 /* NULL: never */
     /* A put has overwritten an object in a check: from now on the kind looks before it puts. NULL: cannot be.
      */
     void (*on_overwritten)(ShStore *store);

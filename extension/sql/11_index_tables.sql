@@ -23,13 +23,14 @@ CREATE TABLE streamhouse.object (
     incarnation_id bigint,
     publish_no     bigint,
     bytes          bigint      NOT NULL CHECK (bytes >= 0),
-    state          text        NOT NULL DEFAULT 'live' CHECK (state IN ('live', 'abandoned', 'deleting')),
+    state          text        NOT NULL DEFAULT 'live' 
+                               CHECK (state IN ('announced', 'live', 'abandoned', 'deleting')),
     live_rows      int         NOT NULL DEFAULT 0 CHECK (live_rows >= 0),
     created_at     timestamptz NOT NULL DEFAULT now()
 ) WITH (fillfactor = 80);
 COMMENT ON TABLE streamhouse.object IS
-    'Objects in the store; live_rows counts the segments that refer to one. A publish of an abandoned '
-    'object fails';
+    'Objects in the store; live_rows counts the segments that refer to one. An announced '
+    'one is about to be uploaded by a compaction. A publish of an abandoned object fails';
 
 CREATE TABLE streamhouse.segment (
     topic_id          uuid   NOT NULL,

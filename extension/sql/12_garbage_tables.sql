@@ -24,7 +24,7 @@ COMMENT ON TABLE streamhouse.log_start_request IS
 
 CREATE TABLE streamhouse.object_deletion (
     object_id     uuid PRIMARY KEY,
-    reason        text        NOT NULL CHECK (reason IN ('unreferenced', 'abandoned')),
+    reason        text        NOT NULL CHECK (reason IN ('unreferenced', 'announced', 'abandoned')),
     since         timestamptz NOT NULL DEFAULT now(),
     claimed_by    bigint,
     claimed_until timestamptz
@@ -35,6 +35,7 @@ COMMENT ON TABLE streamhouse.object_deletion IS
 
 CREATE TABLE streamhouse.bucket_scan (
     one_row       boolean PRIMARY KEY DEFAULT true CHECK (one_row),
+    started_at    timestamptz NOT NULL DEFAULT now(),
     finished_at   timestamptz NOT NULL DEFAULT now(),
     claimed_by    bigint,
     claimed_until timestamptz

@@ -48,6 +48,10 @@ BEGIN
             SELECT c.object_id FROM object_deletion AS c
             WHERE c.since <= now() - garbage_grace_ms() * interval '1 millisecond'
               AND c.since < snapshot_floor()
+              -- What a live agent has announced it may be uploading: it says itself when it gives it up.
+              AND (c.reason <> 'announced'
+                   OR NOT EXISTS (SELECT FROM object AS a JOIN incarnation AS i USING (incarnation_id)
+                                  WHERE a.object_id = c.object_id AND i.state = 'live'))
               AND (c.claimed_by = agent_garbage.incarnation OR is_claim_over(c.claimed_by, c.claimed_until))
             ORDER BY c.since LIMIT max_objects FOR UPDATE SKIP LOCKED))
         RETURNING d.object_id
@@ -81,6 +85,53 @@ COMMENT ON FUNCTION streamhouse.agent_garbage_done IS
     'Confirms that objects are no longer in the store, and forgets them; returns how many. Raises SH001, '
     'SH002';
 
+CREATE FUNCTION streamhouse.has_fenced_since(since timestamptz) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+    SELECT EXISTS (SELECT FROM incarnation AS n JOIN incarnation AS o USING (wal_uuid)
+                   WHERE n.registered_at > has_fenced_since.since AND o.incarnation_no < n.incarnation_no
+                     AND o.state = 'fenced')
+$$;
+COMMENT ON FUNCTION streamhouse.has_fenced_since IS
+    'True when an agent has registered since then that had not ended before: what it uploaded without '
+    'publishing it is in the store';
+
+CREATE FUNCTION streamhouse.agent_announce_object(incarnation bigint, object_id uuid, object_key text,
+                                                  object_bytes bigint) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
+AS $$
+#variable_conflict use_variable
+BEGIN
+    PERFORM agent_enter_beside(incarnation);
+    PERFORM check_history();
+    INSERT INTO object (object_id, object_key, incarnation_id, bytes, state)
+    VALUES (object_id, object_key, incarnation, object_bytes, 'announced');
+    INSERT INTO object_deletion (object_id, reason) VALUES (object_id, 'announced');
+END
+$$;
+COMMENT ON FUNCTION streamhouse.agent_announce_object IS
+    'Makes an object known before a compaction uploads it, so that it is garbage, and no orphan, when the '
+    'agent is gone before its rows are swapped in. Raises SH001, SH002, SH003';
+
+CREATE FUNCTION streamhouse.agent_give_up_object(incarnation bigint, object_id uuid) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
+AS $$
+#variable_conflict use_variable
+BEGIN
+    PERFORM agent_enter_beside(incarnation);
+    UPDATE object AS o SET state = 'abandoned'
+    WHERE o.object_id = agent_give_up_object.object_id AND o.incarnation_id = incarnation
+      AND o.state = 'announced';
+    IF FOUND THEN
+        UPDATE object_deletion AS d SET reason = 'abandoned', since = now()
+        WHERE d.object_id = agent_give_up_object.object_id;
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION streamhouse.agent_give_up_object IS
+    'What the agent has announced comes to nothing: the object is garbage. Does nothing to one whose rows were '
+    'swapped in. Raises SH001, SH002';
+
 CREATE FUNCTION streamhouse.agent_scan_claim(incarnation bigint) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
 AS $$
@@ -92,15 +143,19 @@ BEGIN
     END IF;
     INSERT INTO bucket_scan DEFAULT VALUES ON CONFLICT DO NOTHING;
     UPDATE bucket_scan AS s
-    SET claimed_by = agent_scan_claim.incarnation, claimed_until = now() + interval '5 minutes'
-    WHERE s.finished_at <= now() - scan_interval_ms() * interval '1 millisecond'
+    SET claimed_by = agent_scan_claim.incarnation, claimed_until = now() + interval '5 minutes',
+        started_at = now()
+    WHERE (s.finished_at <= now() - scan_interval_ms() * interval '1 millisecond'
+           OR (s.finished_at <= now() - garbage_grace_ms() * interval '0.5 milliseconds'
+               AND has_fenced_since(s.started_at)))
       AND (s.claimed_by = agent_scan_claim.incarnation OR is_claim_over(s.claimed_by, s.claimed_until));
     RETURN FOUND;
 END
 $$;
 COMMENT ON FUNCTION streamhouse.agent_scan_claim IS
-    'True when the agent is to look through the store for objects that the index does not know. Each '
-    'agent_unknown_objects prolongs the claim. Raises SH001, SH002, SH003';
+    'True when the agent is to look through the store for objects that the index does not know: once per '
+    'streamhouse.scan_interval, and soon after an agent has died and come back. Each agent_unknown_objects '
+    'prolongs the claim. Raises SH001, SH002, SH003';
 
 CREATE FUNCTION streamhouse.agent_unknown_objects(incarnation bigint, object_keys text[],
                                                   object_bytes bigint[])
@@ -159,12 +214,15 @@ COMMENT ON FUNCTION streamhouse.agent_scan_done IS
 
 CREATE VIEW streamhouse.garbage AS
 SELECT o.object_key, d.reason,
-       CASE WHEN d.claimed_until > now() THEN 'being deleted' WHEN due.due_at > now() THEN 'in grace'
+       CASE WHEN d.claimed_until > now() THEN 'being deleted'
+            WHEN d.reason = 'announced' AND w.state = 'live' THEN 'being uploaded'
+            WHEN due.due_at > now() THEN 'in grace'
             WHEN d.since >= streamhouse.snapshot_floor() THEN 'waits for a snapshot'
             ELSE 'due' END AS state,
        o.bytes, d.since, due.due_at, i.agent_id AS deleted_by, d.object_id
 FROM streamhouse.object_deletion AS d
 JOIN streamhouse.object AS o USING (object_id)
+LEFT JOIN streamhouse.incarnation AS w ON w.incarnation_id = o.incarnation_id
 CROSS JOIN LATERAL (
     SELECT d.since + streamhouse.garbage_grace_ms() * interval '1 millisecond' AS due_at) AS due
 LEFT JOIN streamhouse.incarnation AS i ON i.incarnation_id = d.claimed_by AND d.claimed_until > now()

@@ -225,8 +225,10 @@ DECLARE
 BEGIN
     PERFORM agent_enter_beside(incarnation);
     PERFORM check_history();
-    SELECT o.state INTO known_state FROM object AS o WHERE o.object_id = agent_compaction_swap.object_id;
-    IF FOUND THEN
+    -- Announced and not given up: nobody deletes it then. The lock makes giving up wait, or come first.
+    SELECT o.state INTO known_state FROM object AS o
+    WHERE o.object_id = agent_compaction_swap.object_id FOR UPDATE;
+    IF known_state IS DISTINCT FROM 'announced' THEN
         RETURN CASE known_state WHEN 'live' THEN 'swapped' ELSE 'refused' END;
     END IF;
 
@@ -252,22 +254,24 @@ BEGIN
     UPDATE compaction AS c SET claimed_by = NULL, claimed_until = NULL
     WHERE c.topic_id = agent_compaction_swap.topic_id AND c.partition = agent_compaction_swap.partition
       AND c.claimed_by = incarnation;
-    INSERT INTO object (object_id, object_key, incarnation_id, bytes, state, live_rows)
-    VALUES (object_id, object_key, incarnation, object_bytes,
-            CASE WHEN is_same THEN 'live' ELSE 'abandoned' END,
-            CASE WHEN is_same THEN cardinality(first_offsets) ELSE 0 END);
+    UPDATE object AS o
+    SET bytes = object_bytes, state = CASE WHEN is_same THEN 'live' ELSE 'abandoned' END,
+        live_rows = CASE WHEN is_same THEN cardinality(first_offsets) ELSE 0 END
+    WHERE o.object_id = agent_compaction_swap.object_id;
     IF is_same THEN
+        DELETE FROM object_deletion AS d WHERE d.object_id = agent_compaction_swap.object_id;
         PERFORM swap_segments(topic_id, partition, object_id, source_first_offsets, first_offsets,
                               base_offsets, last_offsets, epochs, positions, lengths);
         RETURN 'swapped';
     END IF;
-    INSERT INTO object_deletion (object_id, reason) VALUES (object_id, 'abandoned');
+    UPDATE object_deletion AS d SET reason = 'abandoned', since = now()
+    WHERE d.object_id = agent_compaction_swap.object_id;
     RETURN 'refused';
 END
 $$;
 COMMENT ON FUNCTION streamhouse.agent_compaction_swap IS
-    'Puts the rows of a compacted object in the place of the segments that it was made of, when all of them '
-    'are still there: swapped, else refused, and the object is garbage. Asked again with the same object, '
+    'Puts the rows of a compacted object, which was announced, in the place of the segments that it was made '
+    'of, when all of them are still there: swapped, else refused, and the object is garbage. Asked again with the same object, '
     'it answers the same. Raises SH001, SH002, SH003';
 
 CREATE FUNCTION streamhouse.swap_segments(

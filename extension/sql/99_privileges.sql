@@ -41,6 +41,7 @@ GRANT EXECUTE ON FUNCTION
     streamhouse.agent_claims, streamhouse.agent_garbage, streamhouse.agent_garbage_done,
     streamhouse.agent_snapshot_claim, streamhouse.agent_snapshot_done,
     streamhouse.agent_marker_due, streamhouse.agent_marker_next, streamhouse.agent_marker_confirm,
+    streamhouse.agent_announce_object, streamhouse.agent_give_up_object,
     streamhouse.agent_scan_claim, streamhouse.agent_unknown_objects, streamhouse.agent_scan_done,
     streamhouse.agent_compaction_claim, streamhouse.agent_compaction_swap, streamhouse.agent_schema_by_id,
     streamhouse.agent_topic_schemas, streamhouse.agent_schemas_seen

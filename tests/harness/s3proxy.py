@@ -16,6 +16,7 @@ hold. One thread a connection.
 import collections
 import random
 import socket
+import ssl
 import threading
 import time
 import urllib.parse
@@ -37,17 +38,22 @@ _CUT = b""
 
 
 class S3Proxy:
-    def __init__(self, upstream, seed=1, port=0):
+    def __init__(self, upstream, seed=1, port=0, tls=None):
+        """`tls`: (certificate, key), files of PEM, to be asked over TLS."""
         parts = urllib.parse.urlsplit(upstream)
         self._upstream = (parts.hostname, parts.port or 80)
         self._random = random.Random(seed)
+        self._tls = None
+        if tls:
+            self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self._tls.load_cert_chain(*tls)
         self._lock = threading.Lock()  # guards all below
         self._limits, self._delays, self._faults = {}, {}, []
         self._counts = collections.Counter()
         self._connections = set()
         self._listener = self._listen(port)
         self.port = self._listener.getsockname()[1]
-        self.endpoint = f"http://127.0.0.1:{self.port}"
+        self.endpoint = f"http{'s' if tls else ''}://127.0.0.1:{self.port}"
 
     # --- what is wrong with it
 
@@ -115,6 +121,8 @@ class S3Proxy:
     def _serve(self, connection):
         upstream = None
         try:
+            if self._tls:
+                connection = self._tls.wrap_socket(connection, server_side=True)
             with connection, connection.makefile("rb") as reader:
                 while request := _Request.read(connection, reader):
                     outcome, action = self._decide(request.kind)

@@ -81,3 +81,37 @@ def test_a_start_waits_for_a_store_that_is_away(database, make_s3_agent, s3):
         assert agent.terminate() == 0
     finally:
         proxy.close()
+
+
+@pytest.fixture
+def tls(directory):
+    """(certificate, key): one that vouches for itself."""
+    certificate, key = directory / "cert.pem", directory / "key.pem"
+    made = run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+                "-subj", "/CN=s3", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate])
+    assert made.returncode == 0, made.stderr
+    return certificate, key
+
+
+def test_tls_with_an_authority_of_ones_own(database, make_s3_agent, s3, tls, connect):
+    proxy = S3Proxy(s3["s3_endpoint"], tls=tls)
+    try:
+        status, line = make_s3_agent(s3_endpoint=proxy.endpoint).run_to_failure()
+        assert status not in (0, 66) and "not trusted" in line and "s3_ca_file" in line
+        status, line = make_s3_agent(s3_endpoint=proxy.endpoint, s3_ca_file="/no/such/file").run_to_failure()
+        assert status not in (0, 66) and "/no/such/file" in line and "s3_ca_file" in line
+        agent = make_s3_agent(s3_endpoint=proxy.endpoint, s3_ca_file=tls[0]).start()
+        database.execute("SELECT streamhouse.create_topic('t')")
+        connect(agent).produce("t", values=[b"over TLS"])
+        wait_until("published", lambda: database.value("SELECT sum(records) FROM streamhouse.partitions") == 1)
+        assert agent.terminate() == 0
+        del agent.settings["s3_ca_file"]
+        agent.environment["SSL_CERT_FILE"] = str(tls[0])
+        agent.start()
+        assert [r.value for r in connect(agent).read_all("t")] == [b"over TLS"]
+        assert agent.terminate() == 0
+        agent.settings["s3_endpoint"] = proxy.endpoint.replace("https://", "http://")
+        agent.start(wait=False)
+        wait_until("the log tells what is wrong", lambda: "must begin with https://" in agent.log_text())
+    finally:
+        proxy.close()

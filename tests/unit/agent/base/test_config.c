@@ -196,6 +196,8 @@ static void test_settings_that_do_not_fit_together(void **state)
         {"store: s3\ns3_bucket: b\n", "AWS_ACCESS_KEY_ID"},
         {"store: s3\ns3_bucket: b\ns3_access_key: k\n", "AWS_SECRET_ACCESS_KEY"},
         {"store: s3\ns3_bucket: b\ns3_access_key: k\ns3_secret_key: s\ns3_endpoint: 'host:80'\n", "http://"},
+        {"store: s3\ns3_bucket: b\ns3_access_key: k\ns3_secret_key: s\ns3_endpoint: 'http://u:p@h'\n",
+         "s3_access_key"},
     };
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
         ShError err;

@@ -24,6 +24,8 @@ typedef struct FakeOut {
     bool refuse_swap;
     int lost_swap_replies; /* so many swaps take effect, but their answers are lost */
     int claims;
+    int announced;
+    int given_up_announced;
     int swaps;
     ShUuid swapped_object;
     ShPgCompacted rows[FAKE_GARBAGE_MAX]; /* of the last swap */
@@ -190,6 +192,27 @@ static void fake_swap(const ShPgSwap *swap)
                                                .length = from->length};
         snprintf(partition->segments[i].object_key, SH_OBJECT_KEY_BYTES, "%s", swap->object_key);
     }
+}
+
+ShStatus sh_pg_announce_object(ShPg *pg, int64_t incarnation, const ShUuid *object_id, const char *object_key,
+                               uint64_t object_bytes, ShError *err)
+{
+    (void)pg, (void)object_id, (void)object_key, (void)object_bytes;
+    ShStatus status = fake_enter(incarnation, err);
+    if (status != SH_OK)
+        return status;
+    fake_out.announced++;
+    return fake_leave();
+}
+
+ShStatus sh_pg_give_up_object(ShPg *pg, int64_t incarnation, const ShUuid *object_id, ShError *err)
+{
+    (void)pg, (void)object_id;
+    ShStatus status = fake_enter(incarnation, err);
+    if (status != SH_OK)
+        return status;
+    fake_out.given_up_announced++;
+    return fake_leave();
 }
 
 ShStatus sh_pg_compaction_swap(ShPg *pg, const ShPgSwap *swap, bool *swapped, ShError *err)

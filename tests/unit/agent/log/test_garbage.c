@@ -248,6 +248,14 @@ static void test_a_refused_swap_changes_nothing(void **state)
     int64_t refused = sh_metric_value(fixture->engine->compactor.refused);
     compact(fixture);
     wait_until(sh_metric_value(fixture->engine->compactor.refused) == refused + 1);
+    assert_int_equal(FAKE_GET(fake_out.given_up_announced), 0); /* refusing it was the end of it */
+
+    /* The store may have taken it, and does not say: PostgreSQL is told that nothing comes of it. */
+    int announced = FAKE_GET(fake_out.announced);
+    assert_int_equal(sh_fault_arm("store.put.reply=error:1", NULL), SH_OK);
+    FAKE_DO(fake_out.compaction_wanted = true);
+    wait_until(FAKE_GET(fake_out.given_up_announced) == 1);
+    assert_true(FAKE_GET(fake_out.announced) > announced);
     assert_int_equal(segment_count(), segments);
     assert_int_equal(read_to(fixture, "t", 0, 15), 15);
 }

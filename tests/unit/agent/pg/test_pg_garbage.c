@@ -135,6 +135,9 @@ static void test_segments_are_claimed_and_swapped(void **state)
     ShPgCompacted row;
     bool swapped = false;
     ShPgSwap swap = swap_of(life, sources, count, &row, key);
+    assert_ok(sh_pg_compaction_swap(life->pg, &swap, &swapped, &err));
+    assert_false(swapped); /* not announced */
+    assert_ok(sh_pg_announce_object(life->pg, life->incarnation, &swap.object_id, key, 400, &err));
     row.last_offset--;
     assert_int_equal(sh_pg_compaction_swap(life->pg, &swap, &swapped, &err), SH_INVALID);
     row.last_offset++;
@@ -143,7 +146,11 @@ static void test_segments_are_claimed_and_swapped(void **state)
     swapped = false;
     assert_ok(sh_pg_compaction_swap(life->pg, &swap, &swapped, &err));
     assert_true(swapped);
+    assert_ok(sh_pg_give_up_object(life->pg, life->incarnation, &swap.object_id, &err));
+    assert_ok(sh_pg_compaction_swap(life->pg, &swap, &swapped, &err));
+    assert_true(swapped); /* it stays what it is */
     ShPgSwap late = swap_of(life, sources, count, &row, key);
+    assert_ok(sh_pg_announce_object(life->pg, life->incarnation, &late.object_id, key, 500, &err));
     assert_ok(sh_pg_compaction_swap(life->pg, &late, &swapped, &err));
     assert_false(swapped);
     free(sources);

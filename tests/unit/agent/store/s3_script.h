@@ -51,6 +51,7 @@ static inline Fixture *start(const ScriptStep *steps, size_t step_count, int64_t
                        .s3_endpoint = f->server.endpoint,
                        .s3_access_key = "key",
                        .s3_secret_key = SECRET,
+                       .s3_ca_file = "",
                        .s3_session_token = TOKEN,
                        .s3_bucket = "bucket",
                        .s3_prefix = "pre/fix",

@@ -364,6 +364,7 @@ static void test_bad_addresses_are_refused(void **state)
                        .s3_endpoint = "http://127.0.0.1:1",
                        .s3_access_key = empty,
                        .s3_secret_key = empty,
+                       .s3_ca_file = empty,
                        .s3_session_token = empty,
                        .s3_prefix = empty,
                        .s3_region = "us-east-1"};

@@ -36,6 +36,7 @@ static ShConfig server_config(char prefix[64])
                       .s3_bucket = setting("STREAMHOUSE_TEST_S3_BUCKET"),
                       .s3_prefix = prefix,
                       .s3_region = "us-east-1",
+                      .s3_ca_file = "",
                       .s3_session_token = "",
                       .s3_path_style = true,
                       .s3_sign_payload = SH_SIGN_AUTO,
@@ -128,6 +129,35 @@ static void test_lost_replies(void **state)
     empty_and_close(store);
 }
 
+/* An upload whose completion and abort both fail is left with the server, and ended later by whoever looks.
+ */
+static void test_uploads_left_behind_are_ended(void **state)
+{
+    (void)state;
+    char prefix[64];
+    ShError err = {0};
+    ShConfig config = server_config(prefix);
+    ShStore *store = open_store(&config);
+    ShS3Client *client = ((ShS3Store *)store)->client;
+    const ShS3Parameter parameter = {"uploads", ""};
+    const ShS3Request begin = {.operation = SH_S3_UPLOAD_CREATE,
+                               .key = "left/behind",
+                               .parameters = &parameter,
+                               .parameter_count = 1,
+                               .reply_bytes_max = 65536};
+    ShS3Reply reply;
+    contract_assert_status(sh_s3_request(client, &begin, &reply, &err), SH_OK, &err);
+    sh_s3_reply_clear(&reply);
+    size_t count = 7;
+    contract_assert_status(sh_store_end_uploads(store, 60 * 60 * 1000, &count, &err), SH_OK, &err);
+    assert_int_equal(count, 0); /* young */
+    contract_assert_status(sh_store_end_uploads(store, -60 * 1000, &count, &err), SH_OK, &err);
+    assert_int_equal(count, 1);
+    contract_assert_status(sh_store_end_uploads(store, -60 * 1000, &count, &err), SH_OK, &err);
+    assert_int_equal(count, 0);
+    empty_and_close(store);
+}
+
 /* A server that lost its knowledge of conditions is still not overwritten. */
 static void test_does_without_conditions(void **state)
 {
@@ -187,6 +217,7 @@ int main(void)
         cmocka_unit_test(test_keeps_the_contract_in_virtual_host_style),
         cmocka_unit_test(test_takes_unsigned_payloads),
         cmocka_unit_test(test_lost_replies),
+        cmocka_unit_test(test_uploads_left_behind_are_ended),
         cmocka_unit_test(test_does_without_conditions),
         cmocka_unit_test(test_check_tells_what_is_wrong),
     };

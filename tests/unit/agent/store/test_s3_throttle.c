@@ -22,6 +22,7 @@ static ShStore *open_store(const char *endpoint, int64_t put_rate, int64_t deadl
                        .s3_endpoint = (char *)(uintptr_t)endpoint,
                        .s3_access_key = "key",
                        .s3_secret_key = "secret",
+                       .s3_ca_file = "",
                        .s3_session_token = "",
                        .s3_bucket = "bucket",
                        .s3_prefix = "",
