@@ -37,7 +37,7 @@ run_one() {
     echo "bench: $name took $((SECONDS - begun)) s" >&2
 }
 
-known=(machine sustained policies acknowledge produce fetch small latency publish garbage idle memory instructions)
+known=(machine sustained policies acknowledge produce fetch small latency publish garbage idle memory instructions hostile)
 for path in "$bin"/bench/bench_*; do
     name=${path##*/bench_}
     [[ $path == *.* ]] || [[ " ${known[*]} " == *" $name "* ]] || known+=("$name")
@@ -55,3 +55,5 @@ if [ "${only:-instructions}" = instructions ] && command -v valgrind >/dev/null;
 elif [ "${only:-instructions}" = instructions ]; then
     echo "bench: instructions needs valgrind, which make deps-test installs" >&2
 fi
+# On a PostgreSQL and agents that it starts itself, too.
+[ "${only:-hostile}" != hostile ] || /usr/bin/python3 bench/hostile/measure.py

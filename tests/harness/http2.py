@@ -64,6 +64,10 @@ class Http2:
             self.closed = True
         return sent
 
+    def send_last(self, stream, data):
+        """Send what fits the first window, as the end of the request."""
+        self.socket.sendall(_frame(DATA, END_STREAM, stream, data))
+
     def _read(self, seconds):
         """Take what has come; False when time was over or the server has closed the connection."""
         self.socket.settimeout(max(seconds, 0.0001))
