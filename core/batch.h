@@ -60,6 +60,10 @@ typedef struct ShBatchHeader {
     size_t total_bytes;
 } ShBatchHeader;
 
+/* No agent accepts a batch whose records section is larger once decompressed, however it is set; so what is
+ * stored is read with this bound and not with the setting, which may have been another when it came. */
+#define SH_BATCH_DECOMPRESSED_BYTES_MAX ((size_t)1 << 30)
+
 /* Bounds that a batch from outside must keep. */
 typedef struct ShBatchLimits {
     size_t batch_bytes_max;        /* the batch as it is on the wire */
@@ -89,6 +93,12 @@ typedef struct ShHeader {
 /* Decode the header at the start of `data`, checking only that it is whole, of magic 2 and of a sane length.
  * Others may follow it: continue at data + header->total_bytes. SH_CORRUPT when it is cut off. */
 ShStatus sh_batch_peek(const uint8_t *data, size_t length, ShBatchHeader *header, ShError *err) SH_MUST_CHECK;
+
+/* Does a batch whose header is whole have a codec, so that its records have to be decompressed? */
+static inline bool sh_batch_is_compressed(const uint8_t *data)
+{
+    return (data[22] & SH_BATCH_ATTR_CODEC_MASK) != 0; /* the lower byte of the attributes */
+}
 
 /* Check one whole batch as it must be before it is accepted: length and magic, CRC, codec, attributes, record
  * count against the offsets and against the records that are really there, each varint and length inside its

@@ -208,6 +208,7 @@ void sh_call_listen(ShCall *call)
 void sh_call_count(ShCall *call, grpc_status_code code, int64_t started_us)
 {
     ShMethodEntry *entry = call->entry;
+    atomic_fetch_add_explicit(&call->worker->rpc->answers, 1, memory_order_relaxed);
     sh_metric_add(entry->requests[code <= GRPC_STATUS_UNAUTHENTICATED ? code : GRPC_STATUS_UNKNOWN], 1);
     sh_metric_observe_us(entry->duration, sh_clock_now_us() - started_us);
 }

@@ -3,14 +3,9 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/resource.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "agent/base/clock.h"
 
-/* How much nicer than the threads that serve. */
-#define NICENESS    5
 #define WAIT_MAX_MS 1000
 #define THREADS_MAX 8
 /* Memory that a thread keeps from job to job. */
@@ -37,7 +32,8 @@ struct ShChecker {
 };
 
 static void *run(void *arg);
-static ShCheckJob *next_job(ShChecker *checker);
+static ShCheckJob *next_job(ShChecker *checker, ShCheckTools *tools);
+static void shrink(ShChecker *checker, ShCheckTools *tools);
 
 ShBatchBuilder *sh_check_tools_builder(ShCheckTools *tools, ShCodec codec)
 {
@@ -120,24 +116,22 @@ static void *run(void *arg)
     ShChecker *checker = arg;
     ShCheckTools tools = {0};
     ShCheckJob *job;
-    (void)setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), NICENESS);
-    while ((job = next_job(checker)) != NULL) {
+    while ((job = next_job(checker, &tools)) != NULL)
         job->run(job, &tools);
-        if (tools.scratch.capacity > KEPT_BYTES_MAX)
-            sh_check_tools_free(&tools);
-    }
     sh_check_tools_free(&tools);
     return NULL;
 }
 
 /* The first job of the connection whose turn it is, which then waits behind the others; NULL only when
  * stopping. */
-static ShCheckJob *next_job(ShChecker *checker)
+static ShCheckJob *next_job(ShChecker *checker, ShCheckTools *tools)
 {
     ShCheckJob *job = NULL;
     pthread_mutex_lock(&checker->lock);
-    while (checker->first == NULL && checker->urgent == NULL && !checker->stopping)
-        sh_cond_wait_ms(&checker->wake, &checker->lock, WAIT_MAX_MS);
+    while (checker->first == NULL && checker->urgent == NULL && !checker->stopping) {
+        if (!sh_cond_wait_ms(&checker->wake, &checker->lock, WAIT_MAX_MS))
+            shrink(checker, tools);
+    }
     Turn *turn = checker->first;
     if (checker->urgent != NULL) {
         job = checker->urgent;
@@ -158,4 +152,14 @@ static ShCheckJob *next_job(ShChecker *checker)
     }
     pthread_mutex_unlock(&checker->lock);
     return job;
+}
+
+/* Nothing has come for a while: give back what large requests have left. The lock is not held meanwhile. */
+static void shrink(ShChecker *checker, ShCheckTools *tools)
+{
+    if (tools->scratch.capacity <= KEPT_BYTES_MAX)
+        return;
+    pthread_mutex_unlock(&checker->lock);
+    sh_check_tools_free(tools);
+    pthread_mutex_lock(&checker->lock);
 }

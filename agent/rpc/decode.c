@@ -7,8 +7,6 @@
 enum { RECORD_KEY = 1, RECORD_VALUE, RECORD_HEADERS, RECORD_TIMESTAMP, RECORD_OFFSET };
 enum { HEADER_KEY = 1, HEADER_VALUE };
 
-/* The largest that batch_decompressed_bytes_max may be set to, when a batch is accepted. */
-#define ACCEPTED_BYTES_MAX ((size_t)1 << 30)
 /* Scratch memory above it is not kept from answer to answer. */
 #define KEPT_BYTES_MAX ((size_t)4 << 20)
 /* What stands for a byte that is not UTF-8: U+FFFD. */
@@ -80,7 +78,7 @@ static ShStatus decode_batch(Decoding *decoding, const uint8_t *data, size_t len
 {
     ShScratch *encoded = &decoding->worker->encoded;
     ShBatchReader reader;
-    ShStatus status = sh_batch_reader_init(&reader, data, length, ACCEPTED_BYTES_MAX,
+    ShStatus status = sh_batch_reader_init(&reader, data, length, SH_BATCH_DECOMPRESSED_BYTES_MAX,
                                            &decoding->worker->tools.scratch, err);
     while (status == SH_OK) {
         ShRecord record;

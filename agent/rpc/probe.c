@@ -13,12 +13,13 @@
 #include "agent/base/log.h"
 
 #define PROBE_INTERVAL_MS 2000
-#define PROBE_TIMEOUT_MS  5000
+#define PROBE_TIMEOUT_MS  10000
 #define FRAME_BYTES       9
 #define FRAME_DATA        0
 
 struct ShProbe {
     ShAcceptor *acceptor;
+    const atomic_ullong *answers;
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t changed;
@@ -49,12 +50,13 @@ static const char *converse(int fd, int64_t deadline_ms);
 static bool receive(int fd, uint8_t *to, size_t bytes, int64_t deadline_ms);
 static bool wait_for(int fd, short events, int64_t deadline_ms);
 
-ShStatus sh_probe_start(ShAcceptor *acceptor, ShProbe **out, ShError *err)
+ShStatus sh_probe_start(ShAcceptor *acceptor, const atomic_ullong *answers, ShProbe **out, ShError *err)
 {
     ShProbe *probe = calloc(1, sizeof *probe);
     if (probe == NULL)
         return sh_fail(err, SH_NO_MEMORY, "no memory for the look at the own port");
     probe->acceptor = acceptor;
+    probe->answers = answers;
     pthread_mutex_init(&probe->lock, NULL);
     ShStatus status = sh_cond_init(&probe->changed, err);
     if (status == SH_OK)
@@ -117,6 +119,7 @@ static void *run(void *arg)
 static const char *look(ShProbe *probe)
 {
     int64_t deadline_ms = sh_clock_now_ms() + PROBE_TIMEOUT_MS;
+    unsigned long long answers = atomic_load(probe->answers);
     const char *why = NULL;
     int fd = connect_own(probe, deadline_ms, &why);
     if (fd < 0)
@@ -124,7 +127,8 @@ static const char *look(ShProbe *probe)
     why = converse(fd, deadline_ms);
     close(fd);
     sh_acceptor_expect_own(probe->acceptor, 0);
-    return why;
+    bool is_busy = sh_clock_now_ms() >= deadline_ms && atomic_load(probe->answers) != answers;
+    return is_busy ? NULL : why;
 }
 
 /* The port is taken before the connection is made, so that the acceptor knows whose it is. */

@@ -8,12 +8,17 @@
 #ifndef SH_AGENT_RPC_PROBE_H
 #define SH_AGENT_RPC_PROBE_H
 
+#include <stdatomic.h>
+
 #include "agent/rpc/acceptor.h"
 
 typedef struct ShProbe ShProbe;
 
-/* Begin to look, every PROBE_INTERVAL_MS. */
-ShStatus sh_probe_start(ShAcceptor *acceptor, ShProbe **out, ShError *err) SH_MUST_CHECK;
+/* Begin to look, every PROBE_INTERVAL_MS. `answers` rises when a client is answered: an answer to the look
+ * that does not come in time is no failure while others get theirs, for the agent has much to do and does it.
+ */
+ShStatus sh_probe_start(ShAcceptor *acceptor, const atomic_ullong *answers, ShProbe **out,
+                        ShError *err) SH_MUST_CHECK;
 /* NULL allowed. */
 void sh_probe_stop(ShProbe *probe);
 

@@ -223,7 +223,9 @@ static ShStatus take_records(Checking *checking, const ShWirePartition *wire, co
  * kept in mind, by a hash: one that shares its place with such a topic is postponed too. */
 static bool has_slow_schemas(const Checking *checking, const ShTarget *target, size_t bytes)
 {
+    const ShRpc *rpc = checking->call->worker->rpc;
     return bytes > 0 && checking->is_inline &&
+           atomic_load_explicit(&rpc->slow_until_us, memory_order_relaxed) > checking->begun_us &&
            atomic_load_explicit(slow_until_us(checking, target), memory_order_relaxed) > checking->begun_us;
 }
 
@@ -240,8 +242,10 @@ static atomic_llong *slow_until_us(const Checking *checking, const ShTarget *tar
 static void note_slow_schemas(const Checking *checking, const ShTarget *target, int64_t begun_us)
 {
     int64_t now_us = sh_clock_now_us();
-    if (now_us - begun_us > 2 * INLINE_US)
-        atomic_store(slow_until_us(checking, target), now_us + SLOW_TOPIC_US);
+    if (now_us - begun_us <= 2 * INLINE_US)
+        return;
+    atomic_store(slow_until_us(checking, target), now_us + SLOW_TOPIC_US);
+    atomic_store(&checking->call->worker->rpc->slow_until_us, now_us + SLOW_TOPIC_US);
 }
 
 /* Whether the part is refused for other reasons or not: what the check holds is given back. */
@@ -337,20 +341,19 @@ static ShStatus check_batch(Checking *checking, uint8_t *data, size_t length, co
 {
     ShProduceRequest *request = checking->request;
     ShScratch *scratch = &checking->tools->scratch;
+    bool is_folded = length >= SH_BATCH_HEADER_BYTES && sh_batch_is_compressed(data);
+    if (!is_folded)
+        return sh_batch_check_watched(data, length, limits, scratch, check != NULL ? &check->watch : NULL,
+                                      header, err);
     ShBatchLimits within = *limits;
-    ShBatchHeader peeked;
-    bool is_folded = sh_batch_peek(data, length, &peeked, NULL) == SH_OK &&
-                     (peeked.attributes & SH_BATCH_ATTR_CODEC_MASK) != SH_CODEC_NONE;
     size_t unfolded_max = UNFOLDED_BATCHES * limits->decompressed_bytes_max;
     if (unfolded_max < UNFOLDED_RATIO * request->message->length)
         unfolded_max = UNFOLDED_RATIO * request->message->length;
-    if (is_folded && request->unfolded_bytes >= unfolded_max)
+    if (request->unfolded_bytes >= unfolded_max)
         return sh_fail(err, SH_TOO_LARGE,
-                       "the batches of the request unfold to more than %zu bytes: send it in "
-                       "smaller ones",
+                       "the batches of the request unfold to more than %zu bytes: send it in smaller ones",
                        unfolded_max);
-    bool is_narrow = checking->is_inline && is_folded &&
-                     INLINE_UNFOLDED_BYTES < limits->decompressed_bytes_max;
+    bool is_narrow = checking->is_inline && INLINE_UNFOLDED_BYTES < limits->decompressed_bytes_max;
     if (is_narrow)
         within.decompressed_bytes_max = INLINE_UNFOLDED_BYTES;
     ShStatus status = sh_batch_check_watched(data, length, &within, scratch,
@@ -359,7 +362,6 @@ static ShStatus check_batch(Checking *checking, uint8_t *data, size_t length, co
         checking->is_over = true;
         return status;
     }
-    if (is_folded)
-        request->unfolded_bytes += status == SH_OK ? scratch->length : within.decompressed_bytes_max;
+    request->unfolded_bytes += status == SH_OK ? scratch->length : within.decompressed_bytes_max;
     return status;
 }

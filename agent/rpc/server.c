@@ -91,7 +91,7 @@ failed:
 ShStatus sh_rpc_serve(ShRpc *rpc, ShEngine *engine, ShError *err)
 {
     rpc->engine = engine;
-    ShStatus started = sh_checker_start(rpc->worker_count, &rpc->checker, err);
+    ShStatus started = sh_checker_start((rpc->worker_count + 1) / 2, &rpc->checker, err);
     if (started != SH_OK)
         return started;
     grpc_server_start(rpc->server);
@@ -109,7 +109,7 @@ ShStatus sh_rpc_serve(ShRpc *rpc, ShEngine *engine, ShError *err)
     }
     ShStatus status = sh_acceptor_start(rpc->acceptor, rpc->server, engine, err);
     if (status == SH_OK)
-        status = sh_probe_start(rpc->acceptor, &rpc->probe, err);
+        status = sh_probe_start(rpc->acceptor, &rpc->answers, &rpc->probe, err);
     return status;
 }
 

@@ -53,6 +53,7 @@ struct ShRpc {
     ShMethodEntry *methods;
 
     atomic_int phase;
+    atomic_ullong answers;      /* requests of clients that were answered */
     atomic_llong request_bytes; /* of all ProduceStreams' requests under way */
     atomic_long fetch_streams;  /* open */
     atomic_llong answer_bytes;  /* of unary answers on their way */
@@ -61,6 +62,7 @@ struct ShRpc {
     ShChecker *checker;
     /* Until when requests for topics, by a hash of their names, are checked there (produce_request.c). */
     atomic_llong slow_topics_until_us[SH_RPC_SLOW_TOPICS];
+    atomic_llong slow_until_us; /* ... and the last of them */
 
     atomic_long calls_open;
     pthread_mutex_t mutex;

@@ -63,6 +63,7 @@ def test_what_differs_is_told(database, agent, connect):
     with pytest.raises(grpc.RpcError) as failed:
         client.fetch("t", partition, first)
     assert failed.value.code() == grpc.StatusCode.DATA_LOSS and lost in failed.value.details()
+    assert f"data_loss topic=t partition={partition} offset={first} " in agent.log_text(), "operators are told too"
     told = database.value("SELECT streamhouse.give_up_objects(%s)", [lost, cut])
     assert told == int(sums["records_lost"])
     for partition, end in ((0, 3), (1, 6)):

@@ -269,6 +269,19 @@ static void requests_that_are_postponed_keep_their_order(void **state)
     sh_buf_unref(light);
 }
 
+/* A setting that is lowered is for what comes in. */
+static void what_was_accepted_is_read(void **state)
+{
+    Fixture *fixture = *state;
+    produce_foldable(fixture, 0, 500);
+    fixture->config.batch_decompressed_bytes_max = 1 << 20;
+    fixture->config.batch_bytes_max = 1 << 10;
+    Streamhouse__V1__FetchResponse *response = fetch_decoded(fixture, 1 << 20);
+    assert_null(response->results[0]->error);
+    assert_in_range(response->results[0]->n_records, 50, 200);
+    streamhouse__v1__fetch_response__free_unpacked(response, NULL);
+}
+
 /* A thousand batches of 2 KB that unfold to 60 MB each, from eight clients: each is refused after some, and
  * another client's request does not wait for them. */
 static void one_request_unfolds_to_so_much(void **state)
@@ -405,6 +418,7 @@ int main(void)
         TEST(unary_fetches_take_turns),
         TEST(offsets_that_are_asked_often_are_looked_up_once),
         WIDE_TEST(requests_that_are_postponed_keep_their_order),
+        WIDE_TEST(what_was_accepted_is_read),
         WIDE_TEST(one_request_unfolds_to_so_much),
         SMALL_TEST(calls_that_send_nothing_are_bounded),
         SMALL_TEST(silent_connections_make_room),
