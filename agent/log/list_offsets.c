@@ -31,12 +31,11 @@ static ShStatus find_in_store(ShEngine *engine, ShPg *pg, ShPartition *partition
                               int64_t from, bool *found, ShError *err);
 static ShStatus find_in_segment(ShEngine *engine, ShPg *pg, ShPartition *partition, ShListPart *part,
                                 const ShPgSegment *segment, bool *found, ShError *err);
-static ShStatus find_in_memory(ShEngine *engine, ShPartition *partition, ShListPart *part,
-                               int64_t published_end, bool *found, bool *again, ShError *err);
+static ShStatus find_in_memory(ShPartition *partition, ShListPart *part, int64_t published_end, bool *found,
+                               bool *again, ShError *err);
 static bool is_gone(ShPartition *partition, int64_t offset);
 static bool copy_candidate(ShPartition *partition, int64_t timestamp_ms, int64_t above, ShSlice *out);
-static ShStatus find_in_batches(ShEngine *engine, ShSlice batches, ShListPart *part, int64_t from,
-                                bool *found, ShError *err);
+static ShStatus find_in_batches(ShSlice batches, ShListPart *part, int64_t from, bool *found, ShError *err);
 
 void sh_engine_list_offsets(ShEngine *engine, ShListOffsets *list)
 {
@@ -146,7 +145,7 @@ static ShStatus list_once(ShEngine *engine, ShPg *pg, ShPartition *partition, Sh
     bool found = false;
     status = find_in_store(engine, pg, partition, part, bounds.log_start, &found, err);
     if (status == SH_OK && !found && owned)
-        status = find_in_memory(engine, partition, part, bounds.published_end, &found, again, err);
+        status = find_in_memory(partition, part, bounds.published_end, &found, again, err);
     return status;
 }
 
@@ -186,7 +185,7 @@ static ShStatus find_in_segment(ShEngine *engine, ShPg *pg, ShPartition *partiti
         ShStatus status = sh_segment_read(engine, pg, partition, from, &range, &there, &cached, err);
         if (status != SH_OK || !there)
             return status;
-        status = find_in_batches(engine, range.bytes, part, segment->first_offset, found, err);
+        status = find_in_batches(range.bytes, part, segment->first_offset, found, err);
         from = range.end_offset;
         sh_buf_unref(range.bytes.owner);
         if (status != SH_OK)
@@ -196,8 +195,8 @@ static ShStatus find_in_segment(ShEngine *engine, ShPg *pg, ShPartition *partiti
 }
 
 /* `*again`: what was only in memory when the index was asked is only in the index now. */
-static ShStatus find_in_memory(ShEngine *engine, ShPartition *partition, ShListPart *part,
-                               int64_t published_end, bool *found, bool *again, ShError *err)
+static ShStatus find_in_memory(ShPartition *partition, ShListPart *part, int64_t published_end, bool *found,
+                               bool *again, ShError *err)
 {
     int64_t above = published_end;
     ShSlice batch = {0};
@@ -206,7 +205,7 @@ static ShStatus find_in_memory(ShEngine *engine, ShPartition *partition, ShListP
         ShBatchHeader header;
         ShStatus status = sh_batch_peek(batch.data, batch.length, &header, err);
         if (status == SH_OK)
-            status = find_in_batches(engine, batch, part, above, found, err);
+            status = find_in_batches(batch, part, above, found, err);
         sh_buf_unref(batch.owner);
         if (status != SH_OK)
             return status;
@@ -248,15 +247,14 @@ static bool copy_candidate(ShPartition *partition, int64_t timestamp_ms, int64_t
     return found;
 }
 
-static ShStatus find_in_batches(ShEngine *engine, ShSlice batches, ShListPart *part, int64_t from,
-                                bool *found, ShError *err)
+static ShStatus find_in_batches(ShSlice batches, ShListPart *part, int64_t from, bool *found, ShError *err)
 {
     ShScratch scratch = {0};
     ShStatus status = SH_OK;
     ShBatchReader reader;
     for (size_t at = 0; status == SH_OK && !*found && at < batches.length; at += reader.header.total_bytes) {
         status = sh_batch_reader_init(&reader, batches.data + at, batches.length - at,
-                                      (size_t)engine->config->batch_decompressed_bytes_max, &scratch, err);
+                                      SH_BATCH_DECOMPRESSED_BYTES_MAX, &scratch, err);
         bool more = status == SH_OK && reader.header.max_timestamp_ms >= part->timestamp_ms;
         while (more && !*found) {
             ShRecord record;
