@@ -100,12 +100,13 @@ def unfolding(ports):
 
 
 def tiny_records(ports):
-    """16 MB of the smallest records there are, which cost the most to check."""
+    """10 MB of the smallest records there are, which cost the most to check, and a batch that is damaged: all is refused."""
     count = 100_000
     body = b"".join(batches.varint(len(one)) + one for one in
                     (b"\0\0" + batches.varint(i) + b"\1\0\0" for i in range(count)))
     request = pb.ProduceRequest()
-    request.partitions.add(topic="t", partition=1, batches=batches.batch([], records=body, count=count) * 15)
+    request.partitions.add(topic="t", partition=1, batches=batches.batch([], records=body, count=count) * 15
+                           + batches.batch([b"x"], crc=1))
     with Client(ports["grpc"]) as client:
         while True:
             with contextlib.suppress(grpc.RpcError):
