@@ -42,10 +42,13 @@ typedef struct LaunchedWorker {
     const char *name;
     const char *function;
     BackgroundWorkerHandle *handle;
+    bool has_no_slot;
 } LaunchedWorker;
 
 static Oid find_database(void);
 static void keep_running(LaunchedWorker *launched, Oid database);
+static void make_room(const LaunchedWorker *lease, const LaunchedWorker *other);
+static void tell_of_slots(LaunchedWorker *launched);
 static BackgroundWorkerHandle *start_worker(const LaunchedWorker *launched, Oid database);
 
 void sh_workers_register(void)
@@ -64,8 +67,9 @@ void sh_workers_register(void)
 
 void sh_launcher_main(Datum arg)
 {
-    LaunchedWorker launched[] = {{SH_WORKER_LEASE, "streamhouse lease", "sh_lease_main", NULL},
-                                 {SH_WORKER_RETENTION, "streamhouse retention", "sh_retention_main", NULL}};
+    LaunchedWorker launched[] = {
+        {SH_WORKER_LEASE, "streamhouse lease", "sh_lease_main", NULL, false},
+        {SH_WORKER_RETENTION, "streamhouse retention", "sh_retention_main", NULL, false}};
 
     sh_worker_begin(InvalidOid);
     for (;;) {
@@ -73,6 +77,7 @@ void sh_launcher_main(Datum arg)
 
         for (size_t i = 0; i < lengthof(launched); i++)
             keep_running(&launched[i], database);
+        make_room(&launched[0], &launched[1]);
         sh_worker_wait(SH_LAUNCH_PAUSE_MS);
     }
 }
@@ -83,12 +88,39 @@ static void keep_running(LaunchedWorker *launched, Oid database)
     pid_t pid;
 
     if (launched->handle == NULL) {
-        if (OidIsValid(database) && !sh_worker_is_running(launched->kind, database))
+        if (OidIsValid(database) && !sh_worker_is_running(launched->kind, database)) {
             launched->handle = start_worker(launched, database);
+            tell_of_slots(launched);
+        }
     } else if (GetBackgroundWorkerPid(launched->handle, &pid) == BGWH_STOPPED) {
         pfree(launched->handle);
         launched->handle = NULL;
     }
+}
+
+/* Leases come first: where slots are short, another worker gives its own up. */
+static void make_room(const LaunchedWorker *lease, const LaunchedWorker *other)
+{
+    if (lease->has_no_slot && other->handle != NULL)
+        TerminateBackgroundWorker(other->handle);
+}
+
+/* Once when slots run out, and once when there is one again. */
+static void tell_of_slots(LaunchedWorker *launched)
+{
+    bool has_no_slot = launched->handle == NULL;
+
+    if (has_no_slot && !launched->has_no_slot)
+        ereport(WARNING, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+                          errmsg("no slot for the background worker \"%s\"", launched->name),
+                          errdetail("All %d of max_worker_processes are in use.", max_worker_processes),
+                          errhint("Raise max_worker_processes and start PostgreSQL again. Until then %s.",
+                                  launched->kind == SH_WORKER_LEASE
+                                      ? "leases do not run out and partitions are not placed"
+                                      : "retention deletes nothing")));
+    else if (!has_no_slot && launched->has_no_slot)
+        ereport(LOG, (errmsg("the background worker \"%s\" has a slot again", launched->name)));
+    launched->has_no_slot = has_no_slot;
 }
 
 /* The database to work in, or InvalidOid when the setting is empty or names none. The catalog is read as it

@@ -4,6 +4,7 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 
+#include "extension/drop_guard.h"
 #include "extension/settings.h"
 #include "extension/workers.h"
 
@@ -18,6 +19,7 @@ void _PG_init(void);
 void _PG_init(void)
 {
     sh_settings_define();
+    sh_drop_guard_install();
     if (process_shared_preload_libraries_in_progress)
         sh_workers_register();
 }

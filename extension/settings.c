@@ -21,6 +21,7 @@ int sh_marker_interval_ms;
 int sh_snapshot_interval_ms;
 int sh_open_transaction_warning_ms;
 bool sh_require_store_marker;
+bool sh_allow_drop;
 
 PG_FUNCTION_INFO_V1(sh_setting_tick_interval_ms);
 PG_FUNCTION_INFO_V1(sh_setting_lease_ticks);
@@ -59,6 +60,9 @@ void sh_settings_define(void)
                             "Age at which open transactions that hold locks of StreamHouse are warned of.",
                             "0: never.", &sh_open_transaction_warning_ms, 10 * SECOND_MS, 0, DAY_MS,
                             PGC_SUSET, GUC_UNIT_MS, NULL, NULL, NULL);
+    DefineCustomBoolVariable("streamhouse.allow_drop", "DROP EXTENSION is allowed while agents are live.",
+                             "Off: it must say CASCADE.", &sh_allow_drop, false, PGC_SUSET, 0, NULL, NULL,
+                             NULL);
     define_garbage_settings();
     MarkGUCPrefixReserved("streamhouse");
 }

@@ -20,6 +20,7 @@ extern int sh_snapshot_interval_ms;  /* between two snapshots of the index; 0: n
 extern int sh_marker_interval_ms;    /* between two markers in the store */
 extern int sh_open_transaction_warning_ms; /* older ones are warned of; 0: never */
 extern bool sh_require_store_marker; /* no deletion without them */
+extern bool sh_allow_drop;           /* DROP EXTENSION while agents are live */
 
 /* Declare the settings. Called once, when the library is loaded. */
 void sh_settings_define(void);

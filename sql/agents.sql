@@ -38,6 +38,19 @@ SELECT streamhouse.agent_heartbeat(99, 0);
 \echo :SQLSTATE
 SELECT streamhouse.agent_heartbeat(NULL, 0);
 
+-- Live agents keep the extension.
+SET streamhouse.allow_drop = off;
+DROP EXTENSION streamhouse;
+DROP EXTENSION IF EXISTS streamhouse RESTRICT;
+BEGIN;
+DROP EXTENSION streamhouse CASCADE;
+ROLLBACK;
+BEGIN;
+UPDATE streamhouse.lease SET ticks_left = 0;
+DROP EXTENSION streamhouse;
+ROLLBACK;
+RESET streamhouse.allow_drop;
+
 -- The agent has seen calls that the database has not: history was lost.
 SELECT streamhouse.agent_heartbeat(1, 1000);
 \echo :SQLSTATE

@@ -81,6 +81,21 @@ SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) 'r
 DROP DATABASE regress_streamhouse_owned;
 DROP ROLE regress_streamhouse_owner;
 
+-- A role that was renamed is the same one.
+CREATE EXTENSION streamhouse;
+ALTER ROLE streamhouse_read RENAME TO regress_streamhouse_reader;
+DROP EXTENSION streamhouse;
+CREATE EXTENSION streamhouse;
+SELECT rolname FROM pg_roles WHERE rolname ~ 'streamhouse_(read|agent|admin)' ORDER BY rolname;
+SELECT has_table_privilege('regress_streamhouse_reader', 'streamhouse.topics', 'SELECT');
+ALTER ROLE regress_streamhouse_reader RENAME TO streamhouse_read;
+
+-- Uninstalled, it leaves nothing but roles that have rights in other databases of the server.
+SET client_min_messages = warning;
+SELECT streamhouse.uninstall();
+RESET client_min_messages;
+SELECT to_regnamespace('streamhouse') AS left_behind;
+
 -- Helpers of the tests that follow. They name topics and WALs, so that no test shows a random id.
 CREATE SCHEMA fixture;
 SET search_path = fixture;
@@ -96,7 +111,7 @@ BEGIN
             RAISE EXCEPTION 'references dangle' USING DETAIL = dangling;
         END IF;
     END IF;
-    DROP EXTENSION IF EXISTS streamhouse;
+    DROP EXTENSION IF EXISTS streamhouse CASCADE;
     CREATE EXTENSION streamhouse;
     PERFORM set_config('streamhouse.snapshot_interval', '0', false); -- but in snapshot.sql
     PERFORM set_config('streamhouse.require_store_marker', 'off', false); -- but in marker.sql

@@ -126,3 +126,27 @@ SELECT streamhouse.delete_records((SELECT topic FROM streamhouse.topics), 0, 27)
 SELECT * FROM recovered();
 SELECT streamhouse.delete_records((SELECT topic FROM streamhouse.topics), 0, -1);
 SELECT * FROM recovered();
+
+-- A database as it was an hour ago: of what was compacted since, objects that it has no use for may be the only copy.
+SELECT renew();
+SELECT streamhouse.create_topic('t') IS NOT NULL AS made;
+SELECT register('a', 1) AS a \gset
+SELECT take(:a);
+SELECT result FROM publish(:a, 1, '{t 0 0+10}');
+UPDATE streamhouse.incarnation SET registered_at = registered_at - interval '1 hour';
+UPDATE streamhouse.object SET created_at = created_at - interval '1 hour';
+SELECT register('a', 1, 2, 1000) AS a \gset
+SELECT present(:a, 1, 'a', 'merged', first_term(1), 0, 10, 0);
+SELECT seal(:a, '{recover}');
+SELECT streamhouse.agent_presented(:a, 3);
+UPDATE streamhouse.term SET unresolved = 0;
+SELECT streamhouse.lease_tick() IS NOT NULL AS ticked FROM generate_series(1, streamhouse.lease_ticks());
+SELECT status, deletion_allowed FROM streamhouse.term_status;
+UPDATE streamhouse.term SET unresolved = 3;
+SELECT object_key, reason FROM streamhouse.garbage;
+SELECT regexp_replace(failure('SELECT streamhouse.accept_term_boundary(allow_deletion => true)'),
+                      '\d{4}-\d\d-\d\d [0-9:.+]+|[A-Z][a-z]{2} [A-Z][a-z]{2} \d\d [0-9:.]+ \d{4} [A-Z]+', '(time)', 'g');
+SELECT streamhouse.accept_term_boundary();
+SELECT streamhouse.deletion_allowed();
+SELECT streamhouse.accept_term_boundary(allow_deletion => true, force => true);
+SELECT streamhouse.deletion_allowed(), status FROM streamhouse.term_status;

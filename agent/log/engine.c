@@ -20,6 +20,9 @@
 #define BACKOFF_FIRST_MS 100
 #define BACKOFF_MAX_MS   5000
 #define DRAIN_POLL_MS    10
+/* Connections beside those of readers and the registry: control, publish, admin, bounds, garbage,
+ * compaction, one for a snapshot while it is written, and one to end with. */
+#define OWN_CONNECTIONS 8
 /* What ranges read from the store may take of the memory budget. */
 #define READ_CACHE_SHARE 4
 /* What stays free of it for the allocator, of which the pieces never fit together, and for the process. */
@@ -30,6 +33,8 @@
 static ShStatus init_parts(ShEngine *engine, ShError *err);
 static ShStatus open_wal(ShEngine *engine, ShError *err);
 static ShStatus join_cluster(ShEngine *engine, ShError *err);
+static ShStatus warn_of_server(ShEngine *engine, ShError *err);
+static void log_problem(const char *problem, void *arg);
 static ShStatus start_threads(ShEngine *engine, ShError *err);
 static void cancel_waits(ShEngine *engine);
 static ShStatus wait_released(ShEngine *engine, int64_t deadline_ms, ShError *err);
@@ -292,7 +297,24 @@ static ShStatus join_cluster(ShEngine *engine, ShError *err)
     sh_pg_guard(control->pg, engine->registered.incarnation, &control->calls);
     sh_log_info("registered", "agent=%s incarnation=%" PRId64 " term=%" PRId64, engine->config->agent_id,
                 engine->registered.incarnation, engine->registered.term);
-    return sh_control_load_metadata(engine, err);
+    status = warn_of_server(engine, err);
+    return status == SH_OK ? sh_control_load_metadata(engine, err) : status;
+}
+
+/* What would be noticed only when it is needed: workers that do not tick, connections that will be refused.
+ */
+static ShStatus warn_of_server(ShEngine *engine, ShError *err)
+{
+    const ShConfig *config = engine->config;
+    int64_t connections = OWN_CONNECTIONS + config->read_threads +
+                          (config->schema_registry_enabled ? config->schema_registry_connections : 0);
+    return sh_pg_advice(engine->control.pg, connections, log_problem, NULL, err);
+}
+
+static void log_problem(const char *problem, void *arg)
+{
+    (void)arg;
+    sh_log_warn("server_unfit", "reason=\"%s\"", problem);
 }
 
 static ShStatus start_threads(ShEngine *engine, ShError *err)

@@ -39,6 +39,11 @@ bool sh_pg_is_connected(const ShPg *pg);
  */
 ShStatus sh_pg_check(ShPg *pg, ShError *err) SH_MUST_CHECK;
 
+/* Ask what is wrong with the server for an agent that opens so many connections: `tell` is called with each
+ * sentence, which it borrows. */
+ShStatus sh_pg_advice(ShPg *pg, int64_t connections, void (*tell)(const char *problem, void *arg), void *arg,
+                      ShError *err) SH_MUST_CHECK;
+
 /* Break a call that another thread has under way, or else the next one: it fails with SH_UNAVAILABLE (for
  * shutdown). */
 void sh_pg_cancel(ShPg *pg);

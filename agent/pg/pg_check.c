@@ -17,6 +17,22 @@ ShStatus sh_pg_check(ShPg *pg, ShError *err)
     return status;
 }
 
+ShStatus sh_pg_advice(ShPg *pg, int64_t connections, void (*tell)(const char *problem, void *arg), void *arg,
+                      ShError *err)
+{
+    ShPgNumber number;
+    const char *const values[] = {sh_pg_number(&number, connections)};
+    PGresult *result;
+    ShStatus status = sh_pg_query(pg, "SELECT * FROM streamhouse.agent_advice($1::int)", 1, values, &result,
+                                  err);
+    if (status != SH_OK)
+        return status;
+    for (int i = 0; i < PQntuples(result); i++)
+        tell(PQgetvalue(result, i, 0), arg);
+    PQclear(result);
+    return SH_OK;
+}
+
 static ShStatus check_extension(ShPg *pg, ShError *err)
 {
     PGresult *result;

@@ -17,14 +17,30 @@ $$;
 CREATE SCHEMA streamhouse;
 COMMENT ON SCHEMA streamhouse IS 'StreamHouse: topics, agents and the index of records in object storage';
 
--- Roles belong to the whole server: they may be there already, from another database.
+-- Roles belong to the whole server: they may be there already, from another database, and may have been renamed since,
+-- which their comments tell. A renamed one has its first name while this script runs (99_privileges gives the other
+-- back), so that all below names it by that.
 DO $$
 DECLARE
     role_name text;
+    renamed   text;
 BEGIN
     FOREACH role_name IN ARRAY ARRAY['streamhouse_admin', 'streamhouse_agent', 'streamhouse_read'] LOOP
-        IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = role_name) THEN
-            EXECUTE pg_catalog.format('CREATE ROLE %I NOLOGIN', role_name);
+        IF EXISTS (SELECT FROM pg_roles WHERE rolname = role_name) THEN
+            IF shobj_description(role_name::regrole, 'pg_authid') IS NULL THEN
+                EXECUTE format('COMMENT ON ROLE %I IS %L', role_name, format('StreamHouse: made as %s', role_name));
+            END IF;
+            CONTINUE;
+        END IF;
+        SELECT r.rolname INTO renamed FROM pg_roles AS r
+        WHERE shobj_description(r.oid, 'pg_authid') = format('StreamHouse: made as %s', role_name)
+        ORDER BY r.oid LIMIT 1;
+        IF renamed IS NULL THEN
+            EXECUTE format('CREATE ROLE %I NOLOGIN', role_name);
+            EXECUTE format('COMMENT ON ROLE %I IS %L', role_name, format('StreamHouse: made as %s', role_name));
+        ELSE
+            EXECUTE format('ALTER ROLE %I RENAME TO %I', renamed, role_name);
+            PERFORM set_config('streamhouse_install.' || role_name, renamed, true);
         END IF;
     END LOOP;
 END

@@ -4,6 +4,7 @@ CREATE TABLE streamhouse.term (
     term             bigint PRIMARY KEY,
     began_at         timestamptz NOT NULL DEFAULT now(),
     reason           text        NOT NULL,
+    known_until      timestamptz NOT NULL DEFAULT now(),
     ticks_left       int         NOT NULL CHECK (ticks_left >= 0),
     unresolved       bigint      NOT NULL DEFAULT 0,
     settled_at       timestamptz,
@@ -12,7 +13,8 @@ CREATE TABLE streamhouse.term (
 );
 COMMENT ON TABLE streamhouse.term IS
     'Terms after the first: begun when the database may have lost history. Until one is settled, readers wait '
-    'at its boundary. ticks_left: it is not settled sooner; unresolved: records found in the store for which '
+    'at its boundary. known_until: the last time at which the database shows that agents were at work (-infinity: never); '
+    'ticks_left: it is not settled sooner; unresolved: records found in the store for which '
     'the index has no place';
 
 CREATE TABLE streamhouse.term_awaited (

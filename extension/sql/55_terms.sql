@@ -41,18 +41,40 @@ $$;
 COMMENT ON FUNCTION streamhouse.lost_history IS
     'Why the database may have lost history, given the calls that an agent with this WAL has seen; else null';
 
+CREATE FUNCTION streamhouse.known_until() RETURNS timestamptz
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+DECLARE
+    known timestamptz;
+BEGIN
+    SELECT greatest((SELECT max(i.registered_at) FROM incarnation AS i), (SELECT max(m.confirmed_at) FROM store_marker AS m),
+                    (SELECT max(s.finished_at) FROM index_snapshot AS s), (SELECT max(b.finished_at) FROM bucket_scan AS b))
+    INTO known;
+    -- Looking through the objects is for a cluster that leaves no markers.
+    IF known IS NULL OR known < now() - garbage_grace_ms() * interval '1 millisecond' THEN
+        SELECT greatest(known, max(o.created_at)) INTO known FROM object AS o;
+    END IF;
+    RETURN coalesce(known, '-infinity');
+END
+$$;
+COMMENT ON FUNCTION streamhouse.known_until IS
+    'The last time at which the database shows that agents were at work with it. What was compacted later, a restored one '
+    'does not know';
+
 CREATE FUNCTION streamhouse.begin_term(reason text, above bigint DEFAULT 0) RETURNS streamhouse.cluster
 LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
 AS $$
 DECLARE
     begun cluster;
+    known timestamptz := known_until();
 BEGIN
     UPDATE cluster AS c
     SET term = greatest(c.term, above) + 1, system_identifier = s.system_identifier, timeline = s.timeline,
         database_oid = s.database_oid, installation_id = s.installation_id
     FROM current_identity() AS s
     RETURNING c.* INTO begun;
-    INSERT INTO term (term, reason, ticks_left) VALUES (begun.term, begin_term.reason, lease_ticks());
+    INSERT INTO term (term, reason, ticks_left, known_until)
+    VALUES (begun.term, begin_term.reason, lease_ticks(), known);
     -- Ids of schemas that were forgotten stand in records.
     PERFORM setval('streamhouse.schema_number', n.last_value + 10000)
     FROM streamhouse.schema_number AS n WHERE n.is_called AND n.last_value < 2000000000;
@@ -223,7 +245,9 @@ SELECT t.term, t.began_at, t.reason, t.settled_at,
        coalesce(array_agg(w.agent_id ORDER BY w.agent_id) FILTER (WHERE w.wal_uuid IS NOT NULL AND w.presented_at IS NULL), '{}')
            AS awaited_agents,
        count(w.presented_at) AS presented, t.unresolved, t.accepted, t.deletion_allowed,
-       CASE WHEN t.settled_at IS NOT NULL THEN 'settled'
+       CASE WHEN t.settled_at IS NOT NULL AND NOT t.deletion_allowed THEN
+                'settled; nothing is deleted before accept_term_boundary(allow_deletion => true)'
+            WHEN t.settled_at IS NOT NULL THEN 'settled'
             WHEN t.term < (SELECT c.term FROM streamhouse.cluster AS c) THEN 'waits for a later term'
             ELSE concat_ws('; ',
                  CASE WHEN count(w.wal_uuid) > count(w.presented_at) THEN
@@ -239,6 +263,17 @@ ORDER BY t.term;
 COMMENT ON VIEW streamhouse.term_status IS
     'Terms after the first: why each began, and what readers wait for at its boundary';
 
+CREATE FUNCTION streamhouse.is_behind_store() RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+    SELECT EXISTS (SELECT FROM term AS t
+                   WHERE NOT t.deletion_allowed
+                     AND t.began_at - garbage_grace_ms() * interval '1 millisecond' > t.known_until)
+$$;
+COMMENT ON FUNCTION streamhouse.is_behind_store IS
+    'True when the database, as it was when a term began, was older than streamhouse.garbage_grace: what was compacted '
+    'meanwhile may be gone from the store, so that objects which the index has no use for hold its only copy';
+
 CREATE FUNCTION streamhouse.settle_term() RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
 AS $$
@@ -249,12 +284,13 @@ BEGIN
                      AND s.presented > 0 AND s.awaited_agents = '{}') THEN
         RETURN false;
     END IF;
-    PERFORM end_boundaries(is_accepted => false, deletion => true);
+    PERFORM end_boundaries(is_accepted => false, deletion => NOT is_behind_store());
     RETURN true;
 END
 $$;
 COMMENT ON FUNCTION streamhouse.settle_term IS
-    'Lets readers cross the boundary if nothing is awaited any more. Needs the control lock';
+    'Lets readers cross the boundary if nothing is awaited any more. Deletion stays off where the database may be so far '
+    'behind the store that compacted objects are the only ones left. Needs the control lock';
 
 CREATE FUNCTION streamhouse.end_boundaries(is_accepted boolean, deletion boolean) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
@@ -282,11 +318,42 @@ $$;
 COMMENT ON FUNCTION streamhouse.end_boundaries IS
     'Ends what is unsettled of terms: readers go on. Needs the control lock';
 
-CREATE FUNCTION streamhouse.accept_term_boundary(allow_deletion boolean DEFAULT false) RETURNS void
+CREATE FUNCTION streamhouse.refuse_to_delete() RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+DECLARE
+    oldest  term;
+    waiting record;
+BEGIN
+    SELECT * INTO oldest FROM term AS t WHERE NOT t.deletion_allowed ORDER BY t.known_until LIMIT 1;
+    SELECT count(*) AS objects, coalesce(sum(o.bytes), 0) AS bytes,
+           count(*) FILTER (WHERE o.created_at >= oldest.began_at) AS presented INTO waiting
+    FROM object_deletion AS d JOIN object AS o USING (object_id);
+    RAISE EXCEPTION 'this database may be too old to delete by'
+        USING ERRCODE = 'object_not_in_prerequisite_state',
+              DETAIL = format(
+                  'Term %s began at %s, and the database knew of agents at work until %s: longer than '
+                  'streamhouse.garbage_grace before. What was compacted in between, only objects may hold that its index '
+                  'does not refer to. %s objects (%s) would be deleted, %s of them found in the store since; and what holds '
+                  '%s records in the store that have no place in the index.',
+                  oldest.term, oldest.began_at, oldest.known_until, waiting.objects, pg_size_pretty(waiting.bytes),
+                  waiting.presented, (SELECT sum(t.unresolved) FROM term AS t WHERE NOT t.deletion_allowed)),
+              HINT = 'Compare index and store with streamhouse-agent --scrub. If it misses nothing: '
+                     'accept_term_boundary(allow_deletion => true, force => true).';
+END
+$$;
+COMMENT ON FUNCTION streamhouse.refuse_to_delete IS
+    'Raises the error that says why deletion is not allowed to a database that is behind the store, and what would go';
+
+CREATE FUNCTION streamhouse.accept_term_boundary(allow_deletion boolean DEFAULT false, force boolean DEFAULT false)
+RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
 AS $$
 BEGIN
     PERFORM control_lock();
+    IF allow_deletion AND NOT force AND is_behind_store() THEN
+        PERFORM refuse_to_delete();
+    END IF;
     IF NOT EXISTS (SELECT FROM term WHERE settled_at IS NULL) THEN
         UPDATE term SET deletion_allowed = deletion_allowed OR allow_deletion;
         RETURN;
@@ -297,7 +364,8 @@ $$;
 COMMENT ON FUNCTION streamhouse.accept_term_boundary IS
     'Lets readers cross the boundary of the term without what is still awaited (streamhouse.term_status): an '
     'agent that comes later with records that the database does not know is refused, and keeps them in its '
-    'WAL. allow_deletion: this database may delete objects again, because no other one works with the bucket';
+    'WAL. allow_deletion: this database may delete objects again, because no other one works with the bucket; where it '
+    'was older than streamhouse.garbage_grace, only with force';
 
 CREATE FUNCTION streamhouse.history_is_whole() RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, streamhouse, pg_temp

@@ -161,6 +161,8 @@ DECLARE
 BEGIN
     PERFORM control_lock();
     begun := begin_term(format('rebuilt from snapshot %s in the store', number), above);
+    -- The snapshots that are kept know all that may have been deleted.
+    UPDATE term AS t SET known_until = t.began_at WHERE t.term = begun.term;
     RETURN begun.term;
 END
 $$;

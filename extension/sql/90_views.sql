@@ -78,12 +78,30 @@ SELECT a.agent_id,
        a.address, a.http_address, a.zone, i.version,
        (SELECT count(*) FROM streamhouse.epoch AS e
         WHERE e.incarnation_id = a.incarnation_id AND e.state IN ('granted', 'open')) AS partitions,
-       l.ticks_left, l.calls, a.incarnation_id, i.wal_uuid, i.incarnation_no, a.registered_at, a.draining
-FROM streamhouse.agent AS a
+       l.ticks_left, l.calls, a.incarnation_id, i.wal_uuid, i.incarnation_no, a.registered_at, a.draining,
+       CASE WHEN l.ticks_left > 0 THEN worker.problem END AS problem
+FROM (SELECT streamhouse.worker_problem() AS problem) AS worker
+CROSS JOIN streamhouse.agent AS a
 JOIN streamhouse.incarnation AS i USING (incarnation_id)
 LEFT JOIN streamhouse.lease AS l USING (incarnation_id)
 ORDER BY a.agent_id;
-COMMENT ON VIEW streamhouse.agents IS 'Agents, whether they are live, and how many partitions they own';
+COMMENT ON VIEW streamhouse.agents IS
+    'Agents, whether they are live, and how many partitions they own. problem: why a live one stays so whether it is or not';
+
+CREATE VIEW streamhouse.health AS
+SELECT h.subject, h.problem IS NULL AS is_well, coalesce(h.problem, 'ok') AS status
+FROM (VALUES ('workers', streamhouse.worker_problem()),
+             ('history', (SELECT c.message || '. ' || c.detail FROM streamhouse.identity_change() AS c)),
+             ('terms', (SELECT string_agg(format('term %s: %s', t.term, t.status), '; ') FROM streamhouse.term_status AS t
+                        WHERE t.status <> 'settled')),
+             ('deletion', CASE WHEN NOT streamhouse.deletion_allowed() THEN
+                              'nothing is deleted from the store: see streamhouse.term_status, store_marker_status' END),
+             ('transactions', (SELECT format('%s open transactions hold locks of StreamHouse, the oldest for %s',
+                                             count(*), max(o.age)) FROM streamhouse.open_transactions AS o
+                               WHERE o.age > interval '1 minute' HAVING count(*) > 0))
+     ) AS h(subject, problem);
+COMMENT ON VIEW streamhouse.health IS
+    'What an operator looks at first: one row for each thing that can be wrong with the database, and what';
 
 CREATE VIEW streamhouse.leases AS
 SELECT i.agent_id, l.incarnation_id,

@@ -16,7 +16,8 @@ GRANT EXECUTE ON FUNCTION
     streamhouse.require_store_marker, streamhouse.marker_span, streamhouse.marker_held,
     streamhouse.producer_retention, streamhouse.current_timeline, streamhouse.current_identity,
     streamhouse.identity_change, streamhouse.history_is_whole, streamhouse.deletion_allowed,
-    streamhouse.version_findings, streamhouse.newest_head, streamhouse.find_open_transactions
+    streamhouse.version_findings, streamhouse.newest_head, streamhouse.find_open_transactions,
+    streamhouse.worker_problem
 TO streamhouse_read, streamhouse_agent, streamhouse_admin, pg_monitor;
 
 GRANT EXECUTE ON FUNCTION
@@ -32,7 +33,7 @@ GRANT EXECUTE ON FUNCTION streamhouse.create_topic, streamhouse.alter_topic, str
 TO streamhouse_agent, streamhouse_admin;
 
 GRANT EXECUTE ON FUNCTION
-    streamhouse.agent_check, streamhouse.agent_awaited, streamhouse.agent_unknown_keys, streamhouse.agent_present_epochs,
+    streamhouse.agent_check, streamhouse.agent_advice, streamhouse.agent_awaited, streamhouse.agent_unknown_keys, streamhouse.agent_present_epochs,
     streamhouse.agent_present_object, streamhouse.agent_presented,
     streamhouse.agent_register, streamhouse.agent_heartbeat, streamhouse.agent_end,
     streamhouse.agent_assignments, streamhouse.agent_grant, streamhouse.agent_open,
@@ -71,3 +72,19 @@ GRANT EXECUTE ON FUNCTION
     streamhouse.delete_version(text, bigint, boolean), streamhouse.delete_subject, streamhouse.set_compatibility,
     streamhouse.reset_compatibility, streamhouse.set_mode, streamhouse.reset_mode
 TO streamhouse_agent, streamhouse_admin;
+
+-- Roles that were found under another name get it back.
+DO $$
+DECLARE
+    role_name text;
+    renamed   text;
+BEGIN
+    FOREACH role_name IN ARRAY ARRAY['streamhouse_admin', 'streamhouse_agent', 'streamhouse_read'] LOOP
+        renamed := current_setting('streamhouse_install.' || role_name, true);
+        IF renamed <> '' THEN
+            EXECUTE format('ALTER ROLE %I RENAME TO %I', role_name, renamed);
+            PERFORM set_config('streamhouse_install.' || role_name, '', true);
+        END IF;
+    END LOOP;
+END
+$$;

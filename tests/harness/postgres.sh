@@ -30,6 +30,7 @@ streamhouse.tick_interval = 200
 streamhouse.marker_interval = 200
 streamhouse.snapshot_interval = ${SH_PG_SNAPSHOT_INTERVAL:-0}
 fsync = ${SH_PG_FSYNC:-off}
+streamhouse.allow_drop = on
 max_connections = 200
 max_worker_processes = 16
 CONF

@@ -334,7 +334,7 @@ def test_neither_a_file_copy_nor_its_original_deletes(world):
     assert a1_objects
     world.database.execute("SELECT streamhouse.new_term()")
     world.settled(2)
-    world.database.execute("SELECT streamhouse.accept_term_boundary(allow_deletion => true)")
+    world.database.execute("SELECT streamhouse.accept_term_boundary(allow_deletion => true, force => true)")
     wait_until("the original may delete", lambda: world.database.value(allowed))
     world.check([a1])
     assert not theirs.value(allowed)
