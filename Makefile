@@ -3,7 +3,7 @@
 include mk/build.mk
 
 .DEFAULT_GOAL := all
-.PHONY: help deps deps-test all install up down purge psql quickstart test chaos bench clean
+.PHONY: help deps deps-test all install up down purge psql quickstart test test-dba chaos bench clean
 
 SUDO = $(if $(filter 0,$(shell id -u)),,sudo)
 
@@ -47,6 +47,10 @@ psql:
 ## make test         install what the tests need and run every layer; LAYER=name runs one
 test: deps-test
 	@tests/run.sh $(LAYER)
+
+## make test-dba     dumps, backups, standbys, limits and odd settings (tests/dba/README.md)
+test-dba: deps-test
+	@tests/run.sh build dba
 
 ## make chaos        hurt a cluster and judge what its clients saw; SEED=, SEEDS=, SECONDS=, MINUTES=, SETUP=, JOBS=
 chaos: deps-test

@@ -2,7 +2,7 @@
 # Run the tests in layers; every layer says what passed, what failed, how long it took and what it may take.
 #
 #   tests/run.sh [LAYER...]     all layers, or those named: layout build units sql isolation integration chaos clients
-#                               instructions fuzz asan tsan
+#                               instructions fuzz asan tsan; and dba, which is left out of "all"
 #
 # The closing line is "N passed, N failed"; the exit status is 1 when anything failed. Logs of failed layers are printed,
 # all of them stay in build/test-logs/.
@@ -115,6 +115,7 @@ layer_isolation() { run_pg_suite isolation; }
 run_integration() { run_pytest "$1" -n 3 --dist load tests/integration; }
 layer_integration() { run_integration release; }
 layer_chaos() { run_pytest release tests/chaos; }
+layer_dba() { run_pytest release -n 2 --dist load tests/dba; }
 layer_clients() { run_pytest release tests/clients; }
 
 # Says "ok" or "not ok" of each committed figure.
@@ -154,7 +155,7 @@ layer_tsan() { run_instrumented tsan; }
 
 # Seconds that each layer may take on two cores of its own; over it the layer says so and fails. CI, whose machine may
 # be busy, allows twice as many.
-declare -A BUDGET=([layout]=10 [build]=180 [units]=120 [sql]=40 [isolation]=40 [integration]=240 [chaos]=120 [clients]=60 [instructions]=90
+declare -A BUDGET=([layout]=10 [build]=180 [units]=120 [sql]=40 [isolation]=40 [integration]=240 [chaos]=120 [clients]=60 [dba]=600 [instructions]=90
     [fuzz]=120 [asan]=420 [tsan]=540)
 
 for layer in $LAYERS; do

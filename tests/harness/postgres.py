@@ -83,8 +83,8 @@ class Postgres:
 
     def control(self, *arguments):
         """pg_ctl, as the server's owner."""
-        command = [f"{_bindir()}/pg_ctl", "-D", str(self.directory / "data"), "-l", str(self.directory / "log"), *arguments]
-        _as_postgres(command)
+        command = [f"{bindir()}/pg_ctl", "-D", str(self.directory / "data"), "-l", str(self.directory / "log"), *arguments]
+        as_postgres(command)
 
     def stop(self):
         subprocess.run([_SCRIPT, "stop", self.directory], check=True)
@@ -106,7 +106,7 @@ class Copy(Postgres):
             settings.write(f"port = {self.port}\n")
 
     def _fill(self):
-        _as_postgres(["cp", "-a", str(self.origin.directory / "data"), str(self.directory / "data")])
+        as_postgres(["cp", "-a", str(self.origin.directory / "data"), str(self.directory / "data")])
         (self.directory / "data" / "postmaster.pid").unlink(missing_ok=True)
 
     def start(self):
@@ -132,7 +132,7 @@ class Replica(Copy):
                 "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'")[0][0] == 1)
 
     def _fill(self):
-        _as_postgres([f"{_bindir()}/pg_basebackup", "-h", "127.0.0.1", "-p", str(self.origin.port), "-U", "postgres",
+        as_postgres([f"{bindir()}/pg_basebackup", "-h", "127.0.0.1", "-p", str(self.origin.port), "-U", "postgres",
                       "-D", str(self.directory / "data"), "-R", "-c", "fast", "--no-sync"])
 
     def sever(self):
@@ -206,11 +206,13 @@ def _autocommit(conninfo):
     return connection
 
 
-def _bindir():
+def bindir():
+    """Where pg_ctl, pg_dump and their like are."""
     return subprocess.run(["pg_config", "--bindir"], check=True, capture_output=True, text=True).stdout.strip()
 
 
-def _as_postgres(command):
+def as_postgres(command):
+    """Run a command as the server's owner."""
     if os.getuid() == 0:
         command = ["runuser", "-u", "postgres", "--", *command]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd="/", timeout=90 * PATIENCE)
