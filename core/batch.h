@@ -39,6 +39,8 @@
 #define SH_BATCH_UNCOVERED_BYTES 21 /* the header bytes outside the batch's own CRC */
 #define SH_BATCH_MAGIC           2
 
+#define SH_BATCH_MAX_TIMESTAMP_POSITION 35
+
 #define SH_BATCH_ATTR_CODEC_MASK      0x07
 #define SH_BATCH_ATTR_LOG_APPEND_TIME 0x08
 #define SH_BATCH_ATTR_TRANSACTIONAL   0x10
@@ -105,7 +107,9 @@ static inline bool sh_batch_is_compressed(const uint8_t *data)
  * bounds, decompressed size. `length` may exceed the batch. `scratch` is reused between calls by one thread.
  * Failures: SH_CORRUPT, SH_TOO_LARGE, SH_UNSUPPORTED (old magic, unknown codec, reserved attribute bits),
  * SH_INVALID (empty batch, producer id without epoch or sequence, transaction without producer id). A control
- * batch is accepted: its flag is in the header, for the caller to refuse. */
+ * batch is accepted: its flag is in the header, for the caller to refuse. `header->max_timestamp_ms` is that
+ * of the records, whatever the batch itself says (sh_batch_says_max_timestamp, sh_batch_set_max_timestamp).
+ */
 ShStatus sh_batch_check(const uint8_t *data, size_t length, const ShBatchLimits *limits, ShScratch *scratch,
                         ShBatchHeader *header, ShError *err) SH_MUST_CHECK;
 
@@ -156,6 +160,31 @@ ShStatus sh_batch_check_watched(const uint8_t *data, size_t length, const ShBatc
 /* Overwrite the fields outside the CRC, in place. */
 void sh_batch_set_base_offset(uint8_t *batch, int64_t base_offset);
 void sh_batch_set_leader_epoch(uint8_t *batch, int32_t leader_epoch);
+
+/* Is the newest time in the batch's own header the one that sh_batch_check found? */
+static inline bool sh_batch_says_max_timestamp(const uint8_t *batch, const ShBatchHeader *header)
+{
+    return (int64_t)sh_get_u64(batch + SH_BATCH_MAX_TIMESTAMP_POSITION) == header->max_timestamp_ms;
+}
+
+/* Overwrite the newest time of a whole batch, which with `is_append_time` becomes that of all its records,
+ * and compute the CRC anew, in place; the header follows. */
+void sh_batch_set_max_timestamp(uint8_t *batch, ShBatchHeader *header, int64_t max_timestamp_ms,
+                                bool is_append_time);
+
+/* What times the records of a topic may have, against the clock of who accepts them. */
+typedef struct ShTimeRule {
+    bool is_append_time;   /* they get the time at which they are accepted */
+    int64_t before_max_ms; /* so much older they may be; -1: without bound */
+    int64_t after_max_ms;  /* so much newer; -1: without bound */
+} ShTimeRule;
+
+/* Hold the times of a checked batch's records against the rule, unless they are to be replaced. SH_INVALID
+ * names the first record that lies too far from `now_ms`. Only a rule with before_max_ms, and the search for
+ * that record, need a look at each; the bounds of memory are those of sh_batch_reader_init. */
+ShStatus sh_batch_check_times(const uint8_t *batch, const ShBatchHeader *header, const ShTimeRule *rule,
+                              int64_t now_ms, size_t decompressed_bytes_max, ShScratch *scratch,
+                              ShError *err) SH_MUST_CHECK;
 
 /* Make a whole batch an idempotent producer's: overwrite the fields and compute the CRC anew, in place. */
 void sh_batch_set_producer(uint8_t *batch, size_t length, int64_t producer_id, int16_t producer_epoch,

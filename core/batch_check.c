@@ -6,32 +6,48 @@
 #include "core/batch_internal.h"
 #include "core/crc32c.h"
 
-#define LENGTH_FIELD_END 12 /* batchLength counts from here */
-#define MAGIC_POSITION   16
-#define ATTR_KNOWN_MASK  0x7F
-#define NULL_LENGTH      1 /* -1 as a zigzag varint */
+#define LENGTH_FIELD_END    12 /* batchLength counts from here */
+#define MAGIC_POSITION      16
+#define CRC_POSITION        17
+#define ATTRIBUTES_POSITION 21
+#define ATTR_KNOWN_MASK     0x7F
+#define NULL_LENGTH         1 /* -1 as a zigzag varint */
 
 /* Length, attributes, timestamp, offset and the lengths of key and value, as skip_plain_record reads them. */
 #define PLAIN_FIELDS_BYTES_MAX (4 * SH_VARINT_SHORT_BYTES_MAX + 1 + SH_VARLONG_SKIP_BYTES_MAX)
 
+/* The records of a batch, decompressed. */
+typedef struct Section {
+    const uint8_t *records;
+    const uint8_t *end;
+    int32_t count;
+} Section;
+
+/* The greatest timestamp deltas of its records. */
+typedef struct Newest {
+    uint64_t packed; /* of plain ones, as sh_varlong_read_packed has it */
+    uint64_t raw;    /* of the others, zigzag */
+} Newest;
+
 static ShStatus check_header(const ShBatchHeader *header, ShError *err) SH_MUST_CHECK;
 static ShStatus check_producer(const ShBatchHeader *header, ShError *err) SH_MUST_CHECK;
 /* Out of line, so that each of the three has the registers for itself. */
-static ShStatus check_records(const uint8_t *records, const uint8_t *end, int32_t count,
-                              ShError *err) SH_MUST_CHECK __attribute__((noinline));
-static inline ShStatus check_and_show(const uint8_t *records, const uint8_t *end, int32_t count,
-                                      ShBatchWatch *watch, bool keys, ShError *err) SH_MUST_CHECK
-    __attribute__((always_inline));
-static ShStatus check_with_values(const uint8_t *records, const uint8_t *end, int32_t count,
-                                  ShBatchWatch *watch, ShError *err) SH_MUST_CHECK __attribute__((noinline));
-static ShStatus check_with_keys(const uint8_t *records, const uint8_t *end, int32_t count,
-                                ShBatchWatch *watch, ShError *err) SH_MUST_CHECK __attribute__((noinline));
+static ShStatus check_records(const Section *section, Newest *newest, ShError *err) SH_MUST_CHECK
+    __attribute__((noinline));
+static inline ShStatus check_and_show(const Section *section, ShBatchWatch *watch, bool keys, Newest *newest,
+                                      ShError *err) SH_MUST_CHECK __attribute__((always_inline));
+static ShStatus check_with_values(const Section *section, ShBatchWatch *watch, Newest *newest,
+                                  ShError *err) SH_MUST_CHECK __attribute__((noinline));
+static ShStatus check_with_keys(const Section *section, ShBatchWatch *watch, Newest *newest,
+                                ShError *err) SH_MUST_CHECK __attribute__((noinline));
+static int64_t newest_delta(const Section *section, const Newest *newest);
 static inline void show(ShBatchWatch *watch, int32_t index, const ShRecord *plain, bool keys);
 static ShStatus check_end(const uint8_t *next, const uint8_t *end, int32_t count, ShError *err) SH_MUST_CHECK;
 static ShStatus check_record(const uint8_t **next, const uint8_t *end, int32_t index, int32_t count,
                              ShRecord *record, ShError *err) SH_MUST_CHECK __attribute__((noinline));
 static inline const uint8_t *skip_plain_record(const uint8_t *p, const uint8_t *end, int32_t index,
-                                               ShRecord *record) __attribute__((always_inline));
+                                               ShRecord *record, uint64_t *newest)
+    __attribute__((always_inline));
 
 ShStatus sh_batch_peek(const uint8_t *data, size_t length, ShBatchHeader *header, ShError *err)
 {
@@ -98,19 +114,33 @@ ShStatus sh_batch_check_watched(const uint8_t *data, size_t length, const ShBatc
     if (status != SH_OK)
         return status;
 
-    const uint8_t *records;
-    const uint8_t *end;
-    status = sh_batch_open_records(data, &peeked, limits->decompressed_bytes_max, scratch, &records, &end,
-                                   err);
+    Section section = {.count = peeked.record_count};
+    Newest newest = {0};
+    status = sh_batch_open_records(data, &peeked, limits->decompressed_bytes_max, scratch, &section.records,
+                                   &section.end, err);
     if (status != SH_OK)
         return status;
-    status = watch == NULL ? check_records(records, end, peeked.record_count, err)
-             : watch->keys ? check_with_keys(records, end, peeked.record_count, watch, err)
-                           : check_with_values(records, end, peeked.record_count, watch, err);
+    status = watch == NULL ? check_records(&section, &newest, err)
+             : watch->keys ? check_with_keys(&section, watch, &newest, err)
+                           : check_with_values(&section, watch, &newest, err);
     if (status != SH_OK)
         return status;
+    if ((peeked.attributes & SH_BATCH_ATTR_LOG_APPEND_TIME) == 0)
+        peeked.max_timestamp_ms = sh_timestamp_add(peeked.base_timestamp_ms, newest_delta(&section, &newest));
     *header = peeked;
     return SH_OK;
+}
+
+void sh_batch_set_max_timestamp(uint8_t *batch, ShBatchHeader *header, int64_t max_timestamp_ms,
+                                bool is_append_time)
+{
+    if (is_append_time)
+        header->attributes |= SH_BATCH_ATTR_LOG_APPEND_TIME;
+    header->max_timestamp_ms = max_timestamp_ms;
+    sh_put_u16(batch + ATTRIBUTES_POSITION, (uint16_t)header->attributes);
+    sh_put_u64(batch + SH_BATCH_MAX_TIMESTAMP_POSITION, (uint64_t)max_timestamp_ms);
+    header->crc = sh_crc32c(batch + SH_BATCH_UNCOVERED_BYTES, header->total_bytes - SH_BATCH_UNCOVERED_BYTES);
+    sh_put_u32(batch + CRC_POSITION, header->crc);
 }
 
 void sh_batch_set_base_offset(uint8_t *batch, int64_t base_offset)
@@ -159,14 +189,18 @@ static ShStatus check_producer(const ShBatchHeader *header, ShError *err)
     return SH_OK;
 }
 
-/* `watch` being NULL or not, and `keys`, are constant where this is inlined. */
-static inline ShStatus check_and_show(const uint8_t *records, const uint8_t *end, int32_t count,
-                                      ShBatchWatch *watch, bool keys, ShError *err)
+/* `watch` being NULL or not, and `keys`, are constant where this is inlined. `*newest` gets the greatest
+ * timestamp delta, or what newest_delta() needs to find it. */
+static inline ShStatus check_and_show(const Section *section, ShBatchWatch *watch, bool keys, Newest *newest,
+                                      ShError *err)
 {
-    const uint8_t *next = records;
+    const uint8_t *next = section->records;
+    const uint8_t *end = section->end;
+    int32_t count = section->count;
+    uint64_t packed = 0;
     for (int32_t i = 0; i < count; i++) {
         ShRecord record;
-        const uint8_t *next_plain = skip_plain_record(next, end, i, &record);
+        const uint8_t *next_plain = skip_plain_record(next, end, i, &record, &packed);
         if (SH_LIKELY(next_plain != NULL)) {
             next = next_plain;
             if (watch != NULL)
@@ -179,27 +213,49 @@ static inline ShStatus check_and_show(const uint8_t *records, const uint8_t *end
         if (status != SH_OK)
             return status;
         next = behind;
+        uint64_t raw = sh_zigzag_encode(any.timestamp_ms);
+        newest->raw = raw > newest->raw ? raw : newest->raw;
         if (watch != NULL)
             (void)sh_batch_watch(watch, i, &any);
     }
+    newest->packed = packed;
     return check_end(next, end, count, err);
 }
 
-static ShStatus check_records(const uint8_t *records, const uint8_t *end, int32_t count, ShError *err)
+static ShStatus check_records(const Section *section, Newest *newest, ShError *err)
 {
-    return check_and_show(records, end, count, NULL, false, err);
+    return check_and_show(section, NULL, false, newest, err);
 }
 
-static ShStatus check_with_values(const uint8_t *records, const uint8_t *end, int32_t count,
-                                  ShBatchWatch *watch, ShError *err)
+static ShStatus check_with_values(const Section *section, ShBatchWatch *watch, Newest *newest, ShError *err)
 {
-    return check_and_show(records, end, count, watch, false, err);
+    return check_and_show(section, watch, false, newest, err);
 }
 
-static ShStatus check_with_keys(const uint8_t *records, const uint8_t *end, int32_t count,
-                                ShBatchWatch *watch, ShError *err)
+static ShStatus check_with_keys(const Section *section, ShBatchWatch *watch, Newest *newest, ShError *err)
 {
-    return check_and_show(records, end, count, watch, true, err);
+    return check_and_show(section, watch, true, newest, err);
+}
+
+/* The greatest timestamp delta of records that were checked. Their greatest zigzag number is it when it is
+ * even; an odd one is the delta furthest below zero, which hides the others: they are looked at again, as
+ * behind an encoding that is longer than it need be, and so seems greater than it is. */
+static int64_t newest_delta(const Section *section, const Newest *newest)
+{
+    uint64_t raw;
+    bool is_shortest = sh_varlong_unpack(newest->packed, &raw);
+    raw = newest->raw > raw ? newest->raw : raw;
+    if (is_shortest && (raw & 1) == 0)
+        return sh_zigzag_decode(raw);
+    int64_t found = INT64_MIN;
+    const uint8_t *next = section->records;
+    for (int32_t i = 0; i < section->count; i++) {
+        ShRecord record;
+        if (sh_record_decode(&next, section->end, i, section->count, &record, NULL) != SH_OK)
+            break;
+        found = record.timestamp_ms > found ? record.timestamp_ms : found;
+    }
+    return found;
 }
 
 /* sh_record_has_head for a plain record's key or value: there are more than three bytes before it, and one
@@ -257,18 +313,20 @@ static ShStatus check_record(const uint8_t **next, const uint8_t *end, int32_t i
  * moves `p` forward, so when the last ends where the record's length says, all of them lie inside.
  */
 static inline const uint8_t *skip_plain_record(const uint8_t *p, const uint8_t *end, int32_t index,
-                                               ShRecord *record)
+                                               ShRecord *record, uint64_t *newest)
 {
     uint32_t raw; /* zigzag, as all lengths here: twice the number, odd when it is negative */
+    uint64_t delta;
     if (end - p < PLAIN_FIELDS_BYTES_MAX)
         return NULL;
     p = sh_varint_read_short(p, &raw);
     if (p == NULL || (raw & 1) != 0 || raw / 2 > (size_t)(end - p))
         return NULL;
     end = p + raw / 2;
-    p = sh_varlong_skip(p + 1); /* attributes and timestamp */
+    p = sh_varlong_read_packed(p + 1, &delta); /* behind the attributes: the timestamp */
     if (p == NULL)
         return NULL;
+    *newest = delta > *newest ? delta : *newest;
     p = sh_varint_match_short(p, 2 * (uint32_t)index);
     if (p == NULL)
         return NULL;

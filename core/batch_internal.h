@@ -14,6 +14,15 @@ ShStatus sh_batch_open_records(const uint8_t *batch, const ShBatchHeader *header
                                size_t decompressed_bytes_max, ShScratch *scratch, const uint8_t **records,
                                const uint8_t **end, ShError *err) SH_MUST_CHECK;
 
+/* A record's time, at the end of what there is where it would lie beyond. */
+static inline int64_t sh_timestamp_add(int64_t base_ms, int64_t delta_ms)
+{
+    int64_t sum;
+    if (__builtin_add_overflow(base_ms, delta_ms, &sum))
+        return delta_ms < 0 ? INT64_MIN : INT64_MAX;
+    return sum;
+}
+
 /* The message "record 3 of 10 in the batch <problem>", out of the decoder's way. `index` counts from 0. */
 ShStatus sh_record_fail(int32_t index, int32_t count, ShError *err, const char *fmt, ...) SH_PRINTF(4, 5)
     __attribute__((cold, noinline));

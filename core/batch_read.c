@@ -137,6 +137,5 @@ static int64_t record_timestamp(const ShBatchHeader *header, int64_t delta_ms)
 {
     if ((header->attributes & SH_BATCH_ATTR_LOG_APPEND_TIME) != 0)
         return header->max_timestamp_ms;
-    /* Unsigned, because nothing stops a foreign batch from overflowing. */
-    return (int64_t)((uint64_t)header->base_timestamp_ms + (uint64_t)delta_ms);
+    return sh_timestamp_add(header->base_timestamp_ms, delta_ms);
 }

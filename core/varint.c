@@ -17,6 +17,32 @@ const uint8_t *sh_varlong_read_slow(const uint8_t *p, const uint8_t *end, uint64
     return read_bytes(p, end, SH_VARLONG_BYTES_MAX, raw);
 }
 
+ShVarlong sh_varlong_read_long(const uint8_t *p)
+{
+    uint64_t bytes;
+    memcpy(&bytes, p, sizeof bytes);
+    bytes = le64toh(bytes);
+    /* Its last byte is the first whose high bit is clear. */
+    uint64_t last = ~bytes & UINT64_C(0x8080808080808080);
+    if (last == 0)
+        return (ShVarlong){.next = NULL};
+    return (ShVarlong){.next = p + (unsigned)__builtin_ctzll(last) / 8 + 1,
+                       .packed = bytes & (last ^ (last - 1))};
+}
+
+bool sh_varlong_unpack(uint64_t packed, uint64_t *raw)
+{
+    uint64_t value = 0;
+    int bits = 0;
+    uint64_t byte = packed & 0xFF;
+    for (; packed != 0; packed >>= 8, bits += 7) {
+        byte = packed & 0xFF;
+        value |= (byte & 0x7F) << bits;
+    }
+    *raw = value;
+    return byte < 0x80;
+}
+
 static const uint8_t *read_bytes(const uint8_t *p, const uint8_t *end, int bytes_max, uint64_t *raw)
 {
     uint64_t value = 0;

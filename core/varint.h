@@ -14,7 +14,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#define SH_LIKELY(condition) __builtin_expect(!!(condition), 1)
+#define SH_LIKELY(condition)   __builtin_expect(!!(condition), 1)
 #define SH_UNLIKELY(condition) __builtin_expect(!!(condition), 0)
 
 #define SH_VARINT_BYTES_MAX  5
@@ -134,6 +134,38 @@ static inline const uint8_t *sh_varlong_skip(const uint8_t *p)
     memcpy(&bytes, p, sizeof bytes);
     uint64_t last = ~le64toh(bytes) & UINT64_C(0x8080808080808080);
     return SH_LIKELY(last != 0) ? p + ((unsigned)__builtin_ctzll(last) / 8 + 1) : NULL;
+}
+
+/* A varlong as its bytes stand, as one number, the first byte lowest: of two zigzag numbers in their shortest
+ * encodings the larger one is the larger here too. */
+typedef struct ShVarlong {
+    const uint8_t *next; /* the place behind it; NULL: longer than SH_VARLONG_SKIP_BYTES_MAX */
+    uint64_t packed;
+} ShVarlong;
+
+/* Of any length, where SH_VARLONG_SKIP_BYTES_MAX bytes are known to be readable. */
+ShVarlong sh_varlong_read_long(const uint8_t *p) __attribute__((pure));
+
+/* The zigzag number; false when the encoding is longer than it need be. */
+bool sh_varlong_unpack(uint64_t packed, uint64_t *raw);
+
+/* Step over a varlong like sh_varlong_skip, with its bytes. */
+static inline const uint8_t *sh_varlong_read_packed(const uint8_t *p, uint64_t *packed)
+{
+    uint16_t two;
+    memcpy(&two, p, sizeof two);
+    uint32_t bytes = le16toh(two);
+    if ((bytes & 0x80) == 0) {
+        *packed = bytes & 0x7F;
+        return p + 1;
+    }
+    if (SH_LIKELY(bytes < 0x8000)) {
+        *packed = bytes;
+        return p + 2;
+    }
+    ShVarlong found = sh_varlong_read_long(p);
+    *packed = found.packed;
+    return found.next;
 }
 
 #endif

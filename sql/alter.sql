@@ -27,6 +27,17 @@ SELECT orphan_timeout FROM streamhouse.topics WHERE topic = 't';
 SELECT streamhouse.alter_topic('t', reset => '{orphan_timeout}');
 SELECT orphan_timeout FROM streamhouse.topics WHERE topic = 't';
 SELECT streamhouse.alter_topic('t', reset => '{durability}');
+SELECT timestamp_type, timestamp_before_max, timestamp_after_max FROM streamhouse.topics WHERE topic = 't';
+SELECT streamhouse.alter_topic('t', timestamp_type => 'append_time', timestamp_before_max => '7 days',
+                               timestamp_after_max => '1 minute');
+SELECT timestamp_type, timestamp_before_max, timestamp_after_max FROM streamhouse.topics WHERE topic = 't';
+SELECT DISTINCT timestamp_type, timestamp_before_ms, timestamp_after_ms FROM streamhouse.agent_metadata();
+SELECT streamhouse.alter_topic('t', timestamp_type => 'create_time', reset => '{timestamp_before_max,timestamp_after_max}');
+SELECT timestamp_type, timestamp_before_max, timestamp_after_max FROM streamhouse.topics WHERE topic = 't';
+SELECT streamhouse.alter_topic('t', timestamp_type => 'any_time');
+SELECT streamhouse.alter_topic('t', timestamp_after_max => '-1 second');
+SELECT streamhouse.create_topic('w', timestamp_before_max => '-1 second');
+SELECT streamhouse.create_topic('w', timestamp_type => NULL);
 SELECT streamhouse.create_topic('u') IS NOT NULL AS made;
 SELECT streamhouse.rename_topic('u', 't');
 SELECT streamhouse.rename_topic('u', 'a/b');

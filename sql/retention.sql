@@ -21,11 +21,15 @@ $$;
 SELECT streamhouse.create_topic('ever', retention => '170000000 years') IS NOT NULL AS made;
 SELECT take(:a);
 SELECT count(*) FROM publish(:a, 100, '{ever 0 0+1}');
+UPDATE streamhouse.segment SET arrived_ms = 0 WHERE topic_id = topic('ever');
 SELECT streamhouse.apply_retention();
 
--- By age: a segment's newest record counts. Times of the fixture are offsets, so all are old.
+-- By age: the later of a segment's newest record and its arrival counts. Times of the fixture are offsets, so all are
+-- old; what arrived just now is kept nevertheless.
 SELECT count(*) FROM publish(:a, 1, '{t 0 0+10,t 1 0+5,t 0 10+10,k 0 0+10}');
 SELECT count(*) FROM publish(:a, 2, '{t 0 20+10,t 1 5+5}');
+SELECT streamhouse.apply_retention(), (SELECT count(*) FROM streamhouse.retention_due) AS due;
+UPDATE streamhouse.segment SET arrived_ms = arrived_ms - 90 * 60000;
 UPDATE streamhouse.segment SET max_timestamp_ms = (extract(epoch FROM now()) * 1000)::bigint
 WHERE first_offset = 20 OR first_offset = 5;
 SELECT streamhouse.apply_retention(1);
@@ -38,12 +42,32 @@ SELECT log_start FROM streamhouse.read_bounds(ARRAY[topic('t')], ARRAY[0]);
 SELECT first_offset, last_offset FROM streamhouse.read_index(topic('t'), 0, 3, 10);
 
 -- All of it may go; what comes next is counted from there.
-UPDATE streamhouse.segment SET max_timestamp_ms = 0;
+UPDATE streamhouse.segment SET max_timestamp_ms = 0, arrived_ms = 0;
 SELECT streamhouse.apply_retention();
 SELECT count(*) FROM publish(:a, 3, '{t 0 void 30+5,t 0 35+5}');
 UPDATE streamhouse.segment SET max_timestamp_ms = (extract(epoch FROM now()) * 1000)::bigint;
 SELECT streamhouse.apply_retention();
 SELECT * FROM kept('t');
+
+-- A newest record of the far future counts as so much newer than its arrival as the topic allows, and pins nothing.
+SELECT streamhouse.create_topic('f', retention => '1 hour') IS NOT NULL AS made;
+SELECT streamhouse.create_topic('g', retention => '1 hour', timestamp_after_max => NULL) IS NOT NULL AS made;
+SELECT streamhouse.create_topic('h', retention => '1 hour', timestamp_after_max => '1 day') IS NOT NULL AS made;
+SELECT take(:a);
+SELECT count(*) FROM publish(:a, 30, '{f 0 0+5,f 0 5+5,g 0 0+5,g 0 5+5,h 0 0+5,h 0 5+5}',
+                             times => '{9223372036854775807,1,9223372036854775807,1,9223372036854775807,1}');
+SELECT topic, first_offset, min_timestamp, max_timestamp, arrived_at > now() - interval '1 minute' AS is_fresh
+FROM streamhouse.segments WHERE topic IN ('f', 'g', 'h') ORDER BY topic, first_offset;
+UPDATE streamhouse.segment SET arrived_ms = arrived_ms - 90 * 60000 WHERE topic_id IN (topic('f'), topic('g'), topic('h'));
+SELECT streamhouse.apply_retention();
+UPDATE streamhouse.segment SET arrived_ms = arrived_ms - 60 * 60000 WHERE topic_id IN (topic('f'), topic('g'), topic('h'));
+SELECT streamhouse.apply_retention(), streamhouse.apply_retention(), streamhouse.apply_retention();
+SELECT segments FROM kept('f') UNION ALL SELECT segments FROM kept('g') UNION ALL SELECT segments FROM kept('h');
+UPDATE streamhouse.segment SET min_timestamp_ms = -9223372036854775808 WHERE topic_id = topic('h');
+SELECT min_timestamp, max_timestamp FROM streamhouse.segments WHERE topic = 'h' ORDER BY first_offset;
+UPDATE streamhouse.segment SET arrived_ms = arrived_ms - 24 * 3600000 WHERE topic_id = topic('h');
+SELECT streamhouse.apply_retention();
+SELECT segments FROM kept('h');
 
 -- By size: bytes from the end, and never less than was asked for.
 SELECT count(*) FROM publish(:a, 4, '{s 0 0+40000,s 0 40000+40000,s 0 80000+40000,s 0 120000+40000}');
@@ -64,6 +88,7 @@ SELECT count(*) FROM publish(:a, 5, '{u 0 0+10}');
 SELECT seal(:a, '{own}') > 0 AS is_sealed;
 SELECT take(:a) > 0 AS is_taken;
 SELECT count(*) FROM publish(:a, 6, '{u 0 10+10,u 0 20+10}');
+UPDATE streamhouse.segment SET arrived_ms = 0 WHERE topic_id = topic('u');
 UPDATE streamhouse.epoch SET state = 'sealed', end_offset = 30
 WHERE topic_id = topic('u') AND epoch = latest_epoch('u', 0);
 UPDATE streamhouse.epoch SET state = 'open', end_offset = NULL

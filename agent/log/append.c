@@ -26,6 +26,7 @@ typedef struct Intake {
 static void start_part(ShEngine *engine, ShAppend *append, ShAppendPart *part);
 static ShStatus check_batches(const ShAppendPart *part, int64_t batch_bytes_max, ShError *err);
 static ShStatus refuse_unchecked(ShEngine *engine, ShAppendPart *part);
+static ShStatus settle_times(ShEngine *engine, ShAppendPart *part, const ShTimeRule *rule);
 static ShStatus make_intake(const ShResolved *target, const ShAppendPart *part, Intake *intake, ShError *err);
 static void free_intake(Intake *intake);
 static ShStatus check_state(ShEngine *engine, ShPartition *partition, const Intake *intake,
@@ -67,6 +68,8 @@ ShStatus sh_append_try(ShEngine *engine, ShAppend *append, ShAppendPart *part)
     status = check_batches(part, found.batch_bytes_max, &part->error);
     if (status == SH_OK && part->is_unchecked)
         status = refuse_unchecked(engine, part);
+    if (status == SH_OK)
+        status = settle_times(engine, part, &found.time_rule);
     if (status != SH_OK)
         goto done;
     status = make_intake(&found, part, &intake, &part->error);
@@ -232,6 +235,27 @@ static ShStatus refuse_unchecked(ShEngine *engine, ShAppendPart *part)
         &part->error, SH_UNAVAILABLE,
         "the topic's records are held against schemas since a moment ago: send them again");
     return sh_fail_retry_after(&part->error, status, UNCHECKED_RETRY_MS);
+}
+
+/* Records of a topic of append time get that; the others are checked, unless they were when they came. */
+static ShStatus settle_times(ShEngine *engine, ShAppendPart *part, const ShTimeRule *rule)
+{
+    ShStatus status = SH_OK;
+    ShScratch scratch = {0};
+    int64_t now_ms = sh_clock_wall_ms();
+    for (size_t i = 0; i < part->batch_count && status == SH_OK; i++) {
+        ShAppendBatch *batch = &part->batches[i];
+        if (rule->is_append_time)
+            sh_batch_set_max_timestamp(batch->data, &batch->header, now_ms, true);
+        else if (!part->has_checked_times)
+            status = sh_batch_check_times(batch->data, &batch->header, rule, now_ms,
+                                          (size_t)engine->config->batch_decompressed_bytes_max, &scratch,
+                                          &part->error);
+        if (status != SH_OK)
+            status = sh_fail_prefix(&part->error, status, "batch %zu", i);
+    }
+    sh_scratch_free(&scratch);
+    return status;
 }
 
 static ShStatus make_intake(const ShResolved *target, const ShAppendPart *part, Intake *intake, ShError *err)

@@ -92,6 +92,7 @@ typedef struct ShAppendPart {
     ShRecordErrors *misfits;
     bool is_unchecked; /* no check was begun: should the topic be validated by now, the part has to come again
                         */
+    bool has_checked_times; /* held against the time rule of the topic */
     /* results */
     ShError error;  /* status SH_OK: acknowledged */
     bool scattered; /* the batches do not follow each other: header.base_offset of each says where it is */
@@ -127,8 +128,10 @@ typedef struct ShConfirmation {
  * over. */
 void sh_engine_confirm(ShEngine *engine, const ShConfirmation *confirmation);
 
-/* The largest batch the topic takes, or the agent's limit where the topic is unknown. */
-int64_t sh_engine_batch_bytes_max(ShEngine *engine, const ShTarget *target);
+/* The largest batch the topic takes, or the agent's limit where the topic is unknown. `*is_known` tells
+ * which, and `*time_rule` gets what times its records may have. */
+int64_t sh_engine_batch_bytes_max(ShEngine *engine, const ShTarget *target, ShTimeRule *time_rule,
+                                  bool *is_known);
 
 /* Begin to hold a part's records against the schemas of its topic. False: they are not checked, as far as is
  * known now (ShAppendPart.is_unchecked), and there is nothing to end. */

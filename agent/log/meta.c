@@ -6,12 +6,18 @@
 
 #include "agent/log/engine_internal.h"
 
+/* What a topic's batches are held against. */
+typedef struct TopicRules {
+    int64_t batch_bytes_max;
+    ShTimeRule time;
+} TopicRules;
+
 typedef struct ShMetaSnapshot {
     ShMeta meta; /* first: what is handed out is cast back */
     atomic_int refs;
     ShOwner **owners; /* each agent that owns partitions once */
     size_t owner_count;
-    int64_t *batch_bytes_max;  /* by index in meta.topics */
+    TopicRules *rules;         /* by index in meta.topics */
     const ShMetaTopic **by_id; /* ordered by topic id */
 } ShMetaSnapshot;
 
@@ -85,7 +91,8 @@ ShStatus sh_meta_resolve(ShEngine *engine, ShTarget *target, ShResolved *out, Sh
     }
     target->has_topic_id = true;
     target->topic_id = topic->topic_id;
-    out->batch_bytes_max = snapshot->batch_bytes_max[topic - snapshot->meta.topics];
+    out->batch_bytes_max = snapshot->rules[topic - snapshot->meta.topics].batch_bytes_max;
+    out->time_rule = snapshot->rules[topic - snapshot->meta.topics].time;
     out->epoch = topic->partitions[target->partition].epoch;
     out->partition = sh_partition_table_get(&engine->partitions, &topic->topic_id, target->partition);
     if (out->partition == NULL)
@@ -126,14 +133,17 @@ bool sh_meta_durability(ShMetaCache *cache, const ShUuid *topic_id, bool *object
     return topic != NULL;
 }
 
-int64_t sh_engine_batch_bytes_max(ShEngine *engine, const ShTarget *target)
+int64_t sh_engine_batch_bytes_max(ShEngine *engine, const ShTarget *target, ShTimeRule *time_rule,
+                                  bool *is_known)
 {
     int64_t bytes = engine->config->batch_bytes_max;
     ShMetaSnapshot *snapshot = borrow(&engine->meta);
     const ShMetaTopic *topic = NULL;
-    if (find_target(snapshot, target, &topic, NULL) == SH_OK) {
-        int64_t of_topic = snapshot->batch_bytes_max[topic - snapshot->meta.topics];
-        bytes = of_topic < bytes ? of_topic : bytes;
+    *is_known = find_target(snapshot, target, &topic, NULL) == SH_OK;
+    if (*is_known) {
+        const TopicRules *rules = &snapshot->rules[topic - snapshot->meta.topics];
+        bytes = rules->batch_bytes_max < bytes ? rules->batch_bytes_max : bytes;
+        *time_rule = rules->time;
     }
     give_back(snapshot);
     return bytes;
@@ -180,10 +190,10 @@ static ShMetaSnapshot *build_snapshot(const ShUuid *cluster_id, const ShPgMetada
     for (size_t row = 0; row < metadata->partition_count; row += topic_rows(metadata, row))
         topics++;
     snapshot->meta.topics = calloc(topics + 1, sizeof *snapshot->meta.topics);
-    snapshot->batch_bytes_max = calloc(topics + 1, sizeof *snapshot->batch_bytes_max);
+    snapshot->rules = calloc(topics + 1, sizeof *snapshot->rules);
     snapshot->by_id = calloc(topics + 1, sizeof *snapshot->by_id);
     snapshot->meta.agents = calloc(metadata->agent_count + 1, sizeof *snapshot->meta.agents);
-    if (snapshot->meta.topics == NULL || snapshot->batch_bytes_max == NULL || snapshot->by_id == NULL ||
+    if (snapshot->meta.topics == NULL || snapshot->rules == NULL || snapshot->by_id == NULL ||
         snapshot->meta.agents == NULL || !fill_topics(snapshot, metadata)) {
         give_back(snapshot);
         return NULL;
@@ -223,7 +233,9 @@ static bool fill_topics(ShMetaSnapshot *snapshot, const ShPgMetadata *metadata)
     qsort(snapshot->by_id, meta->topic_count, sizeof *snapshot->by_id, compare_ids);
     for (size_t row = 0; row < metadata->partition_count; row += topic_rows(metadata, row)) {
         const ShMetaTopic *topic = find_id(snapshot, &metadata->partitions[row].topic_id);
-        snapshot->batch_bytes_max[topic - meta->topics] = metadata->partitions[row].batch_bytes_max;
+        snapshot->rules[topic - meta->topics] = (TopicRules){
+            .batch_bytes_max = metadata->partitions[row].batch_bytes_max,
+            .time = metadata->partitions[row].time_rule};
     }
     return true;
 }
@@ -312,7 +324,7 @@ static void give_back(ShMetaSnapshot *snapshot)
     free(snapshot->owners);
     free(snapshot->meta.topics);
     free(snapshot->meta.agents);
-    free(snapshot->batch_bytes_max);
+    free(snapshot->rules);
     free(snapshot->by_id);
     free(snapshot);
 }

@@ -31,6 +31,7 @@ ShStatus sh_meta_replace(ShMetaCache *cache, const ShUuid *cluster_id, const ShP
 typedef struct ShResolved {
     ShPartition *partition; /* a reference */
     int64_t batch_bytes_max;
+    ShTimeRule time_rule;
     int64_t epoch; /* as the metadata has it */
 } ShResolved;
 

@@ -18,6 +18,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "core/batch.h"
 #include "core/bytes.h"
 #include "core/status.h"
 
@@ -359,6 +360,7 @@ typedef struct ShPgPartitionInfo {
     int64_t retention_ms; /* -1: for ever */
     int64_t segment_bytes;
     int32_t batch_bytes_max;
+    ShTimeRule time_rule;
     int32_t partition;
     char owner[SH_AGENT_ID_BYTES]; /* "" : none */
     char address[SH_ADDRESS_BYTES];

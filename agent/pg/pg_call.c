@@ -67,6 +67,7 @@ static const Statement statements[SH_PG_STATEMENT_COUNT] = {
     [SH_PG_METADATA] =
         {"metadata", 0,
          "SELECT topic_id, name, durability = 'object', retention_ms, segment_bytes, batch_bytes_max, "
+         "timestamp_type = 'append_time', timestamp_before_ms, timestamp_after_ms, "
          "partition, agent_id, address, zone, epoch FROM streamhouse.agent_metadata()"},
     [SH_PG_LIVE_AGENTS] = {"live_agents", 0,
                            "SELECT agent_id, address, zone FROM streamhouse.agent_live_agents()"},

@@ -80,6 +80,9 @@ static void read_partition(ShPgRow *row, ShPgPartitionInfo *out)
     out->retention_ms = sh_pg_row_number(row, -1);
     out->segment_bytes = sh_pg_row_number(row, 0);
     out->batch_bytes_max = (int32_t)sh_pg_row_number(row, 0);
+    out->time_rule.is_append_time = sh_pg_row_bool(row);
+    out->time_rule.before_max_ms = sh_pg_row_number(row, -1);
+    out->time_rule.after_max_ms = sh_pg_row_number(row, -1);
     out->partition = (int32_t)sh_pg_row_number(row, 0);
     sh_pg_row_text(row, out->owner, sizeof out->owner);
     sh_pg_row_text(row, out->address, sizeof out->address);

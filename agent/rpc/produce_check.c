@@ -26,7 +26,8 @@ typedef struct Checking {
     ShCheckTools *tools;
     bool is_inline;
     int64_t begun_us;
-    bool is_over; /* it has to be postponed */
+    bool is_over;         /* it has to be postponed */
+    ShTimeRule time_rule; /* of the part under way, if its topic is known */
 } Checking;
 
 static ShStatus check_all(Checking *checking, const ShWirePartition *last, ShError *err);
@@ -50,6 +51,8 @@ static ShStatus check_batches(Checking *checking, const ShWirePartition *wire, c
                               ShRecordCheck *check, ShAppendPart *part, ShError *err);
 static ShStatus check_batch(Checking *checking, uint8_t *data, size_t length, const ShBatchLimits *limits,
                             ShRecordCheck *check, ShBatchHeader *header, ShError *err);
+static ShStatus check_times(Checking *checking, const ShAppendPart *part, const uint8_t *batch,
+                            const ShBatchHeader *header, const ShBatchLimits *limits, ShError *err);
 
 ShStatus sh_produce_check(ShProduceRequest *request, ShCheckTools *tools, const ShWirePartition *last,
                           bool is_inline, ShError *err)
@@ -125,6 +128,7 @@ static void init_part(ShAppendPart *part, ShAppendBatch *batches)
 {
     part->owner = NULL;
     part->is_unchecked = false;
+    part->has_checked_times = false;
     part->batches = batches;
     part->batch_count = 0;
     sh_error_clear(&part->error);
@@ -151,8 +155,12 @@ static ShStatus check_part(Checking *checking, const ShWirePartition *wire, ShAp
     if (checking->request->next_part > 0 && (status = check_time(checking, err)) != SH_OK)
         return status;
 
+    bool is_known;
+    int64_t bytes_max = sh_engine_batch_bytes_max(sh_call_engine(call), &part->target, &checking->time_rule,
+                                                  &is_known);
+    part->has_checked_times = is_known;
     ShBatchLimits limits = {
-        .batch_bytes_max = (size_t)sh_engine_batch_bytes_max(sh_call_engine(call), &part->target),
+        .batch_bytes_max = (size_t)bytes_max,
         .decompressed_bytes_max = (size_t)sh_call_config(call)->batch_decompressed_bytes_max,
     };
     return wire->record_count == 0 ? take_batches(checking, wire, &limits, part, err)
@@ -209,6 +217,8 @@ static ShStatus take_records(Checking *checking, const ShWirePartition *wire, co
         return sh_record_errors_explain(part->misfits, wire->record_count, err);
     if (status == SH_OK)
         status = sh_batch_peek(part->owner->data, part->owner->length, &part->batches[0].header, err);
+    if (status == SH_OK)
+        status = check_times(checking, part, part->owner->data, &part->batches[0].header, limits, err);
     if (status != SH_OK) {
         drop_part(request, part);
         return status;
@@ -326,6 +336,16 @@ static ShStatus check_batches(Checking *checking, const ShWirePartition *wire, c
         if (header.attributes & SH_BATCH_ATTR_TRANSACTIONAL)
             return sh_fail(err, SH_UNSUPPORTED, "batch %zu: transactions are not supported",
                            part->batch_count);
+        if (header.attributes & SH_BATCH_ATTR_LOG_APPEND_TIME)
+            return sh_fail(err, SH_INVALID,
+                           "batch %zu: its timestamp type is LogAppendTime, which only the topic's setting "
+                           "timestamp_type gives",
+                           part->batch_count);
+        if (!sh_batch_says_max_timestamp(next, &header))
+            sh_batch_set_max_timestamp(next, &header, header.max_timestamp_ms, false);
+        status = check_times(checking, part, next, &header, limits, err);
+        if (status != SH_OK)
+            return status;
         if (check != NULL)
             sh_record_check_next_batch(check, (size_t)header.record_count);
         part->batches[part->batch_count++] = (ShAppendBatch){.data = next, .header = header};
@@ -364,4 +384,15 @@ static ShStatus check_batch(Checking *checking, uint8_t *data, size_t length, co
     }
     request->unfolded_bytes += status == SH_OK ? scratch->length : within.decompressed_bytes_max;
     return status;
+}
+
+/* Of the part's next batch. That a topic is not known yet is the engine's to deal with. */
+static ShStatus check_times(Checking *checking, const ShAppendPart *part, const uint8_t *batch,
+                            const ShBatchHeader *header, const ShBatchLimits *limits, ShError *err)
+{
+    if (!part->has_checked_times)
+        return SH_OK;
+    ShStatus status = sh_batch_check_times(batch, header, &checking->time_rule, sh_clock_wall_ms(),
+                                           limits->decompressed_bytes_max, &checking->tools->scratch, err);
+    return status == SH_OK ? SH_OK : sh_fail_prefix(err, status, "batch %zu", part->batch_count);
 }

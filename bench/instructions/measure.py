@@ -128,7 +128,7 @@ class Load:
             body = (b"\0" + batches.varint(i // 4) + batches.varint(i) + batches.varint(-1)
                     + batches.varint(VALUE_BYTES) + value + batches.varint(0))
             encoded += batches.varint(len(body)) + body
-        self.batch = batches.batch([], records=bytes(encoded), count=records)
+        self.batch = batches.batch([], records=bytes(encoded), count=records, newest_delta_ms=(records - 1) // 4)
         self.batches, self.records = count, records * count
         self.warm_up_batches = count // WARM_UP_SHARE
         self.warm_up_records = records * self.warm_up_batches

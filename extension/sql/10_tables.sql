@@ -48,7 +48,10 @@ CREATE TABLE streamhouse.topic (
     key_subject_strategy   text NOT NULL DEFAULT 'topic'
                            CHECK (key_subject_strategy IN ('topic', 'record', 'topic-record')),
     value_subject_strategy text NOT NULL DEFAULT 'topic'
-                           CHECK (value_subject_strategy IN ('topic', 'record', 'topic-record'))
+                           CHECK (value_subject_strategy IN ('topic', 'record', 'topic-record')),
+    timestamp_type       text NOT NULL DEFAULT 'create_time' CHECK (timestamp_type IN ('create_time', 'append_time')),
+    timestamp_before_max interval CHECK (timestamp_before_max >= interval '0'),
+    timestamp_after_max  interval DEFAULT '1 hour' CHECK (timestamp_after_max >= interval '0')
 );
 -- Metric names turn '.' into '_', so two names must differ by more than that.
 CREATE UNIQUE INDEX topic_metric_name ON streamhouse.topic (replace(name, '.', '_'));

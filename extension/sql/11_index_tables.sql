@@ -46,9 +46,12 @@ CREATE TABLE streamhouse.segment (
     min_timestamp_ms  bigint NOT NULL,
     max_timestamp_ms  bigint NOT NULL,
     timestamp_high_ms bigint NOT NULL,
+    arrived_ms        bigint NOT NULL DEFAULT (extract(epoch FROM now()) * 1000)::bigint,
     PRIMARY KEY (topic_id, partition, first_offset),
     CHECK (base_offset <= first_offset AND first_offset <= last_offset)
 ) WITH (autovacuum_vacuum_insert_scale_factor = 0.1);
+-- arrived_ms is when it was published, by the server's clock; what is rewritten keeps the latest. From it
+-- retention counts where the records' own times make no sense.
 -- timestamp_high_ms is the highest time of the epoch up to and with this row. It never falls as offsets
 -- rise, so one descent of this index finds the first segment that reaches a time.
 CREATE INDEX segment_time ON streamhouse.segment

@@ -110,6 +110,29 @@ $$;
 COMMENT ON FUNCTION streamhouse.check_schema_settings IS
     'Raises an error for a validation or subject strategy that does not exist';
 
+CREATE FUNCTION streamhouse.check_timestamp_settings(timestamp_type text, timestamp_before_max interval,
+                                                     timestamp_after_max interval) RETURNS void
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+BEGIN
+    IF timestamp_type NOT IN ('create_time', 'append_time') THEN
+        RAISE EXCEPTION 'unknown timestamp_type "%"', left(timestamp_type, 100)
+            USING ERRCODE = 'invalid_parameter_value',
+                  DETAIL = 'It is "create_time" (the producer''s) or "append_time" (of the agent, when it accepts '
+                           'the records).';
+    ELSIF timestamp_before_max < interval '0' OR timestamp_after_max < interval '0' THEN
+        RAISE EXCEPTION '% is out of range: %',
+                        CASE WHEN timestamp_before_max < interval '0' THEN 'timestamp_before_max'
+                             ELSE 'timestamp_after_max' END,
+                        CASE WHEN timestamp_before_max < interval '0' THEN timestamp_before_max
+                             ELSE timestamp_after_max END
+            USING ERRCODE = 'invalid_parameter_value', DETAIL = 'It must not be negative.';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION streamhouse.check_timestamp_settings IS
+    'Raises an error for a timestamp type that does not exist, or bounds out of their ranges';
+
 CREATE FUNCTION streamhouse.create_topic(
     name           text,
     partitions     int      DEFAULT 1,
@@ -122,7 +145,10 @@ CREATE FUNCTION streamhouse.create_topic(
     key_validation         text DEFAULT 'none',
     value_validation       text DEFAULT 'none',
     key_subject_strategy   text DEFAULT 'topic',
-    value_subject_strategy text DEFAULT 'topic'
+    value_subject_strategy text DEFAULT 'topic',
+    timestamp_type       text     DEFAULT 'create_time',
+    timestamp_before_max interval DEFAULT NULL,
+    timestamp_after_max  interval DEFAULT '1 hour'
 ) RETURNS uuid
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
 AS $$
@@ -130,8 +156,9 @@ AS $$
 DECLARE
     new_id uuid;
 BEGIN
-    IF partitions IS NULL OR segment_size IS NULL OR durability IS NULL OR max_batch_size IS NULL THEN
-        RAISE EXCEPTION 'partitions, segment_size, durability and max_batch_size must not be null'
+    IF partitions IS NULL OR segment_size IS NULL OR durability IS NULL OR max_batch_size IS NULL
+       OR timestamp_type IS NULL THEN
+        RAISE EXCEPTION 'partitions, segment_size, durability, max_batch_size and timestamp_type must not be null'
             USING ERRCODE = 'null_value_not_allowed', HINT = 'Leave an argument out to get its default.';
     ELSIF key_validation IS NULL OR value_validation IS NULL OR key_subject_strategy IS NULL
           OR value_subject_strategy IS NULL THEN
@@ -143,15 +170,18 @@ BEGIN
     PERFORM check_topic_settings(partitions, retention, durability, orphan_timeout);
     PERFORM check_schema_settings(key_validation, value_validation, key_subject_strategy,
                                   value_subject_strategy);
+    PERFORM check_timestamp_settings(timestamp_type, timestamp_before_max, timestamp_after_max);
 
     INSERT INTO topic AS t (name, durability, partition_count, retention, retention_bytes, segment_bytes,
                             batch_bytes_max, orphan_timeout, key_validation, value_validation,
-                            key_subject_strategy, value_subject_strategy)
+                            key_subject_strategy, value_subject_strategy, timestamp_type,
+                            timestamp_before_max, timestamp_after_max)
     VALUES (name, durability, partitions, retention,
             parse_size('retention_size', retention_size, 1 << 20, 1::bigint << 60),
             parse_size('segment_size', segment_size, 1 << 20, 1 << 30),
             parse_size('max_batch_size', max_batch_size, 1 << 10, 64 << 20), orphan_timeout, key_validation,
-            value_validation, key_subject_strategy, value_subject_strategy)
+            value_validation, key_subject_strategy, value_subject_strategy, timestamp_type,
+            timestamp_before_max, timestamp_after_max)
     RETURNING t.topic_id INTO new_id;
     PERFORM add_partitions(new_id, 0, partitions);
     RETURN new_id;
@@ -160,7 +190,8 @@ $$;
 COMMENT ON FUNCTION streamhouse.create_topic IS
     'Creates a topic and returns its id. Retention null keeps records for ever. orphan_timeout is how long '
     'readers wait for an agent that is gone, null for ever. Validation says what agents check of keys and '
-    'values against the schema registry, the subject strategy under which subject';
+    'values against the schema registry, the subject strategy under which subject. Records may be so much older '
+    'and newer than the agent''s clock as timestamp_before_max and timestamp_after_max say, null without bound';
 
 CREATE FUNCTION streamhouse.add_partitions(topic_id uuid, first_partition int, partition_count int)
 RETURNS void

@@ -13,7 +13,10 @@ CREATE FUNCTION streamhouse.alter_topic(
     key_validation         text DEFAULT NULL,
     value_validation       text DEFAULT NULL,
     key_subject_strategy   text DEFAULT NULL,
-    value_subject_strategy text DEFAULT NULL
+    value_subject_strategy text DEFAULT NULL,
+    timestamp_type       text     DEFAULT NULL,
+    timestamp_before_max interval DEFAULT NULL,
+    timestamp_after_max  interval DEFAULT NULL
 ) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
 AS $$
@@ -26,14 +29,17 @@ BEGIN
     PERFORM check_topic_settings(partitions, retention, durability, orphan_timeout);
     PERFORM check_schema_settings(key_validation, value_validation, key_subject_strategy,
                                   value_subject_strategy);
+    PERFORM check_timestamp_settings(timestamp_type, timestamp_before_max, timestamp_after_max);
     IF partitions < old.partition_count THEN
         RAISE EXCEPTION 'topic "%" has % partitions and cannot be given %',
                         name, old.partition_count, partitions
             USING ERRCODE = 'invalid_parameter_value', DETAIL = 'Partitions can only be added.';
-    ELSIF NOT reset <@ ARRAY['retention', 'retention_size', 'orphan_timeout'] THEN
+    ELSIF NOT reset <@ ARRAY['retention', 'retention_size', 'orphan_timeout', 'timestamp_before_max',
+                             'timestamp_after_max'] THEN
         RAISE EXCEPTION 'cannot reset %', reset
             USING ERRCODE = 'invalid_parameter_value',
-                  DETAIL = 'retention, retention_size and orphan_timeout can be reset.';
+                  DETAIL = 'retention, retention_size, orphan_timeout, timestamp_before_max and '
+                           'timestamp_after_max can be reset.';
     END IF;
 
     UPDATE topic AS t SET
@@ -51,7 +57,14 @@ BEGIN
         key_validation         = coalesce(key_validation, t.key_validation),
         value_validation       = coalesce(value_validation, t.value_validation),
         key_subject_strategy   = coalesce(key_subject_strategy, t.key_subject_strategy),
-        value_subject_strategy = coalesce(value_subject_strategy, t.value_subject_strategy)
+        value_subject_strategy = coalesce(value_subject_strategy, t.value_subject_strategy),
+        timestamp_type         = coalesce(timestamp_type, t.timestamp_type),
+        timestamp_before_max   = coalesce(timestamp_before_max,
+                                          CASE WHEN 'timestamp_before_max' <> ALL (reset)
+                                               THEN t.timestamp_before_max END),
+        timestamp_after_max    = coalesce(timestamp_after_max,
+                                          CASE WHEN 'timestamp_after_max' <> ALL (reset)
+                                               THEN t.timestamp_after_max END)
     WHERE t.topic_id = old.topic_id;
     IF durability <> old.durability THEN
         PERFORM roll_durability(old.topic_id, durability);

@@ -10,13 +10,16 @@ CREATE FUNCTION streamhouse.agent_metadata()
 RETURNS TABLE (topic_id uuid, name text, durability text, retention_ms bigint, segment_bytes bigint,
                batch_bytes_max int, partition int, agent_id text, address text, zone text, epoch bigint,
                metadata_version bigint, key_validation text, value_validation text, key_subject_strategy text,
-               value_subject_strategy text, schema_version bigint)
+               value_subject_strategy text, schema_version bigint, timestamp_type text, timestamp_before_ms bigint,
+               timestamp_after_ms bigint)
 LANGUAGE sql STABLE SECURITY INVOKER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
 AS $$
     SELECT t.topic_id, t.name, t.durability, (extract(epoch FROM t.retention) * 1000)::bigint,
            t.segment_bytes, t.batch_bytes_max, p.partition, a.agent_id, a.address, a.zone, e.epoch,
            c.metadata_version, t.key_validation, t.value_validation, t.key_subject_strategy,
-           t.value_subject_strategy, c.schema_version
+           t.value_subject_strategy, c.schema_version, t.timestamp_type,
+           (extract(epoch FROM t.timestamp_before_max) * 1000)::bigint,
+           (extract(epoch FROM t.timestamp_after_max) * 1000)::bigint
     FROM cluster AS c, topic AS t
     JOIN partition AS p USING (topic_id)
     LEFT JOIN LATERAL (SELECT * FROM epoch AS e

@@ -1,5 +1,9 @@
 -- Retention: log starts move up, and the segments below them go, in small steps.
 --
+-- Age counts from the later of a segment's newest record and its arrival: an agent or a producer whose clock is
+-- behind does not have fresh records removed. A newest record that claims to be of the far future pins nothing: it
+-- counts as no later than timestamp_after_max, or an hour where there is no such bound, after its arrival.
+--
 -- A log start never passes the published end of the oldest unsealed epoch (read_bounds): what an earlier
 -- epoch may still bring is not stepped over. Moving it counts what it leaves behind; taking the rows away
 -- comes after that, as many at a time as the caller allows.
@@ -45,13 +49,14 @@ SELECT p.topic_id, p.partition
 FROM streamhouse.partition AS p
 JOIN streamhouse.topic AS t USING (topic_id)
 CROSS JOIN LATERAL (
-    SELECT s.last_offset, s.max_timestamp_ms, s.bytes FROM streamhouse.segment AS s
+    SELECT s.last_offset, s.max_timestamp_ms, s.arrived_ms, s.bytes FROM streamhouse.segment AS s
     WHERE s.topic_id = p.topic_id AND s.partition = p.partition AND s.first_offset >= p.first_segment
     ORDER BY s.first_offset LIMIT 1
 ) AS oldest
 WHERE (t.retention IS NOT NULL OR t.retention_bytes IS NOT NULL OR p.first_segment < p.log_start)
   AND (oldest.last_offset < p.log_start
-       OR oldest.max_timestamp_ms
+       OR least(greatest(oldest.max_timestamp_ms, oldest.arrived_ms),
+                oldest.arrived_ms + coalesce(extract(epoch FROM t.timestamp_after_max) * 1000, 3600000)::bigint)
           < ((extract(epoch FROM now()) - extract(epoch FROM t.retention)) * 1000)::bigint
        OR oldest.bytes <= (SELECT sum(h.bytes)
                            FROM streamhouse.epoch AS k, streamhouse.newest_head(k.topic_id, k.partition, k.epoch) AS h
@@ -103,7 +108,9 @@ AS $$
         SELECT r.last_offset, bool_and(r.is_expired) OVER (ORDER BY r.first_offset) AS is_retired
         FROM (SELECT c.first_offset, c.last_offset,
                      c.last_offset < b.published_end
-                     AND (coalesce(c.max_timestamp_ms
+                     AND (coalesce(least(greatest(c.max_timestamp_ms, c.arrived_ms),
+                                         c.arrived_ms + coalesce(extract(epoch FROM t.timestamp_after_max) * 1000,
+                                                                 3600000)::bigint)
                                    < ((extract(epoch FROM now()) - extract(epoch FROM t.retention))
                                       * 1000)::bigint, false)
                           OR coalesce(sum(c.bytes) OVER (ORDER BY c.first_offset) <= excess.bytes, false))
@@ -117,8 +124,8 @@ AS $$
     GROUP BY p.topic_id, p.partition
 $$;
 COMMENT ON FUNCTION streamhouse.expired_starts IS
-    'Where the logs of partitions should start by age (a segment''s newest record counts) and size (bytes '
-    'from the end), looking at so many segments of each. Partitions that stay as they are are left out';
+    'Where the logs of partitions should start by age (from a segment''s newest record or its arrival, whichever '
+    'is later, but no later after its arrival than the topic allows records to be) and size (bytes from the end), looking at so many segments of each. Partitions that stay as they are are left out';
 
 CREATE FUNCTION streamhouse.move_log_starts(topic_ids uuid[], partitions int[], log_starts bigint[],
                                             version bigint) RETURNS void

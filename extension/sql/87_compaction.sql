@@ -291,13 +291,14 @@ BEGIN
     -- What a row counts comes from those it replaces. It must cover them exactly.
     SELECT array_agg(ROW(m.topic_id, m.partition, m.first_offset, m.base_offset, m.last_offset, m.epoch,
                          m.records, m.length, m.position, m.object_id, m.min_ms, m.max_ms,
-                         m.high_ms)::segment),
+                         m.high_ms, m.arrived_ms)::segment),
            sum(m.row_count) FILTER (WHERE m.is_exact AND m.base_offset <= m.first_offset)
     INTO made, covered
     FROM (SELECT swap_segments.topic_id, swap_segments.partition, n.first_offset, n.base_offset,
                  n.last_offset, n.epoch, sum(s.records)::bigint AS records, n.length, n.position,
                  swap_segments.object_id, min(s.min_timestamp_ms) AS min_ms,
                  max(s.max_timestamp_ms) AS max_ms, max(s.timestamp_high_ms) AS high_ms,
+                 max(s.arrived_ms) AS arrived_ms,
                  count(*) AS row_count,
                  min(s.first_offset) = n.first_offset AND max(s.last_offset) = n.last_offset
                      AND sum(s.last_offset - s.first_offset + 1) = n.last_offset - n.first_offset + 1

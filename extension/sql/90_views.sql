@@ -64,7 +64,7 @@ SELECT t.name AS topic, t.partition_count AS partitions, t.durability, sum(p.rec
        sum(p.bytes)::bigint AS bytes, t.retention, pg_size_pretty(t.retention_bytes) AS retention_size,
        pg_size_pretty(t.segment_bytes) AS segment_size,
        pg_size_pretty(t.batch_bytes_max::bigint) AS max_batch_size,
-       t.orphan_timeout, t.created_at, t.topic_id
+       t.orphan_timeout, t.timestamp_type, t.timestamp_before_max, t.timestamp_after_max, t.created_at, t.topic_id
 FROM streamhouse.topic AS t
 JOIN streamhouse.partitions AS p USING (topic_id)
 GROUP BY t.topic_id
@@ -157,10 +157,16 @@ COMMENT ON VIEW streamhouse.objects IS
     'Objects in the store, who wrote them, and how many segments refer to them. Those without any are '
     'garbage';
 
+-- Record times are the producers': what a timestamp cannot hold is infinite, so that the view never fails.
 CREATE VIEW streamhouse.segments AS
 SELECT t.name AS topic, s.partition, s.first_offset, s.last_offset, s.records, s.bytes, s.epoch,
-       to_timestamp(s.min_timestamp_ms / 1000.0) AS min_timestamp,
-       to_timestamp(s.max_timestamp_ms / 1000.0) AS max_timestamp, o.object_key, s.position, s.base_offset,
+       CASE WHEN s.min_timestamp_ms < -210866803200000 THEN '-infinity'
+            WHEN s.min_timestamp_ms >= 9224318016000000 THEN 'infinity'
+            ELSE to_timestamp(s.min_timestamp_ms / 1000.0) END AS min_timestamp,
+       CASE WHEN s.max_timestamp_ms < -210866803200000 THEN '-infinity'
+            WHEN s.max_timestamp_ms >= 9224318016000000 THEN 'infinity'
+            ELSE to_timestamp(s.max_timestamp_ms / 1000.0) END AS max_timestamp,
+       to_timestamp(s.arrived_ms / 1000.0) AS arrived_at, o.object_key, s.position, s.base_offset,
        s.topic_id
 FROM streamhouse.segment AS s
 JOIN streamhouse.topic AS t USING (topic_id)

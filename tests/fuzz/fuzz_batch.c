@@ -13,7 +13,8 @@
 #define DECOMPRESSED_BYTES_MAX ((size_t)256 * 1024)
 
 static void make_true(uint8_t *batch, size_t length);
-static int64_t read_all(const uint8_t *batch, size_t length, ShScratch *scratch, bool *whole);
+static int64_t read_all(const uint8_t *batch, size_t length, ShScratch *scratch, bool *whole,
+                        int64_t *newest_ms);
 static size_t touch(const uint8_t *data, size_t length);
 static void check_watched(const uint8_t *batch, size_t length, const ShBatchLimits *limits,
                           ShStatus expected);
@@ -36,8 +37,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *input, size_t length)
     assert(scratch.capacity <= DECOMPRESSED_BYTES_MAX + DECOMPRESSED_BYTES_MAX / 2 + 1);
 
     bool whole;
-    int64_t records = read_all(batch, length, &scratch, &whole);
+    int64_t newest_ms;
+    int64_t records = read_all(batch, length, &scratch, &whole, &newest_ms);
     assert(status != SH_OK || (whole && records == header.record_count));
+    assert(status != SH_OK || newest_ms == header.max_timestamp_ms);
     check_watched(batch, length, &limits, status);
     sh_scratch_free(&scratch);
     free(batch);
@@ -52,9 +55,11 @@ static void make_true(uint8_t *batch, size_t length)
 }
 
 /* Count the records, touching each byte; `whole` says whether the reader reached the end. */
-static int64_t read_all(const uint8_t *batch, size_t length, ShScratch *scratch, bool *whole)
+static int64_t read_all(const uint8_t *batch, size_t length, ShScratch *scratch, bool *whole,
+                        int64_t *newest_ms)
 {
     *whole = false;
+    *newest_ms = INT64_MIN;
     ShBatchReader reader;
     if (sh_batch_reader_init(&reader, batch, length, DECOMPRESSED_BYTES_MAX, scratch, NULL) != SH_OK)
         return 0;
@@ -68,6 +73,7 @@ static int64_t read_all(const uint8_t *batch, size_t length, ShScratch *scratch,
         if (!more)
             break;
         records++;
+        *newest_ms = record.timestamp_ms > *newest_ms ? record.timestamp_ms : *newest_ms;
         sum += touch(record.key, record.key_length) + touch(record.value, record.value_length);
 
         ShHeader header;

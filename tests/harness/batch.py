@@ -39,7 +39,7 @@ def record(index, key, value):
 
 
 def batch(values, timestamp_ms=1_600_000_000_000, codec=0, magic=2, attributes=0, count=None, records=None, crc=None,
-          producer_id=-1, producer_epoch=0, base_sequence=0):
+          producer_id=-1, producer_epoch=0, base_sequence=0, newest_delta_ms=0):
     """A batch of (key, value) pairs or of plain values, with codec 0 (none) or 1 (gzip); with a producer id it is an
     idempotent producer's. The other arguments make it wrong: `records` is taken as it is, compressed or not."""
     pairs = [v if isinstance(v, tuple) else (None, v) for v in values]
@@ -49,6 +49,6 @@ def batch(values, timestamp_ms=1_600_000_000_000, codec=0, magic=2, attributes=0
             records = gzip.compress(records)
     count = len(pairs) if count is None else count
     first = (-1, -1) if producer_id < 0 else (producer_epoch, base_sequence)
-    covered = struct.pack(">hiqqqhii", attributes | codec, count - 1, timestamp_ms, timestamp_ms, producer_id, *first, count) + records
+    covered = struct.pack(">hiqqqhii", attributes | codec, count - 1, timestamp_ms, timestamp_ms + newest_delta_ms, producer_id, *first, count) + records
     head = struct.pack(">ibI", 0, magic, crc32c(covered) if crc is None else crc)
     return struct.pack(">qi", 0, len(head) + len(covered)) + head + covered

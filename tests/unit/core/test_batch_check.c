@@ -436,10 +436,101 @@ static void records_of_another_head_are_shown(void **state)
     }
 }
 
+/* What the header says of the newest time is not believed: it is that of the records, whatever their order
+ * and the lengths of their deltas, as the reader has them. */
+static void the_newest_time_is_that_of_the_records(void **state)
+{
+    (void)state;
+    static const int64_t spans_ms[] = {1, 60, 100, 9000, 3000000, 1LL << 40, INT64_MAX / 2};
+    uint64_t random = 9;
+    for (int round = 0; round < 2000; round++) {
+        ShBatchBuilder *builder = sh_batch_builder_new((ShCodec)(round % CODEC_COUNT));
+        int64_t span_ms = spans_ms[round % 7];
+        int64_t newest_ms = INT64_MIN;
+        for (int i = 0; i <= round % 13; i++) {
+            random = random * UINT64_C(6364136223846793005) + 1442695040888963407;
+            int64_t offset_ms = (int64_t)(random >> 1) % span_ms;
+            bool is_falling = round % 3 == 0 || (round % 3 == 1 && i % 2 == 0);
+            ShRecord record = {.timestamp_ms = is_falling ? -offset_ms : offset_ms,
+                               .value = (const uint8_t *)"plain value",
+                               .value_length = round % 5 == 0 ? 0 : 11};
+            newest_ms = record.timestamp_ms > newest_ms ? record.timestamp_ms : newest_ms;
+            assert_int_equal(sh_batch_builder_add(builder, &record, NULL, 0, NULL), SH_OK);
+        }
+        ShBuf *buf;
+        assert_int_equal(sh_batch_builder_finish(builder, &buf, NULL), SH_OK);
+        sh_batch_builder_free(builder);
+        Bench bench = bench_of(buf->data, buf->length);
+        sh_buf_unref(buf);
+
+        assert_int_equal(check(&bench), SH_OK);
+        if (bench.header.max_timestamp_ms != newest_ms)
+            fail_msg("round %d: %lld, not %lld", round, (long long)bench.header.max_timestamp_ms,
+                     (long long)newest_ms);
+        assert_true(sh_batch_says_max_timestamp(bench.bytes, &bench.header));
+        sh_put_u64(bench.bytes + SH_BATCH_MAX_TIMESTAMP_POSITION, random);
+        fix_crc(&bench);
+        assert_int_equal(check(&bench), SH_OK);
+        assert_int_equal(bench.header.max_timestamp_ms, newest_ms);
+        assert_false(sh_batch_says_max_timestamp(bench.bytes, &bench.header));
+        sh_batch_set_max_timestamp(bench.bytes, &bench.header, newest_ms, false);
+        ShBatchHeader fixed = bench.header;
+        assert_int_equal(check(&bench), SH_OK); /* with the CRC too */
+        assert_memory_equal(&fixed, &bench.header, sizeof fixed);
+        assert_true(sh_batch_says_max_timestamp(bench.bytes, &bench.header));
+        release(&bench);
+    }
+}
+
+/* Deltas that lead beyond what a time can be, and encodings longer than they need be, which look greater. */
+static void odd_deltas_are_measured_as_they_are_read(void **state)
+{
+    (void)state;
+    Bench bench = bench_of(golden, sizeof golden);
+    sh_put_u64(bench.bytes + 27, (uint64_t)INT64_MAX - 5);
+    bench.bytes[63] = 20; /* the delta: 10 */
+    fix_crc(&bench);
+    assert_int_equal(check(&bench), SH_OK);
+    assert_int_equal(bench.header.max_timestamp_ms, INT64_MAX);
+    ShBatchReader reader;
+    ShRecord record;
+    bool more;
+    assert_int_equal(
+        sh_batch_reader_init(&reader, bench.bytes, bench.length, 1 << 20, &bench.scratch, &bench.err), SH_OK);
+    assert_int_equal(sh_batch_reader_next(&reader, &record, &more, &bench.err), SH_OK);
+    assert_int_equal(record.timestamp_ms, INT64_MAX);
+    release(&bench);
+
+    /* Two plain records with values of 20 bytes: deltas 5, in two bytes, and 6, in one. */
+    uint8_t bytes[SH_BATCH_HEADER_BYTES + 28 + 27];
+    memcpy(bytes, golden, SH_BATCH_HEADER_BYTES);
+    uint8_t *p = bytes + SH_BATCH_HEADER_BYTES;
+    static const uint8_t heads[2][7] = {{54, 0, 0x8A, 0, 0, 1, 40}, {52, 0, 12, 2, 1, 40}};
+    for (int i = 0; i < 2; i++) {
+        size_t head = i == 0 ? 7 : 6;
+        memcpy(p, heads[i], head);
+        memset(p + head, 'v', 20);
+        p[head + 20] = 0;
+        p += head + 21;
+    }
+    size_t length = (size_t)(p - bytes);
+    bench = bench_of(bytes, length);
+    sh_put_u32(bench.bytes + 8, (uint32_t)length - 12);
+    sh_put_u32(bench.bytes + 23, 1);
+    sh_put_u32(bench.bytes + 57, 2);
+    fix_crc(&bench);
+    if (check(&bench) != SH_OK)
+        fail_msg("%s", bench.err.message);
+    assert_int_equal(bench.header.max_timestamp_ms, 1006);
+    release(&bench);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_truncation_is_corrupt),
+        cmocka_unit_test(the_newest_time_is_that_of_the_records),
+        cmocka_unit_test(odd_deltas_are_measured_as_they_are_read),
         cmocka_unit_test(every_consistent_truncation_is_refused),
         cmocka_unit_test(every_bit_flip_under_the_crc_is_found),
         cmocka_unit_test(bit_flips_with_a_true_crc_never_break_the_reader),

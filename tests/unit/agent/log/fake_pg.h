@@ -55,6 +55,7 @@ typedef struct FakeCluster {
     int64_t gap_epoch; /* of t/0, not sealed yet: readers stop at gap_end; 0: none */
     int64_t gap_end;
     int64_t orphan_timeout_ms;
+    ShTimeRule time_rule; /* of all topics */
     bool lose_late_replies; /* of publishes, once leftovers were asked about */
     int lose_leftovers;     /* so many answers about leftovers are lost, once they have taken effect */
     int refuse_leftovers;   /* a ShPgLeftoverResult that is the answer to all; 0: as it is */
@@ -93,6 +94,7 @@ static void fake_reset(void)
     memset((char *)&fake + sizeof fake.lock, 0, sizeof fake - sizeof fake.lock);
     fake.range = 1 << 28;
     fake.version = 1;
+    fake.time_rule = (ShTimeRule){.before_max_ms = -1, .after_max_ms = -1};
     pthread_mutex_unlock(&fake.lock);
 }
 
@@ -484,6 +486,7 @@ ShStatus sh_pg_metadata(ShPg *pg, ShPgMetadata **out, ShError *err)
             snprintf(row->topic, sizeof row->topic, "%s", fake.topics[i].name);
             row->object_durability = fake.topics[i].object_durability;
             row->batch_bytes_max = 1 << 20;
+            row->time_rule = fake.time_rule;
             row->partition = p;
             row->epoch = partition->epoch;
             if (partition->owned || fake.elsewhere)

@@ -366,10 +366,13 @@ ShStatus sh_engine_check_end(ShEngine *engine, ShRecordCheck *check, ShError *er
     return sh_record_check_end(check, err);
 }
 
-int64_t sh_engine_batch_bytes_max(ShEngine *engine, const ShTarget *target)
+int64_t sh_engine_batch_bytes_max(ShEngine *engine, const ShTarget *target, ShTimeRule *time_rule,
+                                  bool *is_known)
 {
     (void)engine;
     (void)target;
+    *time_rule = (ShTimeRule){.before_max_ms = -1, .after_max_ms = -1};
+    *is_known = true;
     return FAKE_BATCH_BYTES_MAX;
 }
 

@@ -273,6 +273,41 @@ static void control_and_transactional_batches_are_refused(void **state)
 }
 
 /* Many requests under way at once, each answered once, those of a partition in order. */
+/* Its newest time is that of its records, whatever its header says; the type of its times is the topic's. */
+static void times_of_a_batch_are_made_true(void **state)
+{
+    Fixture *fixture = *state;
+    static const int64_t claims[] = {-1, 0, INT64_MAX};
+    ShBuf *good = make_batch(3, "v", 1);
+    ShBatchHeader header;
+    ShError err;
+    for (int i = 0; i < 4; i++) {
+        ShBuf *batch = sh_buf_copy(good->data, good->length);
+        assert_int_equal(sh_batch_peek(batch->data, batch->length, &header, &err), SH_OK);
+        sh_batch_set_max_timestamp(batch->data, &header, i < 3 ? claims[i] : header.max_timestamp_ms, i == 3);
+        Request request;
+        ClientCall client;
+        request_init(&request, 1);
+        request_add(&request, 0, batch);
+        Streamhouse__V1__ProduceResponse *response = call_produce(fixture, &client, &request);
+        sh_buf_unref(batch);
+        if (i == 3) {
+            assert_null(response);
+            assert_int_equal(client.status, GRPC_STATUS_INVALID_ARGUMENT);
+        } else {
+            assert_non_null(response);
+            assert_null(response->results[0]->error);
+            streamhouse__v1__produce_response__free_unpacked(response, NULL);
+            const ShSlice stored = fake_stored(fixture->engine, 0, (size_t)i);
+            assert_int_equal(stored.length, good->length);
+            assert_memory_equal(stored.data + 8, good->data + 8, 4);
+            assert_memory_equal(stored.data + 16, good->data + 16, good->length - 16);
+        }
+        client_free(&client);
+    }
+    sh_buf_unref(good);
+}
+
 static void a_stream_pipelines(void **state)
 {
     Fixture *fixture = *state;
@@ -494,6 +529,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(unary_gives_offsets_of_each_partition),
+        TEST(times_of_a_batch_are_made_true),
         TEST(structured_records_become_a_batch),
         TEST(failures_are_per_partition),
         TEST(a_call_fails_when_all_partitions_fail_alike),
