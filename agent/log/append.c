@@ -240,6 +240,8 @@ static ShStatus refuse_unchecked(ShEngine *engine, ShAppendPart *part)
 /* Records of a topic of append time get that; the others are checked, unless they were when they came. */
 static ShStatus settle_times(ShEngine *engine, ShAppendPart *part, const ShTimeRule *rule)
 {
+    if (part->has_checked_times && !rule->is_append_time)
+        return SH_OK;
     ShStatus status = SH_OK;
     ShScratch scratch = {0};
     int64_t now_ms = sh_clock_wall_ms();
@@ -247,7 +249,7 @@ static ShStatus settle_times(ShEngine *engine, ShAppendPart *part, const ShTimeR
         ShAppendBatch *batch = &part->batches[i];
         if (rule->is_append_time)
             sh_batch_set_max_timestamp(batch->data, &batch->header, now_ms, true);
-        else if (!part->has_checked_times)
+        else
             status = sh_batch_check_times(batch->data, &batch->header, rule, now_ms,
                                           (size_t)engine->config->batch_decompressed_bytes_max, &scratch,
                                           &part->error);
