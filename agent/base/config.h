@@ -24,6 +24,16 @@ typedef enum ShWalCorruption { SH_WAL_CORRUPTION_REFUSE, SH_WAL_CORRUPTION_SKIP 
 typedef enum ShStoreKind { SH_STORE_DIRECTORY, SH_STORE_S3 } ShStoreKind;
 typedef enum ShLogLevel { SH_LOG_DEBUG, SH_LOG_INFO, SH_LOG_WARN, SH_LOG_ERROR } ShLogLevel;
 typedef enum ShLogFormat { SH_LOG_TEXT, SH_LOG_JSON } ShLogFormat;
+/* Which encryption at rest a put asks the server for. */
+typedef enum ShS3Encryption {
+    SH_S3_ENCRYPTION_BUCKET,
+    SH_S3_ENCRYPTION_S3,
+    SH_S3_ENCRYPTION_KMS
+} ShS3Encryption;
+
+/* What the server is to hold the bytes of an upload against. */
+typedef enum ShS3Checksum { SH_S3_CHECKSUM_NONE, SH_S3_CHECKSUM_CRC32C, SH_S3_CHECKSUM_MD5 } ShS3Checksum;
+
 typedef enum ShSignPayload { SH_SIGN_AUTO, SH_SIGN_ALWAYS, SH_SIGN_NEVER } ShSignPayload;
 
 /* All settings, checked. Strings are owned by the struct and never NULL ("" when unset). Read-only once
@@ -64,6 +74,9 @@ typedef struct ShConfig {
     char *s3_secret_key;    /* never printed */
     char *s3_session_token; /* never printed */
     ShSignPayload s3_sign_payload;
+    ShS3Encryption s3_encryption;
+    char *s3_kms_key; /* of SH_S3_ENCRYPTION_KMS; "" : the bucket's */
+    ShS3Checksum s3_checksum;
     int64_t s3_multipart_bytes; /* objects larger than this go up in parts of this size */
     int64_t s3_timeout_ms;      /* of one request attempt */
     int64_t s3_deadline_ms;     /* of a request with all its attempts and waits; 0, in tests only: none */

@@ -82,6 +82,8 @@ static ShStatus check_s3(const ShConfig *config, ShError *err)
                        "s3_deadline (%lld ms), which all attempts of a request share, must not be below "
                        "s3_timeout (%lld ms), which one may take",
                        (long long)config->s3_deadline_ms, (long long)config->s3_timeout_ms);
+    if (config->s3_kms_key[0] != '\0' && config->s3_encryption != SH_S3_ENCRYPTION_KMS)
+        return sh_fail(err, SH_INVALID, "s3_kms_key: is of no use without s3_encryption: sse-kms");
     const char *endpoint = config->s3_endpoint;
     /* What may be a password is not repeated. */
     if (strchr(endpoint, '@') != NULL)

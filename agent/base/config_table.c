@@ -17,6 +17,8 @@ static const char *const wal_corruptions[] = {"refuse", "skip", NULL};
 static const char *const stores[] = {"directory", "s3", NULL};
 static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL};
 static const char *const log_formats[] = {"text", "json", NULL};
+static const char *const s3_encryptions[] = {"bucket", "sse-s3", "sse-kms", NULL};
+static const char *const s3_checksums[] = {"none", "crc32c", "md5", NULL};
 static const char *const sign_payloads[] = {"auto", "always", "never", NULL};
 
 /* In the order of config.h and of the reference. Ranges are what was thought through, not what would not
@@ -253,6 +255,30 @@ const ShSetting sh_settings[] = {
      .default_text = "auto",
      .choices = sign_payloads,
      .help = "Whether the bytes of an upload are hashed into its signature; `auto`: only over plain http."},
+    {.name = "s3_encryption",
+     .kind = SH_SETTING_CHOICE,
+     .offset = AT(s3_encryption),
+     .default_text = "bucket",
+     .choices = s3_encryptions,
+     .help = "Encryption at rest that each upload asks for: what the `bucket` does by itself, or keys of S3 "
+             "(`sse-s3`) or of KMS (`sse-kms`)."},
+    {.name = "s3_kms_key",
+     .kind = SH_SETTING_TEXT,
+     .offset = AT(s3_kms_key),
+     .default_text = "",
+     .default_words = "the bucket's",
+     .min = 0,
+     .max = 2048,
+     .help = "Id or ARN of the KMS key, with `s3_encryption: sse-kms`."},
+    {.name = "s3_checksum",
+     .kind = SH_SETTING_CHOICE,
+     .offset = AT(s3_checksum),
+     .default_text = "none",
+     .choices = s3_checksums,
+     .help =
+         "A checksum that goes with each upload and that the server holds the bytes against: `crc32c` "
+         "(`x-amz-checksum-crc32c`), or `md5` (`Content-MD5`), which buckets with Object Lock want of older "
+         "servers."},
     {.name = "s3_multipart_size",
      .kind = SH_SETTING_SIZE,
      .offset = AT(s3_multipart_bytes),

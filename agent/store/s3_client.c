@@ -12,7 +12,7 @@
 
 #define BACKOFF_MAX_MS        5000
 #define RETRIES_MAX_WHEN_FAST 1
-#define HEADERS_MAX           8 /* of one request */
+#define HEADERS_MAX           14 /* of one request */
 
 /* One operation. A fault point makes an attempt fail before it is sent, or loses its answer. S3 limits the
  * rate of everything that writes as that of PUT, and of everything that reads as that of GET. */
@@ -42,6 +42,7 @@ typedef struct Prepared {
     char *query;
     char *url;
     char payload_hash[SH_S3_SHA256_HEX_BYTES];
+    char checksum[SH_S3_CHECKSUM_BYTES]; /* of the body, in base64; "" : none is sent */
 } Prepared;
 
 static void warn_of_plain_http(const ShS3Address *address);
@@ -88,6 +89,13 @@ ShStatus sh_s3_client_new(const ShConfig *config, int64_t backoff_base_ms, ShS3C
     }
     client->sign_payload = config->s3_sign_payload == SH_SIGN_ALWAYS ||
                            (config->s3_sign_payload == SH_SIGN_AUTO && !client->address.https);
+    client->encryption = config->s3_encryption;
+    client->kms_key = strdup(config->s3_kms_key != NULL ? config->s3_kms_key : "");
+    client->checksum = config->s3_checksum;
+    if (client->kms_key == NULL) {
+        status = sh_fail(err, SH_NO_MEMORY, "no memory for the S3 client");
+        goto done;
+    }
     client->timeout_ms = config->s3_timeout_ms;
     client->deadline_ms = config->s3_deadline_ms;
     client->retries_max = config->s3_retries_max;
@@ -133,6 +141,7 @@ void sh_s3_client_free(ShS3Client *client)
     free((char *)client->credentials.secret_key);
     free((char *)client->credentials.region);
     free(client->session_token);
+    free(client->kms_key);
     free(client);
 }
 
@@ -219,6 +228,12 @@ static ShStatus prepare(const ShS3Client *client, const ShS3Request *request, Pr
         out->url = NULL;
         return sh_fail(err, SH_NO_MEMORY, "no memory for a request");
     }
+    bool has_data = request->operation == SH_S3_PUT || request->operation == SH_S3_UPLOAD_PART;
+    ShStatus status = has_data ? sh_s3_checksum(client->checksum, request->body, request->body_count,
+                                                out->checksum, err)
+                               : SH_OK;
+    if (status != SH_OK)
+        return status;
     if (request->body_bytes == 0)
         snprintf(out->payload_hash, sizeof out->payload_hash, "%s", SH_S3_EMPTY_SHA256);
     else if (!client->sign_payload)
@@ -368,6 +383,9 @@ static ShStatus send_once(ShS3Client *client, const ShS3Request *request, const 
     ShS3Header headers[HEADERS_MAX];
     size_t count = 0;
     sh_s3_format_timestamp(sh_clock_wall_ms(), timestamp);
+    bool begins = request->operation == SH_S3_PUT || request->operation == SH_S3_UPLOAD_CREATE;
+    if (prepared->checksum[0] != '\0' && client->checksum == SH_S3_CHECKSUM_MD5)
+        headers[count++] = (ShS3Header){"content-md5", prepared->checksum};
     headers[count++] = (ShS3Header){"host", client->address.host};
     if (request->if_none_match)
         headers[count++] = (ShS3Header){"if-none-match", "*"};
@@ -376,10 +394,19 @@ static ShStatus send_once(ShS3Client *client, const ShS3Request *request, const 
                  (unsigned long long)(request->position + request->length - 1));
         headers[count++] = (ShS3Header){"range", range};
     }
+    if (client->checksum == SH_S3_CHECKSUM_CRC32C && request->operation == SH_S3_UPLOAD_CREATE)
+        headers[count++] = (ShS3Header){"x-amz-checksum-algorithm", "CRC32C"};
+    if (prepared->checksum[0] != '\0' && client->checksum == SH_S3_CHECKSUM_CRC32C)
+        headers[count++] = (ShS3Header){"x-amz-checksum-crc32c", prepared->checksum};
     headers[count++] = (ShS3Header){"x-amz-content-sha256", prepared->payload_hash};
     headers[count++] = (ShS3Header){"x-amz-date", timestamp};
     if (client->session_token[0] != '\0')
         headers[count++] = (ShS3Header){"x-amz-security-token", client->session_token};
+    if (begins && client->encryption != SH_S3_ENCRYPTION_BUCKET)
+        headers[count++] = (ShS3Header){"x-amz-server-side-encryption",
+                                        client->encryption == SH_S3_ENCRYPTION_S3 ? "AES256" : "aws:kms"};
+    if (begins && client->encryption == SH_S3_ENCRYPTION_KMS && client->kms_key[0] != '\0')
+        headers[count++] = (ShS3Header){"x-amz-server-side-encryption-aws-kms-key-id", client->kms_key};
 
     const ShS3Signable signable = {.method = method,
                                    .path = prepared->path,

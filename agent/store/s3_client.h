@@ -45,6 +45,9 @@ typedef struct ShS3Client {
     ShS3Credentials credentials; /* owned strings */
     char *session_token;         /* "" : none */
     bool sign_payload;
+    ShS3Encryption encryption;
+    char *kms_key; /* "" : the bucket's */
+    ShS3Checksum checksum;
     int64_t timeout_ms;
     int64_t deadline_ms; /* of a request with all its attempts; 0: none */
     int64_t retries_max;
@@ -60,6 +63,12 @@ typedef struct ShS3Client {
 ShStatus sh_s3_client_new(const ShConfig *config, int64_t backoff_base_ms, ShS3Client **out,
                           ShError *err) SH_MUST_CHECK;
 void sh_s3_client_free(ShS3Client *client);
+
+#define SH_S3_CHECKSUM_BYTES 32 /* in base64, with the NUL */
+
+/* The checksum of the pieces as its header has it; "" for none. */
+ShStatus sh_s3_checksum(ShS3Checksum kind, const struct iovec *pieces, size_t piece_count,
+                        char out[SH_S3_CHECKSUM_BYTES], ShError *err) SH_MUST_CHECK;
 
 /* A query parameter; its value is encoded on the way. */
 typedef struct ShS3Parameter {

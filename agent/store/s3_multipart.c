@@ -25,6 +25,7 @@ typedef struct Upload {
     size_t part_count;
     struct iovec *slice; /* the pieces of the part at hand */
     char (*etags)[SH_S3_ETAG_BYTES];
+    char (*checksums)[SH_S3_CHECKSUM_BYTES]; /* of the parts, where the completion names them */
     char id[SH_S3_TEXT_BYTES_MAX];
 } Upload;
 
@@ -57,7 +58,8 @@ ShStatus sh_s3_multipart_put(ShS3Store *store, const char *key, const struct iov
         return status;
     upload.slice = calloc(piece_count, sizeof *upload.slice);
     upload.etags = calloc(upload.part_count, sizeof *upload.etags);
-    if (upload.slice == NULL || upload.etags == NULL) {
+    upload.checksums = calloc(upload.part_count, sizeof *upload.checksums);
+    if (upload.slice == NULL || upload.etags == NULL || upload.checksums == NULL) {
         status = sh_fail(err, SH_NO_MEMORY, "no memory to upload object %s", key);
         goto done;
     }
@@ -73,6 +75,7 @@ ShStatus sh_s3_multipart_put(ShS3Store *store, const char *key, const struct iov
 done:
     free(upload.slice);
     free(upload.etags);
+    free(upload.checksums);
     return status;
 }
 
@@ -110,6 +113,9 @@ static ShStatus put_part(Upload *upload, size_t part, ShError *err)
                                  .body_count = slice_pieces(upload, position, length),
                                  .body_bytes = length};
     ShStatus status = sh_s3_request(upload->store->client, &request, &reply, err);
+    if (status == SH_OK && upload->store->client->checksum == SH_S3_CHECKSUM_CRC32C)
+        status = sh_s3_checksum(SH_S3_CHECKSUM_CRC32C, request.body, request.body_count,
+                                upload->checksums[part], err);
     if (status == SH_OK)
         snprintf(upload->etags[part], SH_S3_ETAG_BYTES, "%s", reply.http.etag);
     sh_s3_reply_clear(&reply);
@@ -198,7 +204,9 @@ static char *build_completion(const Upload *upload, size_t *length)
         return NULL;
     fputs("<CompleteMultipartUpload xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">", out);
     for (size_t i = 0; i < upload->part_count; i++)
-        fprintf(out, "<Part><PartNumber>%zu</PartNumber><ETag>%s</ETag></Part>", i + 1, upload->etags[i]);
+        fprintf(out, "<Part>%s%s%s<PartNumber>%zu</PartNumber><ETag>%s</ETag></Part>",
+                upload->checksums[i][0] != '\0' ? "<ChecksumCRC32C>" : "", upload->checksums[i],
+                upload->checksums[i][0] != '\0' ? "</ChecksumCRC32C>" : "", i + 1, upload->etags[i]);
     fputs("</CompleteMultipartUpload>", out);
     if (fclose(out) == 0)
         return text;

@@ -13,9 +13,9 @@
 
 #include "core/status.h"
 
-#define SH_S3_SHA256_HEX_BYTES    65  /* 64 digits and the NUL */
-#define SH_S3_TIMESTAMP_BYTES     17  /* 20130524T000000Z and the NUL */
-#define SH_S3_AUTHORIZATION_BYTES 512 /* bounds the access key and the region */
+#define SH_S3_SHA256_HEX_BYTES    65   /* 64 digits and the NUL */
+#define SH_S3_TIMESTAMP_BYTES     17   /* 20130524T000000Z and the NUL */
+#define SH_S3_AUTHORIZATION_BYTES 1024 /* bounds the access key and the region */
 
 /* The payload hash of a request without a body, and the words for a body that is not hashed. */
 extern const char SH_S3_EMPTY_SHA256[];

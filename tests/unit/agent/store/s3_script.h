@@ -41,8 +41,8 @@ typedef struct Fixture {
 
 static const ShS3Options quick = {.list_keys_max = 4, .backoff_base_ms = 1};
 
-static inline Fixture *start(const ScriptStep *steps, size_t step_count, int64_t timeout_ms,
-                             int64_t retries_max)
+static inline Fixture *start_with(const ScriptStep *steps, size_t step_count, int64_t timeout_ms,
+                                  int64_t retries_max, const ShConfig *more)
 {
     Fixture *f = calloc(1, sizeof *f);
     assert_non_null(f);
@@ -61,8 +61,17 @@ static inline Fixture *start(const ScriptStep *steps, size_t step_count, int64_t
                        .s3_multipart_bytes = 8,
                        .s3_timeout_ms = timeout_ms,
                        .s3_retries_max = retries_max};
+    config.s3_encryption = more->s3_encryption;
+    config.s3_kms_key = more->s3_kms_key;
+    config.s3_checksum = more->s3_checksum;
     contract_assert_status(sh_s3_store_open_with(&config, &quick, &f->store, &f->err), SH_OK, &f->err);
     return f;
+}
+
+static inline Fixture *start(const ScriptStep *steps, size_t step_count, int64_t timeout_ms,
+                             int64_t retries_max)
+{
+    return start_with(steps, step_count, timeout_ms, retries_max, &(ShConfig){0});
 }
 
 static inline void assert_asked(const Fixture *f, size_t number, const char *start_of_request,

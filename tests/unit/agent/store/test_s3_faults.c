@@ -352,6 +352,48 @@ static void test_fault_points_fail_attempts(void **state)
     stop(f);
 }
 
+/* What is asked of the server with each upload: "12345" has these checksums. */
+static void test_uploads_carry_checksums_and_encryption(void **state)
+{
+    (void)state;
+    static const ScriptStep put[] = {{SCRIPT_REPLY, OK}};
+    const ShConfig md5 = {.s3_checksum = SH_S3_CHECKSUM_MD5, .s3_encryption = SH_S3_ENCRYPTION_S3};
+    Fixture *f = start_with(STEPS(put), 5000, 0, &md5);
+    contract_assert_status(contract_put_text(f->store, "a", "12345", &f->err), SH_OK, &f->err);
+    assert_asked(f, 0, "PUT ", "\r\nContent-MD5: gnzLDuqKcGxMNKFokfhOew==\r\n");
+    assert_asked(f, 0, "PUT ", "\r\nx-amz-server-side-encryption: AES256\r\n");
+    assert_asked(f, 0, "PUT ",
+                 "SignedHeaders=content-md5;host;if-none-match;x-amz-content-sha256;x-amz-date;"
+                 "x-amz-security-token;x-amz-server-side-encryption,");
+    stop(f);
+
+    static const ScriptStep parts[] = {
+        {SCRIPT_REPLY, ABSENT},
+        {SCRIPT_REPLY, ABSENT},
+        {SCRIPT_REPLY, UPLOAD_CREATED},
+        {SCRIPT_REPLY, OK},
+        {SCRIPT_REPLY, OK},
+        {SCRIPT_REPLY, "HTTP/1.1 200 OK\r\nContent-Length: 33\r\n\r\n<CompleteMultipartUploadResult />"}};
+    const ShConfig crc = {
+        .s3_checksum = SH_S3_CHECKSUM_CRC32C, .s3_encryption = SH_S3_ENCRYPTION_KMS, .s3_kms_key = "key-1"};
+    f = start_with(STEPS(parts), 5000, 0, &crc);
+    contract_assert_status(contract_put_text(f->store, "a", "0123456789", &f->err), SH_OK, &f->err);
+    assert_asked(f, 2, "POST ", "\r\nx-amz-checksum-algorithm: CRC32C\r\n");
+    assert_asked(f, 2, "POST ", "\r\nx-amz-server-side-encryption: aws:kms\r\n");
+    assert_asked(f, 2, "POST ", "\r\nx-amz-server-side-encryption-aws-kms-key-id: key-1\r\n");
+    assert_asked(f, 3, "PUT ",
+                 "\r\nx-amz-checksum-crc32c: "); /* the numbers: below, at a server that checks */
+    assert_null(strcasestr(f->server.requests[3], "server-side-encryption"));
+    assert_null(strcasestr(f->server.requests[0], "checksum"));
+    stop(f);
+
+    char sum[SH_S3_CHECKSUM_BYTES];
+    ShError err;
+    const struct iovec pieces[] = {{.iov_base = "1234", .iov_len = 4}, {.iov_base = "56789", .iov_len = 5}};
+    contract_assert_status(sh_s3_checksum(SH_S3_CHECKSUM_CRC32C, pieces, 2, sum, &err), SH_OK, &err);
+    assert_string_equal(sum, "4waSgw=="); /* E3069283 */
+}
+
 static void test_bad_addresses_are_refused(void **state)
 {
     (void)state;
@@ -414,6 +456,7 @@ int main(void)
         cmocka_unit_test(test_check_gets_along_without_conditions),
         cmocka_unit_test(test_check_keeps_conditions_that_are_not_to_blame),
         cmocka_unit_test(test_fault_points_fail_attempts),
+        cmocka_unit_test(test_uploads_carry_checksums_and_encryption),
         cmocka_unit_test(test_bad_addresses_are_refused),
     };
     return cmocka_run_group_tests_name("S3 store against a scripted server", tests, NULL, NULL);
