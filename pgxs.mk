@@ -7,7 +7,7 @@ EXTENSION = extension/streamhouse
 MODULE_big = streamhouse
 OBJS = extension/module.o extension/settings.o extension/clock.o extension/drop_guard.o bgworkers/launcher.o bgworkers/loop.o bgworkers/lease.o \
        bgworkers/retention.o \
-       extension/schema_glue.o extension/schema_cache.o extension/schema_call.o extension/schema_diff.o \
+       extension/schema_glue.o extension/schema_budget.o extension/schema_cache.o extension/schema_call.o extension/schema_diff.o \
        core/status.o $(patsubst %.c,%.o,$(sort $(wildcard schema/*.c))) schema/proto_shim.o
 SHLIB_LINK = -ljansson -lpcre2-8 -luriparser -lprotobuf -lstdc++
 DATA_built = extension/streamhouse--0.1.0.sql

@@ -7,7 +7,8 @@
 #include "extension/schema_cache.h"
 
 #define ENTRIES_MAX 4096
-#define BYTES_MAX   (4u << 20) /* parsed, they take about thirty times as much */
+#define BYTES_MAX   ((size_t)128 << 20) /* of memory, together */
+#define KEPT_MAX    (BYTES_MAX / 8)     /* of one that is kept */
 
 /* The key comes first, as dynahash wants it. */
 typedef struct Entry {
@@ -43,38 +44,39 @@ static void drop_entry(Entry *entry)
 {
     dlist_delete(&entry->by_use);
     bytes_kept -= entry->bytes;
-    sh_schema_free(entry->schema);
+    sh_schema_drop(entry->schema);
     (void)hash_search(entries, entry->digest, HASH_REMOVE, NULL);
 }
 
-const ShSchema *sh_schema_cache_add(const uint8 digest[SH_SCHEMA_DIGEST_BYTES], const ShSchemaSource *source)
+/* Have a place for it, empty: nothing can fail later between memory that is not PostgreSQL's and its keeping.
+ */
+static Entry *new_entry(const uint8 digest[SH_SCHEMA_DIGEST_BYTES])
 {
-    size_t bytes = source->text_bytes;
-    for (size_t i = 0; i < source->reference_count; i++)
-        bytes += source->references[i].text_bytes;
     if (entries == NULL)
         make_table();
-    while (!dlist_is_empty(&by_use) &&
-           (hash_get_num_entries(entries) >= ENTRIES_MAX || bytes_kept + bytes > BYTES_MAX))
+    while (hash_get_num_entries(entries) >= ENTRIES_MAX)
         drop_entry(dlist_tail_element(Entry, by_use, &by_use));
-
-    /* The entry is there before the schema is: nothing can fail once memory that is not PostgreSQL's is held.
-     */
-    bool is_known;
-    Entry *entry = hash_search(entries, digest, HASH_ENTER, &is_known);
-    if (is_known)
-        return entry->schema;
+    Entry *entry = hash_search(entries, digest, HASH_ENTER, NULL);
     entry->schema = NULL;
+    entry->bytes = 0;
+    dlist_push_head(&by_use, &entry->by_use);
+    return entry;
+}
+
+const ShSchema *sh_schema_cache_add(const uint8 digest[SH_SCHEMA_DIGEST_BYTES], const ShSchemaSource *source,
+                                    ShSchemaBudget *budget)
+{
+    ShSchema **place = sh_schema_place_of(source, budget);
+    ShSchema *schema = *place;
+    size_t bytes = sh_schema_bytes(schema);
+    if (bytes > KEPT_MAX)
+        return schema;
+    Entry *entry = new_entry(digest);
+    entry->schema = schema;
+    *place = NULL;
     entry->bytes = bytes;
     bytes_kept += bytes;
-    dlist_push_head(&by_use, &entry->by_use);
-
-    ShError err = {0};
-    if (sh_schema_parse(source->type, source->text, source->text_bytes, source->references,
-                        source->reference_count, &entry->schema, &err) != SH_OK) {
-        entry->schema = NULL;
-        drop_entry(entry);
-        sh_schema_raise(source->type, &err);
-    }
-    return entry->schema;
+    while (bytes_kept > BYTES_MAX)
+        drop_entry(dlist_tail_element(Entry, by_use, &by_use));
+    return schema;
 }

@@ -2,7 +2,8 @@
  * schema_cache.h - parsed schemas of the registry, kept by each backend.
  *
  * The key is the schema's digest, over its text and all that it refers to: what is kept cannot grow stale.
- * The number and the texts' bytes are bounded; what was asked for longest ago goes first.
+ * Their number and the memory that they take are bounded; what was asked for longest ago goes first, and
+ * what is very large is not kept.
  */
 #ifndef SH_EXTENSION_SCHEMA_CACHE_H
 #define SH_EXTENSION_SCHEMA_CACHE_H
@@ -16,7 +17,9 @@
 /* The schema, or NULL. Valid until the next call of sh_schema_cache_add. */
 const ShSchema *sh_schema_cache_get(const uint8 digest[SH_SCHEMA_DIGEST_BYTES]);
 
-/* Parse a schema that is not there, and keep it. Valid until the next call. Raises what sh_schema_of does. */
-const ShSchema *sh_schema_cache_add(const uint8 digest[SH_SCHEMA_DIGEST_BYTES], const ShSchemaSource *source);
+/* Parse a schema that is not there, and keep it. Valid until the next call, or with CurrentMemoryContext if
+ * that ends sooner. Raises what sh_schema_of does. */
+const ShSchema *sh_schema_cache_add(const uint8 digest[SH_SCHEMA_DIGEST_BYTES], const ShSchemaSource *source,
+                                    ShSchemaBudget *budget);
 
 #endif

@@ -36,11 +36,12 @@ Datum sh_schema_parse_text(PG_FUNCTION_ARGS)
     MemoryContext callers, own = begin_call(&callers);
     ShSchemaSource source = sh_schema_source(PG_GETARG_TEXT_PP(0), PG_GETARG_TEXT_PP(1),
                                              PG_GETARG_ARRAYTYPE_P(2), PG_GETARG_ARRAYTYPE_P(3));
-    const ShSchema *schema = sh_schema_of(&source);
+    ShSchemaBudget budget = sh_schema_call_budget();
+    const ShSchema *schema = sh_schema_of(&source, &budget);
     const char *record_name = sh_schema_record_name(schema, NULL, 0);
-    Datum values[4] = {PointerGetDatum(sh_schema_form(schema, SH_SCHEMA_FORM_CANONICAL)),
-                       PointerGetDatum(sh_schema_form(schema, SH_SCHEMA_FORM_NORMALIZED)),
-                       PointerGetDatum(sh_schema_form(schema, SH_SCHEMA_FORM_PARSING))};
+    Datum values[4] = {PointerGetDatum(sh_schema_form(schema, SH_SCHEMA_FORM_CANONICAL, &budget)),
+                       PointerGetDatum(sh_schema_form(schema, SH_SCHEMA_FORM_NORMALIZED, &budget)),
+                       PointerGetDatum(sh_schema_form(schema, SH_SCHEMA_FORM_PARSING, &budget))};
     bool nulls[4] = {false, false, false, record_name == NULL};
     if (record_name != NULL)
         values[3] = PointerGetDatum(sh_schema_words(record_name));
@@ -57,7 +58,9 @@ Datum sh_schema_serialized(PG_FUNCTION_ARGS)
     MemoryContext callers, own = begin_call(&callers);
     ShSchemaSource source = sh_schema_source(PG_GETARG_TEXT_PP(0), PG_GETARG_TEXT_PP(1),
                                              PG_GETARG_ARRAYTYPE_P(2), PG_GETARG_ARRAYTYPE_P(3));
-    const text *serialized = sh_schema_form(sh_schema_of(&source), SH_SCHEMA_FORM_SERIALIZED);
+    ShSchemaBudget budget = sh_schema_call_budget();
+    const text *serialized = sh_schema_form(sh_schema_of(&source, &budget), SH_SCHEMA_FORM_SERIALIZED,
+                                            &budget);
     MemoryContextSwitchTo(callers);
     Datum copy = PointerGetDatum(pg_detoast_datum_copy((struct varlena *)(uintptr_t)serialized));
     MemoryContextDelete(own);
@@ -80,7 +83,10 @@ Datum sh_schema_compare_texts(PG_FUNCTION_ARGS)
                                              PG_GETARG_ARRAYTYPE_P(2), PG_GETARG_ARRAYTYPE_P(3));
     ShSchemaSource writer = sh_schema_source(PG_GETARG_TEXT_PP(0), PG_GETARG_TEXT_PP(4),
                                              PG_GETARG_ARRAYTYPE_P(5), PG_GETARG_ARRAYTYPE_P(6));
-    const ShSchemaFindings *found = sh_schema_differences(sh_schema_of(&reader), sh_schema_of(&writer));
+    ShSchemaBudget budget = sh_schema_call_budget();
+    const ShSchema *reads = sh_schema_of(&reader, &budget);
+    const ShSchema *writes = sh_schema_of(&writer, &budget);
+    const ShSchemaFindings *found = sh_schema_differences(reads, writes, &budget);
     for (size_t i = 0; i < found->count; i++) {
         Datum values[3];
         bool nulls[3] = {false};
@@ -112,7 +118,7 @@ static SPIPlanPtr kept_plan(SPIPlanPtr *plan, const char *sql, Oid argument)
 }
 
 /* The schema with this id, parsed; from the cache if it is there. Wants SPI. */
-static const ShSchema *stored_schema(int32 id, const uint8 *digest)
+static const ShSchema *stored_schema(int32 id, const uint8 *digest, ShSchemaBudget *budget)
 {
     const ShSchema *cached = sh_schema_cache_get(digest);
     if (cached != NULL)
@@ -133,16 +139,16 @@ static const ShSchema *stored_schema(int32 id, const uint8 *digest)
     }
     ShSchemaSource source = sh_schema_source(DatumGetTextPP(values[0]), DatumGetTextPP(values[1]),
                                              DatumGetArrayTypeP(values[2]), DatumGetArrayTypeP(values[3]));
-    cached = sh_schema_cache_add(digest, &source);
+    cached = sh_schema_cache_add(digest, &source, budget);
     SPI_freetuptable(SPI_tuptable);
     return cached;
 }
 
 /* Put the findings of one comparison into the result; how many of them there were. */
 static int report_findings(ReturnSetInfo *result, int32 id, const char *direction, const ShSchema *reader,
-                           const ShSchema *writer)
+                           const ShSchema *writer, ShSchemaBudget *budget)
 {
-    const ShSchemaFindings *found = sh_schema_differences(reader, writer);
+    const ShSchemaFindings *found = sh_schema_differences(reader, writer, budget);
     for (size_t i = 0; i < found->count; i++) {
         Datum values[5] = {Int32GetDatum(id), CStringGetTextDatum(direction)};
         bool nulls[5] = {false};
@@ -151,6 +157,15 @@ static int report_findings(ReturnSetInfo *result, int32 id, const char *directio
         tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
     }
     return (int)found->count;
+}
+
+#define VERSION_STEPS 64 /* to look one up */
+
+static pg_attribute_noreturn() void raise_spent(ShSchemaType type, const ShSchemaBudget *budget)
+{
+    ShError err = {0};
+    (void)!sh_budget_fail(budget, &err);
+    sh_schema_raise(type, &err);
 }
 
 /* (backward, forward, type, schema, reference names, reference texts, ids, most findings)
@@ -167,7 +182,8 @@ Datum sh_schema_compare_stored(PG_FUNCTION_ARGS)
     SPI_connect();
     ShSchemaSource source = sh_schema_source(PG_GETARG_TEXT_PP(2), PG_GETARG_TEXT_PP(3),
                                              PG_GETARG_ARRAYTYPE_P(4), PG_GETARG_ARRAYTYPE_P(5));
-    const ShSchema *candidate = sh_schema_of(&source);
+    ShSchemaBudget budget = sh_schema_call_budget();
+    const ShSchema *candidate = sh_schema_of(&source, &budget);
 
     static SPIPlanPtr plan;
     Datum ids = PG_GETARG_DATUM(6);
@@ -188,11 +204,13 @@ Datum sh_schema_compare_stored(PG_FUNCTION_ARGS)
         bytea *digest = DatumGetByteaPP(SPI_getbinval(stored->vals[i], stored->tupdesc, 2, &is_null));
         if (VARSIZE_ANY_EXHDR(digest) != SH_SCHEMA_DIGEST_BYTES)
             elog(ERROR, "the digest of schema %d has a wrong size", id);
-        const ShSchema *other = stored_schema(id, (const uint8 *)VARDATA_ANY(digest));
+        if (!sh_budget_spend(&budget, VERSION_STEPS))
+            raise_spent(sh_schema_type(candidate), &budget);
+        const ShSchema *other = stored_schema(id, (const uint8 *)VARDATA_ANY(digest), &budget);
         if (is_backward)
-            findings_left -= report_findings(result, id, "BACKWARD", candidate, other);
+            findings_left -= report_findings(result, id, "BACKWARD", candidate, other, &budget);
         if (is_forward)
-            findings_left -= report_findings(result, id, "FORWARD", other, candidate);
+            findings_left -= report_findings(result, id, "FORWARD", other, candidate, &budget);
         MemoryContextReset(each);
     }
     MemoryContextSwitchTo(whole);

@@ -1,9 +1,11 @@
 #include "postgres.h"
 
+#include <malloc.h>
 #include <stdlib.h>
 
 #include "catalog/pg_type.h"
 #include "mb/pg_wchar.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
@@ -11,6 +13,8 @@
 
 #define ERRCODE_SCHEMA_INVALID   MAKE_SQLSTATE('S', 'H', '2', '0', '1')
 #define ERRCODE_SCHEMA_TOO_LARGE MAKE_SQLSTATE('S', 'H', '2', '0', '9')
+
+#define TRIM_BYTES ((size_t)8 << 20) /* what malloc may keep for later of a schema that is gone */
 
 /* One object of schema/, freed by the end of a memory context. */
 typedef struct Owned {
@@ -23,7 +27,7 @@ typedef struct Owned {
 static void free_owned(void *arg)
 {
     Owned *owned = arg;
-    sh_schema_free(owned->schema);
+    sh_schema_drop(owned->schema);
     sh_schema_findings_free(&owned->findings);
     free(owned->form);
 }
@@ -89,34 +93,48 @@ ShSchemaSource sh_schema_source(const text *type, const text *schema, ArrayType 
     return source;
 }
 
-const ShSchema *sh_schema_of(const ShSchemaSource *source)
+void sh_schema_drop(ShSchema *schema)
+{
+    bool was_large = schema != NULL && sh_schema_bytes(schema) > TRIM_BYTES;
+    sh_schema_free(schema);
+    if (was_large)
+        malloc_trim(0);
+}
+
+const ShSchema *sh_schema_of(const ShSchemaSource *source, ShSchemaBudget *budget)
+{
+    return *sh_schema_place_of(source, budget);
+}
+
+ShSchema **sh_schema_place_of(const ShSchemaSource *source, ShSchemaBudget *budget)
 {
     Owned *owned = owned_by_context();
     ShError err = {0};
     if (sh_schema_parse(source->type, source->text, source->text_bytes, source->references,
-                        source->reference_count, &owned->schema, &err) != SH_OK) {
+                        source->reference_count, budget, &owned->schema, &err) != SH_OK) {
         owned->schema = NULL;
         sh_schema_raise(source->type, &err);
     }
-    return owned->schema;
+    return &owned->schema;
 }
 
-text *sh_schema_form(const ShSchema *schema, ShSchemaForm form)
+text *sh_schema_form(const ShSchema *schema, ShSchemaForm form, ShSchemaBudget *budget)
 {
     Owned *owned = owned_by_context();
     ShError err = {0};
-    if (sh_schema_text(schema, form, &owned->form, &err) != SH_OK) {
+    if (sh_schema_text(schema, form, budget, &owned->form, &err) != SH_OK) {
         owned->form = NULL;
         sh_schema_raise(sh_schema_type(schema), &err);
     }
     return sh_schema_words(owned->form);
 }
 
-const ShSchemaFindings *sh_schema_differences(const ShSchema *reader, const ShSchema *writer)
+const ShSchemaFindings *sh_schema_differences(const ShSchema *reader, const ShSchema *writer,
+                                              ShSchemaBudget *budget)
 {
     Owned *owned = owned_by_context();
     ShError err = {0};
-    if (sh_schema_compare(reader, writer, &owned->findings, &err) != SH_OK)
+    if (sh_schema_compare(reader, writer, budget, &owned->findings, &err) != SH_OK)
         sh_schema_raise(sh_schema_type(reader), &err);
     return &owned->findings;
 }
@@ -140,6 +158,15 @@ void sh_schema_raise(ShSchemaType type, const ShError *err)
     case SH_TOO_LARGE:
         ereport(ERROR, (errcode(ERRCODE_SCHEMA_TOO_LARGE), errmsg("the %s schema is too large", name),
                         errdetail("%s", words)));
+    case SH_EXHAUSTED:
+        ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+                        errmsg("the %s schemas take too much work to be parsed or compared", name),
+                        errdetail("%s", words),
+                        errhint("Make them simpler, or compare with fewer versions: a level that is not "
+                                "transitive asks for the latest alone.")));
+    case SH_CANCELLED:
+        CHECK_FOR_INTERRUPTS();
+        ereport(ERROR, (errcode(ERRCODE_QUERY_CANCELED), errmsg("%s", words))); /* they are held off */
     case SH_NO_MEMORY:
         ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("%s", words)));
     case SH_INVALID:

@@ -9,6 +9,7 @@
 
 #include "postgres.h"
 
+#include "extension/schema_budget.h"
 #include "schema/schema.h"
 #include "utils/array.h"
 
@@ -24,14 +25,21 @@ typedef struct ShSchemaSource {
 /* Raises SH201 for an unknown type, or arrays that do not fit. The arrays may be NULL: no references. */
 ShSchemaSource sh_schema_source(const text *type, const text *schema, ArrayType *names, ArrayType *texts);
 
-/* Parse; the result goes with CurrentMemoryContext. Raises SH201 or SH209. */
-const ShSchema *sh_schema_of(const ShSchemaSource *source);
+/* Parse; the result goes with CurrentMemoryContext. Raises SH201 or SH209; here and below 54000 when the budget
+ * is spent, and what interrupts the query. */
+const ShSchema *sh_schema_of(const ShSchemaSource *source, ShSchemaBudget *budget);
+/* The same; who makes its place NULL owns it. */
+ShSchema **sh_schema_place_of(const ShSchemaSource *source, ShSchemaBudget *budget);
 
 /* A text of it, in palloc'ed memory and the database's encoding. */
-text *sh_schema_form(const ShSchema *schema, ShSchemaForm form);
+text *sh_schema_form(const ShSchema *schema, ShSchemaForm form, ShSchemaBudget *budget);
 
 /* Compare; the findings go with CurrentMemoryContext. */
-const ShSchemaFindings *sh_schema_differences(const ShSchema *reader, const ShSchema *writer);
+const ShSchemaFindings *sh_schema_differences(const ShSchema *reader, const ShSchema *writer,
+                                              ShSchemaBudget *budget);
+
+/* Free one that is nobody's, and give its memory back to the system when it was much. NULL is fine. */
+void sh_schema_drop(ShSchema *schema);
 
 /* From UTF-8 to a text in the database's encoding. What does not fit it becomes '?'. */
 text *sh_schema_words(const char *utf8);

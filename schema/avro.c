@@ -30,13 +30,13 @@ ShAvroType sh_avro_primitive(const char *name)
     return SH_AVRO_RECORD;
 }
 
-bool sh_avro_has_symbol(const ShAvroNode *node, const char *symbol)
+bool sh_avro_is_listed(const char *const *names, size_t count, const char *name)
 {
     size_t low = 0;
-    size_t high = node->symbol_count;
+    size_t high = count;
     while (low < high) {
         size_t middle = (low + high) / 2;
-        int order = strcmp(node->sorted[middle], symbol);
+        int order = strcmp(names[middle], name);
         if (order == 0)
             return true;
         if (order < 0)
@@ -45,6 +45,28 @@ bool sh_avro_has_symbol(const ShAvroNode *node, const char *symbol)
             high = middle;
     }
     return false;
+}
+
+bool sh_avro_has_symbol(const ShAvroNode *node, const char *symbol)
+{
+    return sh_avro_is_listed(node->sorted, node->symbol_count, symbol);
+}
+
+const ShAvroField *sh_avro_field(const ShAvroNode *node, const char *name)
+{
+    size_t low = 0;
+    size_t high = node->field_count;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        int order = strcmp(node->sorted_fields[middle]->name, name);
+        if (order == 0)
+            return node->sorted_fields[middle];
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return NULL;
 }
 
 static const char *record_name(const ShSchema *schema, const uint8_t *payload, size_t payload_bytes)

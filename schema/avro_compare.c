@@ -13,7 +13,8 @@
 
 #include "schema/avro_node.h"
 
-#define STEPS_MAX      2000000
+#define PAIR_STEPS     2
+#define FINDING_STEPS  16
 #define DEPTH_MAX      2000
 #define PAIRS_MAX      (64u << 20)
 #define PATH_BYTES_MAX 2048
@@ -22,12 +23,12 @@ enum { PAIR_UNKNOWN, PAIR_FITS, PAIR_FITS_NOT, PAIR_REPORTED };
 
 typedef struct Comparison {
     ShSchemaFindings *findings;
+    ShSchemaBudget *budget;
     uint8_t *pairs;  /* of records: reader's index * writer's count + writer's index */
     uint32_t *found; /* pairs that were found to fit, in that order */
     size_t found_count;
     size_t found_capacity;
     size_t writer_records;
-    size_t steps;
     int silent; /* above 0: a branch of a union is tried */
     int depth;
     char path[PATH_BYTES_MAX];
@@ -41,7 +42,7 @@ static bool compare_same(Comparison *work, const ShAvroNode *reader, const ShAvr
 static bool compare_names(Comparison *work, const ShAvroNode *reader, const ShAvroNode *writer);
 static bool compare_records(Comparison *work, const ShAvroNode *reader, const ShAvroNode *writer);
 static bool compare_fields(Comparison *work, const ShAvroNode *reader, const ShAvroNode *writer);
-static const ShAvroField *writers_field(const ShAvroNode *writer, const ShAvroField *field);
+static const ShAvroField *writers_field(Comparison *work, const ShAvroNode *writer, const ShAvroField *field);
 static bool compare_enums(Comparison *work, const ShAvroNode *reader, const ShAvroNode *writer);
 static bool compare_fixed(Comparison *work, const ShAvroNode *reader, const ShAvroNode *writer);
 static bool compare_decimals(Comparison *work, const ShAvroNode *reader, const ShAvroNode *writer);
@@ -55,13 +56,15 @@ static const char *describe(const ShAvroNode *node);
 static size_t enter(Comparison *work, const char *name, size_t number);
 static void leave(Comparison *work, size_t length);
 
-ShStatus sh_avro_compare(const ShSchema *reader, const ShSchema *writer, ShSchemaFindings *out, ShError *err)
+ShStatus sh_avro_compare(const ShSchema *reader, const ShSchema *writer, ShSchemaBudget *budget,
+                         ShSchemaFindings *out, ShError *err)
 {
     const ShAvroSchema *read = (const ShAvroSchema *)reader;
     const ShAvroSchema *written = (const ShAvroSchema *)writer;
-    Comparison work = {.findings = out, .writer_records = written->record_count, .err = err};
+    Comparison work = {
+        .findings = out, .budget = budget, .writer_records = written->record_count, .err = err};
     uint64_t pairs = (uint64_t)read->record_count * written->record_count;
-    if (pairs > PAIRS_MAX)
+    if (pairs > PAIRS_MAX || !sh_budget_hold(budget, pairs))
         return sh_fail(err, SH_TOO_LARGE, "schemas of %u and %u records are too many to compare",
                        read->record_count, written->record_count);
     work.pairs = calloc(pairs + 1, 1);
@@ -70,8 +73,6 @@ ShStatus sh_avro_compare(const ShSchema *reader, const ShSchema *writer, ShSchem
     (void)compare(&work, read->root, written->root);
     free(work.pairs);
     free(work.found);
-    if (work.status != SH_OK)
-        sh_schema_findings_free(out);
     return work.status;
 }
 
@@ -79,9 +80,10 @@ static bool compare(Comparison *work, const ShAvroNode *reader, const ShAvroNode
 {
     if (work->status != SH_OK)
         return false;
-    if (++work->steps > STEPS_MAX || work->depth > DEPTH_MAX) {
-        work->status = sh_fail(work->err, SH_TOO_LARGE,
-                               "the schemas are too intricate to compare: split them");
+    if (work->depth > DEPTH_MAX)
+        sh_budget_end(work->budget, SH_EXHAUSTED);
+    if (!sh_budget_spend(work->budget, PAIR_STEPS)) {
+        work->status = work->budget->ended;
         return false;
     }
     work->depth++;
@@ -138,9 +140,8 @@ static bool compare_names(Comparison *work, const ShAvroNode *reader, const ShAv
 {
     if (strcmp(reader->simple, writer->simple) == 0)
         return true;
-    for (size_t i = 0; i < reader->alias_count; i++)
-        if (strcmp(reader->aliases[i], writer->name) == 0)
-            return true;
+    if (sh_avro_is_listed(reader->sorted_aliases, reader->alias_count, writer->name))
+        return true;
     return report(work, "NAME_MISMATCH", "/name",
                   "the writer's %s is named %.200s, the reader's %.200s: keep the name, or give the reader's "
                   "the alias %.200s",
@@ -157,7 +158,8 @@ static bool compare_records(Comparison *work, const ShAvroNode *reader, const Sh
     if (!note_pair(work, pair, PAIR_FITS))
         return false;
     bool fits = compare_names(work, reader, writer);
-    fits = compare_fields(work, reader, writer) && fits;
+    if (fits || work->silent == 0)
+        fits = compare_fields(work, reader, writer) && fits;
     if (fits)
         return true;
     while (work->found_count > found_before)
@@ -169,9 +171,9 @@ static bool compare_records(Comparison *work, const ShAvroNode *reader, const Sh
 static bool compare_fields(Comparison *work, const ShAvroNode *reader, const ShAvroNode *writer)
 {
     bool fits = true;
-    for (size_t i = 0; i < reader->field_count && work->status == SH_OK; i++) {
+    for (size_t i = 0; i < reader->field_count && work->status == SH_OK && (fits || work->silent == 0); i++) {
         const ShAvroField *field = &reader->fields[i];
-        const ShAvroField *from = writers_field(writer, field);
+        const ShAvroField *from = writers_field(work, writer, field);
         size_t length = enter(work, "fields", i);
         if (from != NULL) {
             size_t inner = enter(work, "type", 0);
@@ -189,26 +191,24 @@ static bool compare_fields(Comparison *work, const ShAvroNode *reader, const ShA
 }
 
 /* By name, else by one of the reader's aliases. */
-static const ShAvroField *writers_field(const ShAvroNode *writer, const ShAvroField *field)
+static const ShAvroField *writers_field(Comparison *work, const ShAvroNode *writer, const ShAvroField *field)
 {
-    for (size_t i = 0; i < writer->field_count; i++)
-        if (strcmp(writer->fields[i].name, field->name) == 0)
-            return &writer->fields[i];
-    for (size_t a = 0; a < field->alias_count; a++)
-        for (size_t i = 0; i < writer->field_count; i++)
-            if (strcmp(writer->fields[i].name, field->aliases[a]) == 0)
-                return &writer->fields[i];
-    return NULL;
+    (void)sh_budget_spend(work->budget, 4 + field->alias_count);
+    const ShAvroField *found = sh_avro_field(writer, field->name);
+    for (size_t a = 0; a < field->alias_count && found == NULL; a++)
+        found = sh_avro_field(writer, field->aliases[a]);
+    return found;
 }
 
 static bool compare_enums(Comparison *work, const ShAvroNode *reader, const ShAvroNode *writer)
 {
     bool fits = compare_names(work, reader, writer);
-    if (reader->standard != NULL)
+    if (reader->standard != NULL || (!fits && work->silent > 0))
         return fits;
     char missing[256] = "";
     size_t length = 0;
-    for (size_t i = 0; i < writer->symbol_count; i++)
+    for (size_t i = 0; i < writer->symbol_count && (length == 0 || work->silent == 0) &&
+                       sh_budget_spend(work->budget, 1); i++)
         if (!sh_avro_has_symbol(reader, writer->symbols[i])) {
             int added = snprintf(missing + length, sizeof missing - length, "%s%.60s", length > 0 ? ", " : "",
                                  writer->symbols[i]);
@@ -303,7 +303,7 @@ static bool note_pair(Comparison *work, size_t pair, uint8_t state)
 /* False. */
 static bool report(Comparison *work, const char *kind, const char *place, const char *fmt, ...)
 {
-    if (work->silent > 0 || work->status != SH_OK)
+    if (work->silent > 0 || work->status != SH_OK || !sh_budget_spend(work->budget, FINDING_STEPS))
         return false;
     char message[1024];
     char path[PATH_BYTES_MAX + 16];

@@ -5,12 +5,16 @@
 #include "schema/avro_node.h"
 
 static bool is_byte_string(const json_t *value, size_t *bytes);
-static bool fits_record(const ShAvroNode *node, const json_t *value, const char **why);
+static bool fits_record(const ShAvroNode *node, const json_t *value, ShSchemaBudget *budget,
+                        const char **why);
 static bool fits_decimal(ShAvroNode *node, const json_t *object);
 
-bool sh_avro_default_fits(const ShAvroNode *node, const json_t *value, const char **why)
+bool sh_avro_default_fits(const ShAvroNode *node, const json_t *value, ShSchemaBudget *budget,
+                          const char **why)
 {
     size_t bytes = 0;
+    if (!sh_budget_spend(budget, 1))
+        return false;
     *why = sh_avro_type_name(node->type);
     switch (node->type) {
     case SH_AVRO_NULL:
@@ -36,12 +40,12 @@ bool sh_avro_default_fits(const ShAvroNode *node, const json_t *value, const cha
         *why = "one of the enum's symbols";
         return json_is_string(value) && sh_avro_has_symbol(node, json_string_value(value));
     case SH_AVRO_RECORD:
-        return fits_record(node, value, why);
+        return fits_record(node, value, budget, why);
     case SH_AVRO_ARRAY: {
         if (!json_is_array(value))
             return false;
         for (size_t i = 0; i < json_array_size(value); i++)
-            if (!sh_avro_default_fits(node->items, json_array_get(value, i), why))
+            if (!sh_avro_default_fits(node->items, json_array_get(value, i), budget, why))
                 return false;
         return true;
     }
@@ -51,12 +55,12 @@ bool sh_avro_default_fits(const ShAvroNode *node, const json_t *value, const cha
         if (!json_is_object(value))
             return false;
         json_object_foreach((json_t *)(uintptr_t)value, key,
-                            item) if (!sh_avro_default_fits(node->items, item, why)) return false;
+                            item) if (!sh_avro_default_fits(node->items, item, budget, why)) return false;
         return true;
     }
     case SH_AVRO_UNION:
         /* "Default values for union fields correspond to the first schema in the union." */
-        return node->branch_count > 0 && sh_avro_default_fits(node->branches[0], value, why);
+        return node->branch_count > 0 && sh_avro_default_fits(node->branches[0], value, budget, why);
     }
     return false;
 }
@@ -78,9 +82,10 @@ static bool is_byte_string(const json_t *value, size_t *bytes)
     return true;
 }
 
-static bool fits_record(const ShAvroNode *node, const json_t *value, const char **why)
+static bool fits_record(const ShAvroNode *node, const json_t *value, ShSchemaBudget *budget,
+                        const char **why)
 {
-    if (!json_is_object(value))
+    if (!json_is_object(value) || !sh_budget_spend(budget, node->field_count))
         return false;
     for (size_t i = 0; i < node->field_count; i++) {
         const json_t *field = json_object_get(value, node->fields[i].name);
@@ -88,7 +93,7 @@ static bool fits_record(const ShAvroNode *node, const json_t *value, const char 
             *why = "a record with a value for each field that has no default";
             return false;
         }
-        if (field != NULL && !sh_avro_default_fits(node->fields[i].node, field, why))
+        if (field != NULL && !sh_avro_default_fits(node->fields[i].node, field, budget, why))
             return false;
     }
     return true;

@@ -59,8 +59,10 @@ bool sh_avro_fits(const ShAvroOp *program, const uint8_t *data, size_t bytes)
     return run(program, data, bytes, NULL, NULL, NULL) == SH_OK;
 }
 
-ShStatus sh_avro_validate(const ShSchema *schema, const uint8_t *payload, size_t payload_bytes, ShError *err)
+ShStatus sh_avro_validate(const ShSchema *schema, const uint8_t *payload, size_t payload_bytes,
+                          ShSchemaBudget *budget, ShError *err)
 {
+    (void)budget;
     const ShAvroSchema *avro = (const ShAvroSchema *)schema;
     return run(avro->program, payload, payload_bytes, avro->root, err, NULL);
 }

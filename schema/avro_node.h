@@ -52,9 +52,11 @@ typedef struct ShAvroNode {
     const char *name;
     const char *simple; /* without its namespace; part of `name` */
     const char **aliases;
+    const char **sorted_aliases;
     size_t alias_count;
 
     ShAvroField *fields;
+    const ShAvroField **sorted_fields; /* by name */
     size_t field_count;
     const char **symbols; /* as written */
     const char **sorted;  /* by name */
@@ -88,19 +90,27 @@ static inline bool sh_avro_is_named(ShAvroType type)
 {
     return type == SH_AVRO_RECORD || type == SH_AVRO_ENUM || type == SH_AVRO_FIXED;
 }
+/* Is it one of these names, which are sorted? */
+bool sh_avro_is_listed(const char *const *names, size_t count, const char *name);
 /* Has the enum this symbol? */
 bool sh_avro_has_symbol(const ShAvroNode *node, const char *symbol);
+/* The record's field of this name; NULL: none. */
+const ShAvroField *sh_avro_field(const ShAvroNode *node, const char *name);
 
 /* avro_default.c: does a default fit its field's type? `*why` says in a few words what does not. */
-bool sh_avro_default_fits(const ShAvroNode *node, const json_t *value, const char **why);
+bool sh_avro_default_fits(const ShAvroNode *node, const json_t *value, ShSchemaBudget *budget,
+                          const char **why);
 /* avro_default.c: note the logical type that an object names, if it fits; one that does not is none. */
 void sh_avro_set_logical(ShAvroNode *node, const json_t *object);
 
 ShStatus sh_avro_parse(const char *text, size_t text_bytes, const ShSchemaReference *references,
-                       size_t reference_count, ShSchema **out, ShError *err);
+                       size_t reference_count, ShSchemaBudget *budget, ShSchema **out, ShError *err);
 void sh_avro_free(ShSchema *schema);
-ShStatus sh_avro_text(const ShSchema *schema, ShSchemaForm form, char **out, ShError *err);
-ShStatus sh_avro_compare(const ShSchema *reader, const ShSchema *writer, ShSchemaFindings *out, ShError *err);
-ShStatus sh_avro_validate(const ShSchema *schema, const uint8_t *payload, size_t payload_bytes, ShError *err);
+ShStatus sh_avro_text(const ShSchema *schema, ShSchemaForm form, ShSchemaBudget *budget, char **out,
+                      ShError *err);
+ShStatus sh_avro_compare(const ShSchema *reader, const ShSchema *writer, ShSchemaBudget *budget,
+                         ShSchemaFindings *out, ShError *err);
+ShStatus sh_avro_validate(const ShSchema *schema, const uint8_t *payload, size_t payload_bytes,
+                          ShSchemaBudget *budget, ShError *err);
 
 #endif

@@ -9,24 +9,29 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <uthash.h>
 
 #include "schema/avro_node.h"
 #include "schema/avro_program.h"
+#include "schema/hash.h"
+#include "schema/json_load.h"
 
 #define NAME_BYTES_MAX  1024
 #define PATH_BYTES_MAX  1024
 #define FIXED_BYTES_MAX (1u << 30)
+#define TYPE_STEPS      8
 
 typedef struct Known {
     const char *name;
     ShAvroNode *node;
+    uint32_t in_union; /* the number of the last union that has it as a branch */
     UT_hash_handle hh;
 } Known;
 
 typedef struct Parse {
     ShAvroSchema *schema;
+    ShSchemaBudget *budget;
     Known *known;
+    uint32_t unions; /* so many were met */
     ShAvroNode *shared[SH_AVRO_RECORD];
     bool is_foreign;
     int depth;
@@ -42,8 +47,10 @@ static const ShAvroNode *parse_type(Parse *parse, const json_t *json, const char
 static const ShAvroNode *parse_name(Parse *parse, const char *name, const char *space);
 static const ShAvroNode *parse_object(Parse *parse, const json_t *json, const char *space);
 static const ShAvroNode *parse_union(Parse *parse, const json_t *json, const char *space);
-static bool add_branch(Parse *parse, ShAvroNode *node, const ShAvroNode *branch);
+static bool add_branch(Parse *parse, ShAvroNode *node, const ShAvroNode *branch, uint32_t number,
+                       uint32_t *types);
 static const ShAvroNode *parse_named(Parse *parse, ShAvroType type, const json_t *json, const char *space);
+static bool sort_aliases(Parse *parse, ShAvroNode *node);
 static bool parse_fields(Parse *parse, ShAvroNode *node, const json_t *json, const char *space);
 static bool parse_field(Parse *parse, ShAvroNode *node, size_t place, const json_t *json, const char *space);
 static bool parse_symbols(Parse *parse, ShAvroNode *node, const json_t *json);
@@ -61,13 +68,13 @@ static void leave(Parse *parse, size_t length);
 static int compare_names(const void *a, const void *b);
 
 ShStatus sh_avro_parse(const char *text, size_t text_bytes, const ShSchemaReference *references,
-                       size_t reference_count, ShSchema **out, ShError *err)
+                       size_t reference_count, ShSchemaBudget *budget, ShSchema **out, ShError *err)
 {
     Parse *parse = calloc(1, sizeof *parse);
     ShAvroSchema *schema = calloc(1, sizeof *schema);
     if (schema != NULL) {
         schema->base = (ShSchema){.type = SH_SCHEMA_AVRO, .language = &sh_schema_avro};
-        schema->arena = sh_schema_arena_new();
+        schema->arena = sh_schema_arena_new(budget);
         schema->documents = calloc(reference_count + 1, sizeof *schema->documents);
     }
     ShStatus status = SH_OK;
@@ -75,6 +82,7 @@ ShStatus sh_avro_parse(const char *text, size_t text_bytes, const ShSchemaRefere
         status = sh_fail(err, SH_NO_MEMORY, "no memory to parse a schema");
     if (status == SH_OK) {
         parse->schema = schema;
+        parse->budget = budget;
         parse->err = err;
         parse->is_foreign = true;
     }
@@ -94,7 +102,8 @@ ShStatus sh_avro_parse(const char *text, size_t text_bytes, const ShSchemaRefere
         return status;
     }
     schema->root = root;
-    schema->program = sh_avro_program(schema);
+    schema->program = sh_avro_program(schema, budget);
+    sh_schema_arena_seal(schema->arena);
     if (schema->program == NULL) {
         sh_avro_free(&schema->base);
         return sh_fail(err, SH_NO_MEMORY, "no memory to parse a schema");
@@ -120,7 +129,7 @@ static ShStatus parse_document(Parse *parse, const char *text, size_t bytes, con
                                const ShAvroNode **out)
 {
     json_error_t fault;
-    json_t *document = json_loadb(text, bytes, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &fault);
+    json_t *document = sh_json_load(text, bytes, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, parse->budget, &fault);
     if (document == NULL)
         return sh_fail(parse->err, SH_INVALID, "%s%s is no JSON: line %d, column %d: %s",
                        whose == NULL ? "the schema" : "reference ", whose == NULL ? "" : whose, fault.line,
@@ -138,6 +147,10 @@ static const ShAvroNode *parse_type(Parse *parse, const json_t *json, const char
 {
     if (parse->depth == SH_SCHEMA_NESTING_MAX)
         return refuse(parse, "types are nested more than %d deep", SH_SCHEMA_NESTING_MAX);
+    if (!sh_budget_spend(parse->budget, TYPE_STEPS)) {
+        parse->status = parse->budget->ended;
+        return NULL;
+    }
     const ShAvroNode *node;
     parse->depth++;
     if (json_is_string(json))
@@ -213,8 +226,17 @@ static const ShAvroNode *parse_union(Parse *parse, const json_t *json, const cha
         return NULL;
     for (size_t i = 0; i < count; i++) {
         size_t length = enter(parse, "/%zu", i);
-        const ShAvroNode *branch = parse_type(parse, json_array_get(json, i), space);
-        if (branch == NULL || !add_branch(parse, node, branch))
+        node->branches[i] = parse_type(parse, json_array_get(json, i), space);
+        if (node->branches[i] == NULL)
+            return NULL;
+        leave(parse, length);
+    }
+    /* Only now, as unions within it have marked names, too. */
+    uint32_t number = ++parse->unions;
+    uint32_t types = 0;
+    for (size_t i = 0; i < count; i++) {
+        size_t length = enter(parse, "/%zu", i);
+        if (!add_branch(parse, node, node->branches[i], number, &types))
             return NULL;
         leave(parse, length);
     }
@@ -222,19 +244,23 @@ static const ShAvroNode *parse_union(Parse *parse, const json_t *json, const cha
 }
 
 /* "Unions may not contain more than one schema with the same type, except for the named types." */
-static bool add_branch(Parse *parse, ShAvroNode *node, const ShAvroNode *branch)
+static bool add_branch(Parse *parse, ShAvroNode *node, const ShAvroNode *branch, uint32_t number,
+                       uint32_t *types)
 {
     if (branch->type == SH_AVRO_UNION)
         return refuse(parse, "a union stands right in a union: make it one list") != NULL;
-    for (size_t i = 0; i < node->branch_count; i++) {
-        const ShAvroNode *other = node->branches[i];
-        if (other->type != branch->type)
-            continue;
-        if (!sh_avro_is_named(branch->type))
+    if (!sh_avro_is_named(branch->type)) {
+        if (*types & UINT32_C(1) << branch->type)
             return refuse(parse, "the union has two branches of type %s", sh_avro_type_name(branch->type)) !=
                    NULL;
-        if (strcmp(other->name, branch->name) == 0)
+        *types |= UINT32_C(1) << branch->type;
+    } else { /* a name stands for one type, so it is known */
+        Known *known;
+        HASH_FIND_STR(parse->known, branch->name, known);
+        if (known != NULL && known->in_union == number)
             return refuse(parse, "the union has two branches \"%.200s\"", branch->name) != NULL;
+        if (known != NULL)
+            known->in_union = number;
     }
     node->branches[node->branch_count++] = branch;
     return true;
@@ -282,7 +308,7 @@ static const ShAvroNode *parse_named(Parse *parse, ShAvroType type, const json_t
     HASH_ADD_KEYPTR(hh, parse->known, known->name, strlen(known->name), known);
 
     node->aliases = parse_aliases(parse, json, within, &node->alias_count);
-    if (parse->status != SH_OK)
+    if (parse->status != SH_OK || !sort_aliases(parse, node))
         return NULL;
     bool good = type == SH_AVRO_RECORD ? parse_fields(parse, node, json, within)
                 : type == SH_AVRO_ENUM ? parse_symbols(parse, node, json)
@@ -291,6 +317,22 @@ static const ShAvroNode *parse_named(Parse *parse, ShAvroType type, const json_t
         return NULL;
     sh_avro_set_logical(node, json);
     return node;
+}
+
+static bool sort_aliases(Parse *parse, ShAvroNode *node)
+{
+    node->sorted_aliases = allocate(parse, (node->alias_count + 1) * sizeof *node->sorted_aliases);
+    if (node->sorted_aliases == NULL)
+        return false;
+    for (size_t i = 0; i < node->alias_count; i++)
+        node->sorted_aliases[i] = node->aliases[i];
+    qsort(node->sorted_aliases, node->alias_count, sizeof *node->sorted_aliases, compare_names);
+    return true;
+}
+
+static int compare_fields(const void *a, const void *b)
+{
+    return strcmp((*(const ShAvroField *const *)a)->name, (*(const ShAvroField *const *)b)->name);
 }
 
 static bool parse_fields(Parse *parse, ShAvroNode *node, const json_t *json, const char *space)
@@ -313,15 +355,17 @@ static bool parse_fields(Parse *parse, ShAvroNode *node, const json_t *json, con
     }
     node->is_empty = is_empty;
 
-    const char **names = allocate(parse, (count + 1) * sizeof *names);
-    if (names == NULL)
+    const ShAvroField **sorted = allocate(parse, (count + 1) * sizeof *sorted);
+    if (sorted == NULL)
         return false;
     for (size_t i = 0; i < count; i++)
-        names[i] = node->fields[i].name;
-    qsort(names, count, sizeof *names, compare_names);
+        sorted[i] = &node->fields[i];
+    qsort(sorted, count, sizeof *sorted, compare_fields);
     for (size_t i = 1; i < count; i++)
-        if (strcmp(names[i - 1], names[i]) == 0)
-            return refuse(parse, "record \"%.200s\" has two fields \"%.200s\"", node->name, names[i]) != NULL;
+        if (strcmp(sorted[i - 1]->name, sorted[i]->name) == 0)
+            return refuse(parse, "record \"%.200s\" has two fields \"%.200s\"", node->name,
+                          sorted[i]->name) != NULL;
+    node->sorted_fields = sorted;
     return true;
 }
 
@@ -353,7 +397,7 @@ static bool parse_field(Parse *parse, ShAvroNode *node, size_t place, const json
     field->aliases = parse_aliases(parse, json, NULL, &field->alias_count);
     const char *why;
     if (parse->status == SH_OK && field->standard != NULL &&
-        !sh_avro_default_fits(field->node, field->standard, &why))
+        !sh_avro_default_fits(field->node, field->standard, parse->budget, &why))
         return refuse(parse, "the default of field \"%.200s\" is not %s", name, why) != NULL;
     return parse->status == SH_OK;
 }
@@ -368,7 +412,7 @@ static bool parse_symbols(Parse *parse, ShAvroNode *node, const json_t *json)
     node->sorted = allocate(parse, (count + 1) * sizeof *node->sorted);
     if (node->symbols == NULL || node->sorted == NULL)
         return false;
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < count && sh_budget_spend(parse->budget, 1); i++) {
         const char *symbol = json_string_value(json_array_get(symbols, i));
         if (symbol == NULL || !is_name(symbol, false))
             return refuse(parse, "\"%.200s\" is no symbol: letters, digits and '_', not a digit first",
@@ -425,7 +469,8 @@ static const char **parse_aliases(Parse *parse, const json_t *json, const char *
     if (!json_is_array(list))
         return refuse(parse, "the aliases are no list");
     const char **aliases = allocate(parse, (json_array_size(list) + 1) * sizeof *aliases);
-    for (size_t i = 0; i < json_array_size(list) && aliases != NULL; i++) {
+    for (size_t i = 0; i < json_array_size(list) && aliases != NULL && sh_budget_spend(parse->budget, 1);
+         i++) {
         const char *alias = json_string_value(json_array_get(list, i));
         if (alias == NULL || !is_name(alias, space != NULL))
             return refuse(parse, "\"%.200s\" is no alias", alias == NULL ? "" : alias);

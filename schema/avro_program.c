@@ -9,6 +9,7 @@ typedef struct Writer {
     ShAvroOp *ops;
     size_t count;
     size_t capacity;
+    ShSchemaBudget *budget;
     bool failed;
     size_t label;               /* the last place that something jumps to */
     uint32_t *starts;           /* of the records' routines, by index; NOWHERE: not written yet */
@@ -24,9 +25,10 @@ static void write_items(Writer *writer, const ShAvroNode *node);
 static void write_routine(Writer *writer, const ShAvroNode *record);
 static void skip(Writer *writer, uint64_t bytes);
 
-ShAvroOp *sh_avro_program(const ShAvroSchema *schema)
+ShAvroOp *sh_avro_program(const ShAvroSchema *schema, ShSchemaBudget *budget)
 {
-    Writer writer = {.starts = malloc((schema->record_count + 1) * sizeof(uint32_t)),
+    Writer writer = {.budget = budget,
+                     .starts = malloc((schema->record_count + 1) * sizeof(uint32_t)),
                      .pending = malloc((schema->record_count + 1) * sizeof(ShAvroNode *))};
     writer.failed = writer.starts == NULL || writer.pending == NULL;
     for (uint32_t i = 0; i < schema->record_count && !writer.failed; i++)
@@ -58,7 +60,9 @@ static uint32_t put(Writer *writer, ShAvroOpKind kind, uint32_t arg)
 {
     if (writer->count == writer->capacity) {
         size_t capacity = 2 * writer->capacity + 16;
-        ShAvroOp *ops = realloc(writer->ops, capacity * sizeof *ops);
+        ShAvroOp *ops = !sh_budget_hold(writer->budget, (capacity - writer->capacity) * sizeof *ops)
+                            ? NULL
+                            : realloc(writer->ops, capacity * sizeof *ops);
         if (ops == NULL) {
             writer->failed = true;
             return 0;
@@ -74,6 +78,10 @@ static void write_node(Writer *writer, const ShAvroNode *node)
 {
     if (node->is_empty || writer->failed)
         return;
+    if (!sh_budget_spend(writer->budget, 1)) {
+        writer->failed = true;
+        return;
+    }
     switch (node->type) {
     case SH_AVRO_NULL:
         return;

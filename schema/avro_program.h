@@ -36,8 +36,8 @@ typedef struct ShAvroOp {
     uint32_t arg;
 } ShAvroOp;
 
-/* Write the program of `schema->root`. NULL when memory is short; freed with free(). */
-ShAvroOp *sh_avro_program(const ShAvroSchema *schema);
+/* Write the program of `schema->root`. NULL when memory is short, or the budget's; freed with free(). */
+ShAvroOp *sh_avro_program(const ShAvroSchema *schema, ShSchemaBudget *budget);
 
 /* Set the ops' actions. */
 void sh_avro_link(ShAvroOp *ops, size_t count);

@@ -11,12 +11,15 @@
 
 #include "schema/avro_node.h"
 
+#define TYPE_STEPS 32 /* to write one */
+
 typedef struct Written {
     const ShAvroNode *node;
     UT_hash_handle hh;
 } Written;
 
 typedef struct Text {
+    ShSchemaBudget *budget;
     ShSchemaArena *arena; /* of the set of types that are written out */
     Written *written;
     bool is_parsing; /* parsing canonical form */
@@ -34,7 +37,8 @@ static void set(Text *text, json_t *object, const char *key, json_t *value);
 static void set_rest(Text *text, json_t *object, const json_t *from);
 static json_t *sorted_copy(Text *text, const json_t *value);
 
-ShStatus sh_avro_text(const ShSchema *schema, ShSchemaForm form, char **out, ShError *err)
+ShStatus sh_avro_text(const ShSchema *schema, ShSchemaForm form, ShSchemaBudget *budget, char **out,
+                      ShError *err)
 {
     const ShAvroSchema *avro = (const ShAvroSchema *)schema;
     const int flags = JSON_COMPACT | JSON_ENCODE_ANY;
@@ -42,7 +46,9 @@ ShStatus sh_avro_text(const ShSchema *schema, ShSchemaForm form, char **out, ShE
     if (form == SH_SCHEMA_FORM_CANONICAL || form == SH_SCHEMA_FORM_SERIALIZED) {
         text = json_dumps(avro->documents[avro->document_count - 1], flags);
     } else {
-        Text work = {.arena = sh_schema_arena_new(), .is_parsing = form == SH_SCHEMA_FORM_PARSING};
+        Text work = {.budget = budget,
+                     .arena = sh_schema_arena_new(budget),
+                     .is_parsing = form == SH_SCHEMA_FORM_PARSING};
         work.failed = work.arena == NULL;
         json_t *json = work.failed ? NULL : type_of(&work, avro->root);
         if (!work.failed)
@@ -66,6 +72,10 @@ static json_t *new_object(void)
 static json_t *type_of(Text *text, const ShAvroNode *node)
 {
     json_t *json = NULL;
+    if (!sh_budget_spend(text->budget, TYPE_STEPS)) {
+        text->failed = true;
+        return NULL;
+    }
     if (sh_avro_is_named(node->type)) {
         json = named_of(text, node);
     } else if (node->type == SH_AVRO_UNION) {
@@ -101,6 +111,9 @@ static json_t *primitive_of(Text *text, const ShAvroNode *node)
 
 static json_t *named_of(Text *text, const ShAvroNode *node)
 {
+    /* A name may be much longer than what names it. */
+    if (!sh_budget_hold(text->budget, 2 * strlen(node->name)))
+        return NULL;
     if (node->is_foreign || !write_out(text, node))
         return json_string(node->name);
     json_t *json = new_object();
@@ -162,7 +175,7 @@ static json_t *fields_of(Text *text, const ShAvroNode *node)
 static json_t *names_of(Text *text, const char *const *names, size_t count)
 {
     json_t *list = json_array();
-    for (size_t i = 0; i < count && list != NULL; i++)
+    for (size_t i = 0; i < count && list != NULL && sh_budget_hold(text->budget, 2 * strlen(names[i])); i++)
         if (json_array_append_new(list, json_string(names[i])) != 0)
             text->failed = true;
     return list;

@@ -3,7 +3,10 @@
 
 #include "schema/json_node.h"
 
-static ShStatus text_of(const ShSchema *schema, ShSchemaForm form, char **out, ShError *err);
+#define MEMORY_A_STEP 64 /* of the parsed schema, while it is written */
+
+static ShStatus text_of(const ShSchema *schema, ShSchemaForm form, ShSchemaBudget *budget, char **out,
+                        ShError *err);
 static const char *record_name(const ShSchema *schema, const uint8_t *payload, size_t payload_bytes);
 
 const ShSchemaLanguage sh_schema_json = {
@@ -17,9 +20,12 @@ const ShSchemaLanguage sh_schema_json = {
 
 /* The order of an object's members means nothing to JSON; the canonical form keeps it for those who read it.
  */
-static ShStatus text_of(const ShSchema *schema, ShSchemaForm form, char **out, ShError *err)
+static ShStatus text_of(const ShSchema *schema, ShSchemaForm form, ShSchemaBudget *budget, char **out,
+                        ShError *err)
 {
     const ShJsonSchema *json = (const ShJsonSchema *)schema;
+    if (!sh_budget_spend(budget, schema->bytes / MEMORY_A_STEP))
+        return budget->ended;
     bool keeps_order = form == SH_SCHEMA_FORM_CANONICAL || form == SH_SCHEMA_FORM_SERIALIZED;
     char *text = json_dumps(json->documents[0],
                             JSON_COMPACT | JSON_ENCODE_ANY | (keeps_order ? 0 : JSON_SORT_KEYS));

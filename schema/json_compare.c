@@ -21,9 +21,10 @@
 #include <string.h>
 #include <uthash.h>
 
-#define STEPS_MAX  200000
-#define DEPTH_MAX  300
-#define BRANCH_MAX 300 /* of one anyOf, oneOf or allOf that are matched */
+#define PAIR_STEPS    16 /* what two subschemas take, whatever stands in them */
+#define FINDING_STEPS 16
+#define DEPTH_MAX     300
+#define BRANCH_MAX    300 /* of one anyOf, oneOf or allOf that are matched */
 
 typedef struct PairKey {
     const ShJsonNode *reader;
@@ -63,22 +64,20 @@ static bool match_branches(ShJsonComparison *work, Combination kind, const ShJso
 static bool accepts_conditions(ShJsonComparison *work, const ShJsonNode *reader, const ShJsonNode *writer,
                                const char *path);
 
-ShStatus sh_json_compare(const ShSchema *reader, const ShSchema *writer, ShSchemaFindings *out, ShError *err)
+ShStatus sh_json_compare(const ShSchema *reader, const ShSchema *writer, ShSchemaBudget *budget,
+                         ShSchemaFindings *out, ShError *err)
 {
-    ShJsonComparison work = {
-        .findings = out, .reader = (const ShJsonSchema *)reader, .writer = (const ShJsonSchema *)writer};
+    ShJsonComparison work = {.findings = out,
+                             .budget = budget,
+                             .scratch = sh_schema_arena_new(budget),
+                             .reader = (const ShJsonSchema *)reader,
+                             .writer = (const ShJsonSchema *)writer};
+    work.no_memory = work.scratch == NULL;
     (void)sh_json_accepts(&work, work.reader->root, work.writer->root, SH_JSON_ANY, "#");
-    Pair *pair;
-    Pair *next;
-    HASH_ITER(hh, work.pairs, pair, next)
-    {
-        HASH_DEL(work.pairs, pair);
-        free(pair);
-    }
-    if (!work.failed)
-        return SH_OK;
-    sh_schema_findings_free(out);
-    return sh_fail(err, SH_TOO_LARGE, "the two schemas are too intricate to be compared: make them simpler");
+    HASH_CLEAR(hh, work.pairs); /* they stand in the arena */
+    sh_schema_arena_free(work.scratch);
+    sh_json_matcher_free(&work.matcher);
+    return work.no_memory ? sh_fail(err, SH_NO_MEMORY, "no memory to compare two JSON schemas") : SH_OK;
 }
 
 bool sh_json_accepts_quietly(ShJsonComparison *work, const ShJsonNode *reader, const ShJsonNode *writer,
@@ -98,21 +97,23 @@ bool sh_json_accepts(ShJsonComparison *work, const ShJsonNode *reader, const ShJ
     writer = followed(writer);
     PairKey key = {.reader = reader, .writer = writer, .types = types};
     Pair *pair;
+    (void)sh_budget_spend(work->budget, 1);
     HASH_FIND(hh, work->pairs, &key, sizeof key, pair);
     if (pair != NULL && (pair->fits || work->findings == NULL))
         return pair->fits;
-    if (++work->steps > STEPS_MAX || work->depth > DEPTH_MAX)
-        work->failed = true;
-    if (pair == NULL && !work->failed) {
-        pair = calloc(1, sizeof *pair);
-        work->failed = pair == NULL;
-        if (pair != NULL) {
-            pair->key = key;
-            HASH_ADD(hh, work->pairs, key, sizeof pair->key, pair);
-        }
-    }
-    if (work->failed)
+    if (work->depth > DEPTH_MAX)
+        sh_budget_end(work->budget, SH_EXHAUSTED);
+    if (!sh_budget_spend(work->budget, PAIR_STEPS) || work->no_memory)
         return false;
+    if (pair == NULL) {
+        pair = sh_schema_arena_alloc(work->scratch, sizeof *pair);
+        if (pair == NULL) {
+            work->no_memory = true;
+            return false;
+        }
+        pair->key = key;
+        HASH_ADD(hh, work->pairs, key, sizeof pair->key, pair);
+    }
     pair->fits = true; /* until it is known */
     work->depth++;
     bool fits = compare_pair(work, reader, writer, types, path);
@@ -164,7 +165,7 @@ static bool compare_pair(ShJsonComparison *work, const ShJsonNode *reader, const
                 enough = sh_json_accepts(work, reader, choices[c]->nodes[i], types, path);
         }
         work->findings = findings;
-        if (enough || work->failed)
+        if (enough || sh_json_has_failed(work))
             return fits && enough;
     }
     return accepts_here(work, reader, writer, types, path) && fits;
@@ -202,10 +203,7 @@ static unsigned types_of(const ShJsonNode *writer, unsigned types)
     types &= writer->types;
     if (writer->constant != NULL)
         return types & sh_json_type_of(writer->constant, writer->draft);
-    unsigned listed = 0;
-    for (size_t i = 0; i < json_array_size(writer->enumeration); i++)
-        listed |= sh_json_type_of(json_array_get(writer->enumeration, i), writer->draft);
-    return writer->enumeration == NULL ? types : types & listed;
+    return writer->enumeration == NULL ? types : types & writer->listed_types;
 }
 
 static bool is_power_of_two(unsigned bits)
@@ -231,14 +229,10 @@ static bool accepts_types(ShJsonComparison *work, const ShJsonNode *reader, unsi
                            "the type has changed: allow the former one too, as in [\"string\", \"null\"]");
 }
 
-static bool holds(const ShJsonNode *reader, const json_t *value)
+static bool holds(ShJsonComparison *work, const ShJsonNode *reader, const json_t *value)
 {
-    if (reader->constant != NULL && !sh_json_same(reader->constant, value))
-        return false;
-    bool found = reader->enumeration == NULL;
-    for (size_t i = 0; !found && i < json_array_size(reader->enumeration); i++)
-        found = sh_json_same(json_array_get(reader->enumeration, i), value);
-    return found;
+    return (reader->constant == NULL || sh_json_same(reader->constant, value, work->budget)) &&
+           (reader->listed == NULL || sh_json_set_has(reader->listed, value, work->budget));
 }
 
 static bool accepts_values(ShJsonComparison *work, const ShJsonNode *reader, const ShJsonNode *writer,
@@ -252,9 +246,10 @@ static bool accepts_values(ShJsonComparison *work, const ShJsonNode *reader, con
                                "only some values are allowed now, and others may have been written");
     size_t count = writer->constant != NULL ? 1 : json_array_size(writer->enumeration);
     size_t missing = 0;
-    for (size_t i = 0; i < count; i++)
-        missing += !holds(reader, writer->constant != NULL ? writer->constant
-                                                           : json_array_get(writer->enumeration, i));
+    bool is_counted = work->findings != NULL; /* else one is enough */
+    for (size_t i = 0; i < count && (missing == 0 || is_counted) && !sh_json_has_failed(work); i++)
+        missing += !holds(work, reader, writer->constant != NULL ? writer->constant
+                                                                 : json_array_get(writer->enumeration, i));
     if (missing == 0)
         return true;
     bool is_new = json_array_size(reader->enumeration) + missing > count;
@@ -403,13 +398,17 @@ static bool accepts_combination(ShJsonComparison *work, Combination kind, const 
 }
 
 /* Kuhn's algorithm: an augmenting path from writer branch `w`. */
-static bool augment(const bool *fits, size_t reader_count, size_t w, bool *visited, int64_t *taken_by)
+static bool augment(ShSchemaBudget *budget, const bool *fits, size_t reader_count, size_t w, bool *visited,
+                    int64_t *taken_by)
 {
+    if (!sh_budget_spend(budget, 1 + reader_count / 16))
+        return false;
     for (size_t r = 0; r < reader_count; r++) {
         if (!fits[w * reader_count + r] || visited[r])
             continue;
         visited[r] = true;
-        if (taken_by[r] < 0 || augment(fits, reader_count, (size_t)taken_by[r], visited, taken_by)) {
+        if (taken_by[r] < 0 ||
+            augment(budget, fits, reader_count, (size_t)taken_by[r], visited, taken_by)) {
             taken_by[r] = (int64_t)w;
             return true;
         }
@@ -417,19 +416,20 @@ static bool augment(const bool *fits, size_t reader_count, size_t w, bool *visit
     return false;
 }
 
-static size_t count_matches(const bool *fits, size_t writer_count, size_t reader_count, bool *failed)
+static size_t count_matches(ShJsonComparison *work, const bool *fits, size_t writer_count,
+                            size_t reader_count)
 {
     bool *visited = malloc(reader_count * sizeof *visited);
     int64_t *taken_by = malloc(reader_count * sizeof *taken_by);
     size_t matches = 0;
     if (visited == NULL || taken_by == NULL) {
-        *failed = true;
+        work->no_memory = true;
     } else {
         for (size_t r = 0; r < reader_count; r++)
             taken_by[r] = -1;
         for (size_t w = 0; w < writer_count; w++) {
             memset(visited, 0, reader_count * sizeof *visited);
-            matches += augment(fits, reader_count, w, visited, taken_by);
+            matches += augment(work->budget, fits, reader_count, w, visited, taken_by);
         }
     }
     free(taken_by);
@@ -446,7 +446,7 @@ static bool match_branches(ShJsonComparison *work, Combination kind, const ShJso
     const char *part = combination_names[kind];
     bool is_sum = kind != ALL_OF && writer_kind != ALL_OF;
     if (reader->count > BRANCH_MAX || writer->count > BRANCH_MAX) {
-        work->failed = true;
+        sh_budget_end(work->budget, SH_EXHAUSTED);
         return false;
     }
     if (kind == ALL_OF && reader->count > writer->count)
@@ -463,7 +463,7 @@ static bool match_branches(ShJsonComparison *work, Combination kind, const ShJso
         return sh_json_accepts(work, reader->nodes[0], writer->nodes[0], types, below);
     bool *fits = calloc(reader->count * writer->count, sizeof *fits);
     if (fits == NULL) {
-        work->failed = true;
+        work->no_memory = true;
         return false;
     }
     for (size_t w = 0; w < writer->count; w++)
@@ -471,7 +471,7 @@ static bool match_branches(ShJsonComparison *work, Combination kind, const ShJso
             fits[w * reader->count + r] = sh_json_accepts_quietly(work, reader->nodes[r], writer->nodes[w],
                                                                   types, below);
     size_t least = reader->count < writer->count ? reader->count : writer->count;
-    size_t matches = count_matches(fits, writer->count, reader->count, &work->failed);
+    size_t matches = count_matches(work, fits, writer->count, reader->count);
     free(fits);
     return matches >= least ||
            sh_json_differs(work, "COMBINED_TYPE_SUBSCHEMAS_CHANGED", path, part,
@@ -487,7 +487,8 @@ bool sh_json_must_stay(ShJsonComparison *work, const ShJsonNode *reader, const S
 {
     if (reader == NULL || reader->has & SH_JSON_IS_EMPTY)
         return true;
-    if (writer != NULL && (json_equal(reader->json, writer->json) || writer->has & SH_JSON_IS_FALSE))
+    if (writer != NULL &&
+        (writer->has & SH_JSON_IS_FALSE || sh_json_same(reader->json, writer->json, work->budget)))
         return true;
     return sh_json_differs(
         work, writer == NULL ? "KEYWORD_ADDED" : "KEYWORD_CHANGED", path, keyword,
@@ -523,7 +524,7 @@ static bool accepts_conditions(ShJsonComparison *work, const ShJsonNode *reader,
 bool sh_json_differs(ShJsonComparison *work, const char *kind, const char *path, const char *part,
                      const char *fmt, ...)
 {
-    if (work->findings == NULL)
+    if (work->findings == NULL || !sh_budget_spend(work->budget, FINDING_STEPS))
         return false;
     char where[SH_JSON_PATH_BYTES];
     char words[SH_ERROR_MESSAGE_BYTES];
@@ -533,7 +534,7 @@ bool sh_json_differs(ShJsonComparison *work, const char *kind, const char *path,
     va_end(args);
     sh_json_below(where, path, part);
     if (!sh_schema_findings_add(work->findings, kind, where, "%s", words))
-        work->failed = true;
+        work->no_memory = true;
     return false;
 }
 

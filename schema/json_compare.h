@@ -11,11 +11,14 @@ struct ShJsonPair;
 typedef struct ShJsonComparison {
     ShSchemaFindings *findings; /* NULL: only whether */
     struct ShJsonPair *pairs;   /* compared before, or being compared */
+    size_t pair_count;
+    ShSchemaBudget *budget;
+    ShJsonMatcher matcher;
+    ShSchemaArena *scratch; /* for as long as the comparison */
     const ShJsonSchema *reader;
     const ShJsonSchema *writer;
-    int64_t steps;
     int depth;
-    bool failed; /* memory, or too much work */
+    bool no_memory;
 } ShJsonComparison;
 
 /* Does `reader` accept all that `writer` accepts of these types? Findings are added where it does not. */
@@ -34,6 +37,12 @@ bool sh_json_accepts_arrays(ShJsonComparison *work, const ShJsonNode *reader, co
 /* A keyword whose subschema cannot be compared: it is as it was, or accepts more. */
 bool sh_json_must_stay(ShJsonComparison *work, const ShJsonNode *reader, const ShJsonNode *writer,
                        const char *path, const char *keyword);
+
+/* Is no more to be done? What is returned after that means nothing. */
+static inline bool sh_json_has_failed(const ShJsonComparison *work)
+{
+    return work->no_memory || sh_budget_has_ended(work->budget);
+}
 
 /* Add a finding, below `path` at `part` (NULL: at the path itself); always false. */
 bool sh_json_differs(ShJsonComparison *work, const char *kind, const char *path, const char *part,

@@ -12,6 +12,8 @@
 
 #include "schema/json_compare.h"
 
+#define PROPERTY_STEPS 4
+
 static bool accepts_required(ShJsonComparison *work, const ShJsonNode *reader, const ShJsonNode *writer,
                              const char *path);
 static bool accepts_properties(ShJsonComparison *work, const ShJsonNode *reader, const ShJsonNode *writer,
@@ -63,14 +65,6 @@ bool sh_json_accepts_objects(ShJsonComparison *work, const ShJsonNode *reader, c
            fits;
 }
 
-static bool requires(const ShJsonNode *node, const char *name)
-{
-    for (size_t i = 0; i < node->required_count; i++)
-        if (strcmp(node->required[i], name) == 0)
-            return true;
-    return false;
-}
-
 /* A default makes up for what was not written. */
 static bool has_default(const ShJsonNode *node, const char *name)
 {
@@ -89,9 +83,9 @@ static bool accepts_required(ShJsonComparison *work, const ShJsonNode *reader, c
     bool fits = true;
     char below[SH_JSON_PATH_BYTES];
     sh_json_below(below, path, "required");
-    for (size_t i = 0; i < reader->required_count; i++) {
+    for (size_t i = 0; i < reader->required_count && sh_budget_spend(work->budget, 2); i++) {
         const char *name = reader->required[i];
-        if (requires(writer, name) || has_default(reader, name))
+        if (sh_json_is_listed(writer->required, writer->required_count, name) || has_default(reader, name))
             continue;
         bool is_known = sh_json_property(writer->properties, writer->property_count, name) != NULL;
         bool is_own = sh_json_property(reader->properties, reader->property_count, name) != NULL;
@@ -114,7 +108,7 @@ static bool accepts_properties(ShJsonComparison *work, const ShJsonNode *reader,
     bool fits = true;
     char properties[SH_JSON_PATH_BYTES];
     sh_json_below(properties, path, "properties");
-    for (size_t i = 0; i < writer->property_count; i++) {
+    for (size_t i = 0; i < writer->property_count && sh_budget_spend(work->budget, PROPERTY_STEPS); i++) {
         const ShJsonProperty *was = &writer->properties[i];
         char below[SH_JSON_PATH_BYTES];
         sh_json_below(below, properties, was->name);
@@ -122,7 +116,7 @@ static bool accepts_properties(ShJsonComparison *work, const ShJsonNode *reader,
         fits &= now != NULL ? sh_json_accepts(work, now, was->node, SH_JSON_ANY, below)
                             : removed_property(work, reader, was, below);
     }
-    for (size_t i = 0; i < reader->property_count; i++) {
+    for (size_t i = 0; i < reader->property_count && sh_budget_spend(work->budget, PROPERTY_STEPS); i++) {
         const ShJsonProperty *now = &reader->properties[i];
         char below[SH_JSON_PATH_BYTES];
         sh_json_below(below, properties, now->name);
@@ -133,10 +127,10 @@ static bool accepts_properties(ShJsonComparison *work, const ShJsonNode *reader,
 }
 
 /* The schema that a partly open model has for a name; NULL: none. */
-static const ShJsonNode *partial(const ShJsonNode *node, const char *name)
+static const ShJsonNode *partial(ShJsonComparison *work, const ShJsonNode *node, const char *name)
 {
-    for (size_t i = 0; i < node->pattern_count; i++)
-        if (sh_json_matches(node->patterns[i].code, name, strlen(name)))
+    for (size_t i = 0; i < node->pattern_count && !sh_json_has_failed(work); i++)
+        if (sh_json_matches(&work->matcher, node->patterns[i].code, name, strlen(name), work->budget))
             return node->patterns[i].node;
     return node->additional;
 }
@@ -144,7 +138,7 @@ static const ShJsonNode *partial(const ShJsonNode *node, const char *name)
 static bool removed_property(ShJsonComparison *work, const ShJsonNode *reader, const ShJsonProperty *was,
                              const char *path)
 {
-    const ShJsonNode *covers = partial(reader, was->name);
+    const ShJsonNode *covers = partial(work, reader, was->name);
     if (is_anything(covers) || is_false(was->node))
         return true;
     if (is_false(covers))
@@ -162,7 +156,7 @@ static bool removed_property(ShJsonComparison *work, const ShJsonNode *reader, c
 static bool added_property(ShJsonComparison *work, const ShJsonNode *writer, const ShJsonProperty *now,
                            const char *path)
 {
-    const ShJsonNode *covers = partial(writer, now->name);
+    const ShJsonNode *covers = partial(work, writer, now->name);
     if (is_false(covers) || is_anything(now->node))
         return true; /* it cannot have been written, or anything will do */
     if (is_anything(covers))
@@ -176,20 +170,26 @@ static bool added_property(ShJsonComparison *work, const ShJsonNode *writer, con
                            "what may have been written under this name does not fit: widen the property");
 }
 
+static int by_pattern(const void *a, const void *b)
+{
+    return strcmp((*(const ShJsonPattern *const *)a)->pattern, (*(const ShJsonPattern *const *)b)->pattern);
+}
+
 static bool accepts_patterns(ShJsonComparison *work, const ShJsonNode *reader, const ShJsonNode *writer,
                              const char *path)
 {
     bool fits = true;
     char patterns[SH_JSON_PATH_BYTES];
     sh_json_below(patterns, path, "patternProperties");
-    for (size_t i = 0; i < reader->pattern_count; i++) {
+    for (size_t i = 0; i < reader->pattern_count && sh_budget_spend(work->budget, PROPERTY_STEPS); i++) {
         const ShJsonPattern *now = &reader->patterns[i];
         char below[SH_JSON_PATH_BYTES];
         sh_json_below(below, patterns, now->pattern);
-        const ShJsonNode *was = writer->additional;
-        for (size_t j = 0; j < writer->pattern_count; j++)
-            if (strcmp(writer->patterns[j].pattern, now->pattern) == 0)
-                was = writer->patterns[j].node;
+        const ShJsonPattern **same = writer->pattern_count == 0
+                                         ? NULL
+                                         : bsearch(&now, writer->sorted_patterns, writer->pattern_count,
+                                                   sizeof *writer->sorted_patterns, by_pattern);
+        const ShJsonNode *was = same != NULL ? (*same)->node : writer->additional;
         if (is_false(was) || is_anything(now->node))
             continue;
         if (is_anything(was))
@@ -219,16 +219,17 @@ static bool accepts_additional(ShJsonComparison *work, const ShJsonNode *reader,
     return sh_json_accepts(work, now, was, SH_JSON_ANY, sh_json_below(below, path, "additionalProperties"));
 }
 
-static size_t count_missing(const json_t *among, const json_t *names)
+static bool lacks_any(ShJsonComparison *work, const json_t *among, const json_t *names)
 {
-    size_t missing = 0;
-    for (size_t i = 0; i < json_array_size(names); i++) {
-        bool found = false;
-        for (size_t j = 0; !found && j < json_array_size(among); j++)
-            found = json_equal(json_array_get(names, i), json_array_get(among, j));
-        missing += !found;
+    const ShJsonSet *set = sh_json_set_of(work->scratch, among, work->budget);
+    if (set == NULL) {
+        work->no_memory = true;
+        return false;
     }
-    return missing;
+    for (size_t i = 0; i < json_array_size(names); i++)
+        if (!sh_json_set_has(set, json_array_get(names, i), work->budget))
+            return true;
+    return false;
 }
 
 static bool accepts_dependencies(ShJsonComparison *work, const ShJsonNode *reader, const ShJsonNode *writer,
@@ -238,7 +239,8 @@ static bool accepts_dependencies(ShJsonComparison *work, const ShJsonNode *reade
     char below[SH_JSON_PATH_BYTES];
     sh_json_below(below, path, reader->draft >= SH_JSON_DRAFT_2019 ? "dependentRequired" : "dependencies");
     json_t *map = (json_t *)(uintptr_t)reader->dependent_required;
-    for (void *at = json_object_iter(map); at != NULL; at = json_object_iter_next(map, at)) {
+    for (void *at = json_object_iter(map); at != NULL && sh_budget_spend(work->budget, PROPERTY_STEPS);
+         at = json_object_iter_next(map, at)) {
         const char *name = json_object_iter_key(at);
         const json_t *now = json_object_iter_value(at);
         const json_t *was = json_object_get(writer->dependent_required, name);
@@ -248,13 +250,14 @@ static bool accepts_dependencies(ShJsonComparison *work, const ShJsonNode *reade
             fits = sh_json_differs(
                 work, "DEPENDENCY_ARRAY_ADDED", below, name,
                 "properties are required beside it now, and may be missing: leave this out");
-        else if (count_missing(was, now) > 0)
+        else if (lacks_any(work, was, now))
             fits = sh_json_differs(
-                work, count_missing(now, was) > 0 ? "DEPENDENCY_ARRAY_CHANGED" : "DEPENDENCY_ARRAY_EXTENDED",
+                work, lacks_any(work, now, was) ? "DEPENDENCY_ARRAY_CHANGED" : "DEPENDENCY_ARRAY_EXTENDED",
                 below, name, "more properties are required beside it than before: only fewer may be");
     }
     sh_json_below(below, path, reader->draft >= SH_JSON_DRAFT_2019 ? "dependentSchemas" : "dependencies");
-    for (size_t i = 0; i < reader->dependent_schema_count; i++) {
+    for (size_t i = 0; i < reader->dependent_schema_count && sh_budget_spend(work->budget, PROPERTY_STEPS);
+         i++) {
         const ShJsonProperty *now = &reader->dependent_schemas[i];
         const ShJsonNode *was = sh_json_property(writer->dependent_schemas, writer->dependent_schema_count,
                                                  now->name);
@@ -303,7 +306,7 @@ static bool accepts_items(ShJsonComparison *work, const ShJsonNode *reader, cons
 {
     bool fits = true;
     size_t count = reader->tuple.count > writer->tuple.count ? reader->tuple.count : writer->tuple.count;
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < count && sh_budget_spend(work->budget, PROPERTY_STEPS); i++) {
         char part[40];
         char below[SH_JSON_PATH_BYTES];
         snprintf(part, sizeof part, "%s/%zu", reader->draft == SH_JSON_DRAFT_2020 ? "prefixItems" : "items",

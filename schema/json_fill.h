@@ -10,6 +10,7 @@ struct Slot;
 
 typedef struct ShJsonParse {
     ShJsonSchema *schema;
+    ShSchemaBudget *budget;
     struct Slot *slots;
     struct Slot *first; /* to be filled */
     struct Slot *last;

@@ -1,16 +1,12 @@
 /* json_keywords.c - what the keywords of a JSON schema say, into its node. */
-#define PCRE2_CODE_UNIT_WIDTH 8
-
-#include <pcre2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "schema/json_fill.h"
 
-#define PATTERN_MAX     4096
-#define PATH_BYTES_MAX  2048
-#define PATTERN_OPTIONS (PCRE2_UTF | PCRE2_ALT_BSUX | PCRE2_DOLLAR_ENDONLY | PCRE2_MATCH_UNSET_BACKREF)
+#define PATH_BYTES_MAX 2048
+#define NODE_STEPS     16 /* what a subschema takes, whatever stands in it */
 
 /* The node that is filled, with what its keywords need. */
 typedef struct Fill {
@@ -33,6 +29,11 @@ static int64_t limit(Fill *fill, const char *keyword, int64_t otherwise);
 static bool number(Fill *fill, const char *keyword, double *out);
 static void *compile_pattern(Fill *fill, const char *pattern);
 static bool check(Fill *fill, bool holds, const char *keyword, const char *expected);
+
+static void no_memory(Fill *fill)
+{
+    sh_json_stop(fill->parse, sh_fail(fill->parse->err, SH_NO_MEMORY, "no memory to parse a JSON schema"));
+}
 
 static const json_t *get(const Fill *fill, const char *keyword)
 {
@@ -73,6 +74,10 @@ static bool is_annotation(const char *keyword)
 void sh_json_fill(ShJsonParse *parse, ShJsonNode *node)
 {
     Fill work = {.parse = parse, .node = node};
+    if (!sh_budget_spend(parse->budget, NODE_STEPS + 4 * json_object_size(node->json))) {
+        sh_json_stop(parse, parse->budget->ended);
+        return;
+    }
     node->types = SH_JSON_ANY;
     node->min_length = node->max_length = node->min_properties = node->max_properties = SH_JSON_NO_LIMIT;
     node->min_items = node->max_items = node->min_contains = node->max_contains = SH_JSON_NO_LIMIT;
@@ -127,7 +132,7 @@ static void fill_references(Fill *work)
             sh_json_index_dynamic(index, place.base, fragment + 1, &first) && first.json == place.json)
             node->dynamic_anchor = fragment + 1;
         const void *cursor = NULL; /* whatever it may lead to is needed */
-        while (node->dynamic_anchor != NULL &&
+        while (node->dynamic_anchor != NULL && !sh_budget_has_ended(work->parse->budget) &&
                sh_json_index_next_dynamic(index, node->dynamic_anchor, &cursor, &first))
             (void)sh_json_node_of(work->parse, &first);
         if (node->ref == NULL) {
@@ -168,16 +173,35 @@ static void fill_types(Fill *work)
     }
 }
 
+/* A string that C has, too: one without NUL. */
+static bool is_text(const json_t *value)
+{
+    return json_is_string(value) && strlen(json_string_value(value)) == json_string_length(value);
+}
+
+static void fill_listed(Fill *work)
+{
+    ShJsonNode *node = work->node;
+    node->listed = sh_json_set_of(work->parse->schema->arena, node->enumeration, work->parse->budget);
+    if (node->listed == NULL)
+        no_memory(work);
+    for (size_t i = 0; i < json_array_size(node->enumeration); i++)
+        node->listed_types |= sh_json_type_of(json_array_get(node->enumeration, i), node->draft);
+}
+
 static void fill_values(Fill *work)
 {
     ShJsonNode *node = work->node;
     node->enumeration = get(work, "enum");
-    check(work, node->enumeration == NULL || json_is_array(node->enumeration), "enum", "a list");
+    if (check(work, node->enumeration == NULL || json_is_array(node->enumeration), "enum", "a list") &&
+        node->enumeration != NULL)
+        fill_listed(work);
     node->constant = node->draft == SH_JSON_DRAFT_4 ? NULL : get(work, "const");
     node->min_length = limit(work, "minLength", SH_JSON_NO_LIMIT);
     node->max_length = limit(work, "maxLength", SH_JSON_NO_LIMIT);
     const json_t *pattern = get(work, "pattern");
-    if (!check(work, pattern == NULL || json_is_string(pattern), "pattern", "a string") || pattern == NULL)
+    if (!check(work, pattern == NULL || is_text(pattern), "pattern", "a string without NUL") ||
+        pattern == NULL)
         return;
     node->pattern = json_string_value(pattern);
     node->pattern_code = compile_pattern(work, node->pattern);
@@ -265,6 +289,23 @@ static int by_text(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
+static int by_pattern(const void *a, const void *b)
+{
+    return strcmp((*(const ShJsonPattern *const *)a)->pattern, (*(const ShJsonPattern *const *)b)->pattern);
+}
+
+static void sort_patterns(Fill *work)
+{
+    ShJsonNode *node = work->node;
+    node->sorted_patterns = sh_json_room(work->parse,
+                                         (node->pattern_count + 1) * sizeof *node->sorted_patterns);
+    if (node->sorted_patterns == NULL)
+        return;
+    for (size_t i = 0; i < node->pattern_count; i++)
+        node->sorted_patterns[i] = &node->patterns[i];
+    qsort(node->sorted_patterns, node->pattern_count, sizeof *node->sorted_patterns, by_pattern);
+}
+
 static void fill_object(Fill *work)
 {
     ShJsonNode *node = work->node;
@@ -284,6 +325,7 @@ static void fill_object(Fill *work)
                 .code = compile_pattern(work, pattern),
                 .node = child_of(work, json_object_iter_value(at), "patternProperties", pattern)};
         }
+        sort_patterns(work);
     }
     node->additional = child(work, "additionalProperties");
     if (node->draft != SH_JSON_DRAFT_4)
@@ -296,10 +338,11 @@ static void fill_object(Fill *work)
         return;
     node->required = sh_json_room(work->parse, (json_array_size(required) + 1) * sizeof *node->required);
     for (size_t i = 0; node->required != NULL && i < json_array_size(required); i++) {
-        const char *name = json_string_value(json_array_get(required, i));
-        if (!check(work, name != NULL, "required", "a list of names"))
+        const json_t *name = json_array_get(required, i);
+        if (!check(work, is_text(name), "required", "a list of names") ||
+            !sh_budget_spend(work->parse->budget, 1))
             return;
-        node->required[node->required_count++] = name;
+        node->required[node->required_count++] = json_string_value(name);
     }
     if (node->required != NULL)
         qsort(node->required, node->required_count, sizeof *node->required, by_text);
@@ -369,8 +412,7 @@ static const ShJsonNode *child_of(Fill *work, const json_t *json, const char *ke
         snprintf(path, bytes, "%s/%s%s%s", node->path, keyword, *name == '\0' ? "" : "/", name);
     const char *base = sh_json_index_base(work->parse->schema->index, json, node->base, node->draft);
     if (base == NULL)
-        sh_json_stop(work->parse,
-                     sh_fail(work->parse->err, SH_NO_MEMORY, "no memory to parse a JSON schema"));
+        no_memory(work);
     ShJsonPlace place = {
         .json = json, .base = base, .path = path == NULL ? node->path : path, .draft = node->draft};
     return sh_json_node_of(work->parse, &place);
@@ -409,16 +451,11 @@ static bool number(Fill *work, const char *keyword, double *out)
     return true;
 }
 
-/* As JavaScript has regular expressions, as far as PCRE2 does; NULL after an error. */
+/* NULL after an error. */
 static void *compile_pattern(Fill *work, const char *pattern)
 {
     ShJsonSchema *schema = work->parse->schema;
-    int fault;
-    PCRE2_SIZE at;
-    size_t length = strlen(pattern);
-    pcre2_code *code = length > PATTERN_MAX
-                           ? NULL
-                           : pcre2_compile((PCRE2_SPTR)pattern, length, PATTERN_OPTIONS, &fault, &at, NULL);
+    void *code = sh_json_pattern_new(pattern, strlen(pattern), work->parse->budget);
     if (code == NULL) {
         sh_json_stop(work->parse,
                      sh_fail(work->parse->err, SH_INVALID, "%s: \"%.60s\" is no regular expression",
@@ -428,9 +465,8 @@ static void *compile_pattern(Fill *work, const char *pattern)
     if ((schema->code_count & (schema->code_count + 1)) == 0) {
         void **more = realloc(schema->codes, (2 * schema->code_count + 1) * sizeof *more);
         if (more == NULL) {
-            pcre2_code_free(code);
-            sh_json_stop(work->parse,
-                         sh_fail(work->parse->err, SH_NO_MEMORY, "no memory to parse a JSON schema"));
+            sh_json_pattern_free(code);
+            no_memory(work);
             return NULL;
         }
         schema->codes = more;

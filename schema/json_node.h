@@ -14,6 +14,8 @@
 #include <stdint.h>
 
 #include "schema/arena.h"
+#include "schema/json_match.h"
+#include "schema/json_set.h"
 #include "schema/schema_internal.h"
 
 typedef enum ShJsonDraft {
@@ -88,7 +90,9 @@ typedef struct ShJsonNode {
     const struct ShJsonNode *if_node;
     const struct ShJsonNode *then_node;
     const struct ShJsonNode *else_node;
-    const json_t *enumeration; /* an array */
+    const json_t *enumeration;   /* an array */
+    const ShJsonSet *listed;     /* its values */
+    unsigned listed_types;       /* and their types */
     const json_t *constant;
 
     int64_t min_length, max_length;
@@ -99,6 +103,7 @@ typedef struct ShJsonNode {
     ShJsonProperty *properties; /* by name */
     size_t property_count;
     ShJsonPattern *patterns;
+    const ShJsonPattern **sorted_patterns; /* by the pattern's text */
     size_t pattern_count;
     const struct ShJsonNode *additional; /* properties; NULL: any */
     const struct ShJsonNode *property_names;
@@ -144,7 +149,8 @@ typedef struct ShJsonPlace {
     ShJsonDraft draft;
 } ShJsonPlace;
 
-ShJsonIndex *sh_json_index_new(ShSchemaArena *arena);
+/* The budget is not needed once all is resolved. */
+ShJsonIndex *sh_json_index_new(ShSchemaArena *arena, ShSchemaBudget *budget);
 void sh_json_index_free(ShJsonIndex *index);
 /* Note a document and every $id and anchor in it. `name` is the reference's; NULL: the schema itself. */
 ShStatus sh_json_index_add(ShJsonIndex *index, const json_t *document, const char *name, ShJsonPlace *root,
@@ -169,22 +175,22 @@ const char *sh_json_index_base(ShJsonIndex *index, const json_t *subschema, cons
 const ShJsonNode *sh_json_node_at(const ShJsonSchema *schema, const json_t *json);
 
 ShStatus sh_json_parse(const char *text, size_t text_bytes, const ShSchemaReference *references,
-                       size_t reference_count, ShSchema **out, ShError *err);
+                       size_t reference_count, ShSchemaBudget *budget, ShSchema **out, ShError *err);
 void sh_json_free(ShSchema *schema);
 
 /* --- values
  * ---------------------------------------------------------------------------------------------------- */
 
-/* Are two values the same to JSON Schema: 1 and 1.0 are. */
-bool sh_json_same(const json_t *a, const json_t *b);
 /* The bit of a value's type. An integral fraction counts as integer, but not to draft 4. */
 unsigned sh_json_type_of(const json_t *value, ShJsonDraft draft);
 /* The property of a name; NULL: none. */
 const ShJsonNode *sh_json_property(const ShJsonProperty *properties, size_t count, const char *name);
-/* Does the pattern match somewhere in the text? What costs too much does not. */
-bool sh_json_matches(const void *code, const char *text, size_t bytes);
+/* Is it one of these names, which are sorted? */
+bool sh_json_is_listed(const char *const *names, size_t count, const char *name);
 
-ShStatus sh_json_compare(const ShSchema *reader, const ShSchema *writer, ShSchemaFindings *out, ShError *err);
-ShStatus sh_json_validate(const ShSchema *schema, const uint8_t *payload, size_t payload_bytes, ShError *err);
+ShStatus sh_json_compare(const ShSchema *reader, const ShSchema *writer, ShSchemaBudget *budget,
+                         ShSchemaFindings *out, ShError *err);
+ShStatus sh_json_validate(const ShSchema *schema, const uint8_t *payload, size_t payload_bytes,
+                          ShSchemaBudget *budget, ShError *err);
 
 #endif

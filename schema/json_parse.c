@@ -4,18 +4,15 @@
  * Nodes are made when something leads to them and filled from a list, so that a schema may refer to itself
  * and a long chain of references needs no stack.
  */
-#define PCRE2_CODE_UNIT_WIDTH 8
-
-#include <pcre2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <uthash.h>
 
 #include "schema/json_fill.h"
+#include "schema/json_load.h"
 
-#define NODES_MAX      200000
-#define PATTERN_EFFORT 100000 /* steps of matching before a text counts as not matching */
+#define NODES_MAX 200000
 
 typedef struct Slot {
     const json_t *json; /* the key */
@@ -33,16 +30,16 @@ static ShStatus load_one(ShJsonParse *parse, const char *text, size_t text_bytes
                          ShJsonPlace *root);
 
 ShStatus sh_json_parse(const char *text, size_t text_bytes, const ShSchemaReference *references,
-                       size_t reference_count, ShSchema **out, ShError *err)
+                       size_t reference_count, ShSchemaBudget *budget, ShSchema **out, ShError *err)
 {
     ShJsonSchema *schema = calloc(1, sizeof *schema);
     if (schema == NULL)
         return sh_fail(err, SH_NO_MEMORY, "no memory to parse a JSON schema");
     schema->base = (ShSchema){.type = SH_SCHEMA_JSON, .language = &sh_schema_json};
-    schema->arena = sh_schema_arena_new();
-    schema->index = schema->arena == NULL ? NULL : sh_json_index_new(schema->arena);
+    schema->arena = sh_schema_arena_new(budget);
+    schema->index = schema->arena == NULL ? NULL : sh_json_index_new(schema->arena, budget);
     schema->documents = calloc(reference_count + 1, sizeof *schema->documents);
-    ShJsonParse parse = {.schema = schema, .err = err};
+    ShJsonParse parse = {.schema = schema, .budget = budget, .err = err};
     ShJsonPlace root;
     if (schema->index == NULL || schema->documents == NULL)
         parse.status = sh_fail(err, SH_NO_MEMORY, "no memory to parse a JSON schema");
@@ -52,6 +49,7 @@ ShStatus sh_json_parse(const char *text, size_t text_bytes, const ShSchemaRefere
         schema->root = sh_json_node_of(&parse, &root);
     for (Slot *slot = parse.first; slot != NULL && parse.status == SH_OK; slot = slot->next)
         sh_json_fill(&parse, &slot->node);
+    sh_schema_arena_seal(schema->arena);
     schema->nodes = parse.slots;
     if (parse.status == SH_OK)
         *out = &schema->base;
@@ -64,7 +62,7 @@ void sh_json_free(ShSchema *base)
 {
     ShJsonSchema *schema = (ShJsonSchema *)base;
     for (size_t i = 0; i < schema->code_count; i++)
-        pcre2_code_free(schema->codes[i]);
+        sh_json_pattern_free(schema->codes[i]);
     free(schema->codes);
     for (size_t i = 0; i < schema->document_count; i++)
         json_decref(schema->documents[i]);
@@ -86,22 +84,6 @@ const ShJsonNode *sh_json_node_at(const ShJsonSchema *schema, const json_t *json
     return slot == NULL ? NULL : &slot->node;
 }
 
-bool sh_json_matches(const void *code, const char *text, size_t bytes)
-{
-    pcre2_match_data *match = pcre2_match_data_create(1, NULL);
-    pcre2_match_context *context = pcre2_match_context_create(NULL);
-    int result = PCRE2_ERROR_NOMEMORY;
-    if (match != NULL && context != NULL) {
-        pcre2_set_match_limit(context, PATTERN_EFFORT);
-        pcre2_set_depth_limit(context, PATTERN_EFFORT);
-        pcre2_set_heap_limit(context, 4096);
-        result = pcre2_match(code, (PCRE2_SPTR)text, bytes, 0, 0, match, context);
-    }
-    pcre2_match_context_free(context);
-    pcre2_match_data_free(match);
-    return result >= 0;
-}
-
 /* --- documents
  * ------------------------------------------------------------------------------------------------- */
 
@@ -120,10 +102,9 @@ static ShStatus load_one(ShJsonParse *parse, const char *text, size_t text_bytes
                          ShJsonPlace *root)
 {
     json_error_t fault;
-    json_t *document = json_loadb(text, text_bytes, JSON_DECODE_ANY | JSON_ALLOW_NUL, &fault);
-    if (document == NULL && json_error_code(&fault) == json_error_numeric_overflow)
-        document = json_loadb(text, text_bytes, JSON_DECODE_ANY | JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL,
-                              &fault);
+    json_t *document = sh_json_load(text, text_bytes,
+                                    JSON_DECODE_ANY | JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, parse->budget,
+                                    &fault);
     const char *whose = name == NULL ? "the schema" : name;
     if (document == NULL)
         return sh_fail(parse->err, SH_INVALID, "%s is no JSON: line %d, column %d: %s", whose, fault.line,

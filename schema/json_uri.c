@@ -8,13 +8,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <uriparser/Uri.h>
-#include <uthash.h>
 
+#include "schema/hash.h"
 #include "schema/json_node.h"
 
 /* Where documents without an $id stand. */
 #define DEFAULT_BASE "schema:///"
 #define URI_MAX      2048
+#define URI_STEPS    32 /* to resolve one */
+#define WALK_STEPS   16 /* to look through a subschema's keywords */
 
 typedef struct Entry {
     char *uri; /* with "#anchor" for anchors, with "#!anchor" for dynamic ones */
@@ -23,8 +25,9 @@ typedef struct Entry {
 } Entry;
 
 struct ShJsonIndex {
-    Entry *entries;
+    Entry *entries; /* they stand in the arena */
     ShSchemaArena *arena;
+    ShSchemaBudget *budget;
 };
 
 typedef struct Walk {
@@ -47,11 +50,11 @@ static ShStatus no_memory(ShError *err)
     return sh_fail(err, SH_NO_MEMORY, "no memory to parse a JSON schema");
 }
 
-ShJsonIndex *sh_json_index_new(ShSchemaArena *arena)
+ShJsonIndex *sh_json_index_new(ShSchemaArena *arena, ShSchemaBudget *budget)
 {
     ShJsonIndex *index = calloc(1, sizeof *index);
     if (index != NULL)
-        index->arena = arena;
+        *index = (ShJsonIndex){.arena = arena, .budget = budget};
     return index;
 }
 
@@ -59,13 +62,7 @@ void sh_json_index_free(ShJsonIndex *index)
 {
     if (index == NULL)
         return;
-    Entry *entry;
-    Entry *next;
-    HASH_ITER(hh, index->entries, entry, next)
-    {
-        HASH_DEL(index->entries, entry);
-        free(entry);
-    }
+    HASH_CLEAR(hh, index->entries);
     free(index);
 }
 
@@ -133,6 +130,8 @@ bool sh_json_index_next_dynamic(const ShJsonIndex *index, const char *anchor, co
 {
     const Entry *entry = *cursor == NULL ? index->entries : ((const Entry *)*cursor)->hh.next;
     for (; entry != NULL; entry = entry->hh.next) {
+        if (!sh_budget_spend(index->budget, 2))
+            return false;
         const char *mark = strstr(entry->uri, "#!");
         if (mark == NULL || strcmp(mark + 2, anchor) != 0)
             continue;
@@ -196,6 +195,8 @@ static ShStatus walk(Walk *work, const json_t *json, const char *base, const cha
 {
     if (!json_is_object(json))
         return SH_OK;
+    if (!sh_budget_spend(work->index->budget, WALK_STEPS))
+        return work->index->budget->ended;
     if (depth > SH_SCHEMA_NESTING_MAX)
         return sh_fail(work->err, SH_TOO_LARGE, "the schema nests more than %d levels deep: use $defs",
                        SH_SCHEMA_NESTING_MAX);
@@ -262,19 +263,15 @@ static ShStatus add_entry(ShJsonIndex *index, const char *uri, const char *separ
 {
     size_t room = strlen(uri) + strlen(separator) + strlen(anchor) + 1;
     char *name = room > URI_MAX ? NULL : sh_schema_arena_alloc(index->arena, room);
-    Entry *entry = calloc(1, sizeof *entry);
-    if (name == NULL || entry == NULL) {
-        free(entry);
+    Entry *entry = sh_schema_arena_alloc(index->arena, sizeof *entry);
+    if (name == NULL || entry == NULL)
         return room > URI_MAX ? sh_fail(err, SH_INVALID, "an $id of more than %d bytes", URI_MAX)
                               : no_memory(err);
-    }
     snprintf(name, room, "%s%s%s", uri, separator, anchor);
     Entry *known;
     HASH_FIND_STR(index->entries, name, known);
-    if (known != NULL) {
-        free(entry);
+    if (known != NULL)
         return SH_OK;
-    }
     entry->uri = name;
     entry->place = *place;
     HASH_ADD_KEYPTR(hh, index->entries, entry->uri, strlen(entry->uri), entry);
@@ -309,6 +306,8 @@ static ShStatus follow_pointer(ShJsonIndex *index, ShJsonPlace *place, const cha
         return SH_OK;
     for (const char *at = pointer; *at == '/';) {
         char token[URI_MAX];
+        if (!sh_budget_spend(index->budget, 4))
+            return index->budget->ended;
         at = next_token(at + 1, token, sizeof token);
         const json_t *next = json_object_get(place->json, token);
         if (json_is_array(place->json) && *token != '\0' && strspn(token, "0123456789") == strlen(token))
@@ -345,6 +344,8 @@ static char *resolve(ShJsonIndex *index, const char *base, const char *ref)
         return out;
     }
     char *out = NULL;
+    if (!sh_budget_spend(index->budget, URI_STEPS + strlen(ref)))
+        return NULL;
     UriUriA base_uri;
     UriUriA ref_uri;
     UriUriA whole;

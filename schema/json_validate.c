@@ -2,8 +2,9 @@
  * json_validate.c - does a JSON text fit a schema?
  *
  * Assertions are those of the schema's draft. `format` and the content keywords are annotations, as the
- * drafts from 2019-09 on have it by default. The work is bounded: by depth, and by steps for schemas whose
- * branches multiply.
+ * drafts from 2019-09 on have it by default. The work is bounded by depth, and by a share of the caller's
+ * budget: a schema's branches multiply, names are held against patterns, and patterns against themselves.
+ * Once that is spent nothing that is returned means anything.
  */
 #include <inttypes.h>
 #include <math.h>
@@ -12,10 +13,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "schema/json_load.h"
 #include "schema/json_node.h"
 
-#define DEPTH_MAX 400      /* subschemas within subschemas, applied to one place or below it */
-#define STEPS_MAX 10000000 /* subschemas applied */
+#define DEPTH_MAX 400 /* subschemas within subschemas, applied to one place or below it */
+#define VALIDATE_STEPS 8 /* of a record, whatever is in it */
+#define FEW_ITEMS 8   /* that are compared each with each */
 
 /* The resources that were entered on the way: a dynamic reference looks for the outermost of them. */
 typedef struct Scope {
@@ -32,9 +35,9 @@ typedef struct Seen {
 
 typedef struct Check {
     const ShJsonSchema *schema;
+    ShSchemaBudget *budget;
+    ShJsonMatcher matcher;
     int depth;
-    int64_t steps;
-    bool failed;  /* not for the value's sake: memory, or too much work */
     bool is_loud; /* the first reason goes to err */
     ShError *err;
 } Check;
@@ -73,22 +76,37 @@ static bool quietly(Check *work, const ShJsonNode *node, const json_t *value, co
                     const Scope *scope, Seen *seen);
 static bool wrong(Check *work, const Path *path, const char *fmt, ...) SH_PRINTF(3, 4);
 
-ShStatus sh_json_validate(const ShSchema *schema, const uint8_t *payload, size_t payload_bytes, ShError *err)
+ShStatus sh_json_validate(const ShSchema *schema, const uint8_t *payload, size_t payload_bytes,
+                          ShSchemaBudget *budget, ShError *err)
 {
+    ShSchemaBudget own;
+    if (budget == NULL) {
+        sh_budget_init(&own, SH_BUDGET_CALL_STEPS, SH_BUDGET_RECORD_BYTES);
+        budget = &own;
+    }
+    sh_budget_begin_share(budget, SH_BUDGET_RECORD_STEPS + (int64_t)payload_bytes);
+    (void)sh_budget_spend(budget, VALIDATE_STEPS);
     json_error_t fault;
-    size_t flags = JSON_DECODE_ANY | JSON_ALLOW_NUL;
-    json_t *value = json_loadb((const char *)payload, payload_bytes, flags, &fault);
-    if (value == NULL && json_error_code(&fault) == json_error_numeric_overflow)
-        value = json_loadb((const char *)payload, payload_bytes, flags | JSON_DECODE_INT_AS_REAL, &fault);
-    if (value == NULL)
+    json_t *value = sh_json_load((const char *)payload, payload_bytes, JSON_DECODE_ANY | JSON_ALLOW_NUL,
+                                 budget, &fault);
+    Check work = {.schema = (const ShJsonSchema *)schema, .budget = budget, .is_loud = true, .err = err};
+    bool fits = value != NULL && apply(&work, work.schema->root, value, NULL, NULL, NULL);
+    bool is_json = value != NULL;
+    json_decref(value);
+    sh_json_matcher_free(&work.matcher);
+    switch (sh_budget_end_share(budget)) {
+    case SH_OK:
+        break;
+    case SH_TOO_LARGE:
+        return sh_fail(err, SH_TOO_LARGE,
+                       "it asks for more work, or more memory, than is spent on one record: make the record "
+                       "smaller or its schema simpler");
+    default:
+        return sh_budget_fail(budget, err);
+    }
+    if (!is_json)
         return sh_fail(err, SH_INVALID, "it is no JSON: line %d, column %d: %s", fault.line, fault.column,
                        fault.text);
-    Check work = {.schema = (const ShJsonSchema *)schema, .is_loud = true, .err = err};
-    bool fits = apply(&work, work.schema->root, value, NULL, NULL, NULL);
-    json_decref(value);
-    if (work.failed)
-        return sh_fail(err, SH_INVALID,
-                       "the schema asks for more work than is done for one record: make it simpler");
     return fits ? SH_OK : SH_INVALID;
 }
 
@@ -103,11 +121,13 @@ static bool apply(Check *work, const ShJsonNode *node, const json_t *value, cons
         return true;
     if (node->has & SH_JSON_IS_FALSE)
         return wrong(work, path, "nothing is allowed here");
-    if (++work->depth > DEPTH_MAX || ++work->steps > STEPS_MAX) {
-        work->failed = true;
-        work->depth--;
+    if (!sh_budget_spend(work->budget, 1))
+        return false;
+    if (work->depth == DEPTH_MAX) {
+        sh_budget_end(work->budget, SH_TOO_LARGE);
         return false;
     }
+    work->depth++;
     Scope here = {.outer = scope, .base = node->base};
     const Scope *inner = scope != NULL && strcmp(scope->base, node->base) == 0 ? scope : &here;
     bool fits;
@@ -115,9 +135,10 @@ static bool apply(Check *work, const ShJsonNode *node, const json_t *value, cons
         fits = apply_here(work, node, value, path, inner, NULL);
     } else {
         size_t count = json_is_object(value) ? json_object_size(value) : json_array_size(value);
+        (void)sh_budget_spend(work->budget, 2 + count / 64);
         Seen own = {.value = value, .flags = calloc(count + 1, 1), .count = count};
         if (own.flags == NULL)
-            work->failed = true;
+            sh_budget_end(work->budget, SH_TOO_LARGE);
         fits = own.flags != NULL && apply_here(work, node, value, path, inner, &own) &&
                check_unevaluated(work, node, value, path, inner, &own);
         for (size_t i = 0; fits && seen != NULL && i < count; i++)
@@ -154,6 +175,8 @@ static bool apply_reference(Check *work, const ShJsonNode *node, const json_t *v
     const ShJsonNode *target = node->ref;
     for (const Scope *at = scope; node->dynamic_anchor != NULL && at != NULL; at = at->outer) {
         ShJsonPlace place;
+        if (!sh_budget_spend(work->budget, 4))
+            return false;
         if (!sh_json_index_dynamic(work->schema->index, at->base, node->dynamic_anchor, &place))
             continue;
         const ShJsonNode *found = sh_json_node_at(work->schema, place.json);
@@ -181,12 +204,9 @@ static bool check_value(Check *work, const ShJsonNode *node, const json_t *value
 {
     if ((sh_json_type_of(value, node->draft) & node->types) == 0)
         return wrong(work, path, "the type is not one that %s/type allows", node->path);
-    if (node->constant != NULL && !sh_json_same(value, node->constant))
+    if (node->constant != NULL && !sh_json_same(value, node->constant, work->budget))
         return wrong(work, path, "it is not the value of %s/const", node->path);
-    bool listed = node->enumeration == NULL;
-    for (size_t i = 0; !listed && i < json_array_size(node->enumeration); i++)
-        listed = sh_json_same(value, json_array_get(node->enumeration, i));
-    return listed || wrong(work, path, "it is none of the values of %s/enum", node->path);
+    return node->listed == NULL || sh_json_set_has(node->listed, value, work->budget) || wrong(work, path, "it is none of the values of %s/enum", node->path);
 }
 
 static int64_t count_characters(const char *text, size_t bytes)
@@ -202,13 +222,15 @@ static bool check_string(Check *work, const ShJsonNode *node, const json_t *valu
     const char *text = json_string_value(value);
     size_t bytes = json_string_length(value);
     if (node->min_length > 0 || node->max_length != SH_JSON_NO_LIMIT) {
+        (void)sh_budget_spend(work->budget, bytes / 64);
         int64_t length = count_characters(text, bytes);
         if (length < node->min_length)
             return wrong(work, path, "%" PRId64 " characters, fewer than %" PRId64, length, node->min_length);
         if (node->max_length != SH_JSON_NO_LIMIT && length > node->max_length)
             return wrong(work, path, "%" PRId64 " characters, more than %" PRId64, length, node->max_length);
     }
-    return node->pattern_code == NULL || sh_json_matches(node->pattern_code, text, bytes) ||
+    return node->pattern_code == NULL ||
+           sh_json_matches(&work->matcher, node->pattern_code, text, bytes, work->budget) ||
            wrong(work, path, "it does not match the pattern \"%.60s\"", node->pattern);
 }
 
@@ -273,6 +295,8 @@ static bool check_object(Check *work, const ShJsonNode *node, const json_t *valu
         return wrong(work, path, "%" PRId64 " properties, fewer than %" PRId64, size, node->min_properties);
     if (node->max_properties != SH_JSON_NO_LIMIT && size > node->max_properties)
         return wrong(work, path, "%" PRId64 " properties, more than %" PRId64, size, node->max_properties);
+    if (!sh_budget_spend(work->budget, node->required_count + (size_t)size))
+        return false;
     for (size_t i = 0; i < node->required_count; i++)
         if (json_object_get(value, node->required[i]) == NULL)
             return wrong(work, path, "the required property \"%s\" is missing", node->required[i]);
@@ -289,7 +313,8 @@ static bool check_object(Check *work, const ShJsonNode *node, const json_t *valu
         if (node->property_names != NULL) {
             json_t *text = json_string_nocheck(name);
             bool fits = text != NULL && apply(work, node->property_names, text, &below, scope, NULL);
-            work->failed |= text == NULL;
+            if (text == NULL)
+                sh_budget_end(work->budget, SH_TOO_LARGE);
             json_decref(text);
             if (!fits)
                 return false;
@@ -306,8 +331,11 @@ static bool check_property(Check *work, const ShJsonNode *node, const char *name
     if (own != NULL && !apply(work, own, value, path, scope, NULL))
         return false;
     for (size_t i = 0; i < node->pattern_count; i++) {
-        if (!sh_json_matches(node->patterns[i].code, name, strlen(name)))
+        if (!sh_json_matches(&work->matcher, node->patterns[i].code, name, strlen(name), work->budget)) {
+            if (sh_budget_has_ended(work->budget))
+                return false;
             continue;
+        }
         *evaluated = true;
         if (!apply(work, node->patterns[i].node, value, path, scope, NULL))
             return false;
@@ -324,8 +352,12 @@ static bool check_dependencies(Check *work, const ShJsonNode *node, const json_t
     json_t *map = (json_t *)(uintptr_t)node->dependent_required;
     for (void *at = json_object_iter(map); at != NULL; at = json_object_iter_next(map, at)) {
         const json_t *names = json_object_iter_value(at);
+        if (!sh_budget_spend(work->budget, 1))
+            return false;
         if (json_object_get(value, json_object_iter_key(at)) == NULL)
             continue;
+        if (!sh_budget_spend(work->budget, json_array_size(names)))
+            return false;
         for (size_t i = 0; i < json_array_size(names); i++) {
             const char *name = json_string_value(json_array_get(names, i));
             if (name != NULL && json_object_get(value, name) == NULL)
@@ -333,6 +365,7 @@ static bool check_dependencies(Check *work, const ShJsonNode *node, const json_t
                              json_object_iter_key(at), name);
         }
     }
+    (void)sh_budget_spend(work->budget, node->dependent_schema_count);
     for (size_t i = 0; i < node->dependent_schema_count; i++)
         if (json_object_get(value, node->dependent_schemas[i].name) != NULL &&
             !apply(work, node->dependent_schemas[i].node, value, path, scope, seen))
@@ -343,18 +376,28 @@ static bool check_dependencies(Check *work, const ShJsonNode *node, const json_t
 /* --- arrays
  * ---------------------------------------------------------------------------------------------------- */
 
+static bool has_equal_among_many(Check *work, const json_t *value, size_t count)
+{
+    ShSchemaArena *arena = sh_schema_arena_new(work->budget);
+    ShJsonSet *set = arena == NULL ? NULL : sh_json_set_new(arena, count);
+    if (set == NULL)
+        sh_budget_end(work->budget, SH_TOO_LARGE);
+    bool is_new = true;
+    for (size_t i = 0; set != NULL && is_new && i < count; i++)
+        is_new = sh_json_set_add(set, json_array_get(value, i), work->budget);
+    sh_schema_arena_free(arena);
+    return !is_new;
+}
+
 static bool has_equal_items(Check *work, const json_t *value)
 {
     size_t count = json_array_size(value);
+    if (count > FEW_ITEMS)
+        return has_equal_among_many(work, value, count);
     for (size_t i = 1; i < count; i++)
-        for (size_t j = 0; j < i; j++) {
-            if (++work->steps > STEPS_MAX) {
-                work->failed = true;
-                return false;
-            }
-            if (sh_json_same(json_array_get(value, i), json_array_get(value, j)))
+        for (size_t j = 0; j < i; j++)
+            if (sh_json_same(json_array_get(value, i), json_array_get(value, j), work->budget))
                 return true;
-        }
     return false;
 }
 
@@ -366,6 +409,8 @@ static bool check_array(Check *work, const ShJsonNode *node, const json_t *value
         return wrong(work, path, "%" PRId64 " items, fewer than %" PRId64, size, node->min_items);
     if (node->max_items != SH_JSON_NO_LIMIT && size > node->max_items)
         return wrong(work, path, "%" PRId64 " items, more than %" PRId64, size, node->max_items);
+    if (!sh_budget_spend(work->budget, (size_t)size / 8))
+        return false;
     if (node->has & SH_JSON_HAS_UNIQUE_ITEMS && has_equal_items(work, value))
         return wrong(work, path, "two items are the same");
     for (size_t i = 0; i < (size_t)size; i++) {
@@ -383,7 +428,7 @@ static bool check_contains(Check *work, const ShJsonNode *node, const json_t *va
                            const Scope *scope, Seen *seen)
 {
     int64_t found = 0;
-    for (size_t i = 0; i < json_array_size(value); i++) {
+    for (size_t i = 0; i < json_array_size(value) && !sh_budget_has_ended(work->budget); i++) {
         Path below = {.outer = path, .index = i};
         bool fits = quietly(work, node->contains, json_array_get(value, i), &below, scope, NULL);
         found += fits;

@@ -5,13 +5,14 @@
 #include "schema/proto_internal.h"
 
 static ShStatus parse(const char *text, size_t text_bytes, const ShSchemaReference *references,
-                      size_t reference_count, ShSchema **out, ShError *err);
+                      size_t reference_count, ShSchemaBudget *budget, ShSchema **out, ShError *err);
 static ShStatus check_nesting(const char *text, size_t text_bytes, const char *whose, ShError *err);
 static const char *skip_quiet(const char *at, const char *end);
 static bool looks_like_base64(const char *text, size_t text_bytes);
 static size_t decode_base64(const char *text, size_t text_bytes, uint8_t *out);
 static void free_schema(ShSchema *schema);
-static ShStatus text_of(const ShSchema *schema, ShSchemaForm form, char **out, ShError *err);
+static ShStatus text_of(const ShSchema *schema, ShSchemaForm form, ShSchemaBudget *budget, char **out,
+                        ShError *err);
 static const char *record_name(const ShSchema *schema, const uint8_t *payload, size_t payload_bytes);
 
 const ShSchemaLanguage sh_schema_protobuf = {
@@ -24,7 +25,7 @@ const ShSchemaLanguage sh_schema_protobuf = {
 };
 
 static ShStatus parse(const char *text, size_t text_bytes, const ShSchemaReference *references,
-                      size_t reference_count, ShSchema **out, ShError *err)
+                      size_t reference_count, ShSchemaBudget *budget, ShSchema **out, ShError *err)
 {
     for (size_t i = 0; i < reference_count; i++) {
         ShStatus nested = check_nesting(references[i].text, references[i].text_bytes, references[i].name,
@@ -39,7 +40,7 @@ static ShStatus parse(const char *text, size_t text_bytes, const ShSchemaReferen
     uint8_t *descriptor = is_descriptor ? malloc(text_bytes) : NULL;
     ShProtoSchema *schema = calloc(1, sizeof *schema);
     if (schema != NULL)
-        schema->model.arena = sh_schema_arena_new();
+        schema->model.arena = sh_schema_arena_new(budget);
     if (schema == NULL || schema->model.arena == NULL || (is_descriptor && descriptor == NULL)) {
         free(schema);
         free(descriptor);
@@ -49,12 +50,13 @@ static ShStatus parse(const char *text, size_t text_bytes, const ShSchemaReferen
     if (is_descriptor) {
         size_t bytes = decode_base64(text, text_bytes, descriptor);
         status = sh_proto_shim_parse((const char *)descriptor, bytes, true, references, reference_count,
-                                     &schema->model, err);
+                                     budget, &schema->model, err);
     } else {
-        status = sh_proto_shim_parse(text, text_bytes, false, references, reference_count, &schema->model,
-                                     err);
+        status = sh_proto_shim_parse(text, text_bytes, false, references, reference_count, budget,
+                                     &schema->model, err);
     }
     free(descriptor);
+    sh_schema_arena_seal(schema->model.arena);
     if (status == SH_OK)
         *out = &schema->base;
     else
@@ -148,8 +150,10 @@ static void free_schema(ShSchema *schema)
     free(proto);
 }
 
-static ShStatus text_of(const ShSchema *schema, ShSchemaForm form, char **out, ShError *err)
+static ShStatus text_of(const ShSchema *schema, ShSchemaForm form, ShSchemaBudget *budget, char **out,
+                        ShError *err)
 {
+    (void)budget; /* the texts were made when the schema was parsed */
     const ShProtoModel *model = &((const ShProtoSchema *)schema)->model;
     char *text = strdup(form == SH_SCHEMA_FORM_SERIALIZED ? model->serialized : model->text);
     if (text == NULL)

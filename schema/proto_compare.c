@@ -19,6 +19,10 @@
 
 #include "schema/proto_internal.h"
 
+#define PAIR_STEPS    16
+#define FIELD_STEPS   2
+#define FINDING_STEPS 16
+
 typedef struct PairKey {
     const ShProtoMessage *reader;
     const ShProtoMessage *writer;
@@ -26,34 +30,41 @@ typedef struct PairKey {
 
 typedef struct Pair {
     PairKey key;
-    bool differs; /* a finding was made in it */
+    bool differs;      /* a finding was made in it */
+    struct Use *named; /* the fields whose type it is, as they were met */
+    struct Use *last_named;
     struct Pair *next;
+    struct Pair *next_unfit; /* whose uses are to be reported */
     UT_hash_handle hh;
 } Pair;
 
-/* A field in `of` whose type is the pair `named`. */
+/* A field in `of` whose type is a pair. */
 typedef struct Use {
     Pair *of;
-    Pair *named;
     const ShProtoField *field; /* the reader's */
-    bool reported;
+    struct Use *next;          /* of the same pair */
 } Use;
 
 typedef struct Comparison {
     ShSchemaFindings *findings;
-    Pair *pairs; /* by key */
+    ShSchemaBudget *budget;
+    ShSchemaArena *scratch; /* for as long as the comparison */
+    Pair *pairs;            /* by key */
     Pair *first; /* in the order in which they were met */
     Pair *last;
-    Use *uses;
-    size_t use_count;
-    size_t use_room;
+    Pair *first_unfit;
+    Pair *last_unfit;
     bool no_memory;
 } Comparison;
 
+static bool goes_on(Comparison *work, size_t steps);
 static void compare_scope(Comparison *work, const ShProtoMessage *const *reader, size_t reader_count,
                           const ShProtoMessage *const *writer, size_t writer_count);
 static void compare_messages(Comparison *work, Pair *pair);
 static void compare_oneofs(Comparison *work, Pair *pair);
+struct Oneof;
+static void report_moves(Comparison *work, Pair *pair, const struct Oneof *oneofs);
+static void report_removals(Comparison *work, Pair *pair, const struct Oneof **sorted);
 static void compare_fields(Comparison *work, Pair *pair);
 static void compare_field(Comparison *work, Pair *pair, const ShProtoField *reader,
                           const ShProtoField *writer);
@@ -68,25 +79,34 @@ static void find(Comparison *work, Pair *pair, const char *kind, const ShProtoMe
 static void find_field(Comparison *work, Pair *pair, const char *kind, const ShProtoField *field,
                        const char *words);
 
-ShStatus sh_proto_compare(const ShSchema *reader, const ShSchema *writer, ShSchemaFindings *out, ShError *err)
+ShStatus sh_proto_compare(const ShSchema *reader, const ShSchema *writer, ShSchemaBudget *budget,
+                          ShSchemaFindings *out, ShError *err)
 {
     const ShProtoModel *reads = &((const ShProtoSchema *)reader)->model;
     const ShProtoModel *writes = &((const ShProtoSchema *)writer)->model;
-    Comparison work = {.findings = out};
-    compare_scope(&work, reads->messages, reads->message_count, writes->messages, writes->message_count);
-    for (Pair *pair = work.first; pair != NULL && !work.no_memory; pair = pair->next)
+    Comparison work = {.findings = out, .budget = budget, .scratch = sh_schema_arena_new(budget)};
+    work.no_memory = work.scratch == NULL;
+    if (!work.no_memory)
+        compare_scope(&work, reads->messages, reads->message_count, writes->messages, writes->message_count);
+    for (Pair *pair = work.first; pair != NULL && goes_on(&work, PAIR_STEPS); pair = pair->next)
         compare_messages(&work, pair);
     report_uses(&work);
-    for (Pair *pair = work.first, *next; pair != NULL; pair = next) {
-        next = pair->next;
-        HASH_DEL(work.pairs, pair);
-        free(pair);
-    }
-    free(work.uses);
-    if (!work.no_memory)
-        return SH_OK;
-    sh_schema_findings_free(out);
-    return sh_fail(err, SH_NO_MEMORY, "no memory to compare two Protobuf schemas");
+    HASH_CLEAR(hh, work.pairs); /* they stand in the arena */
+    sh_schema_arena_free(work.scratch);
+    return work.no_memory ? sh_fail(err, SH_NO_MEMORY, "no memory to compare two Protobuf schemas") : SH_OK;
+}
+
+static bool goes_on(Comparison *work, size_t steps)
+{
+    return sh_budget_spend(work->budget, steps) && !work->no_memory;
+}
+
+/* NULL when memory is short, which is noted. */
+static void *room_for(Comparison *work, size_t bytes)
+{
+    void *room = sh_schema_arena_alloc(work->scratch, bytes);
+    work->no_memory |= room == NULL;
+    return room;
 }
 
 static int by_short_name(const void *a, const void *b)
@@ -107,7 +127,7 @@ static void compare_scope(Comparison *work, const ShProtoMessage *const *reader,
     if (reader_count > 0)
         memcpy(sorted, reader, reader_count * sizeof *sorted);
     qsort(sorted, reader_count, sizeof *sorted, by_short_name);
-    for (size_t i = 0; i < writer_count; i++) {
+    for (size_t i = 0; i < writer_count && goes_on(work, FIELD_STEPS); i++) {
         const ShProtoMessage **same = bsearch(&writer[i], sorted, reader_count, sizeof *sorted,
                                               by_short_name);
         if (same != NULL)
@@ -128,11 +148,16 @@ static void compare_messages(Comparison *work, Pair *pair)
                   pair->key.writer->nested_count);
 }
 
-static bool same_oneof(const ShProtoMessage *reader, int32_t in_reader, const ShProtoMessage *writer,
-                       int32_t in_writer)
+/* What became of a oneof of the reader. */
+typedef struct Oneof {
+    const char *name;
+    size_t moved;       /* fields that stood in none before */
+    size_t from_oneof;  /* fields that stood in one */
+} Oneof;
+
+static int by_oneof_name(const void *a, const void *b)
 {
-    return in_reader >= 0 && in_writer >= 0 &&
-           strcmp(reader->oneofs[in_reader], writer->oneofs[in_writer]) == 0;
+    return strcmp((*(const Oneof *const *)a)->name, (*(const Oneof *const *)b)->name);
 }
 
 /* A oneof keeps one of its members: what held several values at once must not be pressed into one. */
@@ -140,37 +165,62 @@ static void compare_oneofs(Comparison *work, Pair *pair)
 {
     const ShProtoMessage *reader = pair->key.reader;
     const ShProtoMessage *writer = pair->key.writer;
+    if (reader->oneof_count == 0)
+        return;
+    Oneof *oneofs = room_for(work, reader->oneof_count * sizeof *oneofs);
+    const Oneof **sorted = room_for(work, reader->oneof_count * sizeof *sorted);
+    if (oneofs == NULL || sorted == NULL)
+        return;
     for (size_t o = 0; o < reader->oneof_count; o++) {
-        size_t moved = 0;
-        size_t from_oneof = 0;
-        for (size_t i = 0; i < reader->field_count; i++) {
-            const ShProtoField *was = reader->fields[i].oneof == (int32_t)o
-                                          ? sh_proto_field(writer, (uint32_t)reader->fields[i].number)
-                                          : NULL;
-            moved += was != NULL && was->oneof < 0;
-            from_oneof += was != NULL && was->oneof >= 0;
-        }
-        if (moved > 1)
+        oneofs[o].name = reader->oneofs[o];
+        sorted[o] = &oneofs[o];
+    }
+    qsort(sorted, reader->oneof_count, sizeof *sorted, by_oneof_name);
+    for (size_t i = 0; i < reader->field_count && goes_on(work, FIELD_STEPS); i++) {
+        const ShProtoField *now = &reader->fields[i];
+        const ShProtoField *was = now->oneof < 0 ? NULL : sh_proto_field(writer, (uint32_t)now->number);
+        if (was != NULL && was->oneof < 0)
+            oneofs[now->oneof].moved++;
+        else if (was != NULL)
+            oneofs[now->oneof].from_oneof++;
+    }
+    report_moves(work, pair, oneofs);
+    report_removals(work, pair, sorted);
+}
+
+static void report_moves(Comparison *work, Pair *pair, const Oneof *oneofs)
+{
+    const ShProtoMessage *reader = pair->key.reader;
+    for (size_t o = 0; o < reader->oneof_count; o++) {
+        if (oneofs[o].moved > 1)
             find(work, pair, "MULTIPLE_FIELDS_MOVED_TO_ONEOF", reader, reader->oneofs[o],
-                 "%zu fields that could be set together are now in one oneof: move one at most", moved);
-        else if (moved == 1 && from_oneof > 0)
+                 "%zu fields that could be set together are now in one oneof: move one at most",
+                 oneofs[o].moved);
+        else if (oneofs[o].moved == 1 && oneofs[o].from_oneof > 0)
             find(work, pair, "FIELD_MOVED_TO_EXISTING_ONEOF", reader, reader->oneofs[o],
                  "a field moved into a oneof that has members already: they could be set together; make a "
                  "oneof "
                  "of its own, or keep it outside");
     }
-    for (size_t i = 0; i < writer->field_count; i++) {
+}
+
+static void report_removals(Comparison *work, Pair *pair, const Oneof **sorted)
+{
+    const ShProtoMessage *reader = pair->key.reader;
+    const ShProtoMessage *writer = pair->key.writer;
+    for (size_t i = 0; i < writer->field_count && goes_on(work, FIELD_STEPS); i++) {
         const ShProtoField *was = &writer->fields[i];
         if (was->oneof < 0 || sh_proto_field(reader, (uint32_t)was->number) != NULL)
             continue;
-        for (size_t o = 0; o < reader->oneof_count; o++)
-            if (same_oneof(reader, (int32_t)o, writer, was->oneof)) {
-                char part[300];
-                snprintf(part, sizeof part, "%s/%d", reader->oneofs[o], was->number);
-                find(work, pair, "ONEOF_FIELD_REMOVED", reader, part,
-                     "the member \"%s\" is gone from the oneof: readers would see none set; keep it",
-                     was->name);
-            }
+        const Oneof wanted = {.name = writer->oneofs[was->oneof]};
+        const Oneof *key = &wanted;
+        const Oneof **same = bsearch(&key, sorted, reader->oneof_count, sizeof *sorted, by_oneof_name);
+        if (same == NULL)
+            continue;
+        char part[300];
+        snprintf(part, sizeof part, "%s/%d", (*same)->name, was->number);
+        find(work, pair, "ONEOF_FIELD_REMOVED", reader, part,
+             "the member \"%s\" is gone from the oneof: readers would see none set; keep it", was->name);
     }
 }
 
@@ -178,7 +228,7 @@ static void compare_fields(Comparison *work, Pair *pair)
 {
     const ShProtoMessage *reader = pair->key.reader;
     const ShProtoMessage *writer = pair->key.writer;
-    for (size_t i = 0; i < writer->field_count; i++) {
+    for (size_t i = 0; i < writer->field_count && goes_on(work, FIELD_STEPS); i++) {
         const ShProtoField *was = &writer->fields[i];
         const ShProtoField *now = sh_proto_field(reader, (uint32_t)was->number);
         if (now != NULL)
@@ -187,7 +237,7 @@ static void compare_fields(Comparison *work, Pair *pair)
             find_field(work, pair, "REQUIRED_FIELD_REMOVED", was,
                        "is required and is gone: keep it, or make it optional first");
     }
-    for (size_t i = 0; i < reader->field_count; i++) {
+    for (size_t i = 0; i < reader->field_count && goes_on(work, FIELD_STEPS); i++) {
         const ShProtoField *now = &reader->fields[i];
         const ShProtoField *was = sh_proto_field(writer, (uint32_t)now->number);
         if (now->label == SH_PROTO_REQUIRED && (was == NULL || was->label != SH_PROTO_REQUIRED))
@@ -287,34 +337,21 @@ static void compare_named(Comparison *work, Pair *pair, const ShProtoField *fiel
         return;
     }
     Pair *named = pair_of(work, reader, writer);
-    if (work->use_count == work->use_room) {
-        size_t room = work->use_room == 0 ? 64 : 2 * work->use_room;
-        Use *more = realloc(work->uses, room * sizeof *more);
-        if (more == NULL) {
-            work->no_memory = true;
-            return;
-        }
-        work->uses = more;
-        work->use_room = room;
-    }
-    if (named != NULL)
-        work->uses[work->use_count++] = (Use){.of = pair, .named = named, .field = field};
+    Use *use = named == NULL ? NULL : room_for(work, sizeof *use);
+    if (use == NULL)
+        return;
+    *use = (Use){.of = pair, .field = field};
+    *(named->last_named == NULL ? &named->named : &named->last_named->next) = use;
+    named->last_named = use;
 }
 
 /* Fields whose message type does not fit make the messages that have them unfit in turn. */
 static void report_uses(Comparison *work)
 {
-    for (bool more = true; more && !work->no_memory;) {
-        more = false;
-        for (size_t i = 0; i < work->use_count && work->findings->count < SH_SCHEMA_FINDINGS_MAX; i++) {
-            Use *use = &work->uses[i];
-            if (use->reported || !use->named->differs)
-                continue;
-            use->reported = more = true;
+    for (Pair *pair = work->first_unfit; pair != NULL; pair = pair->next_unfit)
+        for (Use *use = pair->named; use != NULL && goes_on(work, FIELD_STEPS); use = use->next)
             find_field(work, use->of, "FIELD_NAMED_TYPE_CHANGED", use->field,
                        "is of a message that does not fit what was written");
-        }
-    }
 }
 
 /* The pair, put on the list when it is new; NULL when memory is short. */
@@ -325,11 +362,9 @@ static Pair *pair_of(Comparison *work, const ShProtoMessage *reader, const ShPro
     HASH_FIND(hh, work->pairs, &key, sizeof key, pair);
     if (pair != NULL)
         return pair;
-    pair = calloc(1, sizeof *pair);
-    if (pair == NULL) {
-        work->no_memory = true;
+    pair = room_for(work, sizeof *pair);
+    if (pair == NULL)
         return NULL;
-    }
     pair->key = key;
     HASH_ADD(hh, work->pairs, key, sizeof pair->key, pair);
     if (work->last == NULL)
@@ -344,6 +379,8 @@ static Pair *pair_of(Comparison *work, const ShProtoMessage *reader, const ShPro
 static void find(Comparison *work, Pair *pair, const char *kind, const ShProtoMessage *message,
                  const char *part, const char *fmt, ...)
 {
+    if (!goes_on(work, FINDING_STEPS))
+        return;
     char path[SH_ERROR_MESSAGE_BYTES];
     size_t used = (size_t)snprintf(path, sizeof path, "#/%s", message->name);
     for (char *dot = path; used < sizeof path && (dot = strchr(dot, '.')) != NULL;)
@@ -357,8 +394,14 @@ static void find(Comparison *work, Pair *pair, const char *kind, const ShProtoMe
     va_end(args);
     if (!sh_schema_findings_add(work->findings, kind, path, "%s", words))
         work->no_memory = true;
-    if (pair != NULL)
-        pair->differs = true;
+    if (pair == NULL || pair->differs)
+        return;
+    pair->differs = true;
+    if (work->last_unfit == NULL)
+        work->first_unfit = pair;
+    else
+        work->last_unfit->next_unfit = pair;
+    work->last_unfit = pair;
 }
 
 static void find_field(Comparison *work, Pair *pair, const char *kind, const ShProtoField *field,

@@ -29,9 +29,9 @@ ShStatus sh_proto_find_message(const ShProtoSchema *schema, ShProtoCursor *curso
 /* The field of a number; NULL when the message has none. */
 const ShProtoField *sh_proto_field(const ShProtoMessage *message, uint32_t number);
 
-ShStatus sh_proto_compare(const ShSchema *reader, const ShSchema *writer, ShSchemaFindings *out,
-                          ShError *err);
+ShStatus sh_proto_compare(const ShSchema *reader, const ShSchema *writer, ShSchemaBudget *budget,
+                          ShSchemaFindings *out, ShError *err);
 ShStatus sh_proto_validate(const ShSchema *schema, const uint8_t *payload, size_t payload_bytes,
-                           ShError *err);
+                           ShSchemaBudget *budget, ShError *err);
 
 #endif

@@ -44,6 +44,8 @@ typedef enum ShProtoLabel {
     SH_PROTO_REPEATED = 3
 } ShProtoLabel;
 
+#define SH_PROTO_REQUIRED_MAX 1024 /* required fields of one message */
+
 struct ShProtoMessage;
 
 typedef struct ShProtoField {
@@ -67,7 +69,7 @@ typedef struct ShProtoMessage {
     size_t nested_count;
     const char *const *oneofs; /* those that were written, not those of proto3's `optional` */
     size_t oneof_count;
-    size_t required_count;
+    size_t required_count; /* SH_PROTO_REQUIRED_MAX at most */
     bool is_map_entry;
 } ShProtoMessage;
 
@@ -84,7 +86,7 @@ typedef struct ShProtoModel {
  * whose arena is set. Knows the files below google/protobuf by itself. Nothing is thrown. SH_INVALID says
  * line and column. */
 ShStatus sh_proto_shim_parse(const char *text, size_t text_bytes, bool text_is_descriptor,
-                             const ShSchemaReference *references, size_t reference_count, ShProtoModel *model,
-                             ShError *err) SH_MUST_CHECK;
+                             const ShSchemaReference *references, size_t reference_count,
+                             ShSchemaBudget *budget, ShProtoModel *model, ShError *err) SH_MUST_CHECK;
 
 #endif

@@ -32,6 +32,11 @@ const char kMainFile[] = "default.proto";
 const int kRangesMax = 1000;
 const int kFieldsMax = 10000;
 const int kTypesMax = 20000;
+/* It keeps the full name of each type, field and value, and writes names in full: packages and outer types
+ * count again for each. */
+const size_t kNamesMax = 32u << 20;
+const size_t kBytesAStep = 1; /* of text: a parser of objects is slow */
+const size_t kMemoryAByte = 40;
 
 /* Keeps the first error, with its place. */
 class FirstError : public pb::io::ErrorCollector, public pb::DescriptorPool::ErrorCollector
@@ -56,20 +61,48 @@ class FirstError : public pb::io::ErrorCollector, public pb::DescriptorPool::Err
 
 struct Counts {
     int types = 0;
+    size_t names = 0; /* bytes of full names */
+
+    bool add(size_t scope, size_t name)
+    {
+        names += scope + name + 2;
+        return names <= kNamesMax;
+    }
 };
 
-bool message_within_bounds(const pb::DescriptorProto &message, Counts *counts)
+bool enum_within_bounds(const pb::EnumDescriptorProto &type, size_t scope, Counts *counts)
 {
+    if (++counts->types > kTypesMax || type.reserved_range_size() > kRangesMax ||
+        type.reserved_name_size() > kRangesMax || !counts->add(scope, type.name().size()))
+        return false;
+    for (const auto &value : type.value())
+        if (!counts->add(scope, value.name().size()))
+            return false;
+    return true;
+}
+
+bool message_within_bounds(const pb::DescriptorProto &message, size_t outer, Counts *counts)
+{
+    const size_t scope = outer + message.name().size() + 1;
+    int required = 0;
     if (++counts->types > kTypesMax || message.field_size() > kFieldsMax ||
+        !counts->add(outer, message.name().size()) ||
         message.reserved_range_size() > kRangesMax || message.extension_range_size() > kRangesMax ||
         message.reserved_name_size() > kRangesMax)
         return false;
+    for (const auto &field : message.field()) {
+        /* Its own name, and that of its type as it is written out: as long as a scope and what it says. */
+        if (!counts->add(scope, field.name().size()) || !counts->add(scope, field.type_name().size()))
+            return false;
+        required += field.label() == pb::FieldDescriptorProto::LABEL_REQUIRED;
+    }
+    if (required > SH_PROTO_REQUIRED_MAX)
+        return false;
     for (const auto &type : message.enum_type())
-        if (++counts->types > kTypesMax || type.reserved_range_size() > kRangesMax ||
-            type.reserved_name_size() > kRangesMax)
+        if (!enum_within_bounds(type, scope, counts))
             return false;
     for (const auto &nested : message.nested_type())
-        if (!message_within_bounds(nested, counts))
+        if (!message_within_bounds(nested, scope, counts))
             return false;
     return true;
 }
@@ -78,11 +111,10 @@ bool file_within_bounds(const pb::FileDescriptorProto &file)
 {
     Counts counts;
     for (const auto &type : file.enum_type())
-        if (++counts.types > kTypesMax || type.reserved_range_size() > kRangesMax ||
-            type.reserved_name_size() > kRangesMax)
+        if (!enum_within_bounds(type, file.package().size(), &counts))
             return false;
     for (const auto &message : file.message_type())
-        if (!message_within_bounds(message, &counts))
+        if (!message_within_bounds(message, file.package().size(), &counts))
             return false;
     return true;
 }
@@ -220,19 +252,34 @@ ShStatus too_large(ShError *err, const char *name)
 {
     return sh_fail(
         err, SH_TOO_LARGE,
-        "%s has a type of more than %d fields or %d reserved ranges, or more than %d types: split it", name,
-        kFieldsMax, kRangesMax, kTypesMax);
+        "%s has a type of more than %d fields (%d required ones) or %d reserved ranges, more than %d types, or "
+        "more than %zu MB of names written out in full: split it",
+        name, kFieldsMax, SH_PROTO_REQUIRED_MAX, kRangesMax, kTypesMax, kNamesMax >> 20);
+}
+
+/* libprotobuf takes no budget: what it may take goes by the text's bytes. */
+bool spend_text(ShSchemaBudget *budget, size_t text_bytes)
+{
+    return sh_budget_spend(budget, text_bytes / kBytesAStep) &&
+           sh_budget_hold(budget, text_bytes * kMemoryAByte);
 }
 
 ShStatus parse(const char *text, size_t text_bytes, bool text_is_descriptor,
-               const ShSchemaReference *references, size_t reference_count, ShProtoModel *model, ShError *err)
+               const ShSchemaReference *references, size_t reference_count, ShSchemaBudget *budget,
+               ShProtoModel *model, ShError *err)
 {
     pb::LogSilencer silence;
+    size_t all_bytes = text_bytes;
+    if (!spend_text(budget, text_bytes))
+        return budget->ended;
     pb::DescriptorPool pool(pb::DescriptorPool::generated_pool());
     for (size_t i = 0; i < reference_count; i++) {
         const ShSchemaReference &reference = references[i];
         if (pb::DescriptorPool::generated_pool()->FindFileByName(reference.name) != nullptr)
             continue; /* one of google/protobuf: the library has it */
+        if (!spend_text(budget, reference.text_bytes))
+            return budget->ended;
+        all_bytes += reference.text_bytes;
         FirstError error;
         pb::FileDescriptorProto file;
         if (!parse_file(reference.text, reference.text_bytes, reference.name, &file, &error))
@@ -263,18 +310,21 @@ ShStatus parse(const char *text, size_t text_bytes, bool text_is_descriptor,
         return refuse(err, error.words);
     if (built->message_type_count() == 0)
         return refuse(err, "it has no message: a schema needs one at least");
+    if (!sh_budget_spend(budget, 1))
+        return budget->ended; /* that it was interrupted is seen between the library's own steps */
     Builder(model->arena).build(built, model);
+    sh_budget_release(budget, all_bytes * kMemoryAByte); /* the pool goes now */
     return SH_OK;
 }
 
 } /* namespace */
 
 ShStatus sh_proto_shim_parse(const char *text, size_t text_bytes, bool text_is_descriptor,
-                             const ShSchemaReference *references, size_t reference_count, ShProtoModel *model,
-                             ShError *err)
+                             const ShSchemaReference *references, size_t reference_count,
+                             ShSchemaBudget *budget, ShProtoModel *model, ShError *err)
 {
     try {
-        return parse(text, text_bytes, text_is_descriptor, references, reference_count, model, err);
+        return parse(text, text_bytes, text_is_descriptor, references, reference_count, budget, model, err);
     } catch (const std::bad_alloc &) {
         return sh_fail(err, SH_NO_MEMORY, "no memory to parse a Protobuf schema");
     } catch (const std::exception &fault) {

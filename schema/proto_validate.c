@@ -22,9 +22,8 @@ enum {
     WIRE_FIXED32 = 5
 };
 
-#define INDEXES_MAX  SH_SCHEMA_NESTING_MAX
-#define NESTING_MAX  100  /* as libprotobuf's own limit */
-#define REQUIRED_MAX 1024 /* required fields of one message that are kept track of */
+#define INDEXES_MAX SH_SCHEMA_NESTING_MAX
+#define NESTING_MAX 100 /* as libprotobuf's own limit */
 
 typedef struct Walk {
     const uint8_t *start; /* of the message, for positions in words */
@@ -46,8 +45,10 @@ static uint32_t wire_of(uint8_t type);
 static ShStatus cut(Walk *walk, const ShProtoCursor *cursor);
 static uint64_t position(const Walk *walk, const ShProtoCursor *cursor);
 
-ShStatus sh_proto_validate(const ShSchema *schema, const uint8_t *payload, size_t payload_bytes, ShError *err)
+ShStatus sh_proto_validate(const ShSchema *schema, const uint8_t *payload, size_t payload_bytes,
+                           ShSchemaBudget *budget, ShError *err)
 {
+    (void)budget;
     ShProtoCursor cursor = {payload, payload + payload_bytes};
     const ShProtoMessage *message;
     ShStatus status = sh_proto_find_message((const ShProtoSchema *)schema, &cursor, &message, err);
@@ -130,7 +131,8 @@ const ShProtoField *sh_proto_field(const ShProtoMessage *message, uint32_t numbe
 /* Walk to the end of the cursor, or of the group of this number. */
 static ShStatus walk_message(Walk *walk, const ShProtoMessage *message, ShProtoCursor *cursor, uint32_t group)
 {
-    uint64_t seen[REQUIRED_MAX / 64] = {0};
+    uint64_t seen[SH_PROTO_REQUIRED_MAX / 64] = {0};
+    size_t seen_count = 0;
     if (++walk->depth > NESTING_MAX)
         return sh_fail(walk->err, SH_INVALID, "messages nest more than %d levels deep", NESTING_MAX);
     while (cursor->at < cursor->end) {
@@ -155,14 +157,18 @@ static ShStatus walk_message(Walk *walk, const ShProtoMessage *message, ShProtoC
                                         : walk_field(walk, message, field, wire, cursor);
         if (status != SH_OK)
             return status;
-        if (field != NULL && field->required_index >= 0 && field->required_index < REQUIRED_MAX)
-            seen[field->required_index / 64] |= UINT64_C(1) << (field->required_index % 64);
+        if (field != NULL && field->required_index >= 0) {
+            uint64_t bit = UINT64_C(1) << (field->required_index % 64);
+            seen_count += (seen[field->required_index / 64] & bit) == 0;
+            seen[field->required_index / 64] |= bit;
+        }
     }
     if (group != 0)
         return cut(walk, cursor);
-    for (size_t i = 0; message->required_count > 0 && i < message->field_count; i++) {
+    /* Only a message that lacks one is looked through: many small ones may be of a type of many fields. */
+    for (size_t i = 0; seen_count < message->required_count && i < message->field_count; i++) {
         int32_t index = message->fields[i].required_index;
-        if (index >= 0 && index < REQUIRED_MAX && (seen[index / 64] >> (index % 64) & 1) == 0)
+        if (index >= 0 && (seen[index / 64] >> (index % 64) & 1) == 0)
             return sh_fail(walk->err, SH_INVALID, "%s: the required field \"%s\" is missing",
                            message->full_name, message->fields[i].name);
     }

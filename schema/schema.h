@@ -17,8 +17,10 @@
 #include <stdint.h>
 
 #include "core/status.h"
+#include "schema/budget.h"
 
 #define SH_SCHEMA_BYTES_MAX   (4u << 20) /* text of one schema, or of one reference */
+#define SH_SCHEMA_TEXTS_MAX   (16u << 20) /* text of a schema and of all its references */
 #define SH_SCHEMA_NESTING_MAX 100        /* types within types, in one schema's text */
 #define SH_SCHEMA_REFS_MAX    1000       /* references of one schema, those of references included */
 
@@ -39,12 +41,17 @@ typedef struct ShSchema ShSchema;
 
 /* Parse a schema. `references` holds those it needs and those that they need, each after what it needs
  * itself; the bytes are not kept. `*out` is freed with sh_schema_free. SH_INVALID names line, path or name.
- */
+ *
+ * `budget`, here and below, may be NULL: then the call has one of its own, of SH_BUDGET_CALL_STEPS and
+ * SH_BUDGET_SCHEMA_BYTES. SH_EXHAUSTED: it is spent; SH_CANCELLED: its `stop` said so. */
 ShStatus sh_schema_parse(ShSchemaType type, const char *text, size_t text_bytes,
-                         const ShSchemaReference *references, size_t reference_count, ShSchema **out,
-                         ShError *err) SH_MUST_CHECK;
+                         const ShSchemaReference *references, size_t reference_count, ShSchemaBudget *budget,
+                         ShSchema **out, ShError *err) SH_MUST_CHECK;
 /* NULL is fine. */
 void sh_schema_free(ShSchema *schema);
+
+/* The memory that it takes, compiled patterns included, or somewhat more. */
+size_t sh_schema_bytes(const ShSchema *schema);
 
 ShSchemaType sh_schema_type(const ShSchema *schema);
 
@@ -64,7 +71,8 @@ typedef enum ShSchemaForm {
 } ShSchemaForm;
 
 /* The schema's text in a form, ended by NUL, without the references' texts. Free it with free(). */
-ShStatus sh_schema_text(const ShSchema *schema, ShSchemaForm form, char **out, ShError *err) SH_MUST_CHECK;
+ShStatus sh_schema_text(const ShSchema *schema, ShSchemaForm form, ShSchemaBudget *budget, char **out,
+                        ShError *err) SH_MUST_CHECK;
 
 /* --- compatibility
  * -------------------------------------------------------------------------------------------- */
@@ -85,8 +93,8 @@ typedef struct ShSchemaFindings {
 
 /* Can what was written with `writer` be read with `reader`? `*out` gets every reason why not: none means yes.
  * The two must be of one type, else there is one finding. Free with sh_schema_findings_free. */
-ShStatus sh_schema_compare(const ShSchema *reader, const ShSchema *writer, ShSchemaFindings *out,
-                           ShError *err) SH_MUST_CHECK;
+ShStatus sh_schema_compare(const ShSchema *reader, const ShSchema *writer, ShSchemaBudget *budget,
+                           ShSchemaFindings *out, ShError *err) SH_MUST_CHECK;
 void sh_schema_findings_free(ShSchemaFindings *findings);
 
 /* Add one; the format is of the message. For the comparisons of this folder. False when memory is short. */
@@ -98,9 +106,13 @@ bool sh_schema_findings_add(ShSchemaFindings *findings, const char *kind, const 
 
 /* Does a payload fit? `payload` is what follows the wire header's five bytes (0, schema id): Avro's binary
  * form; JSON text; Protobuf's message index list and then the message. SH_INVALID says where it does not, and
- * why. */
+ * why.
+ *
+ * SH_TOO_LARGE: it cannot be told, since that takes more than a record's share of the budget; SH_EXHAUSTED,
+ * SH_CANCELLED: since the budget has ended. Avro and Protobuf, whose work goes by the payload's bytes alone,
+ * spend none. */
 ShStatus sh_schema_validate(const ShSchema *schema, const uint8_t *payload, size_t payload_bytes,
-                            ShError *err) SH_MUST_CHECK;
+                            ShSchemaBudget *budget, ShError *err) SH_MUST_CHECK;
 
 /* The name that the subject strategies `record` and `topic-record` use: an Avro type's full name, a JSON
  * schema's title, the full name of the Protobuf message that the payload's index list names (payload may be

@@ -134,8 +134,10 @@ int64_t sh_engine_batch_bytes_max(ShEngine *engine, const ShTarget *target, ShTi
                                   bool *is_known);
 
 /* Begin to hold a part's records against the schemas of its topic. False: they are not checked, as far as is
- * known now (ShAppendPart.is_unchecked), and there is nothing to end. */
-bool sh_engine_check_begin(ShEngine *engine, const ShTarget *target, ShRecordCheck *check);
+ * known now (ShAppendPart.is_unchecked), and there is nothing to end. The budget is the request's, of all its
+ * parts (sh_record_check_budget). */
+bool sh_engine_check_begin(ShEngine *engine, const ShTarget *target, ShSchemaBudget *budget,
+                           ShRecordCheck *check);
 /* sh_record_check_end; what is not here is fetched meanwhile. */
 ShStatus sh_engine_check_end(ShEngine *engine, ShRecordCheck *check, ShError *err) SH_MUST_CHECK;
 

@@ -94,7 +94,8 @@ bool sh_schemas_validates(ShEngine *engine, const ShUuid *topic_id)
     return validates;
 }
 
-bool sh_engine_check_begin(ShEngine *engine, const ShTarget *target, ShRecordCheck *check)
+bool sh_engine_check_begin(ShEngine *engine, const ShTarget *target, ShSchemaBudget *budget,
+                           ShRecordCheck *check)
 {
     ShSchemas *schemas = &engine->schemas;
     if (!atomic_load_explicit(&schemas->validates, memory_order_acquire))
@@ -109,7 +110,7 @@ bool sh_engine_check_begin(ShEngine *engine, const ShTarget *target, ShRecordChe
         sh_schema_table_unref(table);
         return false;
     }
-    sh_record_check_begin(check, table, topic, schemas->store);
+    sh_record_check_begin(check, table, topic, schemas->store, budget);
     check->lacks = lacks;
     check->arg = engine;
     check->as_of_ms = as_of_ms;

@@ -38,10 +38,12 @@ static ShStatus take_batches(Checking *checking, const ShWirePartition *wire, co
                              ShAppendPart *part, ShError *err);
 static ShStatus take_records(Checking *checking, const ShWirePartition *wire, const ShBatchLimits *limits,
                              ShAppendPart *part, ShError *err);
+static bool begin_check(Checking *checking, ShAppendPart *part, ShRecordCheck *check);
+static bool stops(void *arg);
 static bool has_slow_schemas(const Checking *checking, const ShTarget *target, size_t bytes);
 static atomic_llong *slow_until_us(const Checking *checking, const ShTarget *target);
 static void note_slow_schemas(const Checking *checking, const ShTarget *target, int64_t begun_us);
-static ShStatus end_check(ShCall *call, ShRecordCheck *check, ShStatus so_far, ShAppendPart *part,
+static ShStatus end_check(Checking *checking, ShRecordCheck *check, ShStatus so_far, ShAppendPart *part,
                           ShError *err);
 static ShStatus drop_misfits(Checking *checking, const ShBatchLimits *limits, ShAppendPart *part,
                              ShError *err);
@@ -175,14 +177,13 @@ static ShStatus take_batches(Checking *checking, const ShWirePartition *wire, co
         checking->is_over = true;
         return SH_UNAVAILABLE;
     }
-    ShEngine *engine = sh_call_engine(checking->call);
-    bool is_checked = sh_engine_check_begin(engine, &part->target, &check);
+    bool is_checked = begin_check(checking, part, &check);
     int64_t begun_us = is_checked ? sh_clock_now_us() : 0;
     part->is_unchecked = !is_checked;
     part->owner = checking->request->message;
     ShStatus status = check_batches(checking, wire, limits, is_checked ? &check : NULL, part, err);
     if (is_checked) {
-        status = end_check(checking->call, &check, status, part, err);
+        status = end_check(checking, &check, status, part, err);
         note_slow_schemas(checking, &part->target, begun_us);
     }
     if (status != SH_OK || part->misfits == NULL)
@@ -204,13 +205,13 @@ static ShStatus take_records(Checking *checking, const ShWirePartition *wire, co
         checking->is_over = true;
         return SH_UNAVAILABLE;
     }
-    bool is_checked = sh_engine_check_begin(sh_call_engine(checking->call), &part->target, &check);
+    bool is_checked = begin_check(checking, part, &check);
     int64_t begun_us = is_checked ? sh_clock_now_us() : 0;
     part->is_unchecked = !is_checked;
     ShStatus status = sh_records_build(checking->tools, wire, limits, is_checked ? &check.watch : NULL,
                                        &part->owner, err);
     if (is_checked) {
-        status = end_check(checking->call, &check, status, part, err);
+        status = end_check(checking, &check, status, part, err);
         note_slow_schemas(checking, &part->target, begun_us);
     }
     if (status == SH_OK && part->owner == NULL)
@@ -227,6 +228,25 @@ static ShStatus take_records(Checking *checking, const ShWirePartition *wire, co
     part->batch_count = 1;
     sh_produce_request_hold(request, part->owner->length);
     return SH_OK;
+}
+
+static bool begin_check(Checking *checking, ShAppendPart *part, ShRecordCheck *check)
+{
+    ShSchemaBudget *budget = &checking->request->budget;
+    if (!sh_engine_check_begin(sh_call_engine(checking->call), &part->target, budget, check))
+        return false;
+    sh_budget_ask(budget, stops, checking);
+    return true;
+}
+
+/* Asked within the check of a batch, whose records may cost far more than its bytes. */
+static bool stops(void *arg)
+{
+    const Checking *checking = arg;
+    int64_t us = sh_clock_now_us() - checking->begun_us;
+    if (checking->is_inline)
+        return us > INLINE_US;
+    return us > CHECK_US_MAX || sh_rpc_phase(checking->call->worker->rpc) == SH_PHASE_STOPPING;
 }
 
 /* Schemas may cost far more than the bytes that are held against them. Topics for which that was seen are
@@ -259,11 +279,16 @@ static void note_slow_schemas(const Checking *checking, const ShTarget *target, 
 }
 
 /* Whether the part is refused for other reasons or not: what the check holds is given back. */
-static ShStatus end_check(ShCall *call, ShRecordCheck *check, ShStatus so_far, ShAppendPart *part,
+static ShStatus end_check(Checking *checking, ShRecordCheck *check, ShStatus so_far, ShAppendPart *part,
                           ShError *err)
 {
     ShError why = {0};
-    ShStatus status = sh_engine_check_end(sh_call_engine(call), check, &why);
+    ShSchemaBudget *budget = &checking->request->budget;
+    ShStatus status = sh_engine_check_end(sh_call_engine(checking->call), check, &why);
+    if (checking->is_inline && budget->ended == SH_CANCELLED) {
+        checking->is_over = true; /* elsewhere it begins anew */
+        sh_record_check_budget(budget, checking->request->message->length);
+    }
     if (so_far == SH_OK && status != SH_OK)
         *err = why;
     if (so_far == SH_OK && status == SH_OK)

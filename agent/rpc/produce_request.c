@@ -210,6 +210,7 @@ static ShProduceRequest *alloc_request(ShCall *call, ShBuf *message, const Sizes
     request->places = (uint32_t *)(*batches + sizes->batches);
     for (size_t i = 0; i < sizes->parts; i++)
         request->parts[i].misfits = NULL;
+    sh_record_check_budget(&request->budget, message->length);
     sh_produce_request_hold(request, bytes + message->length);
     return request;
 }

@@ -17,7 +17,8 @@ typedef struct ShProduceRequest {
     struct ShProduceRequest *next; /* for the stream's queue */
     uint64_t request_id;
     int64_t started_us;
-    size_t held_bytes; /* memory that it holds, counted by the engine */
+    size_t held_bytes;     /* memory that it holds, counted by the engine */
+    ShSchemaBudget budget; /* of the work to hold its records against schemas */
     ShBuf *message;
     ShAppend append;     /* its parts are the accepted ones */
     ShAppendPart *parts; /* all of them: the accepted ones in front, the refused ones behind */

@@ -28,6 +28,7 @@ typedef struct ShRecordCheck {
     ShBatchWatch watch; /* first: what is shown is cast back */
     ShSchemaTable *table;
     ShSchemaStore *store;
+    ShSchemaBudget *budget; /* of the whole request */
     /* Does PostgreSQL not have an id either that the table of `as_of_ms` lacks? False: it is asked, and the
      * part has to come again. */
     bool (*lacks)(void *arg, int32_t id, int64_t as_of_ms);
@@ -40,16 +41,20 @@ typedef struct ShRecordCheck {
     ShRecordErrors *errors; /* NULL: no record is refused. The caller's after the end */
     int32_t awaited_id;     /* a schema that has to be fetched first; 0: none */
     bool out_of_memory;
+    bool out_of_budget;
 } ShRecordCheck;
+
+/* The work that the records of a request of so many bytes may take, in all of its parts. */
+void sh_record_check_budget(ShSchemaBudget *budget, size_t request_bytes);
 
 /* `table` is a reference, given back at the end. */
 void sh_record_check_begin(ShRecordCheck *check, ShSchemaTable *table, const ShTopicSchemas *topic,
-                           ShSchemaStore *store);
+                           ShSchemaStore *store, ShSchemaBudget *budget);
 /* The records that are shown next are numbered after those of a batch that is done. */
 void sh_record_check_next_batch(ShRecordCheck *check, size_t record_count);
 
-/* SH_UNAVAILABLE, to be tried again: something has to be fetched. SH_OK: `check->errors` has what is refused.
- * Call it in any case. */
+/* SH_UNAVAILABLE, to be tried again: something has to be fetched. SH_TOO_LARGE: the request's records ask for
+ * more work than one request may. SH_OK: `check->errors` has what is refused. Call it in any case. */
 ShStatus sh_record_check_end(ShRecordCheck *check, ShError *err) SH_MUST_CHECK;
 
 #endif

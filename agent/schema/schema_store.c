@@ -10,7 +10,7 @@ typedef struct Entry {
     ShStoredSchema stored; /* first: what is handed out is cast back */
     atomic_int refs;
     ShSchema *schema;
-    size_t bytes; /* of its text and those that it needs */
+    size_t bytes; /* of memory */
     ShError problem;
     UT_hash_handle hh;
 } Entry;
@@ -26,7 +26,6 @@ struct ShSchemaStore {
 
 static void release(Entry *entry);
 static void drop(ShSchemaStore *store, Entry *entry);
-static size_t text_bytes(const ShPgSchema *schema);
 static void wish(ShSchemaStore *store, int32_t id);
 static ShStatus parse(const ShPgSchema *from, ShSchema **out, ShError *err);
 
@@ -120,7 +119,7 @@ void sh_schema_store_put(ShSchemaStore *store, int32_t id, const ShPgSchema *sch
         release(fresh);
         return;
     }
-    fresh->bytes = problem == NULL ? text_bytes(schema) : 0;
+    fresh->bytes = sizeof *fresh + (fresh->schema == NULL ? 0 : sh_schema_bytes(fresh->schema));
     fresh->stored.schema = fresh->schema;
     fresh->stored.problem = status == SH_OK ? NULL : fresh->problem.message;
 
@@ -143,14 +142,6 @@ static void drop(ShSchemaStore *store, Entry *entry)
     store->bytes -= entry->bytes;
     HASH_DEL(store->by_id, entry);
     release(entry);
-}
-
-static size_t text_bytes(const ShPgSchema *schema)
-{
-    size_t bytes = strlen(schema->text);
-    for (size_t i = 0; i < schema->reference_count; i++)
-        bytes += strlen(schema->references[i].text);
-    return bytes;
 }
 
 static void release(Entry *entry)
@@ -184,7 +175,7 @@ static ShStatus parse(const ShPgSchema *from, ShSchema **out, ShError *err)
                                             .text = from->references[i].text,
                                             .text_bytes = strlen(from->references[i].text)};
     ShStatus status = sh_schema_parse(type, from->text, strlen(from->text), references, from->reference_count,
-                                      out, err);
+                                      NULL, out, err);
     free(references);
     return status;
 }

@@ -40,7 +40,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         REQUIRE(payload != NULL);
         memcpy(payload, at, (size_t)(end - at));
         payload = realloc(payload, end > at ? (size_t)(end - at) : 1);
-        (void)!sh_schema_validate(first, payload, (size_t)(end - at), &err);
+        (void)!sh_schema_validate(first, payload, (size_t)(end - at), NULL, &err);
         if (type == SH_SCHEMA_AVRO &&
             sh_avro_fits(((ShAvroSchema *)first)->program, payload, (size_t)(end - at)))
             REQUIRE(sh_avro_explain(((ShAvroSchema *)first)->root, payload, (size_t)(end - at), &err) ==
@@ -65,7 +65,7 @@ static ShSchema *parse(ShSchemaType type, const uint8_t **at, const uint8_t *end
     *at = stop == NULL ? end : stop + 1;
     ShSchema *schema = NULL;
     ShError err;
-    ShStatus status = sh_schema_parse(type, (const char *)text, length, NULL, 0, &schema, &err);
+    ShStatus status = sh_schema_parse(type, (const char *)text, length, NULL, 0, NULL, &schema, &err);
     REQUIRE((status == SH_OK) == (schema != NULL));
     REQUIRE(status == SH_OK || err.message[0] != '\0');
     return schema;
@@ -79,10 +79,10 @@ static void write_forms(const ShSchema *schema)
         char *text = NULL;
         char *twice = NULL;
         ShSchema *again = NULL;
-        if (sh_schema_text(schema, form, &text, &err) != SH_OK)
+        if (sh_schema_text(schema, form, NULL, &text, &err) != SH_OK)
             continue;
-        if (sh_schema_parse(sh_schema_type(schema), text, strlen(text), NULL, 0, &again, &err) == SH_OK &&
-            sh_schema_text(again, form, &twice, &err) == SH_OK)
+        if (sh_schema_parse(sh_schema_type(schema), text, strlen(text), NULL, 0, NULL, &again, &err) == SH_OK &&
+            sh_schema_text(again, form, NULL, &twice, &err) == SH_OK)
             REQUIRE(strcmp(text, twice) == 0);
         sh_schema_free(again);
         free(text);
@@ -94,7 +94,7 @@ static void compare(const ShSchema *reader, const ShSchema *writer)
 {
     ShSchemaFindings found;
     ShError err;
-    if (sh_schema_compare(reader, writer, &found, &err) != SH_OK)
+    if (sh_schema_compare(reader, writer, NULL, &found, &err) != SH_OK)
         return;
     for (size_t i = 0; i < found.count; i++)
         REQUIRE(found.items[i].kind != NULL && found.items[i].path != NULL &&

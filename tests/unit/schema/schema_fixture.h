@@ -30,7 +30,7 @@ static inline ShSchema *parse_with(const char *text, const ShSchemaReference *re
 {
     ShSchema *schema = NULL;
     ShError err = {0};
-    if (sh_schema_parse(LANGUAGE, text, strlen(text), references, count, &schema, &err) != SH_OK)
+    if (sh_schema_parse(LANGUAGE, text, strlen(text), references, count, NULL, &schema, &err) != SH_OK)
         fail_msg("%s: %s", text, err.message);
     return schema;
 }
@@ -45,7 +45,7 @@ static inline void refused(const char *text, ShStatus expected, const char *word
 {
     ShSchema *schema = NULL;
     ShError err = {0};
-    ShStatus status = sh_schema_parse(LANGUAGE, text, strlen(text), NULL, 0, &schema, &err);
+    ShStatus status = sh_schema_parse(LANGUAGE, text, strlen(text), NULL, 0, NULL, &schema, &err);
     if (status != expected || strstr(err.message, words) == NULL)
         fail_msg("%.60s: %s: \"%s\" does not say \"%s\"", text, sh_status_name(status), err.message, words);
     assert_null(schema);
@@ -60,7 +60,7 @@ static inline void check_rules(const RuleCase *cases, size_t count)
         ShSchema *writer = parse(it->writer);
         ShSchema *reader = parse(it->reader);
         ShSchemaFindings found;
-        assert_int_equal(sh_schema_compare(reader, writer, &found, NULL), SH_OK);
+        assert_int_equal(sh_schema_compare(reader, writer, NULL, &found, NULL), SH_OK);
         bool right = it->kind == NULL ? found.count == 0
                                       : found.count == 1 && strcmp(found.items[0].kind, it->kind) == 0 &&
                                             strcmp(found.items[0].path, it->path) == 0 &&
@@ -72,7 +72,7 @@ static inline void check_rules(const RuleCase *cases, size_t count)
                         it->path == NULL ? "" : it->path, it->source);
         wrong += !right;
         sh_schema_findings_free(&found);
-        assert_int_equal(sh_schema_compare(reader, reader, &found, NULL), SH_OK);
+        assert_int_equal(sh_schema_compare(reader, reader, NULL, &found, NULL), SH_OK);
         if (found.count > 0)
             print_error("%s does not read itself: %s\n", it->reader, found.items[0].message);
         wrong += found.count > 0;

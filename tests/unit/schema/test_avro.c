@@ -25,7 +25,7 @@ static void test_what_was_found_under_an_assumption_is_forgotten(void **state)
     ShSchema *writer = parse(TWO("string", "\"B\""));
     ShSchema *reader = parse(TWO("int", "\"B\""));
     ShSchemaFindings found;
-    assert_int_equal(sh_schema_compare(reader, writer, &found, NULL), SH_OK);
+    assert_int_equal(sh_schema_compare(reader, writer, NULL, &found, NULL), SH_OK);
     assert_int_equal(found.count, 2);
     assert_string_equal(found.items[0].path, "/0");
     assert_string_equal(found.items[1].path, "/1");
@@ -40,7 +40,7 @@ static void test_all_findings_are_told(void **state)
     ShSchema *writer = parse(REC(FLD("a", S) "," FLD("e", ENUM("E", "\"A\"]"))));
     ShSchema *reader = parse(REC(FLD("a", I) "," FLD("b", I) "," FLD("e", ENUM("F", "\"B\"]"))));
     ShSchemaFindings found;
-    assert_int_equal(sh_schema_compare(reader, writer, &found, NULL), SH_OK);
+    assert_int_equal(sh_schema_compare(reader, writer, NULL, &found, NULL), SH_OK);
     assert_int_equal(found.count, 4);
     assert_string_equal(found.items[0].message,
                         "string cannot be read as int: keep the type, or read a union of both");
@@ -124,7 +124,7 @@ static void test_bad_schemas(void **state)
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         ShSchema *schema = NULL;
         ShError err = {0};
-        ShStatus status = sh_schema_parse(SH_SCHEMA_AVRO, bad[i].text, strlen(bad[i].text), NULL, 0, &schema,
+        ShStatus status = sh_schema_parse(SH_SCHEMA_AVRO, bad[i].text, strlen(bad[i].text), NULL, 0, NULL, &schema,
                                           &err);
         if (status != SH_INVALID || strstr(err.message, bad[i].words) == NULL)
             fail_msg("%s: %s: \"%s\" does not say \"%s\"", bad[i].text, sh_status_name(status), err.message,
@@ -146,7 +146,7 @@ static void test_nesting_is_bounded(void **state)
             text[length++] = '}';
         ShSchema *schema = NULL;
         ShError err = {0};
-        assert_int_equal(sh_schema_parse(SH_SCHEMA_AVRO, text, length, NULL, 0, &schema, &err),
+        assert_int_equal(sh_schema_parse(SH_SCHEMA_AVRO, text, length, NULL, 0, NULL, &schema, &err),
                          depth < 100 ? SH_OK : SH_INVALID);
         sh_schema_free(schema);
     }
@@ -193,7 +193,7 @@ static void check_form(const ShSchema *schema, ShSchemaForm form, const char *ex
 {
     char *text = NULL;
     ShError err = {0};
-    assert_int_equal(sh_schema_text(schema, form, &text, &err), SH_OK);
+    assert_int_equal(sh_schema_text(schema, form, NULL, &text, &err), SH_OK);
     assert_string_equal(text, expected);
     free(text);
 }
@@ -210,7 +210,7 @@ static void test_forms(void **state)
         for (ShSchemaForm form = SH_SCHEMA_FORM_CANONICAL; form <= SH_SCHEMA_FORM_PARSING; form++) {
             char *text = NULL;
             ShError err = {0};
-            assert_int_equal(sh_schema_text(schema, form, &text, &err), SH_OK);
+            assert_int_equal(sh_schema_text(schema, form, NULL, &text, &err), SH_OK);
             ShSchema *again = parse(text);
             check_form(again, form, text);
             check_form(again, SH_SCHEMA_FORM_PARSING, forms[i].parsing);
@@ -266,7 +266,7 @@ static void test_references(void **state)
     both[0].text_bytes = strlen(both[0].text);
     ShSchema *other = parse_with(ARR("\"x.Pair\""), both, 2);
     ShSchemaFindings found;
-    assert_int_equal(sh_schema_compare(schema, other, &found, NULL), SH_OK);
+    assert_int_equal(sh_schema_compare(schema, other, NULL, &found, NULL), SH_OK);
     assert_int_equal(found.count, 1); /* the pair of records is told once */
     assert_string_equal(found.items[0].path, "/items/fields/0/type/fields/0/type");
     sh_schema_findings_free(&found);
@@ -275,10 +275,10 @@ static void test_references(void **state)
 
     ShError err = {0};
     ShSchemaReference missing = reference("x.Pair", pair);
-    assert_int_equal(sh_schema_parse(SH_SCHEMA_AVRO, I, strlen(I), &missing, 1, &schema, &err), SH_INVALID);
+    assert_int_equal(sh_schema_parse(SH_SCHEMA_AVRO, I, strlen(I), &missing, 1, NULL, &schema, &err), SH_INVALID);
     assert_non_null(strstr(err.message, "x.Pair:/fields/0/type"));
     ShSchemaReference twice = reference("R", REC(""));
-    assert_int_equal(sh_schema_parse(SH_SCHEMA_AVRO, REC(""), strlen(REC("")), &twice, 1, &schema, &err),
+    assert_int_equal(sh_schema_parse(SH_SCHEMA_AVRO, REC(""), strlen(REC("")), &twice, 1, NULL, &schema, &err),
                      SH_INVALID);
     assert_non_null(strstr(err.message, "defined twice"));
 }

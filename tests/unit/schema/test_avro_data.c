@@ -120,7 +120,7 @@ static void test_cases(void **state)
         bytes = realloc(bytes, count > 0 ? count : 1); /* so that a byte too far is found out */
         ShSchema *schema = parse(cases[i].schema);
         ShError err = {0};
-        ShStatus status = sh_schema_validate(schema, bytes, count, &err);
+        ShStatus status = sh_schema_validate(schema, bytes, count, NULL, &err);
         bool right = cases[i].fault == NULL
                          ? status == SH_OK
                          : status == SH_INVALID && strstr(err.message, cases[i].fault) != NULL;
@@ -143,7 +143,7 @@ static void test_deep_data(void **state)
         memset(bytes, 2, sizeof bytes);
         bytes[2 * depth - 1] = 0;
         ShError err = {0};
-        assert_int_equal(sh_schema_validate(schema, bytes, 2 * depth, &err),
+        assert_int_equal(sh_schema_validate(schema, bytes, 2 * depth, NULL, &err),
                          depth < 250 ? SH_OK : SH_INVALID);
     }
     sh_schema_free(schema);
@@ -165,7 +165,7 @@ static void test_empty_records(void **state)
     ShSchema *schema = parse(text);
     ShError err = {0};
     uint8_t last = 59 << 1;
-    assert_int_equal(sh_schema_validate(schema, &last, 1, &err), SH_OK);
+    assert_int_equal(sh_schema_validate(schema, &last, 1, NULL, &err), SH_OK);
     sh_schema_free(schema);
 }
 
@@ -256,7 +256,7 @@ static void test_what_another_library_writes(void **state)
         char bytes[2048];
         size_t length = write_record(class, seed, bytes, sizeof bytes);
         ShError err = {0};
-        if (sh_schema_validate(schema, (uint8_t *)bytes, length, &err) != SH_OK)
+        if (sh_schema_validate(schema, (uint8_t *)bytes, length, NULL, &err) != SH_OK)
             fail_msg("seed %u: %s", seed, err.message);
         assert_true(is_sure(schema, (uint8_t *)bytes, length));
         /* Cut anywhere, on memory of its own so that a byte too far is found out, it does not fit. */
@@ -265,11 +265,11 @@ static void test_what_another_library_writes(void **state)
         assert_non_null(part);
         memcpy(part, bytes, cut);
         part = realloc(part, cut > 0 ? cut : 1);
-        assert_int_equal(sh_schema_validate(schema, part, cut, &err), SH_INVALID);
+        assert_int_equal(sh_schema_validate(schema, part, cut, NULL, &err), SH_INVALID);
         /* With a bit turned it may fit or not; it is read to its end and no further. */
         if (cut > 0)
             part[seed % cut] ^= (uint8_t)(1u << seed % 8);
-        (void)!sh_schema_validate(schema, part, cut, &err);
+        (void)!sh_schema_validate(schema, part, cut, NULL, &err);
         (void)is_sure(schema, part, cut);
         free(part);
     }

@@ -17,6 +17,10 @@ static void test_bad_schemas_are_refused(void **state)
     refused("{\"type\": ", SH_INVALID, "line 1");
     refused("[]", SH_INVALID, "neither an object");
     refused("3", SH_INVALID, "neither an object");
+    refused("{\"type\": \"string\", \"type\": \"integer\"}", SH_INVALID, "duplicate object key");
+    refused("{\"properties\": {\"a\": {}, \"b\": {\"enum\": [{\"c\": 1, \"c\": 2}]}}}", SH_INVALID, "duplicate");
+    refused("{\"required\": [\"a\\u0000b\"]}", SH_INVALID, "#/required");
+    refused("{\"pattern\": \"a\\u0000b\"}", SH_INVALID, "#/pattern");
     refused("{\"type\": \"strin\"}", SH_INVALID, "#/type: it must be null, boolean");
     refused("{\"type\": 3}", SH_INVALID, "#/type");
     refused("{\"properties\": []}", SH_INVALID, "#/properties: it must be an object");
@@ -72,10 +76,10 @@ static void test_endless_references_end(void **state)
         "{\"$ref\": \"#/definitions/a\", \"definitions\": {\"a\": {\"$ref\": \"#/definitions/b\"}, "
         "\"b\": {\"$ref\": \"#/definitions/a\"}}}");
     ShError err = {0};
-    assert_int_equal(sh_schema_validate(schema, (const uint8_t *)"1", 1, &err), SH_INVALID);
+    assert_int_equal(sh_schema_validate(schema, (const uint8_t *)"1", 1, NULL, &err), SH_TOO_LARGE);
     assert_non_null(strstr(err.message, "more work"));
     ShSchemaFindings found;
-    assert_int_equal(sh_schema_compare(schema, schema, &found, &err), SH_OK);
+    assert_int_equal(sh_schema_compare(schema, schema, NULL, &found, &err), SH_OK);
     sh_schema_findings_free(&found);
     sh_schema_free(schema);
 }
@@ -94,19 +98,14 @@ static void test_work_is_bounded(void **state)
     strcpy(at, "\"d60\": {\"type\": \"integer\"}}}");
     ShSchema *schema = parse(text);
     ShError err = {0};
-    assert_int_equal(sh_schema_validate(schema, (const uint8_t *)"1", 1, &err), SH_INVALID);
+    assert_int_equal(sh_schema_validate(schema, (const uint8_t *)"1", 1, NULL, &err), SH_TOO_LARGE);
     assert_non_null(strstr(err.message, "more work"));
     ShSchema *other = parse(text);
     ShSchemaFindings found = {0};
-    ShStatus status = sh_schema_compare(schema, other, &found, &err); /* ends */
-    assert_true(status == SH_OK || status == SH_TOO_LARGE);
+    ShStatus status = sh_schema_compare(schema, other, NULL, &found, &err); /* ends */
+    assert_true(status == SH_OK || status == SH_EXHAUSTED);
     sh_schema_findings_free(&found);
     sh_schema_free(other);
-    sh_schema_free(schema);
-    /* A pattern that tries all ways to match. */
-    schema = parse("{\"pattern\": \"^(a+)+$\"}");
-    const char *evil = "\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab\"";
-    assert_int_equal(sh_schema_validate(schema, (const uint8_t *)evil, strlen(evil), &err), SH_INVALID);
     sh_schema_free(schema);
 }
 
@@ -126,8 +125,8 @@ static void test_references(void **state)
     ShError err = {0};
     const char *good = "{\"home\": {\"zip\": \"12345\"}, \"zip\": \"1\"}";
     const char *bad = "{\"home\": {\"zip\": \"123456\"}}";
-    assert_int_equal(sh_schema_validate(schema, (const uint8_t *)good, strlen(good), &err), SH_OK);
-    assert_int_equal(sh_schema_validate(schema, (const uint8_t *)bad, strlen(bad), &err), SH_INVALID);
+    assert_int_equal(sh_schema_validate(schema, (const uint8_t *)good, strlen(good), NULL, &err), SH_OK);
+    assert_int_equal(sh_schema_validate(schema, (const uint8_t *)bad, strlen(bad), NULL, &err), SH_INVALID);
     assert_string_equal(err.message, "$.home.zip: 6 characters, more than 5");
     sh_schema_free(schema);
 }
@@ -137,10 +136,10 @@ static void test_texts_and_names(void **state)
     (void)state;
     ShSchema *schema = parse("{ \"type\": \"string\",\n \"title\": \"Order\" }");
     char *text = NULL;
-    assert_int_equal(sh_schema_text(schema, SH_SCHEMA_FORM_CANONICAL, &text, NULL), SH_OK);
+    assert_int_equal(sh_schema_text(schema, SH_SCHEMA_FORM_CANONICAL, NULL, &text, NULL), SH_OK);
     assert_string_equal(text, "{\"type\":\"string\",\"title\":\"Order\"}");
     free(text);
-    assert_int_equal(sh_schema_text(schema, SH_SCHEMA_FORM_NORMALIZED, &text, NULL), SH_OK);
+    assert_int_equal(sh_schema_text(schema, SH_SCHEMA_FORM_NORMALIZED, NULL, &text, NULL), SH_OK);
     assert_string_equal(text, "{\"title\":\"Order\",\"type\":\"string\"}");
     free(text);
     assert_string_equal(sh_schema_record_name(schema, NULL, 0), "Order");
@@ -242,7 +241,7 @@ static void test_the_latest_drafts(void **state)
         ShSchema *schema = parse(late_cases[i].schema);
         ShError err = {0};
         const char *value = late_cases[i].value;
-        ShStatus status = sh_schema_validate(schema, (const uint8_t *)value, strlen(value), &err);
+        ShStatus status = sh_schema_validate(schema, (const uint8_t *)value, strlen(value), NULL, &err);
         if ((status == SH_OK) != late_cases[i].fits)
             fail_msg("%s: %s: %s", late_cases[i].schema, value, status == SH_OK ? "accepted" : err.message);
         sh_schema_free(schema);
@@ -256,7 +255,7 @@ static void test_payloads_that_are_no_json(void **state)
     static const char *const texts[] = {"", "{", "nul", "\"\xff\"", "[1,]", "1 2"};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         ShError err = {0};
-        assert_int_equal(sh_schema_validate(schema, (const uint8_t *)texts[i], strlen(texts[i]), &err),
+        assert_int_equal(sh_schema_validate(schema, (const uint8_t *)texts[i], strlen(texts[i]), NULL, &err),
                          SH_INVALID);
         assert_non_null(strstr(err.message, "no JSON"));
     }

@@ -86,7 +86,7 @@ static size_t run_group(const json_t *group, const char *draft, const char *file
     char *text = json_dumps(json, JSON_ENCODE_ANY);
     ShSchema *schema = NULL;
     ShError err = {0};
-    if (sh_schema_parse(SH_SCHEMA_JSON, text, strlen(text), remotes, remote_count, &schema, &err) != SH_OK) {
+    if (sh_schema_parse(SH_SCHEMA_JSON, text, strlen(text), remotes, remote_count, NULL, &schema, &err) != SH_OK) {
         print_error("%s/%s: %s: %s\n", draft, file, what, err.message);
         (*wrong)++;
     }
@@ -95,7 +95,7 @@ static size_t run_group(const json_t *group, const char *draft, const char *file
     for (size_t i = 0; i < count; i++) {
         const json_t *test = json_array_get(tests, i);
         char *data = json_dumps(json_object_get(test, "data"), JSON_ENCODE_ANY);
-        ShStatus status = sh_schema_validate(schema, (const uint8_t *)data, strlen(data), &err);
+        ShStatus status = sh_schema_validate(schema, (const uint8_t *)data, strlen(data), NULL, &err);
         if ((status == SH_OK) != json_is_true(json_object_get(test, "valid"))) {
             print_error("%s/%s: %s: %s: %s\n", draft, file, what,
                         json_string_value(json_object_get(test, "description")),

@@ -16,7 +16,7 @@ static void test_a_type_that_does_not_fit_taints_its_users(void **state)
     ShSchema *writer = parse(P3("message M { N n = 1; } message N { O o = 2; } message O { int32 a = 3; }"));
     ShSchema *reader = parse(P3("message M { N n = 1; } message N { O o = 2; } message O { string a = 3; }"));
     ShSchemaFindings found;
-    assert_int_equal(sh_schema_compare(reader, writer, &found, NULL), SH_OK);
+    assert_int_equal(sh_schema_compare(reader, writer, NULL, &found, NULL), SH_OK);
     assert_int_equal(found.count, 3);
     assert_string_equal(found.items[0].path, "#/O/3");
     assert_string_equal(found.items[1].path, "#/N/2");
@@ -41,7 +41,7 @@ static void test_references_are_compared(void **state)
     ShSchema *writer = parse_with(text, &old, 1);
     ShSchema *reader = parse_with(text, &new, 1);
     ShSchemaFindings found;
-    assert_int_equal(sh_schema_compare(reader, writer, &found, NULL), SH_OK);
+    assert_int_equal(sh_schema_compare(reader, writer, NULL, &found, NULL), SH_OK);
     assert_int_equal(found.count, 2);
     assert_string_equal(found.items[0].path, "#/D/1");
     assert_string_equal(found.items[1].path, "#/M/1");
@@ -129,7 +129,7 @@ static void test_a_long_chain_of_types_is_compared(void **state)
     strcpy(at, "message M19000 { int32 a = 1; }");
     ShSchema *schema = parse(text);
     ShSchemaFindings found;
-    assert_int_equal(sh_schema_compare(schema, schema, &found, NULL), SH_OK);
+    assert_int_equal(sh_schema_compare(schema, schema, NULL, &found, NULL), SH_OK);
     assert_int_equal(found.count, 0);
     sh_schema_free(schema);
     free(text);
@@ -138,7 +138,7 @@ static void test_a_long_chain_of_types_is_compared(void **state)
 static char *text_of(const ShSchema *schema, ShSchemaForm form)
 {
     char *text = NULL;
-    assert_int_equal(sh_schema_text(schema, form, &text, NULL), SH_OK);
+    assert_int_equal(sh_schema_text(schema, form, NULL, &text, NULL), SH_OK);
     return text;
 }
 
@@ -203,7 +203,7 @@ static void check_payloads(const char *text, const char *payload, size_t bytes, 
     memcpy(exact, payload, bytes);
     exact = realloc(exact, bytes == 0 ? 1 : bytes);
     ShError err = {0};
-    ShStatus status = sh_schema_validate(schema, exact, bytes, &err);
+    ShStatus status = sh_schema_validate(schema, exact, bytes, NULL, &err);
     if (words == NULL && status != SH_OK)
         fail_msg("%s: %s", text, err.message);
     if (words != NULL) {

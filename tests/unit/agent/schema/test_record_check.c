@@ -12,6 +12,7 @@ static int32_t id_9[] = {9, 0};
 typedef struct World {
     ShSchemaStore *store;
     ShSchemaTable *table;
+    ShSchemaBudget budget;
     bool lacks; /* what PostgreSQL says of unknown ids */
 } World;
 
@@ -35,6 +36,7 @@ static void begin(World *world, ShPgTopicSchema *rows, size_t count)
 {
     world->store = sh_schema_store_new();
     world->lacks = true;
+    sh_record_check_budget(&world->budget, 1000);
     fixture_put(world->store, 7, "AVRO", AVRO_A);
     fixture_put(world->store, 8, "JSON", "{\"title\":\"T\",\"type\":\"object\",\"required\":[\"a\"]}");
     fixture_put(world->store, 9, "PROTOBUF", PROTO);
@@ -52,7 +54,7 @@ static void start(World *world, ShRecordCheck *check)
 {
     sh_schema_table_ref(world->table);
     sh_record_check_begin(check, world->table, sh_schema_table_find(world->table, &fixture_topic),
-                          world->store);
+                          world->store, &world->budget);
     check->lacks = lacks;
     check->arg = world;
 }
@@ -211,6 +213,64 @@ static void test_keys_and_values(void **state)
     end(&world);
 }
 
+#define EVIL "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab"
+
+/* One record whose work has no end is refused for that; many of them end the request, with no verdict. */
+static void test_work_is_bounded(void **state)
+{
+    (void)state;
+    World world;
+    ShPgTopicSchema rows[] = {fixture_row(SH_VALIDATION_FULL, SH_SUBJECT_TOPIC, NULL, all_ids)};
+    begin(&world, rows, 1);
+    fixture_put(world.store, 8, "JSON", "{\"pattern\":\"^(a+)+$\"}");
+    ShRecordCheck check;
+    ShError err = {0};
+    start(&world, &check);
+    assert_true(show(&check, 0, NULL, 0, BYTES("\0\0\0\0\10\"aa\"")));
+    assert_false(show(&check, 1, NULL, 0, BYTES("\0\0\0\0\10\"" EVIL "\"")));
+    assert_true(show(&check, 2, NULL, 0, BYTES("\0\0\0\0\10\"aa\"")));
+    assert_int_equal(sh_record_check_end(&check, &err), SH_OK);
+    assert_int_equal(check.errors->count, 1);
+    assert_int_equal(check.errors->items[0].index, 1);
+    assert_non_null(strstr(check.errors->items[0].reason, "cannot be held against schema 8: it asks for more work"));
+    sh_record_errors_free(check.errors);
+
+    start(&world, &check); /* the next part of the same request */
+    for (int32_t i = 0; i < 1000; i++)
+        assert_false(show(&check, i, NULL, 0, BYTES("\0\0\0\0\10\"" EVIL "\"")));
+    assert_int_equal(sh_record_check_end(&check, &err), SH_TOO_LARGE);
+    assert_non_null(strstr(err.message, "send fewer at once"));
+    assert_in_range(check.errors == NULL ? 0 : check.errors->count, 1, 20);
+    sh_record_errors_free(check.errors);
+    end(&world);
+}
+
+/* A record that does not fit spends what one that fits spends: it is looked at once. */
+static void test_misfits_are_looked_at_once(void **state)
+{
+    (void)state;
+    World world;
+    ShPgTopicSchema rows[] = {fixture_row(SH_VALIDATION_FULL, SH_SUBJECT_TOPIC, NULL, all_ids)};
+    begin(&world, rows, 1);
+    ShRecordCheck check;
+    ShError err = {0};
+    int64_t spent[2];
+    for (int fits = 0; fits < 2; fits++) {
+        start(&world, &check);
+        assert_true(show(&check, 0, NULL, 0, BYTES("\0\0\0\0\10{\"a\":1}"))); /* the schema is found */
+        int64_t before = world.budget.steps_left;
+        assert_int_equal(fits ? show(&check, 1, NULL, 0, BYTES("\0\0\0\0\10{\"a\":1}"))
+                              : show(&check, 1, NULL, 0, BYTES("\0\0\0\0\10{\"b\":1}")),
+                         fits);
+        spent[fits] = before - world.budget.steps_left;
+        assert_int_equal(sh_record_check_end(&check, &err), SH_OK);
+        sh_record_errors_free(check.errors);
+    }
+    assert_true(spent[0] > 0);
+    assert_true(spent[0] <= spent[1]);
+    end(&world);
+}
+
 static void test_reasons_are_bounded(void **state)
 {
     (void)state;
@@ -232,7 +292,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_wire_headers),        cmocka_unit_test(test_full),
         cmocka_unit_test(test_record_names),        cmocka_unit_test(test_keys_and_values),
-        cmocka_unit_test(test_reasons_are_bounded),
+        cmocka_unit_test(test_reasons_are_bounded), cmocka_unit_test(test_work_is_bounded),
+        cmocka_unit_test(test_misfits_are_looked_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
