@@ -93,4 +93,21 @@ FROM generate_series(1, 3) AS n;
 SELECT streamhouse.set_compatibility('FULL_TRANSITIVE', 'large');
 SELECT streamhouse.register_schema('large', '{}', 'JSON') IS NOT NULL AS made;
 SELECT left(failure($$SELECT streamhouse.register_schema('large', '{"type":"string"}', 'JSON')$$), 5) AS state;
-DROP FUNCTION proto;
+
+-- What grows with the schemas' sizes alone is compared, however large; what does not ends, with an error.
+CREATE FUNCTION enum_of(first int, last int) RETURNS text LANGUAGE sql AS $$
+    SELECT '{"enum":[' || string_agg('"v' || n || '"', ',') || ']}' FROM generate_series(first, last) AS n
+$$;
+-- Each branch has some values more than the one before.
+CREATE FUNCTION any_of(size int, more int) RETURNS text LANGUAGE sql AS $$
+    SELECT '{"anyOf":[' || string_agg(enum_of(1, size + b * more), ',') || ']}' FROM generate_series(1, 100) AS b
+$$;
+SELECT kind, message FROM streamhouse.schema_compare('JSON', enum_of(1, 100000), '{}', '{}', enum_of(2, 100001), '{}', '{}');
+SELECT failure(format('SELECT * FROM streamhouse.schema_compare(%L, %L, %L, %L, %L, %L, %L)', 'JSON', any_of(2500, 0), '{}',
+                      '{}', any_of(2500, 1), '{}', '{}'));
+SELECT failure($q$SELECT streamhouse.register_schema('twice', '{"type": "string", "type": "integer"}', 'JSON')$q$);
+-- It ends when it is told to.
+SET statement_timeout = '500ms';
+SELECT count(*) FROM streamhouse.schema_compare('JSON', any_of(2500, 0), '{}', '{}', any_of(2500, 1), '{}', '{}');
+RESET statement_timeout;
+DROP FUNCTION proto, enum_of, any_of;

@@ -51,6 +51,9 @@ SELECT streamhouse.register_schema('imported', avro('x'), id => 3, version => 4)
 SELECT streamhouse.register_schema('imported', avro('y'), id => 2147483647, version => 2);
 SELECT streamhouse.register_schema('imported', avro('y'), id => 2147483647, version => 2);
 SELECT failure($$SELECT streamhouse.register_schema('imported', avro('w'), id => 3)$$);
+-- A version that leaves no room for others is none.
+SELECT failure($$SELECT streamhouse.register_schema('imported', avro('w'), id => 6, version => 2147483647)$$);
+SELECT failure($$SELECT streamhouse.register_schema('imported', avro('w'), id => 6, version => 1000000001)$$);
 SELECT failure($$SELECT streamhouse.register_schema('imported', avro('x'), id => 4)$$);
 SELECT failure($$SELECT streamhouse.register_schema('imported', avro('w'), id => 5, version => 4)$$);
 SELECT streamhouse.register_schema('imported', avro('a'), id => 1) AS shared;

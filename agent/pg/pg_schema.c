@@ -183,12 +183,12 @@ static const char *sqlstate_of(const PGresult *refused)
     return sqlstate != NULL ? sqlstate : "";
 }
 
-/* The registry's own codes, SH2xx and SH4xx, and data that PostgreSQL cannot take, such as JSON with a NUL.
- */
+/* The registry's own codes, SH2xx and SH4xx; data that PostgreSQL cannot take, such as JSON with a NUL; and
+ * schemas that take more work than one call may (54000, program_limit_exceeded). */
 static bool is_refusal(const char *sqlstate)
 {
     return strncmp(sqlstate, "SH2", 3) == 0 || strncmp(sqlstate, "SH4", 3) == 0 ||
-           strncmp(sqlstate, "22", 2) == 0;
+           strncmp(sqlstate, "22", 2) == 0 || strcmp(sqlstate, "54000") == 0;
 }
 
 static char *copy_field(const PGresult *result, int code)

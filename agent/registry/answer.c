@@ -91,5 +91,5 @@ static int code_of(const char *sqlstate, bool for_own_setting)
         return 42200 + number;
     if (strncmp(sqlstate, "SH4", 3) == 0)
         return 40400 + number;
-    return 422; /* of class 22: what no database can take */
+    return 422; /* of class 22: what no database can take; 54000: what takes too much work */
 }

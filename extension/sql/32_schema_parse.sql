@@ -9,7 +9,7 @@ CREATE FUNCTION streamhouse.schema_parse(type text, schema text, reference_names
 COMMENT ON FUNCTION streamhouse.schema_parse IS
     'Parses a schema, which may need others: the references, each after those that it needs itself. Returns '
     'its text in three forms: with white space removed, normalized, and the one that the fingerprint is '
-    'taken of. Raises SH201 or SH209';
+    'taken of. Raises SH201, SH209, or 54000 when it takes too much work';
 
 CREATE FUNCTION streamhouse.schema_serialized(type text, schema text, reference_names text[] DEFAULT '{}',
                                               reference_texts text[] DEFAULT '{}')
@@ -27,7 +27,8 @@ RETURNS TABLE (kind text, path text, message text)
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'sh_schema_compare_texts';
 COMMENT ON FUNCTION streamhouse.schema_compare IS
-    'Every reason why data written with one schema cannot be read with another; no row: it can';
+    'Every reason why data written with one schema cannot be read with another; no row: it can. Raises 54000 when '
+    'that takes too much work to be told';
 
 CREATE FUNCTION streamhouse.schema_compare_stored(backward boolean, forward boolean, type text, schema text,
                                                   reference_names text[], reference_texts text[],
@@ -37,7 +38,8 @@ RETURNS TABLE (schema_id int, direction text, kind text, path text, message text
     AS 'MODULE_PATHNAME', 'sh_schema_compare_stored';
 COMMENT ON FUNCTION streamhouse.schema_compare_stored IS
     'A schema compared with registered ones, as their reader (backward) and as their writer (forward), in '
-    'the order of the ids, up to the comparison that brings the most findings that are wanted';
+    'the order of the ids, up to the comparison that brings the most findings that are wanted. Raises 54000 when '
+    'all of it takes too much work';
 
 -- A schema on its way in.
 CREATE TYPE streamhouse.schema_candidate AS (

@@ -98,7 +98,6 @@ AS $$
 DECLARE
     setting schema_setting := effective_setting(check_new_version.subject);
     deleted record;
-    reasons text[];
 BEGIN
     PERFORM check_not_readonly(check_new_version.subject);
     IF check_new_version.id IS NOT NULL AND setting.mode <> 'IMPORT' THEN
@@ -121,28 +120,55 @@ BEGIN
             USING ERRCODE = 'SH201',
                   DETAIL = format('Subject "%s", version %s.', deleted.subject, deleted.version),
                   HINT = 'Refer to a version that is not deleted, or register that one again.';
-    ELSIF setting.mode = 'IMPORT' THEN
-        RETURN;
-    END IF;
-
-    SELECT array_agg(format('%s at %s against version %s (%s): %s', f.kind, f.path, f.version, f.direction,
-                            f.message) ORDER BY n)
-    INTO reasons
-    FROM schema_findings(candidate, check_new_version.subject, setting.compatibility,
-                         versions_to_compare(check_new_version.subject, setting.compatibility), 20)
-         WITH ORDINALITY AS f(version, direction, kind, path, message, n)
-    WHERE n <= 20;
-    IF reasons IS NOT NULL THEN
-        RAISE EXCEPTION 'the schema is incompatible with an earlier one of subject "%"',
-                        check_new_version.subject
-            USING ERRCODE = 'SH490', DETAIL = array_to_string(reasons, E'\n'),
-                  HINT = format('The level of the subject is %s. check_compatibility() gives every reason.',
-                                setting.compatibility);
     END IF;
 END
 $$;
 COMMENT ON FUNCTION streamhouse.check_new_version IS
-    'Raises SH201, SH205 or SH490 for a schema that may not be registered. Needs the control lock';
+    'Raises SH201 or SH205 for a schema that may not be registered, whatever it is compared with. What it says '
+    'holds under the control lock alone';
+
+-- What a new version has to fit: under which level, and which versions. Nothing in an import.
+CREATE TYPE streamhouse.schema_comparison AS (level text, versions int[]);
+
+CREATE FUNCTION streamhouse.comparison_for(subject text) RETURNS streamhouse.schema_comparison
+LANGUAGE sql STABLE SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+    SELECT e.level, CASE WHEN e.level = 'NONE' THEN '{}'
+                         ELSE ARRAY(SELECT v FROM unnest(versions_to_compare(comparison_for.subject, e.level)) AS v
+                                    ORDER BY v) END
+    FROM effective_setting(comparison_for.subject) AS s,
+         LATERAL (SELECT CASE WHEN s.mode = 'IMPORT' THEN 'NONE' ELSE s.compatibility END AS level) AS e
+$$;
+COMMENT ON FUNCTION streamhouse.comparison_for IS
+    'The level and the versions that registering a schema under a subject compares it with, as of now';
+
+CREATE FUNCTION streamhouse.check_fits(candidate streamhouse.schema_candidate, subject text,
+                                       comparison streamhouse.schema_comparison) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+DECLARE
+    reasons text[];
+BEGIN
+    IF cardinality(comparison.versions) = 0 THEN
+        RETURN;
+    END IF;
+    SELECT array_agg(format('%s at %s against version %s (%s): %s', f.kind, f.path, f.version, f.direction,
+                            f.message) ORDER BY n)
+    INTO reasons
+    FROM schema_findings(candidate, check_fits.subject, comparison.level, comparison.versions, 20)
+         WITH ORDINALITY AS f(version, direction, kind, path, message, n)
+    WHERE n <= 20;
+    IF reasons IS NOT NULL THEN
+        RAISE EXCEPTION 'the schema is incompatible with an earlier one of subject "%"', check_fits.subject
+            USING ERRCODE = 'SH490', DETAIL = array_to_string(reasons, E'\n'),
+                  HINT = format('The level of the subject is %s. check_compatibility() gives every reason.',
+                                comparison.level);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION streamhouse.check_fits IS
+    'Raises SH490 for a schema that does not fit the versions. It may take seconds: call it without the control '
+    'lock, and see under the lock that comparison_for still says the same';
 
 CREATE FUNCTION streamhouse.store_schema(candidate streamhouse.schema_candidate, id int) RETURNS int
 LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
@@ -197,6 +223,10 @@ BEGIN
         RAISE EXCEPTION 'version % is not the next one of subject "%"', version, subject
             USING ERRCODE = 'SH201', DETAIL = format('The next version is %s.', next_one),
                   HINT = 'Leave the version out.';
+    ELSIF version > 1000000000 THEN
+        RAISE EXCEPTION 'version % of subject "%" is too high to be imported', version, subject
+            USING ERRCODE = 'SH202', DETAIL = 'A version that is given is a number from 1 to 1000000000.',
+                  HINT = 'What is above is left for versions that come later.';
     END IF;
     SELECT v.schema_id INTO other FROM schema_version AS v
     WHERE (v.subject, v.version) = (store_version.subject, store_version.version);
@@ -215,6 +245,35 @@ COMMENT ON FUNCTION streamhouse.store_version IS
     'Makes a schema the next version of a subject, or in an import the given one. Raises SH201 or SH205. '
     'Needs the control lock';
 
+CREATE FUNCTION streamhouse.register_compared(candidate streamhouse.schema_candidate, subject text,
+                                              "normalize" boolean, id int, version int,
+                                              compared streamhouse.schema_comparison) RETURNS int
+LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+DECLARE
+    hit       schema_version;
+    stored_id int;
+BEGIN
+    PERFORM control_lock();
+    hit := find_version(register_compared.subject, candidate, register_compared."normalize", false);
+    IF hit.subject IS NOT NULL AND hit.schema_id = coalesce(register_compared.id, hit.schema_id)
+       AND hit.version = coalesce(register_compared.version, hit.version) THEN
+        RETURN hit.schema_id;
+    ELSIF comparison_for(register_compared.subject) IS DISTINCT FROM compared THEN
+        RAISE EXCEPTION 'the versions to compare with have changed' USING ERRCODE = 'SH299';
+    END IF;
+    PERFORM check_new_version(candidate, register_compared.subject, register_compared.id);
+    stored_id := store_schema(candidate, register_compared.id);
+    PERFORM store_version(register_compared.subject, register_compared.version, stored_id,
+                          register_compared.id IS NOT NULL);
+    PERFORM schema_changed(register_compared.subject);
+    RETURN stored_id;
+END
+$$;
+COMMENT ON FUNCTION streamhouse.register_compared IS
+    'Registers a schema that was compared, under the control lock. Raises SH299 when it would have to be '
+    'compared with something else by now';
+
 CREATE FUNCTION streamhouse.register_schema(
     subject      text,
     schema       text,
@@ -229,7 +288,7 @@ AS $$
 DECLARE
     candidate schema_candidate;
     hit       schema_version;
-    stored_id int;
+    compared  schema_comparison;
 BEGIN
     PERFORM check_subject_name(register_schema.subject);
     IF register_schema.id <= 0 THEN
@@ -242,27 +301,31 @@ BEGIN
                                 coalesce(register_schema."normalize", false));
 
     -- Clients register what they use at each start, so most are there: no lock for those.
-    FOR locked IN 0 .. 1 LOOP
-        IF locked = 1 THEN
-            PERFORM control_lock();
-        END IF;
-        hit := find_version(register_schema.subject, candidate, coalesce(register_schema."normalize", false),
-                            false);
-        IF hit.subject IS NOT NULL AND hit.schema_id = coalesce(register_schema.id, hit.schema_id)
-           AND hit.version = coalesce(register_schema.version, hit.version) THEN
-            RETURN hit.schema_id;
-        END IF;
-    END LOOP;
+    hit := find_version(register_schema.subject, candidate, coalesce(register_schema."normalize", false), false);
+    IF hit.subject IS NOT NULL AND hit.schema_id = coalesce(register_schema.id, hit.schema_id)
+       AND hit.version = coalesce(register_schema.version, hit.version) THEN
+        RETURN hit.schema_id;
+    END IF;
 
-    PERFORM check_new_version(candidate, register_schema.subject, register_schema.id);
-    stored_id := store_schema(candidate, register_schema.id);
-    PERFORM store_version(register_schema.subject, register_schema.version, stored_id,
-                          register_schema.id IS NOT NULL);
-    PERFORM schema_changed(register_schema.subject);
-    RETURN stored_id;
+    -- Comparing takes long, and nobody waits for it: it is done before the lock is taken. What was compared may
+    -- have changed meanwhile: then the lock is given back, with the subtransaction that took it.
+    FOR tries IN 1 .. 20 LOOP
+        PERFORM check_new_version(candidate, register_schema.subject, register_schema.id);
+        compared := comparison_for(register_schema.subject);
+        PERFORM check_fits(candidate, register_schema.subject, compared);
+        BEGIN
+            RETURN register_compared(candidate, register_schema.subject,
+                                     coalesce(register_schema."normalize", false), register_schema.id,
+                                     register_schema.version, compared);
+        EXCEPTION WHEN SQLSTATE 'SH299' THEN
+            CONTINUE;
+        END;
+    END LOOP;
+    RAISE EXCEPTION 'subject "%" changes all the time', register_schema.subject
+        USING ERRCODE = 'serialization_failure', HINT = 'Register the schema again.';
 END
 $$;
 COMMENT ON FUNCTION streamhouse.register_schema IS
     'Registers a schema as the next version of a subject and returns its id; one that is a version of it '
     'already stays that version. id, and version if need be, are for the mode IMPORT. Raises SH201, SH202, '
-    'SH205, SH207, SH208, SH209 or SH490';
+    'SH205, SH207, SH208, SH209, SH490, or 54000 when it takes too much work to be compared';

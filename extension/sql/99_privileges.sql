@@ -62,12 +62,14 @@ GRANT EXECUTE ON FUNCTION
     streamhouse.referenced_by(text, bigint, boolean), streamhouse.get_compatibility, streamhouse.get_mode,
     streamhouse.check_compatibility(text, text, text, jsonb, text, text, boolean),
     streamhouse.check_compatibility(text, text, bigint, text, jsonb, text, boolean),
-    streamhouse.schema_parse, streamhouse.schema_serialized, streamhouse.schema_in_format,
-    streamhouse.schema_references, streamhouse.schema_compare, streamhouse.schema_pretty, streamhouse.text_diff,
+    streamhouse.schema_in_format, streamhouse.schema_references,
     streamhouse.schema_diff(text, text, text), streamhouse.schema_diff(text, bigint, bigint)
 TO streamhouse_read, streamhouse_agent, streamhouse_admin;
 
+-- What takes texts that are not registered is not for those who only read.
 GRANT EXECUTE ON FUNCTION
+    streamhouse.schema_parse, streamhouse.schema_serialized, streamhouse.schema_compare, streamhouse.schema_pretty,
+    streamhouse.text_diff,
     streamhouse.register_schema, streamhouse.delete_version(text, text, boolean),
     streamhouse.delete_version(text, bigint, boolean), streamhouse.delete_subject, streamhouse.set_compatibility,
     streamhouse.reset_compatibility, streamhouse.set_mode, streamhouse.reset_mode
