@@ -25,8 +25,8 @@ typedef struct ShSchemaSource {
 /* Raises SH201 for an unknown type, or arrays that do not fit. The arrays may be NULL: no references. */
 ShSchemaSource sh_schema_source(const text *type, const text *schema, ArrayType *names, ArrayType *texts);
 
-/* Parse; the result goes with CurrentMemoryContext. Raises SH201 or SH209; here and below 54000 when the budget
- * is spent, and what interrupts the query. */
+/* Parse; the result goes with CurrentMemoryContext. Raises SH201 or SH209; here and below 54000 when the
+ * budget is spent, and what interrupts the query. */
 const ShSchema *sh_schema_of(const ShSchemaSource *source, ShSchemaBudget *budget);
 /* The same; who makes its place NULL owns it. */
 ShSchema **sh_schema_place_of(const ShSchemaSource *source, ShSchemaBudget *budget);

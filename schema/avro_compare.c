@@ -207,8 +207,9 @@ static bool compare_enums(Comparison *work, const ShAvroNode *reader, const ShAv
         return fits;
     char missing[256] = "";
     size_t length = 0;
-    for (size_t i = 0; i < writer->symbol_count && (length == 0 || work->silent == 0) &&
-                       sh_budget_spend(work->budget, 1); i++)
+    for (size_t i = 0;
+         i < writer->symbol_count && (length == 0 || work->silent == 0) && sh_budget_spend(work->budget, 1);
+         i++)
         if (!sh_avro_has_symbol(reader, writer->symbols[i])) {
             int added = snprintf(missing + length, sizeof missing - length, "%s%.60s", length > 0 ? ", " : "",
                                  writer->symbols[i]);

@@ -82,8 +82,7 @@ static bool is_byte_string(const json_t *value, size_t *bytes)
     return true;
 }
 
-static bool fits_record(const ShAvroNode *node, const json_t *value, ShSchemaBudget *budget,
-                        const char **why)
+static bool fits_record(const ShAvroNode *node, const json_t *value, ShSchemaBudget *budget, const char **why)
 {
     if (!json_is_object(value) || !sh_budget_spend(budget, node->field_count))
         return false;

@@ -129,7 +129,8 @@ static ShStatus parse_document(Parse *parse, const char *text, size_t bytes, con
                                const ShAvroNode **out)
 {
     json_error_t fault;
-    json_t *document = sh_json_load(text, bytes, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, parse->budget, &fault);
+    json_t *document = sh_json_load(text, bytes, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, parse->budget,
+                                    &fault);
     if (document == NULL)
         return sh_fail(parse->err, SH_INVALID, "%s%s is no JSON: line %d, column %d: %s",
                        whose == NULL ? "the schema" : "reference ", whose == NULL ? "" : whose, fault.line,

@@ -17,7 +17,7 @@
 
 #include "core/status.h"
 
-#define SH_BUDGET_CALL_STEPS   INT64_C(24000000)   /* of what is parsed or compared: a second or two */
+#define SH_BUDGET_CALL_STEPS   INT64_C(12000000)   /* of what is parsed or compared: a second or two */
 #define SH_BUDGET_SCHEMA_BYTES ((size_t)256 << 20) /* that one parsed schema may take */
 #define SH_BUDGET_RECORD_STEPS INT64_C(2000000)    /* of one record, beside a step for each of its bytes */
 #define SH_BUDGET_RECORD_BYTES ((size_t)64 << 20)  /* that one record may take once it is parsed */

@@ -248,8 +248,9 @@ static bool accepts_values(ShJsonComparison *work, const ShJsonNode *reader, con
     size_t missing = 0;
     bool is_counted = work->findings != NULL; /* else one is enough */
     for (size_t i = 0; i < count && (missing == 0 || is_counted) && !sh_json_has_failed(work); i++)
-        missing += !holds(work, reader, writer->constant != NULL ? writer->constant
-                                                                 : json_array_get(writer->enumeration, i));
+        missing += !holds(work, reader,
+                          writer->constant != NULL ? writer->constant
+                                                   : json_array_get(writer->enumeration, i));
     if (missing == 0)
         return true;
     bool is_new = json_array_size(reader->enumeration) + missing > count;
@@ -407,8 +408,7 @@ static bool augment(ShSchemaBudget *budget, const bool *fits, size_t reader_coun
         if (!fits[w * reader_count + r] || visited[r])
             continue;
         visited[r] = true;
-        if (taken_by[r] < 0 ||
-            augment(budget, fits, reader_count, (size_t)taken_by[r], visited, taken_by)) {
+        if (taken_by[r] < 0 || augment(budget, fits, reader_count, (size_t)taken_by[r], visited, taken_by)) {
             taken_by[r] = (int64_t)w;
             return true;
         }

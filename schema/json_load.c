@@ -4,8 +4,8 @@
 
 #define BYTES_A_STEP 4
 
-/* What jansson takes at most for what these characters begin or end, in bytes of malloc's. In strings they are
- * counted, too: it is a bound. */
+/* What jansson takes at most for what these characters begin or end, in bytes of malloc's. In strings they
+ * are counted, too: it is a bound. */
 static const uint8_t costs[256] = {['{'] = 240, ['['] = 144, ['"'] = 48, [':'] = 32, [','] = 48};
 
 static size_t memory_of(const char *text, size_t bytes)
@@ -20,8 +20,7 @@ json_t *sh_json_load(const char *text, size_t bytes, size_t flags, ShSchemaBudge
                      json_error_t *fault)
 {
     memset(fault, 0, sizeof *fault);
-    if (!sh_budget_spend(budget, 1 + bytes / BYTES_A_STEP) ||
-        !sh_budget_hold(budget, memory_of(text, bytes)))
+    if (!sh_budget_spend(budget, 1 + bytes / BYTES_A_STEP) || !sh_budget_hold(budget, memory_of(text, bytes)))
         return NULL;
     json_t *value = json_loadb(text, bytes, flags, fault);
     if (value == NULL && json_error_code(fault) == json_error_numeric_overflow &&

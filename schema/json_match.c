@@ -1,10 +1,10 @@
 /*
  * json_match.c - regular expressions by PCRE2, whose time has no bound but the one that it is given.
  *
- * It counts the calls of its own matching function at each place of the text where a match may begin, and ends
- * at a limit; it does not tell how many there were. So a match is tried with a small limit first, and then
- * with larger ones. One call may look at all of the text (as `a*b` does), so calls are worth more the longer
- * the text is.
+ * It counts the calls of its own matching function at each place of the text where a match may begin, and
+ * ends at a limit; it does not tell how many there were. So a match is tried with a small limit first, and
+ * then with larger ones. One call may look at all of the text (as `a*b` does), so calls are worth more the
+ * longer the text is.
  *
  * A pattern that is anchored begins in one place, and its calls are paid for before. Another one may begin
  * anywhere: it is tried in windows of so few places that each ends soon, and the time that they take is paid
@@ -19,8 +19,7 @@
 
 #define PATTERN_BYTES_MAX 4096
 #define PATTERN_OPTIONS                                                                                      \
-    (PCRE2_UTF | PCRE2_ALT_BSUX | PCRE2_DOLLAR_ENDONLY | PCRE2_MATCH_UNSET_BACKREF |                         \
-     PCRE2_USE_OFFSET_LIMIT)
+    (PCRE2_UTF | PCRE2_ALT_BSUX | PCRE2_DOLLAR_ENDONLY | PCRE2_MATCH_UNSET_BACKREF | PCRE2_USE_OFFSET_LIMIT)
 #define COMPILED_BYTES_A_STEP 4
 
 #define CALLS_FIRST      32

@@ -90,9 +90,9 @@ typedef struct ShJsonNode {
     const struct ShJsonNode *if_node;
     const struct ShJsonNode *then_node;
     const struct ShJsonNode *else_node;
-    const json_t *enumeration;   /* an array */
-    const ShJsonSet *listed;     /* its values */
-    unsigned listed_types;       /* and their types */
+    const json_t *enumeration; /* an array */
+    const ShJsonSet *listed;   /* its values */
+    unsigned listed_types;     /* and their types */
     const json_t *constant;
 
     int64_t min_length, max_length;

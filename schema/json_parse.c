@@ -102,9 +102,8 @@ static ShStatus load_one(ShJsonParse *parse, const char *text, size_t text_bytes
                          ShJsonPlace *root)
 {
     json_error_t fault;
-    json_t *document = sh_json_load(text, text_bytes,
-                                    JSON_DECODE_ANY | JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, parse->budget,
-                                    &fault);
+    json_t *document = sh_json_load(
+        text, text_bytes, JSON_DECODE_ANY | JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, parse->budget, &fault);
     const char *whose = name == NULL ? "the schema" : name;
     if (document == NULL)
         return sh_fail(parse->err, SH_INVALID, "%s is no JSON: line %d, column %d: %s", whose, fault.line,

@@ -16,9 +16,9 @@
 #include "schema/json_load.h"
 #include "schema/json_node.h"
 
-#define DEPTH_MAX 400 /* subschemas within subschemas, applied to one place or below it */
-#define VALIDATE_STEPS 8 /* of a record, whatever is in it */
-#define FEW_ITEMS 8   /* that are compared each with each */
+#define DEPTH_MAX      400 /* subschemas within subschemas, applied to one place or below it */
+#define VALIDATE_STEPS 8   /* of a record, whatever is in it */
+#define FEW_ITEMS      8   /* that are compared each with each */
 
 /* The resources that were entered on the way: a dynamic reference looks for the outermost of them. */
 typedef struct Scope {
@@ -206,7 +206,8 @@ static bool check_value(Check *work, const ShJsonNode *node, const json_t *value
         return wrong(work, path, "the type is not one that %s/type allows", node->path);
     if (node->constant != NULL && !sh_json_same(value, node->constant, work->budget))
         return wrong(work, path, "it is not the value of %s/const", node->path);
-    return node->listed == NULL || sh_json_set_has(node->listed, value, work->budget) || wrong(work, path, "it is none of the values of %s/enum", node->path);
+    return node->listed == NULL || sh_json_set_has(node->listed, value, work->budget) ||
+           wrong(work, path, "it is none of the values of %s/enum", node->path);
 }
 
 static int64_t count_characters(const char *text, size_t bytes)

@@ -50,7 +50,7 @@ typedef struct Comparison {
     ShSchemaBudget *budget;
     ShSchemaArena *scratch; /* for as long as the comparison */
     Pair *pairs;            /* by key */
-    Pair *first; /* in the order in which they were met */
+    Pair *first;            /* in the order in which they were met */
     Pair *last;
     Pair *first_unfit;
     Pair *last_unfit;
@@ -151,8 +151,8 @@ static void compare_messages(Comparison *work, Pair *pair)
 /* What became of a oneof of the reader. */
 typedef struct Oneof {
     const char *name;
-    size_t moved;       /* fields that stood in none before */
-    size_t from_oneof;  /* fields that stood in one */
+    size_t moved;      /* fields that stood in none before */
+    size_t from_oneof; /* fields that stood in one */
 } Oneof;
 
 static int by_oneof_name(const void *a, const void *b)

@@ -35,7 +35,7 @@ const int kTypesMax = 20000;
 /* It keeps the full name of each type, field and value, and writes names in full: packages and outer types
  * count again for each. */
 const size_t kNamesMax = 32u << 20;
-const size_t kBytesAStep = 1; /* of text: a parser of objects is slow */
+const size_t kBytesAStep = 4;
 const size_t kMemoryAByte = 40;
 
 /* Keeps the first error, with its place. */

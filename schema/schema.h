@@ -19,10 +19,10 @@
 #include "core/status.h"
 #include "schema/budget.h"
 
-#define SH_SCHEMA_BYTES_MAX   (4u << 20) /* text of one schema, or of one reference */
+#define SH_SCHEMA_BYTES_MAX   (4u << 20)  /* text of one schema, or of one reference */
 #define SH_SCHEMA_TEXTS_MAX   (16u << 20) /* text of a schema and of all its references */
-#define SH_SCHEMA_NESTING_MAX 100        /* types within types, in one schema's text */
-#define SH_SCHEMA_REFS_MAX    1000       /* references of one schema, those of references included */
+#define SH_SCHEMA_NESTING_MAX 100         /* types within types, in one schema's text */
+#define SH_SCHEMA_REFS_MAX    1000        /* references of one schema, those of references included */
 
 typedef enum ShSchemaType { SH_SCHEMA_AVRO = 1, SH_SCHEMA_JSON = 2, SH_SCHEMA_PROTOBUF = 3 } ShSchemaType;
 

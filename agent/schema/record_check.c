@@ -130,7 +130,8 @@ static inline ShStatus check_bytes(ShRecordCheck *check, ShSubjectCheck *subject
                                    const uint8_t *bytes, size_t length, ShError *err)
 {
     if (length >= SH_RECORD_HEAD_BYTES && sh_record_head(bytes) == subject->settled_head)
-        return check_payload(check, subject, bytes + SH_RECORD_HEAD_BYTES, length - SH_RECORD_HEAD_BYTES, err);
+        return check_payload(check, subject, bytes + SH_RECORD_HEAD_BYTES, length - SH_RECORD_HEAD_BYTES,
+                             err);
     return check_head(check, subject, expected_head, bytes, length, err);
 }
 
@@ -224,7 +225,8 @@ static ShStatus check_payload(ShRecordCheck *check, const ShSubjectCheck *subjec
                               size_t payload_bytes, ShError *err)
 {
     ShError why;
-    ShStatus status = sh_schema_validate(subject->schema->schema, payload, payload_bytes, check->budget, &why);
+    ShStatus status = sh_schema_validate(subject->schema->schema, payload, payload_bytes, check->budget,
+                                         &why);
     return status == SH_OK ? SH_OK : explain(subject, status, &why, err);
 }
 

@@ -12,8 +12,9 @@
 
 #define SH_SCHEMA_WISHES_MAX 64 /* more are left at a later try */
 /* What is kept at most; what came first goes first. */
-#define SH_SCHEMA_STORE_MAX 4096 /* schemas */
-#define SH_SCHEMA_STORE_BYTES_MAX ((size_t)256 << 20) /* of memory; the newest one stays, whatever it takes */
+#define SH_SCHEMA_STORE_MAX       4096                /* schemas */
+#define SH_SCHEMA_STORE_BYTES_MAX ((size_t)256 << 20) /* of memory; the newest one stays, whatever it takes  \
+                                                       */
 
 typedef struct ShSchemaStore ShSchemaStore;
 

@@ -81,7 +81,8 @@ static void write_forms(const ShSchema *schema)
         ShSchema *again = NULL;
         if (sh_schema_text(schema, form, NULL, &text, &err) != SH_OK)
             continue;
-        if (sh_schema_parse(sh_schema_type(schema), text, strlen(text), NULL, 0, NULL, &again, &err) == SH_OK &&
+        if (sh_schema_parse(sh_schema_type(schema), text, strlen(text), NULL, 0, NULL, &again, &err) ==
+                SH_OK &&
             sh_schema_text(again, form, NULL, &twice, &err) == SH_OK)
             REQUIRE(strcmp(text, twice) == 0);
         sh_schema_free(again);

@@ -124,8 +124,8 @@ static void test_bad_schemas(void **state)
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         ShSchema *schema = NULL;
         ShError err = {0};
-        ShStatus status = sh_schema_parse(SH_SCHEMA_AVRO, bad[i].text, strlen(bad[i].text), NULL, 0, NULL, &schema,
-                                          &err);
+        ShStatus status = sh_schema_parse(SH_SCHEMA_AVRO, bad[i].text, strlen(bad[i].text), NULL, 0, NULL,
+                                          &schema, &err);
         if (status != SH_INVALID || strstr(err.message, bad[i].words) == NULL)
             fail_msg("%s: %s: \"%s\" does not say \"%s\"", bad[i].text, sh_status_name(status), err.message,
                      bad[i].words);
@@ -275,11 +275,13 @@ static void test_references(void **state)
 
     ShError err = {0};
     ShSchemaReference missing = reference("x.Pair", pair);
-    assert_int_equal(sh_schema_parse(SH_SCHEMA_AVRO, I, strlen(I), &missing, 1, NULL, &schema, &err), SH_INVALID);
+    assert_int_equal(sh_schema_parse(SH_SCHEMA_AVRO, I, strlen(I), &missing, 1, NULL, &schema, &err),
+                     SH_INVALID);
     assert_non_null(strstr(err.message, "x.Pair:/fields/0/type"));
     ShSchemaReference twice = reference("R", REC(""));
-    assert_int_equal(sh_schema_parse(SH_SCHEMA_AVRO, REC(""), strlen(REC("")), &twice, 1, NULL, &schema, &err),
-                     SH_INVALID);
+    assert_int_equal(
+        sh_schema_parse(SH_SCHEMA_AVRO, REC(""), strlen(REC("")), &twice, 1, NULL, &schema, &err),
+        SH_INVALID);
     assert_non_null(strstr(err.message, "defined twice"));
 }
 

@@ -99,8 +99,8 @@ static void compares(ShSchemaType type, Text *reader, Text *writer, size_t findi
 }
 
 /* `text` with pieces of each side in the place of its one %s. */
-static void compares_pieces(ShSchemaType type, const char *front, const char *piece, const char *back, int from,
-                            int to, int writer_from, int writer_to, size_t finding_count)
+static void compares_pieces(ShSchemaType type, const char *front, const char *piece, const char *back,
+                            int from, int to, int writer_from, int writer_to, size_t finding_count)
 {
     Text reader = {0};
     Text writer = {0};
@@ -125,23 +125,23 @@ static void test_large_json_schemas_are_compared(void **state)
                     "\"v%d\"", "]}}", 0, 50000, 0, 49999, 1);
     compares_pieces(SH_SCHEMA_JSON, "{\"additionalProperties\": false, \"patternProperties\": {",
                     "\"^v%d\": {\"type\": \"string\"}", "}}", 0, 30000, 0, 30000, 0);
-    compares_pieces(SH_SCHEMA_JSON, "{\"properties\": {", "\"v%d\": {\"type\": \"string\"}", "}}", 0, 50000, 0,
-                    50000, 0);
+    compares_pieces(SH_SCHEMA_JSON, "{\"properties\": {", "\"v%d\": {\"type\": \"string\"}", "}}", 0, 50000,
+                    0, 50000, 0);
 }
 
 static void test_large_avro_schemas_are_compared(void **state)
 {
     (void)state;
     const char *record = "{\"type\": \"record\", \"name\": \"R\", \"fields\": [";
-    compares_pieces(SH_SCHEMA_AVRO, record, "{\"name\": \"f%d\", \"type\": \"int\"}", "]}", 0, 50000, 0, 50000,
-                    0);
+    compares_pieces(SH_SCHEMA_AVRO, record, "{\"name\": \"f%d\", \"type\": \"int\"}", "]}", 0, 50000, 0,
+                    50000, 0);
     compares_pieces(SH_SCHEMA_AVRO, record,
                     "{\"name\": \"f%d\", \"type\": \"int\", \"aliases\": [\"a%d\", \"b%d\"]}", "]}", 0, 20000,
                     20000, 40000, 1000);
-    compares_pieces(SH_SCHEMA_AVRO, "{\"type\": \"enum\", \"name\": \"E\", \"symbols\": [", "\"S%d\"", "]}", 0,
-                    100000, 0, 100000, 0);
-    compares_pieces(SH_SCHEMA_AVRO, "[", "{\"type\": \"fixed\", \"size\": 4, \"name\": \"F%d\"}", "]", 0, 3000,
-                    0, 3000, 0);
+    compares_pieces(SH_SCHEMA_AVRO, "{\"type\": \"enum\", \"name\": \"E\", \"symbols\": [", "\"S%d\"", "]}",
+                    0, 100000, 0, 100000, 0);
+    compares_pieces(SH_SCHEMA_AVRO, "[", "{\"type\": \"fixed\", \"size\": 4, \"name\": \"F%d\"}", "]", 0,
+                    3000, 0, 3000, 0);
 }
 
 static void test_large_protobuf_schemas_are_compared(void **state)
@@ -299,8 +299,8 @@ static void test_memory_of_patterns_is_bounded(void **state)
     add(&text, "{\"properties\": {\"%01000d\": {\"properties\": {", 7);
     add_each(&text, "\"%d\": {}", 0, 150000);
     add(&text, "}}}}");
-    assert_int_equal(
-        sh_schema_parse(SH_SCHEMA_JSON, text.chars, text.length, NULL, 0, NULL, &schema, &err), SH_TOO_LARGE);
+    assert_int_equal(sh_schema_parse(SH_SCHEMA_JSON, text.chars, text.length, NULL, 0, NULL, &schema, &err),
+                     SH_TOO_LARGE);
     assert_non_null(strstr(err.message, "256 MB"));
     free(text.chars);
 }
@@ -332,11 +332,13 @@ static void test_patterns_that_take_too_long_tell_nothing(void **state)
     ShSchema *schema = parse_json("{\"patternProperties\": {\"^(a+)+$\": false}}");
     ShError err = {0};
     text = "{\"" EVIL "\": 1}";
-    assert_int_equal(sh_schema_validate(schema, (const uint8_t *)text, strlen(text), NULL, &err), SH_TOO_LARGE);
+    assert_int_equal(sh_schema_validate(schema, (const uint8_t *)text, strlen(text), NULL, &err),
+                     SH_TOO_LARGE);
     sh_schema_free(schema);
 
     schema = parse_json("{\"properties\": {\"" EVIL "\": {\"type\": \"string\"}}}");
-    ShSchema *other = parse_json("{\"patternProperties\": {\"^(a+)+$\": {}}, \"additionalProperties\": false}");
+    ShSchema *other = parse_json(
+        "{\"patternProperties\": {\"^(a+)+$\": {}}, \"additionalProperties\": false}");
     ShSchemaFindings found;
     assert_int_equal(sh_schema_compare(schema, other, NULL, &found, &err), SH_EXHAUSTED);
     assert_int_equal(sh_schema_compare(other, schema, NULL, &found, &err), SH_EXHAUSTED);
@@ -377,7 +379,8 @@ static void test_records_share_a_budget(void **state)
     while (sh_schema_validate(evil, (const uint8_t *)text, strlen(text), &budget, &err) == SH_TOO_LARGE) {
         refused++;
         if (refused == 1) /* the next one has a share of its own */
-            assert_int_equal(sh_schema_validate(plain, (const uint8_t *)"{\"a\": 1}", 8, &budget, &err), SH_OK);
+            assert_int_equal(sh_schema_validate(plain, (const uint8_t *)"{\"a\": 1}", 8, &budget, &err),
+                             SH_OK);
     }
     assert_in_range(refused, 3, 8);
     assert_int_equal(sh_schema_validate(evil, (const uint8_t *)text, strlen(text), &budget, &err),
@@ -431,9 +434,8 @@ static void test_large_records_are_told(void **state)
         add_each(&record, "{\"i\": %d}", 0, 100000);
         add(&record, ", {\"i\": %s}]", twice ? "99999.0" : "-1");
         ShError err = {0};
-        assert_int_equal(
-            sh_schema_validate(schema, (const uint8_t *)record.chars, record.length, NULL, &err),
-            twice ? SH_INVALID : SH_OK);
+        assert_int_equal(sh_schema_validate(schema, (const uint8_t *)record.chars, record.length, NULL, &err),
+                         twice ? SH_INVALID : SH_OK);
         free(record.chars);
         record = (Text){0};
     }
@@ -467,15 +469,18 @@ static void test_values_in_sets(void **state)
     ShSchemaBudget budget;
     sh_budget_init(&budget, 100000, 1 << 20);
     ShSchemaArena *arena = sh_schema_arena_new(&budget);
-    json_t *array = json_loads("[1, 2.5, \"a\", \"\", null, true, [1, 2], {\"a\": 1, \"b\": [0]}, 0]", 0, NULL);
+    json_t *array = json_loads("[1, 2.5, \"a\", \"\", null, true, [1, 2], {\"a\": 1, \"b\": [0]}, 0]", 0,
+                               NULL);
     const ShJsonSet *set = sh_json_set_of(arena, array, &budget);
     static const struct {
         const char *text;
         bool is_in;
-    } cases[] = {{"1", true},       {"1.0", true},   {"2.5", true},    {"2", false},     {"\"a\"", true},
-                 {"\"1\"", false},  {"\"\"", true},  {"null", true},   {"true", true},   {"false", false},
-                 {"[1, 2]", true},  {"[1.0, 2e0]", true}, {"[2, 1]", false}, {"[]", false}, {"{}", false},
-                 {"{\"b\": [0.0], \"a\": 1.0}", true}, {"{\"a\": 1}", false}, {"-0.0", true}};
+    } cases[] = {
+        {"1", true},           {"1.0", true},    {"2.5", true},    {"2", false},
+        {"\"a\"", true},       {"\"1\"", false}, {"\"\"", true},   {"null", true},
+        {"true", true},        {"false", false}, {"[1, 2]", true}, {"[1.0, 2e0]", true},
+        {"[2, 1]", false},     {"[]", false},    {"{}", false},    {"{\"b\": [0.0], \"a\": 1.0}", true},
+        {"{\"a\": 1}", false}, {"-0.0", true}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         json_t *value = json_loads(cases[i].text, JSON_DECODE_ANY, NULL);
         assert_non_null(value);

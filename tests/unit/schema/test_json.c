@@ -18,7 +18,8 @@ static void test_bad_schemas_are_refused(void **state)
     refused("[]", SH_INVALID, "neither an object");
     refused("3", SH_INVALID, "neither an object");
     refused("{\"type\": \"string\", \"type\": \"integer\"}", SH_INVALID, "duplicate object key");
-    refused("{\"properties\": {\"a\": {}, \"b\": {\"enum\": [{\"c\": 1, \"c\": 2}]}}}", SH_INVALID, "duplicate");
+    refused("{\"properties\": {\"a\": {}, \"b\": {\"enum\": [{\"c\": 1, \"c\": 2}]}}}", SH_INVALID,
+            "duplicate");
     refused("{\"required\": [\"a\\u0000b\"]}", SH_INVALID, "#/required");
     refused("{\"pattern\": \"a\\u0000b\"}", SH_INVALID, "#/pattern");
     refused("{\"type\": \"strin\"}", SH_INVALID, "#/type: it must be null, boolean");

@@ -86,7 +86,8 @@ static size_t run_group(const json_t *group, const char *draft, const char *file
     char *text = json_dumps(json, JSON_ENCODE_ANY);
     ShSchema *schema = NULL;
     ShError err = {0};
-    if (sh_schema_parse(SH_SCHEMA_JSON, text, strlen(text), remotes, remote_count, NULL, &schema, &err) != SH_OK) {
+    if (sh_schema_parse(SH_SCHEMA_JSON, text, strlen(text), remotes, remote_count, NULL, &schema, &err) !=
+        SH_OK) {
         print_error("%s/%s: %s: %s\n", draft, file, what, err.message);
         (*wrong)++;
     }

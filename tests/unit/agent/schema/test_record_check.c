@@ -232,7 +232,8 @@ static void test_work_is_bounded(void **state)
     assert_int_equal(sh_record_check_end(&check, &err), SH_OK);
     assert_int_equal(check.errors->count, 1);
     assert_int_equal(check.errors->items[0].index, 1);
-    assert_non_null(strstr(check.errors->items[0].reason, "cannot be held against schema 8: it asks for more work"));
+    assert_non_null(
+        strstr(check.errors->items[0].reason, "cannot be held against schema 8: it asks for more work"));
     sh_record_errors_free(check.errors);
 
     start(&world, &check); /* the next part of the same request */
@@ -290,9 +291,12 @@ static void test_reasons_are_bounded(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_wire_headers),        cmocka_unit_test(test_full),
-        cmocka_unit_test(test_record_names),        cmocka_unit_test(test_keys_and_values),
-        cmocka_unit_test(test_reasons_are_bounded), cmocka_unit_test(test_work_is_bounded),
+        cmocka_unit_test(test_wire_headers),
+        cmocka_unit_test(test_full),
+        cmocka_unit_test(test_record_names),
+        cmocka_unit_test(test_keys_and_values),
+        cmocka_unit_test(test_reasons_are_bounded),
+        cmocka_unit_test(test_work_is_bounded),
         cmocka_unit_test(test_misfits_are_looked_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -91,7 +91,8 @@ static void test_bounds(void **state)
     sh_schema_store_free(store);
 }
 
-/* What counts is the memory that schemas take once they are parsed: of a pattern a thousand times its text. */
+/* What counts is the memory that schemas take once they are parsed: of a pattern a thousand times its text.
+ */
 static void test_bytes_are_bounded(void **state)
 {
     (void)state;
