@@ -22,6 +22,12 @@ typedef enum ShWalSync { SH_WAL_SYNC_ALWAYS, SH_WAL_SYNC_INTERVAL, SH_WAL_SYNC_N
 /* What recovery does with damage to what had been synced. */
 typedef enum ShWalCorruption { SH_WAL_CORRUPTION_REFUSE, SH_WAL_CORRUPTION_SKIP } ShWalCorruption;
 typedef enum ShStoreKind { SH_STORE_DIRECTORY, SH_STORE_S3 } ShStoreKind;
+/* Where those are who may change what the schema registry allows, and delete in it. */
+typedef enum ShChangesFrom {
+    SH_CHANGES_FROM_LOOPBACK,
+    SH_CHANGES_FROM_ANYWHERE,
+    SH_CHANGES_FROM_NOWHERE
+} ShChangesFrom;
 typedef enum ShLogLevel { SH_LOG_DEBUG, SH_LOG_INFO, SH_LOG_WARN, SH_LOG_ERROR } ShLogLevel;
 typedef enum ShLogFormat { SH_LOG_TEXT, SH_LOG_JSON } ShLogFormat;
 /* Which encryption at rest a put asks the server for. */
@@ -48,6 +54,8 @@ typedef struct ShConfig {
     char *http_address;       /* host:port; default 127.0.0.1:8080 */
     bool schema_registry_enabled;
     char *schema_registry_address; /* the registry's REST API, host:port; default 127.0.0.1:8081 */
+    char *schema_registry_hosts;   /* names in Host that it answers to; "": see access.h */
+    ShChangesFrom schema_registry_changes_from;
     int64_t schema_registry_cache_bytes;
     int64_t schema_registry_connections; /* to PostgreSQL, at most */
     char *postgres;                      /* libpq connection string; default "dbname=streamhouse" */

@@ -14,6 +14,7 @@
 
 static const char *const wal_syncs[] = {"always", "interval", "never", NULL};
 static const char *const wal_corruptions[] = {"refuse", "skip", NULL};
+static const char *const changes_from[] = {"loopback", "anywhere", "nowhere", NULL};
 static const char *const stores[] = {"directory", "s3", NULL};
 static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL};
 static const char *const log_formats[] = {"text", "json", NULL};
@@ -82,6 +83,23 @@ const ShSetting sh_settings[] = {
      .min = 1,
      .max = 262,
      .help = "Where the REST API of the schema registry is served. Port 0 takes any free one."},
+    {.name = "schema_registry_hosts",
+     .kind = SH_SETTING_TEXT,
+     .offset = AT(schema_registry_hosts),
+     .default_text = "",
+     .default_words = "any, where `schema_registry_address` is no loopback address",
+     .max = 4000,
+     .help =
+         "Names, with commas between them, by which the registry may be called in a request's `Host`, beside "
+         "`localhost` and literal addresses; `*` is any. Others get 403."},
+    {.name = "schema_registry_changes_from",
+     .kind = SH_SETTING_CHOICE,
+     .offset = AT(schema_registry_changes_from),
+     .choices = changes_from,
+     .default_text = "loopback",
+     .help =
+         "Whose requests may set levels and modes, and delete (`PUT` and `DELETE`): those of clients on the "
+         "agent's machine, all, or none. Registering and asking are everyone's."},
     {.name = "schema_registry_cache",
      .kind = SH_SETTING_SIZE,
      .offset = AT(schema_registry_cache_bytes),

@@ -17,7 +17,7 @@ static size_t trim(const char **text, size_t length);
 bool sh_registry_takes_content_type(const char *content_type)
 {
     if (content_type == NULL)
-        return true;
+        return false; /* a page of any origin may send a body without one */
     size_t length = trim(&content_type, strcspn(content_type, ";"));
     for (size_t i = 0; i < ANSWERED_COUNT; i++) {
         if (is_type(content_type, length, answered[i]))

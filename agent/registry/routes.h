@@ -47,7 +47,7 @@ void sh_registry_call_free(ShRegistryCall *call);
 const char *sh_registry_route_name(int route);
 int sh_registry_no_route(void);
 
-/* May a body of this content type be read? NULL: none is given. */
+/* May a body of this content type be read? NULL: none is given, and it may not. */
 bool sh_registry_takes_content_type(const char *content_type);
 /* The content type of an answer to a request with this Accept header, which may be NULL; NULL: none fits. */
 const char *sh_registry_choose_content_type(const char *accept);

@@ -19,6 +19,7 @@
 #include "agent/base/log.h"
 #include "agent/base/open_files.h"
 #include "agent/http/visitors.h"
+#include "agent/registry/access.h"
 #include "agent/registry/pool.h"
 #include "agent/registry/registry.h"
 #include "agent/registry/registry_metrics.h"
@@ -40,6 +41,7 @@ struct ShRegistry {
     ShRegistryPool *pool;
     ShRegistryCache *cache;
     ShRegistryMetrics metrics;
+    ShRegistryAccess access;
     _Atomic int64_t body_bytes;
 };
 
@@ -63,6 +65,7 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
                                   const char *method, const char *version, const char *upload,
                                   size_t *upload_bytes, void **state);
 static void begin(Request *request, const char *method);
+static bool is_allowed(Request *request, const char *method);
 static enum MHD_Result take_body(Request *request, const char *upload, size_t *upload_bytes);
 static bool may_keep(Request *request, int64_t all_bytes);
 static bool answer_or_ask(Request *request);
@@ -96,6 +99,7 @@ ShStatus sh_registry_start(const ShConfig *config, ShRegistry **out,
         status = sh_visitors_start(registry->connections_max, REQUEST_TIMEOUT_MS, &registry->visitors, err);
     }
     if (status == SH_OK) {
+        registry->access = sh_registry_access(config, bound_address);
         sh_registry_metrics_start(&registry->metrics, registry->cache);
         registry->daemon = start_daemon(registry, listener);
         if (registry->daemon == NULL)
@@ -204,7 +208,7 @@ static void begin(Request *request, const char *method)
     ShRegistryCall *call = &request->job.call;
     ShRegistryAnswer *answer = &request->job.answer;
     request->stage = STAGE_BODY;
-    if (!sh_registry_call_route(call, method, request->target, answer))
+    if (!sh_registry_call_route(call, method, request->target, answer) || !is_allowed(request, method))
         return;
     const char *type = MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND,
                                                    MHD_HTTP_HEADER_CONTENT_TYPE);
@@ -214,6 +218,32 @@ static void begin(Request *request, const char *method)
     else if (sh_registry_choose_content_type(MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND,
                                                                          MHD_HTTP_HEADER_ACCEPT)) == NULL)
         sh_registry_answer_error(answer, 406, "HTTP 406 Not Acceptable");
+}
+
+/* False with 403 as the answer. */
+static bool is_allowed(Request *request, const char *method)
+{
+    const ShRegistryAccess *access = &request->registry->access;
+    ShRegistryAnswer *answer = &request->job.answer;
+    const char *host = MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND,
+                                                   MHD_HTTP_HEADER_HOST);
+    if (!sh_registry_access_host(access, host)) {
+        sh_registry_answer_error(answer, 403,
+                                 "the registry does not answer to the name \"%.100s\" in Host: the agent's "
+                                 "setting schema_registry_hosts lists those that it does",
+                                 host);
+        return false;
+    }
+    bool is_change = strcmp(method, "PUT") == 0 || strcmp(method, "DELETE") == 0;
+    const union MHD_ConnectionInfo *client = MHD_get_connection_info(request->connection,
+                                                                     MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    if (!is_change || sh_registry_access_changes(access, client == NULL ? NULL : client->client_addr))
+        return true;
+    sh_registry_answer_error(
+        answer, 403,
+        "settings are not changed, and nothing is deleted, from here: the agent's setting "
+        "schema_registry_changes_from says from where");
+    return false;
 }
 
 /* A body for which there is an answer already is read to its end and forgotten, so that the client gets it.

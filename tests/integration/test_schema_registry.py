@@ -205,6 +205,52 @@ def test_content_types_and_methods(registry):
     assert registry.raw("HEAD", "/subjects")[::2] == (200, "")
     assert registry.get("/nothing") == 404
     assert registry.get("/subjects/s/versions/1/schema/more") == 404
+    registry.connection.request("POST", "/subjects/s/versions", body, {})  # as a page of any origin may send it
+    answer = registry.connection.getresponse()
+    assert (answer.status, json.loads(answer.read())["error_code"]) == (415, 415)
+
+
+def test_names_in_host(make_agent, registry):
+    for host, status in [("localhost:8081", 200), ("127.0.0.1", 200), ("[::1]:8081", 200), ("evil.example", 403),
+                         ("evil.example:8081", 403), ("localhost.evil.example", 403)]:
+        for method in "GET", "POST":
+            got, _, text = registry.raw(method, "/", "{}" if method == "POST" else None, Host=host)
+            assert got == status, host
+            assert status == 200 or "schema_registry_hosts" in json.loads(text)["message"]
+    named = Registry(make_agent("a2", schema_registry_hosts="other, registry.local").start())
+    assert named.raw("GET", "/", Host="Registry.local:8081")[0] == 200
+    assert named.raw("GET", "/", Host="evil.example")[0] == 403
+
+
+def test_changes_are_for_those_a_setting_names(make_agent):
+    registry = Registry(make_agent(schema_registry_changes_from="nowhere").start())
+    assert registry.register("s", record(INT)) == {"id": 1}
+    for method, path, body in [("PUT", "/mode", {"mode": "READONLY"}), ("PUT", "/config/s", {"compatibility": "NONE"}),
+                               ("DELETE", "/subjects/s", None), ("DELETE", "/subjects/s/versions/1", None),
+                               ("DELETE", "/mode", None), ("DELETE", "/config", None)]:
+        assert registry.ask(method, path, body) == 403, path
+    assert registry.get("/mode") == {"mode": "READWRITE"}
+    assert registry.get("/subjects") == ["s"]
+
+
+def test_an_import_leaves_room(registry):
+    assert registry.ask("PUT", "/mode/s", {"mode": "IMPORT"}) == {"mode": "IMPORT"}
+    assert registry.register("s", record(INT), id=5, version=2**31 - 1) == 42202
+    assert registry.register("s", record(INT), id=5, version=10**9) == {"id": 5}
+    assert registry.ask("PUT", "/mode/s", {"mode": "READWRITE"}) == {"mode": "READWRITE"}
+    assert registry.register("s", record(INT, ADDED)) == {"id": 1}
+    assert registry.get("/subjects/s/versions") == [10**9, 10**9 + 1]
+
+
+def test_work_beyond_the_budget_is_told(registry):
+    """Branches that nearly fit each other: no verdict, neither that they are compatible nor that they are not."""
+    def branches(more):
+        return json.dumps({"anyOf": [{"enum": [f"v{n}" for n in range(2500 + more * b)]} for b in range(1, 101)]})
+
+    assert registry.register("s", branches(1), schemaType="JSON") == {"id": 1}
+    assert registry.register("s", branches(0), schemaType="JSON") == 422
+    assert registry.ask("POST", "/compatibility/subjects/s/versions", {"schema": branches(0), "schemaType": "JSON"}) == 422
+    assert registry.get("/subjects/s/versions") == [1]
 
 
 def test_names_of_all_kinds(registry):
@@ -245,6 +291,8 @@ DEEP = '{"type":"array","items":' * 5000 + '"int"' + "}" * 5000
     ("POST", "/subjects/s/versions", b"\xff\xfe", 400),
     ("POST", "/subjects/s/versions", b"[" * 100000, 400),
     ("POST", "/subjects/s/versions", b'{"schema": "\\u0000"}', 400),
+    ("POST", "/subjects/s/versions", b'{"schema": "\\"int\\"", "schema": "\\"long\\""}', 400),
+    ("POST", "/subjects/s/versions", {"schema": '{"type": "string", "type": "integer"}', "schemaType": "JSON"}, 42201),
     ("POST", "/subjects/s/versions", {}, 42201),
     ("POST", "/subjects/s/versions", {"schema": {"type": "int"}}, 400),
     ("POST", "/subjects/s/versions", {"schema": "{"}, 42201),

@@ -107,6 +107,21 @@ def test_payload_fits_its_schema(database, client):
     assert list(produce(client, named(newer, b"\x02x"), named(avro, b"\x02x"))) == [0]
 
 
+def test_work_is_bounded(database, client):
+    """A pattern that tries all ways: its record is refused for that; a request of many is, and nothing waits for long."""
+    schema_id = register(database, "t-value", '{"pattern": "^(a+)+$"}')
+    validate(database, client, "value_validation => 'full'")
+    good, evil = named(schema_id, b'"aaa"'), named(schema_id, b'"' + b"a" * 60 + b'b"')
+    refused = produce(client, good, evil, good)
+    assert list(refused) == [1]
+    assert "cannot be held against schema" in refused[1] and "more work" in refused[1]
+    before = len(client.read_all("t"))
+    result = client.produce("t", values=[evil] * 20000)
+    assert "send fewer at once" in result.error.message, result
+    assert len(client.read_all("t")) == before
+    assert not produce(client, good)
+
+
 @pytest.mark.parametrize("strategy, prefix", [("record", ""), ("topic-record", "t-")])
 def test_subjects_by_record_name(database, client, strategy, prefix):
     avro = register(database, prefix + "n.A", AVRO, "AVRO")

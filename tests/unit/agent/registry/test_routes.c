@@ -206,7 +206,7 @@ static void test_content_types(void **state)
 {
     (void)state;
     static const char v1[] = "application/vnd.schemaregistry.v1+json";
-    assert_true(sh_registry_takes_content_type(NULL));
+    assert_false(sh_registry_takes_content_type(NULL));
     assert_true(sh_registry_takes_content_type("Application/JSON ; charset=utf-8"));
     assert_true(sh_registry_takes_content_type("application/octet-stream"));
     assert_false(sh_registry_takes_content_type("application/jsonp"));
