@@ -108,14 +108,19 @@ ShStatus sh_rpc_serve(ShRpc *rpc, ShEngine *engine, ShError *err)
         rpc->workers_started++;
     }
     ShStatus status = sh_acceptor_start(rpc->acceptor, rpc->server, engine, err);
+    ShProbe *probe = NULL;
     if (status == SH_OK)
-        status = sh_probe_start(rpc->acceptor, &rpc->answers, &rpc->probe, err);
+        status = sh_probe_start(rpc->acceptor, &rpc->answers, &probe, err);
+    rpc->probe = probe;
     return status;
 }
 
 bool sh_rpc_reachable(const ShRpc *rpc, int64_t *failures, char *why, size_t why_bytes)
 {
-    return rpc->probe == NULL || sh_probe_result(rpc->probe, failures, why, why_bytes);
+    ShProbe *probe = rpc->probe;
+    if (failures != NULL)
+        *failures = 0;
+    return probe == NULL || sh_probe_result(probe, failures, why, why_bytes);
 }
 
 void sh_rpc_drain(ShRpc *rpc)

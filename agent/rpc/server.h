@@ -44,8 +44,8 @@ struct ShRpc {
     ShEngine *engine;
     grpc_server *server;
     ShAcceptor *acceptor;
-    ShProbe *probe;
-    bool serving; /* the threads run */
+    ShProbe *_Atomic probe; /* asked by other threads while the server starts */
+    bool serving;           /* the threads run */
 
     ShWorker *workers;
     size_t worker_count;
