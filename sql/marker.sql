@@ -33,7 +33,8 @@ BEGIN
 END $$;
 CREATE FUNCTION pg_temp.pass(seconds int) RETURNS void LANGUAGE sql AS $$
     UPDATE streamhouse.store_marker SET held_since = held_since - make_interval(secs => seconds),
-        confirmed_at = confirmed_at - make_interval(secs => seconds)
+        confirmed_at = confirmed_at - make_interval(secs => seconds),
+        held_since_ms = held_since_ms - 1000 * seconds, confirmed_ms = confirmed_ms - 1000 * seconds
 $$;
 
 SELECT streamhouse.deletion_allowed();
@@ -53,6 +54,32 @@ SELECT number, may_delete, status FROM streamhouse.store_marker_status;
 SELECT pg_temp.pass(11);
 SELECT streamhouse.agent_marker_due(:a), streamhouse.agent_marker_due(:b), streamhouse.agent_marker_due(:a);
 SELECT action FROM streamhouse.agent_marker_next(:b, 3, NULL, 1, NULL, -1);
+-- A wall clock that is turned, back or on, and a machine that was started anew, break the chain: it is renewed at once, and
+-- has to be held anew.
+CREATE FUNCTION pg_temp.turn(wall interval, monotonic_s int) RETURNS TABLE (held boolean, due boolean) LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE streamhouse.store_marker SET held_since = held_since - wall, confirmed_at = confirmed_at - wall,
+        held_since_ms = held_since_ms - 1000 * monotonic_s, confirmed_ms = confirmed_ms - 1000 * monotonic_s,
+        claimed_by = NULL;
+    RETURN QUERY SELECT streamhouse.marker_held(), streamhouse.agent_marker_due((SELECT incarnation_id FROM streamhouse.agent
+                                                                                 WHERE agent_id = 'a'));
+END $$;
+BEGIN;
+SELECT * FROM pg_temp.turn('0', 0);
+SELECT * FROM pg_temp.turn('-30 minutes', 0);
+ROLLBACK;
+BEGIN;
+SELECT * FROM pg_temp.turn('15 seconds', 0);
+SELECT pg_temp.renew_once(:a);
+SELECT streamhouse.marker_held();
+UPDATE streamhouse.store_marker SET held_since_ms = confirmed_ms - 5000; -- by that one it has been held for 5 s
+SELECT streamhouse.marker_held();
+ROLLBACK;
+BEGIN;
+SELECT * FROM pg_temp.turn('0', -3600);
+SELECT pg_temp.renew_once(:a);
+SELECT held_since = confirmed_at AS anew, streamhouse.marker_held() FROM streamhouse.store_marker;
+ROLLBACK;
 -- Without renewals the right to delete ends, and is not back at once.
 SELECT pg_temp.pass(30);
 SELECT streamhouse.deletion_allowed(), status FROM streamhouse.store_marker_status;
@@ -72,7 +99,8 @@ SELECT number, held_since = confirmed_at AS anew, streamhouse.deletion_allowed()
 CREATE FUNCTION pg_temp.meet(agent bigint, highest bigint, nonce uuid, contested bigint, term bigint DEFAULT 1,
                              cluster uuid DEFAULT NULL) RETURNS TABLE (told text, met text) LANGUAGE plpgsql AS $$
 BEGIN
-    UPDATE streamhouse.store_marker AS m SET confirmed_at = now() - interval '11 s', contested_by = NULL;
+    UPDATE streamhouse.store_marker AS m SET confirmed_at = now() - interval '11 s',
+        confirmed_ms = streamhouse.monotonic_ms() - 11000, contested_by = NULL;
     PERFORM streamhouse.agent_marker_due(agent);
     told := pg_temp.look(agent, highest, nonce, contested, term, cluster);
     SELECT replace(contested_by, (SELECT cluster_id::text FROM streamhouse.cluster), 'OURS') INTO met

@@ -26,12 +26,14 @@ CREATE TABLE streamhouse.object_deletion (
     object_id     uuid PRIMARY KEY,
     reason        text        NOT NULL CHECK (reason IN ('unreferenced', 'announced', 'abandoned')),
     since         timestamptz NOT NULL DEFAULT now(),
+    made_by       xid8        NOT NULL DEFAULT pg_catalog.pg_current_xact_id(),
     claimed_by    bigint,
     claimed_until timestamptz
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 1000);
 CREATE INDEX object_deletion_since ON streamhouse.object_deletion (since);
 COMMENT ON TABLE streamhouse.object_deletion IS
-    'Objects that no segment refers to, since when, and which incarnation has undertaken to delete them';
+    'Objects that no segment refers to, since when, by which transaction, and which incarnation has undertaken to '
+    'delete them';
 
 CREATE TABLE streamhouse.bucket_scan (
     one_row       boolean PRIMARY KEY DEFAULT true CHECK (one_row),
@@ -69,19 +71,25 @@ CREATE TABLE streamhouse.index_snapshot (
     finished_at     timestamptz,
     bytes           bigint,
     topics          text,
+    holds           pg_snapshot,
     former_number   bigint,
     former_began_at timestamptz,
-    requested_at    timestamptz,
+    former_holds    pg_snapshot,
+    requests        bigint NOT NULL DEFAULT 0,
+    answered        bigint NOT NULL DEFAULT 0,
     attempt         bigint NOT NULL DEFAULT 0,
     claimed_by      bigint,
     claimed_until   timestamptz,
     claim_began_at  timestamptz,
+    claim_holds     pg_snapshot,
     claimed_topics  text,
+    claim_answers   bigint,
     CHECK ((number IS NULL) = (began_at IS NULL) AND (number IS NULL) = (finished_at IS NULL))
 ) WITH (fillfactor = 20);
 COMMENT ON TABLE streamhouse.index_snapshot IS
-    'One row, made at first use: the last two snapshots of the index in the store, each with the time before which it '
-    'knows everything, and the one that an incarnation is writing (attempt)';
+    'One row, made at first use: the last two snapshots of the index in the store, each with what it holds (every '
+    'transaction that is visible in "holds"; of those before began_at all), and the one that an incarnation is writing '
+    '(attempt). requests counts those of request_snapshot(), answered those that a finished snapshot came after';
 
 SELECT pg_catalog.pg_extension_config_dump('streamhouse.index_snapshot', '');
 SELECT pg_catalog.pg_extension_config_dump('streamhouse.log_start_request', '');

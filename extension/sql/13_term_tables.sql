@@ -34,6 +34,8 @@ CREATE TABLE streamhouse.store_marker (
     next_nonce    uuid,
     held_since    timestamptz,
     confirmed_at  timestamptz,
+    held_since_ms bigint,
+    confirmed_ms  bigint,
     contested_by  text,
     contest_floor bigint NOT NULL DEFAULT 0,
     claimed_by    bigint,
@@ -41,7 +43,8 @@ CREATE TABLE streamhouse.store_marker (
 ) WITH (fillfactor = 20);
 COMMENT ON TABLE streamhouse.store_marker IS
     'One row, made at first use: the last marker object in the store that is this database''s (number null: it takes '
-    'the chain over), the nonce that the next one will carry, since when the chain has been held without a break, '
+    'the chain over), the nonce that the next one will carry, since when the chain has been held without a break '
+    '(by the wall clock and by the server''s monotonic one), '
     'who else was found to work with the store, and up to which marker objections are settled';
 
 SELECT pg_catalog.pg_extension_config_dump('streamhouse.term', '');

@@ -16,13 +16,25 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, streamhouse, pg_temp
 AS $$ SELECT intervals * marker_interval_ms() * interval '1 millisecond' $$;
 COMMENT ON FUNCTION streamhouse.marker_span IS 'So many times streamhouse.marker_interval';
 
+CREATE FUNCTION streamhouse.is_marker_fresh(marker streamhouse.store_marker) RETURNS boolean
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+    SELECT coalesce(marker.confirmed_at > now() - marker_span(3) AND marker.confirmed_at <= clock_timestamp()
+                    AND marker.confirmed_ms BETWEEN m.now_ms - 3 * marker_interval_ms() AND m.now_ms, false)
+    FROM (SELECT monotonic_ms()) AS m(now_ms)
+$$;
+COMMENT ON FUNCTION streamhouse.is_marker_fresh IS
+    'True when the last renewal is younger than three intervals, by both clocks: the wall clock may be turned, the '
+    'monotonic one begins anew with the machine. Where they disagree the chain counts as broken';
+
 CREATE FUNCTION streamhouse.marker_held() RETURNS boolean
-LANGUAGE sql STABLE SET search_path = pg_catalog, streamhouse, pg_temp
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, streamhouse, pg_temp
 AS $$
     SELECT NOT require_store_marker()
            OR EXISTS (SELECT FROM store_marker AS m
-                      WHERE m.contested_by IS NULL AND m.confirmed_at > now() - marker_span(3)
-                        AND m.confirmed_at >= m.held_since + marker_span(2))
+                      WHERE m.contested_by IS NULL AND is_marker_fresh(m)
+                        AND m.confirmed_at >= m.held_since + marker_span(2)
+                        AND m.confirmed_ms >= m.held_since_ms + 2 * marker_interval_ms())
 $$;
 COMMENT ON FUNCTION streamhouse.marker_held IS
     'True when this database has held the chain of markers long enough for every other one that is alive to have '
@@ -33,7 +45,8 @@ LANGUAGE sql SET search_path = pg_catalog, streamhouse, pg_temp
 AS $$
     INSERT INTO store_marker (number) VALUES (NULL)
     ON CONFLICT (one_row) DO UPDATE
-    SET number = NULL, nonce = NULL, next_nonce = NULL, held_since = NULL, confirmed_at = NULL, contested_by = NULL
+    SET number = NULL, nonce = NULL, next_nonce = NULL, held_since = NULL, confirmed_at = NULL,
+        held_since_ms = NULL, confirmed_ms = NULL, contested_by = NULL
 $$;
 COMMENT ON FUNCTION streamhouse.marker_take_over IS
     'Has a database of a new term take the chain of markers over from whoever held it, once the term is settled';
@@ -48,7 +61,7 @@ BEGIN
     UPDATE store_marker AS m
     SET claimed_by = agent_marker_due.incarnation, claimed_until = now() + interval '30 seconds'
     WHERE require_store_marker() AND m.contested_by IS NULL AND history_is_whole()
-      AND (m.confirmed_at IS NULL OR m.confirmed_at <= now() - marker_span(1))
+      AND (NOT is_marker_fresh(m) OR m.confirmed_at <= now() - marker_span(1))
       AND (m.claimed_by = agent_marker_due.incarnation OR is_claim_over(m.claimed_by, m.claimed_until));
     RETURN FOUND;
 END
@@ -96,7 +109,8 @@ BEGIN
     IF highest = own.number + 1 AND nonce = own.next_nonce AND contested <= own.contest_floor THEN
         -- Ours: the answer was lost. A copy of this database may think so too; the next marker tells them apart.
         UPDATE store_marker AS m SET number = highest, nonce = agent_marker_next.nonce, next_nonce = NULL,
-                                     held_since = now(), confirmed_at = now(), claimed_by = NULL;
+                                     held_since = now(), confirmed_at = now(), held_since_ms = monotonic_ms(),
+                                     confirmed_ms = monotonic_ms(), claimed_by = NULL;
         RETURN QUERY SELECT 'none', 0::bigint, '';
         RETURN;
     END IF;
@@ -130,11 +144,13 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_
 AS $$
 #variable_conflict use_column
 DECLARE
-    own store_marker;
+    own     store_marker;
+    goes_on boolean;
 BEGIN
     PERFORM agent_enter_beside(incarnation);
     PERFORM check_history();
     SELECT * INTO own FROM store_marker FOR UPDATE;
+    goes_on := is_marker_fresh(own) AND own.held_since IS NOT NULL;
     IF own.claimed_by IS DISTINCT FROM incarnation OR own.contested_by IS NOT NULL OR own.number IS DISTINCT FROM made - 1 THEN
         RETURN QUERY SELECT 'none', 0::bigint, '';
     ELSIF highest <> made OR nonce IS DISTINCT FROM own.next_nonce THEN
@@ -147,8 +163,9 @@ BEGIN
     ELSE
         UPDATE store_marker AS m
         SET number = made, nonce = own.next_nonce, next_nonce = NULL, claimed_by = NULL, confirmed_at = now(),
-            held_since = CASE WHEN own.confirmed_at > now() - marker_span(3) THEN coalesce(own.held_since, now())
-                              ELSE now() END;
+            confirmed_ms = monotonic_ms(),
+            held_since = CASE WHEN goes_on THEN own.held_since ELSE now() END,
+            held_since_ms = CASE WHEN goes_on THEN own.held_since_ms ELSE monotonic_ms() END;
         RETURN QUERY SELECT 'held', made, '';
     END IF;
 END
@@ -164,7 +181,7 @@ SELECT m.number, m.confirmed_at, m.held_since, m.contested_by, streamhouse.marke
                 'another database works with this store: nothing is deleted. On the one that is right: new_term(); '
                 'two clusters need a store_dir or s3_prefix each'
             WHEN streamhouse.marker_held() THEN 'held'
-            WHEN m.confirmed_at IS NULL OR m.confirmed_at <= now() - streamhouse.marker_span(3) THEN
+            WHEN NOT streamhouse.is_marker_fresh(m) THEN
                 'no agent has renewed it lately: nothing is deleted'
             ELSE 'held for a short time: nothing is deleted yet' END AS status
 FROM streamhouse.store_marker AS m;

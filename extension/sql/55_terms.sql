@@ -79,6 +79,7 @@ BEGIN
     PERFORM setval('streamhouse.schema_number', n.last_value + 10000)
     FROM streamhouse.schema_number AS n WHERE n.is_called AND n.last_value < 2000000000;
     PERFORM marker_take_over();
+    PERFORM forget_snapshots();
 
     -- Who was at work, or has something to end; and whom an unsettled term still waits for.
     INSERT INTO term_awaited (term, wal_uuid, agent_id)

@@ -28,28 +28,31 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, streamhouse, pg_temp
 AS $$ SELECT md5(coalesce(string_agg(md5(t::text), '' ORDER BY t.topic_id), '')) FROM topic AS t $$;
 COMMENT ON FUNCTION streamhouse.topics_digest IS 'Changes when a topic is made, changed or dropped';
 
-CREATE FUNCTION streamhouse.snapshot_floor() RETURNS timestamptz
+CREATE FUNCTION streamhouse.is_in_snapshots(made_by xid8) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, streamhouse, pg_temp
 AS $$
-    SELECT CASE WHEN snapshot_interval_ms() = 0 THEN 'infinity'
-                ELSE coalesce((SELECT coalesce(s.former_began_at, s.began_at) FROM index_snapshot AS s), '-infinity')
-           END::timestamptz
+    SELECT snapshot_interval_ms() = 0
+           OR coalesce((SELECT pg_visible_in_snapshot(made_by, CASE WHEN s.former_number IS NULL THEN s.holds
+                                                               ELSE s.former_holds END)
+                        FROM index_snapshot AS s), false)
 $$;
-COMMENT ON FUNCTION streamhouse.snapshot_floor IS
-    'What was garbage before this time, the snapshots in the store know as garbage: it may be deleted';
+COMMENT ON FUNCTION streamhouse.is_in_snapshots IS
+    'True when the snapshots that are kept in the store hold what a transaction did: what it made garbage, they know as '
+    'garbage. No clock is asked, and open transactions of others change nothing';
 
 CREATE FUNCTION streamhouse.is_snapshot_due(snapshot streamhouse.index_snapshot) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, streamhouse, pg_temp
 AS $$
     SELECT snapshot_interval_ms() > 0
-       AND (snapshot.finished_at IS NULL OR snapshot.requested_at > snapshot.began_at
-            OR snapshot.finished_at <= now() - span.whole
+       AND (snapshot.finished_at IS NULL OR snapshot.requests > snapshot.answered
+            OR snapshot.finished_at NOT BETWEEN now() - span.whole AND now()
             OR snapshot.finished_at <= now() - least(span.whole / 5, interval '1 minute')
                AND snapshot.topics IS DISTINCT FROM topics_digest())
     FROM (SELECT snapshot_interval_ms() * interval '1 millisecond') AS span(whole)
 $$;
 COMMENT ON FUNCTION streamhouse.is_snapshot_due IS
-    'True when the interval is over, a fifth of it since topics have changed, or a snapshot was asked for';
+    'True when the interval is over (or the clock was turned back), a fifth of it since topics have changed, or a snapshot '
+    'was asked for';
 
 CREATE FUNCTION streamhouse.agent_snapshot_claim(incarnation bigint) RETURNS SETOF bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
@@ -62,14 +65,15 @@ BEGIN
         RETURN;
     END IF;
     INSERT INTO index_snapshot DEFAULT VALUES ON CONFLICT DO NOTHING;
-    -- Transactions that are under way may commit what is older than they are: the snapshot holds what had
-    -- happened before the oldest of them began.
+    -- The agent reads the tables after this: what is visible now is visible to it. Transactions that are under
+    -- way may commit what is older than they are; so began_at, for people, is when the oldest of them began.
     RETURN QUERY
     UPDATE index_snapshot AS s
     SET attempt = s.attempt + 1, claimed_by = agent_snapshot_claim.incarnation,
         claimed_until = now() + interval '10 minutes', claimed_topics = topics_digest(),
         claim_began_at = least(now(), (SELECT min(a.xact_start) FROM pg_stat_activity AS a
-                                       WHERE a.datname = current_database()))
+                                       WHERE a.datname = current_database())),
+        claim_holds = pg_current_snapshot(), claim_answers = s.requests
     WHERE is_snapshot_due(s)
       AND (s.claimed_by = agent_snapshot_claim.incarnation OR is_claim_over(s.claimed_by, s.claimed_until))
     RETURNING s.attempt;
@@ -88,7 +92,8 @@ BEGIN
     PERFORM agent_enter_beside(incarnation);
     PERFORM check_history();
     UPDATE index_snapshot AS s
-    SET former_number = s.number, former_began_at = s.began_at,
+    SET former_number = s.number, former_began_at = s.began_at, former_holds = s.holds, holds = s.claim_holds,
+        answered = greatest(s.answered, s.claim_answers), claim_holds = NULL, claim_answers = NULL,
         number = agent_snapshot_done.number, began_at = s.claim_began_at, finished_at = now(),
         bytes = agent_snapshot_done.bytes, topics = s.claimed_topics,
         claimed_by = NULL, claimed_until = NULL, claim_began_at = NULL, claimed_topics = NULL
@@ -109,12 +114,24 @@ BEGIN
         RAISE EXCEPTION 'snapshots are turned off'
             USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Set streamhouse.snapshot_interval above 0.';
     END IF;
-    INSERT INTO index_snapshot AS s (requested_at) VALUES (clock_timestamp())
-    ON CONFLICT (one_row) DO UPDATE SET requested_at = excluded.requested_at;
+    -- One is enough for all who ask before it begins.
+    INSERT INTO index_snapshot AS s (requests) VALUES (1)
+    ON CONFLICT (one_row) DO UPDATE SET requests = s.requests + 1
+    WHERE s.requests = s.answered OR s.claim_answers = s.requests;
 END
 $$;
 COMMENT ON FUNCTION streamhouse.request_snapshot IS
     'Has an agent write a snapshot of the index into the store soon; streamhouse.snapshot_status tells when it is done';
+
+CREATE FUNCTION streamhouse.forget_snapshots() RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+    UPDATE index_snapshot SET holds = NULL, former_holds = NULL, claim_holds = NULL, claimed_by = NULL, claimed_until = NULL;
+    UPDATE object_deletion SET made_by = DEFAULT;
+$$;
+COMMENT ON FUNCTION streamhouse.forget_snapshots IS
+    'In a new term: numbers of transactions of another server mean nothing here, so nothing is deleted before the snapshots '
+    'that are kept were taken in this term. They stay for a rebuild';
 
 CREATE VIEW streamhouse.snapshot_status AS
 SELECT s.number, s.began_at, s.finished_at, s.bytes, i.agent_id AS written_by,

@@ -1,7 +1,8 @@
 -- Garbage: objects that no segment refers to are deleted from the store by agents, after a grace period.
 --
 -- An object is garbage for good: nothing gives it rows again. Readers that found it in the index before have
--- the grace period, and an index that is rebuilt from a snapshot in the store needs what was no garbage when that began.
+-- the grace period, and an index that is rebuilt from a snapshot in the store needs what was no garbage when that
+-- was taken.
 -- Its row goes when the store has confirmed the deletion.
 
 CREATE FUNCTION streamhouse.agent_enter_beside(incarnation bigint) RETURNS void
@@ -47,7 +48,7 @@ BEGIN
         WHERE d.object_id = ANY (ARRAY(
             SELECT c.object_id FROM object_deletion AS c
             WHERE c.since <= now() - garbage_grace_ms() * interval '1 millisecond'
-              AND c.since < snapshot_floor()
+              AND is_in_snapshots(c.made_by)
               -- What a live agent has announced it may be uploading: it says itself when it gives it up.
               AND (c.reason <> 'announced'
                    OR NOT EXISTS (SELECT FROM object AS a JOIN incarnation AS i USING (incarnation_id)
@@ -217,7 +218,7 @@ SELECT o.object_key, d.reason,
        CASE WHEN d.claimed_until > now() THEN 'being deleted'
             WHEN d.reason = 'announced' AND w.state = 'live' THEN 'being uploaded'
             WHEN due.due_at > now() THEN 'in grace'
-            WHEN d.since >= streamhouse.snapshot_floor() THEN 'waits for a snapshot'
+            WHEN NOT streamhouse.is_in_snapshots(d.made_by) THEN 'waits for a snapshot'
             ELSE 'due' END AS state,
        o.bytes, d.since, due.due_at, i.agent_id AS deleted_by, d.object_id
 FROM streamhouse.object_deletion AS d

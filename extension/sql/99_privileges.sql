@@ -12,8 +12,8 @@ TO streamhouse_read, streamhouse_agent, streamhouse_admin, pg_monitor;
 GRANT EXECUTE ON FUNCTION
     streamhouse.tick_interval_ms, streamhouse.lease_ticks, streamhouse.interval_ms, streamhouse.is_boundary,
     streamhouse.garbage_grace_ms, streamhouse.marker_interval_ms, streamhouse.snapshot_interval_ms,
-    streamhouse.snapshot_floor, streamhouse.topics_digest, streamhouse.is_snapshot_due,
-    streamhouse.require_store_marker, streamhouse.marker_span, streamhouse.marker_held,
+    streamhouse.is_in_snapshots, streamhouse.topics_digest, streamhouse.is_snapshot_due,
+    streamhouse.require_store_marker, streamhouse.marker_span, streamhouse.is_marker_fresh, streamhouse.monotonic_ms, streamhouse.marker_held,
     streamhouse.producer_retention, streamhouse.current_timeline, streamhouse.current_identity,
     streamhouse.identity_change, streamhouse.history_is_whole, streamhouse.deletion_allowed,
     streamhouse.version_findings, streamhouse.newest_head, streamhouse.find_open_transactions,
