@@ -59,6 +59,15 @@ chaos: deps-test
 	@/usr/bin/python3 tests/chaos/run.py --seed $(or $(SEED),1) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(MINUTES),--minutes $(MINUTES)) \
 	    $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SETUP),--setup $(SETUP)) $(if $(JOBS),--jobs $(JOBS))
 
+## make test-stores  the S3 journey against radosgw and versitygw; ONLY="seaweedfs" runs others
+.PHONY: test-stores
+test-stores: STORES = $(or $(ONLY),radosgw versitygw)
+test-stores: deps-test
+	@tests/stores/build.sh $(STORES)
+	@$(MAKE) --no-print-directory -s -j$$(nproc) programs build/release/tests/unit/agent/store/test_s3_server
+	@$(MAKE) --no-print-directory -s install
+	@STREAMHOUSE_TEST_STORES="$(STORES)" /usr/bin/python3 -m pytest -q -p no:cacheprovider tests/stores
+
 ## make bench        measure; ONLY=name runs one
 bench:
 	@deploy/install-packages.sh build run
