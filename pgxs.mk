@@ -5,7 +5,7 @@
 
 EXTENSION = extension/streamhouse
 MODULE_big = streamhouse
-OBJS = extension/module.o extension/settings.o extension/clock.o extension/drop_guard.o bgworkers/launcher.o bgworkers/loop.o bgworkers/lease.o \
+OBJS = extension/module.o extension/settings.o extension/clock.o extension/drop_guard.o extension/session.o bgworkers/launcher.o bgworkers/loop.o bgworkers/lease.o \
        bgworkers/retention.o \
        extension/schema_glue.o extension/schema_budget.o extension/schema_cache.o extension/schema_call.o extension/schema_diff.o \
        core/status.o $(patsubst %.c,%.o,$(sort $(wildcard schema/*.c))) schema/proto_shim.o
@@ -23,7 +23,7 @@ override with_llvm = no
 PG_SUITE ?= regress isolation
 REGRESS_USER ?= postgres
 REGRESS = $(if $(filter regress,$(PG_SUITE)), \
-    install topics alter placement agents ticks epochs takeover force_seal drain publish producers read times retention garbage compaction scrub marker \
+    install decisions topics alter placement agents ticks epochs takeover force_seal drain publish producers read times retention garbage compaction scrub marker \
     snapshot terms views schema_register schema_delete schema_settings schema_compat schema_topics roles dump worker)
 REGRESS_OPTS = --user=$(REGRESS_USER)
 ISOLATION = $(if $(filter isolation,$(PG_SUITE)), \

@@ -37,6 +37,8 @@
 /* After so many looks at its own port in a row that failed (rpc.h), the agent gives its partitions to others.
  */
 #define UNREACHABLE_LOOKS_MAX 10
+/* An agent that cannot stop in good order within this time ends as in a crash. */
+#define STOP_MAX_MS 60000
 
 extern char **environ;
 
@@ -58,12 +60,14 @@ typedef struct Agent {
     char last_http_address[SH_ADDRESS_TEXT_BYTES];
     char last_registry_address[SH_ADDRESS_TEXT_BYTES];
     bool has_served;     /* a start has succeeded */
-    bool is_outdated;    /* the last one that succeeded ended because the database lost history */
+    bool is_outdated;    /* the last one that got anywhere ended because the database lost history */
     bool is_unreachable; /* ... because no client reached it */
+    bool is_drained;     /* somebody ends it, and means it */
 } Agent;
 
-/* Set when the start is over, for better or worse. */
+/* Set when the start is over, for better or worse; when the parts are taken apart. */
 static atomic_bool started;
+static atomic_bool stopped;
 
 static int parse_options(int argc, char **argv, Mode *mode, const char **config_path);
 static void print_help(FILE *to);
@@ -85,7 +89,8 @@ static ShStatus check_reachable(Agent *agent, ShError *err);
 static void hand_over(Agent *agent, const sigset_t *signals);
 static ShStatus drain(Agent *agent, const sigset_t *signals, ShError *err);
 static void *wait_second_signal(void *arg);
-static void stop(Agent *agent);
+static void stop(Agent *agent, const sigset_t *signals);
+static void *watch_stop(void *arg);
 
 int main(int argc, char **argv)
 {
@@ -250,16 +255,17 @@ static ShStatus run_once(Agent *agent, const char *config_path, const sigset_t *
     *code = status == SH_INVALID && agent->rpc == NULL ? EXIT_USAGE : EXIT_FAILED;
     if (status == SH_OK) {
         agent->has_served = true;
+        agent->is_outdated = false;
         status = watch(agent, signals, err);
-        agent->is_outdated = status == SH_OUTDATED;
     }
     if (agent->is_unreachable)
         hand_over(agent, signals);
     if (status == SH_OK) {
-        agent->has_served = false; /* whoever ends it means it */
+        agent->is_drained = true;
         status = drain(agent, signals, err);
     }
-    stop(agent);
+    agent->is_outdated |= status == SH_OUTDATED;
+    stop(agent, signals);
     return status;
 }
 
@@ -268,7 +274,7 @@ static ShStatus run_once(Agent *agent, const char *config_path, const sigset_t *
 static bool starts_over(Agent *agent, ShStatus status, const ShError *err)
 {
     bool again = status == SH_OUTDATED || (status != SH_OK && agent->is_outdated && err->retriable);
-    if (!again || !agent->has_served)
+    if (!again || agent->is_drained)
         return false;
     sh_log_warn("starting_over", "status=%s reason=\"%s\"", sh_status_name(status), err->message);
     const struct timespec pause = {.tv_nsec = WATCH_INTERVAL_MS * 1000000L};
@@ -461,9 +467,15 @@ static void *wait_second_signal(void *arg)
     _exit(written < 0 ? EXIT_USAGE : EXIT_FAILED);
 }
 
-static void stop(Agent *agent)
+/* The servers wait for their calls, and these for the engine: it answers them first. */
+static void stop(Agent *agent, const sigset_t *signals)
 {
     ShEngine *engine = agent->engine;
+    pthread_t watcher;
+    stopped = false;
+    bool is_watched = sh_thread_start(&watcher, "sh-signal", watch_stop, (void *)(uintptr_t)signals, NULL) == SH_OK;
+    if (engine != NULL)
+        sh_engine_end_calls(engine);
     if (agent->config != NULL && agent->config->port_file[0] != '\0' && engine != NULL)
         unlink(agent->config->port_file);
     if (engine != NULL) {
@@ -486,4 +498,27 @@ static void stop(Agent *agent)
     sh_engine_stop(engine);
     sh_config_free(agent->config);
     agent->config = NULL;
+    stopped = true;
+    if (is_watched)
+        pthread_join(watcher, NULL);
+}
+
+/* Whatever keeps the parts from coming apart, a signal and the time end the process: the write-ahead log is as it would be
+ * after a crash. */
+static void *watch_stop(void *arg)
+{
+    static const char on_signal[] = "streamhouse-agent: stopped by a signal while it was stopping\n";
+    static const char on_time[] = "streamhouse-agent: it does not come to an end, and exits as it is\n";
+    const struct timespec interval = {.tv_nsec = WATCH_INTERVAL_MS / 4 * 1000000L};
+    int64_t deadline_ms = sh_clock_now_ms() + STOP_MAX_MS;
+    while (!stopped) {
+        int signal = sigtimedwait(arg, NULL, &interval);
+        bool is_late = sh_clock_now_ms() >= deadline_ms;
+        const char *why = signal > 0 ? on_signal : on_time;
+        if (!stopped && (signal > 0 || is_late) && write(STDERR_FILENO, why, strlen(why)) != 0)
+            _exit(EXIT_FAILED);
+        if (signal > 0)
+            kill(getpid(), signal); /* the next start is to be ended by it */
+    }
+    return NULL;
 }

@@ -36,7 +36,7 @@ typedef enum ShStatus {
     SH_EXHAUSTED,              /* a memory, disk or rate bound is reached: RESOURCE_EXHAUSTED, retry later */
     SH_UNAVAILABLE,            /* a peer is away or the agent is not ready: UNAVAILABLE, retry later */
     SH_TIMEOUT,                /* a deadline passed: DEADLINE_EXCEEDED */
-    SH_CANCELLED,              /* the caller gave up: CANCELLED */
+    SH_CANCELLED,              /* given up before the outcome was known: UNAVAILABLE */
     SH_IO,                     /* a disk or socket operation failed: INTERNAL */
     SH_NO_MEMORY,              /* malloc failed: RESOURCE_EXHAUSTED */
     SH_INTERNAL                /* a broken invariant: INTERNAL */

@@ -22,6 +22,7 @@ int sh_snapshot_interval_ms;
 int sh_open_transaction_warning_ms;
 bool sh_require_store_marker;
 bool sh_allow_drop;
+static char *calls; /* PostgreSQL's copy; nobody reads it here */
 
 PG_FUNCTION_INFO_V1(sh_setting_tick_interval_ms);
 PG_FUNCTION_INFO_V1(sh_setting_lease_ticks);
@@ -64,6 +65,10 @@ void sh_settings_define(void)
                              "Off: it must say CASCADE.", &sh_allow_drop, false, PGC_SUSET, 0, NULL, NULL,
                              NULL);
     define_garbage_settings();
+    /* Not to be set: how each call tells its count beside its rows, in the protocol's own report of settings. */
+    DefineCustomStringVariable("streamhouse.calls", "Count of calls of the agent that called last, and the transaction.", NULL, &calls, "",
+                               PGC_USERSET, GUC_REPORT | GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE | GUC_DISALLOW_IN_FILE,
+                               NULL, NULL, NULL);
     MarkGUCPrefixReserved("streamhouse");
 }
 

@@ -69,7 +69,7 @@ void sh_admin_stop(ShEngine *engine)
     }
     ShAdminJob *job;
     while ((job = take(admin, false)) != NULL)
-        fail_job(job, SH_CANCELLED, "the agent is stopping");
+        fail_job(job, SH_UNAVAILABLE, "the agent is stopping");
     sh_pg_free(admin->pg);
     admin->pg = NULL;
 }
@@ -165,7 +165,7 @@ static void submit(ShEngine *engine, ShAdminJob *job, bool texts_fit)
     }
     pthread_mutex_unlock(&admin->lock);
     if (stopping)
-        fail_job(job, SH_CANCELLED, "the agent is stopping");
+        fail_job(job, SH_UNAVAILABLE, "the agent is stopping");
     else if (full)
         fail_job(job, SH_EXHAUSTED, "too many administration calls are waiting");
 }

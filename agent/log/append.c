@@ -158,7 +158,9 @@ void sh_append_on_written(void *arg, ShWalEntry *entries, ShStatus status, const
         sh_engine_set_fatal(engine, err);
         for (; entries != NULL; entries = entries->next) {
             ShLogBatch *batch = batch_of(entries);
+            pthread_mutex_lock(&batch->partition->mutex);
             sh_append_take_waits(batch, &waits_end);
+            pthread_mutex_unlock(&batch->partition->mutex);
         }
         sh_append_answer(engine, waits, err);
         return;
@@ -303,7 +305,8 @@ static ShStatus check_state(ShEngine *engine, ShPartition *partition, const Inta
 {
     ShStatus status;
     char name[SH_PARTITION_NAME_BYTES];
-    if (atomic_load(&engine->stopping)) {
+    if (atomic_load(&engine->stopping) || atomic_load(&engine->refusing)) {
+        part->asks_in_vain = true;
         status = sh_fail(&part->error, SH_UNAVAILABLE, "the agent is stopping");
         return sh_fail_retry_after(&part->error, status, HAND_OVER_RETRY_MS);
     }

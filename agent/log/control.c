@@ -18,6 +18,7 @@ typedef struct ShRefresh {
 
 static void *run(void *arg);
 static bool is_stopping(ShControl *control);
+static bool goes_on(ShEngine *engine);
 static ShStatus step(ShEngine *engine, ShRefresh **refreshes, ShError *err);
 static ShStatus heartbeat(ShEngine *engine, ShError *err);
 static ShStatus wait_for_news(ShEngine *engine, ShError *err);
@@ -54,7 +55,7 @@ void sh_control_stop(ShEngine *engine)
     }
     ShError err = {0};
     bool wanted;
-    answer_refreshes(take_refreshes(control, &wanted), sh_fail(&err, SH_CANCELLED, "the agent is stopping"),
+    answer_refreshes(take_refreshes(control, &wanted), sh_fail(&err, SH_UNAVAILABLE, "the agent is stopping"),
                      &err);
 }
 
@@ -90,7 +91,7 @@ void sh_engine_meta_refresh(ShEngine *engine, void (*done)(void *arg, ShStatus s
     }
     *refresh = (ShRefresh){.done = done, .arg = arg};
     pthread_mutex_lock(&control->lock);
-    bool stopping = control->stopping;
+    bool stopping = control->stopping || atomic_load(&engine->refusing);
     if (!stopping) {
         if (control->last != NULL)
             control->last->next = refresh;
@@ -143,7 +144,7 @@ static void *run(void *arg)
 {
     ShEngine *engine = arg;
     int failures = 0;
-    while (!is_stopping(&engine->control)) {
+    while (goes_on(engine)) {
         ShError err = {0};
         ShRefresh *refreshes = NULL;
         ShStatus status = step(engine, &refreshes, &err);
@@ -154,7 +155,7 @@ static void *run(void *arg)
             failures = 0;
             continue;
         }
-        if (is_stopping(&engine->control))
+        if (!goes_on(engine))
             break;
         if (status == SH_FENCED || status == SH_OUTDATED) {
             sh_engine_set_fatal(engine, &err);
@@ -173,6 +174,12 @@ static bool is_stopping(ShControl *control)
     bool stopping = control->stopping;
     pthread_mutex_unlock(&control->lock);
     return stopping;
+}
+
+/* An engine that has failed keeps no lease: others are to take its partitions over. */
+static bool goes_on(ShEngine *engine)
+{
+    return !is_stopping(&engine->control) && !atomic_load(&engine->refusing);
 }
 
 /* Whoever asked for a refresh is answered at the end, when new partitions are taken up too. */
@@ -221,10 +228,7 @@ static ShStatus heartbeat(ShEngine *engine, ShError *err)
         return status;
     atomic_store(&control->renewed_ms, sent_ms);
     control->next_heartbeat_ms = sent_ms + engine->config->heartbeat_interval_ms;
-    if (answer.calls > atomic_load(&control->calls)) {
-        atomic_store(&control->calls, answer.calls);
-        sh_wal_note_calls(engine->wal, answer.calls);
-    }
+    sh_wal_note_calls(engine->wal, answer.calls);
     control->assignments_due |= answer.assignment_version != control->assignment_version;
     control->assignment_version = answer.assignment_version;
     control->metadata_due |= answer.metadata_version != control->metadata_version;

@@ -20,6 +20,7 @@
 #define BACKOFF_FIRST_MS 100
 #define BACKOFF_MAX_MS   5000
 #define DRAIN_POLL_MS    10
+#define END_RETRY_MS     500
 /* Connections beside those of readers and the registry: control, publish, admin, bounds, garbage,
  * compaction, one for a snapshot while it is written, and one to end with. */
 #define OWN_CONNECTIONS 8
@@ -36,7 +37,7 @@ static ShStatus join_cluster(ShEngine *engine, ShError *err);
 static ShStatus warn_of_server(ShEngine *engine, ShError *err);
 static void log_problem(const char *problem, void *arg);
 static ShStatus start_threads(ShEngine *engine, ShError *err);
-static void cancel_waits(ShEngine *engine);
+static void end_waits(ShEngine *engine);
 static ShStatus wait_released(ShEngine *engine, int64_t deadline_ms, ShError *err);
 static ShStatus write_last_results(ShEngine *engine, int64_t deadline_ms, ShError *err);
 static ShStatus end_incarnation(ShEngine *engine, ShError *err);
@@ -96,6 +97,15 @@ ShStatus sh_engine_drain(ShEngine *engine, ShError *err)
     return status;
 }
 
+void sh_engine_end_calls(ShEngine *engine)
+{
+    atomic_store(&engine->refusing, true);
+    sh_admin_stop(engine);
+    sh_control_stop(engine); /* answers those that wait for metadata */
+    end_waits(engine);
+    sh_fetch_end_waits(engine);
+}
+
 void sh_engine_stop(ShEngine *engine)
 {
     if (engine == NULL)
@@ -118,7 +128,7 @@ void sh_engine_stop(ShEngine *engine)
     sh_flush_stop(engine);
     sh_last_results_leave(engine);
     sh_wal_close(engine->wal); /* its last group is acknowledged before this returns */
-    cancel_waits(engine);
+    end_waits(engine);
     sh_pipeline_destroy(&engine->pipeline);
     sh_flush_destroy(&engine->flusher);
     sh_read_cache_destroy(engine);
@@ -178,8 +188,22 @@ void sh_engine_set_fatal(ShEngine *engine, const ShError *err)
     if (first)
         engine->fatal = *err;
     pthread_mutex_unlock(&engine->stop_lock);
+    atomic_store(&engine->refusing, true);
+    /* Calls that others make until all is over could hide the loss. */
+    if (err->status == SH_OUTDATED)
+        sh_wal_note_calls(engine->wal, atomic_load(&engine->control.calls) | SH_PG_LOSS_FOUND);
     if (first)
         sh_log_error("engine_failed", "status=%s reason=\"%s\"", sh_status_name(err->status), err->message);
+}
+
+ShStatus sh_engine_lost_history(ShEngine *engine, const char *reason, ShError *err)
+{
+    ShError fatal = {0};
+    (void)sh_fail(&fatal, SH_OUTDATED, "the database lost history: %s", reason);
+    sh_engine_set_fatal(engine, &fatal);
+    if (err != NULL)
+        *err = fatal;
+    return fatal.status;
 }
 
 bool sh_engine_pause(ShEngine *engine, int64_t ms)
@@ -342,8 +366,8 @@ static ShStatus start_threads(ShEngine *engine, ShError *err)
     return status;
 }
 
-/* Calls whose batches will not become durable in this process. */
-static void cancel_waits(ShEngine *engine)
+/* Answer the calls whose batches have no outcome yet, and may have none in this process. */
+static void end_waits(ShEngine *engine)
 {
     ShPartition **partitions = NULL;
     size_t count = 0;
@@ -353,14 +377,20 @@ static void cancel_waits(ShEngine *engine)
         return;
     for (size_t i = 0; i < count; i++) {
         ShBatchRing *ring = &partitions[i]->ring;
+        pthread_mutex_lock(&partitions[i]->mutex);
         for (uint64_t seq = ring->first; seq < ring->end; seq++) {
             ShLogBatch *batch = sh_batch_ring_at(ring, seq);
             sh_append_take_waits(batch, &waits_end);
         }
+        pthread_mutex_unlock(&partitions[i]->mutex);
     }
     sh_partition_list_free(partitions, count);
     ShError err = {0};
-    (void)sh_fail(&err, SH_CANCELLED, "the agent stopped before the records were acknowledged");
+    (void)sh_fail_retry_after(&err,
+                              sh_fail(&err, SH_CANCELLED,
+                                      "the agent stopped before the records were acknowledged: whether they are stored "
+                                      "is open"),
+                              END_RETRY_MS);
     sh_append_answer(engine, waits, &err);
 }
 

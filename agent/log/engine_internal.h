@@ -55,13 +55,14 @@ struct ShEngine {
     atomic_bool stopping;
     atomic_bool draining;
     atomic_bool recovering; /* cleared when start is over */
+    atomic_bool refusing;   /* no call is taken any more, and no lease renewed: it failed, or is about to stop */
 
     pthread_mutex_t stop_lock;
     pthread_cond_t stop_cond; /* signalled when stopping is set */
     ShError fatal;            /* guarded by stop_lock */
 
-    /* The starting thread's: the term is not settled, and this agent presents what it knows. */
-    bool presenting;
+    /* The term is not settled, and this agent presents what it knows. Set and cleared while it starts. */
+    atomic_bool presenting;
     int64_t unresolved; /* records in the store that have no place in the index */
 
     ShLogMetrics metrics;
@@ -88,6 +89,10 @@ struct ShEngine {
 
 /* Note what the agent cannot go on after; the first one counts. */
 void sh_engine_set_fatal(ShEngine *engine, const ShError *err);
+
+/* The database has forgotten what it answered. The engine cannot go on, and the next registration of this WAL, in this
+ * process or another, begins a new term. Returns SH_OUTDATED. */
+ShStatus sh_engine_lost_history(ShEngine *engine, const char *reason, ShError *err);
 
 /* Wait, for at most `ms`; false when the engine is stopping. No lock may be held. */
 bool sh_engine_pause(ShEngine *engine, int64_t ms);

@@ -401,7 +401,10 @@ static bool apply_seal(ShEngine *engine, ShPartition *partition, const ShPgEpoch
         (void)sh_fail(&err, SH_INTERNAL,
                       "partition %s: epoch %lld cannot be sealed: PostgreSQL has its published end at %lld",
                       name, (long long)partition->epoch, (long long)answer->published_end);
-        sh_engine_set_fatal(engine, &err);
+        if (answer->published_end < partition->next_offset)
+            (void)sh_engine_lost_history(engine, err.message, NULL);
+        else
+            sh_engine_set_fatal(engine, &err);
         return false;
     }
     pthread_mutex_lock(&partition->mutex);

@@ -84,10 +84,11 @@ static void scan_free(Scan *scan);
 
 ShStatus sh_present(ShEngine *engine, ShError *err)
 {
-    ShStatus status = sh_pg_awaited(engine->control.pg, engine->registered.incarnation, &engine->presenting,
-                                    err);
-    if (status != SH_OK || !engine->presenting)
+    bool awaited = false;
+    ShStatus status = sh_pg_awaited(engine->control.pg, engine->registered.incarnation, &awaited, err);
+    if (status != SH_OK || !awaited)
         return status;
+    atomic_store(&engine->presenting, true);
     sh_log_warn("presenting", "term=%" PRId64 " reason=\"the database may have lost history\"",
                 engine->registered.term);
     Scan scan = {.engine = engine, .pg = engine->control.pg, .err = err};
@@ -108,7 +109,7 @@ ShStatus sh_present(ShEngine *engine, ShError *err)
 ShStatus sh_present_epoch(ShEngine *engine, ShPartition *partition, const ShWalEntry *entry,
                           int64_t base_offset, ShError *err)
 {
-    if (!engine->presenting ||
+    if (!atomic_load(&engine->presenting) ||
         (partition->state == SH_PARTITION_RECOVERING && partition->epoch == entry->epoch))
         return SH_OK;
     ShPgEpoch answer;
@@ -127,9 +128,9 @@ ShStatus sh_present_epoch(ShEngine *engine, ShPartition *partition, const ShWalE
 
 ShStatus sh_present_end(ShEngine *engine, ShError *err)
 {
-    if (!engine->presenting)
+    if (!atomic_load(&engine->presenting))
         return SH_OK;
-    engine->presenting = false;
+    atomic_store(&engine->presenting, false);
     return sh_pg_presented(engine->control.pg, engine->registered.incarnation, engine->unresolved, err);
 }
 

@@ -67,6 +67,7 @@ static bool publish_flight(ShEngine *engine, ShPg *pg, ShFlight *flight, ShPgRun
         ShStatus status = call_publish(engine, pg, flight, runs, results, &err);
         if (status == SH_OK) {
             engine->pipeline.answered_no = flight->id.publish_no;
+            sh_wal_note_calls(engine->wal, atomic_load(&engine->control.calls));
             sh_metric_observe_us(engine->metrics.publish_duration, sh_clock_now_us() - started_us);
             return true;
         }
@@ -413,6 +414,8 @@ static void set_offsets(const ShFlightRange *range, ShLogBatch *batch, int64_t o
     sh_batch_set_leader_epoch(bytes, batch->header.leader_epoch);
 }
 
+/* What came before the run was published, as far as this agent knows, and PostgreSQL does not know of it. When all that the
+ * store holds was presented a moment ago, there is nothing to begin anew with. */
 static void refuse(ShEngine *engine, const ShFlight *flight, const ShFlightRange *range,
                    const ShPgRunResult *result)
 {
@@ -423,7 +426,11 @@ static void refuse(ShEngine *engine, const ShFlight *flight, const ShFlightRange
                   "keeps the records",
                   sh_partition_name(range->partition, name), (long long)flight->id.publish_no,
                   (long long)range->epoch, result_name(result->result), engine->config->wal_dir);
-    sh_engine_set_fatal(engine, &err);
+    bool is_forgotten = result->result == SH_PUBLISH_GAP || result->result == SH_PUBLISH_UNKNOWN;
+    if (is_forgotten && !atomic_load(&engine->presenting))
+        (void)sh_engine_lost_history(engine, err.message, NULL);
+    else
+        sh_engine_set_fatal(engine, &err);
 }
 
 static const char *result_name(ShPublishResult result)

@@ -1,4 +1,5 @@
 #include <stdio.h>
+#include <string.h>
 
 #include "agent/base/clock.h"
 #include "agent/pg/pg_internal.h"
@@ -137,6 +138,7 @@ static const Statement statements[SH_PG_STATEMENT_COUNT] = {
 };
 
 static ShStatus prepare(ShPg *pg, ShPgStatement statement, int64_t deadline_ms, ShError *err);
+static bool needs_new_connection(const ShPg *pg, ShStatus status);
 
 ShStatus sh_pg_call(ShPg *pg, ShPgStatement statement, const char *const *values, PGresult **out,
                     ShError *err)
@@ -147,18 +149,37 @@ ShStatus sh_pg_call(ShPg *pg, ShPgStatement statement, const char *const *values
         status = prepare(pg, statement, deadline_ms, err);
     if (status != SH_OK)
         return status;
+    int64_t seen = pg->calls != NULL ? atomic_load(pg->calls) : 0;
     if (!PQsendQueryPrepared(pg->conn, statements[statement].name, statements[statement].value_count, values,
                              NULL, NULL, 0)) {
         status = sh_pg_fail_connection(pg->conn, "cannot ask PostgreSQL", err);
         sh_pg_disconnect(pg);
         return status;
     }
-    status = sh_pg_receive(pg, deadline_ms, out, err);
-    /* Prepared statements outlive an update of the extension only in part: a new connection prepares them
-     * anew. */
-    if (status == SH_UNSUPPORTED)
-        sh_pg_disconnect(pg);
+    PGresult *result;
+    status = sh_pg_receive(pg, deadline_ms, &result, err);
+    if (status != SH_OK) {
+        if (needs_new_connection(pg, status))
+            sh_pg_disconnect(pg);
+        return status;
+    }
+    status = sh_pg_note_calls(pg, seen, err);
+    if (status == SH_OK)
+        *out = result;
+    else
+        PQclear(result);
     return status;
+}
+
+/* Prepared statements outlive an update of the extension only in part, and another server process behind a pooler knows
+ * none or another's: a new connection prepares them anew. */
+static bool needs_new_connection(const ShPg *pg, ShStatus status)
+{
+    if (pg->conn == NULL)
+        return false;
+    const char *sqlstate = PQresultErrorField(pg->refused, PG_DIAG_SQLSTATE);
+    return status == SH_UNSUPPORTED ||
+           (sqlstate != NULL && (strcmp(sqlstate, "26000") == 0 || strcmp(sqlstate, "42P05") == 0));
 }
 
 static ShStatus prepare(ShPg *pg, ShPgStatement statement, int64_t deadline_ms, ShError *err)
@@ -173,8 +194,11 @@ static ShStatus prepare(ShPg *pg, ShPgStatement statement, int64_t deadline_ms, 
     }
     PGresult *result;
     ShStatus status = sh_pg_receive(pg, deadline_ms, &result, err);
-    if (status != SH_OK)
+    if (status != SH_OK) {
+        if (needs_new_connection(pg, status))
+            sh_pg_disconnect(pg);
         return status;
+    }
     PQclear(result);
     pg->prepared |= bit;
     return SH_OK;

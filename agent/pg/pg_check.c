@@ -14,6 +14,8 @@ ShStatus sh_pg_check(ShPg *pg, ShError *err)
     ShStatus status = check_extension(pg, err);
     if (status == SH_OK)
         status = check_rights(pg, err);
+    if (status == SH_OK)
+        status = sh_pg_check_session(pg, err);
     return status;
 }
 

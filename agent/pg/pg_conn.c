@@ -18,7 +18,6 @@ static void signal_fd(int fd);
 static bool is_usable(ShPg *pg);
 static ShStatus poll_connection(ShPg *pg, int64_t deadline_ms, ShError *err);
 static ShStatus check_version(const ShPg *pg, ShError *err);
-static ShStatus set_up_session(ShPg *pg, int64_t deadline_ms, ShError *err);
 static ShStatus check_history(ShPg *pg, int64_t deadline_ms, ShError *err);
 static void on_notice(void *arg, const PGresult *notice);
 static ShStatus fail_late(const ShPg *pg, const char *what, ShError *err);
@@ -100,7 +99,7 @@ ShStatus sh_pg_connect(ShPg *pg, ShError *err)
     if (status == SH_OK)
         status = check_version(pg, err);
     if (status == SH_OK)
-        status = set_up_session(pg, deadline_ms, err);
+        status = sh_pg_set_up_session(pg, deadline_ms, err);
     if (status == SH_OK && pg->incarnation != 0)
         status = check_history(pg, deadline_ms, err);
     if (status != SH_OK)
@@ -108,7 +107,7 @@ ShStatus sh_pg_connect(ShPg *pg, ShError *err)
     return status;
 }
 
-void sh_pg_guard(ShPg *pg, int64_t incarnation, const atomic_int_fast64_t *calls)
+void sh_pg_guard(ShPg *pg, int64_t incarnation, atomic_int_fast64_t *calls)
 {
     pg->incarnation = incarnation;
     pg->calls = calls;
@@ -122,6 +121,7 @@ void sh_pg_disconnect(ShPg *pg)
     PQclear(pg->refused);
     pg->refused = NULL;
     pg->prepared = 0;
+    pg->reported[0] = '\0';
     pg->listening = false;
     pg->doomed = false;
 }
@@ -263,22 +263,6 @@ static ShStatus check_version(const ShPg *pg, ShError *err)
     const char *version = PQparameterStatus(pg->conn, "server_version");
     return sh_fail(err, SH_UNSUPPORTED, "PostgreSQL is version %s; StreamHouse needs version 15 or newer",
                    version != NULL ? version : "unknown");
-}
-
-/* What is asked after the deadline would otherwise go on in the server, holding its locks. */
-static ShStatus set_up_session(ShPg *pg, int64_t deadline_ms, ShError *err)
-{
-    ShPgNumber timeout;
-    const char *const values[] = {sh_pg_number(&timeout, pg->timeout_ms)};
-    PQsetnonblocking(pg->conn, 1);
-    if (!PQsendQueryParams(pg->conn, "SELECT pg_catalog.set_config('statement_timeout', $1, false)", 1, NULL,
-                           values, NULL, NULL, 0))
-        return sh_pg_fail_connection(pg->conn, "cannot ask PostgreSQL", err);
-    PGresult *result;
-    ShStatus status = sh_pg_receive(pg, deadline_ms, &result, err);
-    if (status == SH_OK)
-        PQclear(result);
-    return status;
 }
 
 /* Another server may answer than before, or the same one with an older memory. */

@@ -19,6 +19,9 @@ static const ErrorMapping mappings[] = {
     {"SH008", SH_CANCELLED},             /* object was abandoned */
     {"SH009", SH_EXISTS},                /* object was published and confirmed */
     {"SH010", SH_OUT_OF_ORDER_SEQUENCE}, /* batches that a later epoch has claimed */
+    {"SH011", SH_UNSUPPORTED},           /* not in this isolation level */
+    {"26000", SH_UNAVAILABLE},           /* prepared statement unknown: another server process than before */
+    {"42P05", SH_UNAVAILABLE},           /* prepared already, by another session: likewise */
     {"42501", SH_DENIED},                /* insufficient privilege */
     {"28", SH_DENIED},                   /* authorization */
     {"42704", SH_NOT_FOUND},             /* undefined object: the topic */

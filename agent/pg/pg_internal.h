@@ -19,7 +19,8 @@ struct ShPg {
     PGconn *conn;        /* NULL: not connected */
     uint64_t prepared;   /* bit per ShPgStatement, of this connection */
     int64_t incarnation; /* 0: none; else each new connection is asked whether it knows of this one ... */
-    const atomic_int_fast64_t *calls; /* ... and of as many calls of it */
+    atomic_int_fast64_t *calls; /* ... and of as many calls of it; other connections raise it too */
+    char reported[48];          /* what this connection reported last of the counts of calls; "": nothing */
     bool listening;
     bool doomed;       /* the server has said that it will close the connection */
     PGresult *refused; /* the last answer, if it was an error: its fields; else NULL */
@@ -55,6 +56,17 @@ ShStatus sh_pg_query(ShPg *pg, const char *sql, int value_count, const char *con
 ShStatus sh_pg_fail_result(const PGresult *result, ShError *err);
 /* The connection's own complaint, SH_UNAVAILABLE. */
 ShStatus sh_pg_fail_connection(const PGconn *conn, const char *what, ShError *err);
+
+/* --- session (pg_session.c) --------------------------------------------------------------------------------
+ */
+
+/* Make a new connection's session one that the calls can rely on, whatever the settings of role and database. */
+ShStatus sh_pg_set_up_session(ShPg *pg, int64_t deadline_ms, ShError *err) SH_MUST_CHECK;
+/* SH_UNSUPPORTED when what is between here and the server gives the session's transactions to several server
+ * processes. */
+ShStatus sh_pg_check_session(ShPg *pg, ShError *err) SH_MUST_CHECK;
+/* After an answer: take its count of calls; `seen` is what *pg->calls was when the call was sent. */
+ShStatus sh_pg_note_calls(ShPg *pg, int64_t seen, ShError *err) SH_MUST_CHECK;
 
 /* --- prepared statements (pg_call.c) ----------------------------------------------------------------------
  */

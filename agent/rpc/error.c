@@ -41,11 +41,10 @@ grpc_status_code sh_rpc_code(ShStatus status, ShBytesFrom from)
         return GRPC_STATUS_RESOURCE_EXHAUSTED;
     case SH_OUTDATED:
     case SH_UNAVAILABLE:
+    case SH_CANCELLED: /* by this side: who gave up itself asks for no status */
         return GRPC_STATUS_UNAVAILABLE;
     case SH_TIMEOUT:
         return GRPC_STATUS_DEADLINE_EXCEEDED;
-    case SH_CANCELLED:
-        return GRPC_STATUS_CANCELLED;
     case SH_IO:
     case SH_INTERNAL:
         return GRPC_STATUS_INTERNAL;

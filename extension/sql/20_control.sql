@@ -10,6 +10,7 @@
 --   SH004 agent id is live elsewhere      SH009 object was published and confirmed
 --   SH005 incarnation number not above    SH010 a later epoch has claimed sequences of
 --         the known ones                        the object
+--                                         SH011 not in this isolation level
 --   SH201 invalid schema or reference     SH401 no such subject
 --   SH202 invalid version                 SH402 no such version
 --   SH203 invalid compatibility level     SH403 no such schema
@@ -77,12 +78,20 @@ $$;
 COMMENT ON FUNCTION streamhouse.identity_change IS
     'How the database that is here is not the one that agents have worked with; null: it is that one';
 
+CREATE FUNCTION streamhouse.begin_decision() RETURNS void
+    LANGUAGE c SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'sh_begin_decision';
+COMMENT ON FUNCTION streamhouse.begin_decision IS
+    'What every function does first whose answer somebody acts on: refuses isolation levels other than read '
+    'committed (SH011), and makes the commit durable whatever synchronous_commit says for the role or database';
+
 CREATE FUNCTION streamhouse.control_lock() RETURNS streamhouse.cluster
 LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
 AS $$
 DECLARE
     locked cluster;
 BEGIN
+    PERFORM begin_decision();
     SELECT * INTO locked FROM cluster FOR UPDATE;
     IF NOT FOUND THEN
         INSERT INTO cluster (system_identifier, timeline, database_oid, installation_id)
@@ -157,10 +166,13 @@ DECLARE
     counted bigint;
     known   incarnation;
 BEGIN
+    PERFORM begin_decision();
     UPDATE lease SET calls = lease.calls + 1
     WHERE lease.incarnation_id = agent_enter.incarnation
     RETURNING lease.calls INTO counted;
     IF FOUND THEN
+        -- What stays the same is not reported: the transaction tells two calls of one count apart.
+        PERFORM set_config('streamhouse.calls', counted || ' ' || pg_current_xact_id()::text, false);
         RETURN counted;
     END IF;
 
@@ -182,6 +194,6 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION streamhouse.agent_enter IS
-    'Begins an agent''s call: counts it and locks the lease''s row, so that no newer incarnation can '
+    'Begins an agent''s call: counts it, reports the count in streamhouse.calls, and locks the lease''s row, so that no newer incarnation can '
     'register before the transaction ends. Raises SH001, SH002 or SH003 for an incarnation that holds no '
     'lease';

@@ -68,11 +68,11 @@ DECLARE
         WHEN subject IS NULL OR subject = '' THEN 'The name is empty.'
         WHEN length(subject) > 500 THEN
             format('The name has %s characters; 500 are allowed.', length(subject))
-        WHEN subject ~ '[\x01-\x1f\x7f]' THEN 'The name contains a control character.' END;
+        WHEN subject ~ E'[\\x01-\\x1f\\x7f]' THEN 'The name contains a control character.' END;
 BEGIN
     IF problem IS NOT NULL THEN
         RAISE EXCEPTION 'invalid subject "%"', regexp_replace(coalesce(left(subject, 100), ''),
-                                                              '[\x01-\x1f\x7f]', '?', 'g')
+                                                              E'[\\x01-\\x1f\\x7f]', '?', 'g')
             USING ERRCODE = 'SH208', DETAIL = problem;
     END IF;
 END

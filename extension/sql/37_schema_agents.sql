@@ -70,6 +70,7 @@ AS $$
 DECLARE
     noted int;
 BEGIN
+    PERFORM begin_decision();
     IF cardinality(schema_ids) IS DISTINCT FROM cardinality(topic_ids) THEN
         RAISE EXCEPTION 'schema_ids and topic_ids differ in length' USING ERRCODE = 'invalid_parameter_value';
     END IF;

@@ -102,6 +102,7 @@ AS $$
 DECLARE
     counted_ms int := least(coalesce(passed_ms, tick_interval_ms()), tick_interval_ms());
 BEGIN
+    PERFORM begin_decision();
     PERFORM term_tick(); -- first: the control lock comes before leases
     -- A locked lease belongs to an agent in the middle of a call: it is alive, and the tick does not wait
     -- for it. A lease that ran out is counted on as long as epochs of its WAL wait for an end.
@@ -161,6 +162,7 @@ AS $$
 DECLARE
     pruned bigint;
 BEGIN
+    PERFORM begin_decision();
     DELETE FROM publish_result AS r
     WHERE NOT EXISTS (SELECT FROM lease AS l WHERE l.incarnation_id = r.incarnation_id);
     GET DIAGNOSTICS pruned = ROW_COUNT;

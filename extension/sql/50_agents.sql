@@ -60,7 +60,7 @@ END
 $$;
 COMMENT ON FUNCTION streamhouse.agent_register IS
     'An agent''s start: registers an incarnation of its WAL, fences the older ones and hands it their open '
-    'epochs. Begins a new term first when the database may have lost history. Raises SH004, SH005';
+    'epochs. Begins a new term first when the database may have lost history. Raises SH004, SH005, SH011';
 
 CREATE FUNCTION streamhouse.check_registration(agent_id text, wal_uuid uuid, incarnation_no bigint,
                                                calls_seen bigint) RETURNS void

@@ -19,6 +19,13 @@ AS $$ SELECT CASE WHEN term > 1 THEN term << 40 ELSE 0 END $$;
 COMMENT ON FUNCTION streamhouse.term_calls IS
     'Where the counters of agents'' calls begin in a term: what agents saw in older terms is below it';
 
+CREATE FUNCTION streamhouse.loss_found() RETURNS bigint
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$ SELECT 1::bigint << 39 $$;
+COMMENT ON FUNCTION streamhouse.loss_found IS
+    'Added to the calls that an agent has seen, when it found that the database has forgotten what it answered: more '
+    'than can have been counted in the term, and less than the next one begins at';
+
 CREATE FUNCTION streamhouse.lost_history(wal_uuid uuid, calls_seen bigint) RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
 AS $$
@@ -32,7 +39,9 @@ BEGIN
     END IF;
     SELECT greatest(max(l.calls), term_calls((SELECT c.term FROM cluster AS c))) INTO known
     FROM lease AS l WHERE l.wal_uuid = lost_history.wal_uuid;
-    IF calls_seen > known THEN
+    IF calls_seen > known AND calls_seen & loss_found() <> 0 THEN
+        RETURN 'forgotten: an agent found that what it had published is not known';
+    ELSIF calls_seen > known THEN
         RETURN format('restored: an agent had seen call %s, the database knew of %s', calls_seen, known);
     END IF;
     RETURN NULL;
@@ -178,6 +187,7 @@ AS $$
 DECLARE
     counted bigint;
 BEGIN
+    PERFORM begin_decision();
     PERFORM check_history();
     SELECT l.calls INTO counted FROM lease AS l WHERE l.incarnation_id = agent_check.incarnation;
     IF counted IS NULL THEN

@@ -150,6 +150,7 @@ DECLARE
     due_epochs     bigint[];
     free_wals      uuid[];
 BEGIN
+    PERFORM begin_decision();
     IF NOT EXISTS (SELECT FROM topic WHERE orphan_timeout IS NOT NULL)
        OR NOT EXISTS (SELECT FROM due_orphan) THEN
         RETURN 0;

@@ -25,6 +25,7 @@ COMMENT ON FUNCTION streamhouse.snapshot_tables IS
 
 CREATE FUNCTION streamhouse.topics_digest() RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, streamhouse, pg_temp
+SET datestyle = 'ISO' SET intervalstyle = 'postgres' SET timezone = 'UTC' -- the texts of times are in it
 AS $$ SELECT md5(coalesce(string_agg(md5(t::text), '' ORDER BY t.topic_id), '')) FROM topic AS t $$;
 COMMENT ON FUNCTION streamhouse.topics_digest IS 'Changes when a topic is made, changed or dropped';
 
@@ -114,6 +115,7 @@ BEGIN
         RAISE EXCEPTION 'snapshots are turned off'
             USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Set streamhouse.snapshot_interval above 0.';
     END IF;
+    PERFORM begin_decision();
     -- One is enough for all who ask before it begins.
     INSERT INTO index_snapshot AS s (requests) VALUES (1)
     ON CONFLICT (one_row) DO UPDATE SET requests = s.requests + 1
@@ -155,6 +157,7 @@ AS $$
 DECLARE
     held record;
 BEGIN
+    PERFORM begin_decision();
     SELECT (SELECT count(*) FROM topic) AS topics, (SELECT count(*) FROM incarnation) AS agents,
            (SELECT count(*) FROM object) AS objects INTO held;
     IF held.topics + held.agents + held.objects > 0 THEN

@@ -244,6 +244,7 @@ BEGIN
         RAISE EXCEPTION 'max_rows is out of range: %', coalesce(max_rows::text, 'null')
             USING ERRCODE = 'invalid_parameter_value', DETAIL = 'It must be between 1 and 100000.';
     END IF;
+    PERFORM begin_decision();
     removed := purge_dropped_topics(max_rows);
     SELECT array_agg(d.topic_id), array_agg(d.partition) INTO topics, parts
     FROM next_retention_due(greatest(max_rows / 10, 1)) AS d WHERE removed = 0;
@@ -283,6 +284,7 @@ DECLARE
     start    bigint;
     bound    bigint;
 BEGIN
+    PERFORM begin_decision();
     SELECT t.topic_id INTO found_id FROM topic AS t WHERE t.name = topic;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'topic "%" does not exist', coalesce(topic, '')

@@ -9,6 +9,7 @@ CREATE FUNCTION streamhouse.agent_enter_beside(incarnation bigint) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
 AS $$
 BEGIN
+    PERFORM begin_decision();
     -- Fencing changes a key of the lease and waits for this lock; renewing and counting do not.
     PERFORM FROM lease AS l WHERE l.incarnation_id = agent_enter_beside.incarnation FOR KEY SHARE;
     IF NOT FOUND THEN
@@ -179,7 +180,7 @@ BEGIN
         SELECT k.object_key, k.bytes, m[1] AS agent_id, m[2]::bigint AS writer, m[3]::uuid AS object_id
         FROM unnest(object_keys, object_bytes) AS k(object_key, bytes),
              regexp_match(k.object_key, '^[0-9a-f]{2}/([a-zA-Z0-9._-]{1,249})/([0-9]{1,18})/'
-                 '(?:[0-9]{1,18}|compact)-([0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12})\.seg$') AS m
+                 '(?:[0-9]{1,18}|compact)-([0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12})[.]seg$') AS m
         WHERE m IS NOT NULL
     ), given_up AS (
         INSERT INTO object AS o (object_id, object_key, incarnation_id, bytes, state)

@@ -44,6 +44,7 @@ DECLARE
     counts  int[];
     lost    bigint;
 BEGIN
+    PERFORM begin_decision();
     SELECT k.object_key INTO unknown FROM unnest(object_keys) AS k(object_key)
     WHERE NOT EXISTS (SELECT FROM object AS o WHERE o.object_key = k.object_key) LIMIT 1;
     IF FOUND THEN

@@ -88,7 +88,8 @@ class Client:
                 return call()
             except grpc.RpcError as error:
                 delay_ms = trailing(error, "grpc-retry-pushback-ms")
-                if error.code() is not grpc.StatusCode.UNAVAILABLE or not delay_ms or time.monotonic() > deadline:
+                is_refused = error.code() is grpc.StatusCode.UNAVAILABLE and delay_ms and not is_outcome_open(error)
+                if not is_refused or time.monotonic() > deadline:
                     raise
                 time.sleep(int(delay_ms) / 1000)
 
@@ -165,6 +166,12 @@ def error_of(call):
 
 def trailing(error, key):
     return dict(error.trailing_metadata() or ()).get(key)
+
+
+def is_outcome_open(error):
+    """Did the agent give the call up without knowing what becomes of it?"""
+    packed = trailing(error, "streamhouse-error-bin")
+    return packed is not None and pb.PartitionError.FromString(packed).reason == "CANCELLED"
 
 
 def partition_error(error):

@@ -1,5 +1,7 @@
 """PostgreSQL fails over, comes back older, or is cloned: agents present what it has forgotten, and every acknowledged
 record is there afterwards, once and at its offset."""
+import signal
+import threading
 import time
 
 import grpc
@@ -343,6 +345,119 @@ def test_neither_a_file_copy_nor_its_original_deletes(world):
     assert all(p.exists() for p in a9_objects)
     assert world.database.value("SELECT contested_by FROM streamhouse.store_marker") is None
     a9.kill()
+
+
+def test_a_server_that_crashes_has_forgotten_nothing_whatever_a_role_asks_for(world):
+    """With synchronous_commit off a commit is answered before it is anywhere but in memory."""
+    world.database.execute("ALTER SYSTEM SET wal_writer_delay = '10s'")
+    world.database.execute("ALTER SYSTEM SET wal_writer_flush_after = '1GB'")
+    world.database.execute("SELECT pg_reload_conf()")
+    world.database.execute("ALTER ROLE postgres SET synchronous_commit = off")
+    world.database.execute("ALTER DATABASE streamhouse SET synchronous_commit = off")
+    world.database.reconnect()
+    a1 = world.agent("a1", heartbeat_interval="10s")
+    world.database.execute("SELECT streamhouse.create_topic('t')")
+    for _ in range(4):
+        world.produce([a1], count=10)
+        world.published()
+    world.server.kill()
+    world.server.control("-w", "start")
+    world.database.reconnect()
+    world.database.execute("SET synchronous_commit = on")
+    assert world.records() == 40
+    world.produce([a1], count=5)
+    world.published()
+    world.check([a1])
+    assert world.database.value("SELECT term FROM streamhouse.cluster") == 1
+
+
+def forget_publishes(world, offset):
+    """As a database that lost the publishes from an offset on, but not the count of calls."""
+    world.database.execute("CREATE TEMP TABLE gone AS SELECT DISTINCT s.object_id FROM streamhouse.segment AS s JOIN "
+                           "streamhouse.topic AS t USING (topic_id) WHERE t.name = 't' AND s.first_offset >= %s", offset)
+    world.database.execute("DELETE FROM streamhouse.segment WHERE object_id IN (SELECT object_id FROM gone)")
+    world.database.execute("DELETE FROM streamhouse.object WHERE object_id IN (SELECT object_id FROM gone)")
+    world.database.execute("UPDATE streamhouse.epoch_head AS h SET published_end = %s, records = %s FROM streamhouse.topic AS t "
+                           "WHERE t.topic_id = h.topic_id AND t.name = 't'", offset, offset)
+
+
+@pytest.mark.parametrize("next_call", ["publish", "seal", "recovery"])
+def test_publishes_that_the_database_forgot_come_back(world, next_call):
+    """Whatever the agent does next, it finds out: a publish that leaves a gap, a seal at an end that is not known, a start
+    that recovers what is left."""
+    a1 = world.agent("a1", wal_file_size="1MB")
+    world.database.execute("SELECT streamhouse.create_topic(name) FROM unnest(ARRAY['t', 'u']) AS name")
+    world.produce([a1], count=5)
+    world.published()
+    world.produce([a1], count=5)
+    world.published()
+    # What is published is in no file of the write-ahead log any more.
+    for _ in range(4):
+        world.client(a1).produce("u", values=[bytes(500000)])
+    wait_until("the filling is published", lambda: world.records() == 14, 20 * PATIENCE)
+    if next_call == "publish":
+        forget_publishes(world, 5)
+        world.produce([a1], count=5)
+    elif next_call == "seal":
+        forget_publishes(world, 5)
+        a1.terminate()
+        a1.start()
+    else:
+        world.proxy.cut()
+        world.produce([a1], count=5)
+        a1.kill()
+        forget_publishes(world, 5)
+        world.proxy.heal()
+        a1.start()
+    world.settled(2)
+    world.produce([a1], count=5)
+    world.check([a1])
+    assert world.database.value("SELECT reason FROM streamhouse.term") == (
+        "forgotten: an agent found that what it had published is not known")
+
+
+@pytest.mark.parametrize("how", ["promoted", "fenced", "terminated"])
+def test_calls_that_wait_for_an_object_do_not_hold_an_agent_that_cannot_go_on(world, how):
+    """They are answered, with a delay after which to try again; then the agent starts over, or exits."""
+    a1 = world.agent("a1", object_flush_interval="1min", flush_interval="20ms")
+    world.database.execute("SELECT streamhouse.create_topic('o', durability => 'object')")
+    world.database.execute("SELECT streamhouse.create_topic('t')")
+    world.produce([a1], count=5)
+    world.published()
+    client = world.client(a1)
+    answers = []
+    waiting = threading.Thread(target=lambda: answers.append(failure_of(lambda: client.produce("o", values=[b"1"]))))
+    waiting.start()
+    wait_until("the call waits", lambda: world.database.value("SELECT unpublished FROM streamhouse.lease") == 1)
+    leases = "SELECT i.wal_uuid, i.incarnation_no FROM streamhouse.agent AS a JOIN streamhouse.incarnation AS i USING (incarnation_id)"
+    if how == "promoted":
+        world.database.execute("UPDATE streamhouse.cluster SET timeline = 77")
+    elif how == "fenced":
+        wal_uuid, number = world.database.execute(leases)[0]
+        world.database.execute("SELECT streamhouse.agent_register('a1', %s, %s, 'h:1', '', '', '', '', 0)", wal_uuid, number + 1)
+    else:
+        world.database.execute("UPDATE streamhouse.cluster SET timeline = 77")
+        wait_until("it stops", lambda: "engine_failed" in a1.log_text())
+        a1.process.send_signal(signal.SIGTERM)
+    waiting.join(10 * PATIENCE)
+    assert not waiting.is_alive(), "the call is held"
+    (error,) = answers
+    assert error.code() == grpc.StatusCode.UNAVAILABLE, error
+    assert int(dict(error.trailing_metadata())["grpc-retry-pushback-ms"]) > 0
+    if how in ("fenced", "terminated"):
+        wait_until("the agent has exited", lambda: a1.process.poll() is not None, 15)
+        return
+    world.settled(2)
+    world.produce([a1], count=5)
+    assert "rpc_stop_waits" not in a1.log_text()
+
+
+def failure_of(call):
+    try:
+        call()
+    except grpc.RpcError as error:
+        return error
+    return None
 
 
 @pytest.mark.parametrize("how", ["stopped", "paused"])

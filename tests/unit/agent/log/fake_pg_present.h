@@ -7,7 +7,7 @@
 
 #include "agent/pg/pg_present.h"
 
-void sh_pg_guard(ShPg *pg, int64_t incarnation, const atomic_int_fast64_t *calls)
+void sh_pg_guard(ShPg *pg, int64_t incarnation, atomic_int_fast64_t *calls)
 {
     (void)pg, (void)incarnation, (void)calls;
 }

@@ -392,6 +392,30 @@ static void test_a_changed_topic_is_known_when_the_change_is_answered(void **sta
     assert_int_equal(append_to(fixture, "t", 1, 10), 0);
 }
 
+/* The servers wait for their calls before the engine stops: none may be held by it, and none be taken any more. */
+static void test_calls_that_wait_are_answered_before_the_stop(void **state)
+{
+    Fixture *fixture = *state;
+    set(fixture, 0, "OBJECT_FLUSH_INTERVAL=1min");
+    start(fixture);
+    Append append;
+    append_begin(fixture, &append, target_of("o", 0), 1, 10, 1000);
+    assert_false(signal_wait(&append.signal, 20));
+
+    sh_engine_end_calls(fixture->engine);
+    assert_int_equal(append_end(&append), SH_CANCELLED);
+    assert_true(append.part.error.retriable);
+    assert_true(append.part.error.retry_after_ms > 0);
+    assert_non_null(strstr(append.part.error.message, "whether they are stored is open"));
+    assert_int_equal(append_to(fixture, "o", 1, 10), -SH_UNAVAILABLE);
+    assert_int_equal(append_to(fixture, "t", 1, 10), -SH_UNAVAILABLE);
+    assert_int_equal(append_to(fixture, "unheard-of", 1, 10), -SH_UNAVAILABLE);
+    Signal signal;
+    signal_init(&signal);
+    sh_engine_drop_topic(fixture->engine, "t", admin_done, &signal);
+    assert_true(signal_wait(&signal, DEADLINE_MS));
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
 int main(void)
@@ -413,6 +437,7 @@ int main(void)
         TEST(test_a_used_up_range_rolls_to_a_new_epoch),
         TEST(test_a_released_partition_is_sealed_and_redirects),
         TEST(test_object_topics_are_acknowledged_with_their_publish),
+        TEST(test_calls_that_wait_are_answered_before_the_stop),
         TEST(test_postgresql_away_delays_and_loses_nothing),
         TEST(test_a_fenced_incarnation_is_fatal),
         TEST(test_offsets_are_found_by_time),

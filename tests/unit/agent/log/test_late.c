@@ -115,7 +115,8 @@ static void test_records_without_a_place_stay_in_the_wal(void **state)
     FAKE_CHANGE(fake.refuse_leftovers = SH_LEFTOVER_FENCED);
     force_seal();
     assert_ok(sh_fault_arm(NULL, err));
-    wait_until(sh_engine_fatal(fixture->engine, &why) == SH_UNSUPPORTED);
+    wait_until(sh_engine_fatal(fixture->engine, &why) == SH_OUTDATED);
+    assert_non_null(strstr(why.message, "lost history"));
     assert_non_null(strstr(why.message, "not this write-ahead log's"));
     assert_non_null(strstr(why.message, "keeps them"));
     assert_true(append_to(fixture, "t", 1, 10) < 0);

@@ -1,4 +1,5 @@
 /* Every call once through an agent's life, against a real server. */
+#include "agent/pg/pg_internal.h"
 #include "tests/unit/agent/pg/pg_fixture.h"
 
 #include "agent/base/fault.h"
@@ -326,6 +327,107 @@ static void test_a_superseded_incarnation_is_fenced(void **state)
     assert_int_equal(sh_pg_publish(life->pg, &publish, &result, &err), SH_FENCED);
 }
 
+static void test_lost_calls_are_noticed_at_the_next_answer(void **state)
+{
+    Life *life = *state;
+    ShError err;
+    atomic_int_fast64_t calls = life->calls;
+    sh_pg_guard(life->pg, life->incarnation, &calls);
+    ShPgRun run = run_of(life, 0);
+    ShPgPublish publish = publish_of(life, 1, &run, 1);
+    ShPgRunResult result;
+    assert_ok(sh_pg_publish(life->pg, &publish, &result, &err));
+    int64_t after_publish = atomic_load(&calls);
+    assert_true(after_publish > life->calls);
+    ShPgProducer *producers;
+    size_t count;
+    assert_ok(sh_pg_producers(life->pg, life->incarnation, &life->partition, 1, 10, &producers, &count, &err));
+    assert_int_equal(count, 0);
+    free(producers);
+    assert_int_equal(atomic_load(&calls), after_publish + 1);
+
+    fixture_sql("UPDATE streamhouse.lease SET calls = calls - 1");
+    assert_int_equal(sh_pg_publish(life->pg, &publish, &result, &err), SH_OUTDATED);
+    assert_message("lost history");
+    /* Another connection does not even begin. */
+    ShPg *other = fixture_pg(fixture_conninfo, 10000);
+    fixture_sql("UPDATE streamhouse.lease SET calls = calls - 1");
+    sh_pg_guard(other, life->incarnation, &calls);
+    assert_int_equal(sh_pg_producers(other, life->incarnation, &life->partition, 1, 10, &producers, &count, &err), SH_OUTDATED);
+    sh_pg_free(other);
+    life->calls = atomic_load(&calls);
+}
+
+static void test_an_agent_that_found_a_loss_begins_a_term(void **state)
+{
+    Life *life = *state;
+    int64_t term = life->incarnation >> 40;
+    life->calls |= SH_PG_LOSS_FOUND;
+    life->incarnation = register_agent(life, 2);
+    assert_true(life->incarnation >> 40 > term);
+    assert_string_equal(fixture_sql("SELECT reason FROM streamhouse.term ORDER BY term DESC LIMIT 1"),
+                        "forgotten: an agent found that what it had published is not known");
+    fixture_sql("SELECT streamhouse.accept_term_boundary()");
+}
+
+static void test_another_server_process_has_other_prepared_statements(void **state)
+{
+    Life *life = *state;
+    ShError err;
+    ShPgHeartbeat heartbeat;
+    PGresult *result;
+    assert_ok(sh_pg_heartbeat(life->pg, life->incarnation, life->calls, 0, &heartbeat, &err));
+    assert_ok(sh_pg_query(life->pg, "DEALLOCATE ALL", 0, NULL, &result, &err));
+    PQclear(result);
+    assert_int_equal(sh_pg_heartbeat(life->pg, life->incarnation, life->calls, 0, &heartbeat, &err), SH_UNAVAILABLE);
+    assert_true(err.retriable);
+    assert_false(sh_pg_is_connected(life->pg));
+    assert_ok(sh_pg_query(life->pg, "PREPARE heartbeat AS SELECT 1", 0, NULL, &result, &err));
+    PQclear(result);
+    assert_int_equal(sh_pg_heartbeat(life->pg, life->incarnation, life->calls, 0, &heartbeat, &err), SH_UNAVAILABLE);
+    assert_ok(sh_pg_heartbeat(life->pg, life->incarnation, life->calls, 0, &heartbeat, &err));
+    life->calls = heartbeat.calls;
+}
+
+/* What a database may be set to, and what would go wrong: stale snapshots, writes refused, times and intervals, nulls of
+ * arrays and names written otherwise. */
+static void test_settings_of_the_database_change_nothing(void **state)
+{
+    static const char *const settings[] = {
+        "default_transaction_isolation = 'serializable'", "default_transaction_read_only = on",
+        "lock_timeout = 1", "search_path = 'nowhere'", "synchronous_commit = off",
+        "datestyle = 'SQL, DMY'", "intervalstyle = 'sql_standard'", "timezone = 'Asia/Kolkata'", "bytea_output = 'escape'",
+        "array_nulls = off", "quote_all_identifiers = on", "standard_conforming_strings = off", "row_security = off",
+        "transform_null_equals = on", "extra_float_digits = -15"};
+    Life *life = *state;
+    ShError err;
+    char sql[256];
+    for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++) {
+        snprintf(sql, sizeof sql, "ALTER DATABASE agent_pg_%d SET %s", (int)getpid(), settings[i]);
+        fixture_sql_in(fixture_server(), sql);
+    }
+    ShPg *pg = fixture_pg(fixture_conninfo, 10000);
+    ShPgHeartbeat heartbeat;
+    assert_ok(sh_pg_check(pg, &err));
+    assert_ok(sh_pg_heartbeat(pg, life->incarnation, life->calls, 0, &heartbeat, &err));
+    life->calls = heartbeat.calls;
+    ShPgRun runs[] = {run_of(life, 0), {.topic_id = life->topic_id, .partition = 1, .epoch = 7, .first_offset = -1, .offset_count = 1,
+                                        .record_count = 1, .length = 1}};
+    ShPgPublish publish = publish_of(life, 1, runs, 2);
+    ShPgRunResult results[2];
+    assert_ok(sh_pg_publish(pg, &publish, results, &err));
+    assert_int_equal(results[0].result, SH_PUBLISH_PUBLISHED);
+    assert_int_equal(results[1].result, SH_PUBLISH_FENCED);
+    ShPgPartitionSize *sizes;
+    size_t count;
+    assert_ok(sh_pg_describe(pg, NULL, 0, &sizes, &count, &err));
+    assert_string_equal(sizes[0].retention, "7 days");
+    free(sizes);
+    sh_pg_free(pg);
+    snprintf(sql, sizeof sql, "ALTER DATABASE agent_pg_%d RESET ALL", (int)getpid());
+    fixture_sql_in(fixture_server(), sql);
+}
+
 static void test_seal_and_end(void **state)
 {
     Life *life = *state;
@@ -424,6 +526,10 @@ int main(void)
         each(test_what_producers_have_stored_is_told_and_claimed),
         each(test_assignments_tell_what_to_do),
         each(test_a_superseded_incarnation_is_fenced),
+        each(test_lost_calls_are_noticed_at_the_next_answer),
+        each(test_an_agent_that_found_a_loss_begins_a_term),
+        each(test_another_server_process_has_other_prepared_statements),
+        each(test_settings_of_the_database_change_nothing),
         each(test_seal_and_end),
         each(test_metadata_names_owners),
         each(test_topics_are_described_and_dropped),
