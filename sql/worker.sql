@@ -33,6 +33,9 @@ END $$;
 CREATE OPERATOR prepared.> (FUNCTION = prepared.gt, LEFTARG = bigint, RIGHTARG = integer);
 SELECT format('ALTER DATABASE %I SET search_path = prepared, pg_catalog', current_database()) \gexec
 
+-- Settings of the database do not keep them from their work.
+SELECT format('ALTER DATABASE %I SET default_transaction_isolation = ''repeatable read''', current_database()) \gexec
+SELECT format('ALTER DATABASE %I SET default_transaction_read_only = on', current_database()) \gexec
 SELECT format('ALTER SYSTEM SET streamhouse.database = %L', current_database()) \gexec
 ALTER SYSTEM SET streamhouse.tick_interval = '20ms';
 ALTER SYSTEM SET streamhouse.retention_interval = '20ms';
@@ -62,6 +65,9 @@ SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'streamhouse lease';
 DROP EXTENSION streamhouse;
 SELECT comes_true($$ SELECT count(*) = 0 FROM pg_stat_activity
                      WHERE backend_type IN ('streamhouse lease', 'streamhouse retention') $$);
+
+SELECT format('ALTER DATABASE %I RESET default_transaction_isolation', current_database()) \gexec
+SELECT format('ALTER DATABASE %I RESET default_transaction_read_only', current_database()) \gexec
 
 -- A worker does not keep its database from being dropped.
 CREATE DATABASE regress_streamhouse_dropped;

@@ -17,6 +17,7 @@ CREATE FUNCTION streamhouse.control_lock_if_free() RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
 AS $$
 BEGIN
+    PERFORM begin_decision();
     PERFORM FROM cluster FOR UPDATE SKIP LOCKED;
     RETURN FOUND;
 END
@@ -31,6 +32,7 @@ DECLARE
     ticked    bigint;
     passed_ms bigint;
 BEGIN
+    PERFORM begin_decision();
     SELECT c.ticked_ms INTO ticked FROM lease_clock AS c FOR UPDATE SKIP LOCKED;
     IF FOUND THEN
         -- Read behind the lock: of two workers, the later one sees the later time. A clock that is far behind is
