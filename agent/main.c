@@ -437,7 +437,7 @@ static ShStatus check_reachable(Agent *agent, ShError *err)
 static void hand_over(Agent *agent, const sigset_t *signals)
 {
     ShError err;
-    agent->has_served = false;
+    agent->is_drained = true;
     sh_log_error("unreachable", "looks=%d", UNREACHABLE_LOOKS_MAX);
     if (drain(agent, signals, &err) != SH_OK)
         sh_log_error("drain_failed", "reason=\"%s\"", err.message);
