@@ -473,7 +473,8 @@ static void stop(Agent *agent, const sigset_t *signals)
     ShEngine *engine = agent->engine;
     pthread_t watcher;
     stopped = false;
-    bool is_watched = sh_thread_start(&watcher, "sh-signal", watch_stop, (void *)(uintptr_t)signals, NULL) == SH_OK;
+    bool is_watched = sh_thread_start(&watcher, "sh-signal", watch_stop, (void *)(uintptr_t)signals, NULL) ==
+                      SH_OK;
     if (engine != NULL)
         sh_engine_end_calls(engine);
     if (agent->config != NULL && agent->config->port_file[0] != '\0' && engine != NULL)
@@ -503,8 +504,8 @@ static void stop(Agent *agent, const sigset_t *signals)
         pthread_join(watcher, NULL);
 }
 
-/* Whatever keeps the parts from coming apart, a signal and the time end the process: the write-ahead log is as it would be
- * after a crash. */
+/* Whatever keeps the parts from coming apart, a signal and the time end the process: the write-ahead log is
+ * as it would be after a crash. */
 static void *watch_stop(void *arg)
 {
     static const char on_signal[] = "streamhouse-agent: stopped by a signal while it was stopping\n";

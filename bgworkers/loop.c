@@ -44,7 +44,8 @@ void sh_worker_begin(Oid database)
         BackgroundWorkerInitializeConnection(NULL, NULL, 0);
     /* The database's owner may set another one, and workers are superusers. */
     SetConfigOption("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION);
-    /* The functions refuse other levels, and settings of the role or the database are the administrator's for people. */
+    /* The functions refuse other levels, and settings of the role or the database are the administrator's for
+     * people. */
     SetConfigOption("default_transaction_isolation", "read committed", PGC_USERSET, PGC_S_SESSION);
     SetConfigOption("default_transaction_read_only", "off", PGC_USERSET, PGC_S_SESSION);
     SetConfigOption("lock_timeout", "0", PGC_USERSET, PGC_S_SESSION);

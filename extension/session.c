@@ -1,6 +1,6 @@
 /*
- * session.c - what a session must be like before a function may decide anything in it, whatever the settings of its role
- * or database say.
+ * session.c - what a session must be like before a function may decide anything in it, whatever the settings
+ * of its role or database say.
  */
 #include "postgres.h"
 
@@ -35,17 +35,19 @@ Datum sh_begin_decision(PG_FUNCTION_ARGS)
     PG_RETURN_VOID();
 }
 
-/* Who waited for a lock must see what its holder has committed; an older snapshot would decide by the past. */
+/* Who waited for a lock must see what its holder has committed; an older snapshot would decide by the past.
+ */
 static void require_read_committed(void)
 {
     if (!IsolationUsesXactSnapshot())
         return;
-    ereport(ERROR, (errcode(SH_ERRCODE_ISOLATION),
-                    errmsg("StreamHouse decides in transactions of isolation level read committed only"),
-                    errdetail("This transaction is %s.",
-                              XactIsoLevel == XACT_SERIALIZABLE ? "serializable" : "repeatable read"),
-                    errhint("Use BEGIN ISOLATION LEVEL READ COMMITTED, or SET default_transaction_isolation = "
-                            "'read committed'.")));
+    ereport(ERROR,
+            (errcode(SH_ERRCODE_ISOLATION),
+             errmsg("StreamHouse decides in transactions of isolation level read committed only"),
+             errdetail("This transaction is %s.",
+                       XactIsoLevel == XACT_SERIALIZABLE ? "serializable" : "repeatable read"),
+             errhint("Use BEGIN ISOLATION LEVEL READ COMMITTED, or SET default_transaction_isolation = "
+                     "'read committed'.")));
 }
 
 /* What was answered is acted on: records are released, offsets given out. A setting that lets a commit be
@@ -59,8 +61,8 @@ static void commit_durably(void)
                             wanted == SYNCHRONOUS_COMMIT_REMOTE_APPLY ? "remote_apply" : "on");
 }
 
-/* At least `on`, and no less than the configuration files say; roles, databases and sessions may ask for less. The
- * files are read again when the server has. */
+/* At least `on`, and no less than the configuration files say; roles, databases and sessions may ask for
+ * less. The files are read again when the server has. */
 static int server_synchronous_commit(void)
 {
     static bool known = false;
@@ -84,7 +86,8 @@ static bool config_files_want_apply(void)
     if (!superuser()) /* the owner of the extension may not read them */
         return false;
     SPI_connect();
-    if (SPI_execute("SELECT FROM pg_catalog.pg_file_settings AS f WHERE f.name OPERATOR(pg_catalog.=) 'synchronous_commit' "
+    if (SPI_execute("SELECT FROM pg_catalog.pg_file_settings AS f WHERE f.name OPERATOR(pg_catalog.=) "
+                    "'synchronous_commit' "
                     "AND f.applied AND pg_catalog.lower(f.setting) OPERATOR(pg_catalog.=) 'remote_apply'",
                     true, 1) < 0)
         elog(ERROR, "could not read the server's settings");

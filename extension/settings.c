@@ -65,10 +65,12 @@ void sh_settings_define(void)
                              "Off: it must say CASCADE.", &sh_allow_drop, false, PGC_SUSET, 0, NULL, NULL,
                              NULL);
     define_garbage_settings();
-    /* Not to be set: how each call tells its count beside its rows, in the protocol's own report of settings. */
-    DefineCustomStringVariable("streamhouse.calls", "Count of calls of the agent that called last, and the transaction.", NULL, &calls, "",
-                               PGC_USERSET, GUC_REPORT | GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE | GUC_DISALLOW_IN_FILE,
-                               NULL, NULL, NULL);
+    /* Not to be set: how each call tells its count beside its rows, in the protocol's own report of settings.
+     */
+    DefineCustomStringVariable(
+        "streamhouse.calls", "Count of calls of the agent that called last, and the transaction.", NULL,
+        &calls, "", PGC_USERSET, GUC_REPORT | GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE | GUC_DISALLOW_IN_FILE,
+        NULL, NULL, NULL);
     MarkGUCPrefixReserved("streamhouse");
 }
 

@@ -386,11 +386,12 @@ static void end_waits(ShEngine *engine)
     }
     sh_partition_list_free(partitions, count);
     ShError err = {0};
-    (void)sh_fail_retry_after(&err,
-                              sh_fail(&err, SH_CANCELLED,
-                                      "the agent stopped before the records were acknowledged: whether they are stored "
-                                      "is open"),
-                              END_RETRY_MS);
+    (void)sh_fail_retry_after(
+        &err,
+        sh_fail(&err, SH_CANCELLED,
+                "the agent stopped before the records were acknowledged: whether they are stored "
+                "is open"),
+        END_RETRY_MS);
     sh_append_answer(engine, waits, &err);
 }
 

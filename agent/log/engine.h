@@ -33,9 +33,9 @@ ShStatus sh_engine_start(const ShConfig *config, const char *address, const char
  * tells what is left, which is safe in the WAL. */
 ShStatus sh_engine_drain(ShEngine *engine, ShError *err) SH_MUST_CHECK;
 
-/* Answer all calls that wait, with SH_CANCELLED and a retry delay, and refuse those that come: for servers that wait for
- * their calls before the engine stops. The lease is renewed no more. Blocks for as long as breaking off a question to
- * PostgreSQL takes. */
+/* Answer all calls that wait, with SH_CANCELLED and a retry delay, and refuse those that come: for servers
+ * that wait for their calls before the engine stops. The lease is renewed no more. Blocks for as long as
+ * breaking off a question to PostgreSQL takes. */
 void sh_engine_end_calls(ShEngine *engine);
 
 /* Stop the threads and free. Calls still waiting get SH_CANCELLED. Without a drain before it this is a crash

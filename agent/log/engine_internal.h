@@ -55,7 +55,7 @@ struct ShEngine {
     atomic_bool stopping;
     atomic_bool draining;
     atomic_bool recovering; /* cleared when start is over */
-    atomic_bool refusing;   /* no call is taken any more, and no lease renewed: it failed, or is about to stop */
+    atomic_bool refusing;   /* takes no call and renews no lease: it failed, or is about to stop */
 
     pthread_mutex_t stop_lock;
     pthread_cond_t stop_cond; /* signalled when stopping is set */
@@ -90,8 +90,8 @@ struct ShEngine {
 /* Note what the agent cannot go on after; the first one counts. */
 void sh_engine_set_fatal(ShEngine *engine, const ShError *err);
 
-/* The database has forgotten what it answered. The engine cannot go on, and the next registration of this WAL, in this
- * process or another, begins a new term. Returns SH_OUTDATED. */
+/* The database has forgotten what it answered. The engine cannot go on, and the next registration of this
+ * WAL, in this process or another, begins a new term. Returns SH_OUTDATED. */
 ShStatus sh_engine_lost_history(ShEngine *engine, const char *reason, ShError *err);
 
 /* Wait, for at most `ms`; false when the engine is stopping. No lock may be held. */

@@ -157,8 +157,8 @@ static ShStatus fail_homeless(ShEngine *engine, const ShPartition *partition, in
         sh_partition_name(partition, name), (long long)epoch,
         answer->result == SH_LEFTOVER_OPEN ? "not sealed" : "not this write-ahead log's",
         engine->config->wal_dir);
-    /* An epoch that was this agent's is another's, or nobody's: PostgreSQL has forgotten it. What a write-ahead log
-     * still holds when it is recovered may be of a term that went on without it. */
+    /* An epoch that was this agent's is another's, or nobody's: PostgreSQL has forgotten it. What a
+     * write-ahead log still holds when it is recovered may be of a term that went on without it. */
     if (answer->result != SH_LEFTOVER_OPEN && !atomic_load(&engine->recovering))
         return sh_engine_lost_history(engine, fatal.message, err);
     sh_engine_set_fatal(engine, &fatal);

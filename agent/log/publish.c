@@ -414,8 +414,8 @@ static void set_offsets(const ShFlightRange *range, ShLogBatch *batch, int64_t o
     sh_batch_set_leader_epoch(bytes, batch->header.leader_epoch);
 }
 
-/* What came before the run was published, as far as this agent knows, and PostgreSQL does not know of it. When all that the
- * store holds was presented a moment ago, there is nothing to begin anew with. */
+/* What came before the run was published, as far as this agent knows, and PostgreSQL does not know of it.
+ * When all that the store holds was presented a moment ago, there is nothing to begin anew with. */
 static void refuse(ShEngine *engine, const ShFlight *flight, const ShFlightRange *range,
                    const ShPgRunResult *result)
 {

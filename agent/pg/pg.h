@@ -36,8 +36,8 @@ void sh_pg_free(ShPg *pg);
 /* Is there a connection, as far as is known? */
 bool sh_pg_is_connected(const ShPg *pg);
 
-/* Connect now and check server version (15 or newer), extension and its version, the rights of the role, and that the
- * session stays with one server process (a pooler may hand each transaction to another).
+/* Connect now and check server version (15 or newer), extension and its version, the rights of the role, and
+ * that the session stays with one server process (a pooler may hand each transaction to another).
  */
 ShStatus sh_pg_check(ShPg *pg, ShError *err) SH_MUST_CHECK;
 
@@ -80,8 +80,9 @@ ShStatus sh_pg_register(ShPg *pg, const ShPgRegister *request, ShPgRegistered *o
                         ShError *err) SH_MUST_CHECK;
 
 /* From now on each new connection is first asked whether the database knows of this incarnation and of as
- * many calls as `*calls`, which must live as long as `pg`; if not, SH_OUTDATED. Each call's answer raises `*calls` to its
- * own count, and is SH_OUTDATED when that is not above what `*calls` was before: the database has lost calls between. */
+ * many calls as `*calls`, which must live as long as `pg`; if not, SH_OUTDATED. Each call's answer raises
+ * `*calls` to its own count, and is SH_OUTDATED when that is not above what `*calls` was before: the database
+ * has lost calls between. */
 void sh_pg_guard(ShPg *pg, int64_t incarnation, atomic_int_fast64_t *calls);
 
 typedef struct ShPgHeartbeat {

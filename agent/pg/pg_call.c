@@ -171,8 +171,8 @@ ShStatus sh_pg_call(ShPg *pg, ShPgStatement statement, const char *const *values
     return status;
 }
 
-/* Prepared statements outlive an update of the extension only in part, and another server process behind a pooler knows
- * none or another's: a new connection prepares them anew. */
+/* Prepared statements outlive an update of the extension only in part, and another server process behind a
+ * pooler knows none or another's: a new connection prepares them anew. */
 static bool needs_new_connection(const ShPg *pg, ShStatus status)
 {
     if (pg->conn == NULL)

@@ -60,7 +60,8 @@ ShStatus sh_pg_fail_connection(const PGconn *conn, const char *what, ShError *er
 /* --- session (pg_session.c) --------------------------------------------------------------------------------
  */
 
-/* Make a new connection's session one that the calls can rely on, whatever the settings of role and database. */
+/* Make a new connection's session one that the calls can rely on, whatever the settings of role and database.
+ */
 ShStatus sh_pg_set_up_session(ShPg *pg, int64_t deadline_ms, ShError *err) SH_MUST_CHECK;
 /* SH_UNSUPPORTED when what is between here and the server gives the session's transactions to several server
  * processes. */

@@ -11,13 +11,13 @@
 
 static ShStatus ask_pid(ShPg *pg, char *pid, size_t pid_bytes, ShError *err);
 
-/* Roles and databases may have settings of their own, and a pooler leftovers of its other clients. What matters:
- *   statement_timeout, lock_timeout   what is asked after the deadline would go on in the server, holding its locks; what
- *                                     waits for a lock has the whole of the deadline
- *   default_transaction_*             the functions refuse other isolation levels; a session that may not write is no use
- *   search_path                       names and operators of the statements below are PostgreSQL's
- *   the others                        decide how values are read and written
- * synchronous_commit and session_replication_role are the functions' matter (streamhouse.begin_decision). */
+/* Roles and databases may have settings of their own, and a pooler leftovers of its other clients. What
+ * matters: statement_timeout, lock_timeout   what is asked after the deadline would go on in the server,
+ * holding its locks; what waits for a lock has the whole of the deadline default_transaction_* the functions
+ * refuse other isolation levels; a session that may not write is no use search_path names and operators of
+ * the statements below are PostgreSQL's the others                        decide how values are read and
+ * written synchronous_commit and session_replication_role are the functions' matter
+ * (streamhouse.begin_decision). */
 ShStatus sh_pg_set_up_session(ShPg *pg, int64_t deadline_ms, ShError *err)
 {
     static const char sql[] =
@@ -48,8 +48,8 @@ ShStatus sh_pg_set_up_session(ShPg *pg, int64_t deadline_ms, ShError *err)
     return status;
 }
 
-/* A session has its server process alone for as long as it lasts. Where a pooler lends them by the transaction, a second
- * session gets the first one's, or the first one another than before. */
+/* A session has its server process alone for as long as it lasts. Where a pooler lends them by the
+ * transaction, a second session gets the first one's, or the first one another than before. */
 ShStatus sh_pg_check_session(ShPg *pg, ShError *err)
 {
     char first[24], other[24], again[24];
@@ -66,13 +66,15 @@ ShStatus sh_pg_check_session(ShPg *pg, ShError *err)
     }
     sh_pg_free(second);
     if (is_shared)
-        status = sh_fail(err, SH_UNSUPPORTED,
-                         "postgres: the pooler in between gives a session's transactions to several server processes; "
-                         "agents need its session mode (PgBouncer: pool_mode = session), or no pooler");
+        status = sh_fail(
+            err, SH_UNSUPPORTED,
+            "postgres: the pooler in between gives a session's transactions to several server processes; "
+            "agents need its session mode (PgBouncer: pool_mode = session), or no pooler");
     return status;
 }
 
-/* The extension reports the setting with each call that it has counted: the count, and the transaction's number. */
+/* The extension reports the setting with each call that it has counted: the count, and the transaction's
+ * number. */
 ShStatus sh_pg_note_calls(ShPg *pg, int64_t seen, ShError *err)
 {
     const char *reported = PQparameterStatus(pg->conn, "streamhouse.calls");
@@ -81,7 +83,8 @@ ShStatus sh_pg_note_calls(ShPg *pg, int64_t seen, ShError *err)
     snprintf(pg->reported, sizeof pg->reported, "%s", reported);
     int64_t counted = strtoll(reported, NULL, 10);
     if (counted <= seen)
-        return sh_fail(err, SH_OUTDATED, "the database lost history: it answered call number %lld after call number %lld",
+        return sh_fail(err, SH_OUTDATED,
+                       "the database lost history: it answered call number %lld after call number %lld",
                        (long long)counted, (long long)seen);
     int_fast64_t known = atomic_load(pg->calls);
     while (known < counted && !atomic_compare_exchange_weak(pg->calls, &known, counted))

@@ -392,7 +392,8 @@ static void test_a_changed_topic_is_known_when_the_change_is_answered(void **sta
     assert_int_equal(append_to(fixture, "t", 1, 10), 0);
 }
 
-/* The servers wait for their calls before the engine stops: none may be held by it, and none be taken any more. */
+/* The servers wait for their calls before the engine stops: none may be held by it, and none be taken any
+ * more. */
 static void test_calls_that_wait_are_answered_before_the_stop(void **state)
 {
     Fixture *fixture = *state;

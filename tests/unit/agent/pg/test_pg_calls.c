@@ -341,7 +341,8 @@ static void test_lost_calls_are_noticed_at_the_next_answer(void **state)
     assert_true(after_publish > life->calls);
     ShPgProducer *producers;
     size_t count;
-    assert_ok(sh_pg_producers(life->pg, life->incarnation, &life->partition, 1, 10, &producers, &count, &err));
+    assert_ok(
+        sh_pg_producers(life->pg, life->incarnation, &life->partition, 1, 10, &producers, &count, &err));
     assert_int_equal(count, 0);
     free(producers);
     assert_int_equal(atomic_load(&calls), after_publish + 1);
@@ -353,7 +354,9 @@ static void test_lost_calls_are_noticed_at_the_next_answer(void **state)
     ShPg *other = fixture_pg(fixture_conninfo, 10000);
     fixture_sql("UPDATE streamhouse.lease SET calls = calls - 1");
     sh_pg_guard(other, life->incarnation, &calls);
-    assert_int_equal(sh_pg_producers(other, life->incarnation, &life->partition, 1, 10, &producers, &count, &err), SH_OUTDATED);
+    assert_int_equal(
+        sh_pg_producers(other, life->incarnation, &life->partition, 1, 10, &producers, &count, &err),
+        SH_OUTDATED);
     sh_pg_free(other);
     life->calls = atomic_load(&calls);
 }
@@ -379,26 +382,37 @@ static void test_another_server_process_has_other_prepared_statements(void **sta
     assert_ok(sh_pg_heartbeat(life->pg, life->incarnation, life->calls, 0, &heartbeat, &err));
     assert_ok(sh_pg_query(life->pg, "DEALLOCATE ALL", 0, NULL, &result, &err));
     PQclear(result);
-    assert_int_equal(sh_pg_heartbeat(life->pg, life->incarnation, life->calls, 0, &heartbeat, &err), SH_UNAVAILABLE);
+    assert_int_equal(sh_pg_heartbeat(life->pg, life->incarnation, life->calls, 0, &heartbeat, &err),
+                     SH_UNAVAILABLE);
     assert_true(err.retriable);
     assert_false(sh_pg_is_connected(life->pg));
     assert_ok(sh_pg_query(life->pg, "PREPARE heartbeat AS SELECT 1", 0, NULL, &result, &err));
     PQclear(result);
-    assert_int_equal(sh_pg_heartbeat(life->pg, life->incarnation, life->calls, 0, &heartbeat, &err), SH_UNAVAILABLE);
+    assert_int_equal(sh_pg_heartbeat(life->pg, life->incarnation, life->calls, 0, &heartbeat, &err),
+                     SH_UNAVAILABLE);
     assert_ok(sh_pg_heartbeat(life->pg, life->incarnation, life->calls, 0, &heartbeat, &err));
     life->calls = heartbeat.calls;
 }
 
-/* What a database may be set to, and what would go wrong: stale snapshots, writes refused, times and intervals, nulls of
- * arrays and names written otherwise. */
+/* What a database may be set to, and what would go wrong: stale snapshots, writes refused, times and
+ * intervals, nulls of arrays and names written otherwise. */
 static void test_settings_of_the_database_change_nothing(void **state)
 {
-    static const char *const settings[] = {
-        "default_transaction_isolation = 'serializable'", "default_transaction_read_only = on",
-        "lock_timeout = 1", "search_path = 'nowhere'", "synchronous_commit = off",
-        "datestyle = 'SQL, DMY'", "intervalstyle = 'sql_standard'", "timezone = 'Asia/Kolkata'", "bytea_output = 'escape'",
-        "array_nulls = off", "quote_all_identifiers = on", "standard_conforming_strings = off", "row_security = off",
-        "transform_null_equals = on", "extra_float_digits = -15"};
+    static const char *const settings[] = {"default_transaction_isolation = 'serializable'",
+                                           "default_transaction_read_only = on",
+                                           "lock_timeout = 1",
+                                           "search_path = 'nowhere'",
+                                           "synchronous_commit = off",
+                                           "datestyle = 'SQL, DMY'",
+                                           "intervalstyle = 'sql_standard'",
+                                           "timezone = 'Asia/Kolkata'",
+                                           "bytea_output = 'escape'",
+                                           "array_nulls = off",
+                                           "quote_all_identifiers = on",
+                                           "standard_conforming_strings = off",
+                                           "row_security = off",
+                                           "transform_null_equals = on",
+                                           "extra_float_digits = -15"};
     Life *life = *state;
     ShError err;
     char sql[256];
@@ -411,8 +425,14 @@ static void test_settings_of_the_database_change_nothing(void **state)
     assert_ok(sh_pg_check(pg, &err));
     assert_ok(sh_pg_heartbeat(pg, life->incarnation, life->calls, 0, &heartbeat, &err));
     life->calls = heartbeat.calls;
-    ShPgRun runs[] = {run_of(life, 0), {.topic_id = life->topic_id, .partition = 1, .epoch = 7, .first_offset = -1, .offset_count = 1,
-                                        .record_count = 1, .length = 1}};
+    ShPgRun runs[] = {run_of(life, 0),
+                      {.topic_id = life->topic_id,
+                       .partition = 1,
+                       .epoch = 7,
+                       .first_offset = -1,
+                       .offset_count = 1,
+                       .record_count = 1,
+                       .length = 1}};
     ShPgPublish publish = publish_of(life, 1, runs, 2);
     ShPgRunResult results[2];
     assert_ok(sh_pg_publish(pg, &publish, results, &err));
