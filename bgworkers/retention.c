@@ -29,6 +29,7 @@ void sh_retention_main(Datum arg)
     while (sh_worker_is_wanted()) {
         bool more = false;
 
+        sh_worker_run("SELECT streamhouse.retire_silent_agents()", NULL);
         for (int i = 0; i < STEPS_MAX && run_step(&more) && more && sh_worker_is_wanted(); i++)
             CHECK_FOR_INTERRUPTS();
         sh_worker_wait(sh_retention_interval_ms);

@@ -21,6 +21,7 @@ int sh_marker_interval_ms;
 int sh_snapshot_interval_ms;
 int sh_open_transaction_warning_ms;
 bool sh_require_store_marker;
+int sh_agent_retention_ms;
 bool sh_allow_drop;
 static char *calls; /* PostgreSQL's copy; nobody reads it here */
 
@@ -35,6 +36,7 @@ PG_FUNCTION_INFO_V1(sh_setting_marker_interval_ms);
 PG_FUNCTION_INFO_V1(sh_setting_snapshot_interval_ms);
 PG_FUNCTION_INFO_V1(sh_setting_open_transaction_warning_ms);
 PG_FUNCTION_INFO_V1(sh_setting_require_store_marker);
+PG_FUNCTION_INFO_V1(sh_setting_agent_retention_ms);
 
 #define SECOND_MS 1000
 #define MINUTE_MS (60 * SECOND_MS)
@@ -61,6 +63,9 @@ void sh_settings_define(void)
                             "Age at which open transactions that hold locks of StreamHouse are warned of.",
                             "0: never.", &sh_open_transaction_warning_ms, 10 * SECOND_MS, 0, DAY_MS,
                             PGC_SUSET, GUC_UNIT_MS, NULL, NULL, NULL);
+    DefineCustomIntVariable("streamhouse.agent_retention",
+                            "Agents that own nothing and were not heard of for so long are retired.", "0: never.",
+                            &sh_agent_retention_ms, 7 * DAY_MS, 0, 24 * DAY_MS, PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
     DefineCustomBoolVariable("streamhouse.allow_drop", "DROP EXTENSION is allowed while agents are live.",
                              "Off: it must say CASCADE.", &sh_allow_drop, false, PGC_SUSET, 0, NULL, NULL,
                              NULL);
@@ -163,4 +168,9 @@ Datum sh_setting_open_transaction_warning_ms(PG_FUNCTION_ARGS)
 Datum sh_setting_require_store_marker(PG_FUNCTION_ARGS)
 {
     PG_RETURN_BOOL(sh_require_store_marker);
+}
+
+Datum sh_setting_agent_retention_ms(PG_FUNCTION_ARGS)
+{
+    PG_RETURN_INT32(sh_agent_retention_ms);
 }

@@ -74,18 +74,19 @@ CREATE TABLE streamhouse.agent (
     http_address   text,
     zone           text,
     draining       boolean     NOT NULL DEFAULT false,
+    bound_role     name,
     registered_at  timestamptz NOT NULL DEFAULT now()
 );
 COMMENT ON TABLE streamhouse.agent IS
-    'Agents by name, with the addresses and the incarnation that registered last, and whether drain_agent '
-    'keeps partitions away from them';
+    'Agents by name, with the addresses and the incarnation that registered last, whether drain_agent '
+    'keeps partitions away from them, and the role that they are bound to';
 
 CREATE TABLE streamhouse.incarnation (
     incarnation_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     wal_uuid       uuid        NOT NULL,
     incarnation_no bigint      NOT NULL CHECK (incarnation_no > 0),
     agent_id       text        NOT NULL,
-    state          text        NOT NULL DEFAULT 'live' CHECK (state IN ('live', 'fenced', 'ended', 'outdated')),
+    state          text        NOT NULL DEFAULT 'live' CHECK (state IN ('live', 'fenced', 'ended', 'retired', 'outdated')),
     boot_id        text,
     version        text,
     registered_at  timestamptz NOT NULL DEFAULT now(),
@@ -102,11 +103,14 @@ CREATE TABLE streamhouse.lease (
     ticks_left     int    NOT NULL CHECK (ticks_left >= 0),
     silent_ms      bigint NOT NULL DEFAULT 0 CHECK (silent_ms >= 0),
     unpublished    bigint NOT NULL DEFAULT 0 CHECK (unpublished >= 0),
-    calls          bigint NOT NULL CHECK (calls >= 0)
+    calls          bigint NOT NULL CHECK (calls >= 0),
+    renewed_at     timestamptz NOT NULL DEFAULT now(),
+    bound_role     name
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 COMMENT ON TABLE streamhouse.lease IS
     'One lease per WAL, updated in place: its incarnation (null: fenced or ended), ticks left, the time that '
-    'ticks have counted since it was renewed, records accepted and not published then, and calls counted';
+    'ticks have counted since it was renewed, records accepted and not published then, calls counted, and the role '
+    'that alone may call for it';
 
 CREATE TABLE streamhouse.lease_clock (
     one_row   boolean PRIMARY KEY DEFAULT true CHECK (one_row),

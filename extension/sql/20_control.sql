@@ -159,18 +159,61 @@ COMMENT ON FUNCTION streamhouse.bump_schema_version IS
     'Tells agents, by a version, that what they validate against changed: schemas, or settings of topics. '
     'Needs the control lock';
 
+CREATE FUNCTION streamhouse.acting_role() RETURNS name
+LANGUAGE sql STABLE SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$ SELECT rolname FROM pg_roles WHERE rolname = session_user AND NOT rolsuper $$;
+COMMENT ON FUNCTION streamhouse.acting_role IS
+    'The role that the session logged in with; null for a superuser, who is bound to nothing';
+
+CREATE FUNCTION streamhouse.check_role(bound name, what text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+BEGIN
+    IF bound <> acting_role() THEN
+        RAISE EXCEPTION '% is bound to role "%"', what, bound
+            USING ERRCODE = 'insufficient_privilege', DETAIL = format('The session''s role is "%s".', session_user),
+                  HINT = 'Use that role, or have an administrator call streamhouse.release_agent(agent_id).';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION streamhouse.check_role IS
+    'Raises 42501 unless the session''s role is the one that something is bound to, or a superuser';
+
+CREATE FUNCTION streamhouse.check_object_key(object_key text, incarnation bigint) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+DECLARE
+    writer text := (regexp_match(object_key, '^[0-9a-f]{2}/[^/]+/([0-9]{1,18})/'))[1];
+BEGIN
+    IF object_key IS NULL OR object_key !~ '^[a-zA-Z0-9._-]+(/[a-zA-Z0-9._-]+)*$' OR length(object_key) > 511
+       OR object_key ~ '(^|/)[.]{1,2}(/|$)' THEN
+        RAISE EXCEPTION 'invalid object key "%"', left(object_key, 100)
+            USING ERRCODE = 'invalid_parameter_value',
+                  DETAIL = 'A key has at most 511 letters a-z and A-Z, digits, ".", "_", "-" and "/", and no part "." or "..".';
+    ELSIF writer::bigint <> incarnation THEN
+        RAISE EXCEPTION 'object key "%" is that of another incarnation', object_key
+            USING ERRCODE = 'invalid_parameter_value', DETAIL = format('The caller is incarnation %s.', incarnation);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION streamhouse.check_object_key IS
+    'Raises 22023 for a key that is no plain path in the store, or that names another writer than this incarnation '
+    '(null: any)';
+
 CREATE FUNCTION streamhouse.agent_enter(incarnation bigint) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
 AS $$
 DECLARE
     counted bigint;
+    bound   name;
     known   incarnation;
 BEGIN
     PERFORM begin_decision();
     UPDATE lease SET calls = lease.calls + 1
     WHERE lease.incarnation_id = agent_enter.incarnation
-    RETURNING lease.calls INTO counted;
+    RETURNING lease.calls, lease.bound_role INTO counted, bound;
     IF FOUND THEN
+        PERFORM check_role(bound, 'the WAL of this incarnation') WHERE bound <> session_user;
         -- What stays the same is not reported: the transaction tells two calls of one count apart.
         PERFORM set_config('streamhouse.calls', counted || ' ' || pg_current_xact_id()::text, false);
         RETURN counted;
@@ -188,6 +231,7 @@ BEGIN
     RAISE EXCEPTION 'incarnation % of agent "%" is %', known.incarnation_id, known.agent_id, known.state
         USING ERRCODE = 'SH001',
               DETAIL = CASE WHEN known.state = 'ended' THEN 'It ended its lease itself.'
+                            WHEN known.state = 'retired' THEN 'It was silent, and owned nothing.'
                             ELSE 'A newer incarnation of its WAL, or another WAL under its agent id, took '
                                  'its place.' END,
               HINT = 'Start the agent again: it registers a new incarnation and recovers its WAL.';

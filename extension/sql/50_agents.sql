@@ -21,6 +21,7 @@ DECLARE
     new_id    bigint;
     new_calls bigint;
 BEGIN
+    PERFORM check_binding(agent_id, wal_uuid);
     IF lost IS NOT NULL THEN
         control := begin_term(lost, above => agent_register.calls_seen >> 40);
     END IF;
@@ -31,17 +32,19 @@ BEGIN
     VALUES (agent_register.wal_uuid, agent_register.incarnation_no, agent_register.agent_id,
             agent_register.boot_id, agent_register.version)
     RETURNING i.incarnation_id INTO new_id;
-    INSERT INTO agent AS a (agent_id, incarnation_id, address, http_address, zone)
+    INSERT INTO agent AS a (agent_id, incarnation_id, address, http_address, zone, bound_role)
     VALUES (agent_register.agent_id, new_id, agent_register.address, agent_register.http_address,
-            agent_register.zone)
+            agent_register.zone, acting_role())
     ON CONFLICT ON CONSTRAINT agent_pkey DO UPDATE
     SET incarnation_id = excluded.incarnation_id, address = excluded.address,
-        http_address = excluded.http_address, zone = excluded.zone, registered_at = now();
-    INSERT INTO lease AS l (wal_uuid, incarnation_id, ticks_left, calls)
-    VALUES (agent_register.wal_uuid, new_id, lease_ticks(), term_calls(control.term) + 1)
+        http_address = excluded.http_address, zone = excluded.zone, registered_at = now(),
+        bound_role = coalesce(a.bound_role, excluded.bound_role);
+    INSERT INTO lease AS l (wal_uuid, incarnation_id, ticks_left, calls, bound_role)
+    VALUES (agent_register.wal_uuid, new_id, lease_ticks(), term_calls(control.term) + 1, acting_role())
     ON CONFLICT ON CONSTRAINT lease_pkey DO UPDATE
     SET incarnation_id = new_id, ticks_left = excluded.ticks_left, silent_ms = 0, unpublished = 0,
-        calls = greatest(l.calls + 1, excluded.calls)
+        calls = greatest(l.calls + 1, excluded.calls), renewed_at = now(),
+        bound_role = coalesce(l.bound_role, excluded.bound_role)
     RETURNING l.calls INTO new_calls;
     PERFORM join_term(control.term, wal_uuid, agent_id, calls_seen);
 
@@ -61,6 +64,44 @@ $$;
 COMMENT ON FUNCTION streamhouse.agent_register IS
     'An agent''s start: registers an incarnation of its WAL, fences the older ones and hands it their open '
     'epochs. Begins a new term first when the database may have lost history. Raises SH004, SH005, SH011';
+
+CREATE FUNCTION streamhouse.check_binding(agent_id text, wal_uuid uuid) RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+    SELECT check_role(a.bound_role, format('agent id "%s"', a.agent_id)) FROM agent AS a
+    WHERE a.agent_id = check_binding.agent_id;
+    SELECT check_role(l.bound_role, format('WAL %s', l.wal_uuid)) FROM lease AS l WHERE l.wal_uuid = check_binding.wal_uuid;
+$$;
+COMMENT ON FUNCTION streamhouse.check_binding IS
+    'Raises 42501 when the agent id or the WAL was registered by another role: whoever has one agent''s password is no '
+    'other agent. Superusers are bound to nothing, and bind nothing';
+
+CREATE FUNCTION streamhouse.release_agent(agent_id text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
+AS $$
+BEGIN
+    PERFORM control_lock();
+    PERFORM check_agent(release_agent.agent_id);
+    UPDATE agent AS a SET bound_role = NULL WHERE a.agent_id = release_agent.agent_id;
+    UPDATE lease AS l SET bound_role = NULL
+    WHERE l.wal_uuid IN (SELECT i.wal_uuid FROM incarnation AS i WHERE i.agent_id = release_agent.agent_id);
+END
+$$;
+COMMENT ON FUNCTION streamhouse.release_agent IS
+    'Has an agent id and its WALs bound to no role any more: the next role that registers them is it';
+
+CREATE FUNCTION streamhouse.check_agent(agent_id text) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM agent AS a WHERE a.agent_id = check_agent.agent_id) THEN
+        RAISE EXCEPTION 'agent "%" does not exist', coalesce(check_agent.agent_id, '')
+            USING ERRCODE = 'undefined_object',
+                  HINT = 'SELECT agent_id FROM streamhouse.agents lists the agents.';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION streamhouse.check_agent IS 'Raises 42704 for an agent that never registered';
 
 CREATE FUNCTION streamhouse.check_registration(agent_id text, wal_uuid uuid, incarnation_no bigint,
                                                calls_seen bigint) RETURNS void
@@ -91,6 +132,13 @@ BEGIN
     END IF;
 
     SELECT max(incarnation_no) INTO newest FROM incarnation WHERE wal_uuid = check_registration.wal_uuid;
+    -- Each start raises it by one, whether it gets as far as here or not; a leap would leave no numbers for others.
+    IF check_registration.incarnation_no > coalesce(newest + (1 << 20), 1::bigint << 40) THEN
+        RAISE EXCEPTION 'incarnation number % is out of range', check_registration.incarnation_no
+            USING ERRCODE = 'invalid_parameter_value',
+                  DETAIL = format('The last known of WAL %s is %s.', check_registration.wal_uuid,
+                                  coalesce(newest::text, 'none'));
+    END IF;
     IF check_registration.incarnation_no <= newest THEN
         RAISE EXCEPTION 'incarnation number % is not above the last known, %',
                         check_registration.incarnation_no, newest
@@ -141,7 +189,7 @@ BEGIN
     PERFORM check_history();
     PERFORM check_calls(counted - 1, calls_seen);
     UPDATE lease
-    SET ticks_left = lease_ticks(), silent_ms = 0, unpublished = agent_heartbeat.unpublished
+    SET ticks_left = lease_ticks(), silent_ms = 0, unpublished = agent_heartbeat.unpublished, renewed_at = now()
     WHERE lease.incarnation_id = agent_heartbeat.incarnation;
     RETURN QUERY SELECT c.assignment_version, c.metadata_version, counted FROM cluster AS c;
 END

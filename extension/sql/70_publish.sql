@@ -39,6 +39,7 @@ BEGIN
     WHERE r.incarnation_id = publish_object.incarnation AND r.publish_no <= publish_object.confirmed_no;
 
     IF NOT is_published_before(incarnation, publish_object.publish_no, publish_object.object_id) THEN
+        PERFORM check_object_key(object_key, incarnation);
         PERFORM check_entries(topic_ids, partitions, epochs, first_offsets, offset_counts, record_counts,
                               positions, lengths, min_timestamps, max_timestamps, voids);
         IF cardinality(stretch_runs) > 0 THEN

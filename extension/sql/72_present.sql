@@ -238,6 +238,7 @@ BEGIN
         RETURN QUERY SELECT n, 'duplicate' FROM generate_series(1, cardinality(topic_ids)) AS n;
         RETURN;
     END IF;
+    PERFORM check_object_key(object_key, NULL);
     PERFORM check_entries(topic_ids, partitions, epochs, first_offsets, offset_counts, record_counts,
                           positions, lengths, min_timestamps, max_timestamps, voids);
     owner := owner_of_wal(writer_wal, writer_agent);

@@ -8,13 +8,16 @@
 CREATE FUNCTION streamhouse.agent_enter_beside(incarnation bigint) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
 AS $$
+DECLARE
+    bound name;
 BEGIN
     PERFORM begin_decision();
     -- Fencing changes a key of the lease and waits for this lock; renewing and counting do not.
-    PERFORM FROM lease AS l WHERE l.incarnation_id = agent_enter_beside.incarnation FOR KEY SHARE;
+    SELECT l.bound_role INTO bound FROM lease AS l WHERE l.incarnation_id = agent_enter_beside.incarnation FOR KEY SHARE;
     IF NOT FOUND THEN
         PERFORM agent_enter(incarnation);
     END IF;
+    PERFORM check_role(bound, 'the WAL of this incarnation') WHERE bound <> session_user;
 END
 $$;
 COMMENT ON FUNCTION streamhouse.agent_enter_beside IS

@@ -232,6 +232,7 @@ BEGIN
         RETURN CASE known_state WHEN 'live' THEN 'swapped' ELSE 'refused' END;
     END IF;
 
+    PERFORM check_object_key(object_key, incarnation);
     PERFORM FROM streamhouse.partition AS p
     WHERE p.topic_id = agent_compaction_swap.topic_id AND p.partition = agent_compaction_swap.partition
     FOR NO KEY UPDATE;

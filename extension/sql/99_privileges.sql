@@ -10,7 +10,7 @@ TO streamhouse_read, streamhouse_agent, streamhouse_admin, pg_monitor;
 
 -- What views call runs with the rights of who reads them.
 GRANT EXECUTE ON FUNCTION
-    streamhouse.tick_interval_ms, streamhouse.lease_ticks, streamhouse.interval_ms, streamhouse.is_boundary,
+    streamhouse.agent_retention_ms, streamhouse.tick_interval_ms, streamhouse.lease_ticks, streamhouse.interval_ms, streamhouse.is_boundary,
     streamhouse.garbage_grace_ms, streamhouse.marker_interval_ms, streamhouse.snapshot_interval_ms,
     streamhouse.is_in_snapshots, streamhouse.topics_digest, streamhouse.is_snapshot_due,
     streamhouse.require_store_marker, streamhouse.marker_span, streamhouse.is_marker_fresh, streamhouse.monotonic_ms, streamhouse.marker_held,
@@ -51,7 +51,8 @@ TO streamhouse_agent;
 GRANT EXECUTE ON FUNCTION
     streamhouse.new_term, streamhouse.accept_term_boundary,
     streamhouse.rebalance, streamhouse.force_seal, streamhouse.drain_agent, streamhouse.undrain_agent,
-    streamhouse.delete_records, streamhouse.give_up_objects, streamhouse.request_snapshot
+    streamhouse.delete_records, streamhouse.give_up_objects, streamhouse.request_snapshot,
+    streamhouse.release_agent, streamhouse.retire_agent
 TO streamhouse_admin;
 
 -- The schema registry. An agent serves its REST API.
