@@ -64,8 +64,9 @@ void sh_settings_define(void)
                             "0: never.", &sh_open_transaction_warning_ms, 10 * SECOND_MS, 0, DAY_MS,
                             PGC_SUSET, GUC_UNIT_MS, NULL, NULL, NULL);
     DefineCustomIntVariable("streamhouse.agent_retention",
-                            "Agents that own nothing and were not heard of for so long are retired.", "0: never.",
-                            &sh_agent_retention_ms, 7 * DAY_MS, 0, 24 * DAY_MS, PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+                            "Agents that own nothing and were not heard of for so long are retired.",
+                            "0: never.", &sh_agent_retention_ms, 7 * DAY_MS, 0, 24 * DAY_MS, PGC_SIGHUP,
+                            GUC_UNIT_MS, NULL, NULL, NULL);
     DefineCustomBoolVariable("streamhouse.allow_drop", "DROP EXTENSION is allowed while agents are live.",
                              "Off: it must say CASCADE.", &sh_allow_drop, false, PGC_SUSET, 0, NULL, NULL,
                              NULL);
