@@ -2,7 +2,7 @@
 -- for the next tick.
 
 CREATE FUNCTION streamhouse.monotonic_ms() RETURNS bigint
-    LANGUAGE c VOLATILE STRICT SET search_path = pg_catalog, pg_temp
+    LANGUAGE c STABLE STRICT SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'sh_monotonic_ms';
 COMMENT ON FUNCTION streamhouse.monotonic_ms IS
     'The server''s monotonic clock in milliseconds: it does not jump, and starts anew with the machine';

@@ -17,7 +17,7 @@ AS $$ SELECT intervals * marker_interval_ms() * interval '1 millisecond' $$;
 COMMENT ON FUNCTION streamhouse.marker_span IS 'So many times streamhouse.marker_interval';
 
 CREATE FUNCTION streamhouse.is_marker_fresh(marker streamhouse.store_marker) RETURNS boolean
-LANGUAGE sql VOLATILE SET search_path = pg_catalog, streamhouse, pg_temp
+LANGUAGE sql STABLE SET search_path = pg_catalog, streamhouse, pg_temp
 AS $$
     SELECT coalesce(marker.confirmed_at > now() - marker_span(3) AND marker.confirmed_at <= clock_timestamp()
                     AND marker.confirmed_ms BETWEEN m.now_ms - 3 * marker_interval_ms() AND m.now_ms, false)
@@ -28,7 +28,7 @@ COMMENT ON FUNCTION streamhouse.is_marker_fresh IS
     'monotonic one begins anew with the machine. Where they disagree the chain counts as broken';
 
 CREATE FUNCTION streamhouse.marker_held() RETURNS boolean
-LANGUAGE sql VOLATILE SET search_path = pg_catalog, streamhouse, pg_temp
+LANGUAGE sql STABLE SET search_path = pg_catalog, streamhouse, pg_temp
 AS $$
     SELECT NOT require_store_marker()
            OR EXISTS (SELECT FROM store_marker AS m
