@@ -220,6 +220,13 @@ ShStatus sh_pg_register(ShPg *pg, const ShPgRegister *request, ShPgRegistered *o
     return fake_leave();
 }
 
+ShStatus sh_pg_advice(ShPg *pg, int64_t connections, void (*tell)(const char *problem, void *arg), void *arg,
+                      ShError *err)
+{
+    (void)pg, (void)connections, (void)tell, (void)arg, (void)err;
+    return SH_OK;
+}
+
 ShStatus sh_pg_heartbeat(ShPg *pg, int64_t incarnation, int64_t calls_seen, int64_t unpublished,
                          ShPgHeartbeat *out, ShError *err)
 {

@@ -348,14 +348,15 @@ static bool fake_lacks(void *arg, int32_t id, int64_t as_of_ms)
 }
 
 /* Records are held against the schemas that the test has given. */
-bool sh_engine_check_begin(ShEngine *engine, const ShTarget *target, ShRecordCheck *check)
+bool sh_engine_check_begin(ShEngine *engine, const ShTarget *target, ShSchemaBudget *budget,
+                           ShRecordCheck *check)
 {
     (void)target;
     if (engine->schemas == NULL)
         return false;
     sh_schema_table_ref(engine->schemas);
     sh_record_check_begin(check, engine->schemas, sh_schema_table_find(engine->schemas, &fake_topic_id),
-                          NULL);
+                          NULL, budget);
     check->lacks = fake_lacks;
     return true;
 }
