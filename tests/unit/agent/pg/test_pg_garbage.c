@@ -166,6 +166,7 @@ static void test_log_starts_and_garbage(void **state)
     ShPgLogStart *starts = NULL;
     ShPgGarbage *garbage = NULL;
     size_t count = 0;
+    fixture_sql("UPDATE streamhouse.segment SET arrived_ms = 0");
     fixture_sql("SELECT streamhouse.apply_retention()");
     assert_ok(sh_pg_log_starts(life->pg, 0, &starts, &count, &err));
     assert_int_equal(count, 1);

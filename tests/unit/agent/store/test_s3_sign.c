@@ -129,7 +129,7 @@ static void test_refuses_names_that_do_not_fit(void **state)
 {
     (void)state;
     char authorization[SH_S3_AUTHORIZATION_BYTES];
-    char long_text[600];
+    char long_text[SH_S3_AUTHORIZATION_BYTES + 100];
     ShError err = {0};
     memset(long_text, 'x', sizeof long_text - 1);
     long_text[sizeof long_text - 1] = '\0';

@@ -121,6 +121,7 @@ static void test_a_failed_sync_has_the_next_group_written_again_too(void **state
     fixture_close(&fixture);
 
     expect_recovered(&fixture, 13);
+    assert_ok(sh_wal_start(fixture.wal, err));
     for (int64_t id = 0; id < 13; id++)
         sh_wal_release(fixture.wal, fixture.file_of[id], 1);
     fixture_close(&fixture);

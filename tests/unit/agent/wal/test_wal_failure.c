@@ -62,6 +62,7 @@ static void expect_rewritten(ShWalSync sync, const char *spec)
 
     assert_true(id + 500 < 4096);
     expect_recovered_in_order(&fixture, id + 500);
+    assert_ok(sh_wal_start(fixture.wal, err));
     for (int64_t i = 0; i < id + 500; i++)
         sh_wal_release(fixture.wal, fixture.file_of[i], 1);
     fixture_close(&fixture);
