@@ -238,4 +238,11 @@ void sh_batch_builder_set_producer(ShBatchBuilder *builder, int64_t producer_id,
  * again. SH_INVALID when there is no record. */
 ShStatus sh_batch_builder_finish(ShBatchBuilder *builder, ShBuf **out, ShError *err) SH_MUST_CHECK;
 
+/* A copy of a whole batch that keeps its first `count` records, at least one, and all of its offsets: those
+ * of the others hold nothing. It is no producer's any more, because its sequences are not those of its
+ * offsets. The caller releases it. Failures as those of the reader, and SH_INVALID when it has fewer
+ * records. */
+ShStatus sh_batch_cut(const uint8_t *data, size_t length, int32_t count, size_t decompressed_bytes_max,
+                      ShBuf **out, ShError *err) SH_MUST_CHECK;
+
 #endif

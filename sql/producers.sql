@@ -84,6 +84,22 @@ SELECT DISTINCT ordinal, claimed FROM streamhouse.agent_claim(:b, ARRAY[topic('t
 SELECT DISTINCT ordinal, claimed FROM streamhouse.agent_claim(:b, ARRAY[topic('t')], '{0}', ARRAY[:new], '{9}',
     '{0}', '{1}');
 
+-- Every way in which a late stretch can lie to the claim of 19: what has a claimed sequence is refused.
+CREATE FUNCTION late(base int, count int) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM streamhouse.check_claims(ARRAY[topic('t')], '{0}', ARRAY(SELECT min(epoch) FROM streamhouse.epoch
+                                     WHERE topic_id = topic('t')), '{1}', '{5}', '{0}', ARRAY[base], ARRAY[count]);
+    RETURN 'passes';
+EXCEPTION WHEN SQLSTATE 'SH010' THEN RETURN 'refused';
+END
+$$;
+SELECT base, count, streamhouse.sequences_before(base, count, 19) AS before, late(base, count)
+FROM (VALUES (10, 9), (18, 1), (10, 10), (18, 2), (10, 20), (19, 1), (19, 5), (20, 3),
+             (2147483647, 19), (2147483647, 20), (2147483647, 21)) AS v(base, count);
+SELECT streamhouse.sequences_before(2147483645, 10, 2147483645) AS none,
+       streamhouse.sequences_before(2147483645, 10, 1) AS some, streamhouse.sequences_before(2147483645, 10, 7) AS all;
+DROP FUNCTION late;
+
 -- The late publish is refused until it leaves out what was claimed.
 \set VERBOSITY terse
 SELECT publish(:a, 11, ARRAY['t 0 @' || (:old & 1099511627775) || ' 41+4'], stretches => '{1 5.0 19+2@41,1 10.0 5+2@43}');
@@ -99,7 +115,19 @@ SELECT * FROM state WHERE topic = 't' AND id IN (5, 10);
 -- Leftovers of a forced seal stand above what their producer has sent since, and yet before it in its sequences.
 SELECT claimed FROM streamhouse.agent_claim(:b, ARRAY[topic('t')], '{0}', ARRAY[:new::bigint], '{11}', '{0}', '{3}');
 SELECT * FROM publish(:b, 2, '{t 0 1002+2}', stretches => '{1 11.0 3+2@1002}');
+-- The time in which they may come counts from the forced end, and does not end while they come.
+UPDATE streamhouse.epoch SET orphaned_at = now() - interval '8 days' WHERE state = 'orphaned';
+UPDATE streamhouse.producer_claim SET claimed_at = now() - interval '8 days';
 SELECT streamhouse.force_seal('t', 0) IS NOT NULL AS forced;
+SELECT epoch = :old AS is_old FROM streamhouse.unresolved_epoch WHERE topic_id = topic('t');
+SELECT streamhouse.expire_producers();
+SELECT count(*) FROM streamhouse.producer_claim;
+BEGIN;
+UPDATE streamhouse.epoch SET forced_at = now() - interval '8 days' WHERE forced;
+SELECT count(*) FROM streamhouse.unresolved_epoch WHERE topic_id = topic('t');
+SELECT count(*) FROM streamhouse.agent_leftover(:a, ARRAY[topic('t')], '{0}', ARRAY[:old::bigint]);
+SELECT epoch = :old AS is_old FROM streamhouse.unresolved_epoch WHERE topic_id = topic('t') ORDER BY epoch;
+ROLLBACK;
 SELECT epoch AS left, start_offset AS at FROM streamhouse.agent_leftover(:a, ARRAY[topic('t')], '{0}',
     ARRAY[:old::bigint]) \gset
 SELECT result FROM publish(:a, 12, ARRAY['t 0 @' || (:left & 1099511627775) || ' ' || :at || '+2'],

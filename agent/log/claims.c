@@ -15,9 +15,9 @@ static ShStatus apply(ShEngine *engine, const ShClaims *made, const ShPgClaimAns
 static bool is_made(const ShPartition *partition, const ShPgClaim *claim);
 static ShStatus begin_claim(ShEngine *engine, ShPartition *partition, const ShPgClaim *claim, ShError *err);
 static ShPgPartition *list_epochs(const ShFlight *flight, size_t *count);
-static void mark_void(const ShFlight *flight, const ShPgPartition *epoch, const ShPgVoid *rows,
-                      size_t row_count, size_t place);
-static bool is_claimed(const ShBatchHeader *header, const ShPgVoid *row);
+static ShStatus leave_out(ShEngine *engine, const ShFlight *flight, const ShPgPartition *epoch,
+                          const ShPgVoid *rows, size_t row_count, size_t place, ShError *err);
+static ShStatus cut(ShEngine *engine, ShLogBatch *batch, int32_t count, ShError *err);
 
 void sh_claims_init(ShClaims *claims)
 {
@@ -82,10 +82,25 @@ ShStatus sh_claims_learn(ShEngine *engine, ShPg *pg, const ShFlight *flight, ShE
     size_t row_count = 0;
     ShStatus status = sh_pg_claims(pg, engine->registered.incarnation, epochs, count, &rows, &row_count, err);
     for (size_t i = 0; i < count && status == SH_OK; i++)
-        mark_void(flight, &epochs[i], rows, row_count, i);
+        status = leave_out(engine, flight, &epochs[i], rows, row_count, i, err);
     free(rows);
     free(epochs);
     return status;
+}
+
+int32_t sh_claims_count_unclaimed(const ShBatchHeader *header, const ShPgVoid *rows, size_t row_count,
+                                  size_t place)
+{
+    int32_t count = header->last_offset_delta + 1;
+    for (size_t i = 0; i < row_count; i++) {
+        if (rows[i].place != place || header->producer_id != rows[i].producer_id ||
+            header->producer_epoch != rows[i].producer_epoch)
+            continue;
+        int32_t before = sh_sequences_before(header, rows[i].first_unacked_seq);
+        if (before < count)
+            count = before;
+    }
+    return count;
 }
 
 /* With the lock held. */
@@ -206,8 +221,8 @@ static ShPgPartition *list_epochs(const ShFlight *flight, size_t *count)
 }
 
 /* Of the epoch `place` in the question: whatever of it is not published yet. */
-static void mark_void(const ShFlight *flight, const ShPgPartition *epoch, const ShPgVoid *rows,
-                      size_t row_count, size_t place)
+static ShStatus leave_out(ShEngine *engine, const ShFlight *flight, const ShPgPartition *epoch,
+                          const ShPgVoid *rows, size_t row_count, size_t place, ShError *err)
 {
     ShPartition *partition = NULL;
     for (size_t i = 0; i < flight->range_count; i++) {
@@ -215,17 +230,37 @@ static void mark_void(const ShFlight *flight, const ShPgPartition *epoch, const 
         if (other->key.number == epoch->partition && sh_uuid_equal(&other->key.topic_id, &epoch->topic_id))
             partition = other;
     }
+    ShStatus status = SH_OK;
     pthread_mutex_lock(&partition->mutex);
-    for (uint64_t seq = partition->published; seq < partition->ring.end; seq++) {
+    for (uint64_t seq = partition->published; seq < partition->ring.end && status == SH_OK; seq++) {
         ShLogBatch *batch = sh_batch_ring_at(&partition->ring, seq);
-        for (size_t i = 0; i < row_count && batch->wal.epoch == epoch->epoch && !batch->is_void; i++)
-            batch->is_void = rows[i].place == place && is_claimed(&batch->header, &rows[i]);
+        if (batch->wal.epoch != epoch->epoch || batch->is_void)
+            continue;
+        int32_t kept = sh_claims_count_unclaimed(&batch->header, rows, row_count, place);
+        batch->is_void = kept == 0;
+        if (kept > 0 && kept <= batch->header.last_offset_delta && seq < partition->durable)
+            status = cut(engine, batch, kept, err);
     }
     pthread_mutex_unlock(&partition->mutex);
+    return status;
 }
 
-static bool is_claimed(const ShBatchHeader *header, const ShPgVoid *row)
+/* A producer that cuts its batches anew claims from the middle of one. The records before that are stored
+ * here, and it knows them to be; the others it has sent elsewhere. Readers and objects under way hold the
+ * bytes, so the batch gets others. */
+static ShStatus cut(ShEngine *engine, ShLogBatch *batch, int32_t count, ShError *err)
 {
-    return header->producer_id == row->producer_id && header->producer_epoch == row->producer_epoch &&
-           sh_sequence_distance(header->base_sequence, row->first_unacked_seq) >= 0;
+    ShBuf *buf = NULL;
+    ShSlice old = batch->wal.batch;
+    int64_t old_cost = sh_log_batch_cost(batch);
+    int32_t old_records = batch->header.record_count;
+    ShStatus status = sh_batch_cut(old.data, old.length, count, INT32_MAX, &buf, err);
+    if (status != SH_OK)
+        return status;
+    batch->wal.batch = (ShSlice){.data = buf->data, .length = buf->length, .owner = buf};
+    status = sh_batch_peek(buf->data, buf->length, &batch->header, err);
+    sh_memory_force(&engine->memory, sh_log_batch_cost(batch) - old_cost);
+    atomic_fetch_sub(&engine->control.unpublished, old_records - batch->header.record_count);
+    sh_buf_unref(old.owner);
+    return status;
 }

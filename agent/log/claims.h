@@ -38,4 +38,8 @@ ShStatus sh_claims_make(ShEngine *engine, ShPg *pg, ShError *err) SH_MUST_CHECK;
 /* On the publisher thread: ask which batches of the flight's epochs are void, and mark them. */
 ShStatus sh_claims_learn(ShEngine *engine, ShPg *pg, const ShFlight *flight, ShError *err) SH_MUST_CHECK;
 
+/* How many of a batch's sequences lie before all that is claimed in the epoch `place` of the question. */
+int32_t sh_claims_count_unclaimed(const ShBatchHeader *header, const ShPgVoid *rows, size_t row_count,
+                                  size_t place);
+
 #endif

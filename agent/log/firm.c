@@ -50,7 +50,7 @@ static bool is_firm(const ShPartition *partition, const ShLogBatch *batch)
         return true;
     const ShProducerState *state = sh_producers_find(&partition->producers, header->producer_id);
     return state != NULL && state->known && state->epoch == header->producer_epoch && state->says_unacked &&
-           sh_sequence_distance(header->base_sequence, state->first_unacked) < 0;
+           sh_sequences_before(header, state->first_unacked) == header->last_offset_delta + 1;
 }
 
 void sh_engine_confirm(ShEngine *engine, const ShConfirmation *confirmation)

@@ -4,9 +4,9 @@
  * A batch that is durable and whose producer has not heard so yet may still be void: should this agent be cut
  * off, its producer sends the batch again to the next owner, which claims the sequences from the producer's
  * first unacknowledged one on (claims.h). A reader that had it would see the records at two offsets. So the
- * tail is served up to the first batch of which that can be: one of an idempotent producer that has not said,
- * by a later first_unacked_seq, that it knows of the acknowledgement. What is published is firm, and what has
- * no producer id.
+ * tail is served up to the first batch of which that can be, in whole or in part: one of an idempotent
+ * producer that has not said, by a first_unacked_seq behind all of it, that it knows of the acknowledgement.
+ * What is published is firm, and what has no producer id.
  */
 #ifndef SH_AGENT_LOG_FIRM_H
 #define SH_AGENT_LOG_FIRM_H

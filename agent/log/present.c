@@ -6,11 +6,13 @@
 #include <string.h>
 
 #include "agent/log/engine_internal.h"
+#include "agent/log/present_claims.h"
 #include "agent/log/start_wait.h"
 #include "agent/pg/pg_present.h"
 
-#define KEYS_MAX 500 /* of one question */
-#define WAIT_MS  50
+#define KEYS_MAX          500 /* of one question */
+#define WAIT_MS           50
+#define CLAIMED_TRIES_MAX 10 /* claims go on while the object is presented */
 
 /* An object that the index does not know. */
 typedef struct Found {
@@ -18,11 +20,8 @@ typedef struct Found {
     char agent_id[SH_AGENT_ID_BYTES];
     uint64_t bytes;
     ShSegmentWriterId writer;
-    ShPgRun *runs;
-    int64_t *epoch_starts;
-    size_t run_count;
-    ShPgStretch *stretches;
-    size_t stretch_count;
+    ShPresentRuns what;
+    ShPresentRuns rest; /* of it, when part was claimed; else empty */
     bool done;
 } Found;
 
@@ -65,7 +64,7 @@ static ShStatus load(Scan *scan, const char *key);
 static ShStatus read_object(Scan *scan, const char *key, Found *found);
 static ShStatus confirm_gone(Scan *scan, const char *key);
 static bool note_listed(void *arg, const char *key, uint64_t bytes);
-static ShStatus note_stretches(Found *found, const uint8_t *object, ShError *err);
+static ShStatus note_run(Found *found, const ShSegmentRun *run, const uint8_t *object, ShError *err);
 static ShStatus note_results(Scan *scan, const ShSegmentIndex *index);
 static ShStatus give_offsets(Scan *scan);
 static ShStatus apply_results(Found *found, Result *results, size_t count, ShError *err);
@@ -78,6 +77,8 @@ static int compare_epochs(const ShPgRun *a, const ShPgRun *b);
 static int compare_found(const void *a, const void *b);
 static ShStatus present_all(Scan *scan);
 static ShStatus present_pass(Scan *scan, bool is_last, bool *progress);
+static ShStatus present_object(Scan *scan, const Found *found, bool is_last, ShPgPresentResult *result);
+static ShStatus leave_claimed_out(Scan *scan, Found *found);
 static int64_t unacknowledged(const Found *found);
 static ShStatus stay_alive(Scan *scan);
 static void scan_free(Scan *scan);
@@ -265,19 +266,16 @@ static ShStatus read_object(Scan *scan, const char *key, Found *found)
         goto done;
     }
     found->writer = index->writer;
-    found->run_count = index->run_count;
     found->done = index->run_count == 0;
-    found->runs = calloc(index->run_count + 1, sizeof *found->runs);
-    found->epoch_starts = calloc(index->run_count + 1, sizeof *found->epoch_starts);
-    if (found->runs == NULL || found->epoch_starts == NULL) {
+    found->what.capacity = index->run_count + 1;
+    found->what.runs = calloc(found->what.capacity, sizeof *found->what.runs);
+    found->what.epoch_starts = calloc(found->what.capacity, sizeof *found->what.epoch_starts);
+    if (found->what.runs == NULL || found->what.epoch_starts == NULL) {
         status = sh_fail(scan->err, SH_NO_MEMORY, "no memory for the runs of object %s", key);
         goto done;
     }
-    for (size_t i = 0; i < index->run_count; i++) {
-        const ShSegmentRun *from = &index->runs[i];
-        found->runs[i] = sh_flight_pg_run(from);
-    }
-    status = note_stretches(found, buffer->data, scan->err);
+    for (size_t i = 0; i < index->run_count && status == SH_OK; i++)
+        status = note_run(found, &index->runs[i], buffer->data, scan->err);
     if (status == SH_OK)
         status = note_results(scan, index);
 done:
@@ -306,35 +304,18 @@ static bool note_listed(void *arg, const char *key, uint64_t bytes)
     return false;
 }
 
-/* What the runs hold of idempotent producers, batch by batch; of runs without offsets, as if they began at 0.
- * The whole object was checked. */
-static ShStatus note_stretches(Found *found, const uint8_t *object, ShError *err)
+/* What a run holds of idempotent producers, batch by batch; of one without offsets, as if it began at 0. The
+ * whole object was checked. */
+static ShStatus note_run(Found *found, const ShSegmentRun *run, const uint8_t *object, ShError *err)
 {
-    size_t capacity = 0;
-    for (size_t i = 0; i < found->run_count; i++) {
-        const ShPgRun *run = &found->runs[i];
-        ShBatchHeader header;
-        for (uint64_t at = 0; at < run->length; at += header.total_bytes) {
-            ShStatus status = sh_batch_peek(object + run->position + at, run->length - at, &header, err);
-            if (status != SH_OK)
-                return status;
-            if (header.producer_id < 0)
-                continue;
-            if (found->stretch_count == capacity) {
-                capacity = capacity == 0 ? 16 : 2 * capacity;
-                ShPgStretch *grown = realloc(found->stretches, capacity * sizeof *grown);
-                if (grown == NULL)
-                    return sh_fail(err, SH_NO_MEMORY, "no memory for %zu sequences", capacity);
-                found->stretches = grown;
-            }
-            found->stretches[found->stretch_count++] = (ShPgStretch){
-                .run = i,
-                .producer_id = header.producer_id,
-                .producer_epoch = header.producer_epoch,
-                .base_sequence = header.base_sequence,
-                .count = header.last_offset_delta + 1,
-                .base_offset = (run->first_offset < 0 ? 0 : run->first_offset) + header.base_offset};
-        }
+    ShBatchHeader header;
+    found->what.runs[found->what.count++] = sh_flight_pg_run(run);
+    for (uint64_t at = 0; at < run->length; at += header.total_bytes) {
+        ShStatus status = sh_batch_peek(object + run->position + at, run->length - at, &header, err);
+        if (status == SH_OK && header.producer_id >= 0)
+            status = sh_present_add_stretch(&found->what, &header, err);
+        if (status != SH_OK)
+            return status;
     }
     return SH_OK;
 }
@@ -387,34 +368,34 @@ static ShStatus give_offsets(Scan *scan)
  * out. */
 static ShStatus apply_results(Found *found, Result *results, size_t count, ShError *err)
 {
-    size_t *moved = calloc(found->run_count + 1, sizeof *moved); /* where a run goes; SIZE_MAX: nowhere */
+    size_t *moved = calloc(found->what.count + 1, sizeof *moved); /* where a run goes; SIZE_MAX: nowhere */
     if (moved == NULL)
         return sh_fail(err, SH_NO_MEMORY, "no memory for the runs of object %s", found->key);
     size_t kept = 0;
-    for (size_t r = 0; r < found->run_count; r++) {
-        ShPgRun run = found->runs[r];
+    for (size_t r = 0; r < found->what.count; r++) {
+        ShPgRun run = found->what.runs[r];
         const ShSegmentResult *told = run.first_offset >= 0 ? NULL : take_result(results, count, &run);
         moved[r] = told != NULL && told->disposition != SH_DISPOSITION_PUBLISHED ? SIZE_MAX : kept;
         if (moved[r] == SIZE_MAX)
             continue;
-        for (size_t s = 0; told != NULL && s < found->stretch_count; s++)
-            if (found->stretches[s].run == r)
-                found->stretches[s].base_offset += told->first_offset;
+        for (size_t s = 0; told != NULL && s < found->what.stretch_count; s++)
+            if (found->what.stretches[s].run == r)
+                found->what.stretches[s].base_offset += told->first_offset;
         if (told != NULL)
             run.first_offset = told->first_offset;
-        found->runs[kept++] = run;
+        found->what.runs[kept++] = run;
     }
-    found->run_count = kept;
+    found->what.count = kept;
     found->done = kept == 0;
     /* Sequences without offsets are nobody's. */
     size_t kept_stretches = 0;
-    for (size_t s = 0; s < found->stretch_count; s++) {
-        ShPgStretch stretch = found->stretches[s];
+    for (size_t s = 0; s < found->what.stretch_count; s++) {
+        ShPgStretch stretch = found->what.stretches[s];
         stretch.run = moved[stretch.run];
-        if (stretch.run != SIZE_MAX && found->runs[stretch.run].first_offset >= 0)
-            found->stretches[kept_stretches++] = stretch;
+        if (stretch.run != SIZE_MAX && found->what.runs[stretch.run].first_offset >= 0)
+            found->what.stretches[kept_stretches++] = stretch;
     }
-    found->stretch_count = kept_stretches;
+    found->what.stretch_count = kept_stretches;
     free(moved);
     return SH_OK;
 }
@@ -454,18 +435,18 @@ static ShStatus find_starts(Scan *scan)
 {
     size_t total = 0;
     for (size_t i = 0; i < scan->count; i++)
-        total += scan->found[i].run_count;
+        total += scan->found[i].what.count;
     ShPgRun *sorted = calloc(total + 1, sizeof *sorted);
     if (sorted == NULL)
         return sh_fail(scan->err, SH_NO_MEMORY, "no memory for %zu runs", total);
     size_t filled = 0;
     for (size_t i = 0; i < scan->count; i++)
-        for (size_t r = 0; r < scan->found[i].run_count; r++)
-            sorted[filled++] = scan->found[i].runs[r];
+        for (size_t r = 0; r < scan->found[i].what.count; r++)
+            sorted[filled++] = scan->found[i].what.runs[r];
     qsort(sorted, total, sizeof *sorted, compare_runs);
     for (size_t i = 0; i < scan->count; i++) {
-        for (size_t r = 0; r < scan->found[i].run_count; r++) {
-            const ShPgRun *run = &scan->found[i].runs[r];
+        for (size_t r = 0; r < scan->found[i].what.count; r++) {
+            const ShPgRun *run = &scan->found[i].what.runs[r];
             size_t low = 0;
             size_t high = total;
             while (low < high) {
@@ -475,7 +456,7 @@ static ShStatus find_starts(Scan *scan)
                 else
                     high = middle;
             }
-            scan->found[i].epoch_starts[r] = sorted[low].first_offset;
+            scan->found[i].what.epoch_starts[r] = sorted[low].first_offset;
         }
     }
     free(sorted);
@@ -528,23 +509,18 @@ static ShStatus present_pass(Scan *scan, bool is_last, bool *progress)
         Found *found = &scan->found[i];
         if (found->done)
             continue;
-        ShPgPublish object = {.incarnation = scan->engine->registered.incarnation,
-                              .object_id = found->writer.object_id,
-                              .object_key = found->key,
-                              .object_bytes = found->bytes,
-                              .runs = found->runs,
-                              .run_count = found->run_count,
-                              .stretches = found->stretches,
-                              .stretch_count = found->stretch_count};
-        ShPgPresented presented = {.writer_wal = found->writer.wal_uuid,
-                                   .writer_agent = found->agent_id,
-                                   .epoch_starts = found->epoch_starts,
-                                   .is_last = is_last};
         ShPgPresentResult result;
-        ShStatus status = sh_pg_present_object(scan->pg, &object, &presented, &result, scan->err);
+        ShStatus status = present_object(scan, found, is_last, &result);
+        for (int tries = 1; status == SH_OUT_OF_ORDER_SEQUENCE && tries < CLAIMED_TRIES_MAX; tries++) {
+            status = leave_claimed_out(scan, found);
+            if (status == SH_OK)
+                status = present_object(scan, found, is_last, &result);
+        }
         if (status != SH_OK)
             return status;
         found->done = is_last || !result.waits;
+        if (found->done)
+            scan->engine->unresolved += found->rest.unplaced;
         *progress |= found->done;
         scan->placed += found->done;
         int64_t missing = result.unresolved - unacknowledged(found);
@@ -557,6 +533,41 @@ static ShStatus present_pass(Scan *scan, bool is_last, bool *progress)
     return SH_OK;
 }
 
+static ShStatus present_object(Scan *scan, const Found *found, bool is_last, ShPgPresentResult *result)
+{
+    const ShPresentRuns *runs = found->rest.count > 0 ? &found->rest : &found->what;
+    ShPgPublish object = {.incarnation = scan->engine->registered.incarnation,
+                          .object_id = found->writer.object_id,
+                          .object_key = found->key,
+                          .object_bytes = found->bytes,
+                          .runs = runs->runs,
+                          .run_count = runs->count,
+                          .stretches = runs->stretches,
+                          .stretch_count = runs->stretch_count};
+    ShPgPresented presented = {.writer_wal = found->writer.wal_uuid,
+                               .writer_agent = found->agent_id,
+                               .epoch_starts = runs->epoch_starts,
+                               .is_last = is_last};
+    return sh_pg_present_object(scan->pg, &object, &presented, result, scan->err);
+}
+
+/* Later epochs have claimed some of the object's sequences since it was uploaded. */
+static ShStatus leave_claimed_out(Scan *scan, Found *found)
+{
+    ShBuf *buffer = NULL;
+    sh_log_warn("object_claimed", "key=\"%s\" reason=\"%s\"", found->key, scan->err->message);
+    sh_error_clear(scan->err);
+    ShStatus status = sh_store_get(scan->engine->store, found->key, 0, found->bytes, &buffer, scan->err);
+    if (status == SH_OK && buffer->length != found->bytes)
+        status = sh_fail(scan->err, SH_UNAVAILABLE, "object %s: the store gave %zu of its %" PRIu64 " bytes",
+                         found->key, buffer->length, found->bytes);
+    if (status == SH_OK)
+        status = sh_present_ask_claims(scan->pg, scan->engine->registered.incarnation, &found->what,
+                                       buffer->data, &found->rest, scan->err);
+    sh_buf_unref(buffer);
+    return status;
+}
+
 /* Records without offsets that were uploaded, but whose producers had no answer. */
 static int64_t unacknowledged(const Found *found)
 {
@@ -564,9 +575,9 @@ static int64_t unacknowledged(const Found *found)
     if (found->writer.incarnation != last_engine.incarnation ||
         found->writer.publish_no <= last_engine.answered_no)
         return 0;
-    for (size_t i = 0; i < found->run_count; i++)
-        if (found->runs[i].first_offset < 0)
-            records += found->runs[i].record_count;
+    for (size_t i = 0; i < found->what.count; i++)
+        if (found->what.runs[i].first_offset < 0)
+            records += found->what.runs[i].record_count;
     return records;
 }
 
@@ -589,9 +600,8 @@ static ShStatus stay_alive(Scan *scan)
 static void scan_free(Scan *scan)
 {
     for (size_t i = 0; i < scan->count; i++) {
-        free(scan->found[i].runs);
-        free(scan->found[i].epoch_starts);
-        free(scan->found[i].stretches);
+        sh_present_runs_free(&scan->found[i].what);
+        sh_present_runs_free(&scan->found[i].rest);
     }
     for (size_t i = 0; i < scan->key_count; i++)
         free(scan->keys[i]);

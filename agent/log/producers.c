@@ -134,6 +134,13 @@ int32_t sh_sequence_distance(int32_t a, int32_t b)
     return ahead < 1 << 30 ? ahead : (int32_t)(ahead - ((int64_t)1 << 31));
 }
 
+int32_t sh_sequences_before(const ShBatchHeader *header, int32_t sequence)
+{
+    int32_t before = sh_sequence_distance(sequence, header->base_sequence);
+    int32_t count = sequence_count(header);
+    return before <= 0 ? 0 : before < count ? before : count;
+}
+
 static ShStatus check_one_producer(const ShAppendBatch *batches, size_t count, ShError *err)
 {
     const ShBatchHeader *first = &batches[0].header;
@@ -167,6 +174,9 @@ static ShStatus check_claim(const ShProducerState *state, const ShAppendBatch *b
                             int32_t first_unacked, ShSequenceCheck *out, ShError *err)
 {
     const ShBatchHeader *header = &batches[0].header;
+    /* What is published already is not claimed, and what overlaps it was made anew. */
+    if (state != NULL && sh_sequence_distance(header->base_sequence, state->next_sequence) < 0)
+        return check_order(state, batches, count, err);
     if (ends_before(batches, count, first_unacked))
         return sh_fail(err, SH_DUPLICATE_SEQUENCE, "sequence %d of producer %lld is acknowledged: it says so",
                        header->base_sequence, (long long)header->producer_id);
@@ -206,7 +216,7 @@ static bool ends_before(const ShAppendBatch *batches, size_t count, int32_t expe
 {
     for (size_t i = 0; i < count; i++) {
         const ShBatchHeader *header = &batches[i].header;
-        if (sh_sequence_distance(header->base_sequence, expected) + (int64_t)sequence_count(header) > 0)
+        if (sh_sequences_before(header, expected) < sequence_count(header))
             return false;
     }
     return true;

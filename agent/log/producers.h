@@ -89,6 +89,10 @@ void sh_producers_note_claim(ShProducers *producers, int64_t producer_id, int16_
 void sh_producers_forget(ShProducers *producers, int64_t producer_id);
 void sh_producers_clear(ShProducers *producers);
 
+/* How many of a batch's sequences lie before `sequence`: none, all (last_offset_delta + 1), or those at its
+ * front. What a claim makes void, and what can no longer be claimed, goes by this alone. */
+int32_t sh_sequences_before(const ShBatchHeader *header, int32_t sequence);
+
 /* The sequence `count` behind another. */
 int32_t sh_sequence_add(int32_t sequence, int64_t count);
 /* How far `a` lies behind `b`, the shorter way round; negative: before it. */

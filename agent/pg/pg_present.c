@@ -11,9 +11,17 @@ static const char *const epoch_words[] = {"open", "sealed", "fenced", "dropped",
 static const ShEpochResult epoch_results[] = {SH_EPOCH_OPEN, SH_EPOCH_SEALED, SH_EPOCH_FENCED,
                                               SH_EPOCH_DROPPED, SH_EPOCH_FENCED};
 
-typedef enum RunResult { RUN_PLACED, RUN_DUPLICATE, RUN_DROPPED, RUN_GAP, RUN_FENCED, RUN_UNKNOWN } RunResult;
-static const char *const run_words[] = {"published", "duplicate", "dropped", "gap",
-                                        "fenced",    "unknown",   NULL};
+typedef enum RunResult {
+    RUN_PLACED,
+    RUN_DUPLICATE,
+    RUN_VOID,
+    RUN_DROPPED,
+    RUN_GAP,
+    RUN_FENCED,
+    RUN_UNKNOWN
+} RunResult;
+static const char *const run_words[] = {"published", "duplicate", "void",    "dropped",
+                                        "gap",       "fenced",    "unknown", NULL};
 
 ShStatus sh_pg_awaited(ShPg *pg, int64_t incarnation, bool *awaited, ShError *err)
 {

@@ -1,7 +1,8 @@
 -- Configuration and control: small tables, changed by the functions of topics, agents and epochs.
 --
 -- Locks are taken in this order: the row of cluster (control_lock), lease, epoch_head by (topic_id,
--- partition, epoch). Publishing takes the last two only, so it never waits for control.
+-- partition, epoch). Publishing takes the last two only, so it never waits for control. Between the last two
+-- claims and presenting lock the table producer_claim against each other.
 --
 -- No table has a foreign key. They would be there before the data when a dump is restored, table by table and in
 -- parallel, in any order; and a check per row of the index would cost more than the row. The functions keep references
@@ -158,6 +159,7 @@ CREATE TABLE streamhouse.epoch (
     orphaned_at    timestamptz,
     orphan_timeout interval,
     forced         boolean NOT NULL DEFAULT false,
+    forced_at      timestamptz,
     leftover_of    bigint,
     PRIMARY KEY (topic_id, partition, epoch),
     CHECK ((incarnation_id IS NULL) = (durability = 'object')),
@@ -166,7 +168,8 @@ CREATE TABLE streamhouse.epoch (
     CHECK (end_offset BETWEEN start_offset AND limit_offset),
     CHECK ((records_base IS NULL) = (bytes_base IS NULL)),
     CHECK (state <> 'orphaned' OR orphaned_at IS NOT NULL),
-    CHECK (NOT forced OR state = 'sealed')
+    CHECK (NOT forced OR state = 'sealed'),
+    CHECK (forced = (forced_at IS NOT NULL))
 ) WITH (fillfactor = 70);
 -- New records go to one epoch of a partition; older ones that are not resolved may be any number.
 CREATE UNIQUE INDEX epoch_current ON streamhouse.epoch (topic_id, partition) INCLUDE (epoch)

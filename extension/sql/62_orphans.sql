@@ -58,7 +58,7 @@ BEGIN
     PERFORM orphan_epochs(array_agg(e.topic_id), array_agg(e.partition)) FROM epoch AS e
     WHERE (e.topic_id, e.partition, e.epoch) IN (SELECT * FROM unnest(topic_ids, partitions, epochs))
       AND e.state = 'open';
-    UPDATE epoch AS e SET state = 'sealed', forced = true, end_offset = h.published_end
+    UPDATE epoch AS e SET state = 'sealed', forced = true, forced_at = now(), end_offset = h.published_end
     FROM unnest(topic_ids, partitions, epochs) AS asked(topic_id, partition, epoch)
     JOIN epoch_head AS h USING (topic_id, partition, epoch)
     WHERE (e.topic_id, e.partition, e.epoch) = (asked.topic_id, asked.partition, asked.epoch)

@@ -15,6 +15,12 @@ AS $$ SELECT ((a::bigint - b + (1::bigint << 30)) & 2147483647) - (1::bigint << 
 COMMENT ON FUNCTION streamhouse.sequence_distance IS
     'How far sequence a lies behind b, the shorter way round; negative: before it';
 
+CREATE FUNCTION streamhouse.sequences_before(base_sequence int, sequence_count int, sequence int) RETURNS int
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$ SELECT greatest(0, least(sequence_count, sequence_distance(sequence, base_sequence)))::int $$;
+COMMENT ON FUNCTION streamhouse.sequences_before IS
+    'How many of consecutive sequences lie before another: none, all, or those at their front';
+
 CREATE FUNCTION streamhouse.agent_init_producer(incarnation bigint)
 RETURNS TABLE (producer_id bigint, producer_epoch int)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
@@ -51,14 +57,34 @@ CREATE VIEW streamhouse.unresolved_epoch AS
 SELECT e.topic_id, e.partition, e.epoch FROM streamhouse.epoch AS e WHERE e.state = 'orphaned'
 UNION ALL
 SELECT e.topic_id, e.partition, e.epoch FROM streamhouse.epoch AS e
+LEFT JOIN streamhouse.epoch AS made ON made.topic_id = e.topic_id AND made.partition = e.partition
+                                   AND made.leftover_of = e.epoch
 WHERE e.forced AND e.end_offset < e.limit_offset
-  AND e.orphaned_at > now() - streamhouse.producer_retention()
-  AND NOT EXISTS (SELECT FROM streamhouse.epoch AS made
-                  WHERE made.topic_id = e.topic_id AND made.partition = e.partition
-                    AND made.leftover_of = e.epoch AND made.state = 'sealed');
+  AND coalesce(made.state <> 'sealed', e.forced_at > now() - streamhouse.producer_retention());
 COMMENT ON VIEW streamhouse.unresolved_epoch IS
     'Epochs that may still bring batches: orphaned ones, and those that were sealed by force while their '
-    'leftovers have not come, as long as producers are remembered';
+    'leftovers are on their way or, for producer_retention() from the forced end, may come';
+
+CREATE FUNCTION streamhouse.claim_lock() RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+BEGIN
+    LOCK TABLE producer_claim IN ROW EXCLUSIVE MODE;
+END
+$$;
+COMMENT ON FUNCTION streamhouse.claim_lock IS
+    'Before a claim looks which epochs are unresolved: none is made known meanwhile (presenting_lock)';
+
+CREATE FUNCTION streamhouse.presenting_lock() RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+BEGIN
+    LOCK TABLE producer_claim IN EXCLUSIVE MODE;
+END
+$$;
+COMMENT ON FUNCTION streamhouse.presenting_lock IS
+    'Before epochs are made known again: claims under way end first and are seen, later ones wait and see the '
+    'epochs. An epoch that is not known yet has no head that a claim could lock';
 
 CREATE FUNCTION streamhouse.agent_claim(incarnation bigint, topic_ids uuid[], partitions int[], epochs bigint[],
                                         producer_ids bigint[], producer_epochs int[],
@@ -70,6 +96,7 @@ AS $$
 #variable_conflict use_column
 BEGIN
     PERFORM agent_enter(incarnation);
+    PERFORM claim_lock();
     -- A late publish that holds a head finishes first, and what it stored is seen below; one that waits for a
     -- head finds the claim.
     PERFORM lock_heads(array_agg(u.topic_id), array_agg(u.partition), array_agg(u.epoch))
@@ -119,8 +146,11 @@ BEGIN
     RETURN QUERY
     SELECT a.ordinal::int, c.producer_id, c.producer_epoch, c.first_unacked_seq
     FROM unnest(topic_ids, partitions, epochs) WITH ORDINALITY AS a(topic_id, partition, epoch, ordinal)
-    JOIN binding_claim AS c USING (topic_id, partition, epoch)
-    ORDER BY a.ordinal, c.producer_id, c.producer_epoch, c.claimed_in;
+    -- An epoch may be one that the database has forgotten, and that is about to be presented.
+    LEFT JOIN epoch AS e USING (topic_id, partition, epoch)
+    JOIN producer_claim AS c ON c.topic_id = a.topic_id AND c.partition = a.partition
+                            AND c.epoch > coalesce(e.leftover_of, a.epoch)
+    ORDER BY a.ordinal, c.producer_id, c.producer_epoch, c.epoch;
 END
 $$;
 COMMENT ON FUNCTION streamhouse.agent_claims IS
@@ -151,7 +181,7 @@ BEGIN
     JOIN binding_claim AS c
       ON (c.topic_id, c.partition, c.epoch, c.producer_id, c.producer_epoch)
        = (topic_ids[s.run], partitions[s.run], epochs[s.run], s.producer_id, s.producer_epoch)
-    WHERE sequence_distance(s.base_sequence, c.first_unacked_seq) + s.sequence_count > 0
+    WHERE sequences_before(s.base_sequence, s.sequence_count, c.first_unacked_seq) < s.sequence_count
     LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION 'a later epoch has claimed sequences of producer % in this object', bad.producer_id

@@ -175,6 +175,7 @@ DECLARE
 BEGIN
     PERFORM control_lock();
     PERFORM agent_enter(incarnation);
+    PERFORM presenting_lock();
     SELECT * INTO caller FROM incarnation AS i WHERE i.incarnation_id = agent_present_epochs.incarnation;
     SELECT array_agg(present_epoch(a.topic_id, a.partition, a.epoch, a.start_offset, caller.wal_uuid,
                                    caller.agent_id) ORDER BY a.ordinal) INTO answers
@@ -234,6 +235,7 @@ DECLARE
 BEGIN
     PERFORM control_lock();
     PERFORM agent_enter(incarnation);
+    PERFORM presenting_lock();
     IF EXISTS (SELECT FROM object AS o WHERE o.object_id = agent_present_object.object_id) THEN
         RETURN QUERY SELECT n, 'duplicate' FROM generate_series(1, cardinality(topic_ids)) AS n;
         RETURN;

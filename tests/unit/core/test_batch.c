@@ -234,6 +234,57 @@ static void reader_survives_unchecked_counts(void **state)
     release(&bench);
 }
 
+static void a_cut_batch_keeps_its_offsets_and_its_first_records(void **state)
+{
+    (void)state;
+    for (int codec = SH_CODEC_NONE; codec <= SH_CODEC_ZSTD; codec++) {
+        ShBatchBuilder *builder = sh_batch_builder_new((ShCodec)codec);
+        for (int i = 0; i < 10; i++)
+            add_sent(builder, i);
+        sh_batch_builder_set_producer(builder, 7, 1, 100, false);
+        ShBuf *whole;
+        assert_int_equal(sh_batch_builder_finish(builder, &whole, NULL), SH_OK);
+        sh_batch_builder_free(builder);
+        sh_batch_set_base_offset(whole->data, 5000);
+        for (int count = 1; count <= 10; count++) {
+            ShBuf *cut;
+            assert_int_equal(sh_batch_cut(whole->data, whole->length, count, INT32_MAX, &cut, NULL), SH_OK);
+            assert_int_equal(sh_get_u32(cut->data + 17), sh_crc32c(cut->data + 21, cut->length - 21));
+            ShScratch scratch[2] = {{0}};
+            ShBatchReader reader[2];
+            ShRecord record[2];
+            bool more[2];
+            assert_int_equal(sh_batch_reader_init(&reader[0], whole->data, whole->length, INT32_MAX,
+                                                  &scratch[0], NULL), SH_OK);
+            assert_int_equal(sh_batch_reader_init(&reader[1], cut->data, cut->length, INT32_MAX,
+                                                  &scratch[1], NULL), SH_OK);
+            assert_int_equal(reader[1].header.base_offset, 5000);
+            assert_int_equal(reader[1].header.last_offset_delta, 9);
+            assert_int_equal(reader[1].header.producer_id, -1);
+            for (int i = 0; i < count; i++) {
+                for (int j = 0; j < 2; j++)
+                    assert_int_equal(sh_batch_reader_next(&reader[j], &record[j], &more[j], NULL), SH_OK);
+                assert_true(more[1]);
+                assert_int_equal(record[1].offset, 5000 + i);
+                assert_int_equal(record[1].timestamp_ms, record[0].timestamp_ms);
+                assert_bytes_equal(record[1].value, record[1].value_length, record[0].value,
+                                   record[0].value_length);
+                assert_bytes_equal(record[1].headers, record[1].headers_length, record[0].headers,
+                                   record[0].headers_length);
+            }
+            assert_int_equal(sh_batch_reader_next(&reader[1], &record[1], &more[1], NULL), SH_OK);
+            assert_false(more[1]);
+            sh_scratch_free(&scratch[0]);
+            sh_scratch_free(&scratch[1]);
+            sh_buf_unref(cut);
+        }
+        ShBuf *cut;
+        assert_int_equal(sh_batch_cut(whole->data, whole->length, 11, INT32_MAX, &cut, NULL), SH_INVALID);
+        assert_int_equal(sh_batch_cut(whole->data, whole->length, 0, INT32_MAX, &cut, NULL), SH_INVALID);
+        sh_buf_unref(whole);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -249,6 +300,7 @@ int main(void)
         cmocka_unit_test(batches_may_follow_each_other),
         cmocka_unit_test(control_batches_are_left_to_the_caller),
         cmocka_unit_test(reader_survives_unchecked_counts),
+        cmocka_unit_test(a_cut_batch_keeps_its_offsets_and_its_first_records),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -70,9 +70,9 @@ typedef struct FakeCluster {
     bool unresolved;
     int claims;
     ShPgClaim last_claim;
-    bool refuse_claimed; /* a publish is refused until the claim of this producer is asked for */
-    int64_t claimed_id;
+    int64_t claimed_id; /* 0: none; else publishes of its sequences from claimed_from on are refused */
     int32_t claimed_from;
+    int refused;
     int voids;
     int publishes;
     int64_t last_publish_no;
@@ -387,6 +387,17 @@ static void fake_publish_run(const ShPgPublish *publish, const ShPgRun *run, ShP
     }
 }
 
+static bool fake_is_claimed(const ShPgPublish *publish)
+{
+    for (size_t i = 0; i < publish->stretch_count && fake.claimed_id > 0; i++) {
+        const ShPgStretch *stretch = &publish->stretches[i];
+        if (stretch->producer_id == fake.claimed_id &&
+            stretch->base_sequence + stretch->count > fake.claimed_from)
+            return true;
+    }
+    return false;
+}
+
 ShStatus sh_pg_publish(ShPg *pg, const ShPgPublish *publish, ShPgRunResult *results, ShError *err)
 {
     (void)pg;
@@ -398,7 +409,8 @@ ShStatus sh_pg_publish(ShPg *pg, const ShPgPublish *publish, ShPgRunResult *resu
         fake_leave();
         return sh_fail(err, SH_CANCELLED, "the object was abandoned");
     }
-    if (fake.refuse_claimed) {
+    if (fake_is_claimed(publish)) {
+        fake.refused++;
         fake_leave();
         return sh_fail(err, SH_OUT_OF_ORDER_SEQUENCE, "a later epoch has claimed them");
     }
@@ -413,63 +425,6 @@ ShStatus sh_pg_publish(ShPg *pg, const ShPgPublish *publish, ShPgRunResult *resu
     bool lost = fake.loses_replies;
     fake_leave();
     return lost ? sh_fail(err, SH_UNAVAILABLE, "the reply is lost") : SH_OK;
-}
-
-/* No producer is remembered; `unresolved` makes every partition one that was taken over. */
-ShStatus sh_pg_init_producer(ShPg *pg, int64_t incarnation, int64_t *producer_id, int16_t *producer_epoch,
-                             ShError *err)
-{
-    (void)pg;
-    ShStatus status = fake_enter(incarnation, err);
-    if (status != SH_OK)
-        return status;
-    *producer_id = ++fake.last_producer;
-    *producer_epoch = 0;
-    return fake_leave();
-}
-
-ShStatus sh_pg_producers(ShPg *pg, int64_t incarnation, const ShPgPartition *partitions, size_t count,
-                         int producers_max, ShPgProducer **out, size_t *out_count, ShError *err)
-{
-    (void)pg, (void)partitions, (void)producers_max;
-    ShStatus status = fake_enter(incarnation, err);
-    if (status != SH_OK)
-        return status;
-    *out = calloc(count + 1, sizeof **out);
-    *out_count = fake.unresolved ? count : 0;
-    for (size_t i = 0; i < *out_count; i++)
-        (*out)[i] = (ShPgProducer){.place = i, .unresolved = true, .producer_id = -1};
-    return fake_leave();
-}
-
-ShStatus sh_pg_claim(ShPg *pg, int64_t incarnation, const ShPgClaim *claims, size_t count,
-                     ShPgClaimAnswer **out, size_t *out_count, ShError *err)
-{
-    (void)pg;
-    ShStatus status = fake_enter(incarnation, err);
-    if (status != SH_OK)
-        return status;
-    *out = calloc(count + 1, sizeof **out);
-    *out_count = count;
-    for (size_t i = 0; i < count; i++)
-        (*out)[i] = (ShPgClaimAnswer){.place = i, .claimed = true};
-    fake.last_claim = claims[count - 1];
-    fake.claims += (int)count;
-    return fake_leave();
-}
-
-ShStatus sh_pg_claims(ShPg *pg, int64_t incarnation, const ShPgPartition *epochs, size_t count,
-                      ShPgVoid **out, size_t *out_count, ShError *err)
-{
-    (void)pg, (void)epochs, (void)count;
-    ShStatus status = fake_enter(incarnation, err);
-    if (status != SH_OK)
-        return status;
-    *out = calloc(1, sizeof **out);
-    *out_count = fake.claimed_id > 0;
-    **out = (ShPgVoid){.producer_id = fake.claimed_id, .first_unacked_seq = fake.claimed_from};
-    fake.refuse_claimed = false;
-    return fake_leave();
 }
 
 ShStatus sh_pg_metadata(ShPg *pg, ShPgMetadata **out, ShError *err)
@@ -552,6 +507,7 @@ ShStatus sh_pg_describe(ShPg *pg, const char *const *topics, size_t topic_count,
 #include "tests/unit/agent/log/fake_pg_garbage.h"
 #include "tests/unit/agent/log/fake_pg_late.h"
 #include "tests/unit/agent/log/fake_pg_present.h"
+#include "tests/unit/agent/log/fake_pg_producer.h"
 #include "tests/unit/agent/log/fake_pg_read.h"
 
 #endif

@@ -8,15 +8,16 @@ static void set(Fixture *fixture, size_t i, const char *setting)
     snprintf(fixture->extra[i], sizeof fixture->extra[i], "STREAMHOUSE_%s", setting);
 }
 
-/* Begin to append one record as the producer's batch `sequence`. */
-static void begin(Fixture *fixture, Append *append, const char *topic, int64_t id, int32_t sequence,
-                  int32_t unacked)
+/* Begin to append `count` records as the producer's batch `sequence`. */
+static void begin_batch(Fixture *fixture, Append *append, const char *topic, int64_t id, int32_t sequence,
+                        int32_t count, int32_t unacked)
 {
     memset(append, 0, sizeof *append);
     signal_init(&append->signal);
     ShBatchBuilder *builder = sh_batch_builder_new(SH_CODEC_NONE);
     ShRecord record = {.timestamp_ms = 1000, .value = (const uint8_t *)"v", .value_length = 1};
-    assert_ok(sh_batch_builder_add(builder, &record, NULL, 0, err));
+    for (int32_t i = 0; i < count; i++)
+        assert_ok(sh_batch_builder_add(builder, &record, NULL, 0, err));
     sh_batch_builder_set_producer(builder, id, 0, sequence, false);
     assert_ok(sh_batch_builder_finish(builder, &append->part.owner, err));
     sh_batch_builder_free(builder);
@@ -28,6 +29,20 @@ static void begin(Fixture *fixture, Append *append, const char *topic, int64_t i
     append->part.first_unacked_seq = unacked;
     append->call = (ShAppend){.parts = &append->part, .part_count = 1, .done = append_done};
     sh_engine_append(fixture->engine, &append->call);
+}
+
+static void begin(Fixture *fixture, Append *append, const char *topic, int64_t id, int32_t sequence,
+                  int32_t unacked)
+{
+    begin_batch(fixture, append, topic, id, sequence, 1, unacked);
+}
+
+static int64_t send_batch(Fixture *fixture, int32_t sequence, int32_t count, int32_t unacked)
+{
+    Append append;
+    begin_batch(fixture, &append, "t", ID, sequence, count, unacked);
+    ShStatus status = append_end(&append);
+    return status == SH_OK ? append.part.base_offset : -(int64_t)status;
 }
 
 /* The offset, or minus the status. */
@@ -143,7 +158,6 @@ static void test_claimed_batches_are_left_out_of_a_late_publish(void **state)
     for (int32_t sequence = 0; sequence < 4; sequence++)
         assert_int_equal(send(fixture, "t", ID, sequence, 0), 1 + sequence);
     assert_int_equal(append_patiently(fixture, "t", 1, 10), 5);
-    FAKE_CHANGE(fake.refuse_claimed = true);
     FAKE_CHANGE(fake.claimed_id = ID);
     FAKE_CHANGE(fake.claimed_from = 2);
     assert_ok(sh_engine_drain(fixture->engine, err));
@@ -153,6 +167,42 @@ static void test_claimed_batches_are_left_out_of_a_late_publish(void **state)
     assert_int_equal(fake.topics[0].partitions[0].segments[0].last_offset, 2);
     assert_int_equal(fake.topics[0].partitions[0].segments[1].first_offset, 5);
     assert_int_equal(sh_wal_batches(fixture->engine->wal), 0);
+}
+
+/* Batches of sequences 0 to 3, 4 to 9 and 10, at those offsets, and a claim from each place on. */
+static void test_a_claim_from_anywhere_leaves_out_what_it_names(void **state)
+{
+    (void)state;
+    for (int32_t from = 0; from <= 12; from++) {
+        Fixture *fixture;
+        setup((void **)&fixture);
+        set(fixture, 0, "FLUSH_INTERVAL=1h");
+        start(fixture);
+        int64_t until_ms = sh_clock_now_ms() + DEADLINE_MS;
+        int64_t offset;
+        do
+            offset = send_batch(fixture, 0, 4, 0);
+        while (offset == -SH_UNAVAILABLE && sh_clock_now_ms() < until_ms);
+        assert_int_equal(offset, 0);
+        assert_int_equal(send_batch(fixture, 4, 6, 0), 4);
+        assert_int_equal(send_batch(fixture, 10, 1, 0), 10);
+        int64_t used = sh_memory_used(&fixture->engine->memory);
+        FAKE_CHANGE(fake.claimed_id = ID);
+        FAKE_CHANGE(fake.claimed_from = from);
+        assert_ok(sh_engine_drain(fixture->engine, err));
+        int64_t kept = 0;
+        const FakePartition *partition = &fake.topics[0].partitions[0];
+        for (size_t i = 0; i < partition->segment_count; i++)
+            kept += partition->segments[i].records;
+        if (fake_published(0) != 11 || kept != (from < 11 ? from : 11) || fake.refused != (from < 11))
+            fail_msg("claimed from %d: published to %lld, %lld records, refused %d times", from,
+                     (long long)fake_published(0), (long long)kept, fake.refused);
+        assert_int_equal(fake.voids, from <= 10);
+        assert_int_equal(sh_wal_batches(fixture->engine->wal), 0);
+        assert_int_equal(atomic_load(&fixture->engine->control.unpublished), 0);
+        assert_true(sh_memory_used(&fixture->engine->memory) <= used);
+        teardown((void **)&fixture);
+    }
 }
 
 /* How far readers get now. */
@@ -190,6 +240,11 @@ static void test_readers_wait_for_what_may_be_sent_elsewhere(void **state)
     assert_int_equal(send(fixture, "t", ID, 2, 2), 4);
     assert_int_equal(send(fixture, "t", ID, 2, 3), 4); /* a duplicate says more, too */
     assert_int_equal(readable(fixture), 5);
+    assert_int_equal(send_batch(fixture, 3, 4, 3), 5);
+    confirm(fixture, "t", ID, 5); /* a claim may cut the batch there */
+    assert_int_equal(readable(fixture), 5);
+    confirm(fixture, "t", ID, 7);
+    assert_int_equal(readable(fixture), 9);
 }
 
 static void test_the_tail_is_served_though_postgresql_leaves_at_once(void **state)
@@ -235,6 +290,7 @@ int main(void)
         TEST(test_a_producer_is_claimed_once_after_a_takeover),
         TEST(test_a_claim_that_is_made_again_forgets_nothing),
         TEST(test_claimed_batches_are_left_out_of_a_late_publish),
+        cmocka_unit_test(test_a_claim_from_anywhere_leaves_out_what_it_names),
         TEST(test_readers_wait_for_what_may_be_sent_elsewhere),
         TEST(test_the_tail_is_served_though_postgresql_leaves_at_once),
         TEST(test_what_is_published_is_readable),

@@ -201,6 +201,74 @@ static void claims_while_an_earlier_epoch_is_unresolved(void **state)
     sh_producers_clear(&producers);
 }
 
+/* A batch of sequences 100 to 109 (or around the last one) beside every place where a claim can begin. */
+static void how_much_of_a_batch_lies_before_a_sequence(void **state)
+{
+    (void)state;
+    static const struct {
+        int32_t base;
+        int32_t sequence;
+        int32_t before;
+    } cases[] = {
+        {100, 0, 0},
+        {100, 99, 0},
+        {100, 100, 0},
+        {100, 101, 1},
+        {100, 105, 5},
+        {100, 109, 9},
+        {100, 110, 10},
+        {100, 111, 10},
+        {100, 1 << 29, 10},
+        {INT32_MAX - 4, INT32_MAX - 5, 0},
+        {INT32_MAX - 4, INT32_MAX - 4, 0},
+        {INT32_MAX - 4, INT32_MAX, 4},
+        {INT32_MAX - 4, 0, 5},
+        {INT32_MAX - 4, 4, 9},
+        {INT32_MAX - 4, 5, 10},
+        {INT32_MAX - 4, 6, 10},
+        {0, INT32_MAX, 0},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        ShBatchHeader header = {.base_sequence = cases[i].base, .last_offset_delta = 9};
+        int32_t before = sh_sequences_before(&header, cases[i].sequence);
+        if (before != cases[i].before)
+            fail_msg("case %zu: %d before instead of %d", i, before, cases[i].before);
+    }
+}
+
+/* An owner that knows sequences 0 to 9 published, their places forgotten up to 6, and waits for no more. */
+static void what_overlaps_the_published_is_not_claimed(void **state)
+{
+    (void)state;
+    static const struct {
+        int32_t sequence;
+        int32_t count;
+        ShStatus status;
+        bool claim;
+    } cases[] = {
+        {0, 3, SH_DUPLICATE_SEQUENCE, false},
+        {5, 3, SH_DUPLICATE_SEQUENCE, false}, /* half of it at a known place */
+        {7, 3, SH_OK, false},
+        {5, 6, SH_OUT_OF_ORDER_SEQUENCE, false},
+        {9, 2, SH_OUT_OF_ORDER_SEQUENCE, false},
+        {0, 11, SH_OUT_OF_ORDER_SEQUENCE, false},
+        {10, 1, SH_OK, true},
+        {11, 1, SH_OK, true}, /* it knows 10 to be acknowledged: the earlier epoch has that */
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        ShProducers producers = {.unresolved = true};
+        ShSequenceCheck check = {0};
+        ShStretch known = {.base_offset = 57, .base_sequence = 7, .count = 3};
+        assert_int_equal(sh_producers_reserve(&producers, &budget, ID, NULL), SH_OK);
+        sh_producers_note_stretch(&producers, ID, 0, &known);
+        ShAppendBatch batch = batch_of(ID, 0, cases[i].sequence, cases[i].count);
+        ShStatus status = offer(&producers, &batch, 1, cases[i].sequence, 100, &check);
+        if (status != cases[i].status || check.claim_needed != cases[i].claim)
+            fail_msg("case %zu: %s, claim %d", i, sh_status_name(status), check.claim_needed);
+        sh_producers_clear(&producers);
+    }
+}
+
 static void the_idle_ones_are_forgotten_first(void **state)
 {
     (void)state;
@@ -237,6 +305,8 @@ int main(void)
         cmocka_unit_test(the_window),
         cmocka_unit_test(batches_of_one_call),
         cmocka_unit_test(claims_while_an_earlier_epoch_is_unresolved),
+        cmocka_unit_test(how_much_of_a_batch_lies_before_a_sequence),
+        cmocka_unit_test(what_overlaps_the_published_is_not_claimed),
         cmocka_unit_test(the_idle_ones_are_forgotten_first),
     };
     return cmocka_run_group_tests_name("producers", tests, NULL, NULL);

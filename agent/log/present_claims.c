@@ -1,0 +1,140 @@
+#include "agent/log/present_claims.h"
+
+#include <stdlib.h>
+
+#include "agent/log/claims.h"
+
+static ShStatus part_run(ShPresentRuns *out, const ShPgRun *run, int64_t epoch_start, size_t place,
+                         const uint8_t *object, const ShPgVoid *rows, size_t row_count, ShError *err);
+static ShStatus begin_piece(ShPresentRuns *out, const ShPgRun *run, int64_t epoch_start, bool is_void,
+                            int64_t at, ShError *err);
+
+ShStatus sh_present_ask_claims(ShPg *pg, int64_t incarnation, const ShPresentRuns *runs,
+                               const uint8_t *object, ShPresentRuns *out, ShError *err)
+{
+    ShPgVoid *rows = NULL;
+    size_t row_count = 0;
+    ShPgPartition *epochs = calloc(runs->count + 1, sizeof *epochs);
+    if (epochs == NULL)
+        return sh_fail(err, SH_NO_MEMORY, "no memory for the epochs of an object");
+    for (size_t i = 0; i < runs->count; i++)
+        epochs[i] = (ShPgPartition){.topic_id = runs->runs[i].topic_id,
+                                    .partition = runs->runs[i].partition,
+                                    .epoch = runs->runs[i].epoch};
+    ShStatus status = sh_pg_claims(pg, incarnation, epochs, runs->count, &rows, &row_count, err);
+    if (status == SH_OK)
+        status = sh_present_leave_out(runs, object, rows, row_count, out, err);
+    free(rows);
+    free(epochs);
+    return status;
+}
+
+ShStatus sh_present_leave_out(const ShPresentRuns *runs, const uint8_t *object, const ShPgVoid *rows,
+                              size_t row_count, ShPresentRuns *out, ShError *err)
+{
+    ShPresentRuns parted = {0};
+    ShStatus status = SH_OK;
+    for (size_t i = 0; i < runs->count && status == SH_OK; i++)
+        status = part_run(&parted, &runs->runs[i], runs->epoch_starts[i], i, object, rows, row_count, err);
+    if (status != SH_OK) {
+        sh_present_runs_free(&parted);
+        return status;
+    }
+    sh_present_runs_free(out);
+    *out = parted;
+    return SH_OK;
+}
+
+ShStatus sh_present_add_stretch(ShPresentRuns *runs, const ShBatchHeader *header, ShError *err)
+{
+    if (runs->stretch_count == runs->stretch_capacity) {
+        size_t capacity = runs->stretch_capacity == 0 ? 16 : 2 * runs->stretch_capacity;
+        ShPgStretch *grown = realloc(runs->stretches, capacity * sizeof *grown);
+        if (grown == NULL)
+            return sh_fail(err, SH_NO_MEMORY, "no memory for %zu sequences", capacity);
+        runs->stretches = grown;
+        runs->stretch_capacity = capacity;
+    }
+    int64_t first = runs->runs[runs->count - 1].first_offset;
+    runs->stretches[runs->stretch_count++] =
+        (ShPgStretch){.run = runs->count - 1,
+                      .producer_id = header->producer_id,
+                      .producer_epoch = header->producer_epoch,
+                      .base_sequence = header->base_sequence,
+                      .count = header->last_offset_delta + 1,
+                      .base_offset = (first < 0 ? 0 : first) + header->base_offset};
+    return SH_OK;
+}
+
+void sh_present_runs_free(ShPresentRuns *runs)
+{
+    free(runs->runs);
+    free(runs->epoch_starts);
+    free(runs->stretches);
+    *runs = (ShPresentRuns){0};
+}
+
+/* A run whose offsets nobody knows is not placed anyway. */
+static ShStatus part_run(ShPresentRuns *out, const ShPgRun *run, int64_t epoch_start, size_t place,
+                         const uint8_t *object, const ShPgVoid *rows, size_t row_count, ShError *err)
+{
+    uint64_t length = 0;
+    int64_t records = 0;
+    ShPgRun *piece = NULL;
+    while (length < run->length) {
+        ShBatchHeader header;
+        ShStatus status = sh_batch_peek(object + run->position + length, run->length - length, &header, err);
+        if (status != SH_OK)
+            return status;
+        int32_t kept = sh_claims_count_unclaimed(&header, rows, row_count, place);
+        bool is_claimed = kept <= header.last_offset_delta;
+        bool is_void = is_claimed && run->first_offset >= 0;
+        if (piece == NULL || piece->is_void != is_void) {
+            status = begin_piece(out, run, epoch_start, is_void, header.base_offset, err);
+            if (status != SH_OK)
+                return status;
+            piece = &out->runs[out->count - 1];
+        }
+        length += header.total_bytes;
+        records += header.record_count;
+        if (is_void) {
+            piece->offset_count += header.last_offset_delta + 1;
+            out->unplaced += kept;
+            continue;
+        }
+        piece->offset_count = header.base_offset + header.last_offset_delta + 1;
+        piece->length = length;
+        piece->record_count = records;
+        if (header.producer_id >= 0 && !is_claimed)
+            status = sh_present_add_stretch(out, &header, err);
+        if (status != SH_OK)
+            return status;
+    }
+    return SH_OK;
+}
+
+/* `at` is where it begins, relative to the run. */
+static ShStatus begin_piece(ShPresentRuns *out, const ShPgRun *run, int64_t epoch_start, bool is_void,
+                            int64_t at, ShError *err)
+{
+    if (out->count == out->capacity) {
+        size_t capacity = out->capacity == 0 ? 16 : 2 * out->capacity;
+        ShPgRun *runs = realloc(out->runs, capacity * sizeof *runs);
+        if (runs != NULL)
+            out->runs = runs;
+        int64_t *starts = realloc(out->epoch_starts, capacity * sizeof *starts);
+        if (starts != NULL)
+            out->epoch_starts = starts;
+        if (runs == NULL || starts == NULL)
+            return sh_fail(err, SH_NO_MEMORY, "no memory for %zu runs of an object", capacity);
+        out->capacity = capacity;
+    }
+    out->epoch_starts[out->count] = epoch_start;
+    ShPgRun *piece = &out->runs[out->count++];
+    *piece = *run;
+    piece->is_void = is_void;
+    piece->offset_count = piece->record_count = 0;
+    if (is_void)
+        piece->first_offset += at;
+    return SH_OK;
+}

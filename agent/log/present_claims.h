@@ -1,0 +1,40 @@
+/*
+ * present_claims.h - what of a presented object is left out because its producers have sent it anew.
+ *
+ * The object stays as it is, so a run is presented in pieces: each begins where the run does and ends before
+ * the next void batch, and the index takes of it what lies above the pieces before.
+ */
+#ifndef SH_AGENT_LOG_PRESENT_CLAIMS_H
+#define SH_AGENT_LOG_PRESENT_CLAIMS_H
+
+#include <stdint.h>
+
+#include "agent/pg/pg.h"
+#include "core/batch.h"
+
+typedef struct ShPresentRuns {
+    ShPgRun *runs;
+    int64_t *epoch_starts; /* by run */
+    size_t count;
+    size_t capacity;
+    ShPgStretch *stretches;
+    size_t stretch_count;
+    size_t stretch_capacity;
+    int64_t unplaced; /* records before a claim that begins inside their batch, which goes as a whole */
+} ShPresentRuns;
+
+/* Ask what later epochs have claimed of an object's runs, and leave it out. */
+ShStatus sh_present_ask_claims(ShPg *pg, int64_t incarnation, const ShPresentRuns *runs,
+                               const uint8_t *object, ShPresentRuns *out, ShError *err) SH_MUST_CHECK;
+
+/* Part the runs of an object, whose bytes were checked, around the batches that `rows` make void; their
+ * places are those of the runs. The pieces replace what is in `out`; on failure it stays. */
+ShStatus sh_present_leave_out(const ShPresentRuns *runs, const uint8_t *object, const ShPgVoid *rows,
+                              size_t row_count, ShPresentRuns *out, ShError *err) SH_MUST_CHECK;
+
+/* Note what a batch of the newest run holds of an idempotent producer; its offset is relative to the run. */
+ShStatus sh_present_add_stretch(ShPresentRuns *runs, const ShBatchHeader *header, ShError *err) SH_MUST_CHECK;
+
+void sh_present_runs_free(ShPresentRuns *runs);
+
+#endif
