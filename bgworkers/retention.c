@@ -14,12 +14,14 @@
 #include "bgworkers/loop.h"
 #include "extension/settings.h"
 
-#define STEP           "SELECT streamhouse.apply_retention(1000) > 0"
+#define RETENTION_STEP "SELECT streamhouse.apply_retention(1000) > 0"
+#define PRODUCER_STEP  "SELECT streamhouse.expire_producers(1000) = 1000"
 #define STEPS_MAX      1000
 #define STEP_PAUSE_MS  10L
 #define PAUSE_OF_STEPS 3 /* the pause, in times of the step before it */
 
-static bool run_step(bool *more);
+static void run_steps(const char *step);
+static bool run_step(const char *step, bool *more);
 
 void sh_retention_main(Datum arg)
 {
@@ -27,25 +29,31 @@ void sh_retention_main(Datum arg)
     if (!sh_worker_claim(SH_WORKER_RETENTION))
         proc_exit(0);
     while (sh_worker_is_wanted()) {
-        bool more = false;
-
         sh_worker_run("SELECT streamhouse.retire_silent_agents()", NULL);
-        for (int i = 0; i < STEPS_MAX && run_step(&more) && more && sh_worker_is_wanted(); i++)
-            CHECK_FOR_INTERRUPTS();
+        run_steps(RETENTION_STEP);
+        run_steps(PRODUCER_STEP);
         sh_worker_wait(sh_retention_interval_ms);
     }
     proc_exit(0);
 }
 
+static void run_steps(const char *step)
+{
+    bool more = false;
+
+    for (int i = 0; i < STEPS_MAX && sh_worker_is_wanted() && run_step(step, &more) && more; i++)
+        CHECK_FOR_INTERRUPTS();
+}
+
 /* One step, and the pause after it when there is more to do. */
-static bool run_step(bool *more)
+static bool run_step(const char *step, bool *more)
 {
     instr_time start;
     instr_time took;
     bool done;
 
     INSTR_TIME_SET_CURRENT(start);
-    done = sh_worker_run(STEP, more);
+    done = sh_worker_run(step, more);
     INSTR_TIME_SET_CURRENT(took);
     INSTR_TIME_SUBTRACT(took, start);
     if (done && *more)

@@ -52,7 +52,8 @@ void sh_sequencer_refused(ShSequencer *sequencer, ShParcel *parcel, ShStatus sta
     if (lane->begin_anew || lane->parcels != parcel || parcel->first_unacked != parcel->base_sequence)
         return;
     lane->begin_anew = true;
-    if (status == SH_INVALID_PRODUCER_EPOCH && lane->producer_id == sequencer->producer_id)
+    /* An id that the server does not know stays unknown in every epoch of it. */
+    if (status != SH_OUT_OF_ORDER_SEQUENCE && lane->producer_id == sequencer->producer_id)
         sequencer->has_id = false;
 }
 

@@ -3,9 +3,10 @@
  * each batch once however often it is sent. Pure; the sender's.
  *
  * A lane counts its sequences from 0 in an epoch of the producer. When they have lost their meaning (a parcel
- * was given up, so that the later ones follow nothing, or the server forgot the producer) the lane begins a
- * newer epoch of its own and numbers what is left anew. Before that the fate of every parcel that may be
- * stored must be known: such parcels are sent once more as they were, which tells.
+ * was given up, so that the later ones follow nothing) the lane begins a newer epoch of its own and numbers
+ * what is left anew; where the server has forgotten the producer, as another producer. Before that the fate
+ * of every parcel that may be stored must be known: such parcels are sent once more as they were, which
+ * tells.
  */
 #ifndef SH_CLIENT_SEQUENCER_H
 #define SH_CLIENT_SEQUENCER_H

@@ -25,8 +25,8 @@ ShStatus sh_batch_cut(const uint8_t *data, size_t length, int32_t count, size_t 
         sh_batch_set_base_offset(cut->data, reader.header.base_offset);
         sh_batch_set_leader_epoch(cut->data, reader.header.leader_epoch);
         sh_put_u32(cut->data + 23, (uint32_t)reader.header.last_offset_delta);
-        sh_put_u32(cut->data + 17, sh_crc32c(cut->data + SH_BATCH_UNCOVERED_BYTES,
-                                             cut->length - SH_BATCH_UNCOVERED_BYTES));
+        sh_put_u32(cut->data + 17,
+                   sh_crc32c(cut->data + SH_BATCH_UNCOVERED_BYTES, cut->length - SH_BATCH_UNCOVERED_BYTES));
         *out = cut;
     }
     sh_batch_builder_free(builder);

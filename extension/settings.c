@@ -12,6 +12,7 @@ char *sh_database;
 int sh_tick_interval_ms;
 int sh_lease_ticks;
 int sh_offset_range;
+int sh_producers_max;
 int sh_retention_interval_ms;
 int sh_garbage_grace_ms;
 int sh_scan_interval_ms;
@@ -28,6 +29,7 @@ static char *calls; /* PostgreSQL's copy; nobody reads it here */
 PG_FUNCTION_INFO_V1(sh_setting_tick_interval_ms);
 PG_FUNCTION_INFO_V1(sh_setting_lease_ticks);
 PG_FUNCTION_INFO_V1(sh_setting_offset_range);
+PG_FUNCTION_INFO_V1(sh_setting_producers_max);
 PG_FUNCTION_INFO_V1(sh_setting_garbage_grace_ms);
 PG_FUNCTION_INFO_V1(sh_setting_scan_interval_ms);
 PG_FUNCTION_INFO_V1(sh_setting_compaction_delay_ms);
@@ -70,6 +72,10 @@ void sh_settings_define(void)
     DefineCustomBoolVariable("streamhouse.allow_drop", "DROP EXTENSION is allowed while agents are live.",
                              "Off: it must say CASCADE.", &sh_allow_drop, false, PGC_SUSET, 0, NULL, NULL,
                              NULL);
+    DefineCustomIntVariable("streamhouse.producers_max",
+                            "Idempotent producers that are remembered at a time.",
+                            "No ids are given beyond that before some have not been used for a week.",
+                            &sh_producers_max, 1000000, 1, 100000000, PGC_SUSET, 0, NULL, NULL, NULL);
     define_garbage_settings();
     /* Not to be set: how each call tells its count beside its rows, in the protocol's own report of settings.
      */
@@ -129,6 +135,11 @@ Datum sh_setting_lease_ticks(PG_FUNCTION_ARGS)
 Datum sh_setting_offset_range(PG_FUNCTION_ARGS)
 {
     PG_RETURN_INT32(sh_offset_range);
+}
+
+Datum sh_setting_producers_max(PG_FUNCTION_ARGS)
+{
+    PG_RETURN_INT32(sh_producers_max);
 }
 
 Datum sh_setting_garbage_grace_ms(PG_FUNCTION_ARGS)

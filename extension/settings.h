@@ -11,6 +11,7 @@ extern char *sh_database;            /* where the workers work; empty: nowhere *
 extern int sh_tick_interval_ms;      /* between two ticks of the lease worker */
 extern int sh_lease_ticks;           /* ticks that a lease outlives its last renewal */
 extern int sh_offset_range;          /* offsets that an owned epoch may assign */
+extern int sh_producers_max;
 extern int sh_retention_interval_ms; /* between two rounds of the retention worker */
 extern int sh_garbage_grace_ms;      /* an object without segments stays so long */
 extern int sh_scan_interval_ms;      /* between two looks through the store */

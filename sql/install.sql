@@ -177,7 +177,8 @@ END $$;
 -- Publish runs written as 'topic partition first+count', with '?' for an offset that the publish is to
 -- assign, 'void' before a void range and '@n' before that for epoch n in place of the latest. A record
 -- has 10 bytes, and its time is its offset, unless the newest of each run is given. Stretches are written as
--- 'run producer.epoch sequence+count', with '@offset' where they have one.
+-- 'run producer.epoch sequence+count', with '@offset' where they have one, and '~sequence' for the first that the
+-- producer had no acknowledgement of.
 CREATE FUNCTION publish(incarnation bigint, number bigint, runs text[], confirmed bigint DEFAULT 0,
     object text DEFAULT NULL, stretches text[] DEFAULT '{}', times bigint[] DEFAULT NULL)
 RETURNS TABLE (run text, result text, first_offset bigint, published_end bigint) LANGUAGE plpgsql AS $$
@@ -202,8 +203,9 @@ BEGIN
     ), s AS (
         SELECT array_agg(m[1]::int ORDER BY n) AS on_runs, array_agg(m[2]::bigint ORDER BY n) AS ids,
                array_agg(m[3]::int ORDER BY n) AS epochs, array_agg(m[4]::int ORDER BY n) AS sequences,
-               array_agg(m[5]::int ORDER BY n) AS counts, array_agg(m[6]::bigint ORDER BY n) AS offsets
-        FROM (SELECT n, regexp_match(t, '^(\d+) (\d+)\.(\d+) (\d+)\+(\d+)(?:@(\d+))?$') AS m
+               array_agg(m[5]::int ORDER BY n) AS counts, array_agg(m[6]::bigint ORDER BY n) AS offsets,
+               array_agg(m[7]::int ORDER BY n) AS unacked
+        FROM (SELECT n, regexp_match(t, '^(\d+) (\d+)\.(\d+) (\d+)\+(\d+)(?:@(\d+))?(?:~(\d+))?$') AS m
               FROM unnest(stretches) WITH ORDINALITY AS u(t, n)) AS parsed
     )
     SELECT runs[p.ordinal], p.result, p.first_offset, p.published_end
@@ -215,7 +217,7 @@ BEGIN
         coalesce(a.positions, '{}'), coalesce(a.lengths, '{}'),
         coalesce(a.mins, '{}'), coalesce(a.maxs, '{}'), coalesce(a.voids, '{}'), coalesce(s.on_runs, '{}'),
         coalesce(s.ids, '{}'), coalesce(s.epochs, '{}'), coalesce(s.sequences, '{}'), coalesce(s.counts, '{}'),
-        coalesce(s.offsets, '{}')) AS p;
+        coalesce(s.offsets, '{}'), coalesce(s.unacked, '{}')) AS p;
 END $$;
 
 -- As the lease worker does when an agent has been silent long enough.

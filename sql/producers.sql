@@ -12,11 +12,28 @@ SELECT fixture.topic_name(topic_id) AS topic, producer_id AS id, producer_epoch 
        sequence_counts, base_offsets
 FROM streamhouse.producer_state ORDER BY 1, 2;
 
--- Ids have the term in their high bits, and none is given twice.
-SELECT producer_id >> 40 AS term, producer_id & 1099511627775 AS number, producer_epoch
-FROM streamhouse.agent_init_producer(:a);
-SELECT producer_id & 1099511627775 AS number FROM streamhouse.agent_init_producer(:a);
+-- Ids have the term in their high bits, and below it what nobody can guess.
+SELECT producer_id >> 52 AS term, producer_epoch FROM streamhouse.agent_init_producer(:a);
+CREATE FUNCTION ids(incarnation bigint) RETURNS SETOF bigint LANGUAGE plpgsql AS $$
+BEGIN
+    FOR n IN 1 .. 100 LOOP
+        RETURN QUERY SELECT producer_id FROM streamhouse.agent_init_producer(incarnation);
+    END LOOP;
+END
+$$;
+SELECT count(DISTINCT i) AS ids, to_hex(bit_or(i & ((1::bigint << 52) - 1))) AS set_in_some,
+       bit_and(i & ((1::bigint << 52) - 1)) AS set_in_all, min(i >> 52), max(i >> 52) FROM ids(:a) AS i;
+DROP FUNCTION ids;
 SELECT streamhouse.agent_init_producer(99);
+-- There are bounds.
+SELECT streamhouse.producers_counted();
+SET streamhouse.producers_max = 101;
+SELECT streamhouse.agent_init_producer(:a);
+\echo :SQLSTATE
+RESET streamhouse.producers_max;
+-- What an owner learns of one that it does not know.
+INSERT INTO streamhouse.producer SELECT generate_series(5, 30);
+SELECT * FROM streamhouse.agent_lookup_producers(:a, ARRAY[topic('t'), topic('t')], '{0,0}', '{5,4}');
 
 -- Stretches that continue each other become one; the last five are kept.
 SELECT * FROM publish(:a, 1, '{t 0 0+10}', stretches => '{1 5.0 0+4@0,1 6.0 0+2@4,1 5.0 4+4@6}');
@@ -39,6 +56,8 @@ SELECT * FROM state WHERE id = 9;
 SELECT streamhouse.sequence_distance(1, 2147483647), streamhouse.sequence_distance(2147483647, 1),
        streamhouse.sequence_distance(5, 5);
 
+-- An id that has state is known, and is not forgotten for that it was asked for long ago.
+SELECT * FROM streamhouse.agent_lookup_producers(:a, ARRAY[topic('t'), topic('o'), topic('t')], '{0,0,0}', '{5,5,9}');
 -- What the next owner is told: the producers that wrote last.
 UPDATE streamhouse.producer_state SET updated_at = now() - interval '1 day' WHERE producer_id = 6;
 SELECT ordinal, unresolved, producer_id, producer_epoch, base_sequence, sequence_count, base_offset
@@ -49,6 +68,7 @@ SELECT * FROM publish(:a, 7, '{o 0 ?+2,o 0 ?+3,o 0 ?+1,o 0 ?+2,o 0 ?+1,o 0 ?+1}'
     stretches => '{1 5.0 0+2,2 5.0 2+3,4 5.0 0+2,5 5.0 6+1,6 7.0 3+1}');
 SELECT * FROM publish(:a, 8, '{o 0 ?+2,o 0 ?+1,o 0 ?+3,o 0 ?+1,o 0 ?+1,o 0 ?+4}',
     stretches => '{1 5.0 0+2,2 5.1 1+1,3 5.0 3+3,4 5.1 0+1,5 5.0 5+1,6 5.1 1+4}');
+SELECT result FROM publish(:a, 80, '{o 0 ?+1}', stretches => '{1 4.0 0+1}');
 SELECT * FROM state WHERE topic = 'o';
 SELECT first_offset, last_offset, records FROM streamhouse.segments WHERE topic = 'o' ORDER BY 1;
 SELECT published_end, records FROM streamhouse.partitions WHERE topic = 'o';
@@ -120,7 +140,7 @@ UPDATE streamhouse.epoch SET orphaned_at = now() - interval '8 days' WHERE state
 UPDATE streamhouse.producer_claim SET claimed_at = now() - interval '8 days';
 SELECT streamhouse.force_seal('t', 0) IS NOT NULL AS forced;
 SELECT epoch = :old AS is_old FROM streamhouse.unresolved_epoch WHERE topic_id = topic('t');
-SELECT streamhouse.expire_producers();
+SELECT streamhouse.expire_producers(100);
 SELECT count(*) FROM streamhouse.producer_claim;
 BEGIN;
 UPDATE streamhouse.epoch SET forced_at = now() - interval '8 days' WHERE forced;
@@ -135,11 +155,51 @@ SELECT result FROM publish(:a, 12, ARRAY['t 0 @' || (:left & 1099511627775) || '
 SELECT base_sequences, sequence_counts, base_offsets[1] > base_offsets[2] AS above
 FROM streamhouse.producer_state WHERE producer_id = 11;
 
--- Producers that write no more are forgotten, an hour after the last look.
+-- A topic that becomes `object` while an epoch of it is unresolved: the ownerless epoch claims as an owner does.
+SELECT streamhouse.create_topic('w', partitions => 1) IS NOT NULL AS made;
+SELECT register('d', 4) AS d \gset
+UPDATE streamhouse.partition SET target_agent = 'd' WHERE topic_id = topic('w');
+SELECT take(:d);
+SELECT latest_epoch('w', 0) AS w_old \gset
+UPDATE streamhouse.lease SET ticks_left = 0 WHERE incarnation_id = :d;
+SELECT streamhouse.alter_topic('w', durability => 'object');
+SELECT state, durability FROM streamhouse.epochs WHERE topic = 'w' ORDER BY epoch;
+-- The retry of two batches whose first answers were lost; one that comes too early; one that is acknowledged; one
+-- that is known to be in the other epoch up to there; one that was never there before.
+SELECT * FROM publish(:b, 3, '{w 0 ?+2,w 0 ?+1,w 0 ?+1,w 0 ?+1,w 0 ?+1,w 0 ?+1}',
+    stretches => '{1 20.0 0+2~0,2 20.0 2+1~0,3 21.0 5+1~4,4 22.0 5+1~6,5 23.0 5+1~5,6 24.0 0+1~0}');
+SELECT producer_id, first_unacked_seq FROM streamhouse.producer_claim WHERE topic_id = topic('w') ORDER BY 1;
+SELECT * FROM publish(:b, 4, '{w 0 ?+2,w 0 ?+1,w 0 ?+1,w 0 ?+1}',
+    stretches => '{1 20.0 1+2~0,2 20.0 3+1~0,3 21.0 4+1~4,4 23.0 4+1~4}');
+-- Its WAL comes back with all of that: what was claimed is refused, what was not goes in.
+\set VERBOSITY terse
+SELECT publish(:d, 1, ARRAY['w 0 @' || (:w_old & 1099511627775) || ' 0+2'], stretches => '{1 20.0 0+2@0}');
+\set VERBOSITY default
+SELECT result FROM publish(:d, 1, ARRAY['w 0 @' || (:w_old & 1099511627775) || ' 0+5',
+                                        'w 0 @' || (:w_old & 1099511627775) || ' void 5+1'], stretches => '{1 23.0 0+5@0}');
+SELECT seal(:d, '{recover}');
+SELECT * FROM publish(:b, 5, '{w 0 ?+1,w 0 ?+1}', stretches => '{1 25.0 3+1~3,2 23.0 6+1~6}');
+SELECT id, base_sequences, sequence_counts FROM state WHERE topic = 'w';
+
+-- Producers that write no more are forgotten, by steps: their state once an hour, and ids that have none.
 UPDATE streamhouse.producer_expiry SET checked_at = now() - interval '2 hours';
-UPDATE streamhouse.producer_state SET updated_at = now() - interval '8 days' WHERE producer_id = 9;
-SELECT count(*) FROM streamhouse.agent_init_producer(:b);
-SELECT count(*) FROM state WHERE id = 9;
+SELECT count(*) FROM state;
+UPDATE streamhouse.producer_state SET updated_at = now() - interval '8 days' WHERE producer_id IN (5, 9);
+UPDATE streamhouse.producer SET used_at = now() - interval '8 days' WHERE producer_id IN (6, 7, 8, 10, 11, 12);
+SELECT streamhouse.expire_producers(3);
+SELECT producer_id IS NOT NULL AS is_at_it, checked_at > now() - interval '1 hour' AS is_through
+FROM streamhouse.producer_expiry;
+SELECT streamhouse.expire_producers(3) FROM generate_series(1, 9);
+SELECT producer_id IS NOT NULL AS is_at_it, checked_at > now() - interval '1 hour' AS is_through
+FROM streamhouse.producer_expiry;
+SELECT topic, id FROM state;
+SELECT producer_id, used_at < now() - interval '1 day' AS is_old FROM streamhouse.producer WHERE producer_id < 20
+ORDER BY 1;
+SELECT streamhouse.producers_counted() = count(*) FROM streamhouse.producer;
+-- A claim stays as long as anything can be late for it.
+UPDATE streamhouse.producer_claim SET claimed_at = now() - interval '8 days';
+SELECT streamhouse.expire_producers(100);
+SELECT fixture.topic_name(topic_id) AS topic, count(*) FROM streamhouse.producer_claim GROUP BY 1;
 
 -- A dropped topic takes them along.
 SELECT streamhouse.drop_topic('t');

@@ -59,6 +59,9 @@ SELECT present(:a, 1, 'a', 'far', first_term(1), 90, 5, 0, true);
 -- The chain of what began where shows which epochs were sealed.
 SELECT * FROM ranges();
 SELECT producer_id, base_sequences, sequence_counts, base_offsets FROM streamhouse.producer_state;
+-- An id of the older term may be one that was forgotten; one of this term, or of a later one, was not given.
+SELECT l.is_known FROM streamhouse.agent_lookup_producers(:a, array_fill(topic('t'), '{4}'), '{0,0,0,0}',
+    ARRAY[7, (1::bigint << 52) + 5, (2::bigint << 52) + 5, (3::bigint << 52) + 5]) AS l;
 
 -- A WAL that holds more of it, and a forgotten epoch above everything: the boundary makes room.
 SELECT result, start_offset, published_end FROM

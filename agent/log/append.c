@@ -273,6 +273,7 @@ static ShStatus make_intake(const ShResolved *target, const ShAppendPart *part, 
         if (batch == NULL)
             return sh_fail(err, SH_NO_MEMORY, "no memory for a batch");
         batch->wal.epoch = target->epoch;
+        batch->first_unacked_seq = part->first_unacked_seq;
         if (last == NULL)
             intake->first = batch;
         else
@@ -442,8 +443,12 @@ static bool is_idempotent(const ShAppendPart *part)
 static ShStatus check_sequences(ShEngine *engine, ShPartition *partition, Intake *intake, ShAppendPart *part)
 {
     ShSequenceCheck check;
-    ShStatus status = sh_producers_check(&partition->producers, part->batches, part->batch_count,
-                                         part->first_unacked_seq, &check, &part->error);
+    ShStatus status = sh_strangers_check(engine, partition, part->batches[0].header.producer_id,
+                                         &part->error);
+    if (status != SH_OK)
+        return status;
+    status = sh_producers_check(&partition->producers, part->batches, part->batch_count,
+                                part->first_unacked_seq, &check, &part->error);
     if (status == SH_OK && check.claim_needed)
         status = sh_claims_want(engine, partition, &part->batches[check.duplicates].header, &part->error);
     if (status != SH_OK)
@@ -458,7 +463,8 @@ static ShStatus check_sequences(ShEngine *engine, ShPartition *partition, Intake
         return SH_OK;
     }
     return sh_producers_reserve(&partition->producers, &engine->producer_budget,
-                                part->batches[0].header.producer_id, &part->error);
+                                part->batches[0].header.producer_id, partition->published_end,
+                                sh_clock_now_ms(), &part->error);
 }
 
 static void set_stored_aside(Intake *intake, size_t count)

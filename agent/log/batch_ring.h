@@ -24,6 +24,7 @@ typedef struct ShLogBatch {
     ShBatchHeader header;      /* base_offset is SH_OFFSET_UNASSIGNED until the publish assigns it */
     struct ShAppendWait *wait; /* on the last batch of a call's part: who waits for it, a chain; else NULL */
     struct ShPartition *partition;
+    int32_t first_unacked_seq; /* of an idempotent producer, as the call said; for `object` topics */
     bool is_void; /* its offsets are left out: sent anew in a later epoch (claims.h), or lost by the WAL */
 } ShLogBatch;
 

@@ -166,10 +166,19 @@ static ShStatus apply(ShEngine *engine, const ShClaims *made, const ShPgClaimAns
         const ShPgClaim *claim = &made->list[i];
         pthread_mutex_lock(&partition->mutex);
         bool current = partition->epoch == claim->partition.epoch && sh_partition_is_owned(partition) &&
+                       row < row_count && rows[row].place == i && rows[row].known &&
                        !is_made(partition, claim);
         if (current)
             status = begin_claim(engine, partition, claim, err);
+        if (status == SH_EXHAUSTED) {
+            /* Its next batch asks again. */
+            current = false;
+            status = SH_OK;
+            sh_error_clear(err);
+        }
         bool claimed = false;
+        if (row < row_count && rows[row].place == i)
+            sh_strangers_note(engine, claim->producer_id, rows[row].known);
         for (; row < row_count && rows[row].place == i; row++) {
             ShStretch stretch = {.base_offset = rows[row].base_offset,
                                  .base_sequence = rows[row].base_sequence,
@@ -198,8 +207,12 @@ static bool is_made(const ShPartition *partition, const ShPgClaim *claim)
 /* With the partition's mutex held. */
 static ShStatus begin_claim(ShEngine *engine, ShPartition *partition, const ShPgClaim *claim, ShError *err)
 {
-    sh_producers_forget(&partition->producers, claim->producer_id);
-    return sh_producers_reserve(&partition->producers, &engine->producer_budget, claim->producer_id, err);
+    if (sh_producers_find(&partition->producers, claim->producer_id) != NULL) {
+        sh_producers_reset(&partition->producers, claim->producer_id);
+        return SH_OK;
+    }
+    return sh_producers_reserve(&partition->producers, &engine->producer_budget, claim->producer_id,
+                                partition->published_end, sh_clock_now_ms(), err);
 }
 
 /* The epochs of the ranges that hold idempotent batches, each once as long as they follow each other. */

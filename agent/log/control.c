@@ -24,7 +24,9 @@ static ShStatus heartbeat(ShEngine *engine, ShError *err);
 static ShStatus wait_for_news(ShEngine *engine, ShError *err);
 static ShRefresh *take_refreshes(ShControl *control, bool *wanted);
 static void answer_refreshes(ShRefresh *refresh, ShStatus status, const ShError *err);
-static void forget_dropped(ShEngine *engine);
+static void forget_outdated(ShEngine *engine);
+static bool has_owner_now(ShEngine *engine, const ShPartition *partition);
+static void leave_unowned(ShEngine *engine, ShPartition *partition);
 static bool is_outdated(ShEngine *engine, ShPartition *partition);
 static bool forget_if_drained(ShEngine *engine, ShPartition *partition);
 
@@ -134,7 +136,7 @@ ShStatus sh_control_load_metadata(ShEngine *engine, ShError *err)
         engine->control.metadata_version = metadata->version;
     sh_pg_metadata_free(metadata);
     if (status == SH_OK) {
-        forget_dropped(engine);
+        forget_outdated(engine);
         sh_fetch_wake_all(engine);
     }
     return status;
@@ -192,6 +194,8 @@ static ShStatus step(ShEngine *engine, ShRefresh **refreshes, ShError *err)
     if (wanted || sh_clock_now_ms() >= control->next_heartbeat_ms)
         status = heartbeat(engine, err);
     size_t sealed = 0;
+    if (status == SH_OK)
+        status = sh_strangers_ask(engine, control->pg, err);
     if (status == SH_OK)
         status = sh_claims_make(engine, control->pg, err);
     if (status == SH_OK)
@@ -269,17 +273,35 @@ static void answer_refreshes(ShRefresh *refresh, ShStatus status, const ShError 
     }
 }
 
-/* Partitions of topics that are gone go too, once nothing of them waits for a publish. */
-static void forget_dropped(ShEngine *engine)
+/* Partitions of topics that are gone go too, once nothing of them waits for a publish. Those of topics that
+ * were `object` until now go at once: they have an owner, who may be another agent, and what waits for a
+ * publish here is refused by it. */
+static void forget_outdated(ShEngine *engine)
 {
     ShPartition **partitions = NULL;
     size_t count = 0;
     if (sh_partition_table_list(&engine->partitions, &partitions, &count, NULL) != SH_OK)
         return;
     for (size_t i = 0; i < count; i++)
-        if (is_outdated(engine, partitions[i]) && forget_if_drained(engine, partitions[i]))
+        if (has_owner_now(engine, partitions[i]))
+            leave_unowned(engine, partitions[i]);
+        else if (is_outdated(engine, partitions[i]) && forget_if_drained(engine, partitions[i]))
             sh_partition_table_remove(&engine->partitions, partitions[i]);
     sh_partition_list_free(partitions, count);
+}
+
+static bool has_owner_now(ShEngine *engine, const ShPartition *partition)
+{
+    bool object_durability;
+    return partition->object_durability &&
+           sh_meta_durability(&engine->meta, &partition->key.topic_id, &object_durability) &&
+           !object_durability;
+}
+
+static void leave_unowned(ShEngine *engine, ShPartition *partition)
+{
+    sh_read_cache_forget(engine, partition);
+    sh_partition_table_remove(&engine->partitions, partition);
 }
 
 /* Is the topic gone, or the partition handed over because the topic's durability has changed to `object`? */

@@ -135,6 +135,7 @@ void sh_engine_stop(ShEngine *engine)
     sh_memory_destroy(&engine->memory);
     sh_bounds_destroy(&engine->bounds);
     sh_claims_destroy(&engine->claims);
+    sh_strangers_destroy(&engine->strangers);
     sh_partition_table_destroy(&engine->partitions);
     sh_fetch_destroy(&engine->fetcher);
     sh_read_pool_destroy(&engine->read_pool);
@@ -251,7 +252,9 @@ static ShStatus init_parts(ShEngine *engine, ShError *err)
     sh_results_init(&engine->results);
     sh_claims_init(&engine->claims);
     engine->producer_budget.count_max = config->memory_budget_bytes / PRODUCERS_SHARE /
-                                        (int64_t)sizeof(ShProducerState);
+                                        SH_PRODUCER_STATE_BYTES;
+    if (status == SH_OK)
+        status = sh_strangers_init(&engine->strangers, err);
     sh_control_init(&engine->control);
     sh_garbage_init(&engine->garbage);
     sh_compact_init(&engine->compactor);

@@ -17,6 +17,7 @@
 #include "agent/log/append.h"
 #include "agent/log/bounds.h"
 #include "agent/log/claims.h"
+#include "agent/log/strangers.h"
 #include "agent/log/compact.h"
 #include "agent/log/control.h"
 #include "agent/log/engine.h"
@@ -76,6 +77,7 @@ struct ShEngine {
     ShResults results;
     ShProducerBudget producer_budget;
     ShClaims claims;
+    ShStrangers strangers;
     ShFetcher fetcher;
     ShReadPool read_pool;
     ShReadCache read_cache;

@@ -48,6 +48,7 @@ bool sh_parked_add(ShEngine *engine, ShAppend *append, ShAppendPart *part)
     if (entry == NULL)
         return false;
     pthread_mutex_lock(&engine->parked.lock);
+    entry->look = ++engine->parked.looks_wanted;
     push(&engine->parked, entry);
     pthread_mutex_unlock(&engine->parked.lock);
     sh_engine_meta_refresh(engine, try_again, engine);
@@ -90,7 +91,8 @@ static void push(ShParked *parked, ShParkedPart *entry)
     atomic_fetch_add(&parked->count, 1);
 }
 
-/* Try all, in order. An entry leaves the list only after its try, so that none overtakes it. */
+/* Try all that a look was made for, in order. What came while this one was under way may not have been seen
+ * by it, and has a later one. An entry leaves the list only after its try, so that none overtakes it. */
 static void try_again(void *arg, ShStatus status, const ShError *err)
 {
     ShEngine *engine = arg;
@@ -98,7 +100,8 @@ static void try_again(void *arg, ShStatus status, const ShError *err)
     pthread_mutex_lock(&parked->lock);
     bool busy = parked->busy;
     parked->busy = true;
-    while (!busy && parked->first != NULL) {
+    parked->looks_done++;
+    while (!busy && parked->first != NULL && parked->first->look <= parked->looks_done) {
         ShParkedPart *entry = parked->first;
         pthread_mutex_unlock(&parked->lock);
         ShAppend *append = entry->append;

@@ -11,6 +11,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "agent/log/engine.h"
 #include "agent/pg/pg.h"
@@ -19,6 +20,7 @@ typedef struct ShParkedPart {
     struct ShParkedPart *next;
     ShAppend *append;
     ShAppendPart *part;
+    uint64_t look;   /* the number of the look at the cluster that it waits for; 0: for who is before it */
     ShTarget target; /* a copy: the part may be answered and gone while the entry is still looked at */
     char topic[SH_TOPIC_NAME_BYTES];
 } ShParkedPart;
@@ -28,6 +30,8 @@ typedef struct ShParked {
     pthread_mutex_t lock;
     /* guarded by lock */
     bool busy; /* a thread is trying them again */
+    uint64_t looks_wanted;
+    uint64_t looks_done;
     ShParkedPart *first;
     ShParkedPart *last;
 } ShParked;

@@ -64,7 +64,6 @@ static ShStatus load(Scan *scan, const char *key);
 static ShStatus read_object(Scan *scan, const char *key, Found *found);
 static ShStatus confirm_gone(Scan *scan, const char *key);
 static bool note_listed(void *arg, const char *key, uint64_t bytes);
-static ShStatus note_run(Found *found, const ShSegmentRun *run, const uint8_t *object, ShError *err);
 static ShStatus note_results(Scan *scan, const ShSegmentIndex *index);
 static ShStatus give_offsets(Scan *scan);
 static ShStatus apply_results(Found *found, Result *results, size_t count, ShError *err);
@@ -267,15 +266,8 @@ static ShStatus read_object(Scan *scan, const char *key, Found *found)
     }
     found->writer = index->writer;
     found->done = index->run_count == 0;
-    found->what.capacity = index->run_count + 1;
-    found->what.runs = calloc(found->what.capacity, sizeof *found->what.runs);
-    found->what.epoch_starts = calloc(found->what.capacity, sizeof *found->what.epoch_starts);
-    if (found->what.runs == NULL || found->what.epoch_starts == NULL) {
-        status = sh_fail(scan->err, SH_NO_MEMORY, "no memory for the runs of object %s", key);
-        goto done;
-    }
     for (size_t i = 0; i < index->run_count && status == SH_OK; i++)
-        status = note_run(found, &index->runs[i], buffer->data, scan->err);
+        status = sh_present_add_run(&found->what, &index->runs[i], buffer->data, scan->err);
     if (status == SH_OK)
         status = note_results(scan, index);
 done:
@@ -302,22 +294,6 @@ static bool note_listed(void *arg, const char *key, uint64_t bytes)
     (void)bytes;
     *(bool *)arg = true;
     return false;
-}
-
-/* What a run holds of idempotent producers, batch by batch; of one without offsets, as if it began at 0. The
- * whole object was checked. */
-static ShStatus note_run(Found *found, const ShSegmentRun *run, const uint8_t *object, ShError *err)
-{
-    ShBatchHeader header;
-    found->what.runs[found->what.count++] = sh_flight_pg_run(run);
-    for (uint64_t at = 0; at < run->length; at += header.total_bytes) {
-        ShStatus status = sh_batch_peek(object + run->position + at, run->length - at, &header, err);
-        if (status == SH_OK && header.producer_id >= 0)
-            status = sh_present_add_stretch(&found->what, &header, err);
-        if (status != SH_OK)
-            return status;
-    }
-    return SH_OK;
 }
 
 static ShStatus note_results(Scan *scan, const ShSegmentIndex *index)

@@ -8,6 +8,25 @@ static ShStatus part_run(ShPresentRuns *out, const ShPgRun *run, int64_t epoch_s
                          const uint8_t *object, const ShPgVoid *rows, size_t row_count, ShError *err);
 static ShStatus begin_piece(ShPresentRuns *out, const ShPgRun *run, int64_t epoch_start, bool is_void,
                             int64_t at, ShError *err);
+static ShStatus add_stretch(ShPresentRuns *runs, const ShBatchHeader *header, ShError *err);
+
+ShStatus sh_present_add_run(ShPresentRuns *runs, const ShSegmentRun *run, const uint8_t *object, ShError *err)
+{
+    ShPgRun told = sh_flight_pg_run(run);
+    ShStatus status = begin_piece(runs, &told, 0, false, 0, err);
+    if (status != SH_OK)
+        return status;
+    runs->runs[runs->count - 1] = told;
+    ShBatchHeader header;
+    for (uint64_t at = 0; at < run->length; at += header.total_bytes) {
+        status = sh_batch_peek(object + run->position + at, run->length - at, &header, err);
+        if (status == SH_OK && header.producer_id >= 0)
+            status = add_stretch(runs, &header, err);
+        if (status != SH_OK)
+            return status;
+    }
+    return SH_OK;
+}
 
 ShStatus sh_present_ask_claims(ShPg *pg, int64_t incarnation, const ShPresentRuns *runs,
                                const uint8_t *object, ShPresentRuns *out, ShError *err)
@@ -42,27 +61,6 @@ ShStatus sh_present_leave_out(const ShPresentRuns *runs, const uint8_t *object, 
     }
     sh_present_runs_free(out);
     *out = parted;
-    return SH_OK;
-}
-
-ShStatus sh_present_add_stretch(ShPresentRuns *runs, const ShBatchHeader *header, ShError *err)
-{
-    if (runs->stretch_count == runs->stretch_capacity) {
-        size_t capacity = runs->stretch_capacity == 0 ? 16 : 2 * runs->stretch_capacity;
-        ShPgStretch *grown = realloc(runs->stretches, capacity * sizeof *grown);
-        if (grown == NULL)
-            return sh_fail(err, SH_NO_MEMORY, "no memory for %zu sequences", capacity);
-        runs->stretches = grown;
-        runs->stretch_capacity = capacity;
-    }
-    int64_t first = runs->runs[runs->count - 1].first_offset;
-    runs->stretches[runs->stretch_count++] =
-        (ShPgStretch){.run = runs->count - 1,
-                      .producer_id = header->producer_id,
-                      .producer_epoch = header->producer_epoch,
-                      .base_sequence = header->base_sequence,
-                      .count = header->last_offset_delta + 1,
-                      .base_offset = (first < 0 ? 0 : first) + header->base_offset};
     return SH_OK;
 }
 
@@ -106,7 +104,7 @@ static ShStatus part_run(ShPresentRuns *out, const ShPgRun *run, int64_t epoch_s
         piece->length = length;
         piece->record_count = records;
         if (header.producer_id >= 0 && !is_claimed)
-            status = sh_present_add_stretch(out, &header, err);
+            status = add_stretch(out, &header, err);
         if (status != SH_OK)
             return status;
     }
@@ -136,5 +134,27 @@ static ShStatus begin_piece(ShPresentRuns *out, const ShPgRun *run, int64_t epoc
     piece->offset_count = piece->record_count = 0;
     if (is_void)
         piece->first_offset += at;
+    return SH_OK;
+}
+
+/* What a batch of the newest run holds of an idempotent producer; its offset is relative to the run. */
+static ShStatus add_stretch(ShPresentRuns *runs, const ShBatchHeader *header, ShError *err)
+{
+    if (runs->stretch_count == runs->stretch_capacity) {
+        size_t capacity = runs->stretch_capacity == 0 ? 16 : 2 * runs->stretch_capacity;
+        ShPgStretch *grown = realloc(runs->stretches, capacity * sizeof *grown);
+        if (grown == NULL)
+            return sh_fail(err, SH_NO_MEMORY, "no memory for %zu sequences", capacity);
+        runs->stretches = grown;
+        runs->stretch_capacity = capacity;
+    }
+    int64_t first = runs->runs[runs->count - 1].first_offset;
+    runs->stretches[runs->stretch_count++] = (ShPgStretch){.run = runs->count - 1,
+                                                           .producer_id = header->producer_id,
+                                                           .producer_epoch = header->producer_epoch,
+                                                           .base_sequence = header->base_sequence,
+                                                           .count = header->last_offset_delta + 1,
+                                                           .base_offset = (first < 0 ? 0 : first) +
+                                                                          header->base_offset};
     return SH_OK;
 }

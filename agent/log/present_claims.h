@@ -11,6 +11,7 @@
 
 #include "agent/pg/pg.h"
 #include "core/batch.h"
+#include "core/segment.h"
 
 typedef struct ShPresentRuns {
     ShPgRun *runs;
@@ -23,6 +24,11 @@ typedef struct ShPresentRuns {
     int64_t unplaced; /* records before a claim that begins inside their batch, which goes as a whole */
 } ShPresentRuns;
 
+/* Add a run of an object, whose bytes were checked, and what it holds of idempotent producers; of one without
+ * offsets, as if it began at 0. */
+ShStatus sh_present_add_run(ShPresentRuns *runs, const ShSegmentRun *run, const uint8_t *object,
+                            ShError *err) SH_MUST_CHECK;
+
 /* Ask what later epochs have claimed of an object's runs, and leave it out. */
 ShStatus sh_present_ask_claims(ShPg *pg, int64_t incarnation, const ShPresentRuns *runs,
                                const uint8_t *object, ShPresentRuns *out, ShError *err) SH_MUST_CHECK;
@@ -31,9 +37,6 @@ ShStatus sh_present_ask_claims(ShPg *pg, int64_t incarnation, const ShPresentRun
  * places are those of the runs. The pieces replace what is in `out`; on failure it stays. */
 ShStatus sh_present_leave_out(const ShPresentRuns *runs, const uint8_t *object, const ShPgVoid *rows,
                               size_t row_count, ShPresentRuns *out, ShError *err) SH_MUST_CHECK;
-
-/* Note what a batch of the newest run holds of an idempotent producer; its offset is relative to the run. */
-ShStatus sh_present_add_stretch(ShPresentRuns *runs, const ShBatchHeader *header, ShError *err) SH_MUST_CHECK;
 
 void sh_present_runs_free(ShPresentRuns *runs);
 

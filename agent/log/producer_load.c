@@ -5,6 +5,7 @@
 #include "agent/log/engine_internal.h"
 
 static ShStatus note(ShEngine *engine, ShPartition *partition, const ShPgProducer *row, ShError *err);
+static void note_partial(ShPartition *const *partitions, const ShPgProducer *rows, size_t row_count);
 
 ShStatus sh_producers_load(ShEngine *engine, ShPg *pg, ShPartition *const *partitions,
                            const ShPgPartition *names, size_t count, ShError *err)
@@ -20,6 +21,8 @@ ShStatus sh_producers_load(ShEngine *engine, ShPg *pg, ShPartition *const *parti
     }
     for (size_t i = 0; i < row_count && status == SH_OK; i++)
         status = note(engine, partitions[rows[i].place], &rows[i], err);
+    if (status == SH_OK)
+        note_partial(partitions, rows, row_count);
     free(rows);
     return status;
 }
@@ -32,9 +35,33 @@ static ShStatus note(ShEngine *engine, ShPartition *partition, const ShPgProduce
     pthread_mutex_lock(&partition->mutex);
     partition->producers.unresolved |= row->unresolved;
     if (row->producer_id >= 0)
-        status = sh_producers_reserve(&partition->producers, &engine->producer_budget, row->producer_id, err);
+        status = sh_producers_reserve(&partition->producers, &engine->producer_budget, row->producer_id,
+                                      INT64_MAX, sh_clock_now_ms(), err);
     if (row->producer_id >= 0 && status == SH_OK)
         sh_producers_note_stretch(&partition->producers, row->producer_id, row->producer_epoch, &stretch);
+    /* What has no room is asked for when the producer comes. */
+    partition->producers.partial |= status == SH_EXHAUSTED;
     pthread_mutex_unlock(&partition->mutex);
-    return status;
+    if (status != SH_EXHAUSTED)
+        return status;
+    sh_error_clear(err);
+    return SH_OK;
+}
+
+/* Of a partition with as many producers as were asked for there may be more. */
+static void note_partial(ShPartition *const *partitions, const ShPgProducer *rows, size_t row_count)
+{
+    int in_partition = 0;
+    for (size_t i = 0; i < row_count; i++) {
+        bool begins = i == 0 || rows[i].place != rows[i - 1].place;
+        if (begins)
+            in_partition = 0;
+        in_partition += begins || rows[i].producer_id != rows[i - 1].producer_id;
+        if (in_partition < SH_PRODUCERS_MAX)
+            continue;
+        ShPartition *partition = partitions[rows[i].place];
+        pthread_mutex_lock(&partition->mutex);
+        partition->producers.partial = true;
+        pthread_mutex_unlock(&partition->mutex);
+    }
 }

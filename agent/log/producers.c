@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define ROOM_RETRY_MS 1000
+
 static ShStatus check_one_producer(const ShAppendBatch *batches, size_t count, ShError *err);
 static size_t count_stored(const ShProducerState *state, ShAppendBatch *batches, size_t count);
 static ShStatus check_claim(const ShProducerState *state, const ShAppendBatch *batches, size_t count,
@@ -13,8 +15,8 @@ static bool ends_before(const ShAppendBatch *batches, size_t count, int32_t expe
 static int64_t stored_offset(const ShProducerState *state, const ShBatchHeader *header);
 static int32_t sequence_count(const ShBatchHeader *header);
 static ShProducerState *touch(ShProducers *producers, int64_t producer_id, int16_t epoch);
-static ShProducerState *least_used(const ShProducers *producers);
-static void drop(ShProducers *producers, ShProducerState *state);
+static size_t place_of(const ShProducers *producers, int64_t producer_id);
+static bool is_spare(const ShProducerState *state, int64_t published_end, int64_t now_ms);
 
 ShStatus sh_producers_check(const ShProducers *producers, ShAppendBatch *batches, size_t count,
                             int32_t first_unacked, ShSequenceCheck *out, ShError *err)
@@ -48,23 +50,82 @@ ShStatus sh_producers_check(const ShProducers *producers, ShAppendBatch *batches
 }
 
 ShStatus sh_producers_reserve(ShProducers *producers, ShProducerBudget *budget, int64_t producer_id,
-                              ShError *err)
+                              int64_t published_end, int64_t now_ms, ShError *err)
 {
-    if (sh_producers_find(producers, producer_id) != NULL)
+    ShProducerState *state = sh_producers_find(producers, producer_id);
+    if (state != NULL) {
+        state->used_ms = now_ms;
         return SH_OK;
-    ShProducerState *state = calloc(1, sizeof *state);
+    }
+    ShStatus status = sh_producers_make_room(producers, budget, published_end, now_ms, err);
+    if (status != SH_OK)
+        return status;
+    if (producers->count == producers->capacity) {
+        size_t capacity = producers->capacity == 0 ? 1 : 2 * producers->capacity;
+        ShProducerState **list = realloc(producers->list, capacity * sizeof(*list));
+        if (list == NULL)
+            return sh_fail(err, SH_NO_MEMORY, "no memory for one more producer");
+        producers->list = list;
+        producers->capacity = capacity;
+    }
+    state = calloc(1, sizeof *state);
     if (state == NULL)
         return sh_fail(err, SH_NO_MEMORY, "no memory for one more producer");
-    /* One producer a partition is always kept, whatever the bound. */
-    unsigned count = HASH_COUNT(producers->by_id);
-    if (count >= SH_PRODUCERS_MAX || (count > 0 && atomic_load(&budget->count) >= budget->count_max))
-        drop(producers, least_used(producers));
-    producers->budget = budget;
     state->producer_id = producer_id;
-    state->used = ++producers->clock;
-    HASH_ADD(hh, producers->by_id, producer_id, sizeof state->producer_id, state);
+    state->used_ms = now_ms;
+    size_t place = place_of(producers, producer_id);
+    memmove(&producers->list[place + 1], &producers->list[place],
+            (producers->count++ - place) * sizeof(*producers->list));
+    producers->list[place] = state;
+    producers->budget = budget;
     atomic_fetch_add(&budget->count, 1);
     return SH_OK;
+}
+
+ShStatus sh_producers_make_room(ShProducers *producers, ShProducerBudget *budget, int64_t published_end,
+                                int64_t now_ms, ShError *err)
+{
+    bool is_full = producers->count >= SH_PRODUCERS_MAX;
+    /* One a partition is always kept, whatever the bound of all. */
+    bool is_short = producers->count > 0 && atomic_load(&budget->count) >= budget->count_max;
+    if ((!is_full && !is_short) || sh_producers_sweep(producers, published_end, now_ms) > 0)
+        return SH_OK;
+    atomic_store(&budget->is_short, true);
+    ShStatus status =
+        is_full
+            ? sh_fail(err, SH_EXHAUSTED,
+                      "%d producers have written to the partition within the last %d seconds: no more are "
+                      "taken for now",
+                      SH_PRODUCERS_MAX, SH_PRODUCER_IDLE_MS / 1000)
+            : sh_fail(err, SH_EXHAUSTED,
+                      "the agent knows the sequences of %lld producers, counted once for each partition: as "
+                      "many as its memory budget allows",
+                      (long long)budget->count_max);
+    return sh_fail_retry_after(err, status, ROOM_RETRY_MS);
+}
+
+size_t sh_producers_sweep(ShProducers *producers, int64_t published_end, int64_t now_ms)
+{
+    size_t kept = 0;
+    size_t count = producers->count;
+    for (size_t i = 0; i < count; i++) {
+        ShProducerState *state = producers->list[i];
+        if (!is_spare(state, published_end, now_ms)) {
+            producers->list[kept++] = state;
+            continue;
+        }
+        free(state);
+        atomic_fetch_sub(&producers->budget->count, 1);
+    }
+    producers->count = kept;
+    producers->partial |= kept < count;
+    return count - kept;
+}
+
+void sh_producers_reset(ShProducers *producers, int64_t producer_id)
+{
+    ShProducerState *state = sh_producers_find(producers, producer_id);
+    *state = (ShProducerState){.producer_id = producer_id, .used_ms = state->used_ms};
 }
 
 void sh_producers_note(ShProducers *producers, const ShBatchHeader *header)
@@ -102,25 +163,23 @@ void sh_producers_note_claim(ShProducers *producers, int64_t producer_id, int16_
 
 ShProducerState *sh_producers_find(const ShProducers *producers, int64_t producer_id)
 {
-    ShProducerState *state = NULL;
-    HASH_FIND(hh, producers->by_id, &producer_id, sizeof producer_id, state);
-    return state;
-}
-
-void sh_producers_forget(ShProducers *producers, int64_t producer_id)
-{
-    ShProducerState *state = sh_producers_find(producers, producer_id);
-    if (state != NULL)
-        drop(producers, state);
+    size_t place = place_of(producers, producer_id);
+    if (place == producers->count || producers->list[place]->producer_id != producer_id)
+        return NULL;
+    return producers->list[place];
 }
 
 void sh_producers_clear(ShProducers *producers)
 {
-    ShProducerState *state;
-    ShProducerState *next;
-    HASH_ITER(hh, producers->by_id, state, next)
-    drop(producers, state);
+    for (size_t i = 0; i < producers->count; i++)
+        free(producers->list[i]);
+    if (producers->count > 0)
+        atomic_fetch_sub(&producers->budget->count, (int64_t)producers->count);
+    free(producers->list);
+    producers->list = NULL;
+    producers->count = producers->capacity = 0;
     producers->unresolved = false;
+    producers->partial = false;
 }
 
 int32_t sh_sequence_add(int32_t sequence, int64_t count)
@@ -244,7 +303,6 @@ static int32_t sequence_count(const ShBatchHeader *header)
 static ShProducerState *touch(ShProducers *producers, int64_t producer_id, int16_t epoch)
 {
     ShProducerState *state = sh_producers_find(producers, producer_id);
-    state->used = ++producers->clock;
     if (!state->known || state->epoch != epoch) {
         state->stretch_count = 0;
         state->claimed = false;
@@ -256,19 +314,31 @@ static ShProducerState *touch(ShProducers *producers, int64_t producer_id, int16
     return state;
 }
 
-static ShProducerState *least_used(const ShProducers *producers)
+/* Where the producer is in the list, or would be. */
+static size_t place_of(const ShProducers *producers, int64_t producer_id)
 {
-    ShProducerState *least = producers->by_id;
-    for (ShProducerState *state = producers->by_id; state != NULL; state = state->hh.next) {
-        if (state->used < least->used)
-            least = state;
+    size_t low = 0;
+    size_t high = producers->count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (producers->list[middle]->producer_id < producer_id)
+            low = middle + 1;
+        else
+            high = middle;
     }
-    return least;
+    return low;
 }
 
-static void drop(ShProducers *producers, ShProducerState *state)
+/* Can PostgreSQL tell its state, and will no retry need it soon? */
+static bool is_spare(const ShProducerState *state, int64_t published_end, int64_t now_ms)
 {
-    HASH_DEL(producers->by_id, state);
-    free(state);
-    atomic_fetch_sub(&producers->budget->count, 1);
+    if (now_ms - state->used_ms < SH_PRODUCER_IDLE_MS)
+        return false;
+    if (state->stretch_count == 0)
+        return true;
+    /* Leftovers come above what was sent after them. */
+    for (int i = 0; i < state->stretch_count; i++)
+        if (state->stretches[i].base_offset + state->stretches[i].count > published_end)
+            return false;
+    return true;
 }

@@ -6,19 +6,24 @@
  * stretch, and a producer that writes alone makes a single one that grows, so that SH_STRETCHES_MAX of them
  * reach back over at least as many calls in flight.
  *
+ * What is known is bounded, per partition and for all together, and never given up while a retry may need it:
+ * before it is published, or within a while of its use. What is given up later PostgreSQL tells again
+ * (strangers.h).
+ *
  * All of it is guarded by the partition's mutex.
  */
 #ifndef SH_AGENT_LOG_PRODUCERS_H
 #define SH_AGENT_LOG_PRODUCERS_H
 
 #include <stdatomic.h>
-#include <uthash.h>
 
 #include "agent/log/engine.h"
 
 #define SH_STRETCHES_MAX       5
 #define SH_STRETCH_RECORDS_MAX (1 << 24)
-#define SH_PRODUCERS_MAX       1000 /* per partition; the one that has not written for longest goes first */
+#define SH_PRODUCERS_MAX       10000 /* per partition */
+/* State that was used within this time is not given up, nor what is not published. */
+#define SH_PRODUCER_IDLE_MS 60000
 
 typedef struct ShStretch {
     int64_t base_offset;
@@ -28,28 +33,35 @@ typedef struct ShStretch {
 
 typedef struct ShProducerState {
     int64_t producer_id;
-    uint64_t used;                         /* by the order of use */
+    int64_t used_ms;
     ShStretch stretches[SH_STRETCHES_MAX]; /* the oldest first */
-    int stretch_count;
     int32_t next_sequence;
-    int16_t epoch;
     int32_t first_unacked; /* that it has said for this epoch, if says_unacked */
-    bool says_unacked;
-    bool known;   /* false: its first batch was never taken in */
-    bool claimed; /* see ShProducers.unresolved */
-    UT_hash_handle hh;
+    int16_t epoch;
+    int8_t stretch_count;
+    bool says_unacked : 1;
+    bool known : 1;   /* false: its first batch was never taken in */
+    bool claimed : 1; /* see ShProducers.unresolved */
 } ShProducerState;
+
+/* What one producer's state takes with its places in the heap and in the list. */
+#define SH_PRODUCER_STATE_BYTES ((int64_t)(sizeof(ShProducerState) + 4 * sizeof(void *)))
 
 /* The bound of all partitions together. */
 typedef struct ShProducerBudget {
     atomic_int_fast64_t count;
     int64_t count_max;
+    atomic_bool is_short; /* somebody was refused since the last sweep */
 } ShProducerBudget;
 
 typedef struct ShProducers {
-    ShProducerState *by_id;
+    ShProducerState **list; /* ordered by id */
+    size_t count;
+    size_t capacity;
     ShProducerBudget *budget; /* NULL while there are none */
-    uint64_t clock;
+    /* PostgreSQL knows of producers in this partition that are not in the list: nothing may be taken from one
+     * that is not before PostgreSQL was asked. */
+    bool partial;
     /* An earlier epoch of the partition may still bring batches: each producer needs a claim (claims.h)
      * before its first batch is taken. */
     bool unresolved;
@@ -68,9 +80,21 @@ typedef struct ShSequenceCheck {
 ShStatus sh_producers_check(const ShProducers *producers, ShAppendBatch *batches, size_t count,
                             int32_t first_unacked, ShSequenceCheck *out, ShError *err) SH_MUST_CHECK;
 
-/* Make room for a producer, so that noting its batches cannot fail. */
+/* Make room for a producer, so that noting its batches cannot fail; it is used now. At the bound one that is
+ * idle and published up to `published_end` is given up: PostgreSQL has its state. SH_EXHAUSTED with a delay
+ * when there is none, for a newcomer. */
 ShStatus sh_producers_reserve(ShProducers *producers, ShProducerBudget *budget, int64_t producer_id,
-                              ShError *err) SH_MUST_CHECK;
+                              int64_t published_end, int64_t now_ms, ShError *err) SH_MUST_CHECK;
+
+/* As sh_producers_reserve does for a newcomer, without taking it in. */
+ShStatus sh_producers_make_room(ShProducers *producers, ShProducerBudget *budget, int64_t published_end,
+                                int64_t now_ms, ShError *err) SH_MUST_CHECK;
+
+/* Give up all that are idle and published; returns how many. */
+size_t sh_producers_sweep(ShProducers *producers, int64_t published_end, int64_t now_ms);
+
+/* The producer has its place and nothing is known of it, as if it had just come. */
+void sh_producers_reset(ShProducers *producers, int64_t producer_id);
 
 /* A batch was taken in at header->base_offset. The producer has its place. */
 void sh_producers_note(ShProducers *producers, const ShBatchHeader *header);
@@ -85,8 +109,7 @@ ShProducerState *sh_producers_find(const ShProducers *producers, int64_t produce
 /* A claim was made: the producer's next batch begins at `sequence`. The producer has its place. */
 void sh_producers_note_claim(ShProducers *producers, int64_t producer_id, int16_t epoch, int32_t sequence);
 
-/* Forget one producer, or all. */
-void sh_producers_forget(ShProducers *producers, int64_t producer_id);
+/* Forget all. */
 void sh_producers_clear(ShProducers *producers);
 
 /* How many of a batch's sequences lie before `sequence`: none, all (last_offset_delta + 1), or those at its

@@ -54,7 +54,8 @@ static ShStatus collect(ShFlight *flight, size_t run, ShPgStretch **list, size_t
     }
     pthread_mutex_lock(&range->partition->mutex);
     for (uint64_t seq = range->first; seq < range->end; seq++) {
-        const ShBatchHeader *header = &sh_batch_ring_at(&range->partition->ring, seq)->header;
+        const ShLogBatch *batch = sh_batch_ring_at(&range->partition->ring, seq);
+        const ShBatchHeader *header = &batch->header;
         if (header->producer_id < 0)
             continue;
         (*list)[(*count)++] = (ShPgStretch){.run = run,
@@ -62,7 +63,8 @@ static ShStatus collect(ShFlight *flight, size_t run, ShPgStretch **list, size_t
                                             .producer_epoch = header->producer_epoch,
                                             .base_sequence = header->base_sequence,
                                             .count = header->last_offset_delta + 1,
-                                            .base_offset = header->base_offset};
+                                            .base_offset = header->base_offset,
+                                            .first_unacked_seq = batch->first_unacked_seq};
     }
     pthread_mutex_unlock(&range->partition->mutex);
     return SH_OK;

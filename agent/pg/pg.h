@@ -227,6 +227,7 @@ typedef struct ShPgClaim {
 
 typedef struct ShPgClaimAnswer {
     size_t place; /* of the claim in the question */
+    bool known;   /* false: the producer's id was not given, or is forgotten */
     bool claimed; /* false: the sequence is published already */
     /* Something that the producer has published; count 0: nothing. */
     int16_t producer_epoch;
@@ -239,6 +240,26 @@ typedef struct ShPgClaimAnswer {
  * claim, ordered by claim and offset; `*out` is freed with free(). */
 ShStatus sh_pg_claim(ShPg *pg, int64_t incarnation, const ShPgClaim *claims, size_t count,
                      ShPgClaimAnswer **out, size_t *out_count, ShError *err) SH_MUST_CHECK;
+
+/* A producer that the owner of `partition.epoch` knows nothing of. */
+typedef struct ShPgStranger {
+    ShPgPartition partition;
+    int64_t producer_id;
+} ShPgStranger;
+
+typedef struct ShPgStrangerAnswer {
+    size_t place; /* of the stranger in the question */
+    bool known;   /* false: the id was not given, or is forgotten */
+    /* Something that it has published in the partition; count 0: nothing. */
+    int16_t producer_epoch;
+    int32_t base_sequence;
+    int32_t count;
+    int64_t base_offset;
+} ShPgStrangerAnswer;
+
+/* At least one row for each, ordered by stranger and offset; `*out` is freed with free(). */
+ShStatus sh_pg_lookup_producers(ShPg *pg, int64_t incarnation, const ShPgStranger *strangers, size_t count,
+                                ShPgStrangerAnswer **out, size_t *out_count, ShError *err) SH_MUST_CHECK;
 
 /* What later epochs have claimed: batches of the producer from that sequence on are void. */
 typedef struct ShPgVoid {
@@ -275,7 +296,8 @@ typedef struct ShPgStretch {
     int16_t producer_epoch;
     int32_t base_sequence;
     int32_t count;
-    int64_t base_offset; /* -1: ownerless; the run is this one batch then */
+    int64_t base_offset;       /* -1: ownerless; the run is this one batch then */
+    int32_t first_unacked_seq; /* of that batch: the lowest that the producer had no acknowledgement of */
 } ShPgStretch;
 
 typedef struct ShPgPublish {

@@ -42,16 +42,20 @@ static const Statement statements[SH_PG_STATEMENT_COUNT] = {
                          "SELECT ordinal, unresolved, producer_id, producer_epoch, base_sequence, "
                          "sequence_count, base_offset "
                          "FROM streamhouse.agent_producer_state($1, $2, $3, $4, $5)"},
-    [SH_PG_CLAIM] = {"claim", 7,
-                     "SELECT ordinal, claimed, producer_epoch, base_sequence, sequence_count, base_offset "
-                     "FROM streamhouse.agent_claim($1, $2, $3, $4, $5, $6, $7)"},
+    [SH_PG_LOOKUP_PRODUCERS] = {"lookup_producers", 4,
+                                "SELECT ordinal, is_known, producer_epoch, base_sequence, sequence_count, "
+                                "base_offset FROM streamhouse.agent_lookup_producers($1, $2, $3, $4)"},
+    [SH_PG_CLAIM] =
+        {"claim", 7,
+         "SELECT ordinal, is_known, claimed, producer_epoch, base_sequence, sequence_count, base_offset "
+         "FROM streamhouse.agent_claim($1, $2, $3, $4, $5, $6, $7)"},
     [SH_PG_CLAIMS] = {"claims", 4,
                       "SELECT ordinal, producer_id, producer_epoch, first_unacked_seq "
                       "FROM streamhouse.agent_claims($1, $2, $3, $4)"},
-    [SH_PG_PUBLISH] = {"publish", 23,
+    [SH_PG_PUBLISH] = {"publish", 24,
                        "SELECT ordinal, result, first_offset, published_end FROM streamhouse.publish_object("
                        "$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, "
-                       "$18, $19, $20, $21, $22, $23)"},
+                       "$18, $19, $20, $21, $22, $23, $24)"},
     [SH_PG_READ_INDEX] =
         {"read_index", 4,
          "SELECT first_offset, base_offset, last_offset, epoch, object_key, \"position\", length, "

@@ -36,6 +36,7 @@ static const ErrorMapping mappings[] = {
     {"08", SH_UNAVAILABLE},              /* connection */
     {"25006", SH_UNAVAILABLE},           /* read only: a standby, or one about to become primary */
     {"40", SH_UNAVAILABLE},              /* transaction rolled back: deadlock, serialization */
+    {"53400", SH_EXHAUSTED},             /* a bound that a setting gives */
     {"53", SH_UNAVAILABLE},              /* resources */
     {"55", SH_UNAVAILABLE},              /* object not in the needed state: lock not available */
     {"57", SH_UNAVAILABLE},              /* operator intervention: shutdown, time-out */

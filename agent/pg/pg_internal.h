@@ -84,6 +84,7 @@ typedef enum ShPgStatement {
     SH_PG_PUBLISH,
     SH_PG_INIT_PRODUCER,
     SH_PG_PRODUCERS,
+    SH_PG_LOOKUP_PRODUCERS,
     SH_PG_CLAIM,
     SH_PG_CLAIMS,
     SH_PG_READ_INDEX,

@@ -10,6 +10,7 @@ static ShStatus call(ShPg *pg, ShPgStatement statement, const char **values, ShP
 static size_t read_place(ShPgRow *row);
 static void read_producer(ShPgRow *row, void *out);
 static void read_claim(ShPgRow *row, void *out);
+static void read_stranger(ShPgRow *row, void *out);
 static void read_void(ShPgRow *row, void *out);
 
 ShStatus sh_pg_init_producer(ShPg *pg, int64_t incarnation, int64_t *producer_id, int16_t *producer_epoch,
@@ -46,6 +47,21 @@ ShStatus sh_pg_producers(ShPg *pg, int64_t incarnation, const ShPgPartition *par
     values[4] = sh_pg_number(&numbers[1], producers_max);
     return call(pg, SH_PG_PRODUCERS, values, arrays, 3, count, read_producer, sizeof **out, (void **)out,
                 out_count, err);
+}
+
+ShStatus sh_pg_lookup_producers(ShPg *pg, int64_t incarnation, const ShPgStranger *strangers, size_t count,
+                                ShPgStrangerAnswer **out, size_t *out_count, ShError *err)
+{
+    ShPgArray arrays[3] = {0};
+    for (size_t i = 0; i < count; i++) {
+        sh_pg_array_add_uuid(&arrays[0], &strangers[i].partition.topic_id);
+        sh_pg_array_add_number(&arrays[1], strangers[i].partition.partition);
+        sh_pg_array_add_number(&arrays[2], strangers[i].producer_id);
+    }
+    ShPgNumber number;
+    const char *values[4] = {sh_pg_number(&number, incarnation)};
+    return call(pg, SH_PG_LOOKUP_PRODUCERS, values, arrays, 3, count, read_stranger, sizeof **out,
+                (void **)out, out_count, err);
 }
 
 ShStatus sh_pg_claim(ShPg *pg, int64_t incarnation, const ShPgClaim *claims, size_t count,
@@ -139,7 +155,19 @@ static void read_claim(ShPgRow *row, void *out)
 {
     ShPgClaimAnswer *answer = out;
     answer->place = read_place(row);
+    answer->known = sh_pg_row_bool(row);
     answer->claimed = sh_pg_row_bool(row);
+    answer->producer_epoch = (int16_t)sh_pg_row_number(row, -1);
+    answer->base_sequence = (int32_t)sh_pg_row_number(row, 0);
+    answer->count = (int32_t)sh_pg_row_number(row, 0);
+    answer->base_offset = sh_pg_row_number(row, -1);
+}
+
+static void read_stranger(ShPgRow *row, void *out)
+{
+    ShPgStrangerAnswer *answer = out;
+    answer->place = read_place(row);
+    answer->known = sh_pg_row_bool(row);
     answer->producer_epoch = (int16_t)sh_pg_row_number(row, -1);
     answer->base_sequence = (int32_t)sh_pg_row_number(row, 0);
     answer->count = (int32_t)sh_pg_row_number(row, 0);

@@ -8,7 +8,7 @@ static const char *const words[] = {"published",    "duplicate",        "void", 
 
 #define SCALAR_COUNT 6
 #define RUN_ARRAYS   11
-#define ARRAY_COUNT  SH_PG_PUBLISH_ARRAYS
+#define ARRAY_COUNT  (SH_PG_PUBLISH_ARRAYS + 1)
 
 static void fill_arrays(ShPgArray arrays[RUN_ARRAYS], const ShPgRun *runs, size_t count);
 static void fill_stretches(ShPgArray *arrays, const ShPgStretch *stretches, size_t count);
@@ -29,6 +29,8 @@ ShStatus sh_pg_publish(ShPg *pg, const ShPgPublish *publish, ShPgRunResult *resu
     };
     ShPgArray arrays[ARRAY_COUNT] = {0};
     sh_pg_publish_arrays(publish, arrays);
+    for (size_t i = 0; i < publish->stretch_count; i++)
+        sh_pg_array_add_number(&arrays[SH_PG_PUBLISH_ARRAYS], publish->stretches[i].first_unacked_seq);
 
     PGresult *result = NULL;
     ShStatus status = sh_pg_arrays_end(arrays, ARRAY_COUNT, values + SCALAR_COUNT, err);

@@ -68,9 +68,13 @@ CREATE FUNCTION streamhouse.compaction_delay_ms() RETURNS int
 CREATE FUNCTION streamhouse.compaction_objects() RETURNS int
     LANGUAGE c STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'sh_setting_compaction_objects';
+CREATE FUNCTION streamhouse.producers_max() RETURNS int
+    LANGUAGE c STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'sh_setting_producers_max';
 COMMENT ON FUNCTION streamhouse.tick_interval_ms IS 'The setting streamhouse.tick_interval in milliseconds';
 COMMENT ON FUNCTION streamhouse.lease_ticks IS 'The setting streamhouse.lease_ticks';
 COMMENT ON FUNCTION streamhouse.offset_range IS 'The setting streamhouse.offset_range';
+COMMENT ON FUNCTION streamhouse.producers_max IS 'The setting streamhouse.producers_max';
 COMMENT ON FUNCTION streamhouse.garbage_grace_ms IS 'The setting streamhouse.garbage_grace in milliseconds';
 COMMENT ON FUNCTION streamhouse.scan_interval_ms IS 'The setting streamhouse.scan_interval in milliseconds';
 COMMENT ON FUNCTION streamhouse.compaction_delay_ms IS

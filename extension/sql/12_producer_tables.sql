@@ -1,8 +1,15 @@
 -- Idempotent producers: what each has stored in a partition, and what new owners were promised by it.
 
-CREATE SEQUENCE streamhouse.producer_number MAXVALUE 1099511627775;
-COMMENT ON SEQUENCE streamhouse.producer_number IS
-    'Numbers producers; with the cluster''s term above them they are producer ids';
+CREATE SEQUENCE streamhouse.producer_number;
+COMMENT ON SEQUENCE streamhouse.producer_number IS 'Counts the producer ids that were given';
+
+CREATE TABLE streamhouse.producer (
+    producer_id bigint PRIMARY KEY CHECK (producer_id >= 0),
+    used_at     timestamptz NOT NULL DEFAULT now()
+) WITH (fillfactor = 80);
+CREATE INDEX producer_used_at ON streamhouse.producer (used_at);
+COMMENT ON TABLE streamhouse.producer IS
+    'The ids that producers were given, and about when each was last asked for: others are not taken';
 
 CREATE TABLE streamhouse.producer_state (
     topic_id        uuid     NOT NULL,
@@ -15,6 +22,7 @@ CREATE TABLE streamhouse.producer_state (
     updated_at      timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (topic_id, partition, producer_id)
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 2000);
+CREATE INDEX producer_state_producer ON streamhouse.producer_state (producer_id);
 COMMENT ON TABLE streamhouse.producer_state IS
     'What idempotent producers have published in each partition: the last stretches of consecutive sequences '
     'at consecutive offsets, oldest first. Written by publishes, under the heads'' locks';
@@ -29,20 +37,29 @@ CREATE TABLE streamhouse.producer_claim (
     claimed_at        timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (topic_id, partition, producer_id, producer_epoch, epoch)
 );
+CREATE INDEX producer_claim_claimed_at ON streamhouse.producer_claim (claimed_at);
 COMMENT ON TABLE streamhouse.producer_claim IS
     'From which sequence on a producer writes in an epoch that began while an earlier one was unresolved: '
     'late batches of earlier epochs at or behind it are void';
 
--- When expired rows were last looked for.
 CREATE TABLE streamhouse.producer_expiry (
-    one_row    boolean PRIMARY KEY DEFAULT true CHECK (one_row),
-    checked_at timestamptz NOT NULL
+    one_row     boolean PRIMARY KEY DEFAULT true CHECK (one_row),
+    checked_at  timestamptz NOT NULL DEFAULT '-infinity',
+    topic_id    uuid,
+    partition   int,
+    producer_id bigint,
+    forgotten   bigint NOT NULL DEFAULT 0
 );
-COMMENT ON TABLE streamhouse.producer_expiry IS 'When producers that write no more were last looked for';
+INSERT INTO streamhouse.producer_expiry DEFAULT VALUES;
+COMMENT ON TABLE streamhouse.producer_expiry IS
+    'How far the retention worker has looked for state that is not written any more (null: not at it), when it '
+    'was last through, and how many of the ids that producer_number counts are gone';
 
 CREATE INDEX epoch_forced ON streamhouse.epoch (topic_id, partition) WHERE forced;
 
 SELECT pg_catalog.pg_extension_config_dump('streamhouse.producer_number', '');
+SELECT pg_catalog.pg_extension_config_dump('streamhouse.producer', '');
 SELECT pg_catalog.pg_extension_config_dump('streamhouse.producer_state', '');
 SELECT pg_catalog.pg_extension_config_dump('streamhouse.producer_claim', '');
-SELECT pg_catalog.pg_extension_config_dump('streamhouse.producer_expiry', '');
+-- Its row is made with the table; what it counts is counted again by the first look.
+SELECT pg_catalog.pg_extension_config_dump('streamhouse.producer_expiry', 'WHERE false');

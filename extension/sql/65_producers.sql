@@ -1,4 +1,4 @@
--- Idempotent producers (guarantee G8): ids, what they have published, claims of new owners.
+-- Idempotent producers (guarantee G8): their ids, and when these and what is known of them are forgotten.
 --
 -- Sequences run from 0 to 2^31 - 1 and then from 0 again. A stretch is a run of consecutive sequences at
 -- consecutive offsets; (sequence - offset) modulo 2^31 is the same all along it.
@@ -21,108 +21,111 @@ AS $$ SELECT greatest(0, least(sequence_count, sequence_distance(sequence, base_
 COMMENT ON FUNCTION streamhouse.sequences_before IS
     'How many of consecutive sequences lie before another: none, all, or those at their front';
 
+CREATE FUNCTION streamhouse.producer_term(term bigint) RETURNS bigint
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$ SELECT term & 2047 $$;
+COMMENT ON FUNCTION streamhouse.producer_term IS
+    'What of a term stands in the high bits of producer ids, above 52 random ones';
+
+CREATE FUNCTION streamhouse.producers_counted() RETURNS bigint
+LANGUAGE sql STABLE SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+    SELECT n.last_value - (NOT n.is_called)::int - e.forgotten
+    FROM streamhouse.producer_number AS n, streamhouse.producer_expiry AS e
+$$;
+COMMENT ON FUNCTION streamhouse.producers_counted IS
+    'About how many producers are remembered, without counting them';
+
+CREATE FUNCTION streamhouse.check_lease(incarnation bigint) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM lease AS l WHERE l.incarnation_id = check_lease.incarnation) THEN
+        PERFORM agent_enter(incarnation);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION streamhouse.check_lease IS
+    'Raises what agent_enter does for an incarnation that holds no lease, and locks nothing of one that does: for '
+    'calls of clients, which must not come between an agent and its heartbeats';
+
 CREATE FUNCTION streamhouse.agent_init_producer(incarnation bigint)
 RETURNS TABLE (producer_id bigint, producer_epoch int)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
 AS $$
+#variable_conflict use_column
+DECLARE
+    given bigint;
 BEGIN
-    PERFORM agent_enter(incarnation);
-    PERFORM expire_producers();
-    RETURN QUERY SELECT (c.term << 40) | nextval('producer_number'), 0 FROM cluster AS c;
+    PERFORM check_lease(incarnation);
+    IF producers_counted() >= producers_max() THEN
+        RAISE EXCEPTION 'as many producers are remembered as may be'
+            USING ERRCODE = 'configuration_limit_exceeded',
+                  DETAIL = format('They are %s, and streamhouse.producers_max allows %s.', producers_counted(),
+                                  producers_max()),
+                  HINT = 'One that has not been used for producer_retention() is forgotten.';
+    END IF;
+    LOOP
+        -- Of a random UUID the last 15 digits are random altogether.
+        INSERT INTO producer (producer_id)
+        SELECT producer_term(c.term) << 52 | ('x' || right(gen_random_uuid()::text, 12)
+                                                  || substr(gen_random_uuid()::text, 36))::bit(52)::bigint
+        FROM cluster AS c
+        ON CONFLICT DO NOTHING
+        RETURNING producer.producer_id INTO given;
+        EXIT WHEN FOUND;
+    END LOOP;
+    PERFORM nextval('producer_number');
+    RETURN QUERY SELECT given, 0;
 END
 $$;
 COMMENT ON FUNCTION streamhouse.agent_init_producer IS
-    'An id that no producer had before, the term in its high bits, and its first epoch. Raises SH001, SH002';
+    'An id that no producer had before and nobody can guess, the term in its high bits, and its first epoch. '
+    'Raises SH001, SH002, SH003, 53400';
 
-CREATE FUNCTION streamhouse.expire_producers() RETURNS void
+CREATE FUNCTION streamhouse.adopt_producers(producer_ids bigint[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
 AS $$
+#variable_conflict use_column
 BEGIN
-    -- At most hourly, and by one caller: new producers are what makes the tables grow.
-    INSERT INTO producer_expiry AS e (checked_at) VALUES (now())
-    ON CONFLICT (one_row) DO UPDATE SET checked_at = now() WHERE e.checked_at < now() - interval '1 hour';
+    INSERT INTO producer (producer_id)
+    SELECT DISTINCT a.producer_id
+    FROM unnest(producer_ids) AS a(producer_id), cluster AS c
+    JOIN term AS t USING (term)
+    WHERE a.producer_id >= 0 AND a.producer_id >> 52 < producer_term(c.term)
+      AND t.began_at > now() - producer_retention() AND producers_counted() < producers_max()
+      AND NOT EXISTS (SELECT FROM producer AS p WHERE p.producer_id = a.producer_id)
+    ORDER BY a.producer_id
+    ON CONFLICT DO NOTHING;
     IF FOUND THEN
-        DELETE FROM producer_state AS p WHERE p.updated_at < now() - producer_retention();
-        DELETE FROM producer_claim AS c
-        WHERE c.claimed_at < now() - producer_retention()
-          AND NOT EXISTS (SELECT FROM unresolved_epoch AS u
-                          WHERE u.topic_id = c.topic_id AND u.partition = c.partition AND u.epoch < c.epoch);
+        PERFORM nextval('producer_number');
     END IF;
 END
 $$;
-COMMENT ON FUNCTION streamhouse.expire_producers IS
-    'Forgets producers that have not written for producer_retention(), and claims that nothing can be late for';
+COMMENT ON FUNCTION streamhouse.adopt_producers IS
+    'Takes ids of an older term for given, as long as producers are remembered after a term has begun: the '
+    'database may have lost them, and batches of theirs may be in a WAL or in the store';
 
-CREATE VIEW streamhouse.unresolved_epoch AS
-SELECT e.topic_id, e.partition, e.epoch FROM streamhouse.epoch AS e WHERE e.state = 'orphaned'
-UNION ALL
-SELECT e.topic_id, e.partition, e.epoch FROM streamhouse.epoch AS e
-LEFT JOIN streamhouse.epoch AS made ON made.topic_id = e.topic_id AND made.partition = e.partition
-                                   AND made.leftover_of = e.epoch
-WHERE e.forced AND e.end_offset < e.limit_offset
-  AND coalesce(made.state <> 'sealed', e.forced_at > now() - streamhouse.producer_retention());
-COMMENT ON VIEW streamhouse.unresolved_epoch IS
-    'Epochs that may still bring batches: orphaned ones, and those that were sealed by force while their '
-    'leftovers are on their way or, for producer_retention() from the forced end, may come';
-
-CREATE FUNCTION streamhouse.claim_lock() RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
-AS $$
-BEGIN
-    LOCK TABLE producer_claim IN ROW EXCLUSIVE MODE;
-END
-$$;
-COMMENT ON FUNCTION streamhouse.claim_lock IS
-    'Before a claim looks which epochs are unresolved: none is made known meanwhile (presenting_lock)';
-
-CREATE FUNCTION streamhouse.presenting_lock() RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
-AS $$
-BEGIN
-    LOCK TABLE producer_claim IN EXCLUSIVE MODE;
-END
-$$;
-COMMENT ON FUNCTION streamhouse.presenting_lock IS
-    'Before epochs are made known again: claims under way end first and are seen, later ones wait and see the '
-    'epochs. An epoch that is not known yet has no head that a claim could lock';
-
-CREATE FUNCTION streamhouse.agent_claim(incarnation bigint, topic_ids uuid[], partitions int[], epochs bigint[],
-                                        producer_ids bigint[], producer_epochs int[],
-                                        first_unacked_seqs int[])
-RETURNS TABLE (ordinal int, claimed boolean, producer_epoch int, base_sequence int, sequence_count int,
+CREATE FUNCTION streamhouse.agent_lookup_producers(incarnation bigint, topic_ids uuid[], partitions int[],
+                                                   producer_ids bigint[])
+RETURNS TABLE (ordinal int, is_known boolean, producer_epoch int, base_sequence int, sequence_count int,
                base_offset bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
 AS $$
 #variable_conflict use_column
 BEGIN
-    PERFORM agent_enter(incarnation);
-    PERFORM claim_lock();
-    -- A late publish that holds a head finishes first, and what it stored is seen below; one that waits for a
-    -- head finds the claim.
-    PERFORM lock_heads(array_agg(u.topic_id), array_agg(u.partition), array_agg(u.epoch))
-    FROM unnest(topic_ids, partitions) AS a(topic_id, partition)
-    JOIN unresolved_epoch AS u USING (topic_id, partition);
-
-    INSERT INTO producer_claim (topic_id, partition, producer_id, producer_epoch, epoch, first_unacked_seq)
-    SELECT a.topic_id, a.partition, a.producer_id, a.producer_epoch, a.epoch, a.first_seq
-    FROM unnest(topic_ids, partitions, epochs, producer_ids, producer_epochs, first_unacked_seqs)
-         AS a(topic_id, partition, epoch, producer_id, producer_epoch, first_seq)
-    JOIN epoch AS e ON (e.topic_id, e.partition, e.epoch) = (a.topic_id, a.partition, a.epoch)
-                   AND e.incarnation_id = agent_claim.incarnation
-    LEFT JOIN producer_state AS p ON (p.topic_id, p.partition, p.producer_id)
-                                   = (a.topic_id, a.partition, a.producer_id)
-    WHERE coalesce(p.producer_epoch, -1) < a.producer_epoch
-       OR (p.producer_epoch = a.producer_epoch
-           AND sequence_distance(next_sequence(p.base_sequences, p.sequence_counts), a.first_seq) <= 0)
-    ON CONFLICT DO NOTHING;
-
+    PERFORM check_lease(incarnation);
+    PERFORM adopt_producers(producer_ids);
+    UPDATE producer AS p SET used_at = now()
+    WHERE p.producer_id IN (SELECT o.producer_id FROM producer AS o
+                            WHERE o.producer_id = ANY (producer_ids) AND o.used_at < now() - interval '1 hour'
+                            ORDER BY o.producer_id FOR UPDATE SKIP LOCKED);
     RETURN QUERY
-    SELECT a.ordinal::int, c.epoch IS NOT NULL, p.producer_epoch, s.base_sequence, s.sequence_count, s.base_offset
-    FROM unnest(topic_ids, partitions, epochs, producer_ids, producer_epochs) WITH ORDINALITY
-         AS a(topic_id, partition, epoch, producer_id, producer_epoch, ordinal)
-    LEFT JOIN producer_claim AS c
-           ON (c.topic_id, c.partition, c.producer_id, c.producer_epoch, c.epoch)
-            = (a.topic_id, a.partition, a.producer_id, a.producer_epoch, a.epoch)
+    SELECT a.ordinal::int, known.producer_id IS NOT NULL, p.producer_epoch, s.base_sequence, s.sequence_count,
+           s.base_offset
+    FROM unnest(topic_ids, partitions, producer_ids) WITH ORDINALITY
+         AS a(topic_id, partition, producer_id, ordinal)
+    LEFT JOIN producer AS known ON known.producer_id = a.producer_id
     LEFT JOIN producer_state AS p ON (p.topic_id, p.partition, p.producer_id)
                                    = (a.topic_id, a.partition, a.producer_id)
     LEFT JOIN LATERAL unnest(p.base_sequences, p.sequence_counts, p.base_offsets) WITH ORDINALITY
@@ -130,311 +133,103 @@ BEGIN
     ORDER BY a.ordinal, s.place;
 END
 $$;
-COMMENT ON FUNCTION streamhouse.agent_claim IS
-    'Before the owner of a new epoch takes a producer''s first batch while an earlier epoch is unresolved: from '
-    'that sequence on the producer writes in the new epoch, and late batches of earlier ones are void. Not '
-    'claimed: the sequence is published already. In any case it tells, stretch by stretch, what the producer has '
-    'published. Asked again, it answers the same. Raises SH001, SH002';
+COMMENT ON FUNCTION streamhouse.agent_lookup_producers IS
+    'Of producers that an owner knows nothing of: whether their ids were given, and what they have published in '
+    'the partition, stretch by stretch. Raises SH001, SH002, SH003';
 
-CREATE FUNCTION streamhouse.agent_claims(incarnation bigint, topic_ids uuid[], partitions int[], epochs bigint[])
-RETURNS TABLE (ordinal int, producer_id bigint, producer_epoch int, first_unacked_seq int)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
-AS $$
-#variable_conflict use_column
-BEGIN
-    PERFORM agent_enter(incarnation);
-    RETURN QUERY
-    SELECT a.ordinal::int, c.producer_id, c.producer_epoch, c.first_unacked_seq
-    FROM unnest(topic_ids, partitions, epochs) WITH ORDINALITY AS a(topic_id, partition, epoch, ordinal)
-    -- An epoch may be one that the database has forgotten, and that is about to be presented.
-    LEFT JOIN epoch AS e USING (topic_id, partition, epoch)
-    JOIN producer_claim AS c ON c.topic_id = a.topic_id AND c.partition = a.partition
-                            AND c.epoch > coalesce(e.leftover_of, a.epoch)
-    ORDER BY a.ordinal, c.producer_id, c.producer_epoch, c.epoch;
-END
-$$;
-COMMENT ON FUNCTION streamhouse.agent_claims IS
-    'Which sequences of producers are void in epochs that are published late: of each producer and epoch of it '
-    'those from first_unacked_seq on. Raises SH001, SH002';
-
-CREATE VIEW streamhouse.binding_claim AS
-SELECT e.topic_id, e.partition, e.epoch, c.producer_id, c.producer_epoch, c.epoch AS claimed_in,
-       c.first_unacked_seq
-FROM streamhouse.epoch AS e
-JOIN streamhouse.producer_claim AS c USING (topic_id, partition)
-WHERE c.epoch > coalesce(e.leftover_of, e.epoch);
-COMMENT ON VIEW streamhouse.binding_claim IS
-    'The claims that bind an epoch: those of later ones. Leftovers count as the epoch that they were accepted in';
-
-CREATE FUNCTION streamhouse.check_claims(topic_ids uuid[], partitions int[], epochs bigint[], stretch_runs int[],
-                                         producer_ids bigint[], producer_epochs int[], base_sequences int[],
-                                         sequence_counts int[]) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
+CREATE FUNCTION streamhouse.expire_producers(rows_max int) RETURNS int
+LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
-    bad record;
+    at      producer_expiry;
+    old     timestamptz := now() - producer_retention();
+    claims  int;
+    ids     int;
+    gone    int;
 BEGIN
-    SELECT c.topic_id, c.partition, s.producer_id, c.first_unacked_seq INTO bad
-    FROM unnest(stretch_runs, producer_ids, producer_epochs, base_sequences, sequence_counts)
-         AS s(run, producer_id, producer_epoch, base_sequence, sequence_count)
-    JOIN binding_claim AS c
-      ON (c.topic_id, c.partition, c.epoch, c.producer_id, c.producer_epoch)
-       = (topic_ids[s.run], partitions[s.run], epochs[s.run], s.producer_id, s.producer_epoch)
-    WHERE sequences_before(s.base_sequence, s.sequence_count, c.first_unacked_seq) < s.sequence_count
-    LIMIT 1;
-    IF FOUND THEN
-        RAISE EXCEPTION 'a later epoch has claimed sequences of producer % in this object', bad.producer_id
-            USING ERRCODE = 'SH010',
-                  DETAIL = format('Topic %s, partition %s: from sequence %s on.', bad.topic_id, bad.partition,
-                                  bad.first_unacked_seq),
-                  HINT = 'Ask agent_claims(), declare those batches void, and publish another object.';
+    -- One looks at a time, and nobody waits for it.
+    SELECT * INTO at FROM producer_expiry FOR UPDATE SKIP LOCKED;
+    IF NOT FOUND THEN
+        RETURN 0;
     END IF;
-END
-$$;
-COMMENT ON FUNCTION streamhouse.check_claims IS
-    'Raises SH010 when a publish brings late batches that a producer has sent anew in a later epoch. The heads '
-    'are locked';
 
-CREATE FUNCTION streamhouse.next_sequence(base_sequences int[], sequence_counts int[]) RETURNS int
-LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, streamhouse, pg_temp
-AS $$
-    SELECT ((base_sequences[cardinality(base_sequences)]::bigint
-             + sequence_counts[cardinality(sequence_counts)]) & 2147483647)::int
-$$;
-COMMENT ON FUNCTION streamhouse.next_sequence IS 'The sequence that follows the last stretch';
+    -- Only claims that nothing can be late for any more.
+    DELETE FROM producer_claim AS c
+    WHERE c.ctid = ANY (ARRAY(
+        SELECT o.ctid FROM producer_claim AS o
+        WHERE o.claimed_at < old
+          AND NOT EXISTS (SELECT FROM unresolved_epoch AS u
+                          WHERE u.topic_id = o.topic_id AND u.partition = o.partition AND u.epoch < o.epoch)
+        ORDER BY o.claimed_at LIMIT rows_max FOR UPDATE SKIP LOCKED));
+    GET DIAGNOSTICS claims = ROW_COUNT;
 
-CREATE FUNCTION streamhouse.agent_producer_state(incarnation bigint, topic_ids uuid[], partitions int[],
-                                                 epochs bigint[], producers_max int)
-RETURNS TABLE (ordinal int, unresolved boolean, producer_id bigint, producer_epoch int, base_sequence int,
-               sequence_count int, base_offset bigint)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
-AS $$
-#variable_conflict use_column
-BEGIN
-    PERFORM agent_enter(incarnation);
-    RETURN QUERY
-    WITH asked AS MATERIALIZED (
-        SELECT * FROM unnest(topic_ids, partitions, epochs) WITH ORDINALITY
-            AS a(topic_id, partition, epoch, ordinal)
-    ), late AS MATERIALIZED (
-        SELECT DISTINCT a.ordinal FROM asked AS a JOIN unresolved_epoch AS u USING (topic_id, partition)
-        WHERE u.epoch < a.epoch
+    -- An id that has state is used; one that has none was not, or not for long.
+    WITH unused AS MATERIALIZED (
+        SELECT p.producer_id,
+               EXISTS (SELECT FROM producer_state AS s WHERE s.producer_id = p.producer_id) AS has_state
+        FROM producer AS p WHERE p.used_at < old ORDER BY p.used_at LIMIT rows_max FOR UPDATE SKIP LOCKED
+    ), deleted AS (
+        DELETE FROM producer AS p USING unused AS u WHERE p.producer_id = u.producer_id AND NOT u.has_state
+        RETURNING p.producer_id
+    ), kept AS (
+        UPDATE producer AS p SET used_at = now() FROM unused AS u
+        WHERE p.producer_id = u.producer_id AND u.has_state
     )
-    SELECT a.ordinal::int, late.ordinal IS NOT NULL, p.producer_id, p.producer_epoch, s.base_sequence,
-           s.sequence_count, s.base_offset
-    FROM asked AS a
-    LEFT JOIN late ON late.ordinal = a.ordinal
-    LEFT JOIN LATERAL (
-        SELECT * FROM producer_state AS p
-        WHERE p.topic_id = a.topic_id AND p.partition = a.partition
-        ORDER BY p.updated_at DESC LIMIT producers_max) AS p ON true
-    LEFT JOIN LATERAL unnest(p.base_sequences, p.sequence_counts, p.base_offsets) WITH ORDINALITY
-        AS s(base_sequence, sequence_count, base_offset, place) ON true
-    WHERE late.ordinal IS NOT NULL OR p.producer_id IS NOT NULL
-    ORDER BY a.ordinal, p.updated_at, p.producer_id, s.place;
+    SELECT count(*), (SELECT count(*) FROM deleted) INTO ids, gone FROM unused;
+    UPDATE producer_expiry SET forgotten = forgotten + gone WHERE gone > 0;
+    RETURN greatest(claims, ids, expire_states(at, rows_max, old));
 END
 $$;
-COMMENT ON FUNCTION streamhouse.agent_producer_state IS
-    'What idempotent producers have published in partitions, stretch by stretch, before their new owner '
-    'accepts anything in the given epochs; of each partition the producers_max that wrote last. Unresolved: an '
-    'earlier epoch may still bring batches, and agent_claim comes first. Raises SH001, SH002';
+COMMENT ON FUNCTION streamhouse.expire_producers IS
+    'A step of the retention worker: forgets ids that were not used, state that was not written and claims that '
+    'were made more than producer_retention() ago, and looks at rows_max rows of each at most. Returns of how '
+    'many; 0: there is no more to do for now';
 
-CREATE FUNCTION streamhouse.check_stretches(run_count int, stretch_runs int[], producer_ids bigint[],
-                                            producer_epochs int[], base_sequences int[], sequence_counts int[],
-                                            base_offsets bigint[]) RETURNS void
+CREATE FUNCTION streamhouse.expire_states(at streamhouse.producer_expiry, rows_max int, old timestamptz)
+RETURNS int
 LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
 AS $$
+#variable_conflict use_column
 DECLARE
-    bad record;
+    seen int;
+    last record;
 BEGIN
-    SELECT s.ordinal INTO bad
-    FROM unnest(stretch_runs, producer_ids, producer_epochs, base_sequences, sequence_counts, base_offsets)
-         WITH ORDINALITY AS s(run, producer_id, producer_epoch, base_sequence, sequence_count, base_offset, ordinal)
-    WHERE num_nulls(s.run, s.producer_id, s.producer_epoch, s.base_sequence, s.sequence_count) > 0
-       OR s.run NOT BETWEEN 1 AND run_count OR s.producer_id < 0 OR s.producer_epoch NOT BETWEEN 0 AND 32767
-       OR s.base_sequence < 0 OR s.sequence_count < 1 OR s.base_offset < 0
-    LIMIT 1;
-    IF FOUND THEN
-        RAISE EXCEPTION 'stretch % is malformed', bad.ordinal
-            USING ERRCODE = 'invalid_parameter_value',
-                  HINT = 'The arrays must be of one length, runs between 1 and the number of runs, sequences '
-                         'at least 0, counts above 0.';
+    -- Once an hour, in the order of the key: an index on updated_at would be written by each publish.
+    IF at.topic_id IS NULL AND at.checked_at > now() - interval '1 hour' THEN
+        RETURN 0;
+    ELSIF at.topic_id IS NULL THEN
+        at.topic_id := '00000000-0000-0000-0000-000000000000';
+        at.partition := -1;
+        at.producer_id := -1;
     END IF;
+    SELECT (array_agg(s.topic_id))[count(*)] AS topic_id, (array_agg(s.partition))[count(*)] AS partition,
+           (array_agg(s.producer_id))[count(*)] AS producer_id, count(*) AS n
+    INTO last
+    FROM (SELECT p.topic_id, p.partition, p.producer_id FROM producer_state AS p
+          WHERE (p.topic_id, p.partition, p.producer_id) > (at.topic_id, at.partition, at.producer_id)
+          ORDER BY p.topic_id, p.partition, p.producer_id LIMIT rows_max) AS s;
+    seen := last.n;
+    DELETE FROM producer_state AS p
+    WHERE p.ctid = ANY (ARRAY(
+        SELECT o.ctid FROM producer_state AS o
+        WHERE (o.topic_id, o.partition, o.producer_id) > (at.topic_id, at.partition, at.producer_id)
+          AND (o.topic_id, o.partition, o.producer_id) <= (last.topic_id, last.partition, last.producer_id)
+          AND o.updated_at < old
+        ORDER BY o.topic_id, o.partition, o.producer_id FOR UPDATE SKIP LOCKED));
+    IF seen = rows_max THEN
+        UPDATE producer_expiry
+        SET topic_id = last.topic_id, partition = last.partition, producer_id = last.producer_id;
+        RETURN seen;
+    END IF;
+    -- Through. What is counted by differences is counted again.
+    UPDATE producer_expiry
+    SET topic_id = NULL, partition = NULL, producer_id = NULL, checked_at = now(),
+        forgotten = (SELECT n.last_value - (NOT n.is_called)::int FROM producer_number AS n)
+                    - (SELECT count(*) FROM producer);
+    RETURN 0;
 END
 $$;
-COMMENT ON FUNCTION streamhouse.check_stretches IS
-    'Raises an error for stretches of a publish that make no sense';
-
-CREATE FUNCTION streamhouse.decide_sequences(
-    topic_ids uuid[], partitions int[], first_offsets bigint[], stretch_runs int[], producer_ids bigint[],
-    producer_epochs int[], base_sequences int[], sequence_counts int[], OUT verdicts text[],
-    OUT stored_at bigint[], OUT repeats int[]
-)
-LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
-AS $$
-#variable_conflict use_column
-DECLARE
-    batch    record;
-    known    producer_state;
-    key      text;
-    next_seq int;
-    -- Of the producer at hand, in this call: the runs that are taken, and their sequences.
-    taken     int[];
-    taken_seq int[];
-    taken_len int[];
-BEGIN
-    verdicts := array_fill(NULL::text, ARRAY[cardinality(topic_ids)]);
-    stored_at := array_fill(NULL::bigint, ARRAY[cardinality(topic_ids)]);
-    repeats := array_fill(NULL::int, ARRAY[cardinality(topic_ids)]);
-    FOR batch IN
-        SELECT topic_ids[s.run] AS topic_id, partitions[s.run] AS partition, s.*
-        FROM unnest(stretch_runs, producer_ids, producer_epochs, base_sequences, sequence_counts)
-             AS s(run, producer_id, producer_epoch, base_sequence, sequence_count)
-        WHERE first_offsets[s.run] IS NULL
-        ORDER BY 1, 2, s.producer_id, s.run
-    LOOP
-        IF key IS DISTINCT FROM concat_ws('/', batch.topic_id, batch.partition, batch.producer_id) THEN
-            key := concat_ws('/', batch.topic_id, batch.partition, batch.producer_id);
-            taken := '{}';
-            taken_seq := '{}';
-            taken_len := '{}';
-            SELECT * INTO known FROM producer_state AS p
-            WHERE (p.topic_id, p.partition, p.producer_id)
-                = (batch.topic_id, batch.partition, batch.producer_id);
-            next_seq := next_sequence(known.base_sequences, known.sequence_counts);
-        END IF;
-
-        IF known.producer_epoch > batch.producer_epoch THEN
-            verdicts[batch.run] := 'old_producer';
-            CONTINUE;
-        ELSIF next_seq IS NULL AND batch.base_sequence <> 0 THEN
-            verdicts[batch.run] := 'unknown_producer';
-            CONTINUE;
-        ELSIF known.producer_epoch < batch.producer_epoch OR next_seq IS NULL THEN
-            -- The producer, or its epoch, begins.
-            IF batch.base_sequence <> 0 THEN
-                verdicts[batch.run] := 'out_of_order';
-                CONTINUE;
-            END IF;
-            known := NULL;
-            known.producer_epoch := batch.producer_epoch;
-            taken := '{}';
-            taken_seq := '{}';
-            taken_len := '{}';
-            next_seq := 0;
-        END IF;
-
-        IF batch.base_sequence = next_seq THEN
-            next_seq := ((next_seq::bigint + batch.sequence_count) & 2147483647)::int;
-            taken := taken || batch.run;
-            taken_seq := taken_seq || batch.base_sequence;
-            taken_len := taken_len || batch.sequence_count;
-        ELSIF sequence_distance(batch.base_sequence, next_seq) + batch.sequence_count > 0 THEN
-            verdicts[batch.run] := 'out_of_order';
-        ELSE
-            verdicts[batch.run] := 'duplicate';
-            repeats[batch.run] := (
-                SELECT t.run FROM unnest(taken, taken_seq, taken_len) AS t(run, sequence, length)
-                WHERE t.sequence = batch.base_sequence AND t.length = batch.sequence_count);
-            stored_at[batch.run] := (
-                SELECT s.base_offset + sequence_distance(batch.base_sequence, s.base_sequence)
-                FROM unnest(known.base_sequences, known.sequence_counts, known.base_offsets)
-                     AS s(base_sequence, sequence_count, base_offset)
-                WHERE sequence_distance(batch.base_sequence, s.base_sequence)
-                      BETWEEN 0 AND s.sequence_count - batch.sequence_count
-                LIMIT 1);
-        END IF;
-    END LOOP;
-END
-$$;
-COMMENT ON FUNCTION streamhouse.decide_sequences IS
-    'What becomes of idempotent producers'' batches in ownerless epochs, in their order; their heads are '
-    'locked. Per run: null (may be stored); duplicate, with the offset or the run of this call that has it; '
-    'out_of_order; old_producer (a newer epoch of it has written there); unknown_producer (not its first '
-    'batch, and nothing is known of it)';
-
-CREATE FUNCTION streamhouse.store_sequences(
-    incarnation bigint, publish_no bigint, topic_ids uuid[], partitions int[], stretch_runs int[],
-    producer_ids bigint[], producer_epochs int[], base_sequences int[], sequence_counts int[],
-    base_offsets bigint[]
-) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
-AS $$
-#variable_conflict use_column
-DECLARE
-    outcomes text[];
-    firsts   bigint[];
-BEGIN
-    SELECT r.results, r.first_offsets INTO outcomes, firsts FROM publish_result AS r
-    WHERE r.incarnation_id = store_sequences.incarnation AND r.publish_no = store_sequences.publish_no;
-    -- Late publishes of an earlier epoch hold another head: the rows themselves serialise the two.
-    INSERT INTO producer_state (topic_id, partition, producer_id, producer_epoch, base_sequences,
-                                sequence_counts, base_offsets)
-    SELECT topic_ids[s.run], partitions[s.run], s.producer_id, min(s.producer_epoch), '{}', '{}', '{}'
-    FROM unnest(stretch_runs, producer_ids, producer_epochs) AS s(run, producer_id, producer_epoch)
-    WHERE outcomes[s.run] = 'published'
-    GROUP BY 1, 2, 3
-    ORDER BY 1, 2, 3
-    ON CONFLICT DO NOTHING;
-    PERFORM FROM producer_state AS p
-    WHERE (p.topic_id, p.partition, p.producer_id) IN (
-        SELECT topic_ids[s.run], partitions[s.run], s.producer_id
-        FROM unnest(stretch_runs, producer_ids) AS s(run, producer_id))
-    ORDER BY p.topic_id, p.partition, p.producer_id FOR UPDATE;
-
-    WITH given AS MATERIALIZED (
-        SELECT topic_ids[s.run] AS topic_id, partitions[s.run] AS partition, s.producer_id, s.producer_epoch,
-               s.base_sequence, s.sequence_count, coalesce(s.base_offset, firsts[s.run]) AS base_offset
-        FROM unnest(stretch_runs, producer_ids, producer_epochs, base_sequences, sequence_counts, base_offsets)
-             AS s(run, producer_id, producer_epoch, base_sequence, sequence_count, base_offset)
-        WHERE outcomes[s.run] = 'published'
-    ), stretch AS (
-        SELECT topic_id, partition, producer_id, producer_epoch, base_sequence, sequence_count, base_offset
-        FROM given
-        UNION ALL
-        SELECT p.topic_id, p.partition, p.producer_id, p.producer_epoch, s.*
-        FROM producer_state AS p
-        CROSS JOIN unnest(p.base_sequences, p.sequence_counts, p.base_offsets) AS s
-        WHERE (p.topic_id, p.partition, p.producer_id) IN (SELECT topic_id, partition, producer_id FROM given)
-    ), known AS (
-        -- In the order of the sequences, not of the offsets: leftovers of a forced seal come above what was
-        -- sent after them.
-        SELECT s.*, base_offset + sequence_count AS end_offset,
-               (base_sequence - base_offset) & 2147483647 AS diagonal,
-               sequence_distance(base_sequence, anchor) AS place
-        FROM (SELECT *, max(producer_epoch) OVER producer AS newest, min(base_sequence) OVER producer AS anchor
-              FROM stretch WINDOW producer AS (PARTITION BY topic_id, partition, producer_id)) AS s
-        WHERE s.producer_epoch = s.newest
-    ), marked AS (
-        SELECT *, (diagonal IS DISTINCT FROM lag(diagonal) OVER ordered
-                   OR place > max(place + sequence_count) OVER earlier)::int AS begins
-        FROM known
-        WINDOW ordered AS (PARTITION BY topic_id, partition, producer_id ORDER BY place, end_offset),
-               earlier AS (ordered ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
-    ), numbered AS (
-        SELECT *, sum(begins) OVER (PARTITION BY topic_id, partition, producer_id
-                                    ORDER BY place, end_offset) AS island
-        FROM marked
-    ), joined AS (
-        -- No stretch grows beyond 2^24 records, far below where the order of sequences would be lost.
-        SELECT topic_id, partition, producer_id, producer_epoch, diagonal, max(end_offset) AS end_offset,
-               greatest(min(base_offset), max(end_offset) - 16777216) AS base_offset,
-               row_number() OVER (PARTITION BY topic_id, partition, producer_id ORDER BY island DESC) AS age
-        FROM numbered
-        GROUP BY topic_id, partition, producer_id, producer_epoch, diagonal, island
-    )
-    UPDATE producer_state AS p
-    SET producer_epoch = n.producer_epoch, base_sequences = n.base_sequences,
-        sequence_counts = n.sequence_counts, base_offsets = n.base_offsets, updated_at = now()
-    FROM (SELECT topic_id, partition, producer_id, producer_epoch,
-                 array_agg(((diagonal + base_offset) & 2147483647)::int ORDER BY age DESC) AS base_sequences,
-                 array_agg((end_offset - base_offset)::int ORDER BY age DESC) AS sequence_counts,
-                 array_agg(base_offset ORDER BY age DESC) AS base_offsets
-          FROM joined WHERE age <= 5
-          GROUP BY topic_id, partition, producer_id, producer_epoch) AS n
-    WHERE (p.topic_id, p.partition, p.producer_id) = (n.topic_id, n.partition, n.producer_id);
-END
-$$;
-COMMENT ON FUNCTION streamhouse.store_sequences IS
-    'Notes what a publish has stored of idempotent producers: the last five stretches of each, by sequence';
+COMMENT ON FUNCTION streamhouse.expire_states IS
+    'The part of expire_producers that goes through producer_state; returns how many rows it saw, 0 when it is '
+    'through';

@@ -23,7 +23,8 @@ CREATE FUNCTION streamhouse.publish_object(
     producer_epochs int[] DEFAULT '{}',
     base_sequences  int[] DEFAULT '{}',
     sequence_counts int[] DEFAULT '{}',
-    base_offsets    bigint[] DEFAULT '{}'
+    base_offsets    bigint[] DEFAULT '{}',
+    first_unacked_seqs int[] DEFAULT '{}'
 ) RETURNS TABLE (ordinal int, result text, first_offset bigint, published_end bigint)
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off SET plan_cache_mode = force_generic_plan
@@ -43,21 +44,18 @@ BEGIN
         PERFORM check_entries(topic_ids, partitions, epochs, first_offsets, offset_counts, record_counts,
                               positions, lengths, min_timestamps, max_timestamps, voids);
         IF cardinality(stretch_runs) > 0 THEN
-            -- Claims hold the head of the epoch that leftovers were accepted in.
-            PERFORM lock_heads(array_agg(e.topic_id), array_agg(e.partition), array_agg(e.leftover_of))
-            FROM epoch AS e
-            WHERE (e.topic_id, e.partition, e.epoch) IN (SELECT * FROM unnest(topic_ids, partitions, epochs))
-              AND e.leftover_of IS NOT NULL;
+            PERFORM lock_heads_of_sequences(topic_ids, partitions, epochs, first_offsets);
+        ELSE
+            PERFORM lock_heads(topic_ids, partitions, epochs);
         END IF;
-        PERFORM lock_heads(topic_ids, partitions, epochs);
         IF cardinality(stretch_runs) > 0 THEN
             PERFORM check_stretches(cardinality(topic_ids), stretch_runs, producer_ids, producer_epochs,
                                     base_sequences, sequence_counts, base_offsets);
             PERFORM check_claims(topic_ids, partitions, epochs, stretch_runs, producer_ids, producer_epochs,
                                  base_sequences, sequence_counts);
             SELECT d.verdicts, d.stored_at, d.repeats INTO verdicts, stored_at, repeats
-            FROM decide_sequences(topic_ids, partitions, first_offsets, stretch_runs, producer_ids,
-                                  producer_epochs, base_sequences, sequence_counts) AS d;
+            FROM decide_sequences(topic_ids, partitions, epochs, first_offsets, stretch_runs, producer_ids,
+                                  producer_epochs, base_sequences, sequence_counts, first_unacked_seqs) AS d;
         END IF;
         PERFORM publish_entries(incarnation, publish_object.publish_no, publish_object.object_id, object_key,
                                 object_bytes, topic_ids, partitions, epochs, first_offsets, offset_counts,
@@ -84,8 +82,9 @@ COMMENT ON FUNCTION streamhouse.publish_object IS
     'end); void; gap (begins above the published end, or follows a refused run of its partition); fenced '
     '(the epoch is not open for this incarnation); dropped; unknown. A null first offset asks for the next '
     'offsets of an ownerless epoch. The stretches tell what the runs hold of idempotent producers; in an '
-    'ownerless epoch, where each such batch is a run, they are checked first (see decide_sequences). The same publish number and object again get the same answer. Raises '
-    'SH001, SH002, SH007, SH008, SH009, SH010';
+    'ownerless epoch, where each such batch is a run, they are checked first (see decide_sequences), and '
+    'first_unacked_seqs says of each what agent_claim is told. The same publish number and object again get the '
+    'same answer. Raises SH001, SH002, SH007, SH008, SH009, SH010';
 
 CREATE FUNCTION streamhouse.is_published_before(incarnation bigint, publish_no bigint, object_id uuid)
 RETURNS boolean

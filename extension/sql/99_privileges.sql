@@ -23,6 +23,7 @@ TO streamhouse_read, streamhouse_agent, streamhouse_admin, pg_monitor;
 GRANT EXECUTE ON FUNCTION
     streamhouse.read_index, streamhouse.read_bounds, streamhouse.find_timestamps, streamhouse.agent_metadata,
     streamhouse.agent_live_agents, streamhouse.metadata_version, streamhouse.records_before, streamhouse.offset_range,
+    streamhouse.producers_max,
     streamhouse.scan_interval_ms, streamhouse.compaction_delay_ms, streamhouse.compaction_objects,
     streamhouse.snapshot_tables, streamhouse.agent_log_starts, streamhouse.scrub_objects, streamhouse.scrub_segments,
     streamhouse.check_history
@@ -39,7 +40,7 @@ GRANT EXECUTE ON FUNCTION
     streamhouse.agent_assignments, streamhouse.agent_grant, streamhouse.agent_open,
     streamhouse.agent_seal, streamhouse.agent_leftover, streamhouse.publish_object,
     streamhouse.agent_init_producer, streamhouse.agent_producer_state, streamhouse.agent_claim,
-    streamhouse.agent_claims, streamhouse.agent_garbage, streamhouse.agent_garbage_done,
+    streamhouse.agent_claims, streamhouse.agent_lookup_producers, streamhouse.agent_garbage, streamhouse.agent_garbage_done,
     streamhouse.agent_snapshot_claim, streamhouse.agent_snapshot_done,
     streamhouse.agent_marker_due, streamhouse.agent_marker_next, streamhouse.agent_marker_confirm,
     streamhouse.agent_announce_object, streamhouse.agent_give_up_object,

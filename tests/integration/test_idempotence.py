@@ -57,7 +57,7 @@ def reason(call):
 def test_ids_are_given_once(client):
     first, second = client.init_producer(), client.init_producer()
     assert first.producer_id != second.producer_id and first.producer_epoch == 0
-    assert first.producer_id >> 40 == 1, "the term stands in the high bits"
+    assert first.producer_id >> 52 == 1, "the term stands in the high bits"
     assert error_of(lambda: client.init_producer(transactional_id="t1")).code().name == "UNIMPLEMENTED"
 
 

@@ -463,7 +463,7 @@ static void a_parcel_given_up_begins_a_new_epoch(void **state)
     close_world(&world);
 }
 
-static void a_producer_that_is_forgotten_begins_a_new_epoch(void **state)
+static void a_producer_that_is_forgotten_takes_a_new_id(void **state)
 {
     (void)state;
     World world;
@@ -472,12 +472,15 @@ static void a_producer_that_is_forgotten_begins_a_new_epoch(void **state)
     open_idempotent(&world, &options, 1);
     answer_refused(&world, world.sent[0]->id, SH_UNKNOWN_PRODUCER_ID, 0, 6);
     sh_sender_run(world.sender, 6);
-    assert_stamp(world.sent[1], 7, 1, 0, 0);
+    assert_int_equal(world.producers_wanted, 2);
+    sh_sender_set_producer(world.sender, 8, 0);
+    sh_sender_run(world.sender, 100);
+    assert_stamp(world.sent[1], 8, 0, 0, 0);
     ShRefusal why = {0};
     (void)sh_fail(&why.error, SH_UNAVAILABLE, "reset");
     sh_sender_link_lost(world.sender, "a:1", &why, 7);
-    sh_sender_run(world.sender, 100);
-    answer_refused(&world, world.sent[2]->id, SH_UNKNOWN_PRODUCER_ID, 0, 100);
+    sh_sender_run(world.sender, 200);
+    answer_refused(&world, world.sent[2]->id, SH_UNKNOWN_PRODUCER_ID, 0, 200);
     assert_string_equal(world.last_message, "outcome unknown, not sent again: refused");
     close_world(&world);
 }
@@ -583,7 +586,7 @@ int main(void)
         cmocka_unit_test(a_lost_answer_is_asked_for_again),
         cmocka_unit_test(what_came_too_early_follows_its_predecessor),
         cmocka_unit_test(a_parcel_given_up_begins_a_new_epoch),
-        cmocka_unit_test(a_producer_that_is_forgotten_begins_a_new_epoch),
+        cmocka_unit_test(a_producer_that_is_forgotten_takes_a_new_id),
         cmocka_unit_test(a_fenced_producer_takes_a_new_id),
         cmocka_unit_test(a_server_without_producers_gets_plain_batches),
         cmocka_unit_test(what_is_acknowledged_is_confirmed_when_nothing_follows),

@@ -254,10 +254,12 @@ static void a_cut_batch_keeps_its_offsets_and_its_first_records(void **state)
             ShBatchReader reader[2];
             ShRecord record[2];
             bool more[2];
-            assert_int_equal(sh_batch_reader_init(&reader[0], whole->data, whole->length, INT32_MAX,
-                                                  &scratch[0], NULL), SH_OK);
-            assert_int_equal(sh_batch_reader_init(&reader[1], cut->data, cut->length, INT32_MAX,
-                                                  &scratch[1], NULL), SH_OK);
+            assert_int_equal(
+                sh_batch_reader_init(&reader[0], whole->data, whole->length, INT32_MAX, &scratch[0], NULL),
+                SH_OK);
+            assert_int_equal(
+                sh_batch_reader_init(&reader[1], cut->data, cut->length, INT32_MAX, &scratch[1], NULL),
+                SH_OK);
             assert_int_equal(reader[1].header.base_offset, 5000);
             assert_int_equal(reader[1].header.last_offset_delta, 9);
             assert_int_equal(reader[1].header.producer_id, -1);

@@ -73,6 +73,10 @@ typedef struct FakeCluster {
     int64_t claimed_id; /* 0: none; else publishes of its sequences from claimed_from on are refused */
     int32_t claimed_from;
     int refused;
+    int lookups; /* of strangers */
+    int64_t unknown_id;
+    int64_t stored_id;
+    ShPgStrangerAnswer stored;
     int voids;
     int publishes;
     int64_t last_publish_no;

@@ -33,6 +33,28 @@ ShStatus sh_pg_producers(ShPg *pg, int64_t incarnation, const ShPgPartition *par
     return fake_leave();
 }
 
+/* All ids were given but `unknown_id`; of one in `stored_id` a stretch is published. */
+ShStatus sh_pg_lookup_producers(ShPg *pg, int64_t incarnation, const ShPgStranger *strangers, size_t count,
+                                ShPgStrangerAnswer **out, size_t *out_count, ShError *err)
+{
+    (void)pg;
+    ShStatus status = fake_enter(incarnation, err);
+    if (status != SH_OK)
+        return status;
+    *out = calloc(count + 1, sizeof **out);
+    *out_count = count;
+    for (size_t i = 0; i < count; i++) {
+        (*out)[i] = (ShPgStrangerAnswer){.place = i, .known = strangers[i].producer_id != fake.unknown_id};
+        if (strangers[i].producer_id == fake.stored_id) {
+            (*out)[i].base_sequence = fake.stored.base_sequence;
+            (*out)[i].count = fake.stored.count;
+            (*out)[i].base_offset = fake.stored.base_offset;
+        }
+    }
+    fake.lookups += (int)count;
+    return fake_leave();
+}
+
 ShStatus sh_pg_claim(ShPg *pg, int64_t incarnation, const ShPgClaim *claims, size_t count,
                      ShPgClaimAnswer **out, size_t *out_count, ShError *err)
 {
@@ -43,7 +65,7 @@ ShStatus sh_pg_claim(ShPg *pg, int64_t incarnation, const ShPgClaim *claims, siz
     *out = calloc(count + 1, sizeof **out);
     *out_count = count;
     for (size_t i = 0; i < count; i++)
-        (*out)[i] = (ShPgClaimAnswer){.place = i, .claimed = true};
+        (*out)[i] = (ShPgClaimAnswer){.place = i, .known = true, .claimed = true};
     fake.last_claim = claims[count - 1];
     fake.claims += (int)count;
     return fake_leave();

@@ -306,6 +306,33 @@ static void test_object_topics_are_acknowledged_with_their_publish(void **state)
     assert_int_equal(read_to(fixture, "o", 0, 5), 5);
 }
 
+/* The topic's durability becomes `wal`, and its partitions another agent's. */
+static void test_a_partition_that_is_owned_elsewhere_now_redirects(void **state)
+{
+    Fixture *fixture = *state;
+    set(fixture, 0, "OBJECT_FLUSH_INTERVAL=10ms");
+    start(fixture);
+    assert_int_equal(append_to(fixture, "o", 3, 10), 0);
+    Fetch waiting;
+    fetch_begin(fixture, &waiting, "o", 3, DEADLINE_MS, 1);
+    pthread_mutex_lock(&fake.lock);
+    fake.elsewhere = true;
+    fake.topics[1].object_durability = false;
+    fake.version++;
+    pthread_mutex_unlock(&fake.lock);
+    assert_int_equal(fetch_end(&waiting), SH_NOT_OWNER);
+    assert_string_equal(waiting.part.redirect.agent_id, "other");
+    Append append;
+    append_begin(fixture, &append, target_of("o", 0), 1, 10, 1000);
+    assert_int_equal(append_end(&append), SH_NOT_OWNER);
+    assert_string_equal(append.part.redirect.agent_id, "other");
+    /* What the owner has written since is known only there. */
+    FAKE_CHANGE(fake.topics[1].partitions[0].end = 5);
+    fetch_begin(fixture, &waiting, "o", 5, DEADLINE_MS, 1);
+    assert_int_equal(fetch_end(&waiting), SH_NOT_OWNER);
+    assert_int_equal(read_to(fixture, "o", 0, 3), 3);
+}
+
 static void test_postgresql_away_delays_and_loses_nothing(void **state)
 {
     Fixture *fixture = *state;
@@ -439,6 +466,7 @@ int main(void)
         TEST(test_a_released_partition_is_sealed_and_redirects),
         TEST(test_object_topics_are_acknowledged_with_their_publish),
         TEST(test_calls_that_wait_are_answered_before_the_stop),
+        TEST(test_a_partition_that_is_owned_elsewhere_now_redirects),
         TEST(test_postgresql_away_delays_and_loses_nothing),
         TEST(test_a_fenced_incarnation_is_fatal),
         TEST(test_offsets_are_found_by_time),

@@ -280,6 +280,46 @@ static void test_object_topics_leave_the_check_to_the_publish(void **state)
     assert_int_equal(read_to(fixture, "o", 0, 2), 2);
 }
 
+static void test_an_id_that_was_not_given_is_refused(void **state)
+{
+    Fixture *fixture = *state;
+    start(fixture);
+    assert_int_equal(append_patiently(fixture, "t", 1, 10), 0);
+    FAKE_CHANGE(fake.unknown_id = ID);
+    assert_int_equal(send(fixture, "t", ID, 0, 0), -SH_UNKNOWN_PRODUCER_ID);
+    assert_int_equal(FAKE_GET(fake.lookups), 1);
+    for (int i = 0; i < 10; i++)
+        assert_int_equal(send(fixture, "t", ID, i, i), -SH_UNKNOWN_PRODUCER_ID);
+    assert_int_equal(FAKE_GET(fake.lookups), 1); /* that much is remembered */
+    assert_int_equal(send(fixture, "t", ID + 1, 0, 0), 1);
+    assert_int_equal(FAKE_GET(fake.lookups), 2);
+    assert_int_equal(send(fixture, "t", ID + 1, 1, 1), 2);
+    assert_int_equal(FAKE_GET(fake.lookups), 2);
+}
+
+/* What was given up to make room is asked for again, so that a retry finds it. */
+static void test_what_postgresql_knows_of_a_producer_is_asked_for(void **state)
+{
+    Fixture *fixture = *state;
+    start(fixture);
+    assert_int_equal(append_patiently(fixture, "t", 3, 10), 0);
+    pthread_mutex_lock(&fake.lock);
+    fake.stored_id = ID;
+    fake.stored = (ShPgStrangerAnswer){.base_sequence = 0, .count = 2, .base_offset = 1};
+    pthread_mutex_unlock(&fake.lock);
+    sh_strangers_note(fixture->engine, ID,
+                      true); /* that the id was given does not tell what it has written */
+    ShTarget target = target_of("t", 0);
+    ShResolved found = {0};
+    assert_ok(sh_meta_resolve(fixture->engine, &target, &found, err));
+    pthread_mutex_lock(&found.partition->mutex);
+    found.partition->producers.partial = true;
+    pthread_mutex_unlock(&found.partition->mutex);
+    sh_partition_unref(found.partition);
+    assert_int_equal(send_batch(fixture, 0, 2, 0), 1);
+    assert_int_equal(send_batch(fixture, 2, 1, 2), 3);
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
 int main(void)
@@ -295,6 +335,8 @@ int main(void)
         TEST(test_the_tail_is_served_though_postgresql_leaves_at_once),
         TEST(test_what_is_published_is_readable),
         TEST(test_object_topics_leave_the_check_to_the_publish),
+        TEST(test_an_id_that_was_not_given_is_refused),
+        TEST(test_what_postgresql_knows_of_a_producer_is_asked_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

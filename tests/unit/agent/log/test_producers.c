@@ -30,7 +30,8 @@ static ShStatus offer(ShProducers *producers, ShAppendBatch *batches, size_t cou
     ShStatus status = sh_producers_check(producers, batches, count, unacked, check, &err);
     if (status != SH_OK || check->claim_needed)
         return status;
-    assert_int_equal(sh_producers_reserve(producers, &budget, batches[0].header.producer_id, &err), SH_OK);
+    assert_int_equal(sh_producers_reserve(producers, &budget, batches[0].header.producer_id, 0, 0, &err),
+                     SH_OK);
     for (size_t i = check->duplicates; i < count; i++) {
         batches[i].header.base_offset = offset;
         offset += batches[i].header.last_offset_delta + 1;
@@ -101,7 +102,7 @@ static void sequences_begin_again_behind_the_last(void **state)
     };
     ShProducers producers = {0};
     ShStretch stored = {.base_offset = 10, .base_sequence = INT32_MAX - 3, .count = 1};
-    assert_int_equal(sh_producers_reserve(&producers, &budget, ID, NULL), SH_OK);
+    assert_int_equal(sh_producers_reserve(&producers, &budget, ID, 0, 0, NULL), SH_OK);
     sh_producers_note_stretch(&producers, ID, 0, &stored);
     run_steps(&producers, steps, sizeof steps / sizeof steps[0]);
     assert_int_equal(sh_sequence_add(INT32_MAX, 1), 0);
@@ -166,7 +167,7 @@ static void claims_while_an_earlier_epoch_is_unresolved(void **state)
     ShProducers producers = {.unresolved = true};
     ShSequenceCheck check;
     ShStretch published = {.base_offset = 10, .base_sequence = 0, .count = 2};
-    assert_int_equal(sh_producers_reserve(&producers, &budget, ID, NULL), SH_OK);
+    assert_int_equal(sh_producers_reserve(&producers, &budget, ID, 0, 0, NULL), SH_OK);
     sh_producers_note_stretch(&producers, ID, 0, &published);
 
     ShAppendBatch batch = batch_of(ID, 0, 1, 1);
@@ -259,7 +260,7 @@ static void what_overlaps_the_published_is_not_claimed(void **state)
         ShProducers producers = {.unresolved = true};
         ShSequenceCheck check = {0};
         ShStretch known = {.base_offset = 57, .base_sequence = 7, .count = 3};
-        assert_int_equal(sh_producers_reserve(&producers, &budget, ID, NULL), SH_OK);
+        assert_int_equal(sh_producers_reserve(&producers, &budget, ID, 0, 0, NULL), SH_OK);
         sh_producers_note_stretch(&producers, ID, 0, &known);
         ShAppendBatch batch = batch_of(ID, 0, cases[i].sequence, cases[i].count);
         ShStatus status = offer(&producers, &batch, 1, cases[i].sequence, 100, &check);
@@ -269,31 +270,93 @@ static void what_overlaps_the_published_is_not_claimed(void **state)
     }
 }
 
-static void the_idle_ones_are_forgotten_first(void **state)
+static ShStatus come(ShProducers *producers, ShProducerBudget *of, int64_t id, int64_t published_end,
+                     int64_t now_ms)
+{
+    ShError err = {0};
+    ShStatus status = sh_producers_reserve(producers, of, id, published_end, now_ms, &err);
+    assert_int_equal(err.retriable, status == SH_EXHAUSTED);
+    assert_true(status == SH_OK || err.retry_after_ms > 0);
+    return status;
+}
+
+static void note_at(ShProducers *producers, int64_t id, int64_t offset)
+{
+    ShStretch stretch = {.base_offset = offset, .base_sequence = 0, .count = 1};
+    sh_producers_note_stretch(producers, id, 0, &stretch);
+}
+
+/* At the bound of a partition newcomers wait, and the retry of whoever is known is recognised. */
+static void nobody_is_forgotten_whose_retry_may_come(void **state)
 {
     (void)state;
     ShProducers producers = {0};
-    ShSequenceCheck check;
+    const int64_t idle_ms = SH_PRODUCER_IDLE_MS;
     for (int64_t id = 0; id < SH_PRODUCERS_MAX; id++) {
-        ShAppendBatch batch = batch_of(id, 0, 0, 1);
-        assert_int_equal(offer(&producers, &batch, 1, 0, id, &check), SH_OK);
+        assert_int_equal(come(&producers, &budget, id * 7919 % SH_PRODUCERS_MAX, 0, 0), SH_OK);
+        note_at(&producers, id * 7919 % SH_PRODUCERS_MAX, id);
     }
-    ShAppendBatch again = batch_of(0, 0, 1, 1);
-    assert_int_equal(offer(&producers, &again, 1, 1, 5000, &check), SH_OK);
-    ShAppendBatch fresh = batch_of(SH_PRODUCERS_MAX, 0, 0, 1);
-    assert_int_equal(offer(&producers, &fresh, 1, 0, 5001, &check), SH_OK);
-    assert_int_equal(HASH_COUNT(producers.by_id), SH_PRODUCERS_MAX);
-    assert_non_null(sh_producers_find(&producers, 0));
-    assert_null(sh_producers_find(&producers, 1));
-
-    /* The bound of all partitions leaves each its last writer. */
-    ShProducerBudget small = {.count_max = 0};
-    ShProducers other = {0};
-    assert_int_equal(sh_producers_reserve(&other, &small, 1, NULL), SH_OK);
-    assert_int_equal(sh_producers_reserve(&other, &small, 2, NULL), SH_OK);
-    assert_int_equal(HASH_COUNT(other.by_id), 1);
-    sh_producers_clear(&other);
+    assert_int_equal(producers.count, SH_PRODUCERS_MAX);
+    for (size_t i = 1; i < producers.count; i++)
+        assert_true(producers.list[i - 1]->producer_id < producers.list[i]->producer_id);
+    /* All are published, and all were used; then all are idle, and none is published. */
+    assert_int_equal(come(&producers, &budget, SH_PRODUCERS_MAX, INT64_MAX, idle_ms - 1), SH_EXHAUSTED);
+    assert_int_equal(come(&producers, &budget, SH_PRODUCERS_MAX, 0, idle_ms), SH_EXHAUSTED);
+    assert_int_equal(producers.count, SH_PRODUCERS_MAX);
+    assert_false(producers.partial);
+    ShSequenceCheck check;
+    ShAppendBatch again = batch_of(0, 0, 0, 1);
+    assert_int_equal(offer(&producers, &again, 1, 0, 0, &check), SH_OK);
+    assert_int_equal(check.duplicates, 1);
+    /* Half of them are published and idle, but for one that came again. */
+    int64_t published_end = SH_PRODUCERS_MAX / 2;
+    int64_t used = producers.list[1]->producer_id;
+    while (sh_producers_find(&producers, used)->stretches[0].base_offset >= published_end)
+        used++;
+    assert_int_equal(come(&producers, &budget, used, published_end, idle_ms), SH_OK);
+    assert_int_equal(come(&producers, &budget, SH_PRODUCERS_MAX, published_end, idle_ms), SH_OK);
+    assert_true(producers.partial);
+    assert_true(producers.count >= SH_PRODUCERS_MAX / 2 + 2 && producers.count <= SH_PRODUCERS_MAX / 2 + 3);
+    assert_non_null(sh_producers_find(&producers, used));
+    assert_non_null(sh_producers_find(&producers, SH_PRODUCERS_MAX));
+    for (size_t i = 0; i < producers.count; i++) {
+        const ShProducerState *left = producers.list[i];
+        assert_true(left->producer_id == used || left->producer_id == SH_PRODUCERS_MAX ||
+                    left->producer_id == 0 || left->stretches[0].base_offset >= published_end);
+    }
     sh_producers_clear(&producers);
+    assert_int_equal(atomic_load(&budget.count), 0);
+}
+
+/* The bound of all partitions: each has its last writer, and who is refused has room made for him. */
+static void all_partitions_share_a_bound(void **state)
+{
+    (void)state;
+    ShProducerBudget small = {.count_max = 2};
+    ShProducers one = {0};
+    ShProducers two = {0};
+    assert_int_equal(come(&one, &small, 1, 0, 0), SH_OK);
+    assert_int_equal(come(&one, &small, 2, 0, 0), SH_OK);
+    note_at(&one, 1, 10);
+    note_at(&one, 2, 11);
+    assert_int_equal(come(&two, &small, 1, 0, 0), SH_OK);
+    assert_false(atomic_load(&small.is_short));
+    assert_int_equal(come(&two, &small, 2, 0, 0), SH_EXHAUSTED);
+    assert_true(atomic_load(&small.is_short));
+    assert_int_equal(sh_producers_sweep(&one, 11, SH_PRODUCER_IDLE_MS), 1);
+    assert_null(sh_producers_find(&one, 1));
+    assert_int_equal(sh_producers_sweep(&one, 12, SH_PRODUCER_IDLE_MS - 1), 0);
+    assert_int_equal(sh_producers_sweep(&one, 12, SH_PRODUCER_IDLE_MS), 1);
+    assert_int_equal(come(&two, &small, 2, 0, 0), SH_OK);
+    sh_producers_clear(&one);
+    sh_producers_clear(&two);
+}
+
+/* 19 producers that write to all of 10,000 partitions, within the default memory budget. */
+static void the_ordinary_large_case_fits(void **state)
+{
+    (void)state;
+    assert_true((512 << 20) / 16 / SH_PRODUCER_STATE_BYTES >= 19 * 10000);
 }
 
 int main(void)
@@ -307,7 +370,9 @@ int main(void)
         cmocka_unit_test(claims_while_an_earlier_epoch_is_unresolved),
         cmocka_unit_test(how_much_of_a_batch_lies_before_a_sequence),
         cmocka_unit_test(what_overlaps_the_published_is_not_claimed),
-        cmocka_unit_test(the_idle_ones_are_forgotten_first),
+        cmocka_unit_test(nobody_is_forgotten_whose_retry_may_come),
+        cmocka_unit_test(all_partitions_share_a_bound),
+        cmocka_unit_test(the_ordinary_large_case_fits),
     };
     return cmocka_run_group_tests_name("producers", tests, NULL, NULL);
 }

@@ -223,8 +223,10 @@ static void test_what_producers_have_stored_is_told_and_claimed(void **state)
     int64_t id;
     int16_t epoch;
     assert_ok(sh_pg_init_producer(life->pg, life->incarnation, &id, &epoch, &err));
-    assert_int_equal(id >> 40, 1);
+    assert_int_equal(id >> 52, 1);
     assert_int_equal(epoch, 0);
+    int64_t other;
+    assert_ok(sh_pg_init_producer(life->pg, life->incarnation, &other, &epoch, &err));
 
     ShPgRun run = run_of(life, 0);
     ShPgPublish publish = publish_of(life, 1, &run, 1);
@@ -249,11 +251,27 @@ static void test_what_producers_have_stored_is_told_and_claimed(void **state)
     assert_int_equal(producers[1].base_offset, 5);
     free(producers);
 
+    ShPgStranger strangers[] = {{.partition = life->partition, .producer_id = other ^ 1},
+                                {.partition = life->partition, .producer_id = id},
+                                {.partition = life->partition, .producer_id = other}};
+    ShPgStrangerAnswer *found = NULL;
+    assert_ok(sh_pg_lookup_producers(life->pg, life->incarnation, strangers, 3, &found, &count, &err));
+    assert_int_equal(count, 4);
+    assert_false(found[0].known);
+    assert_true(found[1].known);
+    assert_int_equal(found[2].place, 1);
+    assert_int_equal(found[2].base_offset, 5);
+    assert_int_equal(found[2].count, 3);
+    assert_true(found[3].known);
+    assert_int_equal(found[3].count, 0);
+    free(found);
+
     ShPgClaim claims[] = {{.partition = life->partition, .producer_id = id, .first_unacked_seq = 4},
-                          {.partition = life->partition, .producer_id = id + 1, .first_unacked_seq = 9}};
+                          {.partition = life->partition, .producer_id = other, .first_unacked_seq = 9}};
     ShPgClaimAnswer *answers = NULL;
     assert_ok(sh_pg_claim(life->pg, life->incarnation, claims, 2, &answers, &count, &err));
     assert_int_equal(count, 3);
+    assert_true(answers[1].known);
     assert_false(answers[1].claimed); /* 4 is stored */
     assert_int_equal(answers[1].base_offset, 5);
     assert_true(answers[2].claimed);
@@ -276,7 +294,7 @@ static void test_what_producers_have_stored_is_told_and_claimed(void **state)
     free(answers);
     assert_ok(sh_pg_claims(life->pg, life->incarnation, &life->partition, 1, &claimed, &count, &err));
     assert_int_equal(count, 1);
-    assert_int_equal(claimed[0].producer_id, id + 1);
+    assert_int_equal(claimed[0].producer_id, other);
     assert_int_equal(claimed[0].first_unacked_seq, 9);
     free(claimed);
 }
