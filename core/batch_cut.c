@@ -24,6 +24,8 @@ ShStatus sh_batch_cut(const uint8_t *data, size_t length, int32_t count, size_t 
     if (status == SH_OK) {
         sh_batch_set_base_offset(cut->data, reader.header.base_offset);
         sh_batch_set_leader_epoch(cut->data, reader.header.leader_epoch);
+        sh_put_u16(cut->data + 21, sh_get_u16(cut->data + 21) |
+                                       (reader.header.attributes & SH_BATCH_ATTR_LOG_APPEND_TIME));
         sh_put_u32(cut->data + 23, (uint32_t)reader.header.last_offset_delta);
         sh_put_u32(cut->data + 17,
                    sh_crc32c(cut->data + SH_BATCH_UNCOVERED_BYTES, cut->length - SH_BATCH_UNCOVERED_BYTES));

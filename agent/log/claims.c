@@ -267,7 +267,8 @@ static ShStatus cut(ShEngine *engine, ShLogBatch *batch, int32_t count, ShError 
     ShSlice old = batch->wal.batch;
     int64_t old_cost = sh_log_batch_cost(batch);
     int32_t old_records = batch->header.record_count;
-    ShStatus status = sh_batch_cut(old.data, old.length, count, INT32_MAX, &buf, err);
+    ShStatus status =
+        sh_batch_cut(old.data, old.length, count, SH_BATCH_DECOMPRESSED_BYTES_MAX, &buf, err);
     if (status != SH_OK)
         return status;
     batch->wal.batch = (ShSlice){.data = buf->data, .length = buf->length, .owner = buf};

@@ -287,6 +287,28 @@ static void a_cut_batch_keeps_its_offsets_and_its_first_records(void **state)
     }
 }
 
+static void a_cut_batch_keeps_the_time_of_its_arrival(void **state)
+{
+    (void)state;
+    ShBatchBuilder *builder = sh_batch_builder_new(SH_CODEC_NONE);
+    for (int i = 0; i < 3; i++)
+        add_sent(builder, i);
+    ShBuf *whole;
+    assert_int_equal(sh_batch_builder_finish(builder, &whole, NULL), SH_OK);
+    sh_batch_builder_free(builder);
+    ShBatchHeader header;
+    assert_int_equal(sh_batch_peek(whole->data, whole->length, &header, NULL), SH_OK);
+    sh_batch_set_max_timestamp(whole->data, &header, 77777, true);
+    ShBuf *cut;
+    assert_int_equal(sh_batch_cut(whole->data, whole->length, 2, INT32_MAX, &cut, NULL), SH_OK);
+    assert_int_equal(sh_get_u32(cut->data + 17), sh_crc32c(cut->data + 21, cut->length - 21));
+    assert_int_equal(sh_batch_peek(cut->data, cut->length, &header, NULL), SH_OK);
+    assert_true((header.attributes & SH_BATCH_ATTR_LOG_APPEND_TIME) != 0);
+    assert_int_equal(header.max_timestamp_ms, 77777);
+    sh_buf_unref(cut);
+    sh_buf_unref(whole);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -303,6 +325,7 @@ int main(void)
         cmocka_unit_test(control_batches_are_left_to_the_caller),
         cmocka_unit_test(reader_survives_unchecked_counts),
         cmocka_unit_test(a_cut_batch_keeps_its_offsets_and_its_first_records),
+        cmocka_unit_test(a_cut_batch_keeps_the_time_of_its_arrival),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
