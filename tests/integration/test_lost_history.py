@@ -116,7 +116,7 @@ class World:
 
     def settled(self, term):
         wait_until(f"term {term} is settled", lambda: self.database.value(
-            "SELECT status FROM streamhouse.term_status WHERE term = %s", term) == "settled", 30 * PATIENCE)
+            "SELECT settled_at FROM streamhouse.term_status WHERE term = %s", term), 30 * PATIENCE)
 
     def close(self):
         for client in self.clients:

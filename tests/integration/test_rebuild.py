@@ -20,8 +20,8 @@ CHANGES = {
     "partition": ["next_offset", "next_epoch", "target_agent"],
     "incarnation": ["state"],
     "epoch": ["state", "orphaned_at"],
-    "lease": ["incarnation_id", "ticks_left", "silent_ms", "unpublished", "calls"],
-    "store_marker": None, "index_snapshot": None, "term": None, "term_awaited": None, "publish_result": None,
+    "lease": ["incarnation_id", "ticks_left", "silent_ms", "unpublished", "calls", "renewed_at"],
+    "lease_clock": None, "store_marker": None, "index_snapshot": None, "term": None, "term_awaited": None, "publish_result": None,
 }
 
 
