@@ -155,8 +155,8 @@ layer_tsan() { run_instrumented tsan; }
 
 # Seconds that each layer may take on two cores of its own; over it the layer says so and fails. CI, whose machine may
 # be busy, allows twice as many.
-declare -A BUDGET=([layout]=10 [build]=180 [units]=120 [sql]=40 [isolation]=40 [integration]=240 [chaos]=120 [clients]=60 [dba]=600 [instructions]=90
-    [fuzz]=120 [asan]=420 [tsan]=540)
+declare -A BUDGET=([layout]=10 [build]=180 [units]=120 [sql]=90 [isolation]=60 [integration]=420 [chaos]=120 [clients]=60 [dba]=600 [instructions]=90
+    [fuzz]=150 [asan]=700 [tsan]=900)
 
 for layer in $LAYERS; do
     declare -F "layer_$layer" >/dev/null || { echo "tests/run.sh: no layer $layer" >&2; exit 2; }

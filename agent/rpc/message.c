@@ -15,6 +15,16 @@
 static uint8_t *reserve(ShOut *out, size_t bytes);
 static void flush_chunk(ShOut *out);
 static uint64_t tag_of(uint32_t field, ShWireType type);
+/* gRPC gives a slice from thread to thread, which ThreadSanitizer cannot see in a library that lacks its
+ * checks. */
+#ifdef __SANITIZE_THREAD__
+void __tsan_acquire(void *address);
+void __tsan_release(void *address);
+#else
+#define __tsan_acquire(address) ((void)(address))
+#define __tsan_release(address) ((void)(address))
+#endif
+
 static void release_owner(void *owner);
 
 ShBuf *sh_message_join(grpc_byte_buffer *message)
@@ -118,6 +128,7 @@ void sh_out_take_slice(ShOut *out, ShSlice *slice)
         sh_buf_unref(slice->owner);
     } else {
         flush_chunk(out);
+        __tsan_release(slice->owner);
         /* gRPC only reads what it sends; its slices have no const form. */
         grpc_slice reference = grpc_slice_new_with_user_data((void *)(uintptr_t)slice->data, slice->length,
                                                              release_owner, slice->owner);
@@ -166,5 +177,6 @@ static uint64_t tag_of(uint32_t field, ShWireType type)
 
 static void release_owner(void *owner)
 {
+    __tsan_acquire(owner);
     sh_buf_unref(owner);
 }
