@@ -397,7 +397,7 @@ def test_publishes_that_the_database_forgot_come_back(world, next_call):
     wait_until("the filling is published", lambda: world.records() == 14, 20 * PATIENCE)
     if next_call == "publish":
         forget_publishes(world, 5)
-        world.produce([a1], count=5)
+        world.produce([a1], count=1)  # of several, one object might be in the store and the one before it not
     elif next_call == "seal":
         forget_publishes(world, 5)
         a1.terminate()
