@@ -34,6 +34,7 @@ static const ErrorMapping mappings[] = {
     {"25006", SH_UNAVAILABLE},           /* read only: a standby, or one about to become primary */
     {"40", SH_UNAVAILABLE},              /* transaction rolled back: deadlock, serialization */
     {"53", SH_UNAVAILABLE},              /* resources */
+    {"54", SH_EXHAUSTED},                /* a limit: of partitions */
     {"55", SH_UNAVAILABLE},              /* object not in the needed state: lock not available */
     {"57", SH_UNAVAILABLE},              /* operator intervention: shutdown, time-out */
     {"58", SH_UNAVAILABLE},              /* system error outside PostgreSQL */

@@ -284,26 +284,73 @@ static void test_assignments_tell_what_to_do(void **state)
 {
     Life *life = *state;
     ShError err;
-    ShPgAssignment *assignments;
-    size_t count;
-    assert_ok(sh_pg_assignments(life->pg, life->incarnation, &assignments, &count, &err));
-    assert_int_equal(count, 2);
-    assert_string_equal(assignments[0].topic, "orders");
-    assert_int_equal(assignments[0].action, SH_ACTION_GRANT);
-    assert_int_equal(assignments[0].epoch, 0);
-    assert_false(assignments[0].open);
-    assert_int_equal(assignments[1].action, SH_ACTION_OWN);
-    assert_int_equal(assignments[1].epoch, life->partition.epoch);
-    assert_true(assignments[1].open);
-    assert_int_equal(assignments[1].retention_ms, 7LL * 24 * 3600 * 1000);
-    assert_int_equal(assignments[1].segment_bytes, 32 << 20);
-    free(assignments);
+    ShPgAssignments all;
+    assert_ok(sh_pg_assignments(life->pg, life->incarnation, 0, &all, &err));
+    assert_true(all.whole);
+    assert_int_equal(all.count, 2);
+    assert_string_equal(all.rows[0].topic, "orders");
+    assert_int_equal(all.rows[0].action, SH_ACTION_GRANT);
+    assert_int_equal(all.rows[0].epoch, 0);
+    assert_false(all.rows[0].open);
+    assert_int_equal(all.rows[1].action, SH_ACTION_OWN);
+    assert_int_equal(all.rows[1].epoch, life->partition.epoch);
+    assert_true(all.rows[1].open);
+    assert_int_equal(all.rows[1].retention_ms, 7LL * 24 * 3600 * 1000);
+    assert_int_equal(all.rows[1].segment_bytes, 32 << 20);
+    free(all.rows);
 
     /* The next incarnation of the WAL inherits what is open. */
     life->incarnation = register_agent(life, 2);
-    assert_ok(sh_pg_assignments(life->pg, life->incarnation, &assignments, &count, &err));
-    assert_int_equal(assignments[1].action, SH_ACTION_RECOVER);
-    free(assignments);
+    assert_ok(sh_pg_assignments(life->pg, life->incarnation, 0, &all, &err));
+    assert_int_equal(all.rows[1].action, SH_ACTION_RECOVER);
+    free(all.rows);
+}
+
+static void test_what_changed_is_told_alone(void **state)
+{
+    Life *life = *state;
+    ShError err;
+    ShPgAssignments all, changes;
+    ShPgMetadata *metadata;
+    ShPgVersions versions;
+    assert_ok(sh_pg_assignments(life->pg, life->incarnation, 0, &all, &err));
+    free(all.rows);
+    assert_ok(sh_pg_versions(life->pg, life->incarnation, &versions, &err));
+    assert_int_equal(versions.metadata_version, all.version);
+    assert_ok(sh_pg_assignments(life->pg, life->incarnation, all.version, &changes, &err));
+    assert_false(changes.whole);
+    free(changes.rows);
+    assert_ok(sh_pg_metadata(life->pg, all.version, &metadata, &err));
+    assert_false(metadata->whole);
+    sh_pg_metadata_free(metadata);
+
+    /* A seal concerns the one partition. Its epoch is gone, so it is to be granted anew. */
+    ShPgEpoch sealed;
+    ShPgSeal seal = {.partition = life->partition, .end_offset = 0};
+    assert_ok(sh_pg_seal(life->pg, life->incarnation, &seal, 1, &sealed, &err));
+    assert_ok(sh_pg_assignments(life->pg, life->incarnation, all.version, &changes, &err));
+    assert_false(changes.whole);
+    assert_int_equal(changes.count, 1);
+    assert_int_equal(changes.rows[0].partition, life->partition.partition);
+    assert_int_equal(changes.rows[0].action, SH_ACTION_GRANT);
+    assert_true(changes.version > all.version);
+    free(changes.rows);
+    assert_ok(sh_pg_metadata(life->pg, all.version, &metadata, &err));
+    assert_false(metadata->whole);
+    assert_int_equal(metadata->partition_count, 1);
+    assert_int_equal(metadata->partitions[0].partition, life->partition.partition);
+    assert_string_equal(metadata->partitions[0].owner, "");
+    assert_int_equal(metadata->partitions[0].partitions, 2);
+    sh_pg_metadata_free(metadata);
+
+    /* A topic that is gone has no name, and nothing is to be done there. */
+    int64_t known = changes.version;
+    assert_ok(sh_pg_drop_topic(life->pg, "orders", &err));
+    assert_ok(sh_pg_metadata(life->pg, known, &metadata, &err));
+    assert_false(metadata->whole);
+    assert_true(metadata->partition_count > 0);
+    assert_string_equal(metadata->partitions[0].topic, "");
+    sh_pg_metadata_free(metadata);
 }
 
 static void test_a_superseded_incarnation_is_fenced(void **state)
@@ -351,7 +398,7 @@ static void test_metadata_names_owners(void **state)
     Life *life = *state;
     ShError err;
     ShPgMetadata *metadata;
-    assert_ok(sh_pg_metadata(life->pg, &metadata, &err));
+    assert_ok(sh_pg_metadata(life->pg, 0, &metadata, &err));
     assert_true(metadata->version > 0);
     assert_int_equal(metadata->partition_count, 2);
     assert_string_equal(metadata->partitions[0].owner, "");
@@ -423,6 +470,7 @@ int main(void)
         each(test_ownerless_runs_get_their_offsets),
         each(test_what_producers_have_stored_is_told_and_claimed),
         each(test_assignments_tell_what_to_do),
+        each(test_what_changed_is_told_alone),
         each(test_a_superseded_incarnation_is_fenced),
         each(test_seal_and_end),
         each(test_metadata_names_owners),
