@@ -25,7 +25,7 @@ COMMENT ON TABLE streamhouse.log_start_request IS
 CREATE TABLE streamhouse.object_deletion (
     object_id     uuid PRIMARY KEY,
     reason        text        NOT NULL CHECK (reason IN ('unreferenced', 'announced', 'abandoned')),
-    since         timestamptz NOT NULL DEFAULT now(),
+    since         timestamptz NOT NULL DEFAULT clock_timestamp(),
     claimed_by    bigint,
     claimed_until timestamptz
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 1000);
@@ -71,17 +71,22 @@ CREATE TABLE streamhouse.index_snapshot (
     topics          text,
     former_number   bigint,
     former_began_at timestamptz,
-    requested_at    timestamptz,
+    took            interval,
+    requests        bigint NOT NULL DEFAULT 0,
+    requests_met    bigint NOT NULL DEFAULT 0,
     attempt         bigint NOT NULL DEFAULT 0,
     claimed_by      bigint,
     claimed_until   timestamptz,
+    claimed_at      timestamptz,
     claim_began_at  timestamptz,
+    claim_meets     bigint,
     claimed_topics  text,
     CHECK ((number IS NULL) = (began_at IS NULL) AND (number IS NULL) = (finished_at IS NULL))
 ) WITH (fillfactor = 20);
 COMMENT ON TABLE streamhouse.index_snapshot IS
     'One row, made at first use: the last two snapshots of the index in the store, each with the time before which it '
-    'knows everything, and the one that an incarnation is writing (attempt)';
+    'knows everything, the one that an incarnation is writing (attempt), and how many were asked for and how many of '
+    'these requests are met';
 
 SELECT pg_catalog.pg_extension_config_dump('streamhouse.index_snapshot', '');
 SELECT pg_catalog.pg_extension_config_dump('streamhouse.log_start_request', '');

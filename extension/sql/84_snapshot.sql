@@ -42,18 +42,25 @@ CREATE FUNCTION streamhouse.is_snapshot_due(snapshot streamhouse.index_snapshot)
 LANGUAGE sql STABLE SET search_path = pg_catalog, streamhouse, pg_temp
 AS $$
     SELECT snapshot_interval_ms() > 0
-       AND (snapshot.finished_at IS NULL OR snapshot.requested_at > snapshot.began_at
+       AND (snapshot.finished_at IS NULL
+            -- Whoever asks all the time keeps agents busy for a quarter of it at most.
+            OR snapshot.requests > snapshot.requests_met
+               AND (snapshot.took < interval '1 second' OR snapshot.took IS NULL
+                    OR snapshot.finished_at <= now() - 3 * snapshot.took)
             OR snapshot.finished_at <= now() - span.whole
             OR snapshot.finished_at <= now() - least(span.whole / 5, interval '1 minute')
                AND snapshot.topics IS DISTINCT FROM topics_digest())
     FROM (SELECT snapshot_interval_ms() * interval '1 millisecond') AS span(whole)
 $$;
 COMMENT ON FUNCTION streamhouse.is_snapshot_due IS
-    'True when the interval is over, a fifth of it since topics have changed, or a snapshot was asked for';
+    'True when the interval is over, a fifth of it since topics have changed, or a snapshot was asked for, and the last '
+    'one is three times as long ago as it took';
 
 CREATE FUNCTION streamhouse.agent_snapshot_claim(incarnation bigint) RETURNS SETOF bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
 AS $$
+DECLARE
+    looked_at timestamptz := clock_timestamp();
 BEGIN
     PERFORM agent_enter_beside(incarnation);
     PERFORM check_history();
@@ -62,14 +69,15 @@ BEGIN
         RETURN;
     END IF;
     INSERT INTO index_snapshot DEFAULT VALUES ON CONFLICT DO NOTHING;
-    -- Transactions that are under way may commit what is older than they are: the snapshot holds what had
-    -- happened before the oldest of them began.
+    -- What becomes garbage is dated behind its table's lock. So the snapshot holds all that is dated before this
+    -- look, and before the oldest transaction under way that has that lock; others, however old, date theirs later.
     RETURN QUERY
     UPDATE index_snapshot AS s
     SET attempt = s.attempt + 1, claimed_by = agent_snapshot_claim.incarnation,
         claimed_until = now() + interval '10 minutes', claimed_topics = topics_digest(),
-        claim_began_at = least(now(), (SELECT min(a.xact_start) FROM pg_stat_activity AS a
-                                       WHERE a.datname = current_database()))
+        claimed_at = clock_timestamp(), claim_meets = s.requests,
+        claim_began_at = least(looked_at, (SELECT min(t.since) FROM find_open_transactions() AS t
+                                           WHERE t.holds @> '{object_deletion}'))
     WHERE is_snapshot_due(s)
       AND (s.claimed_by = agent_snapshot_claim.incarnation OR is_claim_over(s.claimed_by, s.claimed_until))
     RETURNING s.attempt;
@@ -90,8 +98,10 @@ BEGIN
     UPDATE index_snapshot AS s
     SET former_number = s.number, former_began_at = s.began_at,
         number = agent_snapshot_done.number, began_at = s.claim_began_at, finished_at = now(),
-        bytes = agent_snapshot_done.bytes, topics = s.claimed_topics,
-        claimed_by = NULL, claimed_until = NULL, claim_began_at = NULL, claimed_topics = NULL
+        bytes = agent_snapshot_done.bytes, topics = s.claimed_topics, took = clock_timestamp() - s.claimed_at,
+        requests_met = s.claim_meets,
+        claimed_by = NULL, claimed_until = NULL, claimed_at = NULL, claim_began_at = NULL, claim_meets = NULL,
+        claimed_topics = NULL
     WHERE s.claimed_by = agent_snapshot_done.incarnation AND s.attempt = agent_snapshot_done.number;
     SELECT coalesce(s.former_number, s.number) INTO kept FROM index_snapshot AS s;
     RETURN coalesce(kept, 0);
@@ -109,8 +119,8 @@ BEGIN
         RAISE EXCEPTION 'snapshots are turned off'
             USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Set streamhouse.snapshot_interval above 0.';
     END IF;
-    INSERT INTO index_snapshot AS s (requested_at) VALUES (clock_timestamp())
-    ON CONFLICT (one_row) DO UPDATE SET requested_at = excluded.requested_at;
+    INSERT INTO index_snapshot AS s (requests) VALUES (1)
+    ON CONFLICT (one_row) DO UPDATE SET requests = s.requests + 1;
 END
 $$;
 COMMENT ON FUNCTION streamhouse.request_snapshot IS

@@ -341,6 +341,21 @@ static void test_the_lease_is_renewed_while_control_waits_for_a_lock(void **stat
     assert_int_equal(append_to(fixture, "new", 1, 10), 0);
 }
 
+static void test_a_flood_of_news_makes_few_questions(void **state)
+{
+    Fixture *fixture = *state;
+    start(fixture);
+    int before = fake_number(&fake.looks);
+    int64_t begun_ms = sh_clock_now_ms();
+    FAKE_CHANGE(fake.floods = true);
+    wait_until(fake_number(&fake.looks) > before + 2);
+    wait_until(fake_number(&fake.news_told) > 1000);
+    int looks = fake_number(&fake.looks) - before;
+    int64_t passed_ms = sh_clock_now_ms() - begun_ms;
+    assert_true(looks <= passed_ms / 200 + 2);
+    FAKE_CHANGE(fake.floods = false);
+}
+
 static void test_a_fenced_incarnation_is_fatal(void **state)
 {
     Fixture *fixture = *state;
@@ -435,6 +450,7 @@ int main(void)
         TEST(test_a_released_partition_is_sealed_and_redirects),
         TEST(test_object_topics_are_acknowledged_with_their_publish),
         TEST(test_postgresql_away_delays_and_loses_nothing),
+        TEST(test_a_flood_of_news_makes_few_questions),
         TEST(test_the_lease_is_renewed_while_control_waits_for_a_lock),
         TEST(test_a_fenced_incarnation_is_fatal),
         TEST(test_offsets_are_found_by_time),
