@@ -20,7 +20,7 @@ void sh_registry_metrics_start(ShRegistryMetrics *metrics, ShRegistryCache *cach
     metrics->misses = sh_metric_counter("streamhouse_schema_registry_cache_misses_total", NULL,
                                         "Look-ups by id for which PostgreSQL was asked.");
     metrics->bytes = sh_metric_gauge("streamhouse_schema_registry_cache_bytes", NULL,
-                                     "Memory of the schemas in the cache.");
+                                     "Memory that the cache of schemas takes.");
     metrics->cache = cache;
     sh_metrics_on_print(refresh, metrics);
 }

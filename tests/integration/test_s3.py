@@ -1,8 +1,10 @@
 """The journey through a real S3 server, and what is wrong with one is told at start."""
+import re
 import subprocess
 
 import pytest
 
+import check_reference
 from harness.agent import PROGRAM
 from harness.processes import ROOT, free_port, run, wait_until
 from harness.s3proxy import S3Proxy
@@ -32,6 +34,23 @@ def test_the_earthquakes_through_s3(database, make_s3_agent):
     assert read.returncode == 0, read.stderr
     assert sorted(read.stdout.splitlines()) == sorted(DATA.read_bytes().splitlines())
     assert agent.metric("streamhouse_s3_requests_total") > 0
+    assert_labels_are_documented(agent.http("/metrics")[1])
+
+
+def assert_labels_are_documented(text):
+    """Against docs/reference/metrics.md; that it has every metric is seen without an agent."""
+    page = (check_reference.PAGES / "metrics.md").read_text()
+    labels_of = {check_reference.names_in(name)[0]: set(check_reference.names_in(labels))
+                 for name, _, labels, _ in check_reference.rows(page, 4)}
+    values_of = {label: set(check_reference.names_in(values)) for labels, values in check_reference.rows(page, 2)
+                 for label in check_reference.names_in(labels)}
+    for name, labels in re.findall(r"^(\w+)\{(.*)\} \S+$", text, re.M):
+        pairs = dict(re.findall(r'(\w+)="([^"]*)"', labels))
+        pairs.pop("le", None)
+        name = next(n for n in (name, re.sub("_(bucket|sum|count)$", "", name)) if n in labels_of)
+        assert pairs.keys() == labels_of[name], name
+        for label in pairs.keys() - {"code", "method", "route", "status"}:  # of which the page names only the kind
+            assert pairs[label] in values_of[label], f"{name}: {label}={pairs[label]}"
 
 
 def test_large_objects_go_up_in_parts(database, make_s3_agent, connect):
