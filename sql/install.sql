@@ -3,12 +3,18 @@ CREATE EXTENSION streamhouse;
 SELECT extversion, extnamespace::regnamespace, extrelocatable FROM pg_extension
 WHERE extname = 'streamhouse';
 
--- Every function, table and view has a comment.
+-- Every function, table, view and column has a comment.
 SELECT p.oid::regprocedure AS without_comment FROM pg_proc AS p
 WHERE p.pronamespace = 'streamhouse'::regnamespace AND obj_description(p.oid, 'pg_proc') IS NULL;
 SELECT c.oid::regclass AS without_comment FROM pg_class AS c
 WHERE c.relnamespace = 'streamhouse'::regnamespace AND c.relkind IN ('r', 'v')
   AND obj_description(c.oid, 'pg_class') IS NULL;
+
+SELECT a.attrelid::regclass AS relation, a.attname AS without_comment FROM pg_attribute AS a
+JOIN pg_class AS c ON c.oid = a.attrelid
+WHERE c.relnamespace = 'streamhouse'::regnamespace AND c.relkind IN ('r', 'v') AND a.attnum > 0 AND NOT a.attisdropped
+  AND col_description(a.attrelid, a.attnum) IS NULL
+ORDER BY a.attrelid::regclass::text, a.attnum;
 
 -- Every function pins its search path.
 SELECT p.oid::regprocedure AS without_search_path FROM pg_proc AS p

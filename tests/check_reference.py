@@ -76,6 +76,29 @@ def events():
     return found
 
 
+def sql_text(source):
+    """What a string of SQL says that may be cut over several lines."""
+    return "".join(re.findall(r"'((?:[^']|'')*)'", re.sub(r"'\n\s+'", "", source))).replace("''", "'")
+
+
+def views():
+    """name -> (comment, [(column, comment)]), in the order in which their columns are told of. That no view or column
+    lacks a comment is seen in sql/install.sql."""
+    text = "".join(p.read_text() for p in sorted((ROOT / "extension/sql").glob("*.sql")))
+    string = r"((?:\s*'(?:[^']|'')*')+);"
+    comments = {name: sql_text(c) for name, c in re.findall(rf"COMMENT ON VIEW streamhouse\.(\w+) IS{string}", text)}
+    found = {}
+    for view, column, comment in re.findall(rf'COMMENT ON COLUMN streamhouse\.(\w+)\."?(\w+)"? IS{string}', text):
+        if view in comments:
+            found.setdefault(view, (comments[view], []))[1].append((column, sql_text(comment)))
+    return found
+
+
+def readers():
+    text = (ROOT / "extension/sql/99_privileges.sql").read_text()
+    return re.findall(r"\w+", re.search(r"GRANT SELECT ON ALL TABLES IN SCHEMA streamhouse\s+TO ([^;]+);", text).group(1))
+
+
 # --- the pages
 
 def rows(page, columns):
@@ -106,6 +129,14 @@ def print_metrics():
         yield f"| `{name}` | {kind} | {', '.join(f'`{l}`' for l in labels)} | {help_text} |"
 
 
+def print_views():
+    yield f"All of them may be read by {', '.join(f'`{r}`' for r in readers())}, by nobody else."
+    for name, (comment, columns) in views().items():
+        yield f"\n## {name}\n\n{comment}.\n\n| column | meaning |\n|---|---|"
+        for column, meaning in columns:
+            yield f"| `{column}` | {meaning} |"
+
+
 def check_printed(page, printed, update):
     """The part of a page that is printed from the code."""
     path = PAGES / page
@@ -132,7 +163,8 @@ def check_events():
 
 def main():
     update = sys.argv[1:] == ["--update"]
-    findings = [*check_printed("metrics.md", print_metrics(), update), *check_events()]
+    findings = [*check_printed("metrics.md", print_metrics(), update), *check_printed("views.md", print_views(), update),
+                *check_events()]
     print("\n".join(findings) if findings else "reference: the pages say what the code does")
     return 1 if findings else 0
 
