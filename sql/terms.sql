@@ -20,7 +20,7 @@ CREATE FUNCTION present(incarnation bigint, n int, agent text, object text, epoc
                         starts bigint, is_last boolean DEFAULT false, producer_seq int DEFAULT NULL)
 RETURNS text LANGUAGE sql AS $$
     SELECT result FROM streamhouse.agent_present_object(
-        incarnation, wal(n), agent, md5(object)::uuid, object, 1000, is_last, ARRAY[topic('t')], '{0}', ARRAY[epoch],
+        incarnation, wal(n), agent, md5(object)::uuid, object, 1000, is_last, true, 0, ARRAY[topic('t')], '{0}', ARRAY[epoch],
         ARRAY[first], ARRAY[count], ARRAY[count], '{64}', '{500}', '{1}', '{2}', '{f}',
         CASE WHEN producer_seq IS NULL THEN '{}' ELSE '{1}'::int[] END,
         CASE WHEN producer_seq IS NULL THEN '{}' ELSE '{7}'::bigint[] END,
@@ -142,10 +142,10 @@ SELECT register('a', 1, 2, 1000) AS a \gset
 SELECT present(:a, 1, 'a', 'merged', first_term(1), 0, 10, 0);
 SELECT seal(:a, '{recover}');
 SELECT streamhouse.agent_presented(:a, 3);
-UPDATE streamhouse.term SET unresolved = 0;
+UPDATE streamhouse.term SET unreadable = 0;
 SELECT streamhouse.lease_tick() IS NOT NULL AS ticked FROM generate_series(1, streamhouse.lease_ticks());
 SELECT status, deletion_allowed FROM streamhouse.term_status;
-UPDATE streamhouse.term SET unresolved = 3;
+UPDATE streamhouse.term SET unresolved = 3; -- as found before it was settled
 SELECT object_key, reason FROM streamhouse.garbage;
 SELECT regexp_replace(failure('SELECT streamhouse.accept_term_boundary(allow_deletion => true)'),
                       '\d{4}-\d\d-\d\d [0-9:.+]+|[A-Z][a-z]{2} [A-Z][a-z]{2} \d\d [0-9:.]+ \d{4} [A-Z]+', '(time)', 'g');
@@ -153,3 +153,49 @@ SELECT streamhouse.accept_term_boundary();
 SELECT streamhouse.deletion_allowed();
 SELECT streamhouse.accept_term_boundary(allow_deletion => true, force => true);
 SELECT streamhouse.deletion_allowed(), status FROM streamhouse.term_status;
+
+-- A WAL had uploaded what follows an object that is not in the store. What it publishes then has a place: what it
+-- cannot publish has none, whoever presents afterwards, and whatever term begins meanwhile.
+SELECT renew();
+SELECT streamhouse.create_topic('t') IS NOT NULL AS made;
+SELECT register('a', 1) AS a \gset
+SELECT take(:a);
+SELECT result FROM publish(:a, 1, '{t 0 0+10}');
+SELECT register('a', 1, 2, 1000) AS a \gset
+SELECT register('b', 2, 1, 1000) AS b \gset
+SELECT present(:b, 1, 'a', 'second', first_term(1), 15, 5, 0, true);
+SELECT present(:b, 1, 'a', 'fourth', first_term(1), 25, 5, 0, true);
+SELECT present(:b, 3, 'c', 'of-another', first_term(1), 10, 5, 10, true);
+SELECT present(:b, 1, 'a', 'of-no-offsets', first_term(1), NULL, 2, 0, true);
+SELECT streamhouse.agent_presented(:b, 1);
+CREATE FUNCTION unplaced() RETURNS TABLE (unresolved bigint, objects text)
+LANGUAGE sql AS $$
+    SELECT (SELECT t.unresolved FROM streamhouse.term_status AS t ORDER BY t.term DESC LIMIT 1),
+           string_agg(o.key, ' ' ORDER BY o.key)
+    FROM streamhouse.unplaced_run
+    JOIN unnest('{second,fourth,of-another,of-no-offsets,forced}'::text[]) AS o(key) ON md5(o.key)::uuid = object_id
+$$;
+SELECT * FROM unplaced();
+SELECT result FROM publish(:a, 1, '{t 0 @1 10+15}');
+SELECT streamhouse.agent_presented(:a, 1);
+SELECT * FROM unplaced();
+SELECT streamhouse.new_term();
+SELECT streamhouse.lease_tick() IS NOT NULL AS ticked;
+SELECT term, unresolved FROM streamhouse.term_status;
+-- What is void, by the WAL's damage or a claim, is nowhere.
+SELECT register('a', 1, 3, 1 + (3::bigint << 40)) AS a \gset
+SELECT result FROM publish(:a, 1, '{t 0 @1 25+3,t 0 @1 void 28+2}');
+SELECT streamhouse.force_seal('t', 0, first_term(1));
+SELECT present(:a, 1, 'a', 'forced', first_term(1), 30, 5, 0, true);
+SELECT streamhouse.agent_presented(:a, 0);
+SELECT * FROM unplaced();
+-- Beyond a forced end it has another epoch.
+SELECT start_offset AS starts FROM streamhouse.agent_leftover(:a, ARRAY[topic('t')], '{0}', ARRAY[first_term(1)]) \gset
+SELECT result FROM publish(:a, 2, ARRAY[format('t 0 %s+5', :starts)]);
+SELECT streamhouse.lease_tick() IS NOT NULL AS ticked;
+SELECT * FROM unplaced();
+SELECT streamhouse.lease_tick() IS NOT NULL AS ticked FROM generate_series(1, streamhouse.lease_ticks());
+SELECT settled_at IS NULL AS waits, term_status.status FROM streamhouse.term_status ORDER BY term DESC LIMIT 1;
+SELECT streamhouse.drop_topic('t');
+SELECT streamhouse.lease_tick() IS NOT NULL AS ticked;
+SELECT * FROM unplaced();

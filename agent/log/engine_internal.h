@@ -64,7 +64,7 @@ struct ShEngine {
 
     /* The term is not settled, and this agent presents what it knows. Set and cleared while it starts. */
     atomic_bool presenting;
-    int64_t unresolved; /* records in the store that have no place in the index */
+    int64_t unreadable; /* objects in the store that could not be presented */
 
     ShLogMetrics metrics;
     ShMemory memory;

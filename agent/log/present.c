@@ -76,9 +76,9 @@ static int compare_epochs(const ShPgRun *a, const ShPgRun *b);
 static int compare_found(const void *a, const void *b);
 static ShStatus present_all(Scan *scan);
 static ShStatus present_pass(Scan *scan, bool is_last, bool *progress);
-static ShStatus present_object(Scan *scan, const Found *found, bool is_last, ShPgPresentResult *result);
+static ShStatus present_object(Scan *scan, const Found *found, bool is_last, bool *waits);
 static ShStatus leave_claimed_out(Scan *scan, Found *found);
-static int64_t unacknowledged(const Found *found);
+static bool may_be_acknowledged(const Found *found);
 static ShStatus stay_alive(Scan *scan);
 static void scan_free(Scan *scan);
 
@@ -100,8 +100,8 @@ ShStatus sh_present(ShEngine *engine, ShError *err)
     if (status == SH_OK)
         status = present_all(&scan);
     if (status == SH_OK)
-        sh_log_info("presented", "term=%" PRId64 " objects=%zu placed=%zu unresolved_records=%" PRId64,
-                    engine->registered.term, scan.count, scan.placed, engine->unresolved);
+        sh_log_info("presented", "term=%" PRId64 " objects=%zu placed=%zu unreadable=%" PRId64,
+                    engine->registered.term, scan.count, scan.placed, engine->unreadable);
     scan_free(&scan);
     return status;
 }
@@ -131,7 +131,15 @@ ShStatus sh_present_end(ShEngine *engine, ShError *err)
     if (!atomic_load(&engine->presenting))
         return SH_OK;
     atomic_store(&engine->presenting, false);
-    return sh_pg_presented(engine->control.pg, engine->registered.incarnation, engine->unresolved, err);
+    int64_t unresolved = 0;
+    ShStatus status = sh_pg_presented(engine->control.pg, engine->registered.incarnation, engine->unreadable,
+                                      &unresolved, err);
+    if (status == SH_OK && unresolved > 0)
+        sh_log_warn("records_unresolved",
+                    "term=%" PRId64 " records=%" PRId64
+                    " reason=\"the store holds them, and the index has no place for them\"",
+                    engine->registered.term, unresolved);
+    return status;
 }
 
 void sh_present_note_end(const ShEngine *engine)
@@ -146,7 +154,7 @@ void sh_present_note_end(const ShEngine *engine)
  * anew. */
 static ShStatus read_store_patiently(Scan *scan)
 {
-    int64_t unresolved = scan->engine->unresolved;
+    int64_t unreadable = scan->engine->unreadable;
     ShStatus status;
     for (int attempt = 0; (status = read_store(scan)) != SH_OK && scan->store_failed && scan->err->retriable;
          attempt++) {
@@ -154,7 +162,7 @@ static ShStatus read_store_patiently(Scan *scan)
         int64_t again_ms = sh_clock_now_ms() + sh_engine_backoff_ms(attempt);
         scan_free(scan);
         *scan = (Scan){.engine = scan->engine, .pg = scan->pg, .err = scan->err};
-        scan->engine->unresolved = unresolved;
+        scan->engine->unreadable = unreadable;
         while (status != SH_OK && sh_clock_now_ms() < again_ms) {
             ShStatus alive = stay_alive(scan);
             if (alive != SH_OK || !sh_engine_pause(scan->engine, WAIT_MS)) {
@@ -230,7 +238,7 @@ static ShStatus load(Scan *scan, const char *key)
     if (status == SH_CORRUPT || status == SH_UNSUPPORTED) {
         sh_log_warn("object_not_presented", "key=\"%s\" status=%s", key, sh_status_name(status));
         found->done = true;
-        scan->engine->unresolved++;
+        scan->engine->unreadable++;
         sh_error_clear(scan->err);
         return SH_OK;
     }
@@ -485,23 +493,18 @@ static ShStatus present_pass(Scan *scan, bool is_last, bool *progress)
         Found *found = &scan->found[i];
         if (found->done)
             continue;
-        ShPgPresentResult result;
-        ShStatus status = present_object(scan, found, is_last, &result);
+        bool waits = false;
+        ShStatus status = present_object(scan, found, is_last, &waits);
         for (int tries = 1; status == SH_OUT_OF_ORDER_SEQUENCE && tries < CLAIMED_TRIES_MAX; tries++) {
             status = leave_claimed_out(scan, found);
             if (status == SH_OK)
-                status = present_object(scan, found, is_last, &result);
+                status = present_object(scan, found, is_last, &waits);
         }
         if (status != SH_OK)
             return status;
-        found->done = is_last || !result.waits;
-        if (found->done)
-            scan->engine->unresolved += found->rest.unplaced;
+        found->done = is_last || !waits;
         *progress |= found->done;
         scan->placed += found->done;
-        int64_t missing = result.unresolved - unacknowledged(found);
-        if (found->done && missing > 0)
-            scan->engine->unresolved += missing;
         status = stay_alive(scan);
         if (status != SH_OK)
             return status;
@@ -509,7 +512,7 @@ static ShStatus present_pass(Scan *scan, bool is_last, bool *progress)
     return SH_OK;
 }
 
-static ShStatus present_object(Scan *scan, const Found *found, bool is_last, ShPgPresentResult *result)
+static ShStatus present_object(Scan *scan, const Found *found, bool is_last, bool *waits)
 {
     const ShPresentRuns *runs = found->rest.count > 0 ? &found->rest : &found->what;
     ShPgPublish object = {.incarnation = scan->engine->registered.incarnation,
@@ -523,8 +526,10 @@ static ShStatus present_object(Scan *scan, const Found *found, bool is_last, ShP
     ShPgPresented presented = {.writer_wal = found->writer.wal_uuid,
                                .writer_agent = found->agent_id,
                                .epoch_starts = runs->epoch_starts,
-                               .is_last = is_last};
-    return sh_pg_present_object(scan->pg, &object, &presented, result, scan->err);
+                               .is_last = is_last,
+                               .acknowledged = may_be_acknowledged(found),
+                               .left_out = found->rest.unplaced};
+    return sh_pg_present_object(scan->pg, &object, &presented, waits, scan->err);
 }
 
 /* Later epochs have claimed some of the object's sequences since it was uploaded. */
@@ -544,17 +549,11 @@ static ShStatus leave_claimed_out(Scan *scan, Found *found)
     return status;
 }
 
-/* Records without offsets that were uploaded, but whose producers had no answer. */
-static int64_t unacknowledged(const Found *found)
+/* Of what this process uploaded it knows whether producers had an answer. */
+static bool may_be_acknowledged(const Found *found)
 {
-    int64_t records = 0;
-    if (found->writer.incarnation != last_engine.incarnation ||
-        found->writer.publish_no <= last_engine.answered_no)
-        return 0;
-    for (size_t i = 0; i < found->what.count; i++)
-        if (found->what.runs[i].first_offset < 0)
-            records += found->what.runs[i].record_count;
-    return records;
+    return found->writer.incarnation != last_engine.incarnation ||
+           found->writer.publish_no <= last_engine.answered_no;
 }
 
 /* A long look through the store is no silence. */

@@ -83,9 +83,9 @@ static const Statement statements[SH_PG_STATEMENT_COUNT] = {
                               "SELECT result, epoch, start_offset, limit_offset, published_end "
                               "FROM streamhouse.agent_present_epochs($1, $2, $3, $4, $5)"},
     [SH_PG_PRESENT_OBJECT] =
-        {"present_object", 25,
+        {"present_object", 27,
          "SELECT ordinal, result FROM streamhouse.agent_present_object($1, $2, $3, $4, $5, $6, $7, $8, $9, "
-         "$10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25)"},
+         "$10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27)"},
     [SH_PG_PRESENTED] = {"presented", 2, "SELECT streamhouse.agent_presented($1, $2)"},
     [SH_PG_DESCRIBE] =
         {"describe", 1,

@@ -4,7 +4,7 @@
 
 #include "agent/pg/pg_internal.h"
 
-#define OBJECT_SCALARS 7
+#define OBJECT_SCALARS 9
 #define OBJECT_ARRAYS  (SH_PG_PUBLISH_ARRAYS + 1)
 
 static const char *const epoch_words[] = {"open", "sealed", "fenced", "dropped", "unknown", NULL};
@@ -100,11 +100,11 @@ ShStatus sh_pg_present_epoch(ShPg *pg, int64_t incarnation, const ShPgPartition 
 }
 
 ShStatus sh_pg_present_object(ShPg *pg, const ShPgPublish *object, const ShPgPresented *presented,
-                              ShPgPresentResult *out, ShError *err)
+                              bool *waits, ShError *err)
 {
     char writer[SH_UUID_TEXT_BYTES];
     char object_id[SH_UUID_TEXT_BYTES];
-    ShPgNumber numbers[2];
+    ShPgNumber numbers[3];
     sh_uuid_format(&presented->writer_wal, writer);
     sh_uuid_format(&object->object_id, object_id);
     const char *values[OBJECT_SCALARS + OBJECT_ARRAYS] = {
@@ -115,6 +115,8 @@ ShStatus sh_pg_present_object(ShPg *pg, const ShPgPublish *object, const ShPgPre
         object->object_key,
         sh_pg_number(&numbers[1], (int64_t)object->object_bytes),
         presented->is_last ? "t" : "f",
+        presented->acknowledged ? "t" : "f",
+        sh_pg_number(&numbers[2], presented->left_out),
     };
     ShPgArray arrays[OBJECT_ARRAYS] = {0};
     sh_pg_publish_arrays(object, arrays);
@@ -128,29 +130,33 @@ ShStatus sh_pg_present_object(ShPg *pg, const ShPgPublish *object, const ShPgPre
     if (status != SH_OK)
         return status;
 
-    *out = (ShPgPresentResult){0};
+    *waits = false;
     status = sh_pg_expect_rows(result, object->run_count, err);
     for (size_t i = 0; i < object->run_count && status == SH_OK; i++) {
         ShPgRow row = {.result = result, .row = (int)i};
         (void)sh_pg_row_number(&row, 0);
-        RunResult run = (RunResult)sh_pg_row_word(&row, run_words);
-        out->waits |= run == RUN_GAP;
-        if (run == RUN_FENCED || run == RUN_UNKNOWN || (run == RUN_GAP && presented->is_last))
-            out->unresolved += object->runs[i].record_count;
+        *waits |= (RunResult)sh_pg_row_word(&row, run_words) == RUN_GAP && !presented->is_last;
         status = sh_pg_row_end(&row, err);
     }
     PQclear(result);
     return status;
 }
 
-ShStatus sh_pg_presented(ShPg *pg, int64_t incarnation, int64_t unresolved, ShError *err)
+ShStatus sh_pg_presented(ShPg *pg, int64_t incarnation, int64_t unreadable, int64_t *unresolved, ShError *err)
 {
     ShPgNumber numbers[2];
     const char *const values[] = {sh_pg_number(&numbers[0], incarnation),
-                                  sh_pg_number(&numbers[1], unresolved)};
+                                  sh_pg_number(&numbers[1], unreadable)};
     PGresult *result;
     ShStatus status = sh_pg_call(pg, SH_PG_PRESENTED, values, &result, err);
-    if (status == SH_OK)
-        PQclear(result);
+    if (status != SH_OK)
+        return status;
+    status = sh_pg_expect_rows(result, 1, err);
+    if (status == SH_OK) {
+        ShPgRow row = {.result = result};
+        *unresolved = sh_pg_row_number(&row, 0);
+        status = sh_pg_row_end(&row, err);
+    }
+    PQclear(result);
     return status;
 }

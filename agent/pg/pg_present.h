@@ -26,18 +26,18 @@ typedef struct ShPgPresented {
     const char *writer_agent;
     const int64_t *epoch_starts; /* by run: the lowest offset that the store holds of its epoch */
     bool is_last;                /* nothing will come that this object has to wait for */
+    bool acknowledged;           /* a producer may have had an answer about runs without offsets */
+    int64_t left_out;            /* records of the object that are in no run and have no place */
 } ShPgPresented;
 
-typedef struct ShPgPresentResult {
-    bool waits;         /* nothing was done: another object has to come first */
-    int64_t unresolved; /* records that have no place in the index */
-} ShPgPresentResult;
-
-/* Publish an object of an older term; of `object` the numbers are not used. */
+/* Publish an object of an older term; of `object` the numbers are not used. PostgreSQL remembers what has no
+ * place in the index. Sets `waits` when nothing was done, because another object has to come first. */
 ShStatus sh_pg_present_object(ShPg *pg, const ShPgPublish *object, const ShPgPresented *presented,
-                              ShPgPresentResult *out, ShError *err) SH_MUST_CHECK;
+                              bool *waits, ShError *err) SH_MUST_CHECK;
 
-/* All is presented, and this WAL's epochs of older terms are sealed. */
-ShStatus sh_pg_presented(ShPg *pg, int64_t incarnation, int64_t unresolved, ShError *err) SH_MUST_CHECK;
+/* All is presented but `unreadable` objects, and this WAL's epochs of older terms are sealed. Sets
+ * `unresolved` to how many records of the store have no place in the index now. */
+ShStatus sh_pg_presented(ShPg *pg, int64_t incarnation, int64_t unreadable, int64_t *unresolved,
+                         ShError *err) SH_MUST_CHECK;
 
 #endif

@@ -6,6 +6,7 @@ CREATE TABLE streamhouse.term (
     reason           text        NOT NULL,
     known_until      timestamptz NOT NULL DEFAULT now(),
     ticks_left       int         NOT NULL CHECK (ticks_left >= 0),
+    unreadable       bigint      NOT NULL DEFAULT 0,
     unresolved       bigint      NOT NULL DEFAULT 0,
     settled_at       timestamptz,
     accepted         boolean     NOT NULL DEFAULT false,
@@ -14,8 +15,8 @@ CREATE TABLE streamhouse.term (
 COMMENT ON TABLE streamhouse.term IS
     'Terms after the first: begun when the database may have lost history. Until one is settled, readers wait '
     'at its boundary. known_until: the last time at which the database shows that agents were at work (-infinity: never); '
-    'ticks_left: it is not settled sooner; unresolved: records found in the store for which '
-    'the index has no place';
+    'ticks_left: it is not settled sooner; unreadable: objects that the last agent to present could not read; '
+    'unresolved: these, and records found in the store for which the index has no place, as last counted';
 
 CREATE TABLE streamhouse.term_awaited (
     term         bigint NOT NULL,
@@ -26,6 +27,22 @@ CREATE TABLE streamhouse.term_awaited (
 );
 COMMENT ON TABLE streamhouse.term_awaited IS
     'Agents, by WAL, that were at work before a term, and whether they have presented what they know';
+
+CREATE TABLE streamhouse.unplaced_run (
+    object_id    uuid   NOT NULL,
+    ordinal      int    NOT NULL,
+    wal_uuid     uuid   NOT NULL,
+    topic_id     uuid,
+    partition    int,
+    epoch        bigint,
+    first_offset bigint,
+    end_offset   bigint,
+    records      bigint NOT NULL CHECK (records > 0),
+    PRIMARY KEY (object_id, ordinal)
+);
+COMMENT ON TABLE streamhouse.unplaced_run IS
+    'Until a term is settled: runs of objects in the store that found no place in the index, by the WAL that wrote them. '
+    'Offsets are null where nobody knows them; ordinal 0 is what was left out before the object was presented';
 
 CREATE TABLE streamhouse.store_marker (
     one_row       boolean PRIMARY KEY DEFAULT true CHECK (one_row),
@@ -50,3 +67,4 @@ COMMENT ON TABLE streamhouse.store_marker IS
 SELECT pg_catalog.pg_extension_config_dump('streamhouse.term', '');
 SELECT pg_catalog.pg_extension_config_dump('streamhouse.store_marker', '');
 SELECT pg_catalog.pg_extension_config_dump('streamhouse.term_awaited', '');
+SELECT pg_catalog.pg_extension_config_dump('streamhouse.unplaced_run', '');

@@ -231,24 +231,29 @@ COMMENT ON FUNCTION streamhouse.agent_unknown_keys IS
     'Of objects in the store those that were written before this term and that the index does not know. '
     'Raises SH001, SH002, SH003';
 
-CREATE FUNCTION streamhouse.agent_presented(incarnation bigint, unresolved bigint) RETURNS void
+CREATE FUNCTION streamhouse.agent_presented(incarnation bigint, unreadable bigint) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
 AS $$
 #variable_conflict use_column
+DECLARE
+    unresolved bigint;
 BEGIN
     PERFORM control_lock();
     PERFORM agent_enter(incarnation);
     UPDATE term_awaited AS w SET presented_at = now()
     FROM incarnation AS i, cluster AS c
     WHERE i.incarnation_id = agent_presented.incarnation AND w.wal_uuid = i.wal_uuid AND w.term = c.term;
-    UPDATE term AS t SET unresolved = agent_presented.unresolved
+    UPDATE term AS t SET unreadable = agent_presented.unreadable
     FROM cluster AS c WHERE t.term = c.term AND t.settled_at IS NULL;
+    unresolved := count_unresolved();
     PERFORM settle_term();
+    RETURN unresolved;
 END
 $$;
 COMMENT ON FUNCTION streamhouse.agent_presented IS
     'An agent has presented what the store holds, and has ended the epochs of older terms that are its own. '
-    'unresolved: records for which the index had no place. Raises SH001, SH002, SH003';
+    'unreadable: objects that it could not read. Returns how many records of all that was presented have no place in the '
+    'index. Raises SH001, SH002, SH003';
 
 -- Without anybody that was awaited nobody has shown that this database is the one that agents work with.
 CREATE VIEW streamhouse.term_status AS
@@ -289,6 +294,7 @@ CREATE FUNCTION streamhouse.settle_term() RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
 AS $$
 BEGIN
+    PERFORM count_unresolved();
     IF NOT EXISTS (SELECT FROM term AS t JOIN cluster AS c USING (term)
                    JOIN term_status AS s USING (term)
                    WHERE t.settled_at IS NULL AND t.ticks_left = 0 AND t.unresolved = 0
@@ -320,6 +326,8 @@ BEGIN
         RETURNING e.topic_id, e.partition
     )
     SELECT array_agg(topic_id), array_agg(partition) INTO topic_ids, partitions FROM ended;
+    PERFORM count_unresolved();
+    DELETE FROM unplaced_run;
     UPDATE term AS t SET settled_at = now(), accepted = is_accepted, deletion_allowed = deletion
     WHERE t.settled_at IS NULL;
     PERFORM set_bases(topic_ids, partitions);

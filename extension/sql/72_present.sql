@@ -206,6 +206,8 @@ CREATE FUNCTION streamhouse.agent_present_object(
     object_key      text,
     object_bytes    bigint,
     is_last         boolean,
+    acknowledged    boolean,
+    left_out        bigint,
     topic_ids       uuid[],
     partitions      int[],
     epochs          bigint[],
@@ -229,9 +231,11 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_
 AS $$
 #variable_conflict use_column
 DECLARE
-    owner    bigint;
-    answers  text[];
-    outcomes text[];
+    owner      bigint;
+    answers    text[];
+    outcomes   text[];
+    own_epochs bigint[] := epochs;
+    own_firsts bigint[] := first_offsets;
 BEGIN
     PERFORM control_lock();
     PERFORM agent_enter(incarnation);
@@ -264,6 +268,8 @@ BEGIN
     END IF;
 
     IF 'open' <> ALL (answers) THEN
+        PERFORM note_unplaced(agent_present_object.object_id, writer_wal, topic_ids, partitions, epochs, first_offsets,
+                              offset_counts, record_counts, answers, acknowledged, left_out);
         RETURN QUERY SELECT a.ordinal::int, a.answer
                      FROM unnest(answers) WITH ORDINALITY AS a(answer, ordinal) ORDER BY a.ordinal;
         RETURN;
@@ -287,14 +293,17 @@ BEGIN
     RETURNING r.results INTO outcomes;
     PERFORM end_presented(topic_ids, partitions);
     PERFORM place_recovered(topic_ids, partitions);
-    RETURN QUERY
-    SELECT a.ordinal::int, CASE WHEN a.answer = 'open' THEN a.outcome ELSE a.answer END
-    FROM unnest(answers, outcomes) WITH ORDINALITY AS a(answer, outcome, ordinal)
-    ORDER BY a.ordinal;
+    SELECT array_agg(CASE WHEN a.answer = 'open' THEN a.outcome ELSE a.answer END ORDER BY a.ordinal) INTO answers
+    FROM unnest(answers, outcomes) WITH ORDINALITY AS a(answer, outcome, ordinal);
+    PERFORM note_unplaced(agent_present_object.object_id, writer_wal, topic_ids, partitions, own_epochs, own_firsts,
+                          offset_counts, record_counts, answers, acknowledged, left_out);
+    RETURN QUERY SELECT a.ordinal::int, a.answer FROM unnest(answers) WITH ORDINALITY AS a(answer, ordinal) ORDER BY a.ordinal;
 END
 $$;
 COMMENT ON FUNCTION streamhouse.agent_present_object IS
     'Publishes an object of an older term that is in the store and that the index does not know, in the name of '
     'the WAL that wrote it: as publish_object answers, and gap for all runs, without any effect, as long as one '
-    'of them has to wait for another object; with is_last nothing waits. epoch_starts: the lowest offset that '
-    'the store holds of each run''s epoch. unknown: also a run without offsets. Raises SH001, SH002, SH003, SH010';
+    'of them has to wait for another object; with is_last nothing waits. What finds no place counts as unresolved '
+    '(unplaced_run), without acknowledged not what has no offsets, and so do the left_out records that are not in the '
+    'runs. epoch_starts: the lowest offset that the store holds of each run''s epoch. unknown: also a run without '
+    'offsets. Raises SH001, SH002, SH003, SH010';

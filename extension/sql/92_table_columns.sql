@@ -247,7 +247,9 @@ COMMENT ON COLUMN streamhouse.term.reason IS 'why';
 COMMENT ON COLUMN streamhouse.term.known_until IS
     'the last time at which the database, as it was then, shows agents at work; -infinity: never';
 COMMENT ON COLUMN streamhouse.term.ticks_left IS 'ticks before which it is not settled';
-COMMENT ON COLUMN streamhouse.term.unresolved IS 'records found in the store for which the index has no place';
+COMMENT ON COLUMN streamhouse.term.unreadable IS 'objects that the last agent to present could not read';
+COMMENT ON COLUMN streamhouse.term.unresolved IS
+    'these, and records found in the store for which the index has no place, as last counted';
 COMMENT ON COLUMN streamhouse.term.settled_at IS 'when readers went on past its boundary';
 COMMENT ON COLUMN streamhouse.term.accepted IS 'whether accept_term_boundary ended the wait';
 COMMENT ON COLUMN streamhouse.term.deletion_allowed IS 'whether agents may delete objects';
@@ -256,6 +258,16 @@ COMMENT ON COLUMN streamhouse.term_awaited.term IS 'number of the term';
 COMMENT ON COLUMN streamhouse.term_awaited.wal_uuid IS 'write-ahead log that was at work before it';
 COMMENT ON COLUMN streamhouse.term_awaited.agent_id IS 'its agent';
 COMMENT ON COLUMN streamhouse.term_awaited.presented_at IS 'when that has presented what it knows; null: it is awaited';
+
+COMMENT ON COLUMN streamhouse.unplaced_run.object_id IS 'object that holds it';
+COMMENT ON COLUMN streamhouse.unplaced_run.ordinal IS 'place of the run as it was presented; 0: what was left out before';
+COMMENT ON COLUMN streamhouse.unplaced_run.wal_uuid IS 'write-ahead log of the agent that uploaded the object';
+COMMENT ON COLUMN streamhouse.unplaced_run.topic_id IS 'topic of the run; null: of what was left out';
+COMMENT ON COLUMN streamhouse.unplaced_run.partition IS 'partition of the run';
+COMMENT ON COLUMN streamhouse.unplaced_run.epoch IS 'epoch that its records were accepted in';
+COMMENT ON COLUMN streamhouse.unplaced_run.first_offset IS 'offset of its first record; null: nobody knows';
+COMMENT ON COLUMN streamhouse.unplaced_run.end_offset IS 'offset after its last record';
+COMMENT ON COLUMN streamhouse.unplaced_run.records IS 'how many records it holds';
 
 COMMENT ON COLUMN streamhouse.store_marker.one_row IS 'there is one row';
 COMMENT ON COLUMN streamhouse.store_marker.number IS

@@ -381,23 +381,28 @@ def forget_publishes(world, offset):
                            "WHERE t.topic_id = h.topic_id AND t.name = 't'", offset, offset)
 
 
-@pytest.mark.parametrize("next_call", ["publish", "seal", "recovery"])
-def test_publishes_that_the_database_forgot_come_back(world, next_call):
-    """Whatever the agent does next, it finds out: a publish that leaves a gap, a seal at an end that is not known, a start
-    that recovers what is left."""
+def agent_with_publishes_behind_it(world):
+    """What it has published to `t`, offsets 0 to 9, is in no file of its write-ahead log any more."""
     a1 = world.agent("a1", wal_file_size="1MB")
     world.database.execute("SELECT streamhouse.create_topic(name) FROM unnest(ARRAY['t', 'u']) AS name")
     world.produce([a1], count=5)
     world.published()
     world.produce([a1], count=5)
     world.published()
-    # What is published is in no file of the write-ahead log any more.
     for _ in range(4):
         world.client(a1).produce("u", values=[bytes(500000)])
     wait_until("the filling is published", lambda: world.records() == 14, 20 * PATIENCE)
+    return a1
+
+
+@pytest.mark.parametrize("next_call", ["publish", "seal", "recovery"])
+def test_publishes_that_the_database_forgot_come_back(world, next_call):
+    """Whatever the agent does next, it finds out: a publish that leaves a gap, a seal at an end that is not known, a start
+    that recovers what is left."""
+    a1 = agent_with_publishes_behind_it(world)
     if next_call == "publish":
         forget_publishes(world, 5)
-        world.produce([a1], count=1)  # of several, one object might be in the store and the one before it not
+        world.produce([a1], count=5)  # one of their objects may be in the store and the one before it not
     elif next_call == "seal":
         forget_publishes(world, 5)
         a1.terminate()
@@ -414,6 +419,28 @@ def test_publishes_that_the_database_forgot_come_back(world, next_call):
     world.check([a1])
     assert world.database.value("SELECT reason FROM streamhouse.term") == (
         "forgotten: an agent found that what it had published is not known")
+
+
+def test_what_follows_an_object_that_is_not_in_the_store_gets_its_place_from_the_log(world):
+    """Of two objects that were uploaded at once, one may get there alone: the term is settled all the same, as both are
+    in the write-ahead log."""
+    store = world.directory / "store"
+    a1 = agent_with_publishes_behind_it(world)
+    known = set(store.rglob("*.seg"))
+    world.proxy.cut()
+    for n in range(1, 4):
+        world.produce([a1])
+        wait_until("it is in the store", lambda: len(set(store.rglob("*.seg")) - known) == n)
+    a1.kill()
+    unknown = sorted(set(store.rglob("*.seg")) - known, key=lambda p: int(p.name.split("-")[0]))
+    unknown[0].unlink()
+    forget_publishes(world, 5)
+    world.proxy.heal()
+    a1.start()
+    world.settled(2)
+    assert world.database.value("SELECT unresolved FROM streamhouse.term_status") == 0
+    world.produce([a1], count=5)
+    world.check([a1])
 
 
 @pytest.mark.parametrize("how", ["promoted", "fenced", "terminated"])

@@ -34,15 +34,15 @@ ShStatus sh_pg_present_epoch(ShPg *pg, int64_t incarnation, const ShPgPartition 
 }
 
 ShStatus sh_pg_present_object(ShPg *pg, const ShPgPublish *object, const ShPgPresented *presented,
-                              ShPgPresentResult *out, ShError *err)
+                              bool *waits, ShError *err)
 {
-    (void)pg, (void)object, (void)presented, (void)out;
+    (void)pg, (void)object, (void)presented, (void)waits;
     return sh_fail(err, SH_INTERNAL, "nothing is to be presented");
 }
 
-ShStatus sh_pg_presented(ShPg *pg, int64_t incarnation, int64_t unresolved, ShError *err)
+ShStatus sh_pg_presented(ShPg *pg, int64_t incarnation, int64_t unreadable, int64_t *unresolved, ShError *err)
 {
-    (void)pg, (void)incarnation, (void)unresolved;
+    (void)pg, (void)incarnation, (void)unreadable, (void)unresolved;
     return sh_fail(err, SH_INTERNAL, "nothing is to be presented");
 }
 
