@@ -39,6 +39,8 @@
 #define SH_BATCH_UNCOVERED_BYTES 21 /* the header bytes outside the batch's own CRC */
 #define SH_BATCH_MAGIC           2
 
+#define SH_BATCH_LENGTH_POSITION        8
+#define SH_BATCH_LENGTH_FIELD_END       12 /* the length counts from here */
 #define SH_BATCH_MAX_TIMESTAMP_POSITION 35
 
 #define SH_BATCH_ATTR_CODEC_MASK      0x07
@@ -95,6 +97,16 @@ typedef struct ShHeader {
 /* Decode the header at the start of `data`, checking only that it is whole, of magic 2 and of a sane length.
  * Others may follow it: continue at data + header->total_bytes. SH_CORRUPT when it is cut off. */
 ShStatus sh_batch_peek(const uint8_t *data, size_t length, ShBatchHeader *header, ShError *err) SH_MUST_CHECK;
+
+/* The bytes of the batch at the start of `data`, by its length field alone; 0 when it is cut off or shorter
+ * than a header. Whatever sh_batch_peek accepts has so many. */
+static inline size_t sh_batch_span(const uint8_t *data, size_t length)
+{
+    if (length < SH_BATCH_HEADER_BYTES)
+        return 0;
+    size_t bytes = (size_t)sh_get_u32(data + SH_BATCH_LENGTH_POSITION) + SH_BATCH_LENGTH_FIELD_END;
+    return bytes < SH_BATCH_HEADER_BYTES || bytes > length ? 0 : bytes;
+}
 
 /* Does a batch whose header is whole have a codec, so that its records have to be decompressed? */
 static inline bool sh_batch_is_compressed(const uint8_t *data)

@@ -6,12 +6,12 @@
 #include "core/batch_internal.h"
 #include "core/crc32c.h"
 
-#define LENGTH_FIELD_END    12 /* batchLength counts from here */
-#define MAGIC_POSITION      16
-#define CRC_POSITION        17
-#define ATTRIBUTES_POSITION 21
-#define ATTR_KNOWN_MASK     0x7F
-#define NULL_LENGTH         1 /* -1 as a zigzag varint */
+#define LEADER_EPOCH_POSITION 12
+#define MAGIC_POSITION        16
+#define CRC_POSITION          17
+#define ATTRIBUTES_POSITION   21
+#define ATTR_KNOWN_MASK       0x7F
+#define NULL_LENGTH           1 /* -1 as a zigzag varint */
 
 /* Length, attributes, timestamp, offset and the lengths of key and value, as skip_plain_record reads them. */
 #define PLAIN_FIELDS_BYTES_MAX (4 * SH_VARINT_SHORT_BYTES_MAX + 1 + SH_VARLONG_SKIP_BYTES_MAX)
@@ -29,24 +29,29 @@ typedef struct Newest {
     uint64_t raw;    /* of the others, zigzag */
 } Newest;
 
+/* What of each record its watch is shown. */
+typedef enum Shown { SHOW_NOTHING, SHOW_VALUES, SHOW_KEYS /* and values, if it asks for them */ } Shown;
+
 static ShStatus check_header(const ShBatchHeader *header, ShError *err) SH_MUST_CHECK;
 static ShStatus check_producer(const ShBatchHeader *header, ShError *err) SH_MUST_CHECK;
 /* Out of line, so that each of the three has the registers for itself. */
 static ShStatus check_records(const Section *section, Newest *newest, ShError *err) SH_MUST_CHECK
     __attribute__((noinline));
-static inline ShStatus check_and_show(const Section *section, ShBatchWatch *watch, bool keys, Newest *newest,
-                                      ShError *err) SH_MUST_CHECK __attribute__((always_inline));
+static inline ShStatus check_and_show(const Section *section, Shown shown, ShBatchWatch *watch,
+                                      Newest *newest, ShError *err) SH_MUST_CHECK
+    __attribute__((always_inline));
 static ShStatus check_with_values(const Section *section, ShBatchWatch *watch, Newest *newest,
                                   ShError *err) SH_MUST_CHECK __attribute__((noinline));
 static ShStatus check_with_keys(const Section *section, ShBatchWatch *watch, Newest *newest,
                                 ShError *err) SH_MUST_CHECK __attribute__((noinline));
 static int64_t newest_delta(const Section *section, const Newest *newest);
-static inline void show(ShBatchWatch *watch, int32_t index, const ShRecord *plain, bool keys);
+static inline void show(ShBatchWatch *watch, int32_t index, const ShRecord *plain, bool keys)
+    __attribute__((always_inline));
 static ShStatus check_end(const uint8_t *next, const uint8_t *end, int32_t count, ShError *err) SH_MUST_CHECK;
 static ShStatus check_record(const uint8_t **next, const uint8_t *end, int32_t index, int32_t count,
                              ShRecord *record, ShError *err) SH_MUST_CHECK __attribute__((noinline));
-static inline const uint8_t *skip_plain_record(const uint8_t *p, const uint8_t *end, int32_t index,
-                                               ShRecord *record, uint64_t *newest)
+static inline const uint8_t *skip_plain_record(const uint8_t *p, const uint8_t *end, size_t value_bytes_min,
+                                               uint64_t *offset, ShRecord *record, uint64_t *newest)
     __attribute__((always_inline));
 
 ShStatus sh_batch_peek(const uint8_t *data, size_t length, ShBatchHeader *header, ShError *err)
@@ -62,11 +67,11 @@ ShStatus sh_batch_peek(const uint8_t *data, size_t length, ShBatchHeader *header
         return sh_fail(err, SH_CORRUPT, "record batch cut off inside its header: %zu bytes of %d", length,
                        SH_BATCH_HEADER_BYTES);
 
-    int32_t batch_length = (int32_t)sh_get_u32(data + 8);
-    if (batch_length < SH_BATCH_HEADER_BYTES - LENGTH_FIELD_END)
+    int32_t batch_length = (int32_t)sh_get_u32(data + SH_BATCH_LENGTH_POSITION);
+    if (batch_length < SH_BATCH_HEADER_BYTES - SH_BATCH_LENGTH_FIELD_END)
         return sh_fail(err, SH_CORRUPT,
                        "record batch with a length field of %" PRId32 ", less than its header", batch_length);
-    size_t total_bytes = (size_t)batch_length + LENGTH_FIELD_END;
+    size_t total_bytes = (size_t)batch_length + SH_BATCH_LENGTH_FIELD_END;
     if (total_bytes > length)
         return sh_fail(err, SH_CORRUPT, "record batch cut off: %zu bytes of %zu", length, total_bytes);
 
@@ -150,7 +155,7 @@ void sh_batch_set_base_offset(uint8_t *batch, int64_t base_offset)
 
 void sh_batch_set_leader_epoch(uint8_t *batch, int32_t leader_epoch)
 {
-    sh_put_u32(batch + LENGTH_FIELD_END, (uint32_t)leader_epoch);
+    sh_put_u32(batch + LEADER_EPOCH_POSITION, (uint32_t)leader_epoch);
 }
 
 static ShStatus check_header(const ShBatchHeader *header, ShError *err)
@@ -189,22 +194,27 @@ static ShStatus check_producer(const ShBatchHeader *header, ShError *err)
     return SH_OK;
 }
 
-/* `watch` being NULL or not, and `keys`, are constant where this is inlined. `*newest` gets the greatest
- * timestamp delta, or what newest_delta() needs to find it. */
-static inline ShStatus check_and_show(const Section *section, ShBatchWatch *watch, bool keys, Newest *newest,
-                                      ShError *err)
+/* `shown` is constant where this is inlined. `*newest` gets the greatest timestamp delta, or what
+ * newest_delta() needs to find it. */
+static inline ShStatus check_and_show(const Section *section, Shown shown, ShBatchWatch *watch,
+                                      Newest *newest, ShError *err)
 {
     const uint8_t *next = section->records;
     const uint8_t *end = section->end;
     int32_t count = section->count;
+    size_t value_bytes_min = shown == SHOW_VALUES ? SH_RECORD_HEAD_BYTES : 0;
+    uintptr_t plain_until = (uintptr_t)end - PLAIN_FIELDS_BYTES_MAX; /* and none begins behind it */
     uint64_t packed = 0;
+    uint64_t offset = 0; /* the delta that comes next, packed */
     for (int32_t i = 0; i < count; i++) {
         ShRecord record;
-        const uint8_t *next_plain = skip_plain_record(next, end, i, &record, &packed);
+        const uint8_t *next_plain = NULL;
+        if (SH_LIKELY((uintptr_t)next <= plain_until))
+            next_plain = skip_plain_record(next, end, value_bytes_min, &offset, &record, &packed);
         if (SH_LIKELY(next_plain != NULL)) {
             next = next_plain;
-            if (watch != NULL)
-                show(watch, i, &record, keys);
+            if (shown != SHOW_NOTHING)
+                show(watch, i, &record, shown == SHOW_KEYS);
             continue;
         }
         ShRecord any;
@@ -213,9 +223,10 @@ static inline ShStatus check_and_show(const Section *section, ShBatchWatch *watc
         if (status != SH_OK)
             return status;
         next = behind;
+        offset = sh_varint_pack(2 * (uint32_t)any.offset + 2);
         uint64_t raw = sh_zigzag_encode(any.timestamp_ms);
         newest->raw = raw > newest->raw ? raw : newest->raw;
-        if (watch != NULL)
+        if (shown != SHOW_NOTHING)
             (void)sh_batch_watch(watch, i, &any);
     }
     newest->packed = packed;
@@ -224,17 +235,17 @@ static inline ShStatus check_and_show(const Section *section, ShBatchWatch *watc
 
 static ShStatus check_records(const Section *section, Newest *newest, ShError *err)
 {
-    return check_and_show(section, NULL, false, newest, err);
+    return check_and_show(section, SHOW_NOTHING, NULL, newest, err);
 }
 
 static ShStatus check_with_values(const Section *section, ShBatchWatch *watch, Newest *newest, ShError *err)
 {
-    return check_and_show(section, watch, false, newest, err);
+    return check_and_show(section, SHOW_VALUES, watch, newest, err);
 }
 
 static ShStatus check_with_keys(const Section *section, ShBatchWatch *watch, Newest *newest, ShError *err)
 {
-    return check_and_show(section, watch, true, newest, err);
+    return check_and_show(section, SHOW_KEYS, watch, newest, err);
 }
 
 /* The greatest timestamp delta of records that were checked. Their greatest zigzag number is it when it is
@@ -258,24 +269,26 @@ static int64_t newest_delta(const Section *section, const Newest *newest)
     return found;
 }
 
-/* sh_record_has_head for a plain record's key or value: there are more than three bytes before it, and one
- * load takes in its first five with them. */
-static inline bool has_head(const uint8_t *bytes, size_t length, uint64_t head)
+/* sh_record_has_head for a plain record's key or value, of at least so many bytes: there are more than three
+ * before it, and one load takes in its first five with them. */
+static inline bool begins_with(const uint8_t *bytes, uint64_t head)
 {
     uint64_t around;
     memcpy(&around, bytes - 3, sizeof around);
-    return length >= SH_RECORD_HEAD_BYTES && le64toh(around) >> 24 == head;
+    return le64toh(around) >> 24 == head;
 }
 
 /* sh_batch_watch for a plain record, whose key and value stay in registers as long as nobody has to be told.
- */
+ * Without keys its value is long enough for a head. */
 static inline void show(ShBatchWatch *watch, int32_t index, const ShRecord *plain, bool keys)
 {
     bool is_expected = true;
     if (keys)
-        is_expected = plain->key == NULL || has_head(plain->key, plain->key_length, watch->key_head);
+        is_expected = plain->key == NULL ||
+                      (plain->key_length >= SH_RECORD_HEAD_BYTES && begins_with(plain->key, watch->key_head));
     if (!keys || (is_expected && watch->values))
-        is_expected = has_head(plain->value, plain->value_length, watch->value_head);
+        is_expected = (!keys || plain->value_length >= SH_RECORD_HEAD_BYTES) &&
+                      begins_with(plain->value, watch->value_head);
     if (SH_LIKELY(is_expected))
         return;
     const ShRecord record = {.key = keys ? plain->key : NULL,
@@ -307,27 +320,26 @@ static ShStatus check_record(const uint8_t **next, const uint8_t *end, int32_t i
 
 /*
  * Step over a plain record, as nearly all are: a value, no headers, lengths of one or two bytes, and enough
- * behind it. NULL: this one is not plain, or it is wrong. Its key and value are left in `record`.
+ * behind it. NULL: this one is not plain, or it is wrong. Its key and value are left in `record`. `offset` is
+ * its offset delta, packed.
  *
  * One check of bounds covers all fields before the key's bytes. Those behind need none of their own: each
  * moves `p` forward, so when the last ends where the record's length says, all of them lie inside.
  */
-static inline const uint8_t *skip_plain_record(const uint8_t *p, const uint8_t *end, int32_t index,
-                                               ShRecord *record, uint64_t *newest)
+static inline const uint8_t *skip_plain_record(const uint8_t *p, const uint8_t *end, size_t value_bytes_min,
+                                               uint64_t *offset, ShRecord *record, uint64_t *newest)
 {
-    uint32_t raw; /* zigzag, as all lengths here: twice the number, odd when it is negative */
+    size_t length;
     uint64_t delta;
-    if (end - p < PLAIN_FIELDS_BYTES_MAX)
+    p = sh_varint_read_length(p, &length);
+    if (p == NULL || (uintptr_t)p + length > (uintptr_t)end)
         return NULL;
-    p = sh_varint_read_short(p, &raw);
-    if (p == NULL || (raw & 1) != 0 || raw / 2 > (size_t)(end - p))
-        return NULL;
-    end = p + raw / 2;
+    end = p + length;
     p = sh_varlong_read_packed(p + 1, &delta); /* behind the attributes: the timestamp */
     if (p == NULL)
         return NULL;
     *newest = delta > *newest ? delta : *newest;
-    p = sh_varint_match_short(p, 2 * (uint32_t)index);
+    p = sh_varint_match_in_turn(p, offset);
     if (p == NULL)
         return NULL;
     if (SH_LIKELY(*p == NULL_LENGTH)) {
@@ -335,17 +347,15 @@ static inline const uint8_t *skip_plain_record(const uint8_t *p, const uint8_t *
         record->key = NULL;
         record->key_length = 0;
     } else {
-        p = sh_varint_read_short(p, &raw);
-        if (p == NULL || (raw & 1) != 0 || (ptrdiff_t)(raw / 2) > end - p - SH_VARINT_SHORT_BYTES_MAX)
+        p = sh_varint_read_length(p, &length);
+        if (p == NULL || (ptrdiff_t)length > end - p - SH_VARINT_SHORT_BYTES_MAX)
             return NULL;
         record->key = p;
-        record->key_length = raw / 2;
-        p += raw / 2;
+        record->key_length = length;
+        p += length;
     }
     /* What is left besides is the value, whose length comes first, and the number of headers. */
-    ptrdiff_t value_bytes = end - p - (*p < 0x80 ? 1 : 2) - 1;
-    p = sh_varint_match_short(p, 2 * (uint32_t)value_bytes);
+    p = sh_varint_match_length(p, end - 1, value_bytes_min, &record->value_length);
     record->value = p;
-    record->value_length = (size_t)value_bytes;
     return p != NULL && end[-1] == 0 ? end : NULL;
 }

@@ -7,6 +7,7 @@
 #ifndef SH_CORE_BYTES_H
 #define SH_CORE_BYTES_H
 
+#include <endian.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -61,32 +62,36 @@ bool sh_uuid_is_zero(const ShUuid *uuid);
 
 static inline uint16_t sh_get_u16(const uint8_t *p)
 {
-    return (uint16_t)((p[0] << 8) | p[1]);
+    uint16_t v;
+    memcpy(&v, p, sizeof v);
+    return be16toh(v);
 }
 static inline uint32_t sh_get_u32(const uint8_t *p)
 {
-    return ((uint32_t)p[0] << 24) | ((uint32_t)p[1] << 16) | ((uint32_t)p[2] << 8) | (uint32_t)p[3];
+    uint32_t v;
+    memcpy(&v, p, sizeof v);
+    return be32toh(v);
 }
 static inline uint64_t sh_get_u64(const uint8_t *p)
 {
-    return ((uint64_t)sh_get_u32(p) << 32) | (uint64_t)sh_get_u32(p + 4);
+    uint64_t v;
+    memcpy(&v, p, sizeof v);
+    return be64toh(v);
 }
 static inline void sh_put_u16(uint8_t *p, uint16_t v)
 {
-    p[0] = (uint8_t)(v >> 8);
-    p[1] = (uint8_t)v;
+    v = htobe16(v);
+    memcpy(p, &v, sizeof v);
 }
 static inline void sh_put_u32(uint8_t *p, uint32_t v)
 {
-    p[0] = (uint8_t)(v >> 24);
-    p[1] = (uint8_t)(v >> 16);
-    p[2] = (uint8_t)(v >> 8);
-    p[3] = (uint8_t)v;
+    v = htobe32(v);
+    memcpy(p, &v, sizeof v);
 }
 static inline void sh_put_u64(uint8_t *p, uint64_t v)
 {
-    sh_put_u32(p, (uint32_t)(v >> 32));
-    sh_put_u32(p + 4, (uint32_t)v);
+    v = htobe64(v);
+    memcpy(p, &v, sizeof v);
 }
 
 #endif

@@ -3,7 +3,7 @@
 #include <isa-l/crc.h>
 
 /* ISA-L counts in int and never writes to the buffer, though it does not say const. */
-#define CHUNK_BYTES_MAX ((size_t)1 << 30)
+#define CHUNK_BYTES_MAX (1 << 30)
 
 uint32_t sh_crc32c(const void *data, size_t length)
 {
@@ -15,11 +15,9 @@ uint32_t sh_crc32c_extend(uint32_t crc, const void *data, size_t length)
     /* crc32_iscsi works on the bare remainder; the inversions before and after make it a CRC-32C. */
     unsigned char *next = (unsigned char *)data;
     uint32_t remainder = ~crc;
-    while (length > 0) {
-        size_t chunk = length < CHUNK_BYTES_MAX ? length : CHUNK_BYTES_MAX;
-        remainder = crc32_iscsi(next, (int)chunk, remainder);
-        next += chunk;
-        length -= chunk;
+    for (; length > CHUNK_BYTES_MAX; length -= CHUNK_BYTES_MAX) {
+        remainder = crc32_iscsi(next, CHUNK_BYTES_MAX, remainder);
+        next += CHUNK_BYTES_MAX;
     }
-    return ~remainder;
+    return ~crc32_iscsi(next, (int)length, remainder);
 }

@@ -1,5 +1,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/crc32c.h"
 #include "core/segment.h"
@@ -137,9 +138,11 @@ ShStatus sh_segment_writer_add(ShSegmentWriter *writer, ShSlice batch, const ShB
     sh_buf_ref(batch.owner);
     sh_put_u64(added->base_offset, (uint64_t)run->offset_count);
 
-    run->headers_crc = sh_crc32c_extend(run->headers_crc, added->base_offset, SH_SEGMENT_BASE_OFFSET_BYTES);
-    run->headers_crc = sh_crc32c_extend(run->headers_crc, batch.data + SH_SEGMENT_BASE_OFFSET_BYTES,
-                                        SH_BATCH_UNCOVERED_BYTES - SH_SEGMENT_BASE_OFFSET_BYTES);
+    uint8_t uncovered[SH_BATCH_UNCOVERED_BYTES]; /* as they will be written */
+    memcpy(uncovered, added->base_offset, SH_SEGMENT_BASE_OFFSET_BYTES);
+    memcpy(uncovered + SH_SEGMENT_BASE_OFFSET_BYTES, batch.data + SH_SEGMENT_BASE_OFFSET_BYTES,
+           SH_BATCH_UNCOVERED_BYTES - SH_SEGMENT_BASE_OFFSET_BYTES);
+    run->headers_crc = sh_crc32c_extend(run->headers_crc, uncovered, sizeof uncovered);
     run->offset_count += sh_segment_batch_offsets(header);
     run->record_count += header->record_count;
     run->batch_count++;

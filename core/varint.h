@@ -24,6 +24,8 @@
 #define SH_VARINT_SHORT_BYTES_MAX 2
 #define SH_VARLONG_SKIP_BYTES_MAX 8
 
+#define SH_VARINT_ONE_BYTE_LENGTHS 64 /* those below take one byte */
+
 static inline uint64_t sh_zigzag_encode(int64_t value)
 {
     return ((uint64_t)value << 1) ^ (value < 0 ? UINT64_MAX : 0);
@@ -103,27 +105,71 @@ static inline const uint8_t *sh_varlong_read(const uint8_t *p, const uint8_t *en
     return p;
 }
 
-/* Read a varint of one or two bytes, still zigzag, where SH_VARINT_SHORT_BYTES_MAX bytes are known to be
- * readable; NULL when it is longer. */
-static inline const uint8_t *sh_varint_read_short(const uint8_t *p, uint32_t *raw)
+/* Read a length of one or two bytes where SH_VARINT_SHORT_BYTES_MAX bytes are known to be readable; NULL when
+ * it is longer, or below zero. */
+static inline const uint8_t *sh_varint_read_length(const uint8_t *p, size_t *length)
 {
-    uint32_t low = p[0];
+    size_t low = p[0]; /* zigzag: twice the number, odd when it is negative */
+    if ((low & 1) != 0)
+        return NULL;
     if (low < 0x80) {
-        *raw = low;
+        *length = low / 2;
         return p + 1;
     }
-    uint32_t high = p[1];
-    *raw = (low - 0x80) + (high << 7);
-    return SH_LIKELY(high < 0x80) ? p + 2 : NULL;
+    size_t high = p[1];
+    if (SH_UNLIKELY(high >= 0x80))
+        return NULL;
+    *length = high * 0x40 + low / 2 - 0x40;
+    return p + 2;
 }
 
-/* Step over the varint at `p` if it is `raw` (zigzag) in one or two bytes; else NULL. The same holds for what
- * is readable. */
-static inline const uint8_t *sh_varint_match_short(const uint8_t *p, uint32_t raw)
+/* A varint of one or two bytes as they stand, as one number, the first byte lowest; of a longer one, what no
+ * two bytes are taken for. */
+static inline uint64_t sh_varint_pack_two(uint32_t raw)
 {
-    uint32_t found;
-    p = sh_varint_read_short(p, &found);
-    return SH_LIKELY(found == raw) ? p : NULL;
+    return (uint64_t)raw + (raw & ~(uint32_t)0x7F) + 0x80;
+}
+
+static inline uint64_t sh_varint_pack(uint32_t raw)
+{
+    return raw < 0x80 ? raw : sh_varint_pack_two(raw);
+}
+
+/* Whether the two bytes at `p` are this varint, packed, of two bytes or of more. */
+static inline bool sh_varint_is_packed(const uint8_t *p, uint64_t packed)
+{
+    uint16_t two;
+    memcpy(&two, p, sizeof two);
+    /* Signed: a second byte that says that a third follows makes it negative, which `packed` is not. */
+    return SH_LIKELY((uint64_t)(int16_t)le16toh(two) == packed);
+}
+
+/* Step over the varint at `p` if it is `*packed`, in its shortest encoding, of one or two bytes; else NULL.
+ * Two bytes are readable. `*packed` becomes the one that is greater by two. */
+static inline const uint8_t *sh_varint_match_in_turn(const uint8_t *p, uint64_t *packed)
+{
+    uint64_t expected = *packed;
+    if (expected < 0x80) {
+        *packed = sh_varint_pack((uint32_t)expected + 2);
+        return SH_LIKELY(*p == expected) ? p + 1 : NULL;
+    }
+    *packed = (expected + 2) | 0x80;
+    return sh_varint_is_packed(p, expected) ? p + 2 : NULL;
+}
+
+/* Step over the varint at `p` if it is the length of what lies behind it up to `end`, in its shortest
+ * encoding, of one or two bytes, and no less than `bytes_min`, of at most 63; else NULL. Two bytes are
+ * readable. */
+static inline const uint8_t *sh_varint_match_length(const uint8_t *p, const uint8_t *end, size_t bytes_min,
+                                                    size_t *length)
+{
+    ptrdiff_t rest = end - p;
+    if (rest <= SH_VARINT_ONE_BYTE_LENGTHS) {
+        *length = (size_t)(rest - 1);
+        return *length >= bytes_min && *p == 2 * (rest - 1) ? p + 1 : NULL;
+    }
+    *length = (size_t)(rest - 2);
+    return sh_varint_is_packed(p, sh_varint_pack_two(2 * (uint32_t)(rest - 2))) ? p + 2 : NULL;
 }
 
 /* Step over a varlong where SH_VARLONG_SKIP_BYTES_MAX bytes are known to be readable; NULL when it is longer.

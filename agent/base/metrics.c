@@ -81,9 +81,9 @@ void sh_metric_set(ShMetric *gauge, int64_t value)
 
 void sh_metric_observe_us(ShMetric *histogram, int64_t us)
 {
-    int bucket = 0;
-    for (int64_t bound = FIRST_BUCKET_US; bucket < BUCKET_COUNT && us > bound; bound *= 2)
-        bucket++;
+    int bucket = us <= FIRST_BUCKET_US ? 0 : 64 - __builtin_clzll((uint64_t)(us - 1) / FIRST_BUCKET_US);
+    if (bucket > BUCKET_COUNT)
+        bucket = BUCKET_COUNT;
     atomic_fetch_add_explicit(&histogram->buckets[bucket], 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&histogram->value, us > 0 ? us : 0, memory_order_relaxed);
 }

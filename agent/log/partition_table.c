@@ -12,6 +12,15 @@ static ShPartitionKey make_key(const ShUuid *topic_id, int32_t number)
     return key;
 }
 
+/* Topic ids are random, so that a multiplication is hash enough: uthash's own reads the key byte by byte. */
+static unsigned hash_of(const ShPartitionKey *key)
+{
+    uint64_t halves[2];
+    memcpy(halves, key->topic_id.bytes, sizeof halves);
+    uint64_t mixed = (halves[0] ^ halves[1]) + (uint32_t)key->number;
+    return (unsigned)((mixed * UINT64_C(0x9E3779B97F4A7C15)) >> 32);
+}
+
 void sh_partition_table_init(ShPartitionTable *table)
 {
     pthread_rwlock_init(&table->lock, NULL);
@@ -33,9 +42,10 @@ void sh_partition_table_destroy(ShPartitionTable *table)
 ShPartition *sh_partition_table_get(ShPartitionTable *table, const ShUuid *topic_id, int32_t number)
 {
     ShPartitionKey key = make_key(topic_id, number);
+    unsigned hash = hash_of(&key);
     ShPartition *partition = NULL;
     pthread_rwlock_rdlock(&table->lock);
-    HASH_FIND(hh, table->by_key, &key, sizeof key, partition);
+    HASH_FIND_BYHASHVALUE(hh, table->by_key, &key, sizeof key, hash, partition);
     if (partition != NULL)
         sh_partition_ref(partition);
     pthread_rwlock_unlock(&table->lock);
@@ -46,13 +56,14 @@ ShPartition *sh_partition_table_add(ShPartitionTable *table, const ShUuid *topic
                                     const char *topic, bool object_durability)
 {
     ShPartitionKey key = make_key(topic_id, number);
+    unsigned hash = hash_of(&key);
     ShPartition *partition = NULL;
     pthread_rwlock_wrlock(&table->lock);
-    HASH_FIND(hh, table->by_key, &key, sizeof key, partition);
+    HASH_FIND_BYHASHVALUE(hh, table->by_key, &key, sizeof key, hash, partition);
     if (partition == NULL) {
         partition = sh_partition_new(topic_id, number, topic, object_durability);
         if (partition != NULL)
-            HASH_ADD(hh, table->by_key, key, sizeof partition->key, partition);
+            HASH_ADD_BYHASHVALUE(hh, table->by_key, key, sizeof partition->key, hash, partition);
     }
     if (partition != NULL)
         sh_partition_ref(partition);
@@ -88,9 +99,10 @@ void sh_partition_list_free(ShPartition **partitions, size_t count)
 
 void sh_partition_table_remove(ShPartitionTable *table, ShPartition *partition)
 {
+    unsigned hash = hash_of(&partition->key);
     ShPartition *found = NULL;
     pthread_rwlock_wrlock(&table->lock);
-    HASH_FIND(hh, table->by_key, &partition->key, sizeof partition->key, found);
+    HASH_FIND_BYHASHVALUE(hh, table->by_key, &partition->key, sizeof partition->key, hash, found);
     if (found == partition)
         HASH_DEL(table->by_key, found);
     else

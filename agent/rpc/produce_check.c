@@ -76,19 +76,20 @@ static ShStatus check_all(Checking *checking, const ShWirePartition *last, ShErr
     for (; request->next_part < request->part_count; request->next_part++) {
         size_t i = request->next_part;
         ShWireReader before = request->reader;
-        ShWirePartition wire;
-        bool more;
+        ShWirePartition read;
+        const ShWirePartition *wire = &read;
         if (last != NULL && i == request->part_count - 1) {
-            wire = *last;
+            wire = last;
         } else {
-            ShStatus status = sh_wire_next_partition(&request->reader, &wire, &more, err);
+            bool more;
+            ShStatus status = sh_wire_next_partition(&request->reader, &read, NULL, &more, err);
             if (status != SH_OK)
                 return status;
         }
         ShAppendPart *part = &request->parts[*front];
         init_part(part, request->next_batch);
-        part->first_unacked_seq = wire.first_unacked_seq;
-        ShStatus status = check_part(checking, &wire, part, &part->error);
+        part->first_unacked_seq = wire->first_unacked_seq;
+        ShStatus status = check_part(checking, wire, part, &part->error);
         if (checking->is_over) {
             request->reader = before;
             request->is_postponed = true;

@@ -156,24 +156,22 @@ grpc_status_code sh_produce_request_code(const ShProduceRequest *request, ShPart
 
 static ShStatus count_all(const ShBuf *message, uint64_t *request_id, Sizes *sizes, ShError *err)
 {
-    ShStatus status = sh_wire_produce_request(message->data, message->length, request_id, &sizes->parts, err);
-    if (status != SH_OK)
-        return status;
-    if (sizes->parts == 0)
-        return sh_fail(err, SH_INVALID, "the request names no partition");
-    if (sizes->parts > SH_RPC_ENTRIES_MAX)
-        return sh_fail(err, SH_INVALID, "the request names %zu partitions; at most %d are allowed",
-                       sizes->parts, SH_RPC_ENTRIES_MAX);
-
     ShWireReader reader = sh_wire_reader(message->data, message->length);
-    for (size_t i = 0; i < sizes->parts; i++) {
+    *request_id = 0;
+    for (;;) {
         bool more;
-        status = sh_wire_next_partition(&reader, &sizes->last, &more, err);
+        ShStatus status = sh_wire_next_partition(&reader, &sizes->last, request_id, &more, err);
         if (status != SH_OK)
             return status;
+        if (!more)
+            break;
+        if (++sizes->parts > SH_RPC_ENTRIES_MAX)
+            return sh_fail(err, SH_INVALID,
+                           "the request names more than %d partitions, as many as are allowed",
+                           SH_RPC_ENTRIES_MAX);
         sizes->batches += count_batches(&sizes->last);
     }
-    return SH_OK;
+    return sizes->parts > 0 ? SH_OK : sh_fail(err, SH_INVALID, "the request names no partition");
 }
 
 /* How many batches the part will have, at most. */
@@ -183,11 +181,9 @@ static size_t count_batches(const ShWirePartition *partition)
         return 1;
     size_t count = 0;
     ShWireBytes left = partition->batches;
-    ShBatchHeader header;
-    while (left.length > 0 && sh_batch_peek(left.data, left.length, &header, NULL) == SH_OK) {
-        left.data += header.total_bytes;
-        left.length -= header.total_bytes;
-        count++;
+    for (size_t bytes; (bytes = sh_batch_span(left.data, left.length)) > 0; count++) {
+        left.data += bytes;
+        left.length -= bytes;
     }
     return count;
 }

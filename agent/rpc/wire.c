@@ -17,6 +17,8 @@ enum {
 enum { RECORD_KEY = 1, RECORD_VALUE, RECORD_HEADERS, RECORD_TIMESTAMP };
 enum { HEADER_KEY = 1, HEADER_VALUE = 2 };
 
+static inline ShStatus next_field(ShWireReader *reader, ShWireField *field, bool *more,
+                                  ShError *err) SH_MUST_CHECK __attribute__((always_inline));
 static ShStatus read_partition(ShWireBytes body, ShWirePartition *partition, ShError *err);
 static ShStatus read_record(ShWireBytes body, ShWireRecord *record, ShError *err);
 static ShStatus read_header(ShWireBytes body, ShWireHeader *header, ShError *err);
@@ -25,11 +27,101 @@ static ShStatus next_message(ShWireReader *reader, uint32_t number, ShWireBytes 
 static ShStatus take_bytes(const ShWireField *field, ShWireBytes *out, ShError *err);
 static ShStatus take_int32(const ShWireField *field, int32_t *out, ShError *err);
 static ShStatus take_int64(const ShWireField *field, int64_t *out, ShError *err);
-static bool read_varint(ShWireReader *reader, uint64_t *out);
+static inline bool read_varint(ShWireReader *reader, uint64_t *out);
+static bool read_long_varint(ShWireReader *reader, uint64_t *out) __attribute__((noinline));
 static bool read_fixed(ShWireReader *reader, size_t width, uint64_t *out);
 static size_t character_bytes(const uint8_t *at, size_t left);
 
 ShStatus sh_wire_next(ShWireReader *reader, ShWireField *field, bool *more, ShError *err)
+{
+    return next_field(reader, field, more, err);
+}
+
+ShStatus sh_wire_expect(const ShWireField *field, ShWireType type, ShError *err)
+{
+    if (field->type != type)
+        return sh_fail(err, SH_INVALID, "malformed protobuf message: field %u has wire type %d, not %d",
+                       field->number, (int)field->type, (int)type);
+    return SH_OK;
+}
+
+ShStatus sh_wire_count(const uint8_t *data, size_t length, uint32_t number, size_t *count, ShError *err)
+{
+    ShWireReader reader = sh_wire_reader(data, length);
+    ShWireField field;
+    bool more;
+    size_t found = 0;
+    for (;;) {
+        ShStatus status = sh_wire_next(&reader, &field, &more, err);
+        if (status != SH_OK)
+            return status;
+        if (!more)
+            break;
+        found += field.number == number;
+    }
+    *count = found;
+    return SH_OK;
+}
+
+ShStatus sh_wire_next_partition(ShWireReader *reader, ShWirePartition *partition, uint64_t *request_id,
+                                bool *more, ShError *err)
+{
+    ShWireField field;
+    for (;;) {
+        ShStatus status = next_field(reader, &field, more, err);
+        if (status != SH_OK || !*more)
+            return status;
+        if (field.number == REQUEST_PARTITIONS) {
+            status = sh_wire_expect(&field, SH_WIRE_BYTES, err);
+            return status != SH_OK ? status : read_partition(field.bytes, partition, err);
+        }
+        if (field.number != REQUEST_ID)
+            continue;
+        status = sh_wire_expect(&field, SH_WIRE_VARINT, err);
+        if (status != SH_OK)
+            return status;
+        if (request_id != NULL)
+            *request_id = field.varint;
+    }
+}
+
+ShStatus sh_wire_next_record(ShWireReader *reader, ShWireRecord *record, bool *more, ShError *err)
+{
+    ShWireBytes body;
+    ShStatus status = next_message(reader, PART_RECORDS, &body, more, err);
+    if (status != SH_OK || !*more)
+        return status;
+    return read_record(body, record, err);
+}
+
+ShStatus sh_wire_next_header(ShWireReader *reader, ShWireHeader *header, bool *more, ShError *err)
+{
+    ShWireBytes body;
+    ShStatus status = next_message(reader, RECORD_HEADERS, &body, more, err);
+    if (status != SH_OK || !*more)
+        return status;
+    return read_header(body, header, err);
+}
+
+bool sh_wire_is_utf8(const uint8_t *data, size_t length)
+{
+    return sh_wire_utf8_prefix(data, length) == length;
+}
+
+size_t sh_wire_utf8_prefix(const uint8_t *data, size_t length)
+{
+    size_t at = 0;
+    while (at < length) {
+        size_t bytes = character_bytes(data + at, length - at);
+        if (bytes == 0)
+            break;
+        at += bytes;
+    }
+    return at;
+}
+
+/* sh_wire_next, inlined where messages are many and small. */
+static inline ShStatus next_field(ShWireReader *reader, ShWireField *field, bool *more, ShError *err)
 {
     *more = reader->next < reader->end;
     if (!*more)
@@ -72,103 +164,6 @@ ShStatus sh_wire_next(ShWireReader *reader, ShWireField *field, bool *more, ShEr
     return SH_OK;
 }
 
-ShStatus sh_wire_expect(const ShWireField *field, ShWireType type, ShError *err)
-{
-    if (field->type != type)
-        return sh_fail(err, SH_INVALID, "malformed protobuf message: field %u has wire type %d, not %d",
-                       field->number, (int)field->type, (int)type);
-    return SH_OK;
-}
-
-ShStatus sh_wire_count(const uint8_t *data, size_t length, uint32_t number, size_t *count, ShError *err)
-{
-    ShWireReader reader = sh_wire_reader(data, length);
-    ShWireField field;
-    bool more;
-    size_t found = 0;
-    for (;;) {
-        ShStatus status = sh_wire_next(&reader, &field, &more, err);
-        if (status != SH_OK)
-            return status;
-        if (!more)
-            break;
-        found += field.number == number;
-    }
-    *count = found;
-    return SH_OK;
-}
-
-ShStatus sh_wire_produce_request(const uint8_t *data, size_t length, uint64_t *request_id,
-                                 size_t *partition_count, ShError *err)
-{
-    ShWireReader reader = sh_wire_reader(data, length);
-    ShWireField field;
-    bool more;
-    uint64_t id = 0;
-    size_t count = 0;
-    for (;;) {
-        ShStatus status = sh_wire_next(&reader, &field, &more, err);
-        if (status == SH_OK && more && field.number == REQUEST_ID) {
-            status = sh_wire_expect(&field, SH_WIRE_VARINT, err);
-            id = field.varint;
-        } else if (status == SH_OK && more && field.number == REQUEST_PARTITIONS) {
-            status = sh_wire_expect(&field, SH_WIRE_BYTES, err);
-            count++;
-        }
-        if (status != SH_OK)
-            return status;
-        if (!more)
-            break;
-    }
-    *request_id = id;
-    *partition_count = count;
-    return SH_OK;
-}
-
-ShStatus sh_wire_next_partition(ShWireReader *reader, ShWirePartition *partition, bool *more, ShError *err)
-{
-    ShWireBytes body;
-    ShStatus status = next_message(reader, REQUEST_PARTITIONS, &body, more, err);
-    if (status != SH_OK || !*more)
-        return status;
-    return read_partition(body, partition, err);
-}
-
-ShStatus sh_wire_next_record(ShWireReader *reader, ShWireRecord *record, bool *more, ShError *err)
-{
-    ShWireBytes body;
-    ShStatus status = next_message(reader, PART_RECORDS, &body, more, err);
-    if (status != SH_OK || !*more)
-        return status;
-    return read_record(body, record, err);
-}
-
-ShStatus sh_wire_next_header(ShWireReader *reader, ShWireHeader *header, bool *more, ShError *err)
-{
-    ShWireBytes body;
-    ShStatus status = next_message(reader, RECORD_HEADERS, &body, more, err);
-    if (status != SH_OK || !*more)
-        return status;
-    return read_header(body, header, err);
-}
-
-bool sh_wire_is_utf8(const uint8_t *data, size_t length)
-{
-    return sh_wire_utf8_prefix(data, length) == length;
-}
-
-size_t sh_wire_utf8_prefix(const uint8_t *data, size_t length)
-{
-    size_t at = 0;
-    while (at < length) {
-        size_t bytes = character_bytes(data + at, length - at);
-        if (bytes == 0)
-            break;
-        at += bytes;
-    }
-    return at;
-}
-
 static ShStatus read_partition(ShWireBytes body, ShWirePartition *partition, ShError *err)
 {
     *partition = (ShWirePartition){.body = body};
@@ -176,7 +171,7 @@ static ShStatus read_partition(ShWireBytes body, ShWirePartition *partition, ShE
     ShWireField field;
     bool more;
     for (;;) {
-        ShStatus status = sh_wire_next(&reader, &field, &more, err);
+        ShStatus status = next_field(&reader, &field, &more, err);
         if (status != SH_OK || !more)
             return status;
         switch (field.number) {
@@ -316,7 +311,27 @@ static ShStatus take_int64(const ShWireField *field, int64_t *out, ShError *err)
     return status;
 }
 
-static bool read_varint(ShWireReader *reader, uint64_t *out)
+static inline bool read_varint(ShWireReader *reader, uint64_t *out)
+{
+    const uint8_t *p = reader->next;
+    if (reader->end - p >= 2) { /* nearly all take one or two bytes and have others behind them */
+        uint32_t low = p[0];
+        uint32_t high = p[1];
+        if (low < 0x80) {
+            *out = low;
+            reader->next = p + 1;
+            return true;
+        }
+        if (high < 0x80) {
+            *out = (low - 0x80) + (high << 7);
+            reader->next = p + 2;
+            return true;
+        }
+    }
+    return read_long_varint(reader, out);
+}
+
+static bool read_long_varint(ShWireReader *reader, uint64_t *out)
 {
     uint64_t value = 0;
     for (unsigned shift = 0; shift < 64 && reader->next < reader->end; shift += 7) {

@@ -95,13 +95,11 @@ typedef struct ShWireHeader {
     ShWireBytes value; /* data NULL: null */
 } ShWireHeader;
 
-/* ProduceRequest: its id and how many partitions it names. */
-ShStatus sh_wire_produce_request(const uint8_t *data, size_t length, uint64_t *request_id,
-                                 size_t *partition_count, ShError *err) SH_MUST_CHECK;
-
-/* The next partition of a ProduceRequest that `reader` walks over; `*more` is false after the last one. */
-ShStatus sh_wire_next_partition(ShWireReader *reader, ShWirePartition *partition, bool *more,
-                                ShError *err) SH_MUST_CHECK;
+/* The next partition of a ProduceRequest that `reader` walks over; `*more` is false after the last one, and
+ * `*partition` then as it was. The request's id is left in `*request_id` (NULL: nowhere) when it is passed.
+ */
+ShStatus sh_wire_next_partition(ShWireReader *reader, ShWirePartition *partition, uint64_t *request_id,
+                                bool *more, ShError *err) SH_MUST_CHECK;
 
 /* The next record of a ProducePartition whose body `reader` walks over. */
 ShStatus sh_wire_next_record(ShWireReader *reader, ShWireRecord *record, bool *more,

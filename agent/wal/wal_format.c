@@ -8,6 +8,10 @@
 #define FRAME_MAGIC     0x53484652u
 #define BATCH_LENGTH_AT 8
 #define BATCH_CRC_AT    17
+#define CRC_END         8 /* a frame's CRC covers its place, its header from here on, and its batch's */
+#define PLACE_BYTES     32
+
+#define COVERED_HEADER_BYTES (SH_WAL_FRAME_HEADER_BYTES - CRC_END)
 
 static const uint8_t file_magic[8] = {'S', 'H', 'W', 'A', 'L', '\r', '\n', '\0'};
 
@@ -112,13 +116,15 @@ bool sh_wal_batch_intact(const uint8_t *batch, size_t length)
 static uint32_t frame_crc(const ShWalFileId *file, int64_t position, const uint8_t *header,
                           const uint8_t *batch)
 {
-    uint8_t place[32];
-    memcpy(place, file->wal_uuid.bytes, 16);
-    sh_put_u64(place + 16, file->file_no);
-    sh_put_u64(place + 24, (uint64_t)position);
-    uint32_t crc = sh_crc32c(place, sizeof place);
-    crc = sh_crc32c_extend(crc, header + 8, SH_WAL_FRAME_HEADER_BYTES - 8);
-    return batch == NULL ? crc : sh_crc32c_extend(crc, batch, SH_BATCH_UNCOVERED_BYTES);
+    /* Side by side: for so few bytes three calls cost more than the copies. */
+    uint8_t covered[PLACE_BYTES + COVERED_HEADER_BYTES + SH_BATCH_UNCOVERED_BYTES];
+    memcpy(covered, file->wal_uuid.bytes, 16);
+    sh_put_u64(covered + 16, file->file_no);
+    sh_put_u64(covered + 24, (uint64_t)position);
+    memcpy(covered + PLACE_BYTES, header + CRC_END, COVERED_HEADER_BYTES);
+    if (batch != NULL)
+        memcpy(covered + PLACE_BYTES + COVERED_HEADER_BYTES, batch, SH_BATCH_UNCOVERED_BYTES);
+    return sh_crc32c(covered, batch != NULL ? sizeof covered : PLACE_BYTES + COVERED_HEADER_BYTES);
 }
 
 static bool decode_batch_fields(const uint8_t *header, size_t room, ShWalFrame *out)

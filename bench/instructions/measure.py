@@ -47,7 +47,7 @@ STORE_BYTES = 'streamhouse_fetch_bytes_total{source="store"}'
 GROWTH_MAX = 0.10
 NOISE = 0.2  # instructions a record: what a figure below 2 may grow by
 WAL_COST_MAX = 0.05
-ID_COST_MAX = 18  # instructions that the check of a record's schema id may cost
+ID_COST_MAX = 15  # instructions that the check of a record's schema id may cost
 FIELD_COST_MAX = 25  # and that of a field of its payload
 
 

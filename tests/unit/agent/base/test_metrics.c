@@ -65,6 +65,26 @@ static void test_histograms_are_cumulative_and_in_seconds(void **state)
     assert_int_equal(sh_metric_value(plain), 4);
 }
 
+static void test_a_bound_belongs_to_its_own_bucket(void **state)
+{
+    (void)state;
+    ShMetric *histogram = sh_metric_histogram("t_border_duration_seconds", NULL, "Borders.");
+    for (int64_t bound_us = 100; bound_us <= 100 << 19; bound_us *= 2) {
+        sh_metric_observe_us(histogram, bound_us);
+        sh_metric_observe_us(histogram, bound_us + 1);
+    }
+    sh_metric_observe_us(histogram, INT64_MAX);
+    const char *text = print();
+    int64_t bound_us = 100;
+    for (int i = 0; i < 20; i++, bound_us *= 2) {
+        char line[100];
+        snprintf(line, sizeof line, "t_border_duration_seconds_bucket{le=\"%.10g\"} %d\n",
+                 (double)bound_us / 1e6, 2 * i + 1);
+        assert_contains(text, line);
+    }
+    assert_contains(text, "t_border_duration_seconds_bucket{le=\"+Inf\"} 41\n");
+}
+
 static void *hammer(void *arg)
 {
     (void)arg;
@@ -128,6 +148,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_text_format),
         cmocka_unit_test(test_histograms_are_cumulative_and_in_seconds),
+        cmocka_unit_test(test_a_bound_belongs_to_its_own_bucket),
         cmocka_unit_test(test_updates_from_many_threads_add_up),
         cmocka_unit_test(test_refreshes_run_before_each_print),
         cmocka_unit_test(test_the_process_is_measured),

@@ -49,6 +49,17 @@ static void names_with_a_nul_are_refused(void **state)
                    "topic's name");
 }
 
+static void a_request_of_too_many_partitions_is_refused(void **state)
+{
+    static char request[2 * 10001];
+    for (size_t i = 0; i < sizeof request; i += 2)
+        memcpy(request + i, "\x12\x00", 2);
+    expect_invalid(*state, "/streamhouse.v1.StreamHouse/Produce", request, sizeof request,
+                   "more than 10000 partitions");
+    expect_invalid(*state, "/streamhouse.v1.StreamHouse/Produce", request, sizeof request - 2,
+                   "neither topic nor topic_id");
+}
+
 static void a_topic_that_is_named_often_is_answered_once(void **state)
 {
     Fixture *fixture = *state;
@@ -413,6 +424,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(names_with_a_nul_are_refused),
+        TEST(a_request_of_too_many_partitions_is_refused),
         TEST(a_topic_that_is_named_often_is_answered_once),
         TEST(decoded_answers_keep_their_bound),
         TEST(unary_fetches_take_turns),

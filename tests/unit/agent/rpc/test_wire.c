@@ -43,16 +43,19 @@ static void reads_what_protobuf_c_writes(void **state)
     uint8_t bytes[1024];
     size_t length = streamhouse__v1__produce_request__pack(&request, bytes);
 
-    uint64_t request_id;
-    size_t count;
+    uint64_t request_id = 0;
     ShWireReader reader = sh_wire_reader(bytes, length);
     ShWirePartition partition;
     bool more;
-    assert_int_equal(sh_wire_produce_request(bytes, length, &request_id, &count, NULL), SH_OK);
-    assert_true(request_id == UINT64_MAX);
-    assert_int_equal(count, 2);
-    assert_int_equal(sh_wire_next_partition(&reader, &partition, &more, NULL), SH_OK);
-    assert_true(more);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(sh_wire_next_partition(&reader, &partition, &request_id, &more, NULL), SH_OK);
+        assert_true(more);
+        assert_true(request_id == UINT64_MAX);
+    }
+    request_id = 7;
+    assert_int_equal(sh_wire_next_partition(&reader, &partition, &request_id, &more, NULL), SH_OK);
+    assert_false(more);
+    assert_int_equal(request_id, 7); /* not passed again */
     assert_int_equal(partition.topic.length, 6);
     assert_memory_equal(partition.topic_id.data, "abc", 3);
     assert_int_equal(partition.partition, -7);
@@ -78,7 +81,7 @@ static void reads_what_protobuf_c_writes(void **state)
     /* Every shorter message is refused, or ends where a field ends. */
     for (size_t cut = 0; cut < length; cut++) {
         ShWireReader cut_reader = sh_wire_reader(bytes, cut);
-        while (sh_wire_next_partition(&cut_reader, &partition, &more, NULL) == SH_OK && more)
+        while (sh_wire_next_partition(&cut_reader, &partition, NULL, &more, NULL) == SH_OK && more)
             assert_true(partition.body.data + partition.body.length <= bytes + cut);
     }
 }
@@ -105,12 +108,11 @@ static void refuses_what_is_malformed(void **state)
         {"\xff\xff\xff\xff\xff\xff\x01\x01", 8},              /* a tag above 32 bits */
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        uint64_t request_id;
-        size_t count;
+        ShWireReader reader = sh_wire_reader((const uint8_t *)cases[i].bytes, cases[i].length);
+        ShWirePartition partition;
+        bool more;
         ShError err;
-        assert_int_equal(sh_wire_produce_request((const uint8_t *)cases[i].bytes, cases[i].length,
-                                                 &request_id, &count, &err),
-                         SH_INVALID);
+        assert_int_equal(sh_wire_next_partition(&reader, &partition, NULL, &more, &err), SH_INVALID);
         assert_true(err.message[0] != '\0');
     }
 }
@@ -144,12 +146,13 @@ static void steps_over_unknown_fields(void **state)
                                 "\x62\x02"
                                 "xy"
                                 "\x08\x2a";
-    uint64_t request_id;
-    size_t count;
-    assert_int_equal(
-        sh_wire_produce_request((const uint8_t *)bytes, sizeof bytes - 1, &request_id, &count, NULL), SH_OK);
+    uint64_t request_id = 0;
+    ShWireReader reader = sh_wire_reader((const uint8_t *)bytes, sizeof bytes - 1);
+    ShWirePartition partition;
+    bool more;
+    assert_int_equal(sh_wire_next_partition(&reader, &partition, &request_id, &more, NULL), SH_OK);
+    assert_false(more);
     assert_int_equal(request_id, 42);
-    assert_int_equal(count, 0);
 }
 
 static void knows_utf8(void **state)
