@@ -99,12 +99,13 @@ static ShPgAssignment *assignments(ShBenchOwner *owner, const ShUuid *topic_id)
     int64_t begun = sh_bench_now_us();
     for (;;) {
         ShError err;
-        ShPgAssignment *all = NULL;
-        size_t count = 0, mine = 0;
+        ShPgAssignments answer;
+        size_t mine = 0;
         sh_bench_owner_heartbeat(owner);
-        sh_bench_check(sh_pg_assignments(owner->pg, owner->incarnation, &all, &count, &err), &err,
+        sh_bench_check(sh_pg_assignments(owner->pg, owner->incarnation, 0, &answer, &err), &err,
                        "assignments");
-        for (size_t i = 0; i < count; i++) {
+        ShPgAssignment *all = answer.rows;
+        for (size_t i = 0; i < answer.count; i++) {
             if (sh_uuid_equal(&all[i].topic_id, topic_id))
                 all[mine++] = all[i];
         }

@@ -61,6 +61,7 @@ static void look(int64 passed_ms)
     snprintf(warn, sizeof warn, "SELECT streamhouse.warn_of_open_transactions(" INT64_FORMAT ")", passed_ms);
     sh_worker_run(warn, NULL);
     sh_worker_run("SELECT streamhouse.prune_publish_results()", NULL);
+    sh_worker_run("SELECT streamhouse.prune_control_changes()", NULL);
 }
 
 static int64 now_ms(void)

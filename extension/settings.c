@@ -20,6 +20,7 @@ int sh_compaction_delay_ms;
 int sh_compaction_objects;
 int sh_marker_interval_ms;
 int sh_snapshot_interval_ms;
+int sh_partitions_max;
 int sh_open_transaction_warning_ms;
 bool sh_require_store_marker;
 int sh_agent_retention_ms;
@@ -36,6 +37,7 @@ PG_FUNCTION_INFO_V1(sh_setting_compaction_delay_ms);
 PG_FUNCTION_INFO_V1(sh_setting_compaction_objects);
 PG_FUNCTION_INFO_V1(sh_setting_marker_interval_ms);
 PG_FUNCTION_INFO_V1(sh_setting_snapshot_interval_ms);
+PG_FUNCTION_INFO_V1(sh_setting_partitions_max);
 PG_FUNCTION_INFO_V1(sh_setting_open_transaction_warning_ms);
 PG_FUNCTION_INFO_V1(sh_setting_require_store_marker);
 PG_FUNCTION_INFO_V1(sh_setting_agent_retention_ms);
@@ -61,6 +63,9 @@ void sh_settings_define(void)
                             "Offsets that one owned epoch of a partition may assign.",
                             "An owner that nears the end of its range seals the epoch and begins the next.",
                             &sh_offset_range, 1 << 28, 16, INT_MAX, PGC_SUSET, 0, NULL, NULL, NULL);
+    DefineCustomIntVariable("streamhouse.partitions_max", "Partitions that all topics together may have.",
+                            "Agents know of each, and placement looks at each.", &sh_partitions_max, 200000,
+                            1, 10 * 1000 * 1000, PGC_SUSET, 0, NULL, NULL, NULL);
     DefineCustomIntVariable("streamhouse.open_transaction_warning",
                             "Age at which open transactions that hold locks of StreamHouse are warned of.",
                             "0: never.", &sh_open_transaction_warning_ms, 10 * SECOND_MS, 0, DAY_MS,
@@ -170,6 +175,11 @@ Datum sh_setting_snapshot_interval_ms(PG_FUNCTION_ARGS)
 Datum sh_setting_marker_interval_ms(PG_FUNCTION_ARGS)
 {
     PG_RETURN_INT32(sh_marker_interval_ms);
+}
+
+Datum sh_setting_partitions_max(PG_FUNCTION_ARGS)
+{
+    PG_RETURN_INT32(sh_partitions_max);
 }
 
 Datum sh_setting_open_transaction_warning_ms(PG_FUNCTION_ARGS)

@@ -19,6 +19,7 @@ extern int sh_compaction_delay_ms;   /* an object is compacted at this age at th
 extern int sh_compaction_objects;    /* so many make a compaction worth while */
 extern int sh_snapshot_interval_ms;  /* between two snapshots of the index; 0: none */
 extern int sh_marker_interval_ms;    /* between two markers in the store */
+extern int sh_partitions_max;        /* of all topics together */
 extern int sh_open_transaction_warning_ms; /* older ones are warned of; 0: never */
 extern int sh_agent_retention_ms;          /* agents that are silent so long are retired; 0: never */
 extern bool sh_require_store_marker; /* no deletion without them */

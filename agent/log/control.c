@@ -9,6 +9,8 @@
 /* An owner stops so much before the orphan_timeout: a tenth of it, within these bounds. */
 #define ORPHAN_MARGIN_MIN_MS 100
 #define ORPHAN_MARGIN_MAX_MS 5000
+/* Anybody who may connect may NOTIFY: PostgreSQL is asked what is new at most so often. */
+#define NEWS_MS 200
 
 typedef struct ShRefresh {
     struct ShRefresh *next;
@@ -20,7 +22,8 @@ static void *run(void *arg);
 static bool is_stopping(ShControl *control);
 static bool goes_on(ShEngine *engine);
 static ShStatus step(ShEngine *engine, ShRefresh **refreshes, ShError *err);
-static ShStatus heartbeat(ShEngine *engine, ShError *err);
+static ShStatus look(ShEngine *engine, int64_t *as_of_ms, ShError *err);
+static void note_versions(ShControl *control, const ShPgVersions *versions);
 static ShStatus wait_for_news(ShEngine *engine, ShError *err);
 static ShRefresh *take_refreshes(ShControl *control, bool *wanted);
 static void answer_refreshes(ShRefresh *refresh, ShStatus status, const ShError *err);
@@ -32,7 +35,7 @@ static bool forget_if_drained(ShEngine *engine, ShPartition *partition);
 
 void sh_control_init(ShControl *control)
 {
-    *control = (ShControl){0};
+    *control = (ShControl){.look_at_ms = INT64_MAX};
     pthread_mutex_init(&control->lock, NULL);
 }
 
@@ -40,12 +43,15 @@ ShStatus sh_control_start(ShEngine *engine, ShError *err)
 {
     ShStatus status = sh_thread_start(&engine->control.thread, "sh-control", run, engine, err);
     engine->control.started = status == SH_OK;
+    if (status == SH_OK)
+        status = sh_heartbeat_start(engine, err);
     return status;
 }
 
 void sh_control_stop(ShEngine *engine)
 {
     ShControl *control = &engine->control;
+    sh_heartbeat_stop(engine);
     pthread_mutex_lock(&control->lock);
     control->stopping = true;
     pthread_mutex_unlock(&control->lock);
@@ -124,16 +130,17 @@ bool sh_control_is_overdue(ShEngine *engine, const ShPartition *partition)
 
 ShStatus sh_control_load_metadata(ShEngine *engine, ShError *err)
 {
+    ShControl *control = &engine->control;
     ShPgMetadata *metadata = NULL;
-    ShStatus status = sh_pg_metadata(engine->control.pg, &metadata, err);
+    ShStatus status = sh_pg_metadata(control->pg, control->metadata_version, &metadata, err);
     if (status != SH_OK)
         return status;
     /* Before the topics: no record of a topic that appears now is to pass unchecked. */
     status = sh_schemas_load(engine, err);
     if (status == SH_OK)
-        status = sh_meta_replace(&engine->meta, &engine->registered.cluster_id, metadata, err);
+        status = sh_meta_update(&engine->meta, &engine->registered.cluster_id, metadata, err);
     if (status == SH_OK)
-        engine->control.metadata_version = metadata->version;
+        control->metadata_version = metadata->version;
     sh_pg_metadata_free(metadata);
     if (status == SH_OK) {
         forget_outdated(engine);
@@ -191,8 +198,11 @@ static ShStatus step(ShEngine *engine, ShRefresh **refreshes, ShError *err)
     ShStatus status = SH_OK;
     bool wanted;
     *refreshes = take_refreshes(control, &wanted);
-    if (wanted || sh_clock_now_ms() >= control->next_heartbeat_ms)
-        status = heartbeat(engine, err);
+    ShHeard heard = sh_heartbeat_heard(engine);
+    int64_t as_of_ms = heard.sent_ms;
+    note_versions(control, &heard.versions);
+    if (wanted || sh_clock_now_ms() >= control->look_at_ms)
+        status = look(engine, &as_of_ms, err);
     size_t sealed = 0;
     if (status == SH_OK)
         status = sh_strangers_ask(engine, control->pg, err);
@@ -207,8 +217,9 @@ static ShStatus step(ShEngine *engine, ShRefresh **refreshes, ShError *err)
         status = sh_ownership_update(engine, control->pg, err);
         control->assignments_due = status != SH_OK;
     }
+    /* What that renewal told of assignments, or something newer, was acted on. */
     if (status == SH_OK && !control->assignments_due)
-        atomic_store(&control->confirmed_ms, atomic_load(&control->renewed_ms));
+        atomic_store(&control->confirmed_ms, heard.sent_ms);
     if (status == SH_OK && control->metadata_due) {
         status = sh_control_load_metadata(engine, err);
         control->metadata_due = status != SH_OK;
@@ -216,39 +227,52 @@ static ShStatus step(ShEngine *engine, ShRefresh **refreshes, ShError *err)
     if (status == SH_OK)
         status = sh_schemas_step(engine, err);
     if (status == SH_OK)
-        sh_schemas_note_fresh(engine, atomic_load(&control->renewed_ms));
+        sh_schemas_note_fresh(engine, as_of_ms);
     return status;
 }
 
-static ShStatus heartbeat(ShEngine *engine, ShError *err)
+/* Ask for the versions now, and not for what the last heartbeat was told. */
+static ShStatus look(ShEngine *engine, int64_t *as_of_ms, ShError *err)
 {
     ShControl *control = &engine->control;
-    ShPgHeartbeat answer;
-    int64_t sent_ms = sh_clock_now_ms();
-    ShStatus status = sh_pg_heartbeat(control->pg, engine->registered.incarnation,
-                                      atomic_load(&control->calls), atomic_load(&control->unpublished),
-                                      &answer, err);
+    ShPgVersions versions;
+    int64_t asked_ms = sh_clock_now_ms();
+    ShStatus status = sh_pg_versions(control->pg, engine->registered.incarnation, &versions, err);
     if (status != SH_OK)
         return status;
-    atomic_store(&control->renewed_ms, sent_ms);
-    control->next_heartbeat_ms = sent_ms + engine->config->heartbeat_interval_ms;
-    sh_wal_note_calls(engine->wal, answer.calls);
-    control->assignments_due |= answer.assignment_version != control->assignment_version;
-    control->assignment_version = answer.assignment_version;
-    control->metadata_due |= answer.metadata_version != control->metadata_version;
+    control->looked_ms = asked_ms;
+    control->look_at_ms = INT64_MAX;
+    *as_of_ms = asked_ms;
+    note_versions(control, &versions);
     return SH_OK;
 }
 
+/* Versions come by two ways: only a higher one is news. */
+static void note_versions(ShControl *control, const ShPgVersions *versions)
+{
+    if (versions->assignment_version > control->assignment_version) {
+        control->assignment_version = versions->assignment_version;
+        control->assignments_due = true;
+    }
+    control->metadata_due |= versions->metadata_version > control->metadata_version;
+}
+
+/* Until a heartbeat has told something, somebody wakes, or news that came are due to be looked at. */
 static ShStatus wait_for_news(ShEngine *engine, ShError *err)
 {
     ShControl *control = &engine->control;
-    int64_t wait_ms = control->next_heartbeat_ms - sh_clock_now_ms();
-    bool news = false;
-    if (wait_ms <= 0 || control->assignments_due)
-        return SH_OK;
-    ShStatus status = sh_pg_wait_news(control->pg, wait_ms, &news, err);
-    if (news)
-        control->next_heartbeat_ms = 0; /* it tells what changed */
+    int64_t until_ms = sh_clock_now_ms() + engine->config->heartbeat_interval_ms;
+    ShStatus status = SH_OK;
+    bool news = !control->assignments_due;
+    while (status == SH_OK && news) {
+        int64_t now_ms = sh_clock_now_ms();
+        int64_t wait_ms = (control->look_at_ms < until_ms ? control->look_at_ms : until_ms) - now_ms;
+        if (wait_ms <= 0)
+            break;
+        status = sh_pg_wait_news(control->pg, wait_ms, &news, err);
+        if (news && control->look_at_ms == INT64_MAX)
+            control->look_at_ms = control->looked_ms + NEWS_MS;
+    }
     return status;
 }
 

@@ -21,9 +21,9 @@
 #define BACKOFF_MAX_MS   5000
 #define DRAIN_POLL_MS    10
 #define END_RETRY_MS     500
-/* Connections beside those of readers and the registry: control, publish, admin, bounds, garbage,
+/* Connections beside those of readers and the registry: heartbeat, control, publish, admin, bounds, garbage,
  * compaction, one for a snapshot while it is written, and one to end with. */
-#define OWN_CONNECTIONS 8
+#define OWN_CONNECTIONS 9
 /* What ranges read from the store may take of the memory budget. */
 #define READ_CACHE_SHARE 4
 /* What stays free of it for the allocator, of which the pieces never fit together, and for the process. */
@@ -142,6 +142,7 @@ void sh_engine_stop(ShEngine *engine)
     sh_read_ahead_destroy(&engine->read_ahead);
     sh_admin_destroy(&engine->admin);
     sh_control_destroy(&engine->control);
+    sh_heartbeat_destroy(&engine->heartbeat);
     sh_parked_destroy(&engine->parked);
     sh_results_destroy(&engine->results);
     sh_schemas_destroy(&engine->schemas);
@@ -229,9 +230,14 @@ int64_t sh_engine_backoff_ms(int attempt)
 
 ShStatus sh_engine_pg(ShEngine *engine, const char *role, ShPg **out, ShError *err)
 {
+    return sh_engine_pg_within(engine, role, PG_TIMEOUT_MS, out, err);
+}
+
+ShStatus sh_engine_pg_within(ShEngine *engine, const char *role, int64_t timeout_ms, ShPg **out, ShError *err)
+{
     char name[64];
     snprintf(name, sizeof name, "streamhouse-agent %.20s %s", engine->config->agent_id, role);
-    ShStatus status = sh_pg_new(engine->config->postgres, name, PG_TIMEOUT_MS, out, err);
+    ShStatus status = sh_pg_new(engine->config->postgres, name, timeout_ms, out, err);
     if (status == SH_OK)
         sh_pg_guard(*out, engine->registered.incarnation, &engine->control.calls);
     return status;
@@ -259,6 +265,8 @@ static ShStatus init_parts(ShEngine *engine, ShError *err)
     sh_garbage_init(&engine->garbage);
     sh_compact_init(&engine->compactor);
     sh_parked_init(&engine->parked);
+    if (status == SH_OK)
+        status = sh_heartbeat_init(&engine->heartbeat, err);
     if (status == SH_OK)
         status = sh_flush_init(&engine->flusher, err);
     if (status == SH_OK)
@@ -435,7 +443,7 @@ static ShStatus write_last_results(ShEngine *engine, int64_t deadline_ms, ShErro
 static ShStatus end_incarnation(ShEngine *engine, ShError *err)
 {
     ShPg *pg = NULL;
-    sh_control_stop(engine); /* its heartbeat would find the incarnation ended */
+    sh_control_stop(engine); /* heartbeats would find the incarnation ended */
     ShStatus status = sh_engine_pg(engine, "drain", &pg, err);
     if (status == SH_OK)
         status = sh_pg_end(pg, engine->registered.incarnation, err);

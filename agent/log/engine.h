@@ -237,6 +237,8 @@ typedef struct ShMetaTopic {
     char name[250];
     ShUuid topic_id;
     bool object_durability;
+    int64_t batch_bytes_max;
+    ShTimeRule time_rule;
     ShMetaPartition *partitions;
     size_t partition_count;
 } ShMetaTopic;

@@ -25,6 +25,7 @@
 #include "agent/log/flight.h"
 #include "agent/log/flush.h"
 #include "agent/log/garbage.h"
+#include "agent/log/heartbeat.h"
 #include "agent/log/log_metrics.h"
 #include "agent/log/parked.h"
 #include "agent/log/memory.h"
@@ -86,6 +87,7 @@ struct ShEngine {
     ShGarbage garbage;
     ShCompactor compactor;
     ShControl control;
+    ShHeartbeat heartbeat;
     ShAdmin admin;
 };
 
@@ -104,5 +106,8 @@ int64_t sh_engine_backoff_ms(int attempt);
 
 /* A connection of this engine's own, for one thread; `role` tells it apart in pg_stat_activity. */
 ShStatus sh_engine_pg(ShEngine *engine, const char *role, ShPg **out, ShError *err) SH_MUST_CHECK;
+/* The same, with a deadline of `timeout_ms` for each call. */
+ShStatus sh_engine_pg_within(ShEngine *engine, const char *role, int64_t timeout_ms, ShPg **out,
+                             ShError *err) SH_MUST_CHECK;
 
 #endif

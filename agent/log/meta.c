@@ -5,43 +5,20 @@
 #include <string.h>
 
 #include "agent/log/engine_internal.h"
+#include "agent/log/meta_snapshot.h"
 
-/* What a topic's batches are held against. */
-typedef struct TopicRules {
-    int64_t batch_bytes_max;
-    ShTimeRule time;
-} TopicRules;
-
-typedef struct ShMetaSnapshot {
-    ShMeta meta; /* first: what is handed out is cast back */
-    atomic_int refs;
-    ShOwner **owners; /* each agent that owns partitions once */
-    size_t owner_count;
-    TopicRules *rules;         /* by index in meta.topics */
-    const ShMetaTopic **by_id; /* ordered by topic id */
-} ShMetaSnapshot;
-
-static ShMetaSnapshot *build_snapshot(const ShUuid *cluster_id, const ShPgMetadata *metadata);
-static bool fill_topics(ShMetaSnapshot *snapshot, const ShPgMetadata *metadata);
-static size_t topic_rows(const ShPgMetadata *metadata, size_t first);
-static bool fill_partition(ShMetaSnapshot *snapshot, ShMetaPartition *to, const ShPgPartitionInfo *from);
-static const ShOwner *find_owner(ShMetaSnapshot *snapshot, const ShPgPartitionInfo *from);
-static void set_owner(ShOwner *to, const char *agent_id, const char *address, const char *zone);
 static bool is_live(const ShMeta *meta, const char *agent_id);
-static int compare_names(const void *a, const void *b);
-static int compare_ids(const void *a, const void *b);
 static ShMetaSnapshot *borrow(ShMetaCache *cache);
 static void give_back(ShMetaSnapshot *snapshot);
-static const ShMetaTopic *find_id(const ShMetaSnapshot *snapshot, const ShUuid *id);
 static ShStatus find_target(const ShMetaSnapshot *snapshot, const ShTarget *target, const ShMetaTopic **out,
                             ShError *err);
 
 ShStatus sh_meta_init(ShMetaCache *cache, const ShUuid *cluster_id, ShError *err)
 {
-    static const ShPgMetadata nothing;
+    static const ShPgMetadata nothing = {.whole = true};
     pthread_mutex_init(&cache->lock, NULL);
     cache->current = NULL;
-    return sh_meta_replace(cache, cluster_id, &nothing, err);
+    return sh_meta_update(cache, cluster_id, &nothing, err);
 }
 
 void sh_meta_destroy(ShMetaCache *cache)
@@ -50,10 +27,11 @@ void sh_meta_destroy(ShMetaCache *cache)
     pthread_mutex_destroy(&cache->lock);
 }
 
-ShStatus sh_meta_replace(ShMetaCache *cache, const ShUuid *cluster_id, const ShPgMetadata *metadata,
-                         ShError *err)
+ShStatus sh_meta_update(ShMetaCache *cache, const ShUuid *cluster_id, const ShPgMetadata *metadata,
+                        ShError *err)
 {
-    ShMetaSnapshot *fresh = build_snapshot(cluster_id, metadata);
+    /* Nobody else replaces it, so that it stays while the next one is made. */
+    ShMetaSnapshot *fresh = sh_meta_snapshot_new(cache->current, cluster_id, metadata);
     if (fresh == NULL)
         return sh_fail(err, SH_NO_MEMORY, "no memory for the metadata of %zu partitions",
                        metadata->partition_count);
@@ -91,8 +69,8 @@ ShStatus sh_meta_resolve(ShEngine *engine, ShTarget *target, ShResolved *out, Sh
     }
     target->has_topic_id = true;
     target->topic_id = topic->topic_id;
-    out->batch_bytes_max = snapshot->rules[topic - snapshot->meta.topics].batch_bytes_max;
-    out->time_rule = snapshot->rules[topic - snapshot->meta.topics].time;
+    out->batch_bytes_max = topic->batch_bytes_max;
+    out->time_rule = topic->time_rule;
     out->epoch = topic->partitions[target->partition].epoch;
     out->partition = sh_partition_table_get(&engine->partitions, &topic->topic_id, target->partition);
     if (out->partition == NULL)
@@ -109,7 +87,7 @@ done:
 bool sh_meta_owner(ShEngine *engine, const ShPartition *partition, ShOwner *out)
 {
     ShMetaSnapshot *snapshot = borrow(&engine->meta);
-    const ShMetaTopic *topic = find_id(snapshot, &partition->key.topic_id);
+    const ShMetaTopic *topic = sh_meta_snapshot_find_id(snapshot, &partition->key.topic_id);
     bool found = false;
     if (topic != NULL && (size_t)partition->key.number < topic->partition_count) {
         const ShMetaPartition *row = &topic->partitions[partition->key.number];
@@ -126,7 +104,7 @@ bool sh_meta_owner(ShEngine *engine, const ShPartition *partition, ShOwner *out)
 bool sh_meta_durability(ShMetaCache *cache, const ShUuid *topic_id, bool *object_durability)
 {
     ShMetaSnapshot *snapshot = borrow(cache);
-    const ShMetaTopic *topic = find_id(snapshot, topic_id);
+    const ShMetaTopic *topic = sh_meta_snapshot_find_id(snapshot, topic_id);
     if (topic != NULL)
         *object_durability = topic->object_durability;
     give_back(snapshot);
@@ -141,9 +119,8 @@ int64_t sh_engine_batch_bytes_max(ShEngine *engine, const ShTarget *target, ShTi
     const ShMetaTopic *topic = NULL;
     *is_known = find_target(snapshot, target, &topic, NULL) == SH_OK;
     if (*is_known) {
-        const TopicRules *rules = &snapshot->rules[topic - snapshot->meta.topics];
-        bytes = rules->batch_bytes_max < bytes ? rules->batch_bytes_max : bytes;
-        *time_rule = rules->time;
+        bytes = topic->batch_bytes_max < bytes ? topic->batch_bytes_max : bytes;
+        *time_rule = topic->time_rule;
     }
     give_back(snapshot);
     return bytes;
@@ -179,129 +156,12 @@ const ShMetaTopic *sh_meta_find(const ShMeta *meta, const char *name, size_t nam
     return NULL;
 }
 
-static ShMetaSnapshot *build_snapshot(const ShUuid *cluster_id, const ShPgMetadata *metadata)
-{
-    ShMetaSnapshot *snapshot = calloc(1, sizeof *snapshot);
-    if (snapshot == NULL)
-        return NULL;
-    atomic_init(&snapshot->refs, 1);
-    snapshot->meta.cluster_id = *cluster_id;
-    size_t topics = 0;
-    for (size_t row = 0; row < metadata->partition_count; row += topic_rows(metadata, row))
-        topics++;
-    snapshot->meta.topics = calloc(topics + 1, sizeof *snapshot->meta.topics);
-    snapshot->rules = calloc(topics + 1, sizeof *snapshot->rules);
-    snapshot->by_id = calloc(topics + 1, sizeof *snapshot->by_id);
-    snapshot->meta.agents = calloc(metadata->agent_count + 1, sizeof *snapshot->meta.agents);
-    if (snapshot->meta.topics == NULL || snapshot->rules == NULL || snapshot->by_id == NULL ||
-        snapshot->meta.agents == NULL || !fill_topics(snapshot, metadata)) {
-        give_back(snapshot);
-        return NULL;
-    }
-    for (size_t i = 0; i < metadata->agent_count; i++) {
-        const ShPgAgentInfo *from = &metadata->agents[i];
-        set_owner(&snapshot->meta.agents[snapshot->meta.agent_count++], from->agent_id, from->address,
-                  from->zone);
-    }
-    return snapshot;
-}
-
-static bool fill_topics(ShMetaSnapshot *snapshot, const ShPgMetadata *metadata)
-{
-    ShMeta *meta = &snapshot->meta;
-    for (size_t row = 0; row < metadata->partition_count;) {
-        const ShPgPartitionInfo *info = &metadata->partitions[row];
-        size_t rows = topic_rows(metadata, row);
-        ShMetaTopic *topic = &meta->topics[meta->topic_count];
-        topic->partitions = calloc(rows, sizeof *topic->partitions);
-        if (topic->partitions == NULL)
-            return false;
-        snprintf(topic->name, sizeof topic->name, "%s", info->topic);
-        topic->topic_id = info->topic_id;
-        topic->object_durability = info->object_durability;
-        topic->partition_count = rows;
-        meta->topic_count++;
-        for (size_t i = 0; i < rows; i++)
-            if (!fill_partition(snapshot, &topic->partitions[i], &info[i]))
-                return false;
-        row += rows;
-    }
-    /* The database orders names by its own collation; look-ups here go by bytes. */
-    qsort(meta->topics, meta->topic_count, sizeof *meta->topics, compare_names);
-    for (size_t i = 0; i < meta->topic_count; i++)
-        snapshot->by_id[i] = &meta->topics[i];
-    qsort(snapshot->by_id, meta->topic_count, sizeof *snapshot->by_id, compare_ids);
-    for (size_t row = 0; row < metadata->partition_count; row += topic_rows(metadata, row)) {
-        const ShMetaTopic *topic = find_id(snapshot, &metadata->partitions[row].topic_id);
-        snapshot->rules[topic - meta->topics] = (TopicRules){
-            .batch_bytes_max = metadata->partitions[row].batch_bytes_max,
-            .time = metadata->partitions[row].time_rule};
-    }
-    return true;
-}
-
-/* How many rows from `first` on belong to one topic. */
-static size_t topic_rows(const ShPgMetadata *metadata, size_t first)
-{
-    size_t end = first + 1;
-    while (end < metadata->partition_count &&
-           sh_uuid_equal(&metadata->partitions[end].topic_id, &metadata->partitions[first].topic_id))
-        end++;
-    return end - first;
-}
-
-static bool fill_partition(ShMetaSnapshot *snapshot, ShMetaPartition *to, const ShPgPartitionInfo *from)
-{
-    *to = (ShMetaPartition){.partition = from->partition, .epoch = from->epoch};
-    if (from->owner[0] == '\0')
-        return true;
-    to->owner = find_owner(snapshot, from);
-    return to->owner != NULL;
-}
-
-/* The snapshot's entry for the row's owner, made when it is the first; NULL when memory is short. */
-static const ShOwner *find_owner(ShMetaSnapshot *snapshot, const ShPgPartitionInfo *from)
-{
-    for (size_t i = 0; i < snapshot->owner_count; i++)
-        if (strcmp(snapshot->owners[i]->agent_id, from->owner) == 0)
-            return snapshot->owners[i];
-    ShOwner **owners = realloc(snapshot->owners, (snapshot->owner_count + 1) * sizeof *owners);
-    if (owners == NULL)
-        return NULL;
-    snapshot->owners = owners;
-    ShOwner *owner = calloc(1, sizeof *owner);
-    if (owner == NULL)
-        return NULL;
-    set_owner(owner, from->owner, from->address, from->zone);
-    owners[snapshot->owner_count++] = owner;
-    return owner;
-}
-
-static void set_owner(ShOwner *to, const char *agent_id, const char *address, const char *zone)
-{
-    snprintf(to->agent_id, sizeof to->agent_id, "%s", agent_id);
-    snprintf(to->address, sizeof to->address, "%s", address);
-    snprintf(to->zone, sizeof to->zone, "%s", zone);
-}
-
 static bool is_live(const ShMeta *meta, const char *agent_id)
 {
     for (size_t i = 0; i < meta->agent_count; i++)
         if (strcmp(meta->agents[i].agent_id, agent_id) == 0)
             return true;
     return false;
-}
-
-static int compare_names(const void *a, const void *b)
-{
-    return strcmp(((const ShMetaTopic *)a)->name, ((const ShMetaTopic *)b)->name);
-}
-
-static int compare_ids(const void *a, const void *b)
-{
-    const ShMetaTopic *const *left = a;
-    const ShMetaTopic *const *right = b;
-    return memcmp((*left)->topic_id.bytes, (*right)->topic_id.bytes, sizeof(*left)->topic_id.bytes);
 }
 
 static ShMetaSnapshot *borrow(ShMetaCache *cache)
@@ -317,25 +177,7 @@ static void give_back(ShMetaSnapshot *snapshot)
 {
     if (snapshot == NULL || atomic_fetch_sub_explicit(&snapshot->refs, 1, memory_order_acq_rel) != 1)
         return;
-    for (size_t i = 0; i < snapshot->meta.topic_count; i++)
-        free(snapshot->meta.topics[i].partitions);
-    for (size_t i = 0; i < snapshot->owner_count; i++)
-        free(snapshot->owners[i]);
-    free(snapshot->owners);
-    free(snapshot->meta.topics);
-    free(snapshot->meta.agents);
-    free(snapshot->rules);
-    free(snapshot->by_id);
-    free(snapshot);
-}
-
-static const ShMetaTopic *find_id(const ShMetaSnapshot *snapshot, const ShUuid *id)
-{
-    const ShMetaTopic wanted = {.topic_id = *id};
-    const ShMetaTopic *key = &wanted;
-    const ShMetaTopic **found = bsearch(&key, snapshot->by_id, snapshot->meta.topic_count,
-                                        sizeof *snapshot->by_id, compare_ids);
-    return found == NULL ? NULL : *found;
+    sh_meta_snapshot_free(snapshot);
 }
 
 static ShStatus find_target(const ShMetaSnapshot *snapshot, const ShTarget *target, const ShMetaTopic **out,
@@ -349,7 +191,7 @@ static ShStatus find_target(const ShMetaSnapshot *snapshot, const ShTarget *targ
     if (!has_name && !target->has_topic_id)
         return sh_fail(err, SH_INVALID, "the request names no topic: give its name, its id, or both");
     const ShMetaTopic *topic = has_name ? sh_meta_find(&snapshot->meta, target->topic, target->topic_length)
-                                        : find_id(snapshot, &target->topic_id);
+                                        : sh_meta_snapshot_find_id(snapshot, &target->topic_id);
     if (topic == NULL && has_name)
         return sh_fail(err, SH_NOT_FOUND, "there is no topic \"%.*s\"", name_length, target->topic);
     if (topic == NULL)

@@ -23,9 +23,10 @@ typedef struct ShMetaCache {
 ShStatus sh_meta_init(ShMetaCache *cache, const ShUuid *cluster_id, ShError *err) SH_MUST_CHECK;
 void sh_meta_destroy(ShMetaCache *cache);
 
-/* Replace the snapshot. `*version` is that of the metadata. */
-ShStatus sh_meta_replace(ShMetaCache *cache, const ShUuid *cluster_id, const ShPgMetadata *metadata,
-                         ShError *err) SH_MUST_CHECK;
+/* Replace the snapshot by the next one: of all rows, or of the one before and what has changed since. One
+ * thread at a time. */
+ShStatus sh_meta_update(ShMetaCache *cache, const ShUuid *cluster_id, const ShPgMetadata *metadata,
+                        ShError *err) SH_MUST_CHECK;
 
 /* What a request names. */
 typedef struct ShResolved {

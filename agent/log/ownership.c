@@ -22,7 +22,8 @@ static ShPartition *partition_of(ShEngine *engine, const ShPgAssignment *row);
 static void set_opening(const ShEngine *engine, ShPartition *partition);
 static void finish(ShEngine *engine, ShPartition *partition, const ShPgAssignment *row,
                    ShPartitionState state);
-static ShStatus leave_unlisted(ShEngine *engine, ShError *err);
+static ShStatus leave_unlisted(ShEngine *engine, const ShPgAssignments *told, ShError *err);
+static void leave_if_unlisted(ShEngine *engine, ShPartition *partition);
 static ShStatus grant(ShEngine *engine, ShPg *pg, Batch *grants, Batch *opens, ShError *err);
 static ShStatus open_epochs(ShEngine *engine, ShPg *pg, Batch *opens, Batch *begins, ShError *err);
 static ShStatus begin_all(ShEngine *engine, ShPg *pg, Batch *begins, ShError *err);
@@ -34,33 +35,37 @@ static bool apply_seal(ShEngine *engine, ShPartition *partition, const ShPgEpoch
 
 ShStatus sh_ownership_update(ShEngine *engine, ShPg *pg, ShError *err)
 {
-    ShPgAssignment *rows = NULL;
-    size_t count = 0;
+    ShPgAssignments told = {0};
     Batch grants = {0};
     Batch opens = {0};
     Batch begins = {0};
-    ShStatus status = sh_pg_assignments(pg, engine->registered.incarnation, &rows, &count, err);
+    ShStatus status = sh_pg_assignments(pg, engine->registered.incarnation, engine->control.assigned_version,
+                                        &told, err);
     if (status == SH_OK)
-        status = batch_init(&grants, count, err);
+        status = batch_init(&grants, told.count, err);
     if (status == SH_OK)
-        status = batch_init(&opens, count, err);
+        status = batch_init(&opens, told.count, err);
     if (status == SH_OK)
-        status = batch_init(&begins, count, err);
+        status = batch_init(&begins, told.count, err);
     engine->control.assignment_round++;
-    for (size_t i = 0; i < count && status == SH_OK; i++)
-        status = take_up(engine, &rows[i], &grants, &opens, &begins, err);
+    for (size_t i = 0; i < told.count && status == SH_OK; i++)
+        if (told.rows[i].action != SH_ACTION_NONE)
+            status = take_up(engine, &told.rows[i], &grants, &opens, &begins, err);
     if (status == SH_OK)
-        status = leave_unlisted(engine, err);
+        status = leave_unlisted(engine, &told, err);
     if (status == SH_OK && grants.count > 0)
         status = grant(engine, pg, &grants, &opens, err);
     if (status == SH_OK && opens.count > 0)
         status = open_epochs(engine, pg, &opens, &begins, err);
     if (status == SH_OK && begins.count > 0)
         status = begin_all(engine, pg, &begins, err);
+    /* Only when all of it was acted on: what failed is told again. */
+    if (status == SH_OK)
+        engine->control.assigned_version = told.version;
     batch_free(&begins);
     batch_free(&opens);
     batch_free(&grants);
-    free(rows);
+    free(told.rows);
     return status;
 }
 
@@ -236,33 +241,46 @@ static void finish(ShEngine *engine, ShPartition *partition, const ShPgAssignmen
         sh_flush_now(engine);
 }
 
-/* Epochs that the assignments do not tell of were sealed without us: by force, or with their topic. A
- * partition that they do not tell of is not to be opened: it rolled, and was placed elsewhere meanwhile. */
-static ShStatus leave_unlisted(ShEngine *engine, ShError *err)
+/* Epochs that the assignments do not tell of, where they tell all there is to do, were sealed without us: by
+ * force, or with their topic. A partition that they do not tell of is not to be opened: it rolled, and was
+ * placed elsewhere meanwhile. */
+static ShStatus leave_unlisted(ShEngine *engine, const ShPgAssignments *told, ShError *err)
 {
     ShPartition **partitions = NULL;
     size_t count = 0;
-    ShStatus status = sh_partition_table_list(&engine->partitions, &partitions, &count, err);
-    for (size_t i = 0; i < count && status == SH_OK; i++) {
-        ShPartition *partition = partitions[i];
-        int64_t cost = 0;
-        pthread_mutex_lock(&partition->mutex);
-        bool is_listed = partition->listed_round == engine->control.assignment_round;
-        if (sh_partition_has_epoch(partition) && partition->state != SH_PARTITION_RECOVERING && !is_listed) {
-            partition->state = SH_PARTITION_LATE;
-            sh_fetch_wake(engine, partition);
-        } else if (partition->state == SH_PARTITION_OPENING && !is_listed) {
-            partition->state = SH_PARTITION_REMOTE;
-            cost = sh_partition_evict(partition, partition->published);
-            sh_producers_clear(&partition->producers);
-            sh_fetch_wake(engine, partition);
-        }
-        pthread_mutex_unlock(&partition->mutex);
-        sh_memory_release(&engine->memory, cost);
-    }
+    ShStatus status = SH_OK;
+    if (told->whole)
+        status = sh_partition_table_list(&engine->partitions, &partitions, &count, err);
+    for (size_t i = 0; i < count; i++)
+        leave_if_unlisted(engine, partitions[i]);
     sh_partition_list_free(partitions, count);
+    for (size_t i = 0; i < told->count && !told->whole; i++) {
+        ShPartition *partition = sh_partition_table_get(&engine->partitions, &told->rows[i].topic_id,
+                                                        told->rows[i].partition);
+        if (partition != NULL)
+            leave_if_unlisted(engine, partition);
+        sh_partition_unref(partition);
+    }
     sh_flush_now(engine);
     return status;
+}
+
+static void leave_if_unlisted(ShEngine *engine, ShPartition *partition)
+{
+    int64_t cost = 0;
+    pthread_mutex_lock(&partition->mutex);
+    bool is_listed = partition->listed_round == engine->control.assignment_round;
+    if (sh_partition_has_epoch(partition) && partition->state != SH_PARTITION_RECOVERING && !is_listed) {
+        partition->state = SH_PARTITION_LATE;
+        sh_fetch_wake(engine, partition);
+    } else if (partition->state == SH_PARTITION_OPENING && !is_listed) {
+        partition->state = SH_PARTITION_REMOTE;
+        cost = sh_partition_evict(partition, partition->published);
+        sh_producers_clear(&partition->producers);
+        sh_fetch_wake(engine, partition);
+    }
+    pthread_mutex_unlock(&partition->mutex);
+    sh_memory_release(&engine->memory, cost);
 }
 
 static ShStatus grant(ShEngine *engine, ShPg *pg, Batch *grants, Batch *opens, ShError *err)

@@ -10,7 +10,7 @@
 #include "agent/log/engine.h"
 #include "agent/pg/pg.h"
 
-/* Ask what this incarnation should own and act on it. */
+/* Ask what has changed for this incarnation since the last time, at first for all, and act on it. */
 ShStatus sh_ownership_update(ShEngine *engine, ShPg *pg, ShError *err) SH_MUST_CHECK;
 
 /* Seal what is on its way out and completely published; `*sealed` counts. */

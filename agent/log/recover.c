@@ -27,13 +27,12 @@ static void leave_recovery(ShEngine *engine);
 
 ShStatus sh_recover(ShEngine *engine, ShPg *pg, ShError *err)
 {
-    ShPgAssignment *rows = NULL;
-    size_t count = 0;
+    ShPgAssignments all = {0};
     ShWalRecovery stats = {0};
-    ShStatus status = sh_pg_assignments(pg, engine->registered.incarnation, &rows, &count, err);
-    for (size_t i = 0; i < count && status == SH_OK; i++)
-        if (rows[i].action == SH_ACTION_RECOVER)
-            status = prepare(engine, &rows[i], err);
+    ShStatus status = sh_pg_assignments(pg, engine->registered.incarnation, 0, &all, err);
+    for (size_t i = 0; i < all.count && status == SH_OK; i++)
+        if (all.rows[i].action == SH_ACTION_RECOVER)
+            status = prepare(engine, &all.rows[i], err);
     if (status == SH_OK)
         status = sh_wal_recover(engine->wal, recover_batch, engine, &stats, err);
     if (status == SH_OK)
@@ -46,7 +45,7 @@ ShStatus sh_recover(ShEngine *engine, ShPg *pg, ShError *err)
         status = sh_wal_start(engine->wal, err);
     if (status == SH_OK)
         leave_recovery(engine);
-    free(rows);
+    free(all.rows);
     return status;
 }
 

@@ -95,6 +95,14 @@ typedef struct ShPgHeartbeat {
 ShStatus sh_pg_heartbeat(ShPg *pg, int64_t incarnation, int64_t calls_seen, int64_t unpublished,
                          ShPgHeartbeat *out, ShError *err) SH_MUST_CHECK;
 
+typedef struct ShPgVersions {
+    int64_t assignment_version;
+    int64_t metadata_version;
+} ShPgVersions;
+
+/* What a heartbeat would tell of them, without renewing the lease. */
+ShStatus sh_pg_versions(ShPg *pg, int64_t incarnation, ShPgVersions *out, ShError *err) SH_MUST_CHECK;
+
 /* End the incarnation after a drain; SH_INVALID while it has open epochs. */
 ShStatus sh_pg_end(ShPg *pg, int64_t incarnation, ShError *err) SH_MUST_CHECK;
 
@@ -106,7 +114,8 @@ typedef enum ShAction {
     SH_ACTION_RECOVER, /* the epoch is inherited or orphaned: publish what is left, seal */
     SH_ACTION_GRANT,
     SH_ACTION_RELEASE,
-    SH_ACTION_ROLL /* seal, and go on in a new epoch: the range above is taken */
+    SH_ACTION_ROLL, /* seal, and go on in a new epoch: the range above is taken */
+    SH_ACTION_NONE  /* nothing (any more) */
 } ShAction;
 
 typedef struct ShPgAssignment {
@@ -125,8 +134,16 @@ typedef struct ShPgAssignment {
     int64_t orphan_timeout_ms; /* 0: none */
 } ShPgAssignment;
 
-/* All partitions this incarnation owns or should own. `*out` is freed with free(). */
-ShStatus sh_pg_assignments(ShPg *pg, int64_t incarnation, ShPgAssignment **out, size_t *count,
+typedef struct ShPgAssignments {
+    int64_t version; /* what changed after it is asked for next */
+    bool whole;      /* where no row is, there is nothing to do; else only what changed is told */
+    ShPgAssignment *rows;
+    size_t count;
+} ShPgAssignments;
+
+/* What this incarnation should do at the partitions where something has changed for it since `after_version`;
+ * 0, or a version of long ago: at all that it owns or should own. `out->rows` is freed with free(). */
+ShStatus sh_pg_assignments(ShPg *pg, int64_t incarnation, int64_t after_version, ShPgAssignments *out,
                            ShError *err) SH_MUST_CHECK;
 
 /* Names one partition and, except for grants, its epoch. */
@@ -382,13 +399,14 @@ ShStatus sh_pg_find_timestamp(ShPg *pg, const ShUuid *topic_id, int32_t partitio
 
 typedef struct ShPgPartitionInfo {
     ShUuid topic_id;
-    char topic[SH_TOPIC_NAME_BYTES];
+    char topic[SH_TOPIC_NAME_BYTES]; /* "" : the topic is gone, the rest means nothing */
     bool object_durability;
     int64_t retention_ms; /* -1: for ever */
     int64_t segment_bytes;
     int32_t batch_bytes_max;
     ShTimeRule time_rule;
-    int32_t partition;
+    int32_t partitions;            /* of the topic */
+    int32_t partition;             /* -1: the row tells of the topic alone, as do those above */
     char owner[SH_AGENT_ID_BYTES]; /* "" : none */
     char address[SH_ADDRESS_BYTES];
     char zone[64];
@@ -402,14 +420,16 @@ typedef struct ShPgAgentInfo {
 } ShPgAgentInfo;
 
 typedef struct ShPgMetadata {
-    int64_t version;
-    ShPgPartitionInfo *partitions; /* ordered by topic name and partition */
+    int64_t version; /* what changed after it is asked for next */
+    bool whole;      /* all there is; else only what changed */
+    ShPgPartitionInfo *partitions; /* ordered by topic id and partition */
     size_t partition_count;
     ShPgAgentInfo *agents; /* with a live lease */
     size_t agent_count;
 } ShPgMetadata;
 
-ShStatus sh_pg_metadata(ShPg *pg, ShPgMetadata **out, ShError *err) SH_MUST_CHECK;
+/* What has changed since `after_version`; 0, or a version of long ago: all. */
+ShStatus sh_pg_metadata(ShPg *pg, int64_t after_version, ShPgMetadata **out, ShError *err) SH_MUST_CHECK;
 void sh_pg_metadata_free(ShPgMetadata *metadata);
 
 typedef struct ShPgCreateTopic {

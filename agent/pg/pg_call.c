@@ -20,11 +20,12 @@ static const Statement statements[SH_PG_STATEMENT_COUNT] = {
          "SELECT assignment_version, metadata_version, calls FROM streamhouse.agent_heartbeat($1, $2, $3)"},
     [SH_PG_END] = {"end", 1, "SELECT streamhouse.agent_end($1)"},
     [SH_PG_ASSIGNMENTS] =
-        {"assignments", 1,
-         "SELECT topic_id, topic, segment_bytes, retention_ms, batch_bytes_max, partition, action, "
+        {"assignments", 2,
+         "SELECT version, is_whole, topic_id, topic, segment_bytes, retention_ms, batch_bytes_max, "
+         "partition, action, "
          "epoch, start_offset, limit_offset, published_end, coalesce(epoch_state <> 'granted', false), "
          "orphan_timeout_ms "
-         "FROM streamhouse.agent_assignments($1)"},
+         "FROM streamhouse.agent_assign_changes($1, $2)"},
     [SH_PG_GRANT] = {"grant", 3,
                      "SELECT result, epoch, start_offset, limit_offset, start_offset, orphan_timeout_ms "
                      "FROM streamhouse.agent_grant($1, $2, $3)"},
@@ -68,12 +69,14 @@ static const Statement statements[SH_PG_STATEMENT_COUNT] = {
          "SELECT first_offset, base_offset, last_offset, epoch, object_key, \"position\", "
          "length, records, min_timestamp_ms, max_timestamp_ms "
          "FROM streamhouse.find_timestamps($1, $2, $3, $4) WHERE first_offset IS NOT NULL"},
-    [SH_PG_METADATA_VERSION] = {"metadata_version", 0, "SELECT streamhouse.metadata_version()"},
+    [SH_PG_VERSIONS] = {"versions", 1,
+                        "SELECT assignment_version, metadata_version FROM streamhouse.agent_versions($1)"},
     [SH_PG_METADATA] =
-        {"metadata", 0,
-         "SELECT topic_id, name, durability = 'object', retention_ms, segment_bytes, batch_bytes_max, "
-         "timestamp_type = 'append_time', timestamp_before_ms, timestamp_after_ms, "
-         "partition, agent_id, address, zone, epoch FROM streamhouse.agent_metadata()"},
+        {"metadata", 1,
+         "SELECT version, is_whole, topic_id, name, durability = 'object', retention_ms, segment_bytes, "
+         "batch_bytes_max, timestamp_type = 'append_time', timestamp_before_ms, timestamp_after_ms, "
+         "partition_count, partition, agent_id, address, zone, epoch "
+         "FROM streamhouse.agent_metadata_changes($1)"},
     [SH_PG_LIVE_AGENTS] = {"live_agents", 0,
                            "SELECT agent_id, address, zone FROM streamhouse.agent_live_agents()"},
     [SH_PG_DROP_TOPIC] = {"drop_topic", 1, "SELECT streamhouse.drop_topic($1)"},

@@ -3,7 +3,7 @@
 #include "agent/pg/pg_internal.h"
 
 /* In the order of ShAction and of ShEpochResult. */
-static const char *const actions[] = {"own", "recover", "grant", "release", "roll", NULL};
+static const char *const actions[] = {"own", "recover", "grant", "release", "roll", "none", NULL};
 static const char *const results[] = {"granted", "open",    "sealed",   "busy",    "not_target",
                                       "fenced",  "dropped", "mismatch", "unknown", NULL};
 #define RESULT_UNKNOWN 8 /* an id that no topic ever had */
@@ -18,32 +18,34 @@ static ShStatus call_epochs(ShPg *pg, ShPgStatement statement, int64_t incarnati
                             size_t array_count, size_t count, ShPgEpoch *out, ShError *err);
 static ShStatus read_epochs(const PGresult *result, size_t count, ShPgEpoch *out, ShError *err);
 
-ShStatus sh_pg_assignments(ShPg *pg, int64_t incarnation, ShPgAssignment **out, size_t *count, ShError *err)
+ShStatus sh_pg_assignments(ShPg *pg, int64_t incarnation, int64_t after_version, ShPgAssignments *out,
+                           ShError *err)
 {
-    ShPgNumber number;
-    const char *const values[] = {sh_pg_number(&number, incarnation)};
+    ShPgNumber numbers[2];
+    const char *const values[] = {sh_pg_number(&numbers[0], incarnation),
+                                  after_version > 0 ? sh_pg_number(&numbers[1], after_version) : NULL};
     PGresult *result;
     ShStatus status = sh_pg_call(pg, SH_PG_ASSIGNMENTS, values, &result, err);
     if (status != SH_OK)
         return status;
 
-    size_t row_count = (size_t)PQntuples(result);
-    ShPgAssignment *assignments = calloc(row_count + 1, sizeof *assignments);
-    if (assignments == NULL)
-        status = sh_fail(err, SH_NO_MEMORY, "memory is short for %zu assignments", row_count);
-    for (size_t i = 0; i < row_count && status == SH_OK; i++) {
-        ShPgRow row = {.result = result, .row = (int)i};
-        read_assignment(&row, &assignments[i]);
+    size_t rows = (size_t)PQntuples(result);
+    ShPgAssignments answer = {.rows = calloc(rows + 1, sizeof *answer.rows)};
+    if (answer.rows == NULL)
+        status = sh_fail(err, SH_NO_MEMORY, "memory is short for %zu assignments", rows);
+    else
+        status = sh_pg_read_head(result, &answer.version, &answer.whole, err);
+    for (size_t i = 1; i < rows && status == SH_OK; i++) {
+        ShPgRow row = {.result = result, .row = (int)i, .column = SH_PG_HEAD_COLUMNS};
+        read_assignment(&row, &answer.rows[answer.count++]);
         status = sh_pg_row_end(&row, err);
     }
     PQclear(result);
-    if (status != SH_OK) {
-        free(assignments);
-        return status;
-    }
-    *out = assignments;
-    *count = row_count;
-    return SH_OK;
+    if (status == SH_OK)
+        *out = answer;
+    else
+        free(answer.rows);
+    return status;
 }
 
 ShStatus sh_pg_grant(ShPg *pg, int64_t incarnation, const ShPgPartition *partitions, size_t count,

@@ -38,6 +38,7 @@ static const ErrorMapping mappings[] = {
     {"40", SH_UNAVAILABLE},              /* transaction rolled back: deadlock, serialization */
     {"53400", SH_EXHAUSTED},             /* a bound that a setting gives */
     {"53", SH_UNAVAILABLE},              /* resources */
+    {"54", SH_EXHAUSTED},                /* a limit: of partitions */
     {"55", SH_UNAVAILABLE},              /* object not in the needed state: lock not available */
     {"57", SH_UNAVAILABLE},              /* operator intervention: shutdown, time-out */
     {"58", SH_UNAVAILABLE},              /* system error outside PostgreSQL */

@@ -90,7 +90,7 @@ typedef enum ShPgStatement {
     SH_PG_READ_INDEX,
     SH_PG_READ_BOUNDS,
     SH_PG_FIND_TIMESTAMPS,
-    SH_PG_METADATA_VERSION,
+    SH_PG_VERSIONS,
     SH_PG_METADATA,
     SH_PG_LIVE_AGENTS,
     SH_PG_DROP_TOPIC,
@@ -184,5 +184,9 @@ int sh_pg_row_word(ShPgRow *row, const char *const *words);
 ShStatus sh_pg_row_end(const ShPgRow *row, ShError *err) SH_MUST_CHECK;
 /* SH_INTERNAL unless the result has this many rows. */
 ShStatus sh_pg_expect_rows(const PGresult *result, size_t count, ShError *err) SH_MUST_CHECK;
+
+/* The first row of what is told since a version: that of the rest, and whether that is the whole. */
+#define SH_PG_HEAD_COLUMNS 2
+ShStatus sh_pg_read_head(const PGresult *result, int64_t *version, bool *whole, ShError *err) SH_MUST_CHECK;
 
 #endif

@@ -64,6 +64,26 @@ ShStatus sh_pg_heartbeat(ShPg *pg, int64_t incarnation, int64_t calls_seen, int6
     return status;
 }
 
+ShStatus sh_pg_versions(ShPg *pg, int64_t incarnation, ShPgVersions *out, ShError *err)
+{
+    ShPgNumber number;
+    const char *const values[] = {sh_pg_number(&number, incarnation)};
+    PGresult *result;
+    ShStatus status = call_for_one_row(pg, SH_PG_VERSIONS, values, &result, err);
+    if (status != SH_OK)
+        return status;
+
+    ShPgRow row = {.result = result};
+    ShPgVersions versions;
+    versions.assignment_version = sh_pg_row_number(&row, 0);
+    versions.metadata_version = sh_pg_row_number(&row, 0);
+    status = sh_pg_row_end(&row, err);
+    PQclear(result);
+    if (status == SH_OK)
+        *out = versions;
+    return status;
+}
+
 ShStatus sh_pg_end(ShPg *pg, int64_t incarnation, ShError *err)
 {
     ShPgNumber number;

@@ -2,22 +2,17 @@
 
 #include "agent/pg/pg_internal.h"
 
-static ShStatus read_version(ShPg *pg, ShPgMetadata *metadata, ShError *err);
-static ShStatus read_partitions(ShPg *pg, ShPgMetadata *metadata, ShError *err);
+static ShStatus read_partitions(ShPg *pg, int64_t after_version, ShPgMetadata *metadata, ShError *err);
 static void read_partition(ShPgRow *row, ShPgPartitionInfo *out);
 static ShStatus read_agents(ShPg *pg, ShPgMetadata *metadata, ShError *err);
 
-ShStatus sh_pg_metadata(ShPg *pg, ShPgMetadata **out, ShError *err)
+ShStatus sh_pg_metadata(ShPg *pg, int64_t after_version, ShPgMetadata **out, ShError *err)
 {
     ShPgMetadata *metadata = calloc(1, sizeof *metadata);
     if (metadata == NULL)
         return sh_fail(err, SH_NO_MEMORY, "memory is short for the metadata");
 
-    /* The version comes first: a change in between makes the rows newer than it says, and is asked for again.
-     */
-    ShStatus status = read_version(pg, metadata, err);
-    if (status == SH_OK)
-        status = read_partitions(pg, metadata, err);
+    ShStatus status = read_partitions(pg, after_version, metadata, err);
     if (status == SH_OK)
         status = read_agents(pg, metadata, err);
     if (status != SH_OK) {
@@ -37,35 +32,23 @@ void sh_pg_metadata_free(ShPgMetadata *metadata)
     free(metadata);
 }
 
-static ShStatus read_version(ShPg *pg, ShPgMetadata *metadata, ShError *err)
+static ShStatus read_partitions(ShPg *pg, int64_t after_version, ShPgMetadata *metadata, ShError *err)
 {
+    ShPgNumber number;
+    const char *const values[] = {after_version > 0 ? sh_pg_number(&number, after_version) : NULL};
     PGresult *result;
-    ShStatus status = sh_pg_call(pg, SH_PG_METADATA_VERSION, NULL, &result, err);
+    ShStatus status = sh_pg_call(pg, SH_PG_METADATA, values, &result, err);
     if (status != SH_OK)
         return status;
-    status = sh_pg_expect_rows(result, 1, err);
-    if (status == SH_OK) {
-        ShPgRow row = {.result = result};
-        metadata->version = sh_pg_row_number(&row, 0);
-        status = sh_pg_row_end(&row, err);
-    }
-    PQclear(result);
-    return status;
-}
-
-static ShStatus read_partitions(ShPg *pg, ShPgMetadata *metadata, ShError *err)
-{
-    PGresult *result;
-    ShStatus status = sh_pg_call(pg, SH_PG_METADATA, NULL, &result, err);
-    if (status != SH_OK)
-        return status;
-    metadata->partition_count = (size_t)PQntuples(result);
-    metadata->partitions = calloc(metadata->partition_count + 1, sizeof metadata->partitions[0]);
+    size_t rows = (size_t)PQntuples(result);
+    metadata->partitions = calloc(rows + 1, sizeof metadata->partitions[0]);
     if (metadata->partitions == NULL)
         status = sh_fail(err, SH_NO_MEMORY, "memory is short for the metadata");
-    for (size_t i = 0; i < metadata->partition_count && status == SH_OK; i++) {
-        ShPgRow row = {.result = result, .row = (int)i};
-        read_partition(&row, &metadata->partitions[i]);
+    else
+        status = sh_pg_read_head(result, &metadata->version, &metadata->whole, err);
+    for (size_t i = 1; i < rows && status == SH_OK; i++) {
+        ShPgRow row = {.result = result, .row = (int)i, .column = SH_PG_HEAD_COLUMNS};
+        read_partition(&row, &metadata->partitions[metadata->partition_count++]);
         status = sh_pg_row_end(&row, err);
     }
     PQclear(result);
@@ -83,7 +66,8 @@ static void read_partition(ShPgRow *row, ShPgPartitionInfo *out)
     out->time_rule.is_append_time = sh_pg_row_bool(row);
     out->time_rule.before_max_ms = sh_pg_row_number(row, -1);
     out->time_rule.after_max_ms = sh_pg_row_number(row, -1);
-    out->partition = (int32_t)sh_pg_row_number(row, 0);
+    out->partitions = (int32_t)sh_pg_row_number(row, 0);
+    out->partition = (int32_t)sh_pg_row_number(row, -1);
     sh_pg_row_text(row, out->owner, sizeof out->owner);
     sh_pg_row_text(row, out->address, sizeof out->address);
     sh_pg_row_text(row, out->zone, sizeof out->zone);

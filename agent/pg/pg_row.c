@@ -74,6 +74,16 @@ ShStatus sh_pg_expect_rows(const PGresult *result, size_t count, ShError *err)
                    count);
 }
 
+ShStatus sh_pg_read_head(const PGresult *result, int64_t *version, bool *whole, ShError *err)
+{
+    ShPgRow row = {.result = result, .bad = PQntuples(result) == 0};
+    if (!row.bad) {
+        *version = sh_pg_row_number(&row, 0);
+        *whole = sh_pg_row_bool(&row);
+    }
+    return sh_pg_row_end(&row, err);
+}
+
 /* The next column's text; NULL for a null. */
 static const char *next_text(ShPgRow *row)
 {

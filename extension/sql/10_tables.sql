@@ -27,11 +27,12 @@ CREATE TABLE streamhouse.cluster (
     metadata_version   bigint NOT NULL DEFAULT 1,
     assignment_version bigint NOT NULL DEFAULT 1,
     placed_agents      text[] NOT NULL DEFAULT '{}',
+    seen_agents        text[] NOT NULL DEFAULT '{}',
     schema_version     bigint NOT NULL DEFAULT 1
 ) WITH (fillfactor = 20);
 COMMENT ON TABLE streamhouse.cluster IS
     'One row, made at first use: identity, term, versions of what agents cache, and the agents that '
-    'placement last saw';
+    'placement last saw: those that it could place at, and all that were live';
 
 CREATE TABLE streamhouse.topic (
     topic_id        uuid PRIMARY KEY DEFAULT gen_random_uuid(),
@@ -64,6 +65,7 @@ CREATE TABLE streamhouse.dropped_topic (
     dropped_at timestamptz NOT NULL DEFAULT now(),
     is_purged  boolean     NOT NULL DEFAULT false
 );
+CREATE INDEX dropped_topic_left ON streamhouse.dropped_topic (dropped_at) WHERE NOT is_purged;
 COMMENT ON TABLE streamhouse.dropped_topic IS
     'Topics that were dropped: what an agent still holds for them is let go, unlike data of an unknown '
     'topic';
@@ -142,6 +144,18 @@ COMMENT ON TABLE streamhouse.partition IS
     'Partitions: where the log starts, where and under which number the next epoch begins, and who should '
     'own it. Segments below first_segment are gone; records_retired of the epochs'' counts lie below '
     'log_start or were given up';
+
+CREATE TABLE streamhouse.control_change (
+    version   bigint NOT NULL,
+    topic_id  uuid,
+    partition int,
+    agent_id  text
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000);
+CREATE INDEX control_change_version ON streamhouse.control_change (version);
+CREATE INDEX control_change_agent ON streamhouse.control_change (agent_id, version) WHERE agent_id IS NOT NULL;
+COMMENT ON TABLE streamhouse.control_change IS
+    'What each of the last metadata versions changed: what an agent should do with a partition; what metadata tell '
+    'of a partition (agent_id null); a topic (partition null); or anything (topic_id null)';
 
 CREATE TABLE streamhouse.epoch (
     topic_id       uuid    NOT NULL,

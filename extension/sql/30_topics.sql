@@ -193,11 +193,23 @@ COMMENT ON FUNCTION streamhouse.create_topic IS
     'values against the schema registry, the subject strategy under which subject. Records may be so much older '
     'and newer than the agent''s clock as timestamp_before_max and timestamp_after_max say, null without bound';
 
+CREATE FUNCTION streamhouse.partitions_max() RETURNS int
+    LANGUAGE c STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'sh_setting_partitions_max';
+COMMENT ON FUNCTION streamhouse.partitions_max IS 'The setting streamhouse.partitions_max';
+
 CREATE FUNCTION streamhouse.add_partitions(topic_id uuid, first_partition int, partition_count int)
 RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
 AS $$
+DECLARE
+    wanted bigint := (SELECT sum(t.partition_count) FROM topic AS t);
 BEGIN
+    IF partition_count > first_partition AND wanted > partitions_max() THEN
+        RAISE EXCEPTION 'all topics together would have % partitions', wanted
+            USING ERRCODE = 'program_limit_exceeded', DETAIL = format('At most %s are allowed.', partitions_max()),
+                  HINT = 'Drop topics, make them with fewer partitions, or raise streamhouse.partitions_max.';
+    END IF;
     INSERT INTO partition (topic_id, partition)
     SELECT add_partitions.topic_id, p
     FROM generate_series(first_partition, partition_count - 1) AS p;
@@ -208,8 +220,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION streamhouse.add_partitions IS
-    'Adds the partitions from first_partition up to partition_count, and places them. Needs the control '
-    'lock';
+    'Adds the partitions from first_partition up to partition_count, which the topic''s row tells already, and '
+    'places them. Needs the control lock';
 
 CREATE FUNCTION streamhouse.topic_for_change(name text) RETURNS streamhouse.topic
 LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
@@ -241,6 +253,9 @@ BEGIN
     -- Publishes that hold a head finish first; those that wait for one find it gone.
     PERFORM FROM epoch_head AS h WHERE h.topic_id = doomed.topic_id
     ORDER BY h.topic_id, h.partition, h.epoch FOR UPDATE;
+    PERFORM note_placement(array_agg(p.topic_id), array_agg(p.partition), array_agg(p.target_agent),
+                           array_agg(p.target_agent))
+    FROM partition AS p WHERE p.topic_id = doomed.topic_id;
     DELETE FROM epoch_head AS h WHERE h.topic_id = doomed.topic_id;
     DELETE FROM producer_state AS s WHERE s.topic_id = doomed.topic_id;
     DELETE FROM producer_claim AS c WHERE c.topic_id = doomed.topic_id;

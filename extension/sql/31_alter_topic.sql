@@ -103,6 +103,9 @@ BEGIN
     -- begins the ownerless one, which begins at the limit at once where the owner is gone. An epoch that was never open goes, and its owner's agent_open is told.
     DELETE FROM epoch AS e WHERE e.topic_id = roll_durability.topic_id AND e.state = 'granted';
     IF roll_durability.durability = 'object' THEN
+        PERFORM note_placement(array_agg(p.topic_id), array_agg(p.partition), array_agg(p.target_agent),
+                               array_agg(p.target_agent))
+        FROM partition AS p WHERE p.topic_id = roll_durability.topic_id AND p.target_agent IS NOT NULL;
         UPDATE partition AS p SET target_agent = NULL
         WHERE p.topic_id = roll_durability.topic_id AND p.target_agent IS NOT NULL;
         PERFORM orphan_abandoned();

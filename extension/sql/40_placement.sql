@@ -23,24 +23,49 @@ AS $$ SELECT coalesce(array_agg(agent_id ORDER BY agent_id), '{}') FROM placeabl
 COMMENT ON FUNCTION streamhouse.placeable_agent_ids IS
     'Names of the agents that partitions may be given to, in order';
 
+CREATE FUNCTION streamhouse.live_agent_ids() RETURNS text[]
+LANGUAGE sql STABLE SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$ SELECT coalesce(array_agg(agent_id ORDER BY agent_id), '{}') FROM live_agent $$;
+COMMENT ON FUNCTION streamhouse.live_agent_ids IS 'Names of the agents whose lease has not run out, in order';
+
+CREATE FUNCTION streamhouse.agents_changed() RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+    SELECT coalesce((SELECT c.placed_agents <> placeable_agent_ids() OR c.seen_agents <> live_agent_ids()
+                     FROM cluster AS c), false)
+$$;
+COMMENT ON FUNCTION streamhouse.agents_changed IS
+    'True when the agents that are live, or may be given partitions, are not those that placement last saw';
+
+-- Joins by hashing: the work grows with the number of partitions, whatever the statistics say after many were made
+-- or dropped at once.
 CREATE FUNCTION streamhouse.place_partitions() RETURNS int
-LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
+LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp SET enable_nestloop = off SET jit = off
 AS $$
 DECLARE
-    moved int;
+    placeable text[] := placeable_agent_ids();
+    live      text[] := live_agent_ids();
+    changed   text[];
+    topics    uuid[];
+    parts     int[];
+    formers   text[];
+    targets   text[];
 BEGIN
     -- Each agent gets a quota, the larger quotas going to those that hold most already. An agent keeps
     -- what it holds up to its quota, of each topic about the same share; the rest is dealt out in turn.
     -- An agent that recovers its WAL keeps what it holds, and gets no more: it could not begin yet.
-    WITH movable AS (
-        SELECT p.topic_id, p.partition, t.name, open.agent_id AS holder
+    WITH open AS (
+        SELECT o.agent_id FROM unnest(placeable) AS o(agent_id)
+    ), keeper AS (
+        SELECT k.agent_id FROM unnest(live) AS k(agent_id) JOIN agent AS a USING (agent_id)
+        WHERE NOT a.draining AND k.agent_id <> ALL (placeable)
+    ), movable AS (
+        SELECT p.topic_id, p.partition, t.name, p.target_agent, open.agent_id AS holder
         FROM partition AS p
         JOIN topic AS t USING (topic_id)
-        LEFT JOIN placeable_agent AS open ON open.agent_id = p.target_agent
-        WHERE t.durability = 'wal'
-          AND NOT (open.agent_id IS NULL
-                   AND EXISTS (SELECT FROM live_agent AS live JOIN agent AS a USING (agent_id)
-                               WHERE live.agent_id = p.target_agent AND NOT a.draining))
+        LEFT JOIN open ON open.agent_id = p.target_agent
+        LEFT JOIN keeper ON keeper.agent_id = p.target_agent
+        WHERE t.durability = 'wal' AND keeper.agent_id IS NULL
     ), depth AS (
         SELECT *, percent_rank() OVER (PARTITION BY holder, topic_id ORDER BY partition) AS topic_rank
         FROM movable
@@ -48,8 +73,8 @@ BEGIN
         SELECT *, row_number() OVER (PARTITION BY holder ORDER BY topic_rank, name, partition) AS holder_rank
         FROM depth
     ), held AS (
-        SELECT open.agent_id, count(r.holder) AS held
-        FROM placeable_agent AS open LEFT JOIN ranked AS r ON r.holder = open.agent_id
+        SELECT open.agent_id, count(m.holder) AS held
+        FROM open LEFT JOIN movable AS m ON m.holder = open.agent_id
         GROUP BY open.agent_id
     ), quota AS (
         SELECT agent_id, held,
@@ -58,26 +83,87 @@ BEGIN
                    AS quota
         FROM held, (SELECT count(*) AS total FROM movable) AS n
     ), free_partition AS (
-        SELECT r.topic_id, r.partition, row_number() OVER (ORDER BY r.name, r.partition) AS seat
+        SELECT r.topic_id, r.partition, r.target_agent, row_number() OVER (ORDER BY r.name, r.partition) AS seat
         FROM ranked AS r LEFT JOIN quota AS q ON q.agent_id = r.holder
         WHERE q.agent_id IS NULL OR r.holder_rank > q.quota
     ), free_seat AS (
         SELECT agent_id, row_number() OVER (ORDER BY nth, agent_id) AS seat
         FROM quota, generate_series(1, quota - held) AS nth
+    ), moved AS (
+        UPDATE partition AS p SET target_agent = s.agent_id
+        FROM free_partition AS f JOIN free_seat AS s USING (seat)
+        WHERE (p.topic_id, p.partition) = (f.topic_id, f.partition)
+          AND p.target_agent IS DISTINCT FROM s.agent_id
+        RETURNING p.topic_id, p.partition, f.target_agent AS former, s.agent_id AS target
     )
-    UPDATE partition AS p SET target_agent = s.agent_id
-    FROM free_partition AS f JOIN free_seat AS s USING (seat)
-    WHERE (p.topic_id, p.partition) = (f.topic_id, f.partition)
-      AND p.target_agent IS DISTINCT FROM s.agent_id;
-    GET DIAGNOSTICS moved = ROW_COUNT;
+    SELECT array_agg(m.topic_id), array_agg(m.partition), array_agg(m.former), array_agg(m.target)
+    INTO topics, parts, formers, targets FROM moved AS m;
 
-    UPDATE cluster SET placed_agents = placeable_agent_ids() WHERE placed_agents <> placeable_agent_ids();
-    RETURN moved;
+    SELECT coalesce(array_agg(coalesce(n.agent_id, o.agent_id)), '{}') INTO changed
+    FROM (SELECT unnest(c.seen_agents) AS agent_id FROM cluster AS c) AS o
+    FULL JOIN unnest(live) AS n(agent_id) USING (agent_id)
+    WHERE n.agent_id IS NULL OR o.agent_id IS NULL;
+    PERFORM note_placement(topics, parts, formers, targets);
+    PERFORM note_agents(changed);
+    UPDATE cluster SET placed_agents = placeable, seen_agents = live
+    WHERE (placed_agents, seen_agents) IS DISTINCT FROM (placeable, live);
+    RETURN coalesce(cardinality(topics), 0);
 END
 $$;
 COMMENT ON FUNCTION streamhouse.place_partitions IS
     'Spreads partitions evenly over the agents that may be given some, moving as few as it can; returns how '
     'many. Needs the control lock';
+
+CREATE FUNCTION streamhouse.note_placement(topic_ids uuid[], partitions int[], formers text[], targets text[])
+RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
+AS $$
+BEGIN
+    IF topic_ids IS NULL THEN
+        RETURN;
+    ELSIF cardinality(topic_ids) > change_rows_max() THEN
+        PERFORM note_everything();
+        RETURN;
+    END IF;
+    INSERT INTO control_change (version, topic_id, partition, agent_id)
+    SELECT DISTINCT next_version(), m.topic_id, m.partition, concerned.agent_id
+    FROM unnest(topic_ids, partitions, formers, targets) AS m(topic_id, partition, former, target)
+    LEFT JOIN LATERAL (SELECT i.agent_id FROM epoch AS e JOIN incarnation AS i USING (incarnation_id)
+                       WHERE e.topic_id = m.topic_id AND e.partition = m.partition
+                         AND e.state IN ('granted', 'open')) AS owner ON true
+    CROSS JOIN LATERAL (VALUES (m.former), (m.target), (owner.agent_id)) AS concerned(agent_id)
+    WHERE concerned.agent_id IS NOT NULL;
+END
+$$;
+COMMENT ON FUNCTION streamhouse.note_placement IS
+    'Notes partitions that got another target, for that, the former one, and the owner. Needs the control lock';
+
+CREATE FUNCTION streamhouse.note_agents(agent_ids text[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
+AS $$
+DECLARE
+    topics  uuid[];
+    parts   int[];
+    targets text[];
+BEGIN
+    IF agent_ids = '{}' THEN
+        RETURN;
+    END IF;
+    SELECT array_agg(f.topic_id), array_agg(f.partition), array_agg(f.target_agent) INTO topics, parts, targets
+    FROM (SELECT p.topic_id, p.partition, p.target_agent FROM partition AS p
+          WHERE p.target_agent IN (SELECT unnest(agent_ids))
+          UNION
+          SELECT p.topic_id, p.partition, p.target_agent
+          FROM agent AS a
+          JOIN epoch AS e ON e.incarnation_id = a.incarnation_id AND e.state IN ('granted', 'open')
+          JOIN partition AS p USING (topic_id, partition)
+          WHERE a.agent_id IN (SELECT unnest(agent_ids))) AS f;
+    PERFORM note_placement(topics, parts, targets, targets);
+END
+$$;
+COMMENT ON FUNCTION streamhouse.note_agents IS
+    'Notes, for agents whose lease has run out or is held again, the partitions that they own or should own: what '
+    'others may do there has changed. Needs the control lock';
 
 CREATE FUNCTION streamhouse.rebalance() RETURNS int
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
@@ -114,13 +200,13 @@ BEGIN
                         WHERE i.wal_uuid = idle.wal_uuid AND e.state <> 'sealed')
           FOR UPDATE OF idle SKIP LOCKED) AS idle
     WHERE l.wal_uuid = idle.wal_uuid;
-    RETURN coalesce((SELECT placed_agents <> placeable_agent_ids() FROM cluster), false);
+    RETURN agents_changed();
 END
 $$;
 COMMENT ON FUNCTION streamhouse.lease_tick IS
     'One tick of the lease worker: every lease loses a tick. passed_ms is the time since the tick before, of '
-    'which at most one interval counts. True when the agents that may be given partitions are not those that '
-    'placement last saw, so that rebalance() is due';
+    'which at most one interval counts. True when the agents that are live, or may be given partitions, are not those '
+    'that placement last saw, so that rebalance() is due';
 
 CREATE FUNCTION streamhouse.set_draining(agent_id text, draining boolean) RETURNS int
 LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp

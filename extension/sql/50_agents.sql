@@ -171,6 +171,9 @@ BEGIN
     UPDATE lease SET incarnation_id = NULL, ticks_left = 0 WHERE incarnation_id = ANY (fenced);
     UPDATE incarnation SET state = 'fenced' WHERE incarnation_id = ANY (fenced);
     DELETE FROM epoch WHERE incarnation_id = ANY (fenced) AND state = 'granted';
+    -- Nobody is shown as their owner any more.
+    PERFORM note_partitions(array_agg(e.topic_id), array_agg(e.partition), array_agg(e.incarnation_id))
+    FROM epoch AS e WHERE e.incarnation_id = ANY (fenced) AND e.state <> 'sealed';
 END
 $$;
 COMMENT ON FUNCTION streamhouse.fence_predecessors IS

@@ -116,6 +116,7 @@ BEGIN
     UPDATE epoch SET state = 'orphaned', orphaned_at = now() WHERE state = 'open';
     PERFORM make_boundaries(begun.term);
     PERFORM begin_ownerless_epochs(t.topic_id) FROM topic AS t;
+    PERFORM note_everything();
     PERFORM bump_versions(assignments => true);
     SELECT * INTO begun FROM cluster;
     RETURN begun;

@@ -120,48 +120,6 @@ $$;
 COMMENT ON FUNCTION streamhouse.note_orphan_timeouts IS
     'Remembers which orphan_timeout the owner of an epoch is about to be told';
 
-CREATE FUNCTION streamhouse.agent_assignments(incarnation bigint)
-RETURNS TABLE (topic_id uuid, topic text, durability text, segment_bytes bigint, retention_ms bigint,
-               batch_bytes_max int, partition int, action text, epoch bigint, start_offset bigint,
-               limit_offset bigint, published_end bigint, epoch_state text, orphan_timeout_ms bigint)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
-AS $$
-#variable_conflict use_column
-DECLARE
-    caller text;
-BEGIN
-    PERFORM note_orphan_timeouts(incarnation);
-    PERFORM agent_enter(incarnation);
-    SELECT i.agent_id INTO caller FROM incarnation AS i
-    WHERE i.incarnation_id = agent_assignments.incarnation;
-    RETURN QUERY
-    SELECT t.topic_id, t.name, t.durability, t.segment_bytes,
-           (extract(epoch FROM t.retention) * 1000)::bigint, t.batch_bytes_max, p.partition,
-           CASE WHEN e.epoch IS NULL THEN 'grant'
-                WHEN e.inherited OR e.state = 'orphaned' THEN 'recover'
-                WHEN t.durability <> e.durability OR other.agent_id IS NOT NULL THEN 'release'
-                WHEN EXISTS (SELECT FROM epoch AS above
-                             WHERE above.topic_id = e.topic_id AND above.partition = e.partition
-                               AND above.epoch > e.epoch) THEN 'roll'
-                ELSE 'own' END,
-           e.epoch, e.start_offset, e.limit_offset, coalesce(h.published_end, e.start_offset), e.state,
-           interval_ms(e.orphan_timeout)
-    FROM partition AS p
-    JOIN topic AS t USING (topic_id)
-    LEFT JOIN epoch AS e ON e.topic_id = p.topic_id AND e.partition = p.partition AND e.state <> 'sealed'
-                        AND e.incarnation_id = agent_assignments.incarnation
-    LEFT JOIN LATERAL newest_head(e.topic_id, e.partition, e.epoch) AS h ON true
-    LEFT JOIN live_agent AS other ON other.agent_id = p.target_agent AND p.target_agent <> caller
-    WHERE e.epoch IS NOT NULL
-       OR (p.target_agent = caller AND t.durability = 'wal' AND is_free(p.topic_id, p.partition))
-    ORDER BY t.name, p.partition;
-END
-$$;
-COMMENT ON FUNCTION streamhouse.agent_assignments IS
-    'What an incarnation should do, partition by partition: own (keep), recover (publish what is left of an '
-    'inherited or orphaned epoch, seal), grant (call agent_grant), release (flush, publish, seal), roll '
-    '(likewise, then grant: the range above belongs to leftovers). Raises SH001, SH002';
-
 CREATE FUNCTION streamhouse.is_free(topic_id uuid, partition int) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, streamhouse, pg_temp
 AS $$
@@ -172,6 +130,110 @@ AS $$
 $$;
 COMMENT ON FUNCTION streamhouse.is_free IS
     'True when a partition has no epoch for new records, or only one of an agent that is gone';
+
+CREATE FUNCTION streamhouse.assignment_changes(incarnation bigint, caller text, after_version bigint)
+RETURNS TABLE (version bigint, is_whole boolean, topic_id uuid, topic text, durability text, segment_bytes bigint,
+               retention_ms bigint, batch_bytes_max int, partition int, action text, epoch bigint,
+               start_offset bigint, limit_offset bigint, published_end bigint, epoch_state text,
+               orphan_timeout_ms bigint)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    whole  boolean := is_whole_due(after_version);
+    topics uuid[];
+    parts  int[];
+BEGIN
+    -- Stable: all of it sees one state, that of the version.
+    RETURN QUERY SELECT next_version() - 1, whole, NULL::uuid, NULL, NULL, NULL::bigint, NULL::bigint, NULL::int,
+                        NULL::int, NULL, NULL::bigint, NULL::bigint, NULL::bigint, NULL::bigint, NULL,
+                        NULL::bigint;
+    IF whole THEN
+        SELECT array_agg(f.topic_id), array_agg(f.partition) INTO topics, parts
+        FROM (SELECT p.topic_id, p.partition FROM partition AS p WHERE p.target_agent = caller
+              UNION
+              SELECT e.topic_id, e.partition FROM epoch AS e
+              WHERE e.incarnation_id = assignment_changes.incarnation AND e.state <> 'sealed') AS f;
+    ELSE
+        SELECT array_agg(f.topic_id), array_agg(f.partition) INTO topics, parts
+        FROM (SELECT c.topic_id, c.partition FROM control_change AS c
+              WHERE c.version > after_version AND c.agent_id = caller
+              UNION
+              (WITH changed AS (SELECT DISTINCT c.topic_id FROM control_change AS c
+                                WHERE c.version > after_version AND c.agent_id IS NULL AND c.partition IS NULL)
+               SELECT p.topic_id, p.partition FROM partition AS p JOIN changed USING (topic_id)
+               WHERE p.target_agent = caller
+               UNION
+               SELECT e.topic_id, e.partition FROM epoch AS e JOIN changed USING (topic_id)
+               WHERE e.incarnation_id = assignment_changes.incarnation AND e.state <> 'sealed')) AS f;
+    END IF;
+    RETURN QUERY
+    SELECT NULL::bigint, NULL::boolean, asked.topic_id, t.name, t.durability, t.segment_bytes,
+           (extract(epoch FROM t.retention) * 1000)::bigint, t.batch_bytes_max, asked.partition, wish.action,
+           e.epoch, e.start_offset, e.limit_offset, coalesce(h.published_end, e.start_offset), e.state,
+           interval_ms(e.orphan_timeout)
+    FROM unnest(topics, parts) AS asked(topic_id, partition)
+    LEFT JOIN topic AS t USING (topic_id)
+    LEFT JOIN partition AS p USING (topic_id, partition)
+    LEFT JOIN epoch AS e ON e.topic_id = asked.topic_id AND e.partition = asked.partition AND e.state <> 'sealed'
+                        AND e.incarnation_id = assignment_changes.incarnation
+    LEFT JOIN LATERAL newest_head(e.topic_id, e.partition, e.epoch) AS h ON true
+    LEFT JOIN live_agent AS other ON other.agent_id = p.target_agent AND p.target_agent <> caller
+    CROSS JOIN LATERAL (SELECT
+        CASE WHEN e.epoch IS NULL AND p.target_agent = caller AND t.durability = 'wal'
+                  AND is_free(p.topic_id, p.partition) THEN 'grant'
+             WHEN e.epoch IS NULL THEN 'none'
+             WHEN e.inherited OR e.state = 'orphaned' THEN 'recover'
+             WHEN t.durability <> e.durability OR other.agent_id IS NOT NULL THEN 'release'
+             WHEN EXISTS (SELECT FROM epoch AS above
+                          WHERE above.topic_id = e.topic_id AND above.partition = e.partition
+                            AND above.epoch > e.epoch) THEN 'roll'
+             ELSE 'own' END) AS wish(action)
+    WHERE NOT whole OR wish.action <> 'none'
+    ORDER BY t.name, asked.partition;
+END
+$$;
+COMMENT ON FUNCTION streamhouse.assignment_changes IS
+    'What an incarnation of the agent should do with the partitions at which something has changed for it since a '
+    'version; with all where that is not known (is_whole). The first row tells the version, and is_whole';
+
+CREATE FUNCTION streamhouse.agent_assign_changes(incarnation bigint, after_version bigint)
+RETURNS TABLE (version bigint, is_whole boolean, topic_id uuid, topic text, durability text, segment_bytes bigint,
+               retention_ms bigint, batch_bytes_max int, partition int, action text, epoch bigint,
+               start_offset bigint, limit_offset bigint, published_end bigint, epoch_state text,
+               orphan_timeout_ms bigint)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    caller text;
+BEGIN
+    PERFORM note_orphan_timeouts(incarnation);
+    PERFORM agent_enter(incarnation);
+    SELECT i.agent_id INTO caller FROM incarnation AS i
+    WHERE i.incarnation_id = agent_assign_changes.incarnation;
+    RETURN QUERY SELECT * FROM assignment_changes(incarnation, caller, after_version);
+END
+$$;
+COMMENT ON FUNCTION streamhouse.agent_assign_changes IS
+    'agent_assignments, of the partitions at which something has changed for the incarnation since a version: none '
+    'is nothing to do there (any more). The first row has the version that the rest is of, and is_whole: nothing '
+    'is told apart since after_version (null: never), and what is not listed is none. Raises SH001, SH002';
+
+CREATE FUNCTION streamhouse.agent_assignments(incarnation bigint)
+RETURNS TABLE (topic_id uuid, topic text, durability text, segment_bytes bigint, retention_ms bigint,
+               batch_bytes_max int, partition int, action text, epoch bigint, start_offset bigint,
+               limit_offset bigint, published_end bigint, epoch_state text, orphan_timeout_ms bigint)
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
+AS $$
+    SELECT c.topic_id, c.topic, c.durability, c.segment_bytes, c.retention_ms, c.batch_bytes_max, c.partition,
+           c.action, c.epoch, c.start_offset, c.limit_offset, c.published_end, c.epoch_state, c.orphan_timeout_ms
+    FROM agent_assign_changes(incarnation, NULL) AS c WHERE c.version IS NULL
+$$;
+COMMENT ON FUNCTION streamhouse.agent_assignments IS
+    'What an incarnation should do, partition by partition: own (keep), recover (publish what is left of an '
+    'inherited or orphaned epoch, seal), grant (call agent_grant), release (flush, publish, seal), roll '
+    '(likewise, then grant: the range above belongs to leftovers). Raises SH001, SH002';
 
 CREATE FUNCTION streamhouse.agent_grant(incarnation bigint, topic_ids uuid[], partitions int[])
 RETURNS TABLE (topic_id uuid, partition int, result text, epoch bigint, start_offset bigint,
@@ -314,7 +376,7 @@ BEGIN
     IF removed + ended > 0 THEN
         PERFORM set_bases(topic_ids, partitions);
         -- The last epoch of a WAL's former incarnation makes the agent one to be given partitions again.
-        IF (SELECT placed_agents <> placeable_agent_ids() FROM cluster) THEN
+        IF agents_changed() THEN
             PERFORM place_partitions();
         END IF;
         PERFORM begin_ownerless_epochs(t.topic_id) FROM topic AS t WHERE t.topic_id = ANY (topic_ids);

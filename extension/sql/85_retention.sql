@@ -201,30 +201,36 @@ DECLARE
     objects uuid[];
     counts  int[];
     removed bigint;
+    done    bigint := 0;
 BEGIN
-    SELECT d.topic_id INTO doomed FROM dropped_topic AS d WHERE NOT d.is_purged
-    ORDER BY d.dropped_at LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED;
-    IF NOT FOUND THEN
-        RETURN 0;
-    END IF;
-    WITH gone AS (
-        DELETE FROM segment AS s
-        WHERE s.ctid = ANY (ARRAY(SELECT c.ctid FROM segment AS c WHERE c.topic_id = doomed LIMIT max_rows))
-        RETURNING s.object_id
-    )
-    SELECT array_agg(g.object_id), array_agg(g.row_count) INTO objects, counts
-    FROM (SELECT object_id, count(*)::int AS row_count FROM gone GROUP BY object_id) AS g;
-    PERFORM release_objects(objects, counts);
-    removed := coalesce((SELECT sum(c) FROM unnest(counts) AS c), 0);
-    IF removed < max_rows THEN
-        DELETE FROM compaction AS c WHERE c.topic_id = doomed;
-        UPDATE dropped_topic AS d SET is_purged = true WHERE d.topic_id = doomed;
-    END IF;
-    RETURN removed;
+    -- A topic that is done with counts as a row: many that were empty are as much work.
+    WHILE done < max_rows LOOP
+        SELECT d.topic_id INTO doomed FROM dropped_topic AS d WHERE NOT d.is_purged
+        ORDER BY d.dropped_at LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED;
+        EXIT WHEN NOT FOUND;
+        WITH gone AS (
+            DELETE FROM segment AS s
+            WHERE s.ctid = ANY (ARRAY(SELECT c.ctid FROM segment AS c WHERE c.topic_id = doomed
+                                      LIMIT max_rows - done))
+            RETURNING s.object_id
+        )
+        SELECT array_agg(g.object_id), array_agg(g.row_count) INTO objects, counts
+        FROM (SELECT object_id, count(*)::int AS row_count FROM gone GROUP BY object_id) AS g;
+        PERFORM release_objects(objects, counts);
+        removed := coalesce((SELECT sum(c) FROM unnest(counts) AS c), 0);
+        done := done + removed;
+        IF done < max_rows THEN
+            DELETE FROM compaction AS c WHERE c.topic_id = doomed;
+            UPDATE dropped_topic AS d SET is_purged = true WHERE d.topic_id = doomed;
+            done := done + 1;
+        END IF;
+    END LOOP;
+    RETURN done;
 END
 $$;
 COMMENT ON FUNCTION streamhouse.purge_dropped_topics IS
-    'Removes at most so many segments of one dropped topic; returns how many';
+    'Removes segments of dropped topics, and marks those without any as purged; returns how many of both, at most so '
+    'many';
 
 CREATE FUNCTION streamhouse.apply_retention(max_rows int DEFAULT 1000) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
@@ -246,8 +252,9 @@ BEGIN
     END IF;
     PERFORM begin_decision();
     removed := purge_dropped_topics(max_rows);
+    -- What was dropped does not hold up what is kept.
     SELECT array_agg(d.topic_id), array_agg(d.partition) INTO topics, parts
-    FROM next_retention_due(greatest(max_rows / 10, 1)) AS d WHERE removed = 0;
+    FROM next_retention_due(greatest(max_rows / 10, 1)) AS d;
     IF topics IS NULL THEN
         RETURN removed;
     END IF;
@@ -262,18 +269,19 @@ BEGIN
           JOIN unnest(topics, parts) AS d(topic_id, partition) USING (topic_id, partition)
           ORDER BY p.topic_id, p.partition FOR NO KEY UPDATE OF p SKIP LOCKED) AS p;
     IF topics IS NULL THEN
-        RETURN 0;
+        RETURN removed;
     END IF;
     each_rows := greatest(max_rows / cardinality(topics), 1);
     SELECT array_agg(s.topic_id), array_agg(s.partition), array_agg(s.log_start)
     INTO new_topics, new_parts, new_starts FROM expired_starts(topics, parts, each_rows) AS s;
     PERFORM move_log_starts(new_topics, new_parts, new_starts, risen);
-    RETURN sweep_segments(topics, parts, each_rows);
+    RETURN removed + sweep_segments(topics, parts, each_rows);
 END
 $$;
 COMMENT ON FUNCTION streamhouse.apply_retention IS
-    'One step of the retention worker: moves log starts up by the topics'' retention and removes at most '
-    'so many segments; returns how many. Call it again until that is 0';
+    'One step of the retention worker: removes at most so many segments of dropped topics, and, after moving log '
+    'starts up by the topics'' retention, about as many of others; returns how many, dropped topics that are done '
+    'with included. Call it again until that is 0';
 
 CREATE FUNCTION streamhouse.delete_records(topic text, partition int, before_offset bigint) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off

@@ -26,7 +26,7 @@ GRANT EXECUTE ON FUNCTION
     streamhouse.producers_max,
     streamhouse.scan_interval_ms, streamhouse.compaction_delay_ms, streamhouse.compaction_objects,
     streamhouse.snapshot_tables, streamhouse.agent_log_starts, streamhouse.scrub_objects, streamhouse.scrub_segments,
-    streamhouse.check_history
+    streamhouse.check_history, streamhouse.partitions_max
 TO streamhouse_read, streamhouse_agent, streamhouse_admin;
 
 -- An agent serves the gRPC service Admin too.
@@ -37,7 +37,8 @@ GRANT EXECUTE ON FUNCTION
     streamhouse.agent_check, streamhouse.agent_advice, streamhouse.agent_awaited, streamhouse.agent_unknown_keys, streamhouse.agent_present_epochs,
     streamhouse.agent_present_object, streamhouse.agent_presented,
     streamhouse.agent_register, streamhouse.agent_heartbeat, streamhouse.agent_end,
-    streamhouse.agent_assignments, streamhouse.agent_grant, streamhouse.agent_open,
+    streamhouse.agent_assignments, streamhouse.agent_assign_changes, streamhouse.agent_versions,
+    streamhouse.agent_metadata_changes, streamhouse.agent_grant, streamhouse.agent_open,
     streamhouse.agent_seal, streamhouse.agent_leftover, streamhouse.publish_object,
     streamhouse.agent_init_producer, streamhouse.agent_producer_state, streamhouse.agent_claim,
     streamhouse.agent_claims, streamhouse.agent_lookup_producers, streamhouse.agent_garbage, streamhouse.agent_garbage_done,

@@ -31,7 +31,7 @@ streamhouse.marker_interval = 200
 streamhouse.snapshot_interval = ${SH_PG_SNAPSHOT_INTERVAL:-0}
 fsync = ${SH_PG_FSYNC:-off}
 streamhouse.allow_drop = on
-max_connections = 200
+max_connections = 300
 max_worker_processes = 16
 CONF
     as_postgres "$bin/pg_ctl" -D "$dir/data" -l "$dir/log" -w -t 30 start >/dev/null || { cat "$dir/log" >&2; exit 1; }

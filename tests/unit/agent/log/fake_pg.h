@@ -7,6 +7,7 @@
 #define TESTS_LOG_FAKE_PG_H
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,6 +64,9 @@ typedef struct FakeCluster {
     bool loses_replies;
     bool elsewhere;    /* placement wants everything at the agent "other" */
     bool away;         /* no call is answered */
+    bool holds_grants; /* somebody holds the control lock: grants wait */
+    int grants_held;
+    int heartbeats;
     bool fenced;       /* a newer incarnation took over */
     bool abandon_next; /* the next publish finds its object abandoned */
     bool ended;
@@ -238,8 +242,19 @@ ShStatus sh_pg_heartbeat(ShPg *pg, int64_t incarnation, int64_t calls_seen, int6
     ShStatus status = fake_enter(incarnation, err);
     if (status != SH_OK)
         return status;
+    fake.heartbeats++;
     *out = (ShPgHeartbeat){
         .assignment_version = fake.version, .metadata_version = fake.version, .calls = calls_seen + 1};
+    return fake_leave();
+}
+
+ShStatus sh_pg_versions(ShPg *pg, int64_t incarnation, ShPgVersions *out, ShError *err)
+{
+    (void)pg;
+    ShStatus status = fake_enter(incarnation, err);
+    if (status != SH_OK)
+        return status;
+    *out = (ShPgVersions){.assignment_version = fake.version, .metadata_version = fake.version};
     return fake_leave();
 }
 
@@ -253,9 +268,11 @@ ShStatus sh_pg_end(ShPg *pg, int64_t incarnation, ShError *err)
     return fake_leave();
 }
 
-ShStatus sh_pg_assignments(ShPg *pg, int64_t incarnation, ShPgAssignment **out, size_t *count, ShError *err)
+/* The whole, each time. */
+ShStatus sh_pg_assignments(ShPg *pg, int64_t incarnation, int64_t after_version, ShPgAssignments *out,
+                           ShError *err)
 {
-    (void)pg;
+    (void)pg, (void)after_version;
     ShStatus status = fake_enter(incarnation, err);
     if (status != SH_OK)
         return status;
@@ -282,8 +299,7 @@ ShStatus sh_pg_assignments(ShPg *pg, int64_t incarnation, ShPgAssignment **out, 
             row->open = partition->open;
             row->orphan_timeout_ms = fake.orphan_timeout_ms;
         }
-    *out = rows;
-    *count = n;
+    *out = (ShPgAssignments){.version = fake.version, .whole = true, .rows = rows, .count = n};
     return fake_leave();
 }
 
@@ -294,6 +310,12 @@ ShStatus sh_pg_grant(ShPg *pg, int64_t incarnation, const ShPgPartition *partiti
     ShStatus status = fake_enter(incarnation, err);
     if (status != SH_OK)
         return status;
+    fake.grants_held += fake.holds_grants;
+    while (fake.holds_grants) {
+        pthread_mutex_unlock(&fake.lock);
+        sched_yield();
+        pthread_mutex_lock(&fake.lock);
+    }
     for (size_t i = 0; i < count; i++) {
         FakeTopic *topic;
         FakePartition *partition = fake_find(&partitions[i].topic_id, partitions[i].partition, &topic);
@@ -431,14 +453,15 @@ ShStatus sh_pg_publish(ShPg *pg, const ShPgPublish *publish, ShPgRunResult *resu
     return lost ? sh_fail(err, SH_UNAVAILABLE, "the reply is lost") : SH_OK;
 }
 
-ShStatus sh_pg_metadata(ShPg *pg, ShPgMetadata **out, ShError *err)
+ShStatus sh_pg_metadata(ShPg *pg, int64_t after_version, ShPgMetadata **out, ShError *err)
 {
-    (void)pg;
+    (void)pg, (void)after_version;
     ShStatus status = fake_enter(0, err);
     if (status != SH_OK)
         return status;
     ShPgMetadata *metadata = calloc(1, sizeof *metadata);
     metadata->version = fake.version;
+    metadata->whole = true;
     metadata->partitions = calloc(FAKE_TOPICS_MAX * FAKE_PARTITIONS, sizeof *metadata->partitions);
     metadata->agents = calloc(2, sizeof *metadata->agents);
     metadata->agent_count = 2;
@@ -453,6 +476,7 @@ ShStatus sh_pg_metadata(ShPg *pg, ShPgMetadata **out, ShError *err)
             row->object_durability = fake.topics[i].object_durability;
             row->batch_bytes_max = 1 << 20;
             row->time_rule = fake.time_rule;
+            row->partitions = FAKE_PARTITIONS;
             row->partition = p;
             row->epoch = partition->epoch;
             if (partition->owned || fake.elsewhere)

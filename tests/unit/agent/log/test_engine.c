@@ -347,6 +347,27 @@ static void test_postgresql_away_delays_and_loses_nothing(void **state)
     assert_int_equal(sh_engine_fatal(fixture->engine, NULL), SH_OK);
 }
 
+static int fake_number(const int *number)
+{
+    pthread_mutex_lock(&fake.lock);
+    int value = *number;
+    pthread_mutex_unlock(&fake.lock);
+    return value;
+}
+
+static void test_the_lease_is_renewed_while_control_waits_for_a_lock(void **state)
+{
+    Fixture *fixture = *state;
+    start(fixture);
+    FAKE_CHANGE(fake.holds_grants = true);
+    fake_topic("new", false);
+    wait_until(fake_number(&fake.grants_held) > 0);
+    int before = fake_number(&fake.heartbeats);
+    wait_until(fake_number(&fake.heartbeats) > before + 3);
+    FAKE_CHANGE(fake.holds_grants = false);
+    assert_int_equal(append_to(fixture, "new", 1, 10), 0);
+}
+
 static void test_a_fenced_incarnation_is_fatal(void **state)
 {
     Fixture *fixture = *state;
@@ -468,6 +489,7 @@ int main(void)
         TEST(test_calls_that_wait_are_answered_before_the_stop),
         TEST(test_a_partition_that_is_owned_elsewhere_now_redirects),
         TEST(test_postgresql_away_delays_and_loses_nothing),
+        TEST(test_the_lease_is_renewed_while_control_waits_for_a_lock),
         TEST(test_a_fenced_incarnation_is_fatal),
         TEST(test_offsets_are_found_by_time),
         TEST(test_a_changed_topic_is_known_when_the_change_is_answered),

@@ -93,7 +93,7 @@ static void test_a_call_after_a_restart_finds_a_connection(void **state)
     ShPgMetadata *metadata;
     ShPg *pg = fixture_pg(fixture_conninfo, 10000);
     for (int i = 0; i < 3; i++) {
-        assert_ok(sh_pg_metadata(pg, &metadata, &err));
+        assert_ok(sh_pg_metadata(pg, 0, &metadata, &err));
         sh_pg_metadata_free(metadata);
         kill_backends();
     }
@@ -108,10 +108,10 @@ static void test_the_server_gives_up_what_the_agent_gave_up(void **state)
     PQclear(PQexec(blocker, "BEGIN; LOCK TABLE streamhouse.cluster"));
     ShPg *pg = fixture_pg(fixture_conninfo, 300);
     ShPgMetadata *metadata;
-    assert_int_equal(sh_pg_metadata(pg, &metadata, &err), SH_UNAVAILABLE);
+    assert_int_equal(sh_pg_metadata(pg, 0, &metadata, &err), SH_UNAVAILABLE);
     assert_true(err.retriable);
     PQfinish(blocker);
-    assert_ok(sh_pg_metadata(pg, &metadata, &err));
+    assert_ok(sh_pg_metadata(pg, 0, &metadata, &err));
     sh_pg_metadata_free(metadata);
     sh_pg_free(pg);
 }
