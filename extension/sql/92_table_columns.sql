@@ -13,7 +13,8 @@ COMMENT ON COLUMN streamhouse.cluster.database_oid IS 'oid of the database that 
 COMMENT ON COLUMN streamhouse.cluster.installation_id IS 'of the installation that the term began in';
 COMMENT ON COLUMN streamhouse.cluster.metadata_version IS 'rises with every change of topics, agents and owners';
 COMMENT ON COLUMN streamhouse.cluster.assignment_version IS 'rises with every change of what agents are to own';
-COMMENT ON COLUMN streamhouse.cluster.placed_agents IS 'agents that placement last saw';
+COMMENT ON COLUMN streamhouse.cluster.placed_agents IS 'agents that placement last gave partitions to';
+COMMENT ON COLUMN streamhouse.cluster.seen_agents IS 'agents that were live when placement last ran';
 COMMENT ON COLUMN streamhouse.cluster.schema_version IS 'rises with every change of schemas and their settings';
 
 COMMENT ON COLUMN streamhouse.topic.topic_id IS 'its id';
@@ -91,6 +92,12 @@ COMMENT ON COLUMN streamhouse.partition.log_start_version IS 'number of the chan
 COMMENT ON COLUMN streamhouse.partition.records_retired IS
     'records of the epochs'' counts that lie below log_start or were given up';
 COMMENT ON COLUMN streamhouse.partition.bytes_retired IS 'bytes of these';
+
+COMMENT ON COLUMN streamhouse.control_change.version IS 'metadata version that made the change known';
+COMMENT ON COLUMN streamhouse.control_change.topic_id IS 'id of the topic; null: anything may have changed';
+COMMENT ON COLUMN streamhouse.control_change.partition IS 'number of the partition; null: the topic itself';
+COMMENT ON COLUMN streamhouse.control_change.agent_id IS
+    'whose work there may have changed; null: what metadata tell everybody';
 
 COMMENT ON COLUMN streamhouse.epoch.topic_id IS 'id of the topic';
 COMMENT ON COLUMN streamhouse.epoch.partition IS 'number of the partition';
