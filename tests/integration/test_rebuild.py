@@ -154,8 +154,8 @@ def test_another_ones_404_is_no_absence(world, s3):
     """A proxy between the agent and the store says 404 of its own: nothing is taken for missing, neither a part of the
     newest snapshot nor an object that is to be presented."""
     proxy = S3Proxy(s3["s3_endpoint"])
-    settings = {**s3, "s3_endpoint": proxy.endpoint, "s3_prefix": world.directory.name + "/", "s3_retries_max": "20",
-                "breaker_failures_max": "100"}
+    settings = {**s3, "s3_endpoint": proxy.endpoint, "s3_prefix": world.directory.name + "/", "s3_retries_max": "4",
+                "breaker_failures_max": "100", "breaker_failure_percent": "100"}
     try:
         a1 = world.agent("a1", **settings).start()
         fill(world, a1)
@@ -175,7 +175,7 @@ def test_another_ones_404_is_no_absence(world, s3):
         assert (status, error.count("s3_retry")) == (0, 3), error
         assert len(lines) == 1 and lines[0].startswith(f"rebuilt snapshot={newest} ")
         proxy.fault("get", "page_404", 12)
-        proxy.fault("list", "slow_down", 25, share=0.9)  # longer than one request is tried
+        proxy.fault("list", "slow_down", 8, share=0.9)  # longer than one request is tried
         a2.start()
         wait_until("the agent has presented", lambda: world.segments() == segments, 20 * PATIENCE)
         assert proxy.count("get", "page_404") == 15
