@@ -39,7 +39,7 @@ def calls(text, name):
 
 def literal(source):
     """What stands in the string literals of a piece of source, put together."""
-    return "".join(re.sub(r"\\(.)", r"\1", s[1:-1]) for s in re.findall(STRING, source))
+    return "".join(re.sub(r"\\(.)", lambda m: "\n" if m[1] == "n" else m[1], s[1:-1]) for s in re.findall(STRING, source))
 
 
 # --- what the code has
@@ -73,6 +73,40 @@ def events():
                 levels, pairs = found.setdefault(event, (set(), set()))
                 levels.add(function.removeprefix("sh_log_"))
                 pairs.update(re.findall(r"(?:^| )(\w+)=", literal(arguments[1])))
+    return found
+
+
+def options_of_file(path):
+    """The options that a file of the command takes, those of a table that it includes too."""
+    text = path.read_text()
+    names = set(re.findall(r'\{"([a-z-]+)", (?:required|no)_argument', text))
+    if "SH_PRODUCING_OPTIONS" in text:
+        names |= options_of_file(ROOT / "cli/producing.h") if path.name != "producing.h" else set()
+    if "sh_topic_output_option(" in text and path.name != "topic_print.c":
+        names |= options_of_file(ROOT / "cli/topic_print.c")
+    return names
+
+
+def commands():
+    """command -> the options that it takes"""
+    files = {p: p.read_text() for p in sources("cli")}
+    table = re.findall(r'\{(NULL|"\w+"), ("\w+"), (\w+), (?:true|false)\}', files[ROOT / "cli/main.c"])
+    found = {"streamhouse-agent": options_of_file(ROOT / "agent/main.c")}
+    for group, name, function in table:
+        home = next(p for p, text in files.items() if re.search(rf"^int {function}\(", text, re.M))
+        found[f"{literal(group)} {literal(name)}".strip()] = options_of_file(home)
+    return found
+
+
+def options_in_help(command_names):
+    """The same by what --help says."""
+    text = literal(re.search(rf"char help\[\] =((?:\s*(?:{STRING}|[A-Z_]+))+);", (ROOT / "cli/main.c").read_text()).group(1))
+    found, command = {}, None
+    for line in re.split(r"\\n|n(?=  )", text) if "\n" not in text else text.split("\n"):
+        named = [c for c in command_names if re.match(rf"  {c}\b", line)]
+        command = named[0] if named else command if line.startswith("      ") else None
+        if command:
+            found.setdefault(command, set()).update(re.findall(r"--([a-z-]+)", line))
     return found
 
 
@@ -137,6 +171,30 @@ def print_views():
             yield f"| `{column}` | {meaning} |"
 
 
+def cli_tables():
+    """command -> rows of its tables of options: option, default, range, meaning"""
+    found = {}
+    for section in re.split(r"^#{2,3} ", (PAGES / "cli.md").read_text(), flags=re.M)[1:]:
+        command = re.match(r"[a-z -]*", section)[0].strip()
+        if rows(section, 4):
+            found[command] = rows(section, 4)
+    return found
+
+
+def check_cli():
+    has = commands()
+    written = {command: {name for row in table for name in re.findall(r"--([a-z-]+)", row[0])}
+               for command, table in cli_tables().items()}
+    yield from compare("cli.md", "the options of", has, written)
+    helped = options_in_help(has.keys())
+    for command in has.keys() - {"streamhouse-agent"}:
+        if helped.get(command) != has[command]:
+            yield f"cli/main.c: --help says {helped.get(command)} of {command}, which takes {has[command]}"
+    help_text = literal(re.search(rf"print_help\(FILE \*to\)\n(.*?)\n}}", (ROOT / "agent/main.c").read_text(), re.S).group(1))
+    if set(re.findall(r"--([a-z-]+)", help_text)) != has["streamhouse-agent"]:
+        yield "agent/main.c: --help does not name the options that there are"
+
+
 def check_printed(page, printed, update):
     """The part of a page that is printed from the code."""
     path = PAGES / page
@@ -164,7 +222,7 @@ def check_events():
 def main():
     update = sys.argv[1:] == ["--update"]
     findings = [*check_printed("metrics.md", print_metrics(), update), *check_printed("views.md", print_views(), update),
-                *check_events()]
+                *check_events(), *check_cli()]
     print("\n".join(findings) if findings else "reference: the pages say what the code does")
     return 1 if findings else 0
 
