@@ -135,3 +135,13 @@ SELECT * FROM pg_temp.meet(:a, 41, (SELECT nonce FROM streamhouse.store_marker),
 -- Off: as before there were any.
 SET streamhouse.require_store_marker = off;
 SELECT streamhouse.agent_marker_due(:a), streamhouse.marker_held(), status FROM streamhouse.store_marker_status;
+
+-- What an agent is told when it renews its lease, or looks after the marker, too seldom.
+SET streamhouse.require_store_marker = on;
+SET streamhouse.marker_interval = '1s';
+SET streamhouse.lease_ticks = 10;
+SELECT a FROM streamhouse.agent_advice(1, 5 * streamhouse.tick_interval_ms(), 3000) AS a WHERE a ~ 'lease runs out|marker';
+SELECT regexp_replace(a, '\d+', 'N', 'g') AS told FROM streamhouse.agent_advice(1, 6 * streamhouse.tick_interval_ms(), 3001) AS a
+WHERE a ~ 'lease runs out|marker';
+SET streamhouse.require_store_marker = off;
+SELECT a FROM streamhouse.agent_advice(1, 1, 3001) AS a WHERE a ~ 'lease runs out|marker';

@@ -20,9 +20,10 @@ void sh_config_print(const ShConfig *config, FILE *to)
 void sh_config_print_reference(FILE *to)
 {
     fputs("# Settings of the agent\n\n"
-          "This page is printed from the table in `agent/base/config_table.c`; edit that.\n\n"
-          "Settings come from their defaults, then from the file named by `--config` or\n"
-          "`STREAMHOUSE_CONFIG`, then from the environment; the last one wins. The file is YAML, one\n"
+          "This page is printed from the tables in `agent/base/config_table.c` and `config_check.c`; edit\n"
+          "those.\n\n"
+          "Settings come from their defaults, then from the file named by `--config`, then from the\n"
+          "environment; the last one wins. The file is YAML, one\n"
           "`name: value` a line. A variable is `STREAMHOUSE_` and the name in upper case:\n"
           "`flush_interval: 2s` in the file, `STREAMHOUSE_FLUSH_INTERVAL=2s` in the environment. A name\n"
           "that does not exist is an error; a variable that resembles no setting is passed over with a\n"
@@ -44,6 +45,18 @@ void sh_config_print_reference(FILE *to)
         print_range(setting, to);
         fprintf(to, " | %s |\n", setting->help);
     }
+    fputs("\n## Rules between settings\n\nAn agent whose settings break one does not start:\n\n", to);
+    for (size_t i = 0; i < sh_setting_rule_count; i++)
+        fprintf(to, "- %s\n", sh_setting_rules[i].text);
+    fputs("\nPostgreSQL's settings take part in others. An agent that finds one broken at its start warns\n"
+          "(`server_unfit`):\n\n"
+          "- `heartbeat_interval` is at most half of `streamhouse.lease_ticks` x\n"
+          "  `streamhouse.tick_interval`\n"
+          "- `garbage_interval`, or 10 s where that is less, is not above 3 x\n"
+          "  `streamhouse.marker_interval`: so often the agent looks whether the marker in the store is due\n"
+          "- live agents and their connections fit into `max_connections` and the limits of the database\n"
+          "  and the role\n",
+          to);
 }
 
 static void print_unit(const ShSetting *setting, FILE *to)

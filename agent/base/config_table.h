@@ -1,7 +1,7 @@
 /*
  * config_table.h - the table of settings, from which loading, checking, printing and the reference all work.
  *
- * Only the config_*.c files include it.
+ * Only the config_*.c files include it, and their test.
  */
 #ifndef SH_AGENT_BASE_CONFIG_TABLE_H
 #define SH_AGENT_BASE_CONFIG_TABLE_H
@@ -38,6 +38,16 @@ typedef struct ShSetting {
 
 extern const ShSetting sh_settings[];
 extern const size_t sh_setting_count;
+
+/* What must hold between settings, or of one beyond its range. */
+typedef struct ShSettingRule {
+    const char *text; /* Markdown, one line */
+    /* SH_INVALID names the settings. */
+    ShStatus (*check)(const ShConfig *config, ShError *err) SH_MUST_CHECK;
+} ShSettingRule;
+
+extern const ShSettingRule sh_setting_rules[];
+extern const size_t sh_setting_rule_count;
 
 /* The setting of this name; NULL when there is none. */
 const ShSetting *sh_setting_find(const char *name);
@@ -76,7 +86,7 @@ const char *sh_setting_nearest(const char *name);
 ShStatus sh_config_find(const char *name, const char *prefix, const ShSetting **out,
                         ShError *err) SH_MUST_CHECK;
 
-/* What must hold between settings. */
+/* The first rule that does not hold. */
 ShStatus sh_config_check(const ShConfig *config, ShError *err) SH_MUST_CHECK;
 
 #endif

@@ -221,7 +221,7 @@ static ShStatus check_batches(const ShAppendPart *part, int64_t batch_bytes_max,
                            i);
         if ((int64_t)header->total_bytes > batch_bytes_max)
             return sh_fail(err, SH_TOO_LARGE,
-                           "a batch of %zu bytes: the topic takes at most %lld (batch_bytes_max)",
+                           "a batch of %zu bytes: the topic takes at most %lld (max_batch_size)",
                            header->total_bytes, (long long)batch_bytes_max);
     }
     return SH_OK;

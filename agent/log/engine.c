@@ -341,9 +341,12 @@ static ShStatus join_cluster(ShEngine *engine, ShError *err)
 static ShStatus warn_of_server(ShEngine *engine, ShError *err)
 {
     const ShConfig *config = engine->config;
-    int64_t connections = OWN_CONNECTIONS + config->read_threads +
-                          (config->schema_registry_enabled ? config->schema_registry_connections : 0);
-    return sh_pg_advice(engine->control.pg, connections, log_problem, NULL, err);
+    ShPgNeeds needs = {.connections = OWN_CONNECTIONS + config->read_threads,
+                       .heartbeat_ms = config->heartbeat_interval_ms,
+                       .marker_ms = sh_garbage_marker_interval_ms(config)};
+    if (config->schema_registry_enabled)
+        needs.connections += config->schema_registry_connections;
+    return sh_pg_advice(engine->control.pg, &needs, log_problem, NULL, err);
 }
 
 static void log_problem(const char *problem, void *arg)

@@ -103,14 +103,18 @@ static ShStatus step(ShEngine *engine, int64_t *round_due_ms, ShError *err)
     return status == SH_OK ? sh_garbage_scan(engine, err) : status;
 }
 
+int64_t sh_garbage_marker_interval_ms(const ShConfig *config)
+{
+    return config->garbage_interval_ms < MARKER_INTERVAL_MS ? config->garbage_interval_ms
+                                                            : MARKER_INTERVAL_MS;
+}
+
 ShStatus sh_garbage_renew_marker(ShEngine *engine, ShError *err)
 {
     int64_t now_ms = sh_clock_now_ms();
-    int64_t interval_ms = engine->config->garbage_interval_ms;
     if (now_ms < engine->garbage.marker_due_ms || atomic_load(&engine->draining))
         return SH_OK;
-    engine->garbage.marker_due_ms = now_ms +
-                                    (interval_ms < MARKER_INTERVAL_MS ? interval_ms : MARKER_INTERVAL_MS);
+    engine->garbage.marker_due_ms = now_ms + sh_garbage_marker_interval_ms(engine->config);
     return sh_marker_renew(engine, err);
 }
 

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "agent/base/config.h"
 #include "agent/base/metrics.h"
 #include "agent/pg/pg_garbage.h"
 #include "core/status.h"
@@ -38,6 +39,9 @@ void sh_garbage_init(ShGarbage *garbage);
 ShStatus sh_garbage_start(struct ShEngine *engine, ShError *err) SH_MUST_CHECK;
 /* End the thread; `stopping` is set already. */
 void sh_garbage_stop(struct ShEngine *engine);
+
+/* How often the agent looks whether the marker is due. */
+int64_t sh_garbage_marker_interval_ms(const ShConfig *config);
 
 /* On the garbage thread, between any two of its requests: have the marker in the store renewed when it is
  * time. */

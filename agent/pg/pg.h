@@ -41,10 +41,17 @@ bool sh_pg_is_connected(const ShPg *pg);
  */
 ShStatus sh_pg_check(ShPg *pg, ShError *err) SH_MUST_CHECK;
 
-/* Ask what is wrong with the server for an agent that opens so many connections: `tell` is called with each
- * sentence, which it borrows. */
-ShStatus sh_pg_advice(ShPg *pg, int64_t connections, void (*tell)(const char *problem, void *arg), void *arg,
-                      ShError *err) SH_MUST_CHECK;
+/* What an agent wants of the server. */
+typedef struct ShPgNeeds {
+    int64_t connections;
+    int64_t heartbeat_ms; /* between two renewals of its lease */
+    int64_t marker_ms;    /* between two looks at the marker in the store */
+} ShPgNeeds;
+
+/* Ask what is wrong with the server for such an agent: `tell` is called with each sentence, which it borrows.
+ */
+ShStatus sh_pg_advice(ShPg *pg, const ShPgNeeds *needs, void (*tell)(const char *problem, void *arg),
+                      void *arg, ShError *err) SH_MUST_CHECK;
 
 /* Break a call that another thread has under way, or else the next one: it fails with SH_UNAVAILABLE (for
  * shutdown). */

@@ -19,14 +19,17 @@ ShStatus sh_pg_check(ShPg *pg, ShError *err)
     return status;
 }
 
-ShStatus sh_pg_advice(ShPg *pg, int64_t connections, void (*tell)(const char *problem, void *arg), void *arg,
-                      ShError *err)
+ShStatus sh_pg_advice(ShPg *pg, const ShPgNeeds *needs, void (*tell)(const char *problem, void *arg),
+                      void *arg, ShError *err)
 {
-    ShPgNumber number;
-    const char *const values[] = {sh_pg_number(&number, connections)};
+    ShPgNumber numbers[3];
+    const char *const values[] = {sh_pg_number(&numbers[0], needs->connections),
+                                  sh_pg_number(&numbers[1], needs->heartbeat_ms),
+                                  sh_pg_number(&numbers[2], needs->marker_ms)};
     PGresult *result;
-    ShStatus status = sh_pg_query(pg, "SELECT * FROM streamhouse.agent_advice($1::int)", 1, values, &result,
-                                  err);
+    ShStatus status =
+        sh_pg_query(pg, "SELECT * FROM streamhouse.agent_advice($1::int, $2::bigint, $3::bigint)", 3, values,
+                    &result, err);
     if (status != SH_OK)
         return status;
     for (int i = 0; i < PQntuples(result); i++)

@@ -158,6 +158,11 @@ static ShStatus create(const ShWalOptions *options, ShWal **out, ShError *err)
     if (options->budget_bytes < 4 * FILE_BYTES_MIN || options->file_bytes < FILE_BYTES_MIN)
         return sh_fail(err, SH_INVALID, "a WAL needs files of %d bytes and a budget of %d bytes at least",
                        FILE_BYTES_MIN, 4 * FILE_BYTES_MIN);
+    if (options->file_bytes > options->budget_bytes / 4)
+        return sh_fail(err, SH_INVALID,
+                       "wal_file_size (%" PRId64 " bytes) is more than a quarter of wal_budget (%" PRId64
+                       " bytes)",
+                       options->file_bytes, options->budget_bytes);
     ShWal *wal = calloc(1, sizeof *wal);
     if (wal == NULL || (wal->dir = strdup(options->dir)) == NULL) {
         free(wal);
@@ -172,8 +177,7 @@ static ShStatus create(const ShWalOptions *options, ShWal **out, ShError *err)
     wal->arg = options->arg;
 
     /* Beside what is held, the disk carries the unfilled rest of the current file and a prepared one. */
-    int64_t file_bytes_max = options->budget_bytes / 4;
-    wal->file_bytes = options->file_bytes < file_bytes_max ? options->file_bytes : file_bytes_max;
+    wal->file_bytes = options->file_bytes;
     wal->wanted_bytes = wal->file_bytes;
     wal->data_bytes_max = options->budget_bytes - 2 * wal->file_bytes;
 
@@ -297,7 +301,7 @@ static ShStatus admit(ShWal *wal, ShWalNode *node, ShError *err)
     int64_t bytes = sh_wal_frame_bytes(node->batch.length);
     if (bytes > wal->data_bytes_max)
         return sh_fail(err, SH_TOO_LARGE,
-                       "a batch of %zu bytes exceeds the WAL's budget: raise wal_budget_bytes",
+                       "a batch of %zu bytes exceeds the WAL's budget: raise wal_budget",
                        node->batch.length);
     int64_t used = wal->sealed_bytes + wal->unwritten_bytes +
                    (wal->current != NULL ? wal->current->position : 0);

@@ -53,12 +53,23 @@ $$;
 COMMENT ON FUNCTION streamhouse.connection_problem IS
     'Which limit on connections live agents reach when each opens so many; null: none';
 
-CREATE FUNCTION streamhouse.agent_advice(connections int) RETURNS SETOF text
+CREATE FUNCTION streamhouse.agent_advice(connections int, heartbeat_ms bigint, marker_ms bigint) RETURNS SETOF text
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
 AS $$
-    SELECT a.problem FROM (VALUES (worker_problem()), (connection_problem(connections))) AS a(problem)
+    SELECT a.problem
+    FROM (VALUES
+        (worker_problem()), (connection_problem(connections)),
+        (CASE WHEN 2 * heartbeat_ms > lease_ticks()::bigint * tick_interval_ms() THEN
+             format('the lease runs out after %s ms (streamhouse.lease_ticks x streamhouse.tick_interval), which '
+                    'heartbeats each %s ms may miss: lower heartbeat_interval', lease_ticks()::bigint * tick_interval_ms(),
+                    heartbeat_ms) END),
+        (CASE WHEN require_store_marker() AND marker_ms > 3 * marker_interval_ms() THEN
+             format('the marker in the store is to be renewed each %s ms (streamhouse.marker_interval), and this agent looks '
+                    'each %s ms: nothing is deleted from the store. Lower garbage_interval, or raise the other',
+                    marker_interval_ms(), marker_ms) END)) AS a(problem)
     WHERE a.problem IS NOT NULL
 $$;
 COMMENT ON FUNCTION streamhouse.agent_advice IS
-    'What is wrong with the server for an agent that opens so many connections: it warns of that when it starts';
+    'What is wrong with the server for an agent that opens so many connections, renews its lease and looks after the marker in '
+    'the store so often: it warns of that when it starts';
 

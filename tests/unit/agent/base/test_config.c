@@ -2,6 +2,7 @@
 #include "tests/unit/agent/base/base_test.h"
 
 #include "agent/base/config.h"
+#include "agent/base/config_table.h"
 
 static char path[] = "/tmp/sh-config-XXXXXX";
 
@@ -182,29 +183,48 @@ static void test_wrong_files_are_answered_with_line_and_reason(void **state)
     }
 }
 
+#define S3_KEYS "store: s3\ns3_bucket: b\ns3_access_key: k\ns3_secret_key: s\n"
+
 static void test_settings_that_do_not_fit_together(void **state)
 {
     (void)state;
-    static const BadFile files[] = {
-        {"agent_id: 'a b'\n", "agent_id"},
-        {"advertised_address: host:0\n", "advertised_address"},
-        {"wal_file_size: 64MB\nwal_budget: 100MB\n", "at most half of wal_budget"},
-        {"batch_bytes_max: 16MB\n", "batch_bytes_max (16777216) must be below message_bytes_max (16777216)"},
-        {"batch_decompressed_bytes_max: 1kB\n", "must not be below batch_bytes_max"},
-        {"flush_size: 64MB\nmemory_budget: 100MB\n", "at most half of memory_budget"},
-        {"store: s3\n", "s3_bucket: must be set"},
-        {"store: s3\ns3_bucket: b\n", "AWS_ACCESS_KEY_ID"},
-        {"store: s3\ns3_bucket: b\ns3_access_key: k\n", "AWS_SECRET_ACCESS_KEY"},
-        {"store: s3\ns3_bucket: b\ns3_access_key: k\ns3_secret_key: s\ns3_endpoint: 'host:80'\n", "http://"},
-        {"store: s3\ns3_bucket: b\ns3_access_key: k\ns3_secret_key: s\ns3_endpoint: 'http://u:p@h'\n",
-         "s3_access_key"},
+    static const struct {
+        const char *yaml;
+        const char *message;
+        const char *rule; /* the beginning of its text, or what follows `store: s3` */
+    } files[] = {
+        {"agent_id: 'a b'\n", "agent_id", "`agent_id` holds"},
+        {"listen_address: '0.0.0.0:50051'\n", "advertised_address must say", "`advertised_address` is set"},
+        {"advertised_address: host:0\n", "advertised_address", "`advertised_address` has a port"},
+        {"wal_file_size: 64MB\nwal_budget: 255MB\n", "at most a quarter of wal_budget", "`wal_file_size` is"},
+        {"batch_bytes_max: 16MB\n",
+         "batch_bytes_max (16777216) must be below message_bytes_max (16777216)",
+         "`batch_bytes_max` is"},
+        {"batch_decompressed_bytes_max: 1kB\n",
+         "must not be below batch_bytes_max",
+         "`batch_decompressed_bytes_max` is"},
+        {"flush_size: 64MB\nmemory_budget: 100MB\n", "at most half of memory_budget", "`flush_size` is"},
+        {"store: s3\n", "s3_bucket: must be set", "`s3_bucket` is"},
+        {"store: s3\ns3_bucket: b\n", "AWS_ACCESS_KEY_ID", "`s3_access_key` and"},
+        {"store: s3\ns3_bucket: b\ns3_access_key: k\n", "AWS_SECRET_ACCESS_KEY", "`s3_access_key` and"},
+        {S3_KEYS "s3_deadline: 1s\ns3_timeout: 2s\n", "s3_deadline (1000 ms)", "`s3_deadline` is"},
+        {S3_KEYS "s3_kms_key: k\n", "s3_kms_key: is of no use", "`s3_kms_key` is"},
+        {S3_KEYS "s3_endpoint: 'host:80'\n", "http://", "`s3_endpoint` begins"},
+        {S3_KEYS "s3_endpoint: 'http://u:p@h'\n", "s3_access_key", "`s3_endpoint` begins"},
     };
+    bool broken[64] = {false};
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
         ShError err;
         ShConfig *config = NULL;
         if (sh_config_load(file_of(files[i].yaml), no_variables, &config, &err) != SH_INVALID)
             fail_msg("accepted: %s", files[i].yaml);
         assert_contains(err.message, files[i].message);
+        for (size_t rule = 0; rule < sh_setting_rule_count; rule++)
+            broken[rule] |= strstr(sh_setting_rules[rule].text, files[i].rule) != NULL;
+    }
+    for (size_t rule = 0; rule < sh_setting_rule_count; rule++) {
+        if (!broken[rule])
+            fail_msg("no file breaks the rule \"%s\"", sh_setting_rules[rule].text);
     }
 }
 

@@ -228,10 +228,10 @@ ShStatus sh_pg_register(ShPg *pg, const ShPgRegister *request, ShPgRegistered *o
     return fake_leave();
 }
 
-ShStatus sh_pg_advice(ShPg *pg, int64_t connections, void (*tell)(const char *problem, void *arg), void *arg,
-                      ShError *err)
+ShStatus sh_pg_advice(ShPg *pg, const ShPgNeeds *needs, void (*tell)(const char *problem, void *arg),
+                      void *arg, ShError *err)
 {
-    (void)pg, (void)connections, (void)tell, (void)arg, (void)err;
+    (void)pg, (void)needs, (void)tell, (void)arg, (void)err;
     return SH_OK;
 }
 

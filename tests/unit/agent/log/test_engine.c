@@ -175,14 +175,14 @@ static void triple_begin(Fixture *fixture, Triple *triple, size_t bytes)
 static void test_a_full_wal_pushes_back_and_keeps_calls_whole(void **state)
 {
     Fixture *fixture = *state;
-    set(fixture, 0, "WAL_BUDGET=2MB");
+    set(fixture, 0, "WAL_BUDGET=4MB");
     set(fixture, 1, "WAL_FILE_SIZE=1MB");
     set(fixture, 2, "FLUSH_INTERVAL=10ms");
     assert_ok(sh_fault_arm("flush.before_upload=error", err));
     start(fixture);
     Triple calls[8];
     for (int i = 0; i < 8; i++)
-        triple_begin(fixture, &calls[i], 100000);
+        triple_begin(fixture, &calls[i], 120000);
     assert_true(signal_wait(&calls[7].append.signal, DEADLINE_MS));
     assert_int_equal(calls[7].append.part.error.status, SH_EXHAUSTED);
     assert_true(calls[7].append.part.error.retry_after_ms > 0);

@@ -88,14 +88,14 @@ static void test_a_duplicate_is_acknowledged_when_the_first_is_durable(void **st
 static void test_a_full_wal_leaves_no_trace_of_a_sequence(void **state)
 {
     Fixture *fixture = *state;
-    set(fixture, 0, "WAL_BUDGET=2MB");
+    set(fixture, 0, "WAL_BUDGET=4MB");
     set(fixture, 1, "WAL_FILE_SIZE=1MB");
     set(fixture, 2, "FLUSH_INTERVAL=10ms");
     assert_ok(sh_fault_arm("flush.before_upload=error", err));
     start(fixture);
     int64_t stored = 0;
-    while (append_patiently(fixture, "t", 1, 100000) >= 0 && stored < 12 &&
-           sh_wal_bytes(fixture->engine->wal) < 1900000)
+    while (append_patiently(fixture, "t", 1, 100000) >= 0 && stored < 24 &&
+           sh_wal_bytes(fixture->engine->wal) < 2900000)
         stored++;
     int32_t sequence = 0;
     int64_t offset;
