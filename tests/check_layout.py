@@ -3,6 +3,7 @@
 
 Prints one line a finding and exits 1 when there is any.
 """
+import fnmatch
 import pathlib
 import re
 import subprocess
@@ -107,9 +108,23 @@ def readme_findings(paths):
             yield f"{folder}/: {len(code)} files and no README.md"
 
 
+def module_findings(paths):
+    """A folder's README names each of its modules, alone or by a pattern: `lane.h`, `lane`, `json*`."""
+    for readme in (p for p in paths if pathlib.Path(p).name == "README.md" and "/" in p and not p.startswith(MIRRORS)):
+        folder = pathlib.Path(readme).parent
+        quoted = re.findall(r"`([^`\s]+)`", (ROOT / readme).read_text())
+        quoted = [q.replace("{h,c}", "*") for q in quoted]
+        patterns = {q.removesuffix(pathlib.Path(q).suffix) if pathlib.Path(q).suffix in SIZED | {".*"} else q for q in quoted}
+        for stem in sorted({pathlib.Path(p).stem for p in paths
+                            if pathlib.Path(p).parent == folder and pathlib.Path(p).suffix in SIZED and p.count("/.") == 0}
+                           - {"__init__"}):
+            if not any(fnmatch.fnmatch(stem, pattern) for pattern in patterns):
+                yield f"{readme}: does not name {stem}"
+
+
 def main():
     paths = tracked()
-    findings = list(readme_findings(paths))
+    findings = [*readme_findings(paths), *module_findings(paths)]
     for path in paths:
         if pathlib.Path(path).suffix not in SIZED:
             continue

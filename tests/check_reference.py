@@ -128,6 +128,95 @@ def views():
     return found
 
 
+# What functions in C raise by themselves. SH011 is left out: all that decide raise it.
+RAISED_IN_C = {"sh_schema_parse_text": {"SH201", "SH209"}, "sh_schema_serialized": {"SH201", "SH209"}}
+
+
+def raised():
+    """function -> the SQLSTATEs of ours that it raises, in what it calls too; without those that call a name which
+    several functions have"""
+    text = "".join(p.read_text() for p in sorted((ROOT / "extension/sql").glob("*.sql")))
+    bodies, shared = {}, set()
+    for name, body in re.findall(r"CREATE FUNCTION streamhouse\.(\w+)(.*?)(?=\nCREATE |\nCOMMENT |\Z)", text, re.S):
+        shared |= {name} & bodies.keys()
+        bodies[name] = bodies.get(name, "") + re.sub(r"--[^\n]*", "", body)
+    direct, caught, called = {}, {}, {}
+    for name, body in bodies.items():
+        direct[name] = set(re.findall(r"ERRCODE = '(SH\d+)'", body))
+        for symbol in re.findall(r"'MODULE_PATHNAME', '(\w+)'", body):
+            direct[name] |= RAISED_IN_C.get(symbol, set())
+        caught[name] = set(re.findall(r"WHEN SQLSTATE '(SH\d+)'", body))
+        called[name] = {c for c in re.findall(r"\b(\w+)\(", re.sub(r"'(?:[^']|'')*'", "", body)) if c in bodies and c != name}
+
+    def of(name, seen):
+        found = {"shared"} if name in shared else set(direct[name])
+        for other in called[name] - seen:
+            found |= of(other, seen | {name})
+        return found - caught[name]
+    found = {name: of(name, set()) for name in bodies}
+    return {name: codes for name, codes in found.items() if "shared" not in codes}
+
+
+def check_errors():
+    """What comments say after "Raises", and sql.md after "Errors:" of the functions above it."""
+    raises = raised()
+    text = "".join(p.read_text() for p in sorted((ROOT / "extension/sql").glob("*.sql")))
+    for name, comment in re.findall(rf"COMMENT ON FUNCTION streamhouse\.(\w+)(?:\([^)]*\))? IS((?:\s*'(?:[^']|'')*')+);", text):
+        codes = set(re.findall(r"SH\d+", sql_text(comment).partition("Raises")[2])) - {"SH011"}
+        if name in raises and (codes or name.startswith("agent_") or name == "publish_object"):
+            if codes != raises[name]:
+                yield f"extension/sql: the comment of {name} says it raises {sorted(codes)}; it raises {sorted(raises[name])}"
+    functions = set()
+    for line, said in re.findall(r"^(#.*|    \w+\(.*)$|Errors: ([^:;]*?)(?:\.\n|\n\n|;)", (PAGES / "sql.md").read_text(), re.M):
+        if line.startswith("#"):
+            functions = set()
+        elif line:
+            functions.add(re.match(r"\w+", line.strip())[0])
+        else:
+            codes, wanted = set(re.findall(r"SH\d+", said)), set().union(*(raises.get(f, set()) for f in functions))
+            if codes != wanted:
+                yield f"docs/reference/sql.md: errors of {sorted(functions)} are {sorted(wanted)}, not {sorted(codes)}"
+            functions = set()
+
+
+# Of PostgreSQL and its poolers, or said by --rebuild and --scrub as names of pairs.
+OTHERS_NAMES = {"default_transaction_isolation", "max_worker_processes", "pool_mode", "published_bytes", "taken_at"}
+
+
+def check_names():
+    """Settings, functions and relations that messages and documents name are there."""
+    sql = "".join(p.read_text() for p in sorted((ROOT / "extension/sql").glob("*.sql")))
+    settings = set(re.findall(r'\.name = "(\w+)"', (ROOT / "agent/base/config_table.c").read_text()))
+    inside = set(re.findall(r'"streamhouse\.(\w+)"', (ROOT / "extension/settings.c").read_text()))
+    inside |= set(re.findall(r"CREATE (?:FUNCTION|TABLE|VIEW|SEQUENCE|TYPE) streamhouse\.(\w+)", sql))
+    inside |= {"v1", "proto", "pb", "h", "c", "control", "so", "calls"}  # files, the gRPC package, a reported value
+    known = settings | inside | OTHERS_NAMES | set(events()) | set(readers())
+    known |= set(re.findall(r'COMMENT ON COLUMN streamhouse\.\w+\."?(\w+)', sql))
+    known |= set(re.findall(r"\b(\w+) (?:text|int|bigint|uuid|boolean|interval|jsonb|bytea)\b", sql))  # arguments
+    known |= set(re.findall(r"(\w+) = \d+;", (ROOT / "proto/streamhouse.proto").read_text()))
+    of_client = set(re.findall(r"\b(\w+);", (ROOT / "client/streamhouse.h").read_text()))
+    for path in [p for folder in ("agent", "cli", "client", "core", "schema", "extension", "bgworkers") for p in sources(folder)]:
+        text = path.read_text()
+        for _, _, arguments in calls(text, "sh_fail|sh_fail_retry_after|sh_cli_fail|sh_cli_misuse|errmsg|errhint|errdetail"):
+            message = literal(" ".join(arguments))
+            if "fault point" in message:
+                continue
+            named = re.findall(r"(?<![%\w])[a-z]+(?:_[a-z0-9]+)+\b", message)
+            for name in set(named) - known - (of_client if path.parts[-2] == "client" else set()):
+                yield f"{path.relative_to(ROOT)}: \"{message[:60]}...\" names {name}, which is nothing that a user knows"
+        for name in set(re.findall(rf'"[^"\n]*\bstreamhouse\.(\w+)', text)) - inside:
+            yield f"{path.relative_to(ROOT)}: there is no streamhouse.{name}"
+    documents = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *ROOT.glob("*/README.md"), *ROOT.glob("*/*/README.md")]
+    for path in [*documents, *(ROOT / "extension/sql").glob("*.sql")]:
+        for name in set(re.findall(r"\bstreamhouse\.(\w+)", re.sub(r"--.*", "", path.read_text()))) - inside:
+            yield f"{path.relative_to(ROOT)}: there is no streamhouse.{name}"
+    tables = len(re.findall(r"^CREATE TABLE", sql, re.M)) - 1  # the installation is not in snapshots
+    for path in documents:
+        for count in re.findall(r"rebuilt snapshot=.* tables=(\d+)", path.read_text()):
+            if int(count) != tables:
+                yield f"{path.relative_to(ROOT)}: a snapshot has {tables} tables, not {count}"
+
+
 def readers():
     text = (ROOT / "extension/sql/99_privileges.sql").read_text()
     return re.findall(r"\w+", re.search(r"GRANT SELECT ON ALL TABLES IN SCHEMA streamhouse\s+TO ([^;]+);", text).group(1))
@@ -222,7 +311,7 @@ def check_events():
 def main():
     update = sys.argv[1:] == ["--update"]
     findings = [*check_printed("metrics.md", print_metrics(), update), *check_printed("views.md", print_views(), update),
-                *check_events(), *check_cli()]
+                *check_events(), *check_cli(), *check_errors(), *check_names()]
     print("\n".join(findings) if findings else "reference: the pages say what the code does")
     return 1 if findings else 0
 

@@ -205,8 +205,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION streamhouse.resolve_references IS
-    'Completes a candidate with its references and all that they need. Raises SH201 for those that are not '
-    'there; deleted ones are';
+    'Completes a candidate with its references and all that they need. Those that were deleted are '
+    'there. Raises SH201, SH202';
 
 CREATE FUNCTION streamhouse.schema_prepare(schema text, type text, "references" jsonb, "normalize" boolean)
 RETURNS streamhouse.schema_candidate

@@ -143,7 +143,7 @@ END
 $$;
 COMMENT ON FUNCTION streamhouse.lookup_schema IS
     'The version of a subject that has this schema; with normalize also one that means the same. Raises '
-    'SH201, SH401 or SH403';
+    'SH201, SH202, SH209, SH401, SH403';
 
 CREATE FUNCTION streamhouse.subjects(include_deleted boolean DEFAULT false, prefix text DEFAULT '')
 RETURNS SETOF text

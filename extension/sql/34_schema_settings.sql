@@ -84,7 +84,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION streamhouse.set_compatibility IS
-    'Sets the compatibility level of a subject, or of all that have none of their own. Raises SH203 or SH205';
+    'Sets the compatibility level of a subject, or of all that have none of their own. Raises SH203, SH205, SH208';
 
 CREATE FUNCTION streamhouse.reset_compatibility(subject text DEFAULT NULL) RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
@@ -157,7 +157,7 @@ END
 $$;
 COMMENT ON FUNCTION streamhouse.set_mode IS
     'Sets the mode of a subject, or of all that have none of their own: READWRITE, READONLY, or IMPORT, in '
-    'which schemas are registered with the ids they had elsewhere. Raises SH204 or SH205';
+    'which schemas are registered with the ids they had elsewhere. Raises SH204, SH205, SH208';
 
 CREATE FUNCTION streamhouse.reset_mode(subject text DEFAULT NULL) RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off

@@ -242,8 +242,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION streamhouse.store_version IS
-    'Makes a schema the next version of a subject, or in an import the given one. Raises SH201 or SH205. '
-    'Needs the control lock';
+    'Makes a schema the next version of a subject, or in an import the given one. Needs the control lock. '
+    'Raises SH201, SH202, SH205';
 
 CREATE FUNCTION streamhouse.register_compared(candidate streamhouse.schema_candidate, subject text,
                                               "normalize" boolean, id int, version int,
@@ -271,8 +271,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION streamhouse.register_compared IS
-    'Registers a schema that was compared, under the control lock. Raises SH299 when it would have to be '
-    'compared with something else by now';
+    'Registers a schema that was compared, under the control lock. Raises SH201, SH202, SH205, SH207, and '
+    'SH299 when it would have to be compared with something else by now';
 
 CREATE FUNCTION streamhouse.register_schema(
     subject      text,

@@ -227,4 +227,4 @@ END
 $$;
 COMMENT ON FUNCTION streamhouse.agent_end IS
     'An agent''s clean end, after it has sealed its epochs: ends the lease and gives its partitions to '
-    'others. Raises SH001, SH002, SH006';
+    'others. Raises SH001, SH002, SH003, SH006';

@@ -218,7 +218,7 @@ $$;
 COMMENT ON FUNCTION streamhouse.agent_assign_changes IS
     'agent_assignments, of the partitions at which something has changed for the incarnation since a version: none '
     'is nothing to do there (any more). The first row has the version that the rest is of, and is_whole: nothing '
-    'is told apart since after_version (null: never), and what is not listed is none. Raises SH001, SH002';
+    'is told apart since after_version (null: never), and what is not listed is none. Raises SH001, SH002, SH003';
 
 CREATE FUNCTION streamhouse.agent_assignments(incarnation bigint)
 RETURNS TABLE (topic_id uuid, topic text, durability text, segment_bytes bigint, retention_ms bigint,
@@ -233,7 +233,7 @@ $$;
 COMMENT ON FUNCTION streamhouse.agent_assignments IS
     'What an incarnation should do, partition by partition: own (keep), recover (publish what is left of an '
     'inherited or orphaned epoch, seal), grant (call agent_grant), release (flush, publish, seal), roll '
-    '(likewise, then grant: the range above belongs to leftovers). Raises SH001, SH002';
+    '(likewise, then grant: the range above belongs to leftovers). Raises SH001, SH002, SH003';
 
 CREATE FUNCTION streamhouse.agent_grant(incarnation bigint, topic_ids uuid[], partitions int[])
 RETURNS TABLE (topic_id uuid, partition int, result text, epoch bigint, start_offset bigint,
@@ -337,7 +337,7 @@ END
 $$;
 COMMENT ON FUNCTION streamhouse.agent_open IS
     'Opens granted epochs, before the first acknowledgement: open; fenced (no longer this incarnation''s); '
-    'dropped; unknown. Asked again, it answers the same. Raises SH001, SH002';
+    'dropped; unknown. Asked again, it answers the same. Raises SH001, SH002, SH003';
 
 CREATE FUNCTION streamhouse.agent_seal(incarnation bigint, topic_ids uuid[], partitions int[],
                                        epochs bigint[], end_offsets bigint[], lost boolean[])
@@ -404,4 +404,4 @@ COMMENT ON FUNCTION streamhouse.agent_seal IS
     'Ends epochs at the offset that is published: sealed; mismatch (end_offsets is not the published end); '
     'fenced (not this incarnation''s); dropped; unknown. An epoch that was never open vanishes. With lost, '
     'acknowledged records beyond the end may be missing, and the next epoch starts at the limit. Raises '
-    'SH001, SH002';
+    'SH001, SH002, SH003';

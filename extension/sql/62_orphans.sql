@@ -227,7 +227,7 @@ COMMENT ON FUNCTION streamhouse.agent_leftover IS
     'Where the records go that a WAL holds beyond the forced end of an epoch: leftover (offset o there is '
     'offset o - forced_end + start_offset of this epoch, whose range lies above the current one; asked again, '
     'the same); open (the epoch was not sealed by force: publish it as it is); fenced (not this WAL''s); '
-    'dropped; unknown. Raises SH001, SH002';
+    'dropped; unknown. Raises SH001, SH002, SH003';
 
 CREATE FUNCTION streamhouse.make_leftover(term bigint, incarnation bigint, topic_id uuid, partition int,
                                           old_epoch bigint) RETURNS void

@@ -85,7 +85,7 @@ COMMENT ON FUNCTION streamhouse.agent_claim IS
     'Before the owner of a new epoch takes a producer''s first batch while an earlier epoch is unresolved: from '
     'that sequence on the producer writes in the new epoch, and late batches of earlier ones are void. Not '
     'claimed: the sequence is published already, or the id was not given (is_known). In any case it tells, stretch by stretch, what the producer has '
-    'published. Asked again, it answers the same. Raises SH001, SH002';
+    'published. Asked again, it answers the same. Raises SH001, SH002, SH003';
 
 CREATE FUNCTION streamhouse.agent_claims(incarnation bigint, topic_ids uuid[], partitions int[], epochs bigint[])
 RETURNS TABLE (ordinal int, producer_id bigint, producer_epoch int, first_unacked_seq int)
@@ -106,7 +106,7 @@ END
 $$;
 COMMENT ON FUNCTION streamhouse.agent_claims IS
     'Which sequences of producers are void in epochs that are published late: of each producer and epoch of it '
-    'those from first_unacked_seq on. Raises SH001, SH002';
+    'those from first_unacked_seq on. Raises SH001, SH002, SH003';
 
 CREATE VIEW streamhouse.binding_claim AS
 SELECT e.topic_id, e.partition, e.epoch, c.producer_id, c.producer_epoch, c.epoch AS claimed_in,

@@ -42,7 +42,7 @@ $$;
 COMMENT ON FUNCTION streamhouse.agent_producer_state IS
     'What idempotent producers have published in partitions, stretch by stretch, before their new owner '
     'accepts anything in the given epochs; of each partition the producers_max that wrote last. Unresolved: an '
-    'earlier epoch may still bring batches, and agent_claim comes first. Raises SH001, SH002';
+    'earlier epoch may still bring batches, and agent_claim comes first. Raises SH001, SH002, SH003';
 
 CREATE FUNCTION streamhouse.check_stretches(run_count int, stretch_runs int[], producer_ids bigint[],
                                             producer_epochs int[], base_sequences int[], sequence_counts int[],

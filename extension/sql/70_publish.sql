@@ -84,7 +84,7 @@ COMMENT ON FUNCTION streamhouse.publish_object IS
     'offsets of an ownerless epoch. The stretches tell what the runs hold of idempotent producers; in an '
     'ownerless epoch, where each such batch is a run, they are checked first (see decide_sequences), and '
     'first_unacked_seqs says of each what agent_claim is told. The same publish number and object again get the '
-    'same answer. Raises SH001, SH002, SH007, SH008, SH009, SH010';
+    'same answer. Raises SH001, SH002, SH003, SH007, SH008, SH009, SH010';
 
 CREATE FUNCTION streamhouse.is_published_before(incarnation bigint, publish_no bigint, object_id uuid)
 RETURNS boolean

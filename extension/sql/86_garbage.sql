@@ -22,7 +22,7 @@ END
 $$;
 COMMENT ON FUNCTION streamhouse.agent_enter_beside IS
     'Begins a call that an agent makes beside its publishes and heartbeats, which do not wait for it: no '
-    'newer incarnation can register before the transaction ends. Raises SH001 or SH002';
+    'newer incarnation can register before the transaction ends. Raises SH001, SH002, SH003';
 
 CREATE FUNCTION streamhouse.is_claim_over(claimed_by bigint, claimed_until timestamptz) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, streamhouse, pg_temp
@@ -88,7 +88,7 @@ END
 $$;
 COMMENT ON FUNCTION streamhouse.agent_garbage_done IS
     'Confirms that objects are no longer in the store, and forgets them; returns how many. Raises SH001, '
-    'SH002';
+    'SH002, SH003';
 
 CREATE FUNCTION streamhouse.has_fenced_since(since timestamptz) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, streamhouse, pg_temp
@@ -135,7 +135,7 @@ END
 $$;
 COMMENT ON FUNCTION streamhouse.agent_give_up_object IS
     'What the agent has announced comes to nothing: the object is garbage. Does nothing to one whose rows were '
-    'swapped in. Raises SH001, SH002';
+    'swapped in. Raises SH001, SH002, SH003';
 
 CREATE FUNCTION streamhouse.agent_scan_claim(incarnation bigint) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
@@ -215,7 +215,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION streamhouse.agent_scan_done IS
-    'Ends the agent''s look through the store. Raises SH001, SH002';
+    'Ends the agent''s look through the store. Raises SH001, SH002, SH003';
 
 CREATE VIEW streamhouse.garbage AS
 SELECT o.object_key, d.reason,
