@@ -2,6 +2,7 @@
  * main.c - streamhouse-agent: puts the parts together, waits for a signal, takes them apart.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -82,6 +83,7 @@ static void block_signals(sigset_t *signals);
 static ShStatus start(Agent *agent, const char *config_path, ShError *err);
 static ShStatus keep_address(char **setting, const char *last, ShError *err);
 static bool is_ready(void *arg, char *why, size_t why_bytes);
+static void warn_of_root(void);
 static ShStatus write_port_file(const Agent *agent, ShError *err);
 static void *watch_start(void *arg);
 static ShStatus watch(Agent *agent, const sigset_t *signals, ShError *err);
@@ -332,6 +334,8 @@ static ShStatus start(Agent *agent, const char *config_path, ShError *err)
     status = sh_rpc_serve(agent->rpc, engine, err);
     if (status == SH_OK && config->port_file[0] != '\0')
         status = write_port_file(agent, err);
+    if (status == SH_OK && !agent->has_served)
+        warn_of_root();
     if (status == SH_OK)
         sh_log_info("started", "agent=%s grpc=%s http=%s schema_registry=%s version=%s", config->agent_id,
                     agent->rpc_address, agent->http_address,
@@ -368,15 +372,30 @@ static bool is_ready(void *arg, char *why, size_t why_bytes)
     return reachable;
 }
 
+static void warn_of_root(void)
+{
+    if (geteuid() == 0)
+        sh_log_warn("runs_as_root",
+                    "reason=\"a fault of the agent could do anything to this host: run it as a user of its "
+                    "own, who may write wal_dir\"");
+}
+
 /* Whole or not at all, so that a script never reads half of it. */
 static ShStatus write_port_file(const Agent *agent, ShError *err)
 {
     const char *path = agent->config->port_file;
     char temporary[1100];
     snprintf(temporary, sizeof temporary, "%s.%d", path, (int)getpid());
-    FILE *file = fopen(temporary, "w");
-    if (file == NULL)
-        return sh_fail(err, SH_IO, "port_file %s cannot be written: %s", path, strerror(errno));
+    /* Others may write where it lies: what they have put there under this name is not written through. */
+    unlink(temporary);
+    int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
+    FILE *file = fd >= 0 ? fdopen(fd, "w") : NULL;
+    if (file == NULL) {
+        ShStatus status = sh_fail(err, SH_IO, "port_file %s cannot be written: %s", path, strerror(errno));
+        if (fd >= 0)
+            close(fd);
+        return status;
+    }
     int written = fprintf(file, "grpc=%s\nhttp=%s\nregistry=%s\npid=%d\n", agent->rpc_address,
                           agent->http_address, agent->registry_address, (int)getpid());
     if (fclose(file) != 0 || written < 0 || rename(temporary, path) != 0) {

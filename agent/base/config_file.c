@@ -1,9 +1,13 @@
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 #include <yaml.h>
 
 #include "agent/base/config_table.h"
+#include "agent/base/log.h"
 
 #define SETTINGS_MAX 128
 
@@ -15,6 +19,8 @@ typedef struct FileReader {
     ShError *err;
 } FileReader;
 
+static FILE *open_regular(const char *path, struct stat *info, ShError *err);
+static void warn_of_secrets(const FileReader *reader);
 static ShStatus read_document(FileReader *reader);
 static ShStatus read_mapping(FileReader *reader);
 static ShStatus read_setting(FileReader *reader, const yaml_event_t *key);
@@ -24,9 +30,10 @@ static bool is_text(const yaml_event_t *event);
 
 ShStatus sh_config_read_file(const char *path, ShConfig *config, ShError *err)
 {
-    FILE *file = fopen(path, "re");
+    struct stat info;
+    FILE *file = open_regular(path, &info, err);
     if (file == NULL)
-        return sh_fail(err, SH_INVALID, "cannot open the settings file %s: %s", path, strerror(errno));
+        return err->status;
 
     FileReader reader = {.path = path, .config = config, .err = err};
     ShStatus status;
@@ -38,7 +45,36 @@ ShStatus sh_config_read_file(const char *path, ShConfig *config, ShError *err)
         yaml_parser_delete(&reader.parser);
     }
     fclose(file);
+    if (status == SH_OK && (info.st_mode & S_IROTH) != 0)
+        warn_of_secrets(&reader);
     return status;
+}
+
+/* Not a pipe, which would block until somebody writes, nor a device without an end. NULL: `err` says why. */
+static FILE *open_regular(const char *path, struct stat *info, ShError *err)
+{
+    int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    FILE *file = NULL;
+    if (fd < 0 || fstat(fd, info) != 0)
+        (void)sh_fail(err, SH_INVALID, "cannot open the settings file %s: %s", path, strerror(errno));
+    else if (!S_ISREG(info->st_mode))
+        (void)sh_fail(err, SH_INVALID, "the settings file %s is no regular file", path);
+    else if ((file = fdopen(fd, "r")) == NULL)
+        (void)sh_fail(err, SH_INVALID, "cannot open the settings file %s: %s", path, strerror(errno));
+    if (file == NULL && fd >= 0)
+        close(fd);
+    return file;
+}
+
+/* Everybody on the host may read the file. */
+static void warn_of_secrets(const FileReader *reader)
+{
+    for (size_t i = 0; i < sh_setting_count; i++) {
+        if (reader->first_line[i] != 0 && sh_setting_is_secret(&sh_settings[i], reader->config))
+            sh_log_warn("settings_readable",
+                        "file=\"%s\" setting=%s reason=\"everybody on this host can read it: chmod o-r\"",
+                        reader->path, sh_settings[i].name);
+    }
 }
 
 /* One document that is a mapping, or nothing at all. */

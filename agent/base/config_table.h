@@ -67,6 +67,9 @@ static inline int64_t *sh_setting_number(const ShSetting *setting, ShConfig *con
 ShStatus sh_setting_set(const ShSetting *setting, const char *text, ShConfig *config,
                         ShError *err) SH_MUST_CHECK;
 
+/* Whether its value holds, or may hold, what nobody else should read. */
+bool sh_setting_is_secret(const ShSetting *setting, const ShConfig *config);
+
 /* A value as it would stand in the file, "(hidden)" for secrets. */
 void sh_setting_print(const ShSetting *setting, const ShConfig *config, FILE *to);
 

@@ -50,6 +50,13 @@ ShStatus sh_setting_set(const ShSetting *setting, const char *text, ShConfig *co
     return sh_fail(err, SH_INTERNAL, "%s: a setting of no kind", setting->name);
 }
 
+bool sh_setting_is_secret(const ShSetting *setting, const ShConfig *config)
+{
+    const char *const *text = (const char *const *)(const void *)((const char *)config + setting->offset);
+    return (setting->kind == SH_SETTING_SECRET && **text != '\0') ||
+           (setting->kind == SH_SETTING_CONNINFO && may_hold_password(*text));
+}
+
 void sh_setting_print(const ShSetting *setting, const ShConfig *config, FILE *to)
 {
     const void *place = (const char *)config + setting->offset;
@@ -61,10 +68,10 @@ void sh_setting_print(const ShSetting *setting, const ShConfig *config, FILE *to
         print_quoted(*(char *const *)place, to);
         break;
     case SH_SETTING_SECRET:
-        print_quoted(**(char *const *)place != '\0' ? HIDDEN : "", to);
+        print_quoted(sh_setting_is_secret(setting, config) ? HIDDEN : "", to);
         break;
     case SH_SETTING_CONNINFO:
-        print_quoted(may_hold_password(*(char *const *)place) ? HIDDEN : *(char *const *)place, to);
+        print_quoted(sh_setting_is_secret(setting, config) ? HIDDEN : *(char *const *)place, to);
         break;
     case SH_SETTING_FLAG:
         fputs(*(const bool *)place ? "true" : "false", to);

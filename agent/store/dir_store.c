@@ -243,7 +243,7 @@ static ShStatus open_directories(DirStore *store, ShError *err)
 /* A descriptor, or -1 and errno. */
 static int open_or_make_directory(int parent_fd, const char *name)
 {
-    const int flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
+    const int flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW;
     int fd = openat(parent_fd, name, flags);
     if (fd >= 0 || errno != ENOENT)
         return fd;

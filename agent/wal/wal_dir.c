@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "agent/wal/wal_internal.h"
@@ -33,11 +34,30 @@ ShStatus sh_wal_dir_open(const char *dir, int *fd, ShError *err)
     return fail_access(dir, errno, "cannot be opened", err);
 }
 
+int sh_wal_open_regular(int dir_fd, const char *name, int flags)
+{
+    struct stat info;
+    int fd = openat(dir_fd, name, flags | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0640);
+    if (fd < 0 || (fstat(fd, &info) == 0 && S_ISREG(info.st_mode)))
+        return fd;
+    close(fd);
+    errno = ELOOP;
+    return -1;
+}
+
+int sh_wal_create_regular(int dir_fd, const char *name)
+{
+    if (unlinkat(dir_fd, name, 0) != 0 && errno != ENOENT)
+        return -1;
+    return openat(dir_fd, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0640);
+}
+
 ShStatus sh_wal_dir_lock(ShWal *wal, ShError *err)
 {
-    int fd = openat(wal->dir_fd, LOCK_NAME, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
+    int fd = sh_wal_open_regular(wal->dir_fd, LOCK_NAME, O_RDWR | O_CREAT);
     if (fd < 0)
-        return fail_access(wal->dir, errno, "is not writable", err);
+        return fail_access(wal->dir, errno,
+                           errno == ELOOP ? "has a lock that cannot be used" : "is not writable", err);
 
     char text[32] = "";
     if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
@@ -71,7 +91,7 @@ ShStatus sh_wal_dir_sync(const ShWal *wal, ShError *err)
 
 ShStatus sh_wal_identity_load(const char *dir, int dir_fd, ShWalIdentityFile *out, ShError *err)
 {
-    int fd = openat(dir_fd, IDENTITY_NAME, O_RDONLY | O_CLOEXEC);
+    int fd = sh_wal_open_regular(dir_fd, IDENTITY_NAME, O_RDONLY);
     if (fd < 0 && errno == ENOENT)
         return sh_fail(err, SH_NOT_FOUND, "WAL directory %s has no identity file", dir);
     if (fd < 0)
@@ -97,7 +117,7 @@ ShStatus sh_wal_identity_store(const ShWal *wal, const ShWalIdentityFile *identi
 {
     char text[SH_WAL_IDENTITY_BYTES_MAX];
     size_t length = sh_wal_identity_format(identity, text);
-    int fd = openat(wal->dir_fd, IDENTITY_TEMPORARY_NAME, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
+    int fd = sh_wal_create_regular(wal->dir_fd, IDENTITY_TEMPORARY_NAME);
     if (fd < 0)
         return fail_access(wal->dir, errno, "is not writable", err);
     bool written = write_fully(fd, text, length) && fsync(fd) == 0;
@@ -166,6 +186,10 @@ static ShStatus fail_access(const char *dir, int error, const char *doing, ShErr
     if (error == ENOSPC || error == EDQUOT)
         return sh_fail(err, SH_EXHAUSTED, "WAL directory %s %s: %s; free some space", dir, doing,
                        strerror(error));
+    if (error == ELOOP)
+        return sh_fail(err, SH_INVALID,
+                       "WAL directory %s %s: it is a link, or no regular file; see who has put it there",
+                       dir, doing);
     return sh_fail(err, SH_IO, "WAL directory %s %s: %s", dir, doing, strerror(error));
 }
 

@@ -52,7 +52,7 @@ ShStatus sh_wal_file_create(ShWal *wal, uint64_t no, int64_t size_bytes, ShWalFi
     uint8_t header[SH_WAL_FILE_HEADER_BYTES];
     sh_wal_encode_file_header(&(ShWalFileHeader){.id = {wal->wal_uuid, no}}, header);
     int error = 0;
-    int fd = openat(wal->dir_fd, temporary, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
+    int fd = sh_wal_create_regular(wal->dir_fd, temporary);
     if (fd < 0)
         error = errno;
     else if (sh_fault_hit("wal.fallocate"))

@@ -164,6 +164,11 @@ ShStatus sh_wal_identity_parse(const char *text, size_t length, ShWalIdentityFil
 
 /* wal_dir.c: the directory, its lock, the identity on disk */
 ShStatus sh_wal_dir_open(const char *dir, int *fd, ShError *err) SH_MUST_CHECK;
+/* A file of the directory, which must be a regular one: a link, or a pipe that blocks, is somebody else's. A
+ * descriptor, or -1 and errno (ELOOP for these). */
+int sh_wal_open_regular(int dir_fd, const char *name, int flags);
+/* A new file to write under a temporary name: what a crash, or somebody else, has left there goes. */
+int sh_wal_create_regular(int dir_fd, const char *name);
 /* Lock the directory for this process, or say which process has it. */
 ShStatus sh_wal_dir_lock(ShWal *wal, ShError *err) SH_MUST_CHECK;
 ShStatus sh_wal_dir_sync(const ShWal *wal, ShError *err) SH_MUST_CHECK;

@@ -147,7 +147,7 @@ static ShStatus mend(const ShWal *wal, ShWalSurveyFile *file, ShWalRecovery *sta
     if (file->scan.ended && !file->dead)
         return SH_OK;
 
-    int fd = openat(wal->dir_fd, name, O_RDWR | O_CLOEXEC);
+    int fd = sh_wal_open_regular(wal->dir_fd, name, O_RDWR);
     if (fd < 0)
         return sh_fail(err, SH_IO, "WAL file %s/%s cannot be opened for writing: %s", wal->dir, name,
                        strerror(errno));

@@ -93,7 +93,7 @@ static int recycle(const ShWal *wal, const ShWalFile *spare, uint64_t no, int *o
     sh_wal_encode_file_header(&(ShWalFileHeader){{wal->wal_uuid, no}, spare->no}, header);
 
     errno = EIO; /* for the fault points and a short write */
-    int fd = openat(wal->dir_fd, spare_name, O_RDWR | O_CLOEXEC);
+    int fd = sh_wal_open_regular(wal->dir_fd, spare_name, O_RDWR);
     bool named = fd >= 0 && !sh_fault_hit("wal.recycle.header") && fsync(wal->dir_fd) == 0 &&
                  pwrite(fd, header, sizeof header, 0) == sizeof header && fdatasync(fd) == 0 &&
                  !sh_fault_hit("wal.recycle.rename") &&

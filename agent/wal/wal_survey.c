@@ -205,7 +205,7 @@ static ShStatus map_file(const ShWalSurvey *survey, uint64_t no, Mapped *out, Sh
     sh_wal_file_name(no, name);
     ShStatus status = SH_OK;
     Mapped mapped = {0};
-    int fd = openat(survey->dir_fd, name, O_RDONLY | O_CLOEXEC);
+    int fd = sh_wal_open_regular(survey->dir_fd, name, O_RDONLY);
     if (fd < 0 || fstat(fd, &info) != 0) {
         status = sh_fail(err, fd < 0 && errno == ENOENT ? SH_NOT_FOUND : SH_IO,
                          "WAL file %s/%s cannot be opened: %s", survey->dir, name, strerror(errno));

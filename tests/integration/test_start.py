@@ -176,3 +176,20 @@ def test_a_damaged_wal_is_refused_and_left_alone(database, make_agent, connect):
     file.write_bytes(data)
     assert_refuses(agent, file.name)
     assert file.read_bytes() == bytes(data)
+
+
+def test_the_port_file_is_not_written_through_a_link(make_agent, directory):
+    """Somebody else, who may write where it lies, guesses the name under which it is prepared."""
+    agent = make_agent()
+    victim, ports = directory / "victim", agent.settings["port_file"]
+    victim.write_text("precious")
+    command = agent.command()
+    agent.command = lambda: ["sh", "-c", f'ln -s {victim} {ports}.$$; exec "$@"', "sh", *command]
+    agent.start()
+    assert victim.read_text() == "precious"
+    assert "grpc=" in open(ports).read()
+
+
+def test_root_is_warned(make_agent):
+    agent = make_agent().start()
+    assert ("runs_as_root" in agent.log_text()) == (os.geteuid() == 0)

@@ -1,6 +1,9 @@
 /* Where settings come from, and what is said of wrong ones. */
 #include "tests/unit/agent/base/base_test.h"
 
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include "agent/base/config.h"
 #include "agent/base/config_table.h"
 
@@ -252,6 +255,60 @@ static void test_a_missing_file_is_named(void **state)
     assert_contains(err.message, "/nowhere/agent.yaml: No such file");
 }
 
+static void test_a_pipe_is_no_settings_file(void **state)
+{
+    (void)state;
+    ShError err;
+    ShConfig *config = NULL;
+    char dir[] = "/tmp/sh-config-dir-XXXXXX";
+    char pipe[64];
+    assert_non_null(mkdtemp(dir));
+    snprintf(pipe, sizeof pipe, "%s/agent.yaml", dir);
+    assert_int_equal(mkfifo(pipe, 0600), 0);
+    assert_int_equal(sh_config_load(pipe, no_variables, &config, &err), SH_INVALID);
+    assert_contains(err.message, "is no regular file");
+    assert_int_equal(sh_config_load(dir, no_variables, &config, &err), SH_INVALID);
+    unlink(pipe);
+    rmdir(dir);
+}
+
+/* What is logged while the file is loaded. */
+static const char *log_of(const char *yaml, mode_t mode)
+{
+    static char logged[4096];
+    FILE *to = tmpfile();
+    assert_non_null(to);
+    file_of(yaml);
+    assert_int_equal(chmod(path, mode), 0);
+    int terminal = dup(STDERR_FILENO);
+    dup2(fileno(to), STDERR_FILENO);
+    ShError err;
+    ShConfig *config = NULL;
+    ShStatus status = sh_config_load(path, no_variables, &config, &err);
+    dup2(terminal, STDERR_FILENO);
+    close(terminal);
+    assert_int_equal(status, SH_OK);
+    sh_config_free(config);
+    ssize_t length = pread(fileno(to), logged, sizeof logged - 1, 0);
+    logged[length > 0 ? length : 0] = '\0';
+    fclose(to);
+    return logged;
+}
+
+static void test_secrets_that_everybody_may_read_are_told(void **state)
+{
+    (void)state;
+    static const char secret[] = "s3_secret_key: sesame\npostgres: 'host=x password=sesame'\n";
+    const char *logged = log_of(secret, 0644);
+    assert_contains(logged, "settings_readable");
+    assert_contains(logged, "setting=s3_secret_key");
+    assert_contains(logged, "setting=postgres");
+    assert_lacks(logged, "sesame");
+    assert_string_equal(log_of(secret, 0640), "");
+    assert_string_equal(log_of("postgres: 'host=x passfile=/etc/x'\ns3_secret_key: ''\n", 0644), "");
+    assert_int_equal(chmod(path, 0600), 0);
+}
+
 static void test_printing_hides_secrets_and_can_be_loaded_again(void **state)
 {
     (void)state;
@@ -321,6 +378,8 @@ int main(void)
         cmocka_unit_test(test_settings_that_do_not_fit_together),
         cmocka_unit_test(test_wrong_variables_are_named),
         cmocka_unit_test(test_a_missing_file_is_named),
+        cmocka_unit_test(test_a_pipe_is_no_settings_file),
+        cmocka_unit_test(test_secrets_that_everybody_may_read_are_told),
         cmocka_unit_test(test_printing_hides_secrets_and_can_be_loaded_again),
         cmocka_unit_test(test_the_reference_is_up_to_date),
     };

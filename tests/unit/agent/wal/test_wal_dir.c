@@ -1,4 +1,5 @@
 /* The directory: who may open it, what it remembers, and how it says no. */
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include "tests/unit/agent/wal/wal_fixture.h"
@@ -54,6 +55,43 @@ static void test_an_unwritable_directory(void **state)
     assert_int_equal(waitpid(child, &ended, 0), child);
     assert_true(WIFEXITED(ended));
     assert_int_equal(WEXITSTATUS(ended), 0);
+    fixture_free(&fixture);
+}
+
+/* What somebody else has put there is neither written through nor waited for. */
+static void test_links_are_not_followed(void **state)
+{
+    (void)state;
+    Fixture fixture;
+    fixture_init(&fixture, SH_WAL_SYNC_ALWAYS);
+    char victim[] = "/tmp/test_wal_victim_XXXXXX";
+    int fd = mkstemp(victim);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, "precious", 8), 8);
+    char lock[160], identity[160], temporary[160];
+    fixture_path(&fixture, "lock", lock);
+    fixture_path(&fixture, "identity", identity);
+    fixture_path(&fixture, "identity.tmp", temporary);
+
+    assert_int_equal(symlink(victim, lock), 0);
+    expect_open(&fixture, SH_INVALID, "has a lock that cannot be used");
+    unlink(lock);
+    assert_int_equal(mkfifo(identity, 0600), 0);
+    expect_open(&fixture, SH_INVALID, "identity file that cannot be read: it is a link, or no regular file");
+    unlink(identity);
+
+    /* A temporary file is made anew, whatever stands in its place: a symbolic link, or a hard one. */
+    assert_int_equal(symlink(victim, temporary), 0);
+    fixture_open(&fixture);
+    fixture_close(&fixture);
+    assert_int_equal(link(victim, temporary), 0);
+    fixture_open(&fixture);
+    fixture_close(&fixture);
+    char found[16] = "";
+    assert_int_equal(pread(fd, found, sizeof found - 1, 0), 8);
+    assert_string_equal(found, "precious");
+    close(fd);
+    unlink(victim);
     fixture_free(&fixture);
 }
 
@@ -181,6 +219,7 @@ int main(void)
         cmocka_unit_test(test_a_missing_directory),
         cmocka_unit_test(test_a_file_in_place_of_the_directory),
         cmocka_unit_test(test_an_unwritable_directory),
+        cmocka_unit_test(test_links_are_not_followed),
         cmocka_unit_test(test_a_directory_in_use_names_the_process),
         cmocka_unit_test(test_a_new_wal_and_its_next_incarnations),
         cmocka_unit_test(test_a_damaged_identity_is_refused),
