@@ -137,8 +137,7 @@ CREATE TABLE streamhouse.partition (
     bytes_retired     bigint NOT NULL DEFAULT 0,
     PRIMARY KEY (topic_id, partition),
     CHECK (first_segment <= log_start)
-) WITH (fillfactor = 70);
-CREATE INDEX partition_target ON streamhouse.partition (target_agent);
+) WITH (fillfactor = 45); -- room for a new target of every row at once, beside the old one: no index changes
 CREATE INDEX partition_log_start ON streamhouse.partition (log_start_version);
 COMMENT ON TABLE streamhouse.partition IS
     'Partitions: where the log starts, where and under which number the next epoch begins, and who should '

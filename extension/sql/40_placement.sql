@@ -41,6 +41,7 @@ COMMENT ON FUNCTION streamhouse.agents_changed IS
 -- or dropped at once.
 CREATE FUNCTION streamhouse.place_partitions() RETURNS int
 LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp SET enable_nestloop = off SET jit = off
+SET work_mem = '64MB' -- 200,000 partitions are sorted in memory
 AS $$
 DECLARE
     placeable text[] := placeable_agent_ids();
