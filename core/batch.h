@@ -41,6 +41,7 @@
 
 #define SH_BATCH_LENGTH_POSITION        8
 #define SH_BATCH_LENGTH_FIELD_END       12 /* the length counts from here */
+#define SH_BATCH_LAST_DELTA_POSITION    23
 #define SH_BATCH_MAX_TIMESTAMP_POSITION 35
 
 #define SH_BATCH_ATTR_CODEC_MASK      0x07
@@ -106,6 +107,12 @@ static inline size_t sh_batch_span(const uint8_t *data, size_t length)
         return 0;
     size_t bytes = (size_t)sh_get_u32(data + SH_BATCH_LENGTH_POSITION) + SH_BATCH_LENGTH_FIELD_END;
     return bytes < SH_BATCH_HEADER_BYTES || bytes > length ? 0 : bytes;
+}
+
+/* The offset behind the last record of a batch whose header is whole. */
+static inline int64_t sh_batch_end_offset(const uint8_t *data)
+{
+    return (int64_t)sh_get_u64(data) + (int32_t)sh_get_u32(data + SH_BATCH_LAST_DELTA_POSITION) + 1;
 }
 
 /* Does a batch whose header is whole have a codec, so that its records have to be decompressed? */

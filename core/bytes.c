@@ -97,17 +97,13 @@ ShStatus sh_uuid_parse(const char *text, ShUuid *out, ShError *err)
 void sh_uuid_format(const ShUuid *uuid, char text[SH_UUID_TEXT_BYTES])
 {
     static const char digits[] = "0123456789abcdef";
-    size_t byte = 0;
-    for (size_t i = 0; i < SH_UUID_TEXT_BYTES - 1;) {
-        if (is_hyphen_position(i)) {
-            text[i++] = '-';
-            continue;
-        }
-        text[i++] = digits[uuid->bytes[byte] >> 4];
-        text[i++] = digits[uuid->bytes[byte] & 0x0F];
-        byte++;
+    for (size_t byte = 0; byte < sizeof uuid->bytes; byte++) {
+        *text++ = digits[uuid->bytes[byte] >> 4];
+        *text++ = digits[uuid->bytes[byte] & 0x0F];
+        if (byte == 3 || byte == 5 || byte == 7 || byte == 9)
+            *text++ = '-';
     }
-    text[SH_UUID_TEXT_BYTES - 1] = '\0';
+    *text = '\0';
 }
 
 bool sh_uuid_is_zero(const ShUuid *uuid)

@@ -126,14 +126,15 @@ void sh_fetch_end_waits(ShEngine *engine)
     pthread_mutex_unlock(&engine->fetcher.lock);
 }
 
-ShStatus sh_fetch_add_slice(ShFetchState *state, size_t index, ShSlice slice, bool *added, ShError *err)
+ShStatus sh_fetch_add_slice(ShFetchState *state, size_t index, const ShSlice *slice, bool *added,
+                            ShError *err)
 {
     ShFetchPart *part = &state->fetch->parts[index];
-    bool fits = state->bytes + slice.length <= state->bytes_max &&
-                (part->bytes_max == 0 || part->bytes + slice.length <= (uint64_t)part->bytes_max);
+    bool fits = state->bytes + slice->length <= state->bytes_max &&
+                (part->bytes_max == 0 || part->bytes + slice->length <= (uint64_t)part->bytes_max);
     *added = fits || state->bytes == 0;
     if (!*added) {
-        state->is_full |= state->bytes + slice.length > state->bytes_max;
+        state->is_full |= state->bytes + slice->length > state->bytes_max;
         return SH_OK;
     }
     if ((part->slice_count & (part->slice_count - 1)) == 0) { /* full at each power of two */
@@ -143,10 +144,10 @@ ShStatus sh_fetch_add_slice(ShFetchState *state, size_t index, ShSlice slice, bo
             return sh_fail(err, SH_NO_MEMORY, "no memory for an answer of %zu batches", capacity);
         part->slices = slices;
     }
-    sh_buf_ref(slice.owner);
-    part->slices[part->slice_count++] = slice;
-    part->bytes += slice.length;
-    state->bytes += slice.length;
+    sh_buf_ref(slice->owner);
+    part->slices[part->slice_count++] = *slice;
+    part->bytes += slice->length;
+    state->bytes += slice->length;
     return SH_OK;
 }
 
@@ -229,8 +230,7 @@ static RoundResult try_parts(ShFetchState *state, ShPg *pg)
             return ROUND_REFRESH;
         if (outcome == SH_READ_STORE)
             return ROUND_STORE;
-        is_answered |= outcome == SH_READ_FAILED ||
-                       sh_fetch_part_is_led_on(&state->fetch->parts[index]);
+        is_answered |= outcome == SH_READ_FAILED || sh_fetch_part_is_led_on(&state->fetch->parts[index]);
     }
     bool any_is_enough = pg != NULL || state->from_store;
     if (is_answered || state->bytes >= state->bytes_enough || (any_is_enough && state->bytes > 0) ||

@@ -104,7 +104,7 @@ ShReadOutcome sh_read_cached(ShFetchState *state, size_t index, ShPartition *par
 
 /* Add a batch or several whole ones to part `index`, with a reference on the owner, if they fit into the
  * bounds of part and fetch; the first batch of a fetch always does. `*added` tells. */
-ShStatus sh_fetch_add_slice(ShFetchState *state, size_t index, ShSlice slice, bool *added,
+ShStatus sh_fetch_add_slice(ShFetchState *state, size_t index, const ShSlice *slice, bool *added,
                             ShError *err) SH_MUST_CHECK;
 
 #endif

@@ -12,6 +12,8 @@ static ShMetaSnapshot *borrow(ShMetaCache *cache);
 static void give_back(ShMetaSnapshot *snapshot);
 static ShStatus find_target(const ShMetaSnapshot *snapshot, const ShTarget *target, const ShMetaTopic **out,
                             ShError *err);
+static ShStatus fail_target(const ShTarget *target, const ShMetaTopic *topic, ShError *err)
+    __attribute__((cold, noinline));
 
 ShStatus sh_meta_init(ShMetaCache *cache, const ShUuid *cluster_id, ShError *err)
 {
@@ -184,24 +186,30 @@ static ShStatus find_target(const ShMetaSnapshot *snapshot, const ShTarget *targ
                             ShError *err)
 {
     bool has_name = target->topic != NULL && target->topic_length > 0;
-    int name_length = target->topic_length > 249 ? 249 : (int)target->topic_length;
-    char id[SH_UUID_TEXT_BYTES] = "";
-    if (target->has_topic_id)
-        sh_uuid_format(&target->topic_id, id);
     if (!has_name && !target->has_topic_id)
         return sh_fail(err, SH_INVALID, "the request names no topic: give its name, its id, or both");
     const ShMetaTopic *topic = has_name ? sh_meta_find(&snapshot->meta, target->topic, target->topic_length)
                                         : sh_meta_snapshot_find_id(snapshot, &target->topic_id);
-    if (topic == NULL && has_name)
+    if (topic == NULL || (target->has_topic_id && !sh_uuid_equal(&topic->topic_id, &target->topic_id)))
+        return fail_target(target, topic, err);
+    *out = topic;
+    return SH_OK;
+}
+
+/* There is no topic of the target's name, or id, or the one of its name has another id. */
+static ShStatus fail_target(const ShTarget *target, const ShMetaTopic *topic, ShError *err)
+{
+    int name_length = target->topic_length > 249 ? 249 : (int)target->topic_length;
+    char id[SH_UUID_TEXT_BYTES] = "";
+    if (target->has_topic_id)
+        sh_uuid_format(&target->topic_id, id);
+    if (topic == NULL && target->topic != NULL && name_length > 0)
         return sh_fail(err, SH_NOT_FOUND, "there is no topic \"%.*s\"", name_length, target->topic);
     if (topic == NULL)
         return sh_fail(err, SH_NOT_FOUND,
                        "there is no topic with the id %s: it was dropped, or never existed", id);
-    if (target->has_topic_id && !sh_uuid_equal(&topic->topic_id, &target->topic_id))
-        return sh_fail(err, SH_NOT_FOUND,
-                       "topic \"%.*s\" was dropped and created again: the id %s is no longer its id; "
-                       "ask for the metadata and start anew",
-                       name_length, target->topic, id);
-    *out = topic;
-    return SH_OK;
+    return sh_fail(err, SH_NOT_FOUND,
+                   "topic \"%.*s\" was dropped and created again: the id %s is no longer its id; "
+                   "ask for the metadata and start anew",
+                   name_length, target->topic, id);
 }

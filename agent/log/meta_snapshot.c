@@ -75,11 +75,19 @@ void sh_meta_snapshot_free(ShMetaSnapshot *snapshot)
 
 const ShMetaTopic *sh_meta_snapshot_find_id(const ShMetaSnapshot *snapshot, const ShUuid *id)
 {
-    const ShMetaTopic wanted = {.topic_id = *id};
-    const ShMetaTopic *key = &wanted;
-    const ShMetaTopic **found = bsearch(&key, snapshot->by_id, snapshot->meta.topic_count,
-                                        sizeof *snapshot->by_id, compare_ids);
-    return found == NULL ? NULL : *found;
+    size_t low = 0;
+    size_t high = snapshot->meta.topic_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        int order = memcmp(snapshot->by_id[middle]->topic_id.bytes, id->bytes, sizeof id->bytes);
+        if (order == 0)
+            return snapshot->by_id[middle];
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return NULL;
 }
 
 /* Copy the old topics, in their order. Owners come along as far as they still own something. */

@@ -83,23 +83,24 @@ static int64_t get_store_end(ShPartition *partition)
     return store_end;
 }
 
-/* Add the batches of the range that end above `from`, as far as they fit. */
+/* Add the batches of the range that end above `from`, as far as they fit. They were checked when it was read.
+ */
 static ShStatus add_batches(ShFetchState *state, size_t index, const ShRange *range, int64_t from, bool *full,
                             ShError *err)
 {
     ShFetchPart *part = &state->fetch->parts[index];
-    ShBatchHeader header = {0};
-    for (size_t at = 0; at < range->bytes.length && !*full; at += header.total_bytes) {
-        ShStatus status = sh_batch_peek(range->bytes.data + at, range->bytes.length - at, &header, err);
-        if (status != SH_OK)
-            return status;
-        int64_t end = header.base_offset + header.last_offset_delta + 1;
+    for (size_t at = 0; at < range->bytes.length && !*full;) {
+        ShSlice batch = {.data = range->bytes.data + at,
+                         .length = sh_batch_span(range->bytes.data + at, range->bytes.length - at),
+                         .owner = range->bytes.owner};
+        if (batch.length == 0)
+            return sh_fail(err, SH_CORRUPT, "what was read from the store ends inside a batch");
+        at += batch.length;
+        int64_t end = sh_batch_end_offset(batch.data);
         if (end <= from)
             continue;
-        ShSlice batch = {
-            .data = range->bytes.data + at, .length = header.total_bytes, .owner = range->bytes.owner};
         bool added = false;
-        status = sh_fetch_add_slice(state, index, batch, &added, err);
+        ShStatus status = sh_fetch_add_slice(state, index, &batch, &added, err);
         if (status != SH_OK)
             return status;
         *full = !added;

@@ -82,7 +82,7 @@ static ShReadOutcome take(ShFetchState *state, size_t index, ShPartition *partit
         bool is_shared = partition->object_durability || part->next_offset < partition->start_offset;
         if (is_shared && part->slice_count > 0 && batch->header.base_offset != part->next_offset)
             break;
-        if (sh_fetch_add_slice(state, index, batch->wal.batch, &added, &part->error) != SH_OK)
+        if (sh_fetch_add_slice(state, index, &batch->wal.batch, &added, &part->error) != SH_OK)
             return SH_READ_FAILED;
         if (added)
             part->next_offset = sh_log_batch_end(batch);

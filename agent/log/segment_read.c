@@ -171,17 +171,17 @@ static ShStatus get_bytes(ShEngine *engine, const ShPgSegment *segment, ShRunPla
     return status == SH_OK ? SH_OK : sh_fail_prefix(err, status, "object %s", segment->object_key);
 }
 
-/* Fill in the offsets that the batches cover. */
+/* Fill in the offsets that the batches, which are checked, cover. */
 static ShStatus measure(ShRange *range, ShError *err)
 {
-    ShBatchHeader header = {0};
-    for (size_t at = 0; at < range->bytes.length; at += header.total_bytes) {
-        ShStatus status = sh_batch_peek(range->bytes.data + at, range->bytes.length - at, &header, err);
-        if (status != SH_OK)
-            return status;
-        if (at == 0)
-            range->first_offset = header.base_offset;
-        range->end_offset = header.base_offset + header.last_offset_delta + 1;
+    size_t bytes;
+    range->first_offset = (int64_t)sh_get_u64(range->bytes.data);
+    for (size_t at = 0; at < range->bytes.length; at += bytes) {
+        bytes = sh_batch_span(range->bytes.data + at, range->bytes.length - at);
+        if (bytes == 0)
+            return sh_fail(err, SH_CORRUPT, "what was read from the store ends inside a batch");
+        if (at + bytes == range->bytes.length)
+            range->end_offset = sh_batch_end_offset(range->bytes.data + at);
     }
     return SH_OK;
 }
