@@ -1,7 +1,7 @@
 -- Configuration and control: small tables, changed by the functions of topics, agents and epochs.
 --
--- Locks are taken in this order: the row of cluster (control_lock), lease, epoch_head by (topic_id,
--- partition, epoch). Publishing takes the last two only, so it never waits for control. Between the last two
+-- Locks are taken in this order: the row of cluster (control_lock), lease, incarnation, epoch_head by (topic_id,
+-- partition, epoch). Publishing takes lease and heads only, so it never waits for control. Between these two
 -- claims and presenting lock the table producer_claim against each other.
 --
 -- No table has a foreign key. They would be there before the data when a dump is restored, table by table and in
@@ -96,24 +96,29 @@ CREATE TABLE streamhouse.incarnation (
     UNIQUE (wal_uuid, incarnation_no)
 );
 CREATE INDEX incarnation_agent ON streamhouse.incarnation (agent_id);
+CREATE INDEX incarnation_unended ON streamhouse.incarnation (wal_uuid) WHERE state NOT IN ('ended', 'retired');
 COMMENT ON TABLE streamhouse.incarnation IS
     'Starts of agents: the number rises with each start of one WAL, and registering one fences the older '
     'ones';
 
 CREATE TABLE streamhouse.lease (
-    wal_uuid       uuid PRIMARY KEY,
-    incarnation_id bigint UNIQUE,
+    wal_uuid       uuid   NOT NULL,
+    incarnation_id bigint,
     ticks_left     int    NOT NULL CHECK (ticks_left >= 0),
     silent_ms      bigint NOT NULL DEFAULT 0 CHECK (silent_ms >= 0),
     unpublished    bigint NOT NULL DEFAULT 0 CHECK (unpublished >= 0),
     calls          bigint NOT NULL CHECK (calls >= 0),
     renewed_at     timestamptz NOT NULL DEFAULT now(),
-    bound_role     name
+    bound_role     name,
+    updates        bigint NOT NULL DEFAULT 0 CHECK (updates >= 0),
+    stage          bigint NOT NULL GENERATED ALWAYS AS (updates / 16) STORED,
+    PRIMARY KEY (wal_uuid, stage),
+    UNIQUE (incarnation_id, stage)
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 COMMENT ON TABLE streamhouse.lease IS
     'One lease per WAL, updated in place: its incarnation (null: fenced or ended), ticks left, the time that '
     'ticks have counted since it was renewed, records accepted and not published then, calls counted, and the role '
-    'that alone may call for it';
+    'that alone may call for it. stage rises with every 16th update and is part of the keys (25_heads)';
 
 CREATE TABLE streamhouse.lease_clock (
     one_row   boolean PRIMARY KEY DEFAULT true CHECK (one_row),

@@ -67,10 +67,12 @@ CREATE TABLE streamhouse.publish_result (
     results        text[]   NOT NULL,
     first_offsets  bigint[] NOT NULL,
     published_ends bigint[] NOT NULL,
+    oldest_no      bigint   NOT NULL,
     PRIMARY KEY (incarnation_id, publish_no)
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 COMMENT ON TABLE streamhouse.publish_result IS
-    'What each publish decided, entry by entry, until its agent confirms it or its incarnation is fenced';
+    'What each publish decided, entry by entry, until its agent confirms it or its incarnation is fenced. oldest_no: '
+    'what was kept beside it when it was published has no lower number';
 
 -- pg_dump keeps all of it, but for what tells a database from what is restored into it. One statement each: the calls change one row.
 DO $$

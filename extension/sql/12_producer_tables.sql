@@ -20,12 +20,15 @@ CREATE TABLE streamhouse.producer_state (
     sequence_counts int[]    NOT NULL,
     base_offsets    bigint[] NOT NULL,
     updated_at      timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (topic_id, partition, producer_id)
+    updates         bigint   NOT NULL DEFAULT 0 CHECK (updates >= 0),
+    stage           bigint   NOT NULL GENERATED ALWAYS AS (updates / 16) STORED,
+    PRIMARY KEY (topic_id, partition, producer_id, stage)
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 2000);
 CREATE INDEX producer_state_producer ON streamhouse.producer_state (producer_id);
 COMMENT ON TABLE streamhouse.producer_state IS
     'What idempotent producers have published in each partition: the last stretches of consecutive sequences '
-    'at consecutive offsets, oldest first. Written by publishes, under the heads'' locks';
+    'at consecutive offsets, oldest first. Written by publishes, under the heads'' locks. stage rises with every 16th '
+    'update and is part of the key (25_heads)';
 
 CREATE TABLE streamhouse.producer_claim (
     topic_id          uuid   NOT NULL,

@@ -201,18 +201,25 @@ COMMENT ON FUNCTION streamhouse.check_object_key IS
     '(null: any)';
 
 CREATE FUNCTION streamhouse.agent_enter(incarnation bigint) RETURNS bigint
-LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
+LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
 AS $$
 DECLARE
+    held    record;
     counted bigint;
     bound   name;
     known   incarnation;
 BEGIN
     PERFORM begin_decision();
-    UPDATE lease SET calls = lease.calls + 1
-    WHERE lease.incarnation_id = agent_enter.incarnation
-    RETURNING lease.calls, lease.bound_role INTO counted, bound;
-    IF FOUND THEN
+    -- Locked first: who waits for a call under way gets the row at whatever stage that has left it.
+    SELECT l.* INTO held
+    FROM incarnation AS i
+    CROSS JOIN LATERAL (SELECT n.ctid AS place, n.incarnation_id FROM lease AS n WHERE n.wal_uuid = i.wal_uuid
+                        ORDER BY n.wal_uuid DESC, n.stage DESC LIMIT 1 FOR UPDATE) AS l
+    WHERE i.incarnation_id = agent_enter.incarnation;
+    IF held.incarnation_id = agent_enter.incarnation THEN
+        UPDATE lease AS l SET calls = l.calls + 1, updates = l.updates + 1
+        WHERE l.ctid = held.place
+        RETURNING l.calls, l.bound_role INTO counted, bound;
         PERFORM check_role(bound, 'the WAL of this incarnation') WHERE bound <> session_user;
         -- What stays the same is not reported: the transaction tells two calls of one count apart.
         PERFORM set_config('streamhouse.calls', counted || ' ' || pg_current_xact_id()::text, false);

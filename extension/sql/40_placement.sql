@@ -3,8 +3,10 @@
 CREATE VIEW streamhouse.live_agent AS
 SELECT a.agent_id, a.incarnation_id, a.address, a.http_address, a.zone, l.ticks_left
 FROM streamhouse.agent AS a
-JOIN streamhouse.lease AS l USING (incarnation_id)
-WHERE l.ticks_left > 0;
+JOIN streamhouse.incarnation AS i USING (incarnation_id)
+CROSS JOIN LATERAL (SELECT n.incarnation_id, n.ticks_left FROM streamhouse.lease AS n WHERE n.wal_uuid = i.wal_uuid
+                    ORDER BY n.wal_uuid DESC, n.stage DESC LIMIT 1) AS l
+WHERE l.incarnation_id = a.incarnation_id AND l.ticks_left > 0;
 COMMENT ON VIEW streamhouse.live_agent IS 'Agents whose lease has not run out';
 
 CREATE VIEW streamhouse.placeable_agent AS
@@ -185,22 +187,28 @@ COMMENT ON FUNCTION streamhouse.rebalance IS
 
 CREATE FUNCTION streamhouse.lease_tick(passed_ms int DEFAULT NULL) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
+    SET enable_seqscan = off SET enable_bitmapscan = off
 AS $$
 DECLARE
     counted_ms int := least(coalesce(passed_ms, tick_interval_ms()), tick_interval_ms());
+    places     tid[];
 BEGIN
     PERFORM begin_decision();
     PERFORM term_tick(); -- first: the control lock comes before leases
     -- A locked lease belongs to an agent in the middle of a call: it is alive, and the tick does not wait
-    -- for it. A lease that ran out is counted on as long as epochs of its WAL wait for an end.
+    -- for it. A lease that ran out is counted on as long as epochs of its WAL wait for an end; a WAL whose
+    -- incarnations all ended in good order has none.
+    SELECT array_agg(idle.place) INTO places
+    FROM (SELECT DISTINCT i.wal_uuid FROM incarnation AS i WHERE i.state NOT IN ('ended', 'retired')) AS known
+    CROSS JOIN LATERAL newest_lease(known.wal_uuid) AS seen
+    CROSS JOIN LATERAL (SELECT n.ctid AS place FROM lease AS n WHERE n.wal_uuid = seen.wal_uuid
+                        ORDER BY n.wal_uuid DESC, n.stage DESC LIMIT 1 FOR UPDATE SKIP LOCKED) AS idle
+    WHERE seen.ticks_left > 0
+       OR EXISTS (SELECT FROM incarnation AS i JOIN epoch AS e USING (incarnation_id)
+                  WHERE i.wal_uuid = seen.wal_uuid AND e.state <> 'sealed');
     UPDATE lease AS l
-    SET ticks_left = greatest(l.ticks_left - 1, 0), silent_ms = l.silent_ms + counted_ms
-    FROM (SELECT wal_uuid FROM lease AS idle
-          WHERE ticks_left > 0
-             OR EXISTS (SELECT FROM incarnation AS i JOIN epoch AS e USING (incarnation_id)
-                        WHERE i.wal_uuid = idle.wal_uuid AND e.state <> 'sealed')
-          FOR UPDATE OF idle SKIP LOCKED) AS idle
-    WHERE l.wal_uuid = idle.wal_uuid;
+    SET ticks_left = greatest(l.ticks_left - 1, 0), silent_ms = l.silent_ms + counted_ms, updates = l.updates + 1
+    WHERE l.ctid = ANY (places);
     RETURN agents_changed();
 END
 $$;

@@ -76,32 +76,49 @@ RETURNS TABLE (pid int, role name, application text, client inet, state text, si
                age interval, holds text[])
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
 AS $$
-    -- Row locks show as locks of their table. A prepared transaction has no process.
-    SELECT l.pid, coalesce(a.usename, p.owner), a.application_name, a.client_addr,
-           coalesce(a.state, format('prepared as "%s"', p.gid)), t.since, clock_timestamp() - t.since,
-           array_agg(DISTINCT CASE c.relname WHEN 'cluster' THEN 'control lock' WHEN 'epoch_head' THEN 'heads'
-                                             ELSE c.relname::text END)
-    FROM pg_locks AS l
-    JOIN pg_class AS c ON c.oid = l.relation AND c.relkind = 'r'
-                      AND c.relnamespace = 'streamhouse'::regnamespace
-    LEFT JOIN pg_stat_activity AS a ON a.pid = l.pid
-    LEFT JOIN pg_prepared_xacts AS p ON l.pid IS NULL AND l.virtualtransaction = '-1/' || p.transaction
-    CROSS JOIN LATERAL (SELECT coalesce(a.xact_start, p.prepared)) AS t(since)
-    WHERE l.locktype = 'relation' AND l.granted AND t.since IS NOT NULL AND l.pid IS DISTINCT FROM pg_backend_pid()
-      AND l.database = (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database())
-      AND l.mode NOT IN ('AccessShareLock', 'ShareUpdateExclusiveLock')
-    GROUP BY l.pid, coalesce(a.usename, p.owner), a.application_name, a.client_addr,
-             coalesce(a.state, format('prepared as "%s"', p.gid)), t.since
+    -- A prepared transaction has no process.
+    WITH open AS (
+        SELECT a.pid, NULL::text AS prepared, a.usename AS role, a.application_name AS application, a.client_addr AS client,
+               a.state, a.xact_start AS since, coalesce(a.backend_xid, a.backend_xmin) IS NOT NULL AS keeps_rows
+        FROM pg_stat_activity AS a
+        WHERE a.datname = current_database() AND a.xact_start IS NOT NULL AND a.pid <> pg_backend_pid()
+          AND a.backend_type NOT IN ('autovacuum worker', 'parallel worker')
+        UNION ALL
+        SELECT NULL, '-1/' || p.transaction, p.owner, NULL, NULL, format('prepared as "%s"', p.gid), p.prepared, true
+        FROM pg_prepared_xacts AS p WHERE p.database = current_database()
+    ), hold AS (
+        -- Row locks show as locks of their table.
+        SELECT o.*, CASE c.relname WHEN 'cluster' THEN 'control lock' WHEN 'epoch_head' THEN 'heads'
+                                   ELSE c.relname::text END AS what
+        FROM open AS o
+        JOIN pg_locks AS l ON l.pid = o.pid OR (l.pid IS NULL AND l.virtualtransaction = o.prepared)
+        JOIN pg_class AS c ON c.oid = l.relation AND c.relkind = 'r'
+                          AND c.relnamespace = 'streamhouse'::regnamespace
+        WHERE l.locktype = 'relation' AND l.granted
+          AND l.database = (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database())
+          AND l.mode NOT IN ('AccessShareLock', 'ShareUpdateExclusiveLock')
+        UNION ALL
+        -- Everybody does for a moment.
+        SELECT o.*, 'old row versions' FROM open AS o
+        WHERE o.keeps_rows AND open_transaction_warning_ms() > 0
+          AND clock_timestamp() - o.since >= open_transaction_warning_ms() * interval '1 millisecond'
+    )
+    SELECT h.pid, h.role, h.application, h.client, h.state, h.since, clock_timestamp() - h.since,
+           array_agg(DISTINCT h.what)
+    FROM hold AS h
+    GROUP BY h.pid, h.prepared, h.role, h.application, h.client, h.state, h.since
 $$;
 COMMENT ON FUNCTION streamhouse.find_open_transactions IS
-    'Open transactions that have locked or changed rows of StreamHouse, and of which tables';
+    'Open transactions that have locked or changed rows of StreamHouse, and of which tables; and those that have kept old '
+    'row versions from being removed for longer than streamhouse.open_transaction_warning';
 
 CREATE VIEW streamhouse.open_transactions AS
 SELECT * FROM streamhouse.find_open_transactions() ORDER BY since;
 COMMENT ON VIEW streamhouse.open_transactions IS
     'Open transactions that have locked or changed rows of StreamHouse (pid null: a prepared one), since when, and '
     'what they hold: the control lock, which every change of topics, agents and epochs takes; heads, which '
-    'publishing takes; or rows of other tables';
+    'publishing takes; or rows of other tables. From streamhouse.open_transaction_warning on also those that, whatever '
+    'they do, hold old row versions, which cannot be removed before they end';
 
 CREATE FUNCTION streamhouse.warn_of_open_transactions(passed_ms bigint) RETURNS int
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
@@ -128,7 +145,9 @@ BEGIN
                                       found.application, found.state),
                                format('a transaction of role "%s" (%s)', found.role, found.state)),
                       array_to_string(found.holds, ', '), round(extract(epoch FROM found.age))
-            USING DETAIL = 'Agents that need what it holds wait for its end.',
+            USING DETAIL = CASE WHEN found.holds = ARRAY['old row versions'] THEN
+                                    'No row that was changed or deleted since is removed from any table before its end.'
+                                ELSE 'Agents that need what it holds wait for its end.' END,
                   HINT = CASE WHEN found.pid IS NULL THEN 'Commit it or roll it back (pg_prepared_xacts).'
                               ELSE format('Commit it, or end it: SELECT pg_terminate_backend(%s). '
                                           'idle_in_transaction_session_timeout ends such ones.', found.pid) END;

@@ -39,13 +39,18 @@ BEGIN
     SET incarnation_id = excluded.incarnation_id, address = excluded.address,
         http_address = excluded.http_address, zone = excluded.zone, registered_at = now(),
         bound_role = coalesce(a.bound_role, excluded.bound_role);
-    INSERT INTO lease AS l (wal_uuid, incarnation_id, ticks_left, calls, bound_role)
-    VALUES (agent_register.wal_uuid, new_id, lease_ticks(), term_calls(control.term) + 1, acting_role())
-    ON CONFLICT ON CONSTRAINT lease_pkey DO UPDATE
-    SET incarnation_id = new_id, ticks_left = excluded.ticks_left, silent_ms = 0, unpublished = 0,
-        calls = greatest(l.calls + 1, excluded.calls), renewed_at = now(),
-        bound_role = coalesce(l.bound_role, excluded.bound_role)
+    -- Leases are made here alone, and the control lock is held.
+    UPDATE lease AS l
+    SET incarnation_id = new_id, ticks_left = lease_ticks(), silent_ms = 0, unpublished = 0,
+        calls = greatest(l.calls, term_calls(control.term)) + 1, renewed_at = now(),
+        bound_role = coalesce(l.bound_role, acting_role()), updates = l.updates + 1
+    WHERE l.wal_uuid = agent_register.wal_uuid
     RETURNING l.calls INTO new_calls;
+    IF NOT FOUND THEN
+        INSERT INTO lease AS l (wal_uuid, incarnation_id, ticks_left, calls, bound_role)
+        VALUES (agent_register.wal_uuid, new_id, lease_ticks(), term_calls(control.term) + 1, acting_role())
+        RETURNING l.calls INTO new_calls;
+    END IF;
     PERFORM join_term(control.term, wal_uuid, agent_id, calls_seen);
 
     -- What the WAL's older incarnations opened, this one recovers and seals, though others may have taken
@@ -184,6 +189,7 @@ CREATE FUNCTION streamhouse.agent_heartbeat(incarnation bigint, calls_seen bigin
                                             unpublished bigint DEFAULT 0)
 RETURNS TABLE (assignment_version bigint, metadata_version bigint, calls bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
+    SET enable_seqscan = off SET enable_bitmapscan = off
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -191,9 +197,13 @@ DECLARE
 BEGIN
     PERFORM check_history();
     PERFORM check_calls(counted - 1, calls_seen);
-    UPDATE lease
-    SET ticks_left = lease_ticks(), silent_ms = 0, unpublished = agent_heartbeat.unpublished, renewed_at = now()
-    WHERE lease.incarnation_id = agent_heartbeat.incarnation;
+    UPDATE lease AS l
+    SET ticks_left = lease_ticks(), silent_ms = 0, unpublished = agent_heartbeat.unpublished, renewed_at = now(),
+        updates = l.updates + 1
+    WHERE l.ctid = (SELECT n.place FROM incarnation AS i
+                    CROSS JOIN LATERAL (SELECT n.ctid AS place FROM lease AS n WHERE n.wal_uuid = i.wal_uuid
+                                        ORDER BY n.wal_uuid DESC, n.stage DESC LIMIT 1) AS n
+                    WHERE i.incarnation_id = agent_heartbeat.incarnation);
     RETURN QUERY SELECT c.assignment_version, c.metadata_version, counted FROM cluster AS c;
 END
 $$;

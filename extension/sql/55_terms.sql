@@ -190,7 +190,7 @@ DECLARE
 BEGIN
     PERFORM begin_decision();
     PERFORM check_history();
-    SELECT l.calls INTO counted FROM lease AS l WHERE l.incarnation_id = agent_check.incarnation;
+    SELECT l.calls INTO counted FROM held_lease(agent_check.incarnation) AS l;
     IF counted IS NULL THEN
         PERFORM agent_enter(incarnation);
     END IF;

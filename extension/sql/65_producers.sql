@@ -40,7 +40,7 @@ CREATE FUNCTION streamhouse.check_lease(incarnation bigint) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
 AS $$
 BEGIN
-    IF NOT EXISTS (SELECT FROM lease AS l WHERE l.incarnation_id = check_lease.incarnation) THEN
+    IF NOT EXISTS (SELECT FROM held_lease(check_lease.incarnation)) THEN
         PERFORM agent_enter(incarnation);
     END IF;
 END
@@ -126,8 +126,7 @@ BEGIN
     FROM unnest(topic_ids, partitions, producer_ids) WITH ORDINALITY
          AS a(topic_id, partition, producer_id, ordinal)
     LEFT JOIN producer AS known ON known.producer_id = a.producer_id
-    LEFT JOIN producer_state AS p ON (p.topic_id, p.partition, p.producer_id)
-                                   = (a.topic_id, a.partition, a.producer_id)
+    LEFT JOIN LATERAL newest_state(a.topic_id, a.partition, a.producer_id) AS p ON true
     LEFT JOIN LATERAL unnest(p.base_sequences, p.sequence_counts, p.base_offsets) WITH ORDINALITY
         AS s(base_sequence, sequence_count, base_offset, place) ON true
     ORDER BY a.ordinal, s.place;

@@ -59,8 +59,7 @@ BEGIN
     JOIN epoch AS e ON (e.topic_id, e.partition, e.epoch) = (a.topic_id, a.partition, a.epoch)
                    AND e.incarnation_id = agent_claim.incarnation
     JOIN producer AS known ON known.producer_id = a.producer_id
-    LEFT JOIN producer_state AS p ON (p.topic_id, p.partition, p.producer_id)
-                                   = (a.topic_id, a.partition, a.producer_id)
+    LEFT JOIN LATERAL newest_state(a.topic_id, a.partition, a.producer_id) AS p ON true
     WHERE coalesce(p.producer_epoch, -1) < a.producer_epoch
        OR (p.producer_epoch = a.producer_epoch
            AND sequence_distance(next_sequence(p.base_sequences, p.sequence_counts), a.first_seq) <= 0)
@@ -74,8 +73,7 @@ BEGIN
     LEFT JOIN producer_claim AS c
            ON (c.topic_id, c.partition, c.producer_id, c.producer_epoch, c.epoch)
             = (a.topic_id, a.partition, a.producer_id, a.producer_epoch, a.epoch)
-    LEFT JOIN producer_state AS p ON (p.topic_id, p.partition, p.producer_id)
-                                   = (a.topic_id, a.partition, a.producer_id)
+    LEFT JOIN LATERAL newest_state(a.topic_id, a.partition, a.producer_id) AS p ON true
     LEFT JOIN LATERAL unnest(p.base_sequences, p.sequence_counts, p.base_offsets) WITH ORDINALITY
         AS s(base_sequence, sequence_count, base_offset, place) ON true
     ORDER BY a.ordinal, s.place;

@@ -123,7 +123,7 @@ CREATE FUNCTION streamhouse.decide_sequences(
     producer_ids bigint[], producer_epochs int[], base_sequences int[], sequence_counts int[],
     first_unacked_seqs int[], OUT verdicts text[], OUT stored_at bigint[], OUT repeats int[]
 )
-LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
+LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -160,9 +160,7 @@ BEGIN
             taken := '{}';
             taken_seq := '{}';
             taken_len := '{}';
-            SELECT * INTO known FROM producer_state AS p
-            WHERE (p.topic_id, p.partition, p.producer_id)
-                = (batch.topic_id, batch.partition, batch.producer_id);
+            SELECT * INTO known FROM newest_state(batch.topic_id, batch.partition, batch.producer_id);
             next_seq := next_sequence(known.base_sequences, known.sequence_counts);
         END IF;
 
@@ -257,12 +255,13 @@ CREATE FUNCTION streamhouse.store_sequences(
     producer_ids bigint[], producer_epochs int[], base_sequences int[], sequence_counts int[],
     base_offsets bigint[]
 ) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
+LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
 AS $$
 #variable_conflict use_column
 DECLARE
-    outcomes text[];
-    firsts   bigint[];
+    outcomes   text[];
+    firsts     bigint[];
+    new_places tid[];
 BEGIN
     SELECT r.results, r.first_offsets INTO outcomes, firsts FROM publish_result AS r
     WHERE r.incarnation_id = store_sequences.incarnation AND r.publish_no = store_sequences.publish_no;
@@ -274,17 +273,26 @@ BEGIN
         SELECT topic_ids[s.run], partitions[s.run], s.producer_id, min(s.producer_epoch), '{}', '{}', '{}'
         FROM unnest(stretch_runs, producer_ids, producer_epochs) AS s(run, producer_id, producer_epoch)
         WHERE outcomes[s.run] = 'published'
+          AND NOT EXISTS (SELECT FROM newest_state(topic_ids[s.run], partitions[s.run], s.producer_id))
         GROUP BY 1, 2, 3
         ORDER BY 1, 2, 3
         ON CONFLICT DO NOTHING
-        RETURNING producer_id
+        RETURNING producer_id, ctid AS place
+    ), given AS (
+        INSERT INTO producer (producer_id) SELECT DISTINCT producer_id FROM made ORDER BY 1 ON CONFLICT DO NOTHING
     )
-    INSERT INTO producer (producer_id) SELECT DISTINCT producer_id FROM made ORDER BY 1 ON CONFLICT DO NOTHING;
-    PERFORM FROM producer_state AS p
-    WHERE (p.topic_id, p.partition, p.producer_id) IN (
-        SELECT topic_ids[s.run], partitions[s.run], s.producer_id
-        FROM unnest(stretch_runs, producer_ids) AS s(run, producer_id))
-    ORDER BY p.topic_id, p.partition, p.producer_id FOR UPDATE;
+    SELECT array_agg(place) INTO new_places FROM made;
+    -- Another one's, made after this began, may have left the first stage before this got there.
+    DELETE FROM producer_state AS p
+    WHERE p.ctid = ANY (new_places)
+      AND (SELECT l.stage FROM newest_state(p.topic_id, p.partition, p.producer_id) AS l) > 0;
+    PERFORM FROM (SELECT DISTINCT topic_ids[s.run], partitions[s.run], s.producer_id
+                  FROM unnest(stretch_runs, producer_ids) AS s(run, producer_id)
+                  ORDER BY 1, 2, 3) AS a(topic_id, partition, producer_id),
+                 LATERAL (SELECT FROM producer_state AS p
+                          WHERE p.topic_id = a.topic_id AND p.partition = a.partition AND p.producer_id = a.producer_id
+                          ORDER BY p.topic_id DESC, p.partition DESC, p.producer_id DESC, p.stage DESC
+                          LIMIT 1 FOR UPDATE) AS locked;
 
     WITH given AS MATERIALIZED (
         SELECT topic_ids[s.run] AS topic_id, partitions[s.run] AS partition, s.producer_id, s.producer_epoch,
@@ -297,9 +305,9 @@ BEGIN
         FROM given
         UNION ALL
         SELECT p.topic_id, p.partition, p.producer_id, p.producer_epoch, s.*
-        FROM producer_state AS p
+        FROM (SELECT DISTINCT topic_id, partition, producer_id FROM given) AS g
+        CROSS JOIN LATERAL newest_state(g.topic_id, g.partition, g.producer_id) AS p
         CROSS JOIN unnest(p.base_sequences, p.sequence_counts, p.base_offsets) AS s
-        WHERE (p.topic_id, p.partition, p.producer_id) IN (SELECT topic_id, partition, producer_id FROM given)
     ), known AS (
         -- In the order of the sequences, not of the offsets: leftovers of a forced seal come above what was
         -- sent after them.
@@ -329,14 +337,18 @@ BEGIN
     )
     UPDATE producer_state AS p
     SET producer_epoch = n.producer_epoch, base_sequences = n.base_sequences,
-        sequence_counts = n.sequence_counts, base_offsets = n.base_offsets, updated_at = now()
+        sequence_counts = n.sequence_counts, base_offsets = n.base_offsets, updated_at = now(),
+        updates = p.updates + 1
     FROM (SELECT topic_id, partition, producer_id, producer_epoch,
                  array_agg(((diagonal + base_offset) & 2147483647)::int ORDER BY age DESC) AS base_sequences,
                  array_agg((end_offset - base_offset)::int ORDER BY age DESC) AS sequence_counts,
                  array_agg(base_offset ORDER BY age DESC) AS base_offsets
           FROM joined WHERE age <= 5
           GROUP BY topic_id, partition, producer_id, producer_epoch) AS n
-    WHERE (p.topic_id, p.partition, p.producer_id) = (n.topic_id, n.partition, n.producer_id);
+    CROSS JOIN LATERAL (SELECT l.ctid AS place FROM producer_state AS l
+                        WHERE l.topic_id = n.topic_id AND l.partition = n.partition AND l.producer_id = n.producer_id
+                        ORDER BY l.topic_id DESC, l.partition DESC, l.producer_id DESC, l.stage DESC LIMIT 1) AS l
+    WHERE p.ctid = l.place;
 END
 $$;
 COMMENT ON FUNCTION streamhouse.store_sequences IS

@@ -28,6 +28,7 @@ CREATE FUNCTION streamhouse.publish_object(
 ) RETURNS TABLE (ordinal int, result text, first_offset bigint, published_end bigint)
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off SET enable_bitmapscan = off
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -36,8 +37,12 @@ DECLARE
     repeats   int[];
 BEGIN
     PERFORM agent_enter(incarnation);
+    -- From where the newest one says: what lies below was deleted before, and may not be removed yet.
     DELETE FROM publish_result AS r
-    WHERE r.incarnation_id = publish_object.incarnation AND r.publish_no <= publish_object.confirmed_no;
+    WHERE r.incarnation_id = publish_object.incarnation AND r.publish_no <= publish_object.confirmed_no
+      AND r.publish_no >= (SELECT n.oldest_no FROM publish_result AS n
+                           WHERE n.incarnation_id = publish_object.incarnation
+                           ORDER BY n.incarnation_id DESC, n.publish_no DESC LIMIT 1);
 
     IF NOT is_published_before(incarnation, publish_object.publish_no, publish_object.object_id) THEN
         PERFORM check_object_key(object_key, incarnation);
@@ -60,7 +65,7 @@ BEGIN
         PERFORM publish_entries(incarnation, publish_object.publish_no, publish_object.object_id, object_key,
                                 object_bytes, topic_ids, partitions, epochs, first_offsets, offset_counts,
                                 record_counts, positions, lengths, min_timestamps, max_timestamps, voids,
-                                verdicts, stored_at, repeats);
+                                verdicts, stored_at, repeats, publish_object.confirmed_no + 1);
         IF cardinality(stretch_runs) > 0 THEN
             PERFORM store_sequences(incarnation, publish_object.publish_no, topic_ids, partitions, stretch_runs,
                                     producer_ids, producer_epochs, base_sequences, sequence_counts,

@@ -5,9 +5,10 @@ CREATE FUNCTION streamhouse.publish_entries(
     incarnation bigint, publish_no bigint, object_id uuid, object_key text, object_bytes bigint,
     topic_ids uuid[], partitions int[], epochs bigint[], first_offsets bigint[], offset_counts bigint[],
     record_counts bigint[], positions bigint[], lengths bigint[], min_timestamps bigint[],
-    max_timestamps bigint[], voids boolean[], verdicts text[], stored_at bigint[], repeats int[]
+    max_timestamps bigint[], voids boolean[], verdicts text[], stored_at bigint[], repeats int[],
+    oldest_no bigint
 ) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
+LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
 AS $$
 #variable_conflict use_column
 BEGIN
@@ -99,7 +100,7 @@ BEGIN
         SELECT publish_entries.object_id, 'unreferenced'
         FROM decided HAVING count(*) FILTER (WHERE result = 'published') = 0
     )
-    INSERT INTO publish_result (incarnation_id, publish_no, object_id, results, first_offsets, published_ends)
+    INSERT INTO publish_result (incarnation_id, publish_no, object_id, results, first_offsets, published_ends, oldest_no)
     SELECT publish_entries.incarnation, publish_entries.publish_no, publish_entries.object_id,
            coalesce(array_agg(result ORDER BY ordinal), '{}'),
            coalesce(array_agg(CASE WHEN result = 'published' THEN stored_first
@@ -108,7 +109,8 @@ BEGIN
                                    WHEN result IN ('void', 'duplicate') THEN run_first END
                               ORDER BY ordinal), '{}'),
            coalesce(array_agg(CASE WHEN result IN ('published', 'void') THEN run_end ELSE end_before END
-                              ORDER BY ordinal), '{}')
+                              ORDER BY ordinal), '{}'),
+           least(publish_entries.oldest_no, publish_entries.publish_no)
     FROM decided AS d;
 END
 $$;

@@ -283,7 +283,7 @@ BEGIN
                          base_sequences, sequence_counts);
     PERFORM publish_entries(owner, 0, agent_present_object.object_id, object_key, object_bytes, topic_ids,
                             partitions, epochs, first_offsets, offset_counts, record_counts, positions,
-                            lengths, min_timestamps, max_timestamps, voids, NULL, NULL, NULL);
+                            lengths, min_timestamps, max_timestamps, voids, NULL, NULL, NULL, 0);
     IF cardinality(stretch_runs) > 0 THEN
         PERFORM store_sequences(owner, 0, topic_ids, partitions, stretch_runs, producer_ids, producer_epochs,
                                 base_sequences, sequence_counts, base_offsets);

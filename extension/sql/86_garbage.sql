@@ -12,8 +12,10 @@ DECLARE
     bound name;
 BEGIN
     PERFORM begin_decision();
-    -- Fencing changes a key of the lease and waits for this lock; renewing and counting do not.
-    SELECT l.bound_role INTO bound FROM lease AS l WHERE l.incarnation_id = agent_enter_beside.incarnation FOR KEY SHARE;
+    -- Whatever ends an incarnation changes its state and waits for this lock; publishes and heartbeats do not take it.
+    PERFORM FROM incarnation AS i
+    WHERE i.incarnation_id = agent_enter_beside.incarnation AND i.state = 'live' FOR SHARE;
+    SELECT l.bound_role INTO bound FROM held_lease(agent_enter_beside.incarnation) AS l;
     IF NOT FOUND THEN
         PERFORM agent_enter(incarnation);
     END IF;

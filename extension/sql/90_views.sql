@@ -96,7 +96,7 @@ FROM (VALUES ('workers', streamhouse.worker_problem()),
                         WHERE t.status <> 'settled')),
              ('deletion', CASE WHEN NOT streamhouse.deletion_allowed() THEN
                               'nothing is deleted from the store: see streamhouse.term_status, store_marker_status' END),
-             ('transactions', (SELECT format('%s open transactions hold locks of StreamHouse, the oldest for %s',
+             ('transactions', (SELECT format('%s open transactions hold locks or old rows of StreamHouse, the oldest for %s',
                                              count(*), max(o.age)) FROM streamhouse.open_transactions AS o
                                WHERE o.age > interval '1 minute' HAVING count(*) > 0))
      ) AS h(subject, problem);

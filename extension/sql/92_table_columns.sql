@@ -75,6 +75,8 @@ COMMENT ON COLUMN streamhouse.lease.unpublished IS
 COMMENT ON COLUMN streamhouse.lease.calls IS 'calls of the agent that were counted';
 COMMENT ON COLUMN streamhouse.lease.renewed_at IS 'when it was renewed last';
 COMMENT ON COLUMN streamhouse.lease.bound_role IS 'role that alone may call for the WAL; null: none yet';
+COMMENT ON COLUMN streamhouse.lease.updates IS 'how many times calls and ticks have changed the row';
+COMMENT ON COLUMN streamhouse.lease.stage IS 'rises with every 16th of these; the row of the highest stage counts';
 
 COMMENT ON COLUMN streamhouse.lease_clock.one_row IS 'there is one row';
 COMMENT ON COLUMN streamhouse.lease_clock.number IS 'number of the last tick';
@@ -165,6 +167,8 @@ COMMENT ON COLUMN streamhouse.publish_result.object_id IS 'object that was publi
 COMMENT ON COLUMN streamhouse.publish_result.results IS 'what was decided of each entry';
 COMMENT ON COLUMN streamhouse.publish_result.first_offsets IS 'first offset of each entry';
 COMMENT ON COLUMN streamhouse.publish_result.published_ends IS 'published end after each entry';
+COMMENT ON COLUMN streamhouse.publish_result.oldest_no IS
+    'lowest number whose result its agent had not confirmed then, so that what lies below is not looked for';
 
 COMMENT ON COLUMN streamhouse.retention_clock.one_row IS 'there is one row';
 COMMENT ON COLUMN streamhouse.retention_clock.version IS 'number of the last change of a log start';
@@ -230,6 +234,8 @@ COMMENT ON COLUMN streamhouse.producer_state.base_sequences IS 'first sequence o
 COMMENT ON COLUMN streamhouse.producer_state.sequence_counts IS 'sequences in each';
 COMMENT ON COLUMN streamhouse.producer_state.base_offsets IS 'offset of the first record of each';
 COMMENT ON COLUMN streamhouse.producer_state.updated_at IS 'when it was written last';
+COMMENT ON COLUMN streamhouse.producer_state.updates IS 'how many publishes have changed the row';
+COMMENT ON COLUMN streamhouse.producer_state.stage IS 'rises with every 16th of these; the row of the highest stage counts';
 
 COMMENT ON COLUMN streamhouse.producer_claim.topic_id IS 'id of the topic';
 COMMENT ON COLUMN streamhouse.producer_claim.partition IS 'number of the partition';

@@ -188,7 +188,7 @@ COMMENT ON COLUMN streamhouse.open_transactions.state IS 'what the session does,
 COMMENT ON COLUMN streamhouse.open_transactions.since IS 'when the transaction began';
 COMMENT ON COLUMN streamhouse.open_transactions.age IS 'how long ago that was';
 COMMENT ON COLUMN streamhouse.open_transactions.holds IS
-    'what it holds: the control lock, heads, or rows of other tables';
+    'what it holds: the control lock, heads, rows of other tables, or old row versions';
 
 COMMENT ON COLUMN streamhouse.dangling_references.relation IS 'table that the row is in';
 COMMENT ON COLUMN streamhouse.dangling_references.refers_to IS 'table that it refers to';

@@ -107,3 +107,20 @@ def test_a_transaction_left_open_is_warned_of_and_expires_nobody_elses_lease(ser
                           "(SELECT incarnation_id FROM streamhouse.agents), 0)")
     idle.rollback()
     idle.close()
+
+
+def test_a_snapshot_held_open_is_warned_of(server, database):
+    database.execute("ALTER SYSTEM SET streamhouse.open_transaction_warning = '500ms'")
+    database.execute("SELECT pg_reload_conf()")
+    reader = database.connect()
+    reader.autocommit = False
+    cursor = reader.cursor()
+    cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+    cursor.execute("SELECT 1")
+    pid = reader.info.backend_pid
+    warning = re.compile(rf'WARNING:  process {pid} \(role "postgres", .*\) has held old row versions of StreamHouse')
+    wait_until("the log names it", lambda: warning.search((server.directory / "log").read_text()), seconds=20)
+    assert database.value("SELECT holds FROM streamhouse.open_transactions WHERE pid = %s", pid) == ["old row versions"]
+    reader.rollback()
+    assert database.value("SELECT count(*) FROM streamhouse.open_transactions WHERE pid = %s", pid) == 0
+    reader.close()
