@@ -3,7 +3,7 @@
 include mk/build.mk
 
 .DEFAULT_GOAL := all
-.PHONY: help deps deps-test all install up down purge psql quickstart test test-dba chaos bench clean
+.PHONY: help deps deps-test all install up down purge psql quickstart test test-dba test-sanitized chaos bench clean
 
 SUDO = $(if $(filter 0,$(shell id -u)),,sudo)
 
@@ -51,6 +51,10 @@ test: deps-test
 ## make test-dba     dumps, backups, standbys, limits and odd settings (tests/dba/README.md)
 test-dba: deps-test
 	@tests/run.sh build dba
+
+## make test-sanitized  every integration test under AddressSanitizer and ThreadSanitizer (make test runs a choice of them)
+test-sanitized: deps-test
+	@tests/run.sh build asan_all tsan_all
 
 ## make chaos        hurt a cluster and judge what its clients saw; SEED=, SEEDS=, SECONDS=, MINUTES=, SETUP=, JOBS=
 chaos: deps-test

@@ -2,7 +2,7 @@
 # Run the tests in layers; every layer says what passed, what failed, how long it took and what it may take.
 #
 #   tests/run.sh [LAYER...]     all layers, or those named: layout build units sql isolation integration chaos clients
-#                               instructions fuzz asan tsan; and dba, which is left out of "all"
+#                               instructions fuzz asan tsan; and those left out of "all": dba asan_all tsan_all
 #
 # The closing line is "N passed, N failed"; the exit status is 1 when anything failed. Logs of failed layers are printed,
 # all of them stay in build/test-logs/.
@@ -113,9 +113,13 @@ run_pg_suite() {
 layer_sql() { run_pg_suite regress; }
 layer_isolation() { run_pg_suite isolation; }
 
-# Most of their time is waiting, so three run side by side, each on a PostgreSQL of its own.
-run_integration() { run_pytest "$1" -n 3 --dist load tests/integration; }
-layer_integration() { run_integration release; }
+# Most of their time is waiting, so four run side by side, each on a PostgreSQL of its own.
+run_integration() {
+    local variant=$1
+    shift
+    run_pytest "$variant" -n 4 --dist load "${@/#/tests/integration/}"
+}
+layer_integration() { run_integration release ""; }
 layer_chaos() { run_pytest release tests/chaos; }
 layer_dba() { run_pytest release -n 2 --dist load tests/dba; }
 layer_clients() { run_pytest release tests/clients; }
@@ -145,20 +149,30 @@ layer_fuzz() {
     done
 }
 
+# What the sanitizers look for is in the agent and its threads: of the integration tests, those run under them that drive
+# most of that. "make test-sanitized" runs them all.
+ASAN_FILES=(test_bad_input.py test_cli.py test_crash.py test_damaged_wal.py test_doors.py test_failover.py test_garbage.py
+    test_idempotence.py test_journey.py test_reading.py test_s3.py test_schema_registry.py test_schema_validation.py
+    test_surface.py)
+TSAN_FILES=(test_crash.py test_doors.py test_failover.py test_garbage.py test_handover.py test_idempotence.py test_journey.py
+    test_reading.py test_schema_validation.py test_surface.py test_throttle.py)
+
 run_instrumented() {
     make -s -j"$JOBS" VARIANT="$1" programs unit-tests >"$LOGS/build-$1.log" 2>&1 || { bad=1; tail -40 "$LOGS/build-$1.log"; return; }
     run_units "$1"
     local units_good=$good units_bad=$bad
-    run_integration "$1"
+    run_integration "$@"
     good=$((good + units_good)) bad=$((bad + units_bad))
 }
-layer_asan() { run_instrumented asan; }
-layer_tsan() { run_instrumented tsan; }
+layer_asan() { run_instrumented asan "${ASAN_FILES[@]}"; }
+layer_tsan() { run_instrumented tsan "${TSAN_FILES[@]}"; }
+layer_asan_all() { run_instrumented asan ""; }
+layer_tsan_all() { run_instrumented tsan ""; }
 
 # Seconds that each layer may take on two cores of its own; over it the layer says so and fails. CI, whose machine may
 # be busy, allows twice as many.
-declare -A BUDGET=([layout]=10 [build]=180 [units]=120 [sql]=90 [isolation]=60 [integration]=420 [chaos]=120 [clients]=60 [dba]=600 [instructions]=90
-    [fuzz]=150 [asan]=700 [tsan]=900)
+declare -A BUDGET=([layout]=10 [build]=180 [units]=120 [sql]=40 [isolation]=40 [integration]=300 [chaos]=120 [clients]=60 [dba]=600 [instructions]=90
+    [fuzz]=120 [asan]=420 [tsan]=540 [asan_all]=1200 [tsan_all]=1500)
 
 for layer in $LAYERS; do
     declare -F "layer_$layer" >/dev/null || { echo "tests/run.sh: no layer $layer" >&2; exit 2; }
