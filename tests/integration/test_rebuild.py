@@ -17,6 +17,7 @@ from harness.s3proxy import S3Proxy
 CHANGES = {
     "cluster": ["term", "system_identifier", "timeline", "database_oid", "installation_id", "metadata_version",
                 "assignment_version", "placed_agents"],
+    "dropped_topic": ["is_purged"],
     "partition": ["next_offset", "next_epoch", "target_agent"],
     "incarnation": ["state"],
     "epoch": ["state", "orphaned_at"],
