@@ -16,7 +16,7 @@ from harness.s3proxy import S3Proxy
 # What a new term changes: who is at work, what begins next, and versions of what agents cache.
 CHANGES = {
     "cluster": ["term", "system_identifier", "timeline", "database_oid", "installation_id", "metadata_version",
-                "assignment_version", "placed_agents"],
+                "assignment_version", "placed_agents", "seen_agents"],
     "dropped_topic": ["is_purged"],
     "partition": ["next_offset", "next_epoch", "target_agent"],
     "incarnation": ["state"],
