@@ -101,6 +101,8 @@ int main(int argc, char **argv)
     int code = parse_options(argc, argv, &mode, &config_path);
     if (code >= 0)
         return code;
+    if (config_path == NULL)
+        config_path = getenv("STREAMHOUSE_CONFIG");
     if (mode == MODE_SCRUB)
         return scrub(config_path);
     if (mode == MODE_REBUILD)
@@ -159,8 +161,9 @@ static void print_help(FILE *to)
 {
     fputs("Usage: streamhouse-agent [--config FILE]\n"
           "\n"
-          "  -c, --config FILE           read settings from this YAML file; STREAMHOUSE_<NAME> variables "
-          "override it\n"
+          "  -c, --config FILE           read settings from this YAML file, by default the one that "
+          "STREAMHOUSE_CONFIG\n"
+          "                              names; STREAMHOUSE_<NAME> variables override it\n"
           "      --check-config          print the settings and exit: 0 when they are good, 2 when not\n"
           "      --scrub                 compare the store with the index, print what differs and exit: 0 "
           "when\n"

@@ -40,6 +40,15 @@ typedef enum ShS3Encryption {
 /* What the server is to hold the bytes of an upload against. */
 typedef enum ShS3Checksum { SH_S3_CHECKSUM_NONE, SH_S3_CHECKSUM_CRC32C, SH_S3_CHECKSUM_MD5 } ShS3Checksum;
 
+/* Where the keys of S3 come from. */
+typedef enum ShS3CredentialsFrom {
+    SH_S3_CREDENTIALS_AUTO,
+    SH_S3_CREDENTIALS_KEYS,
+    SH_S3_CREDENTIALS_WEB_IDENTITY,
+    SH_S3_CREDENTIALS_CONTAINER,
+    SH_S3_CREDENTIALS_INSTANCE
+} ShS3CredentialsFrom;
+
 typedef enum ShSignPayload { SH_SIGN_AUTO, SH_SIGN_ALWAYS, SH_SIGN_NEVER } ShSignPayload;
 
 /* All settings, checked. Strings are owned by the struct and never NULL ("" when unset). Read-only once
@@ -81,6 +90,13 @@ typedef struct ShConfig {
     char *s3_access_key;
     char *s3_secret_key;    /* never printed */
     char *s3_session_token; /* never printed */
+    ShS3CredentialsFrom s3_credentials;
+    char *s3_role_arn;                /* of web identity, as the next two */
+    char *s3_web_identity_token_file; /* replaced by somebody before the token ends */
+    char *s3_sts_endpoint;            /* "" : AWS's in the region */
+    char *s3_container_uri;
+    char *s3_container_token_file; /* "" : none is asked for */
+    char *s3_instance_endpoint;    /* "" : where AWS has it */
     ShSignPayload s3_sign_payload;
     ShS3Encryption s3_encryption;
     char *s3_kms_key; /* of SH_S3_ENCRYPTION_KMS; "" : the bucket's */
@@ -143,5 +159,8 @@ void sh_config_print(const ShConfig *config, FILE *to);
 void sh_config_print_reference(FILE *to);
 
 const char *sh_wal_sync_name(ShWalSync sync);
+
+/* Where the keys come from: what `s3_credentials` says, with AUTO decided. */
+ShS3CredentialsFrom sh_config_s3_credentials(const ShConfig *config);
 
 #endif

@@ -78,14 +78,37 @@ static ShStatus check_bucket(const ShConfig *config, ShError *err)
 
 static ShStatus check_keys(const ShConfig *config, ShError *err)
 {
-    if (config->store != SH_STORE_S3)
+    if (config->store != SH_STORE_S3 || sh_config_s3_credentials(config) != SH_S3_CREDENTIALS_KEYS)
         return SH_OK;
     if (config->s3_access_key[0] == '\0')
         return sh_fail(err, SH_INVALID,
-                       "s3_access_key: must be set when store is s3 (or the variable AWS_ACCESS_KEY_ID)");
+                       "s3_access_key: must be set when store is s3 (or the variable AWS_ACCESS_KEY_ID), "
+                       "unless s3_credentials says where else the keys come from");
     if (config->s3_secret_key[0] == '\0')
         return sh_fail(err, SH_INVALID,
                        "s3_secret_key: must be set when store is s3 (or the variable AWS_SECRET_ACCESS_KEY)");
+    return SH_OK;
+}
+
+static ShStatus check_temporary_keys(const ShConfig *config, ShError *err)
+{
+    if (config->store != SH_STORE_S3)
+        return SH_OK;
+    ShS3CredentialsFrom from = sh_config_s3_credentials(config);
+    if (from == SH_S3_CREDENTIALS_WEB_IDENTITY &&
+        (config->s3_role_arn[0] == '\0' || config->s3_web_identity_token_file[0] == '\0'))
+        return sh_fail(err, SH_INVALID,
+                       "s3_credentials: web-identity wants s3_role_arn and s3_web_identity_token_file");
+    if (from == SH_S3_CREDENTIALS_CONTAINER && config->s3_container_uri[0] == '\0')
+        return sh_fail(err, SH_INVALID, "s3_credentials: container wants s3_container_uri");
+    const char *const urls[] = {config->s3_sts_endpoint, config->s3_container_uri,
+                                config->s3_instance_endpoint};
+    for (size_t i = 0; i < sizeof urls / sizeof urls[0]; i++)
+        if (urls[i][0] != '\0' && strncmp(urls[i], "http://", 7) != 0 && strncmp(urls[i], "https://", 8) != 0)
+            return sh_fail(err, SH_INVALID,
+                           "s3_sts_endpoint, s3_container_uri, s3_instance_endpoint: \"%s\" does not "
+                           "start with http:// or https://",
+                           urls[i]);
     return SH_OK;
 }
 
@@ -135,13 +158,29 @@ const ShSettingRule sh_setting_rules[] = {
     {"`batch_decompressed_bytes_max` is not below `batch_bytes_max`", check_decompressed},
     {"`flush_size` is at most half of `memory_budget`", check_flush},
     {"`store: s3`: `s3_bucket` is set", check_bucket},
-    {"`store: s3`: `s3_access_key` and `s3_secret_key` are set, or their variables", check_keys},
+    {"`store: s3`: `s3_access_key` and `s3_secret_key` are set, or their variables, unless the keys come "
+     "from elsewhere (`s3_credentials`)",
+     check_keys},
+    {"`store: s3`: where `s3_credentials` says that keys come from has its settings: `s3_role_arn` and "
+     "`s3_web_identity_token_file`, or `s3_container_uri`; their URLs begin with `http://` or `https://`",
+     check_temporary_keys},
     {"`store: s3`: `s3_deadline` is not below `s3_timeout`", check_deadline},
     {"`store: s3`: `s3_kms_key` is set with `s3_encryption: sse-kms` alone", check_kms_key},
     {"`store: s3`: `s3_endpoint` begins with `http://` or `https://` and holds no user's name or password",
      check_endpoint},
 };
 const size_t sh_setting_rule_count = sizeof sh_setting_rules / sizeof sh_setting_rules[0];
+
+ShS3CredentialsFrom sh_config_s3_credentials(const ShConfig *config)
+{
+    if (config->s3_credentials != SH_S3_CREDENTIALS_AUTO)
+        return config->s3_credentials;
+    bool has_keys = config->s3_access_key[0] != '\0' || config->s3_secret_key[0] != '\0';
+    if (!has_keys && config->s3_role_arn[0] != '\0' && config->s3_web_identity_token_file[0] != '\0')
+        return SH_S3_CREDENTIALS_WEB_IDENTITY;
+    return !has_keys && config->s3_container_uri[0] != '\0' ? SH_S3_CREDENTIALS_CONTAINER
+                                                            : SH_S3_CREDENTIALS_KEYS;
+}
 
 ShStatus sh_config_check(const ShConfig *config, ShError *err)
 {

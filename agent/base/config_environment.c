@@ -12,6 +12,7 @@ static bool is_setting_variable(const char *name, size_t length);
 static ShStatus read_variable(const char *name, size_t length, const char *value, ShConfig *config,
                               ShError *err);
 static ShStatus take_aws_credentials(char **environ_list, ShConfig *config, ShError *err);
+static ShStatus take_aws_sources(char **environ_list, ShConfig *config, ShError *err);
 static ShStatus set_from_aws(char **environ_list, const char *variable, const char *setting, ShConfig *config,
                              ShError *err);
 
@@ -28,7 +29,8 @@ ShStatus sh_config_read_environment(char **environ_list, ShConfig *config, ShErr
         if (status != SH_OK)
             return status;
     }
-    return take_aws_credentials(environ_list, config, err);
+    status = take_aws_credentials(environ_list, config, err);
+    return status == SH_OK ? take_aws_sources(environ_list, config, err) : status;
 }
 
 ShStatus sh_config_read_aws_region(char **environ_list, ShConfig *config, ShError *err)
@@ -97,6 +99,34 @@ static ShStatus read_variable(const char *name, size_t length, const char *value
     if (status == SH_OK)
         status = sh_setting_set(setting, value, config, err);
     return status == SH_OK ? SH_OK : sh_fail_prefix(err, status, "variable %.*s", (int)length, name);
+}
+
+/* Where temporary keys come from, by the names that AWS's platforms give to a process. */
+static ShStatus take_aws_sources(char **environ_list, ShConfig *config, ShError *err)
+{
+    static const struct {
+        const char *variable;
+        const char *setting;
+    } sources[] = {{"AWS_ROLE_ARN", "s3_role_arn"},
+                   {"AWS_WEB_IDENTITY_TOKEN_FILE", "s3_web_identity_token_file"},
+                   {"AWS_ENDPOINT_URL_STS", "s3_sts_endpoint"},
+                   {"AWS_CONTAINER_CREDENTIALS_FULL_URI", "s3_container_uri"},
+                   {"AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "s3_container_token_file"},
+                   {"AWS_EC2_METADATA_SERVICE_ENDPOINT", "s3_instance_endpoint"}};
+    static const char relative[] = "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI=/";
+    ShStatus status = SH_OK;
+    for (size_t i = 0; i < sizeof sources / sizeof sources[0] && status == SH_OK; i++) {
+        if ((*sh_setting_text(sh_setting_find(sources[i].setting), config))[0] == '\0')
+            status = set_from_aws(environ_list, sources[i].variable, sources[i].setting, config, err);
+    }
+    for (char **entry = environ_list; *entry != NULL && status == SH_OK; entry++) {
+        char uri[600];
+        if (config->s3_container_uri[0] != '\0' || strncmp(*entry, relative, strlen(relative)) != 0)
+            continue;
+        snprintf(uri, sizeof uri, "http://169.254.170.2/%s", *entry + strlen(relative));
+        status = sh_setting_set(sh_setting_find("s3_container_uri"), uri, config, err);
+    }
+    return status;
 }
 
 /* Keys, secrets and tokens belong together: the three come from one place. */

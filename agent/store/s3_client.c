@@ -58,7 +58,8 @@ static ShStatus pass_gate(ShS3Client *client, ShThrottleKind kind, int64_t deadl
 static void report_to_gate(ShS3Client *client, ShThrottleKind kind, const ShThrottleTicket *ticket,
                            ShS3ErrorClass class, int retry_after_s);
 static ShStatus send_once(ShS3Client *client, const ShS3Request *request, const Prepared *prepared,
-                          int64_t deadline_ms, ShS3HttpReply *reply, ShError *err);
+                          const ShS3Keys *keys, int64_t deadline_ms, ShS3HttpReply *reply, ShError *err);
+static bool keys_have_ended(const ShS3Complaint *complaint);
 static ShStatus judge(ShS3Client *client, const ShS3Request *request, ShS3Reply *reply, ShS3ErrorClass *class,
                       ShError *err);
 static int64_t backoff_ms(const ShS3Client *client, int64_t retry, int retry_after_s);
@@ -78,21 +79,16 @@ ShStatus sh_s3_client_new(const ShConfig *config, int64_t backoff_base_ms, ShS3C
     status = sh_s3_http_new(config->s3_ca_file, &client->http, err);
     if (status != SH_OK)
         goto done;
-    client->credentials.access_key = strdup(config->s3_access_key);
-    client->credentials.secret_key = strdup(config->s3_secret_key);
-    client->credentials.region = strdup(config->s3_region);
-    client->session_token = strdup(config->s3_session_token);
-    if (client->credentials.access_key == NULL || client->credentials.secret_key == NULL ||
-        client->credentials.region == NULL || client->session_token == NULL) {
-        status = sh_fail(err, SH_NO_MEMORY, "no memory for the S3 client");
+    status = sh_s3_keyring_new(config, &client->keyring, err);
+    if (status != SH_OK)
         goto done;
-    }
     client->sign_payload = config->s3_sign_payload == SH_SIGN_ALWAYS ||
                            (config->s3_sign_payload == SH_SIGN_AUTO && !client->address.https);
     client->encryption = config->s3_encryption;
     client->kms_key = strdup(config->s3_kms_key != NULL ? config->s3_kms_key : "");
+    client->region = strdup(config->s3_region);
     client->checksum = config->s3_checksum;
-    if (client->kms_key == NULL) {
+    if (client->kms_key == NULL || client->region == NULL) {
         status = sh_fail(err, SH_NO_MEMORY, "no memory for the S3 client");
         goto done;
     }
@@ -137,10 +133,8 @@ void sh_s3_client_free(ShS3Client *client)
     sh_throttle_free(client->throttle);
     sh_s3_http_free(client->http);
     sh_s3_address_free(&client->address);
-    free((char *)client->credentials.access_key);
-    free((char *)client->credentials.secret_key);
-    free((char *)client->credentials.region);
-    free(client->session_token);
+    sh_s3_keyring_free(client->keyring);
+    free(client->region);
     free(client->kms_key);
     free(client);
 }
@@ -301,14 +295,17 @@ static ShStatus attempt(ShS3Client *client, const ShS3Request *request, const Pr
     reply->complaint = (ShS3Complaint){0};
 
     ShThrottleTicket ticket;
-    ShStatus status = pass_gate(client, info->kind, deadline_ms, &ticket, err);
+    ShS3Keys keys;
+    ShStatus status = sh_s3_keyring_get(client->keyring, &keys, err);
+    if (status == SH_OK)
+        status = pass_gate(client, info->kind, deadline_ms, &ticket, err);
     if (status != SH_OK)
         return status;
 
     int64_t start_us = sh_clock_now_us();
     status = info->fault != NULL && sh_fault_hit(info->fault)
                  ? sh_fail(err, SH_UNAVAILABLE, "fault point %s", info->fault)
-                 : send_once(client, request, prepared, deadline_ms, &reply->http, err);
+                 : send_once(client, request, prepared, &keys, deadline_ms, &reply->http, err);
     if (status == SH_OK && info->reply_fault != NULL && sh_fault_hit(info->reply_fault))
         status = sh_fail(err, SH_UNAVAILABLE, "fault point %s", info->reply_fault);
     sh_metric_observe_us(client->duration[request->operation], sh_clock_now_us() - start_us);
@@ -320,6 +317,13 @@ static ShStatus attempt(ShS3Client *client, const ShS3Request *request, const Pr
     if (status == SH_TOO_LARGE && class == SH_S3_ERROR_TRANSPORT) /* an answer to another question */
         status = sh_fail(err, SH_UNAVAILABLE, "the reply is longer than what was asked for");
 
+    if (status == SH_DENIED && keys_have_ended(&reply->complaint) &&
+        sh_s3_keyring_drop(client->keyring, keys.access_key) && err != NULL) {
+        err->status = status = SH_UNAVAILABLE;
+        err->retriable = true; /* with others */
+    }
+    explicit_bzero(&keys, sizeof keys);
+
     bool failed = class != SH_S3_ERROR_NONE;
     sh_metric_add(
         failed ? client->requests_failed[request->operation] : client->requests_ok[request->operation], 1);
@@ -327,6 +331,13 @@ static ShStatus attempt(ShS3Client *client, const ShS3Request *request, const Pr
         sh_metric_add(client->errors[class], 1);
     report_to_gate(client, info->kind, &ticket, class, reply->http.retry_after_s);
     return status;
+}
+
+/* Sooner than they said: taken back, or by another clock. */
+static bool keys_have_ended(const ShS3Complaint *complaint)
+{
+    return strcmp(complaint->code, "ExpiredToken") == 0 || strcmp(complaint->code, "InvalidToken") == 0 ||
+           strcmp(complaint->code, "InvalidAccessKeyId") == 0;
 }
 
 /* Wait for the rate. SH_UNAVAILABLE with a retry delay when the circuit is open, or the wait would pass the
@@ -371,7 +382,7 @@ static void report_to_gate(ShS3Client *client, ShThrottleKind kind, const ShThro
 
 /* Sign with the time of now and exchange. The headers stand in the order in which they are signed. */
 static ShStatus send_once(ShS3Client *client, const ShS3Request *request, const Prepared *prepared,
-                          int64_t deadline_ms, ShS3HttpReply *reply, ShError *err)
+                          const ShS3Keys *keys, int64_t deadline_ms, ShS3HttpReply *reply, ShError *err)
 {
     int64_t left_ms = deadline_ms - sh_clock_now_ms();
     if (left_ms <= 0)
@@ -400,8 +411,8 @@ static ShStatus send_once(ShS3Client *client, const ShS3Request *request, const 
         headers[count++] = (ShS3Header){"x-amz-checksum-crc32c", prepared->checksum};
     headers[count++] = (ShS3Header){"x-amz-content-sha256", prepared->payload_hash};
     headers[count++] = (ShS3Header){"x-amz-date", timestamp};
-    if (client->session_token[0] != '\0')
-        headers[count++] = (ShS3Header){"x-amz-security-token", client->session_token};
+    if (keys->session_token[0] != '\0')
+        headers[count++] = (ShS3Header){"x-amz-security-token", keys->session_token};
     if (begins && client->encryption != SH_S3_ENCRYPTION_BUCKET)
         headers[count++] = (ShS3Header){"x-amz-server-side-encryption",
                                         client->encryption == SH_S3_ENCRYPTION_S3 ? "AES256" : "aws:kms"};
@@ -415,7 +426,8 @@ static ShStatus send_once(ShS3Client *client, const ShS3Request *request, const 
                                    .header_count = count,
                                    .payload_hash = prepared->payload_hash,
                                    .timestamp = timestamp};
-    ShStatus status = sh_s3_sign(&signable, &client->credentials, authorization, err);
+    const ShS3Credentials credentials = {keys->access_key, keys->secret_key, client->region};
+    ShStatus status = sh_s3_sign(&signable, &credentials, authorization, err);
     if (status != SH_OK)
         return status;
     headers[count++] = (ShS3Header){"authorization", authorization};

@@ -10,6 +10,7 @@
 #include "agent/base/metrics.h"
 #include "agent/store/s3_error.h"
 #include "agent/store/s3_http.h"
+#include "agent/store/s3_keys.h"
 #include "agent/store/throttle.h"
 
 /* The kinds of request, for metrics, fault points and limits of rate. */
@@ -42,8 +43,8 @@ void sh_s3_address_free(ShS3Address *address);
 typedef struct ShS3Client {
     ShS3Http *http;
     ShS3Address address;
-    ShS3Credentials credentials; /* owned strings */
-    char *session_token;         /* "" : none */
+    ShS3Keyring *keyring;
+    char *region;
     bool sign_payload;
     ShS3Encryption encryption;
     char *kms_key; /* "" : the bucket's */

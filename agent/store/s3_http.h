@@ -28,6 +28,7 @@ typedef struct ShS3HttpRequest {
     uint64_t body_bytes;
     uint64_t reply_bytes_max; /* a longer body of a successful reply is SH_TOO_LARGE */
     int64_t timeout_ms;       /* for the whole exchange */
+    bool direct;              /* past any proxy */
 } ShS3HttpRequest;
 
 /* What the server answered. Strings are "" when the header was absent. */

@@ -193,3 +193,12 @@ def test_the_port_file_is_not_written_through_a_link(make_agent, directory):
 def test_root_is_warned(make_agent):
     agent = make_agent().start()
     assert ("runs_as_root" in agent.log_text()) == (os.geteuid() == 0)
+
+
+def test_a_variable_may_name_the_settings_file(make_agent):
+    agent = make_agent()
+    command = agent.command()
+    agent.command = lambda: command[:1]
+    agent.environment["STREAMHOUSE_CONFIG"] = command[2]
+    agent.start()
+    assert agent.http("/ready")[0] == 200

@@ -114,6 +114,29 @@ static void test_aws_variables_are_a_fall_back(void **state)
     sh_config_free(config);
 }
 
+static void test_where_keys_come_from(void **state)
+{
+    (void)state;
+    char *by_role[] = {"AWS_ROLE_ARN=arn:r", "AWS_WEB_IDENTITY_TOKEN_FILE=/token", NULL};
+    char *by_container[] = {"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI=/v2/keys", NULL};
+    char *by_both[] = {"AWS_ROLE_ARN=arn:r", "AWS_WEB_IDENTITY_TOKEN_FILE=/token", "AWS_ACCESS_KEY_ID=k",
+                       "AWS_SECRET_ACCESS_KEY=s", NULL};
+    static const char store[] = "store: s3\ns3_bucket: b\n";
+    ShConfig *config = load(store, by_role);
+    assert_int_equal(sh_config_s3_credentials(config), SH_S3_CREDENTIALS_WEB_IDENTITY);
+    sh_config_free(config);
+    config = load(store, by_container);
+    assert_int_equal(sh_config_s3_credentials(config), SH_S3_CREDENTIALS_CONTAINER);
+    assert_string_equal(config->s3_container_uri, "http://169.254.170.2/v2/keys");
+    sh_config_free(config);
+    config = load(store, by_both);
+    assert_int_equal(sh_config_s3_credentials(config), SH_S3_CREDENTIALS_KEYS);
+    sh_config_free(config);
+    config = load("store: s3\ns3_bucket: b\ns3_credentials: instance\n", by_both);
+    assert_int_equal(sh_config_s3_credentials(config), SH_S3_CREDENTIALS_INSTANCE);
+    sh_config_free(config);
+}
+
 static void test_protection_variables_may_go_without_prefix(void **state)
 {
     (void)state;
@@ -210,6 +233,12 @@ static void test_settings_that_do_not_fit_together(void **state)
         {"store: s3\n", "s3_bucket: must be set", "`s3_bucket` is"},
         {"store: s3\ns3_bucket: b\n", "AWS_ACCESS_KEY_ID", "`s3_access_key` and"},
         {"store: s3\ns3_bucket: b\ns3_access_key: k\n", "AWS_SECRET_ACCESS_KEY", "`s3_access_key` and"},
+        {"store: s3\ns3_bucket: b\ns3_credentials: container\n", "wants s3_container_uri",
+         "where `s3_credentials` says"},
+        {"store: s3\ns3_bucket: b\ns3_credentials: web-identity\ns3_role_arn: r\n", "web-identity wants",
+         "where `s3_credentials` says"},
+        {"store: s3\ns3_bucket: b\ns3_container_uri: 'file:///keys'\n", "does not start with",
+         "where `s3_credentials` says"},
         {S3_KEYS "s3_deadline: 1s\ns3_timeout: 2s\n", "s3_deadline (1000 ms)", "`s3_deadline` is"},
         {S3_KEYS "s3_kms_key: k\n", "s3_kms_key: is of no use", "`s3_kms_key` is"},
         {S3_KEYS "s3_endpoint: 'host:80'\n", "http://", "`s3_endpoint` begins"},
@@ -373,6 +402,7 @@ int main(void)
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_the_environment_wins_over_the_file_and_the_file_over_defaults),
         cmocka_unit_test(test_aws_variables_are_a_fall_back),
+        cmocka_unit_test(test_where_keys_come_from),
         cmocka_unit_test(test_protection_variables_may_go_without_prefix),
         cmocka_unit_test(test_wrong_files_are_answered_with_line_and_reason),
         cmocka_unit_test(test_settings_that_do_not_fit_together),

@@ -408,6 +408,7 @@ static void test_bad_addresses_are_refused(void **state)
                        .s3_secret_key = empty,
                        .s3_ca_file = empty,
                        .s3_session_token = empty,
+                       .s3_credentials = SH_S3_CREDENTIALS_KEYS,
                        .s3_prefix = empty,
                        .s3_region = "us-east-1"};
     ShStore *store = NULL;
