@@ -20,6 +20,7 @@ int sh_compaction_delay_ms;
 int sh_compaction_objects;
 int sh_marker_interval_ms;
 int sh_snapshot_interval_ms;
+int sh_snapshot_hold_ms;
 int sh_partitions_max;
 int sh_open_transaction_warning_ms;
 bool sh_require_store_marker;
@@ -37,6 +38,7 @@ PG_FUNCTION_INFO_V1(sh_setting_compaction_delay_ms);
 PG_FUNCTION_INFO_V1(sh_setting_compaction_objects);
 PG_FUNCTION_INFO_V1(sh_setting_marker_interval_ms);
 PG_FUNCTION_INFO_V1(sh_setting_snapshot_interval_ms);
+PG_FUNCTION_INFO_V1(sh_setting_snapshot_hold_ms);
 PG_FUNCTION_INFO_V1(sh_setting_partitions_max);
 PG_FUNCTION_INFO_V1(sh_setting_open_transaction_warning_ms);
 PG_FUNCTION_INFO_V1(sh_setting_require_store_marker);
@@ -117,6 +119,10 @@ static void define_garbage_settings(void)
         "0: none. Objects that the last two snapshots refer to are not deleted.", &sh_snapshot_interval_ms,
         15 * MINUTE_MS, 0, DAY_MS, PGC_SUSET, GUC_UNIT_MS, NULL, NULL, NULL);
     DefineCustomIntVariable(
+        "streamhouse.snapshot_hold", "How long snapshots hold up deletion while no new one can be finished.",
+        "Then those in the store are deleted, and garbage goes on without. 0: for ever.",
+        &sh_snapshot_hold_ms, 2 * DAY_MS, 0, 24 * DAY_MS, PGC_SUSET, GUC_UNIT_MS, NULL, NULL, NULL);
+    DefineCustomIntVariable(
         "streamhouse.marker_interval", "Time between two markers that agents leave in the store.",
         "Nothing is deleted before two of them have met no objection.", &sh_marker_interval_ms, MINUTE_MS, 10,
         HOUR_MS, PGC_SUSET, GUC_UNIT_MS, NULL, NULL, NULL);
@@ -170,6 +176,11 @@ Datum sh_setting_compaction_objects(PG_FUNCTION_ARGS)
 Datum sh_setting_snapshot_interval_ms(PG_FUNCTION_ARGS)
 {
     PG_RETURN_INT32(sh_snapshot_interval_ms);
+}
+
+Datum sh_setting_snapshot_hold_ms(PG_FUNCTION_ARGS)
+{
+    PG_RETURN_INT32(sh_snapshot_hold_ms);
 }
 
 Datum sh_setting_marker_interval_ms(PG_FUNCTION_ARGS)

@@ -18,6 +18,7 @@ extern int sh_scan_interval_ms;      /* between two looks through the store */
 extern int sh_compaction_delay_ms;   /* an object is compacted at this age at the earliest */
 extern int sh_compaction_objects;    /* so many make a compaction worth while */
 extern int sh_snapshot_interval_ms;  /* between two snapshots of the index; 0: none */
+extern int sh_snapshot_hold_ms;      /* for which they hold up deletion without a new one; 0: for ever */
 extern int sh_marker_interval_ms;    /* between two markers in the store */
 extern int sh_partitions_max;        /* of all topics together */
 extern int sh_open_transaction_warning_ms; /* older ones are warned of; 0: never */

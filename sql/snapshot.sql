@@ -20,10 +20,10 @@ SELECT * FROM streamhouse.agent_snapshot_claim(:a);
 SELECT number, written_by, status FROM streamhouse.snapshot_status;
 SELECT * FROM streamhouse.agent_snapshot_claim(:b);
 SELECT * FROM streamhouse.agent_snapshot_claim(:a);
-SELECT streamhouse.agent_snapshot_done(:a, 1, 100);
+SELECT streamhouse.agent_snapshot_done(:a, 1, 100) IS NULL AS counts_for_nothing;
 SELECT number, status FROM streamhouse.snapshot_status;
-SELECT streamhouse.agent_snapshot_done(:b, 2, 100);
-SELECT streamhouse.agent_snapshot_done(:a, 2, 100);
+SELECT streamhouse.agent_snapshot_done(:b, 2, 100) IS NULL AS counts_for_nothing;
+SELECT streamhouse.agent_snapshot_done(:a, 2, 100), streamhouse.agent_snapshot_done(:a, 2, 100) AS again;
 SELECT number, bytes, status FROM streamhouse.snapshot_status;
 SELECT * FROM streamhouse.agent_snapshot_claim(:a);
 
@@ -34,12 +34,12 @@ CREATE FUNCTION pg_temp.pass(how_long interval) RETURNS void LANGUAGE sql AS $$
 $$;
 SELECT streamhouse.request_snapshot();
 SELECT status FROM streamhouse.snapshot_status;
-SELECT n AS third, streamhouse.agent_snapshot_done(:b, n, 200) AS keep_from FROM streamhouse.agent_snapshot_claim(:b) AS n;
+SELECT n AS third, streamhouse.agent_snapshot_done(:b, n, 200) AS keep_from FROM streamhouse.agent_snapshot_claim(:b) AS c(n);
 SELECT streamhouse.create_topic('t') IS NOT NULL AS made;
 SELECT status FROM streamhouse.snapshot_status;
 SELECT pg_temp.pass('2 min');
 SELECT status FROM streamhouse.snapshot_status;
-SELECT n AS fourth, streamhouse.agent_snapshot_done(:b, n, 200) AS keep_from FROM streamhouse.agent_snapshot_claim(:b) AS n;
+SELECT n AS fourth, streamhouse.agent_snapshot_done(:b, n, 200) AS keep_from FROM streamhouse.agent_snapshot_claim(:b) AS c(n);
 SELECT pg_temp.pass('2 min');
 SELECT status FROM streamhouse.snapshot_status;
 SELECT pg_temp.pass('1 hour');
@@ -54,10 +54,10 @@ CREATE FUNCTION pg_temp.cycle() RETURNS void LANGUAGE sql AS $$ SELECT streamhou
 SELECT count(*) >= 0 AS done FROM (SELECT pg_temp.cycle() FROM generate_series(1, 3)) AS c;
 SELECT reason, state FROM streamhouse.garbage;
 SELECT count(*) FROM streamhouse.agent_garbage(:a, 10);
-SELECT streamhouse.agent_snapshot_done(:a, n, 200) FROM streamhouse.agent_snapshot_claim(:a) AS n;
+SELECT streamhouse.agent_snapshot_done(:a, n, 200) FROM streamhouse.agent_snapshot_claim(:a) AS c(n);
 SELECT count(*) FROM streamhouse.agent_garbage(:a, 10);
 SELECT streamhouse.request_snapshot();
-SELECT streamhouse.agent_snapshot_done(:a, n, 200) FROM streamhouse.agent_snapshot_claim(:a) AS n;
+SELECT streamhouse.agent_snapshot_done(:a, n, 200) FROM streamhouse.agent_snapshot_claim(:a) AS c(n);
 SELECT state FROM streamhouse.garbage;
 -- Not by a clock: one that was turned back makes older what the snapshots refer to.
 BEGIN;
@@ -74,12 +74,109 @@ SELECT count(*) FROM streamhouse.agent_garbage(:a, 10);
 -- Whoever asks again and again before it begins gets one; one that is being written does not count.
 SELECT streamhouse.request_snapshot() FROM generate_series(1, 3);
 SELECT requests - answered AS asked FROM streamhouse.index_snapshot;
-SELECT n > 0 AS claimed FROM streamhouse.agent_snapshot_claim(:a) AS n;
+SELECT n > 0 AS claimed FROM streamhouse.agent_snapshot_claim(:a) AS c(n);
 SELECT streamhouse.request_snapshot() FROM generate_series(1, 3);
 SELECT streamhouse.agent_snapshot_done(:a, s.attempt, 200) > 0 AS done FROM streamhouse.index_snapshot AS s;
 SELECT status, requests - answered AS asked FROM streamhouse.snapshot_status, streamhouse.index_snapshot;
-SELECT streamhouse.agent_snapshot_done(:a, n, 200) > 0 AS done FROM streamhouse.agent_snapshot_claim(:a) AS n;
+SELECT streamhouse.agent_snapshot_done(:a, n, 200) > 0 AS done FROM streamhouse.agent_snapshot_claim(:a) AS c(n);
 SELECT status FROM streamhouse.snapshot_status;
+
+-- A claim is kept by renewing it, for as long as that may take; what its agent does not renew goes on elsewhere.
+SELECT streamhouse.request_snapshot();
+SELECT c.number FROM streamhouse.agent_snapshot_claim(:a) AS c \gset
+UPDATE streamhouse.index_snapshot SET claimed_until = now() + interval '1 second';
+SELECT streamhouse.agent_snapshot_renew(:a, :number), streamhouse.agent_snapshot_renew(:a, :number - 1) AS older,
+       streamhouse.agent_snapshot_renew(:b, :number) AS others;
+SELECT claimed_until - now() > interval '9 minutes' AS renewed FROM streamhouse.index_snapshot;
+SELECT failures FROM streamhouse.snapshot_status;
+UPDATE streamhouse.index_snapshot SET claimed_until = now() - interval '1 second';
+SELECT c.number - :number AS next FROM streamhouse.agent_snapshot_claim(:b) AS c;
+SELECT streamhouse.agent_snapshot_renew(:a, :number);
+SELECT status, failures, replace(failure, :'number', 'N') AS failure FROM streamhouse.snapshot_status;
+
+-- One that fails is tried again, less and less often, and is seen.
+SELECT streamhouse.agent_snapshot_failed(:a, :number + 1, 'not its own');
+SELECT streamhouse.agent_snapshot_failed(:b, :number + 1, 'the store is full');
+SELECT status, failures, failed_at IS NOT NULL AS at, failure FROM streamhouse.snapshot_status;
+SELECT is_well FROM streamhouse.health WHERE subject = 'snapshots';
+SELECT * FROM streamhouse.agent_snapshot_claim(:b);
+CREATE FUNCTION pg_temp.fail(agent bigint) RETURNS interval LANGUAGE plpgsql AS $$
+DECLARE waited interval := '0';
+BEGIN
+    LOOP
+        PERFORM streamhouse.agent_snapshot_failed(agent, c.number, 'the store is full')
+        FROM streamhouse.agent_snapshot_claim(agent) AS c WHERE c.number > 0;
+        EXIT WHEN FOUND;
+        UPDATE streamhouse.index_snapshot SET failed_at = failed_at - interval '1 second';
+        waited := waited + interval '1 second';
+    END LOOP;
+    RETURN waited;
+END $$;
+SELECT pg_temp.fail(:b) FROM generate_series(1, 4);
+UPDATE streamhouse.index_snapshot SET failures = 2000;
+SELECT pg_temp.fail(:b);
+SELECT is_well, regexp_replace(status, '20[-0-9]+ [0-9]+:[0-9]+', 'T') AS status FROM streamhouse.health WHERE subject = 'snapshots';
+
+-- Those that are kept hold up deletion for no longer than snapshot_hold then, and are given up: but not before they are gone.
+CREATE FUNCTION pg_temp.make_garbage(agent bigint, no int) RETURNS bigint LANGUAGE sql AS $$
+    SELECT count(*) FROM fixture.publish(agent, no, ARRAY[format('t 0 %s+3', 3 * (no - 1))]);
+$$;
+SELECT streamhouse.agent_garbage_done(:a, ARRAY(SELECT object_id FROM streamhouse.garbage)) AS deleted;
+SELECT pg_temp.make_garbage(:a, 2);
+SELECT streamhouse.delete_records('t', 0, 6);
+SELECT count(*) >= 0 AS done FROM (SELECT pg_temp.cycle() FROM generate_series(1, 3)) AS c;
+SELECT state FROM streamhouse.garbage;
+SET streamhouse.snapshot_hold = '1d';
+UPDATE streamhouse.index_snapshot SET waits_since = now() - interval '23 hours';
+SELECT c.give_up_below FROM streamhouse.agent_snapshot_claim(:a) AS c;
+SELECT streamhouse.agent_snapshots_gone(:a, 1000);
+SELECT state FROM streamhouse.garbage;
+UPDATE streamhouse.index_snapshot SET waits_since = now() - interval '25 hours';
+SET streamhouse.snapshot_hold = 0;
+SELECT c.give_up_below FROM streamhouse.agent_snapshot_claim(:a) AS c;
+SET streamhouse.snapshot_hold = '1d';
+-- A clock that was set forward is no reason: one must have failed.
+BEGIN;
+UPDATE streamhouse.index_snapshot SET failures = 0;
+SELECT c.number > 0 AS writes, c.give_up_below FROM streamhouse.agent_snapshot_claim(:a) AS c;
+ROLLBACK;
+SELECT c.number, c.give_up_below - s.attempt AS below FROM streamhouse.agent_snapshot_claim(:a) AS c, streamhouse.index_snapshot AS s;
+SELECT count(*) FROM streamhouse.agent_garbage(:a, 10);
+SELECT attempt + 1 AS below FROM streamhouse.index_snapshot \gset
+SELECT streamhouse.agent_snapshots_gone(:a, :below);
+SELECT number, given_up_at IS NOT NULL AS given_up FROM streamhouse.snapshot_status;
+SELECT state FROM streamhouse.garbage;
+SELECT is_well, regexp_replace(status, '20[-0-9]+ [0-9]+:[0-9]+', 'T') AS status FROM streamhouse.health WHERE subject = 'snapshots';
+-- One that is being written then keeps what becomes garbage meanwhile, for as long as it may take.
+UPDATE streamhouse.index_snapshot SET failed_at = now() - interval '1 hour';
+SELECT c.number FROM streamhouse.agent_snapshot_claim(:b) AS c \gset
+SELECT pg_temp.make_garbage(:a, 3);
+SELECT streamhouse.delete_records('t', 0, 9);
+SELECT count(*) >= 0 AS done FROM (SELECT pg_temp.cycle() FROM generate_series(1, 3)) AS c;
+SELECT state FROM streamhouse.garbage;
+SELECT count(*) FROM streamhouse.agent_garbage(:a, 10);
+BEGIN;
+UPDATE streamhouse.index_snapshot SET claimed_at = now() - interval '25 hours';
+SELECT streamhouse.agent_snapshot_renew(:b, :number);
+SELECT streamhouse.agent_snapshot_failed(:b, :number, 'it took too long');
+SELECT state, count(*) FROM streamhouse.garbage GROUP BY state;
+ROLLBACK;
+-- The next one that is finished makes all well. One that is being written in time is not given up with the others.
+SELECT streamhouse.agent_snapshot_done(:b, :number, 200) = :number AS done;
+SELECT status, failures, failure, given_up_at FROM streamhouse.snapshot_status;
+SELECT is_well FROM streamhouse.health WHERE subject = 'snapshots';
+SELECT state, count(*) FROM streamhouse.garbage GROUP BY state ORDER BY state;
+SELECT streamhouse.request_snapshot();
+SELECT pg_temp.fail(:b);
+UPDATE streamhouse.index_snapshot SET failed_at = now() - interval '1 hour';
+SELECT c.number FROM streamhouse.agent_snapshot_claim(:b) AS c \gset
+UPDATE streamhouse.index_snapshot SET waits_since = now() - interval '25 hours';
+SELECT c.give_up_below = :number AS below_it FROM streamhouse.agent_snapshot_claim(:a) AS c;
+SELECT streamhouse.agent_snapshot_done(:b, :number, 200) < :number AS done;
+-- Finished meanwhile: the older ones that were to be given up are none of its.
+SELECT streamhouse.agent_snapshots_gone(:a, :number);
+SELECT number = :number AS kept, given_up_at FROM streamhouse.snapshot_status;
+RESET streamhouse.snapshot_hold;
 
 -- No snapshot while this database may not be the one that works with the store.
 SELECT streamhouse.new_term();

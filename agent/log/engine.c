@@ -22,8 +22,8 @@
 #define DRAIN_POLL_MS    10
 #define END_RETRY_MS     500
 /* Connections beside those of readers and the registry: heartbeat, control, publish, admin, bounds, garbage,
- * compaction, one for a snapshot while it is written, and one to end with. */
-#define OWN_CONNECTIONS 9
+ * compaction, snapshots, one that reads a snapshot while it is written, and one to end with. */
+#define OWN_CONNECTIONS 10
 /* What ranges read from the store may take of the memory budget. */
 #define READ_CACHE_SHARE 4
 /* What stays free of it for the allocator, of which the pieces never fit together, and for the process. */
@@ -120,6 +120,7 @@ void sh_engine_stop(ShEngine *engine)
     sh_control_stop(engine);
     sh_bounds_stop(engine);
     sh_garbage_stop(engine);
+    sh_snapshot_stop(engine);
     sh_compact_stop(engine);
     sh_read_pool_stop(engine);
     sh_fetch_stop(engine);
@@ -263,6 +264,7 @@ static ShStatus init_parts(ShEngine *engine, ShError *err)
         status = sh_strangers_init(&engine->strangers, err);
     sh_control_init(&engine->control);
     sh_garbage_init(&engine->garbage);
+    sh_snapshot_init(&engine->snapshotter);
     sh_compact_init(&engine->compactor);
     sh_parked_init(&engine->parked);
     if (status == SH_OK)
@@ -375,6 +377,8 @@ static ShStatus start_threads(ShEngine *engine, ShError *err)
         status = sh_control_start(engine, err);
     if (status == SH_OK)
         status = sh_garbage_start(engine, err);
+    if (status == SH_OK)
+        status = sh_snapshot_start(engine, err);
     if (status == SH_OK)
         status = sh_compact_start(engine, err);
     return status;

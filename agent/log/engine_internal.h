@@ -38,6 +38,7 @@
 #include "agent/log/read_pool.h"
 #include "agent/log/results.h"
 #include "agent/log/schemas.h"
+#include "agent/log/snapshot.h"
 #include "agent/pg/pg.h"
 #include "agent/store/store.h"
 #include "agent/wal/wal.h"
@@ -85,6 +86,7 @@ struct ShEngine {
     ShReadAhead read_ahead;
     ShBounds bounds;
     ShGarbage garbage;
+    ShSnapshotter snapshotter;
     ShCompactor compactor;
     ShControl control;
     ShHeartbeat heartbeat;

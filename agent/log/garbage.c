@@ -5,14 +5,11 @@
 
 #include "agent/log/engine_internal.h"
 #include "agent/log/marker.h"
-#include "agent/log/snapshot.h"
 
 /* How late an agent may learn that a log starts higher. */
 #define LOG_STARTS_INTERVAL_MS 1000
 /* How often it is asked, at least, whether the marker in the store is to be renewed. */
 #define MARKER_INTERVAL_MS 10000
-/* And whether a snapshot is due. */
-#define SNAPSHOT_INTERVAL_MS 10000
 /* Objects of one call: few, since they are nobody else's until they are confirmed. A round ends in time for
  * the markers, however slowly the store deletes; the next one follows at once if there is more. */
 #define OBJECTS_MAX 20
@@ -21,14 +18,13 @@
 static void *run(void *arg);
 static ShStatus step(ShEngine *engine, int64_t *round_due_ms, ShError *err);
 static ShStatus follow_log_starts(ShEngine *engine, ShError *err);
-static ShStatus renew_snapshot(ShEngine *engine, ShError *err);
 static ShStatus delete_garbage(ShEngine *engine, bool *more, ShError *err);
 static ShStatus delete_objects(ShEngine *engine, const ShPgGarbage *objects, size_t count, int64_t end_ms,
                                ShUuid *deleted, size_t *deleted_count, ShError *err);
 
 void sh_garbage_init(ShGarbage *garbage)
 {
-    *garbage = (ShGarbage){.lock = PTHREAD_MUTEX_INITIALIZER};
+    *garbage = (ShGarbage){0};
     garbage->log_starts_moved = sh_metric_counter("streamhouse_log_starts_moved_total", NULL,
                                                   "Log starts of partitions used here that moved up.");
     garbage->objects_deleted = sh_metric_counter("streamhouse_garbage_objects_deleted_total", NULL,
@@ -37,10 +33,6 @@ void sh_garbage_init(ShGarbage *garbage)
                                                "Bytes of the objects deleted from the store.");
     garbage->objects_given_up = sh_metric_counter("streamhouse_garbage_objects_given_up_total", NULL,
                                                   "Objects found in the store that nobody can publish.");
-    garbage->snapshots = sh_metric_counter("streamhouse_snapshots_total", NULL,
-                                           "Snapshots of the index written into the store.");
-    garbage->snapshot_bytes = sh_metric_gauge(
-        "streamhouse_snapshot_bytes", NULL, "Size of the last snapshot in the store that this agent wrote.");
 }
 
 ShStatus sh_garbage_start(ShEngine *engine, ShError *err)
@@ -57,10 +49,6 @@ void sh_garbage_stop(ShEngine *engine)
     ShGarbage *garbage = &engine->garbage;
     if (garbage->started) {
         sh_pg_cancel(garbage->pg);
-        pthread_mutex_lock(&garbage->lock);
-        if (garbage->snapshot_pg != NULL)
-            sh_pg_cancel(garbage->snapshot_pg);
-        pthread_mutex_unlock(&garbage->lock);
         pthread_join(garbage->thread, NULL);
         garbage->started = false;
     }
@@ -93,8 +81,6 @@ static ShStatus step(ShEngine *engine, int64_t *round_due_ms, ShError *err)
     ShStatus status = follow_log_starts(engine, err);
     if (status == SH_OK)
         status = sh_garbage_renew_marker(engine, err);
-    if (status == SH_OK)
-        status = renew_snapshot(engine, err);
     if (status != SH_OK || sh_clock_now_ms() < *round_due_ms || atomic_load(&engine->draining))
         return status;
     bool more = false;
@@ -116,17 +102,6 @@ ShStatus sh_garbage_renew_marker(ShEngine *engine, ShError *err)
         return SH_OK;
     engine->garbage.marker_due_ms = now_ms + sh_garbage_marker_interval_ms(engine->config);
     return sh_marker_renew(engine, err);
-}
-
-static ShStatus renew_snapshot(ShEngine *engine, ShError *err)
-{
-    int64_t now_ms = sh_clock_now_ms();
-    int64_t interval_ms = engine->config->garbage_interval_ms;
-    if (now_ms < engine->garbage.snapshot_due_ms || atomic_load(&engine->draining))
-        return SH_OK;
-    engine->garbage.snapshot_due_ms = now_ms + (interval_ms < SNAPSHOT_INTERVAL_MS ? interval_ms
-                                                                                   : SNAPSHOT_INTERVAL_MS);
-    return sh_snapshot_renew(engine, err);
 }
 
 static ShStatus follow_log_starts(ShEngine *engine, ShError *err)

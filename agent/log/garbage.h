@@ -20,19 +20,13 @@ typedef struct ShGarbage {
     pthread_t thread;
     bool started;
     ShPg *pg;
-    pthread_mutex_t lock;
-    ShPg *snapshot_pg; /* guarded by lock: of a snapshot that is being written, for sh_garbage_stop to break
-                          off */
     /* the thread's own */
-    int64_t snapshot_due_ms;   /* when it is asked next whether a snapshot is to be written */
     int64_t marker_due_ms;     /* when it is asked next whether the marker is to be renewed */
     int64_t log_start_version; /* up to which log starts are known here */
     ShMetric *log_starts_moved;
     ShMetric *objects_deleted;
     ShMetric *bytes_deleted;
     ShMetric *objects_given_up;
-    ShMetric *snapshots;
-    ShMetric *snapshot_bytes;
 } ShGarbage;
 
 void sh_garbage_init(ShGarbage *garbage);

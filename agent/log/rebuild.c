@@ -9,7 +9,7 @@
 #include "core/codec.h"
 #include "core/crc32c.h"
 
-#define PG_TIMEOUT_MS  600000
+#define PG_TIMEOUT_MS  60000 /* to connect, and for what is short */
 #define MANIFEST_BYTES (16u << 20)
 #define TERM_BITS      40 /* an incarnation's number begins with its term */
 

@@ -8,30 +8,70 @@
 #include "agent/base/clock.h"
 #include "agent/pg/pg_internal.h"
 
+/* For statements of a rebuild that work, unbounded by the size of the index, before they answer. */
+#define WORK_MS (24 * 60 * 60 * 1000)
+
+static ShStatus call(ShPg *pg, ShPgStatement statement, const char *const *values, ShError *err);
 static ShStatus run(ShPg *pg, const char *sql, int value_count, const char *const *values, PGresult **out,
                     ShError *err);
+static ShStatus lift_limits(ShPg *pg, ShError *err);
 static ShStatus read_origin(ShPg *pg, ShPgOrigin *out, ShError *err);
 static ShStatus read_sections(ShPg *pg, ShPgSection *sections, size_t *count, ShError *err);
 static ShStatus start_copy(ShPg *pg, const char *sql, ExecStatusType expected, ShError *err);
 static ShStatus copy_out(ShPg *pg, ShPgSection *section, ShPgStreamFn fn, void *arg, ShError *err);
 static ShStatus wait_for_data(ShPg *pg, ShError *err);
 
-ShStatus sh_pg_snapshot_claim(ShPg *pg, int64_t incarnation, int64_t *number, ShError *err)
+ShStatus sh_pg_snapshot_claim(ShPg *pg, int64_t incarnation, ShPgSnapshotClaim *out, ShError *err)
 {
     ShPgNumber text;
     const char *const values[] = {sh_pg_number(&text, incarnation)};
     PGresult *result;
-    *number = 0;
+    *out = (ShPgSnapshotClaim){0};
     ShStatus status = sh_pg_call(pg, SH_PG_SNAPSHOT_CLAIM, values, &result, err);
     if (status != SH_OK)
         return status;
     if (PQntuples(result) > 0) {
         ShPgRow row = {.result = result};
-        *number = sh_pg_row_number(&row, 0);
+        out->number = sh_pg_row_number(&row, 0);
+        out->give_up_below = sh_pg_row_number(&row, 0);
         status = sh_pg_row_end(&row, err);
     }
     PQclear(result);
     return status;
+}
+
+ShStatus sh_pg_snapshot_renew(ShPg *pg, int64_t incarnation, int64_t number, bool *held, ShError *err)
+{
+    ShPgNumber numbers[2];
+    const char *const values[] = {sh_pg_number(&numbers[0], incarnation), sh_pg_number(&numbers[1], number)};
+    PGresult *result;
+    ShStatus status = sh_pg_call(pg, SH_PG_SNAPSHOT_RENEW, values, &result, err);
+    if (status != SH_OK)
+        return status;
+    ShPgRow row = {.result = result};
+    status = sh_pg_expect_rows(result, 1, err);
+    if (status == SH_OK) {
+        *held = sh_pg_row_bool(&row);
+        status = sh_pg_row_end(&row, err);
+    }
+    PQclear(result);
+    return status;
+}
+
+ShStatus sh_pg_snapshot_failed(ShPg *pg, int64_t incarnation, int64_t number, const char *reason,
+                               ShError *err)
+{
+    ShPgNumber numbers[2];
+    const char *const values[] = {sh_pg_number(&numbers[0], incarnation), sh_pg_number(&numbers[1], number),
+                                  reason};
+    return call(pg, SH_PG_SNAPSHOT_FAILED, values, err);
+}
+
+ShStatus sh_pg_snapshots_gone(ShPg *pg, int64_t incarnation, int64_t below, ShError *err)
+{
+    ShPgNumber numbers[2];
+    const char *const values[] = {sh_pg_number(&numbers[0], incarnation), sh_pg_number(&numbers[1], below)};
+    return call(pg, SH_PG_SNAPSHOTS_GONE, values, err);
 }
 
 ShStatus sh_pg_snapshot_done(ShPg *pg, int64_t incarnation, int64_t number, uint64_t bytes,
@@ -59,6 +99,8 @@ ShStatus sh_pg_snapshot_read(ShPg *pg, ShPgOrigin *origin, ShPgSection *sections
 {
     ShStatus status = run(pg, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", 0, NULL, NULL, err);
     if (status == SH_OK)
+        status = lift_limits(pg, err);
+    if (status == SH_OK)
         status = read_origin(pg, origin, err);
     if (status == SH_OK)
         status = read_sections(pg, sections, count, err);
@@ -69,6 +111,25 @@ ShStatus sh_pg_snapshot_read(ShPg *pg, ShPgOrigin *origin, ShPgSection *sections
     if (status != SH_OK)
         sh_pg_disconnect(pg); /* with the transaction, or in the middle of a copy */
     return status;
+}
+
+static ShStatus call(ShPg *pg, ShPgStatement statement, const char *const *values, ShError *err)
+{
+    PGresult *result;
+    ShStatus status = sh_pg_call(pg, statement, values, &result, err);
+    if (status == SH_OK)
+        PQclear(result);
+    return status;
+}
+
+/* What a table takes, no setting knows: the server breaks off nothing of this transaction because of time. */
+static ShStatus lift_limits(ShPg *pg, ShError *err)
+{
+    return run(pg,
+               "SELECT pg_catalog.set_config(s.name, '0', true) FROM pg_catalog.pg_settings AS s "
+               "WHERE s.name IN ('statement_timeout', 'transaction_timeout', "
+               "'idle_in_transaction_session_timeout')",
+               0, NULL, NULL, err);
 }
 
 /* The first call of a transaction connects; a later one must not do so unnoticed, the transaction being gone.
@@ -208,7 +269,11 @@ static ShStatus end_rebuild(ShPg *pg, int64_t number, int64_t above, int64_t *te
 ShStatus sh_pg_rebuild(ShPg *pg, int64_t number, int64_t above, const ShPgSection *sections, size_t count,
                        ShPgSourceFn fn, void *arg, int64_t *term, ShError *err)
 {
+    int64_t timeout_ms = pg->timeout_ms;
     ShStatus status = run(pg, "BEGIN", 0, NULL, NULL, err);
+    if (status == SH_OK)
+        status = lift_limits(pg, err);
+    pg->timeout_ms = WORK_MS;
     if (status == SH_OK)
         status = run(pg, "SELECT streamhouse.rebuild_begin()", 0, NULL, NULL, err);
     if (status == SH_OK)
@@ -220,6 +285,7 @@ ShStatus sh_pg_rebuild(ShPg *pg, int64_t number, int64_t above, const ShPgSectio
         status = end_rebuild(pg, number, above, term, err);
     if (status == SH_OK)
         status = run(pg, "COMMIT", 0, NULL, NULL, err);
+    pg->timeout_ms = timeout_ms;
     if (status != SH_OK)
         sh_pg_disconnect(pg);
     return status;

@@ -22,11 +22,27 @@ typedef struct ShPgSection {
     uint64_t bytes;                          /* of the stream */
 } ShPgSection;
 
-/* Is this agent to write a snapshot now? `*number` is 0 if not. */
-ShStatus sh_pg_snapshot_claim(ShPg *pg, int64_t incarnation, int64_t *number, ShError *err) SH_MUST_CHECK;
-/* It is written. Snapshots below `*keep_from` are to be deleted. */
+typedef struct ShPgSnapshotClaim {
+    int64_t number;        /* of the one that this agent is to write; 0: none */
+    int64_t give_up_below; /* delete all below from the store, and tell sh_pg_snapshots_gone; 0: no */
+} ShPgSnapshotClaim;
+
+/* What is this agent to do about snapshots now? */
+ShStatus sh_pg_snapshot_claim(ShPg *pg, int64_t incarnation, ShPgSnapshotClaim *out,
+                              ShError *err) SH_MUST_CHECK;
+/* It is still being written; the claim holds for ten minutes from now. `*held` is false when it is no longer
+ * this agent's, or has taken too long. */
+ShStatus sh_pg_snapshot_renew(ShPg *pg, int64_t incarnation, int64_t number, bool *held,
+                              ShError *err) SH_MUST_CHECK;
+/* It could not be written. */
+ShStatus sh_pg_snapshot_failed(ShPg *pg, int64_t incarnation, int64_t number, const char *reason,
+                               ShError *err) SH_MUST_CHECK;
+/* It is written. Snapshots below `*keep_from` are to be deleted; 0: it was no longer this agent's. May be
+ * called again when no answer came. */
 ShStatus sh_pg_snapshot_done(ShPg *pg, int64_t incarnation, int64_t number, uint64_t bytes,
                              int64_t *keep_from, ShError *err) SH_MUST_CHECK;
+/* No snapshot below that number is in the store any more. */
+ShStatus sh_pg_snapshots_gone(ShPg *pg, int64_t incarnation, int64_t below, ShError *err) SH_MUST_CHECK;
 
 /* Which database it is: for the manifest. */
 typedef struct ShPgOrigin {
@@ -39,7 +55,8 @@ typedef struct ShPgOrigin {
 /* Receives the stream; anything but SH_OK ends the reading. */
 typedef ShStatus (*ShPgStreamFn)(void *arg, const char *bytes, size_t count, ShError *err);
 
-/* Read everything as of one moment. `sections` gets up to SH_SNAPSHOT_SECTIONS_MAX; `fn` gets the bytes. */
+/* Read everything as of one moment, however long it takes: the time-out of `pg` is for how long nothing
+ * comes. `sections` gets up to SH_SNAPSHOT_SECTIONS_MAX; `fn` gets the bytes. */
 ShStatus sh_pg_snapshot_read(ShPg *pg, ShPgOrigin *origin, ShPgSection *sections, size_t *count,
                              ShPgStreamFn fn, void *arg, ShError *err) SH_MUST_CHECK;
 
@@ -47,6 +64,7 @@ ShStatus sh_pg_snapshot_read(ShPg *pg, ShPgOrigin *origin, ShPgSection *sections
 typedef ShStatus (*ShPgSourceFn)(void *arg, size_t max, const char **bytes, size_t *count, ShError *err);
 
 /* Fill a database that knows nothing yet with a snapshot, and begin a term above `above`, all or nothing.
+ * Takes as long as it takes, a day at most for each statement.
  * SH_UNSUPPORTED: the sections are not those of this version of the extension. SH_DENIED: the role does not
  * own the extension. SH_UNAVAILABLE: the database is in use. `*term` gets the new term. */
 ShStatus sh_pg_rebuild(ShPg *pg, int64_t number, int64_t above, const ShPgSection *sections, size_t count,

@@ -30,7 +30,8 @@ CREATE TABLE streamhouse.object_deletion (
     claimed_by    bigint,
     claimed_until timestamptz
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 1000);
-CREATE INDEX object_deletion_since ON streamhouse.object_deletion (since);
+-- In this order it is deleted: what waits for a snapshot, however much, is not looked at.
+CREATE INDEX object_deletion_made_by ON streamhouse.object_deletion (made_by, since);
 COMMENT ON TABLE streamhouse.object_deletion IS
     'Objects that no segment refers to, since when, by which transaction, and which incarnation has undertaken to '
     'delete them';
@@ -79,17 +80,27 @@ CREATE TABLE streamhouse.index_snapshot (
     answered        bigint NOT NULL DEFAULT 0,
     attempt         bigint NOT NULL DEFAULT 0,
     claimed_by      bigint,
+    claimed_at      timestamptz,
     claimed_until   timestamptz,
     claim_began_at  timestamptz,
     claim_holds     pg_snapshot,
     claimed_topics  text,
     claim_answers   bigint,
+    waits_since     timestamptz NOT NULL DEFAULT now(),
+    failures        int NOT NULL DEFAULT 0,
+    failed_at       timestamptz,
+    failure         text,
+    given_up_at     timestamptz,
+    CHECK (failures = 0 OR failed_at IS NOT NULL AND failure IS NOT NULL),
+    CHECK (given_up_at IS NULL OR number IS NULL),
     CHECK ((number IS NULL) = (began_at IS NULL) AND (number IS NULL) = (finished_at IS NULL))
 ) WITH (fillfactor = 20);
 COMMENT ON TABLE streamhouse.index_snapshot IS
     'One row, made at first use: the last two snapshots of the index in the store, each with what it holds (every '
     'transaction that is visible in "holds"; of those before began_at all), and the one that an incarnation is writing '
-    '(attempt). requests counts those of request_snapshot(), answered those that a finished snapshot came after';
+    '(attempt). requests counts those of request_snapshot(), answered those that a finished snapshot came after. failures '
+    'counts attempts since waits_since, when the last one was finished, that came to nothing. given_up_at: the store holds '
+    'none since then, because none could be finished';
 
 SELECT pg_catalog.pg_extension_config_dump('streamhouse.index_snapshot', '');
 SELECT pg_catalog.pg_extension_config_dump('streamhouse.log_start_request', '');

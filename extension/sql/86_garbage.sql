@@ -41,12 +41,15 @@ RETURNS TABLE (object_id uuid, object_key text, bytes bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
 AS $$
 #variable_conflict use_column
+DECLARE
+    bound record;
 BEGIN
     PERFORM agent_enter_beside(incarnation);
     PERFORM check_history();
     IF NOT deletion_allowed() THEN
         RETURN;
     END IF;
+    SELECT * INTO bound FROM garbage_bound();
     RETURN QUERY
     WITH claimed AS (
         UPDATE object_deletion AS d
@@ -54,13 +57,14 @@ BEGIN
         WHERE d.object_id = ANY (ARRAY(
             SELECT c.object_id FROM object_deletion AS c
             WHERE c.since <= now() - garbage_grace_ms() * interval '1 millisecond'
-              AND is_in_snapshots(c.made_by)
+              AND c.made_by < bound.made_before
+              AND (bound.holds IS NULL OR pg_visible_in_snapshot(c.made_by, bound.holds))
               -- What a live agent has announced it may be uploading: it says itself when it gives it up.
               AND (c.reason <> 'announced'
                    OR NOT EXISTS (SELECT FROM object AS a JOIN incarnation AS i USING (incarnation_id)
                                   WHERE a.object_id = c.object_id AND i.state = 'live'))
               AND (c.claimed_by = agent_garbage.incarnation OR is_claim_over(c.claimed_by, c.claimed_until))
-            ORDER BY c.since LIMIT max_objects FOR UPDATE SKIP LOCKED))
+            ORDER BY c.made_by, c.since LIMIT max_objects FOR UPDATE SKIP LOCKED))
         RETURNING d.object_id
     )
     UPDATE object AS o SET state = 'deleting'
@@ -224,11 +228,12 @@ SELECT o.object_key, d.reason,
        CASE WHEN d.claimed_until > now() THEN 'being deleted'
             WHEN d.reason = 'announced' AND w.state = 'live' THEN 'being uploaded'
             WHEN due.due_at > now() THEN 'in grace'
-            WHEN NOT streamhouse.is_in_snapshots(d.made_by) THEN 'waits for a snapshot'
-            ELSE 'due' END AS state,
+            WHEN d.made_by < b.made_before AND (b.holds IS NULL OR pg_visible_in_snapshot(d.made_by, b.holds)) THEN 'due'
+            ELSE 'waits for a snapshot' END AS state,
        o.bytes, d.since, due.due_at, i.agent_id AS deleted_by, d.object_id
 FROM streamhouse.object_deletion AS d
 JOIN streamhouse.object AS o USING (object_id)
+CROSS JOIN streamhouse.garbage_bound() AS b
 LEFT JOIN streamhouse.incarnation AS w ON w.incarnation_id = o.incarnation_id
 CROSS JOIN LATERAL (
     SELECT d.since + streamhouse.garbage_grace_ms() * interval '1 millisecond' AS due_at) AS due

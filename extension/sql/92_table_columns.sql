@@ -222,6 +222,12 @@ COMMENT ON COLUMN streamhouse.index_snapshot.claim_began_at IS 'when it was begu
 COMMENT ON COLUMN streamhouse.index_snapshot.claim_holds IS 'transactions that it will hold';
 COMMENT ON COLUMN streamhouse.index_snapshot.claimed_topics IS 'digest of the topics that it will know';
 COMMENT ON COLUMN streamhouse.index_snapshot.claim_answers IS 'requests that it will answer';
+COMMENT ON COLUMN streamhouse.index_snapshot.claimed_at IS 'when it was claimed';
+COMMENT ON COLUMN streamhouse.index_snapshot.waits_since IS 'when the last one was finished, or the first attempt or the term began';
+COMMENT ON COLUMN streamhouse.index_snapshot.failures IS 'attempts since then that came to nothing';
+COMMENT ON COLUMN streamhouse.index_snapshot.failed_at IS 'when the last of them failed';
+COMMENT ON COLUMN streamhouse.index_snapshot.failure IS 'why it did';
+COMMENT ON COLUMN streamhouse.index_snapshot.given_up_at IS 'since when the store holds none because none could be finished; null: no such time';
 
 COMMENT ON COLUMN streamhouse.producer.producer_id IS 'the id';
 COMMENT ON COLUMN streamhouse.producer.used_at IS 'about when it was last asked for';

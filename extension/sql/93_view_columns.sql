@@ -56,7 +56,7 @@ COMMENT ON COLUMN streamhouse.agents.draining IS 'whether drain_agent keeps part
 COMMENT ON COLUMN streamhouse.agents.problem IS
     'why a live agent would stay live here although it is gone, as when no worker ticks; null: nothing';
 
-COMMENT ON COLUMN streamhouse.health.subject IS 'what can be wrong: workers, history, terms, deletion, transactions';
+COMMENT ON COLUMN streamhouse.health.subject IS 'what can be wrong: workers, history, terms, deletion, snapshots, transactions';
 COMMENT ON COLUMN streamhouse.health.is_well IS 'whether it is well';
 COMMENT ON COLUMN streamhouse.health.status IS 'what is wrong; ok: nothing';
 
@@ -169,7 +169,12 @@ COMMENT ON COLUMN streamhouse.snapshot_status.began_at IS 'when it was begun';
 COMMENT ON COLUMN streamhouse.snapshot_status.finished_at IS 'when it was complete';
 COMMENT ON COLUMN streamhouse.snapshot_status.bytes IS 'its size';
 COMMENT ON COLUMN streamhouse.snapshot_status.written_by IS 'agent that is writing the next one; null: none';
-COMMENT ON COLUMN streamhouse.snapshot_status.status IS 'what the next one waits for';
+COMMENT ON COLUMN streamhouse.snapshot_status.status IS 'what the next one waits for; fails: see failure';
+COMMENT ON COLUMN streamhouse.snapshot_status.failures IS 'attempts since the last one that came to nothing';
+COMMENT ON COLUMN streamhouse.snapshot_status.failed_at IS 'when the last of them failed';
+COMMENT ON COLUMN streamhouse.snapshot_status.failure IS 'why it did';
+COMMENT ON COLUMN streamhouse.snapshot_status.given_up_at IS
+    'since when the store holds none, because none could be finished within streamhouse.snapshot_hold; null: no such time';
 
 COMMENT ON COLUMN streamhouse.store_marker_status.number IS 'number of the last marker that is this database''s';
 COMMENT ON COLUMN streamhouse.store_marker_status.confirmed_at IS 'when it was last found to be the highest';

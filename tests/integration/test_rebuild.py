@@ -321,3 +321,45 @@ def test_garbage_waits_for_two_snapshots(world):
     world.snapshot()
     wait_until("garbage is deleted", lambda: not before <= set(store.glob("??/**/*.seg")), 20 * PATIENCE)
     world.check(a1)
+
+
+def test_snapshots_that_fail_are_seen_and_hold_up_deletion_for_a_bounded_time(world):
+    """The kept ones are given up then, and what is garbage goes; the next one that can be written makes all well."""
+    a1 = world.agent("a1").start()
+    fill(world, a1)
+    world.snapshot()
+    world.snapshot()
+    assert a1.terminate() == 0
+    store, snapshots = pathlib.Path(world.directory / "store"), pathlib.Path(world.directory / "store" / "snapshot")
+    a1.environment["STREAMHOUSE_FAULTS"] = "snapshot.put=error"
+    a1.start()
+    world.database.execute("SELECT streamhouse.request_snapshot()")
+    wait_until("one has failed", lambda: world.database.value("SELECT failure FROM streamhouse.snapshot_status") is not None,
+               40 * PATIENCE)
+    assert world.database.value("SELECT status FROM streamhouse.snapshot_status") == "fails"
+    assert "snapshot.put" in world.database.value("SELECT failure FROM streamhouse.snapshot_status")
+    assert " snapshot_failed " in a1.log_text()
+    assert a1.metric("streamhouse_snapshot_failures_total") >= 1
+    kept = set(snapshots.rglob("*.part"))
+    assert len(kept) == 2, "the parts of the last two, and nothing of the one that failed"
+
+    before = set(store.glob("??/**/*.seg"))
+    world.database.execute("SELECT streamhouse.delete_records(topic, partition, -1) FROM streamhouse.partitions")
+    wait_until("there is garbage", lambda: world.database.value(
+        "SELECT count(*) FROM streamhouse.garbage WHERE state = 'waits for a snapshot'") > 0, 20 * PATIENCE)
+    assert before <= set(store.glob("??/**/*.seg"))
+    world.database.execute("ALTER SYSTEM SET streamhouse.snapshot_hold = '1s'")
+    world.database.execute("SELECT pg_reload_conf()")
+    wait_until("garbage is deleted", lambda: not before & set(store.glob("??/**/*.seg")), 40 * PATIENCE)
+    assert not list(snapshots.rglob("*.part")) and not list(snapshots.rglob("manifest"))
+    assert " snapshots_given_up " in a1.log_text()
+    assert world.database.value("SELECT status FROM streamhouse.health WHERE subject = 'snapshots'").startswith(
+        "the store holds no snapshot of the index since ")
+
+    assert a1.terminate() == 0
+    del a1.environment["STREAMHOUSE_FAULTS"]
+    a1.start()
+    wait_until("a snapshot is written", lambda: world.database.value(
+        "SELECT status = 'done' FROM streamhouse.snapshot_status"), 40 * PATIENCE)
+    assert world.database.value("SELECT is_well FROM streamhouse.health WHERE subject = 'snapshots'")
+    assert list(snapshots.rglob("manifest"))
