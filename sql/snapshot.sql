@@ -32,6 +32,7 @@ CREATE FUNCTION pg_temp.pass(how_long interval) RETURNS void LANGUAGE sql AS $$
     UPDATE streamhouse.index_snapshot SET began_at = began_at - how_long, finished_at = finished_at - how_long,
         former_began_at = former_began_at - how_long
 $$;
+UPDATE streamhouse.index_snapshot SET finished_at = finished_at - interval '2 seconds';
 SELECT streamhouse.request_snapshot();
 SELECT status FROM streamhouse.snapshot_status;
 SELECT n AS third, streamhouse.agent_snapshot_done(:b, n, 200) AS keep_from FROM streamhouse.agent_snapshot_claim(:b) AS c(n);
@@ -56,6 +57,7 @@ SELECT reason, state FROM streamhouse.garbage;
 SELECT count(*) FROM streamhouse.agent_garbage(:a, 10);
 SELECT streamhouse.agent_snapshot_done(:a, n, 200) FROM streamhouse.agent_snapshot_claim(:a) AS c(n);
 SELECT count(*) FROM streamhouse.agent_garbage(:a, 10);
+UPDATE streamhouse.index_snapshot SET finished_at = finished_at - interval '2 seconds';
 SELECT streamhouse.request_snapshot();
 SELECT streamhouse.agent_snapshot_done(:a, n, 200) FROM streamhouse.agent_snapshot_claim(:a) AS c(n);
 SELECT state FROM streamhouse.garbage;
@@ -72,16 +74,36 @@ SELECT status FROM streamhouse.snapshot_status;
 ROLLBACK;
 SELECT count(*) FROM streamhouse.agent_garbage(:a, 10);
 -- Whoever asks again and again before it begins gets one; one that is being written does not count.
+UPDATE streamhouse.index_snapshot SET finished_at = finished_at - interval '2 seconds';
 SELECT streamhouse.request_snapshot() FROM generate_series(1, 3);
 SELECT requests - answered AS asked FROM streamhouse.index_snapshot;
 SELECT n > 0 AS claimed FROM streamhouse.agent_snapshot_claim(:a) AS c(n);
 SELECT streamhouse.request_snapshot() FROM generate_series(1, 3);
 SELECT streamhouse.agent_snapshot_done(:a, s.attempt, 200) > 0 AS done FROM streamhouse.index_snapshot AS s;
+UPDATE streamhouse.index_snapshot SET finished_at = finished_at - interval '2 seconds';
 SELECT status, requests - answered AS asked FROM streamhouse.snapshot_status, streamhouse.index_snapshot;
 SELECT streamhouse.agent_snapshot_done(:a, n, 200) > 0 AS done FROM streamhouse.agent_snapshot_claim(:a) AS c(n);
 SELECT status FROM streamhouse.snapshot_status;
 
+-- Whoever asks, or changes topics, all the time keeps agents busy for a quarter of it at most, and gets one a second.
+SELECT streamhouse.request_snapshot();
+SELECT status FROM streamhouse.snapshot_status;
+SELECT * FROM streamhouse.agent_snapshot_claim(:a);
+UPDATE streamhouse.index_snapshot SET finished_at = finished_at - interval '2 seconds';
+SELECT status FROM streamhouse.snapshot_status;
+SELECT c.number FROM streamhouse.agent_snapshot_claim(:a) AS c \gset
+UPDATE streamhouse.index_snapshot SET claimed_at = claimed_at - interval '1 minute';
+SELECT streamhouse.agent_snapshot_done(:a, :number, 200) > 0 AS done;
+SELECT streamhouse.request_snapshot(), streamhouse.create_topic('u') IS NOT NULL AS made;
+UPDATE streamhouse.index_snapshot SET finished_at = finished_at - interval '175 seconds';
+SELECT status FROM streamhouse.snapshot_status;
+UPDATE streamhouse.index_snapshot SET finished_at = finished_at - interval '10 seconds';
+SELECT status FROM streamhouse.snapshot_status;
+SELECT c.number FROM streamhouse.agent_snapshot_claim(:a) AS c \gset
+SELECT streamhouse.agent_snapshot_done(:a, :number, 200) > 0 AS done;
+
 -- A claim is kept by renewing it, for as long as that may take; what its agent does not renew goes on elsewhere.
+UPDATE streamhouse.index_snapshot SET finished_at = finished_at - interval '2 seconds';
 SELECT streamhouse.request_snapshot();
 SELECT c.number FROM streamhouse.agent_snapshot_claim(:a) AS c \gset
 UPDATE streamhouse.index_snapshot SET claimed_until = now() + interval '1 second';
@@ -166,6 +188,7 @@ SELECT streamhouse.agent_snapshot_done(:b, :number, 200) = :number AS done;
 SELECT status, failures, failure, given_up_at FROM streamhouse.snapshot_status;
 SELECT is_well FROM streamhouse.health WHERE subject = 'snapshots';
 SELECT state, count(*) FROM streamhouse.garbage GROUP BY state ORDER BY state;
+UPDATE streamhouse.index_snapshot SET finished_at = finished_at - interval '2 seconds';
 SELECT streamhouse.request_snapshot();
 SELECT pg_temp.fail(:b);
 UPDATE streamhouse.index_snapshot SET failed_at = now() - interval '1 hour';

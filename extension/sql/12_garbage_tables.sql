@@ -86,6 +86,7 @@ CREATE TABLE streamhouse.index_snapshot (
     claim_holds     pg_snapshot,
     claimed_topics  text,
     claim_answers   bigint,
+    took            interval,
     waits_since     timestamptz NOT NULL DEFAULT now(),
     failures        int NOT NULL DEFAULT 0,
     failed_at       timestamptz,

@@ -57,6 +57,10 @@ AS $$
        AND (snapshot.failures = 0
             OR now() NOT BETWEEN snapshot.failed_at
                          AND snapshot.failed_at + least(power(2, least(snapshot.failures - 1, 10)), 600) * interval '1 second')
+       -- Whoever asks or changes topics all the time keeps agents busy for a quarter of it at most.
+       AND (snapshot.finished_at IS NULL
+            OR now() NOT BETWEEN snapshot.finished_at
+                         AND snapshot.finished_at + greatest(3 * snapshot.took, interval '1 second'))
        AND (snapshot.finished_at IS NULL OR snapshot.requests > snapshot.answered
             OR snapshot.finished_at NOT BETWEEN now() - span.whole AND now()
             OR snapshot.finished_at <= now() - least(span.whole / 5, interval '1 minute')
@@ -65,7 +69,8 @@ AS $$
 $$;
 COMMENT ON FUNCTION streamhouse.is_snapshot_due IS
     'True when the interval is over (or the clock was turned back), a fifth of it since topics have changed, or a snapshot '
-    'was asked for; and not soon after one that came to nothing, the less so the more there were';
+    'was asked for; and the last one is a second ago, and three times as long as it took; and not soon after one that came to '
+    'nothing, the less so the more there were';
 
 CREATE FUNCTION streamhouse.is_snapshot_overdue(snapshot streamhouse.index_snapshot) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, streamhouse, pg_temp
@@ -164,6 +169,7 @@ BEGIN
         number = agent_snapshot_done.number, began_at = s.claim_began_at, finished_at = now(),
         bytes = agent_snapshot_done.bytes, topics = s.claimed_topics,
         claimed_by = NULL, claimed_at = NULL, claimed_until = NULL, claim_began_at = NULL, claimed_topics = NULL,
+        took = greatest(now() - s.claimed_at, interval '0'),
         waits_since = now(), failures = 0, failed_at = NULL, failure = NULL, given_up_at = NULL
     WHERE s.claimed_by = agent_snapshot_done.incarnation AND s.attempt = agent_snapshot_done.number;
     -- Asked again after a lost answer it says the same.
@@ -231,6 +237,7 @@ SELECT s.number, s.began_at, s.finished_at, s.bytes, i.agent_id AS written_by,
             WHEN s.failures > 0 THEN 'fails'
             WHEN s.number IS NULL THEN 'no snapshot yet'
             WHEN streamhouse.is_snapshot_due(s) THEN 'due'
+            WHEN s.requests > s.answered THEN 'asked for'
             ELSE 'done' END AS status,
        s.failures, s.failed_at, s.failure, s.given_up_at
 FROM streamhouse.index_snapshot AS s

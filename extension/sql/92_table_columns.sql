@@ -223,6 +223,7 @@ COMMENT ON COLUMN streamhouse.index_snapshot.claim_holds IS 'transactions that i
 COMMENT ON COLUMN streamhouse.index_snapshot.claimed_topics IS 'digest of the topics that it will know';
 COMMENT ON COLUMN streamhouse.index_snapshot.claim_answers IS 'requests that it will answer';
 COMMENT ON COLUMN streamhouse.index_snapshot.claimed_at IS 'when it was claimed';
+COMMENT ON COLUMN streamhouse.index_snapshot.took IS 'how long the last one took to write';
 COMMENT ON COLUMN streamhouse.index_snapshot.waits_since IS 'when the last one was finished, or the first attempt or the term began';
 COMMENT ON COLUMN streamhouse.index_snapshot.failures IS 'attempts since then that came to nothing';
 COMMENT ON COLUMN streamhouse.index_snapshot.failed_at IS 'when the last of them failed';

@@ -64,6 +64,9 @@ typedef struct FakeCluster {
     bool loses_replies;
     bool elsewhere;    /* placement wants everything at the agent "other" */
     bool away;         /* no call is answered */
+    bool floods;       /* somebody sends news all the time */
+    int news_told;
+    int looks;
     bool holds_grants; /* somebody holds the control lock: grants wait */
     int grants_held;
     int heartbeats;
@@ -200,12 +203,17 @@ void sh_pg_cancel(ShPg *pg)
 ShStatus sh_pg_wait_news(ShPg *pg, int64_t timeout_ms, bool *news, ShError *err)
 {
     (void)err;
+    pthread_mutex_lock(&fake.lock);
+    *news = fake.floods;
+    fake.news_told += fake.floods;
+    pthread_mutex_unlock(&fake.lock);
+    if (*news)
+        return SH_OK;
     pthread_mutex_lock(&pg->lock);
     if (!pg->woken)
         sh_cond_wait_ms(&pg->cond, &pg->lock, timeout_ms);
     pg->woken = false;
     pthread_mutex_unlock(&pg->lock);
-    *news = false;
     return SH_OK;
 }
 
@@ -254,6 +262,7 @@ ShStatus sh_pg_versions(ShPg *pg, int64_t incarnation, ShPgVersions *out, ShErro
     ShStatus status = fake_enter(incarnation, err);
     if (status != SH_OK)
         return status;
+    fake.looks++;
     *out = (ShPgVersions){.assignment_version = fake.version, .metadata_version = fake.version};
     return fake_leave();
 }

@@ -368,6 +368,24 @@ static void test_the_lease_is_renewed_while_control_waits_for_a_lock(void **stat
     assert_int_equal(append_to(fixture, "new", 1, 10), 0);
 }
 
+static void test_a_flood_of_news_makes_few_questions(void **state)
+{
+    Fixture *fixture = *state;
+    start(fixture);
+    int before = fake_number(&fake.looks);
+    int beats = fake_number(&fake.heartbeats);
+    int64_t begun_ms = sh_clock_now_ms();
+    FAKE_CHANGE(fake.floods = true);
+    wait_until(fake_number(&fake.looks) > before + 2);
+    wait_until(fake_number(&fake.news_told) > 1000);
+    int looks = fake_number(&fake.looks) - before;
+    beats = fake_number(&fake.heartbeats) - beats;
+    int64_t passed_ms = sh_clock_now_ms() - begun_ms;
+    assert_true(looks <= passed_ms / 200 + 2);
+    assert_true(beats <= passed_ms / fixture->config->heartbeat_interval_ms + 2);
+    FAKE_CHANGE(fake.floods = false);
+}
+
 static void test_a_fenced_incarnation_is_fatal(void **state)
 {
     Fixture *fixture = *state;
@@ -490,6 +508,7 @@ int main(void)
         TEST(test_a_partition_that_is_owned_elsewhere_now_redirects),
         TEST(test_postgresql_away_delays_and_loses_nothing),
         TEST(test_the_lease_is_renewed_while_control_waits_for_a_lock),
+        TEST(test_a_flood_of_news_makes_few_questions),
         TEST(test_a_fenced_incarnation_is_fatal),
         TEST(test_offsets_are_found_by_time),
         TEST(test_a_changed_topic_is_known_when_the_change_is_answered),
