@@ -17,6 +17,8 @@
 #endif
 
 #define PG_TIMEOUT_MS    15000
+/* A registration may begin a new term, with all that every partition and every garbage object take. */
+#define REGISTER_TIMEOUT_MS 600000
 #define BACKOFF_FIRST_MS 100
 #define BACKOFF_MAX_MS   5000
 #define DRAIN_POLL_MS    10
@@ -34,6 +36,7 @@
 static ShStatus init_parts(ShEngine *engine, ShError *err);
 static ShStatus open_wal(ShEngine *engine, ShError *err);
 static ShStatus join_cluster(ShEngine *engine, ShError *err);
+static ShStatus register_agent(ShEngine *engine, const ShPgRegister *request, ShError *err);
 static ShStatus warn_of_server(ShEngine *engine, ShError *err);
 static void log_problem(const char *problem, void *arg);
 static ShStatus start_threads(ShEngine *engine, ShError *err);
@@ -324,7 +327,7 @@ static ShStatus join_cluster(ShEngine *engine, ShError *err)
                             .version = SH_VERSION,
                             .calls_seen = engine->identity.calls_seen};
     int64_t sent_ms = sh_clock_now_ms();
-    status = sh_pg_register(control->pg, &request, &engine->registered, err);
+    status = register_agent(engine, &request, err);
     if (status != SH_OK)
         return status;
     atomic_store(&control->renewed_ms, sent_ms);
@@ -336,6 +339,18 @@ static ShStatus join_cluster(ShEngine *engine, ShError *err)
                 engine->registered.incarnation, engine->registered.term);
     status = warn_of_server(engine, err);
     return status == SH_OK ? sh_control_load_metadata(engine, err) : status;
+}
+
+static ShStatus register_agent(ShEngine *engine, const ShPgRegister *request, ShError *err)
+{
+    char name[64];
+    ShPg *pg = NULL;
+    snprintf(name, sizeof name, "streamhouse-agent %.20s registration", engine->config->agent_id);
+    ShStatus status = sh_pg_new(engine->config->postgres, name, REGISTER_TIMEOUT_MS, &pg, err);
+    if (status == SH_OK)
+        status = sh_pg_register(pg, request, &engine->registered, err);
+    sh_pg_free(pg);
+    return status;
 }
 
 /* What would be noticed only when it is needed: workers that do not tick, connections that will be refused.

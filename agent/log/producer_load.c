@@ -4,11 +4,25 @@
 
 #include "agent/log/engine_internal.h"
 
+#define PARTITIONS_MAX 2000 /* of one question */
+
+static ShStatus load_some(ShEngine *engine, ShPg *pg, ShPartition *const *partitions,
+                          const ShPgPartition *names, size_t count, ShError *err);
 static ShStatus note(ShEngine *engine, ShPartition *partition, const ShPgProducer *row, ShError *err);
 static void note_partial(ShPartition *const *partitions, const ShPgProducer *rows, size_t row_count);
 
 ShStatus sh_producers_load(ShEngine *engine, ShPg *pg, ShPartition *const *partitions,
                            const ShPgPartition *names, size_t count, ShError *err)
+{
+    ShStatus status = SH_OK;
+    for (size_t at = 0; at < count && status == SH_OK; at += PARTITIONS_MAX)
+        status = load_some(engine, pg, partitions + at, names + at,
+                           count - at < PARTITIONS_MAX ? count - at : PARTITIONS_MAX, err);
+    return status;
+}
+
+static ShStatus load_some(ShEngine *engine, ShPg *pg, ShPartition *const *partitions,
+                          const ShPgPartition *names, size_t count, ShError *err)
 {
     ShPgProducer *rows = NULL;
     size_t row_count = 0;

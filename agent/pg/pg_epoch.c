@@ -10,6 +10,10 @@ static const char *const results[] = {"granted", "open",    "sealed",   "busy", 
 /* In the order of ShLeftoverResult. */
 static const char *const leftovers[] = {"leftover", "open", "fenced", "dropped", "unknown", NULL};
 
+/* Of one statement: an agent may own all partitions there are, and a statement has a time-out. */
+#define SLICE 2000
+
+static size_t slice(size_t at, size_t count);
 static void add_partitions(ShPgArray *arrays, const ShPgPartition *partitions, size_t count);
 static void read_assignment(ShPgRow *row, ShPgAssignment *out);
 static ShStatus call_arrays(ShPg *pg, ShPgStatement statement, int64_t incarnation, ShPgArray *arrays,
@@ -51,34 +55,51 @@ ShStatus sh_pg_assignments(ShPg *pg, int64_t incarnation, int64_t after_version,
 ShStatus sh_pg_grant(ShPg *pg, int64_t incarnation, const ShPgPartition *partitions, size_t count,
                      ShPgEpoch *out, ShError *err)
 {
-    ShPgArray arrays[2] = {0};
-    for (size_t i = 0; i < count; i++) {
-        sh_pg_array_add_uuid(&arrays[0], &partitions[i].topic_id);
-        sh_pg_array_add_number(&arrays[1], partitions[i].partition);
+    ShStatus status = SH_OK;
+    for (size_t at = 0; at < count && status == SH_OK; at += SLICE) {
+        ShPgArray arrays[2] = {0};
+        for (size_t i = at; i < at + slice(at, count); i++) {
+            sh_pg_array_add_uuid(&arrays[0], &partitions[i].topic_id);
+            sh_pg_array_add_number(&arrays[1], partitions[i].partition);
+        }
+        status = call_epochs(pg, SH_PG_GRANT, incarnation, arrays, 2, slice(at, count), out + at, err);
     }
-    return call_epochs(pg, SH_PG_GRANT, incarnation, arrays, 2, count, out, err);
+    return status;
 }
 
 ShStatus sh_pg_open(ShPg *pg, int64_t incarnation, const ShPgPartition *partitions, size_t count,
                     ShPgEpoch *out, ShError *err)
 {
-    ShPgArray arrays[3] = {0};
-    add_partitions(arrays, partitions, count);
-    return call_epochs(pg, SH_PG_OPEN, incarnation, arrays, 3, count, out, err);
+    ShStatus status = SH_OK;
+    for (size_t at = 0; at < count && status == SH_OK; at += SLICE) {
+        ShPgArray arrays[3] = {0};
+        add_partitions(arrays, partitions + at, slice(at, count));
+        status = call_epochs(pg, SH_PG_OPEN, incarnation, arrays, 3, slice(at, count), out + at, err);
+    }
+    return status;
 }
 
 ShStatus sh_pg_seal(ShPg *pg, int64_t incarnation, const ShPgSeal *seals, size_t count, ShPgEpoch *out,
                     ShError *err)
 {
-    ShPgArray arrays[5] = {0};
-    for (size_t i = 0; i < count; i++) {
-        sh_pg_array_add_uuid(&arrays[0], &seals[i].partition.topic_id);
-        sh_pg_array_add_number(&arrays[1], seals[i].partition.partition);
-        sh_pg_array_add_number(&arrays[2], seals[i].partition.epoch);
-        sh_pg_array_add_number(&arrays[3], seals[i].end_offset);
-        sh_pg_array_add_bool(&arrays[4], seals[i].lost);
+    ShStatus status = SH_OK;
+    for (size_t at = 0; at < count && status == SH_OK; at += SLICE) {
+        ShPgArray arrays[5] = {0};
+        for (size_t i = at; i < at + slice(at, count); i++) {
+            sh_pg_array_add_uuid(&arrays[0], &seals[i].partition.topic_id);
+            sh_pg_array_add_number(&arrays[1], seals[i].partition.partition);
+            sh_pg_array_add_number(&arrays[2], seals[i].partition.epoch);
+            sh_pg_array_add_number(&arrays[3], seals[i].end_offset);
+            sh_pg_array_add_bool(&arrays[4], seals[i].lost);
+        }
+        status = call_epochs(pg, SH_PG_SEAL, incarnation, arrays, 5, slice(at, count), out + at, err);
     }
-    return call_epochs(pg, SH_PG_SEAL, incarnation, arrays, 5, count, out, err);
+    return status;
+}
+
+static size_t slice(size_t at, size_t count)
+{
+    return count - at < SLICE ? count - at : SLICE;
 }
 
 ShStatus sh_pg_leftover(ShPg *pg, int64_t incarnation, const ShPgPartition *partitions, size_t count,

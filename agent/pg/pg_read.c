@@ -3,6 +3,10 @@
 static void read_segment(ShPgRow *row, ShPgSegment *out);
 static ShStatus read_segments(const PGresult *result, size_t max, ShPgSegment *out, size_t *count,
                               ShError *err);
+#define BOUNDS_MAX 2000 /* of one statement: an agent may read all partitions there are */
+
+static ShStatus read_some_bounds(ShPg *pg, const ShPgPartition *partitions, size_t count, ShPgBounds *out,
+                                 ShError *err);
 static ShStatus match_bounds(const PGresult *result, const ShPgPartition *partitions, size_t count,
                              ShPgBounds *out, ShError *err);
 
@@ -26,6 +30,16 @@ ShStatus sh_pg_read_index(ShPg *pg, const ShUuid *topic_id, int32_t partition, i
 
 ShStatus sh_pg_read_bounds(ShPg *pg, const ShPgPartition *partitions, size_t count, ShPgBounds *out,
                            ShError *err)
+{
+    ShStatus status = SH_OK;
+    for (size_t at = 0; at < count && status == SH_OK; at += BOUNDS_MAX)
+        status = read_some_bounds(pg, partitions + at, count - at < BOUNDS_MAX ? count - at : BOUNDS_MAX,
+                                  out + at, err);
+    return status;
+}
+
+static ShStatus read_some_bounds(ShPg *pg, const ShPgPartition *partitions, size_t count, ShPgBounds *out,
+                                 ShError *err)
 {
     ShPgArray arrays[2] = {0};
     for (size_t i = 0; i < count; i++) {

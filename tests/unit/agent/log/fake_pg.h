@@ -67,6 +67,7 @@ typedef struct FakeCluster {
     bool floods;       /* somebody sends news all the time */
     int news_told;
     int looks;
+    int64_t register_timeout_ms; /* of the connection that has registered */
     bool holds_grants; /* somebody holds the control lock: grants wait */
     int grants_held;
     int heartbeats;
@@ -95,6 +96,7 @@ struct ShPg {
     pthread_mutex_t lock;
     pthread_cond_t cond;
     bool woken;
+    int64_t timeout_ms;
 };
 
 static FakeCluster fake = {.lock = PTHREAD_MUTEX_INITIALIZER};
@@ -165,11 +167,12 @@ static FakePartition *fake_find(const ShUuid *id, int32_t number, FakeTopic **to
 ShStatus sh_pg_new(const char *conninfo, const char *application_name, int64_t timeout_ms, ShPg **out,
                    ShError *err)
 {
-    (void)conninfo, (void)application_name, (void)timeout_ms;
+    (void)conninfo, (void)application_name;
     ShPg *pg = calloc(1, sizeof *pg);
     if (pg == NULL)
         return sh_fail(err, SH_NO_MEMORY, "no memory");
     pthread_mutex_init(&pg->lock, NULL);
+    pg->timeout_ms = timeout_ms;
     *out = pg;
     return sh_cond_init(&pg->cond, err);
 }
@@ -219,10 +222,11 @@ ShStatus sh_pg_wait_news(ShPg *pg, int64_t timeout_ms, bool *news, ShError *err)
 
 ShStatus sh_pg_register(ShPg *pg, const ShPgRegister *request, ShPgRegistered *out, ShError *err)
 {
-    (void)pg, (void)request;
+    (void)request;
     ShStatus status = fake_enter(0, err);
     if (status != SH_OK)
         return status;
+    fake.register_timeout_ms = pg->timeout_ms;
     fake.incarnation++;
     for (size_t i = 0; i < fake.topic_count; i++)
         for (int p = 0; p < FAKE_PARTITIONS; p++) {

@@ -368,6 +368,13 @@ static void test_the_lease_is_renewed_while_control_waits_for_a_lock(void **stat
     assert_int_equal(append_to(fixture, "new", 1, 10), 0);
 }
 
+static void test_a_registration_has_time_to_begin_a_term(void **state)
+{
+    Fixture *fixture = *state;
+    start(fixture);
+    assert_true(FAKE_GET(fake.register_timeout_ms) >= 10 * 60 * 1000);
+}
+
 static void test_a_flood_of_news_makes_few_questions(void **state)
 {
     Fixture *fixture = *state;
@@ -508,6 +515,7 @@ int main(void)
         TEST(test_a_partition_that_is_owned_elsewhere_now_redirects),
         TEST(test_postgresql_away_delays_and_loses_nothing),
         TEST(test_the_lease_is_renewed_while_control_waits_for_a_lock),
+        TEST(test_a_registration_has_time_to_begin_a_term),
         TEST(test_a_flood_of_news_makes_few_questions),
         TEST(test_a_fenced_incarnation_is_fatal),
         TEST(test_offsets_are_found_by_time),

@@ -49,10 +49,55 @@ static void test_what_changed_is_told_alone(void **state)
     sh_pg_metadata_free(metadata);
 }
 
+/* In several statements, and so transactions: what one takes is bounded, however many there are. */
+static int transactions(void)
+{
+    return atoi(fixture_sql("SELECT count(DISTINCT e.xmin::text) FROM streamhouse.epoch AS e "
+                            "JOIN streamhouse.topic AS t USING (topic_id) WHERE t.name = 'wide'"));
+}
+
+static void test_many_partitions_are_taken_up_and_left(void **state)
+{
+    enum { COUNT = 4500 };
+    Life *life = *state;
+    ShError err;
+    ShUuid topic_id;
+    ShPgCreateTopic request = {
+        .name = "wide", .partitions = COUNT, .durability = "", .retention = "7 days", .segment_size = "32MB"};
+    assert_ok(sh_pg_create_topic(life->pg, &request, &topic_id, &err));
+    ShPgPartition *partitions = calloc(COUNT, sizeof *partitions);
+    ShPgEpoch *epochs = calloc(COUNT, sizeof *epochs);
+    ShPgBounds *bounds = calloc(COUNT, sizeof *bounds);
+    ShPgSeal *seals = calloc(COUNT, sizeof *seals);
+    for (int i = 0; i < COUNT; i++)
+        partitions[i] = (ShPgPartition){.topic_id = topic_id, .partition = COUNT - 1 - i};
+    assert_ok(sh_pg_grant(life->pg, life->incarnation, partitions, COUNT, epochs, &err));
+    for (int i = 0; i < COUNT; i++) {
+        assert_int_equal(epochs[i].result, SH_EPOCH_GRANTED);
+        partitions[i].epoch = epochs[i].epoch;
+        seals[i].partition = partitions[i];
+    }
+    assert_true(transactions() >= 3);
+    assert_ok(sh_pg_open(life->pg, life->incarnation, partitions, COUNT, epochs, &err));
+    assert_int_equal(epochs[0].result, SH_EPOCH_OPEN);
+    assert_int_equal(epochs[COUNT - 1].result, SH_EPOCH_OPEN);
+    assert_true(transactions() >= 3);
+    assert_ok(sh_pg_read_bounds(life->pg, partitions, COUNT, bounds, &err));
+    assert_ok(sh_pg_seal(life->pg, life->incarnation, seals, COUNT, epochs, &err));
+    assert_int_equal(epochs[0].result, SH_EPOCH_SEALED);
+    assert_int_equal(epochs[COUNT - 1].result, SH_EPOCH_SEALED);
+    assert_true(transactions() >= 3);
+    free(seals);
+    free(bounds);
+    free(epochs);
+    free(partitions);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_what_changed_is_told_alone, begin, end),
+        cmocka_unit_test_setup_teardown(test_many_partitions_are_taken_up_and_left, begin, end),
     };
     return cmocka_run_group_tests(tests, fixture_make_database, fixture_drop_database);
 }
