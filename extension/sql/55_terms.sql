@@ -184,6 +184,7 @@ COMMENT ON FUNCTION streamhouse.join_term IS
 
 CREATE FUNCTION streamhouse.agent_check(incarnation bigint, calls_seen bigint) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
+    SET enable_seqscan = off SET enable_bitmapscan = off
 AS $$
 DECLARE
     counted bigint;

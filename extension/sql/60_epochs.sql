@@ -363,7 +363,7 @@ BEGIN
         UPDATE epoch AS e SET state = 'sealed', end_offset = h.published_end
         FROM unnest(topic_ids, partitions, epochs, end_offsets, lost)
              AS asked(topic_id, partition, epoch, end_offset, lost)
-        JOIN epoch_head AS h USING (topic_id, partition, epoch)
+        CROSS JOIN LATERAL newest_head(asked.topic_id, asked.partition, asked.epoch) AS h
         WHERE (e.topic_id, e.partition, e.epoch) = (asked.topic_id, asked.partition, asked.epoch)
           AND e.incarnation_id = agent_seal.incarnation AND e.state IN ('open', 'orphaned')
           AND asked.end_offset = h.published_end

@@ -60,7 +60,7 @@ BEGIN
       AND e.state = 'open';
     UPDATE epoch AS e SET state = 'sealed', forced = true, forced_at = now(), end_offset = h.published_end
     FROM unnest(topic_ids, partitions, epochs) AS asked(topic_id, partition, epoch)
-    JOIN epoch_head AS h USING (topic_id, partition, epoch)
+    CROSS JOIN LATERAL newest_head(asked.topic_id, asked.partition, asked.epoch) AS h
     WHERE (e.topic_id, e.partition, e.epoch) = (asked.topic_id, asked.partition, asked.epoch)
       AND e.state = 'orphaned';
     PERFORM set_bases(topic_ids, partitions);

@@ -38,6 +38,7 @@ COMMENT ON FUNCTION streamhouse.producers_counted IS
 
 CREATE FUNCTION streamhouse.check_lease(incarnation bigint) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
+    SET enable_seqscan = off SET enable_bitmapscan = off
 AS $$
 BEGIN
     IF NOT EXISTS (SELECT FROM held_lease(check_lease.incarnation)) THEN
@@ -111,6 +112,7 @@ CREATE FUNCTION streamhouse.agent_lookup_producers(incarnation bigint, topic_ids
 RETURNS TABLE (ordinal int, is_known boolean, producer_epoch int, base_sequence int, sequence_count int,
                base_offset bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
+    SET enable_seqscan = off SET enable_bitmapscan = off
 AS $$
 #variable_conflict use_column
 BEGIN

@@ -40,6 +40,7 @@ CREATE FUNCTION streamhouse.agent_claim(incarnation bigint, topic_ids uuid[], pa
 RETURNS TABLE (ordinal int, is_known boolean, claimed boolean, producer_epoch int, base_sequence int,
                sequence_count int, base_offset bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
+    SET enable_seqscan = off SET enable_bitmapscan = off
 AS $$
 #variable_conflict use_column
 BEGIN

@@ -7,6 +7,7 @@
 
 CREATE FUNCTION streamhouse.agent_enter_beside(incarnation bigint) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
+    SET enable_seqscan = off SET enable_bitmapscan = off
 AS $$
 DECLARE
     bound name;
