@@ -3,7 +3,7 @@
 include mk/build.mk
 
 .DEFAULT_GOAL := all
-.PHONY: help deps deps-test all install up down purge psql quickstart test test-dba test-sanitized chaos bench clean
+.PHONY: help deps deps-test all install up down purge psql quickstart test test-dba test-sanitized mutants chaos bench clean
 
 SUDO = $(if $(filter 0,$(shell id -u)),,sudo)
 
@@ -55,6 +55,11 @@ test-dba: deps-test
 ## make test-sanitized  every integration test under AddressSanitizer and ThreadSanitizer (make test runs a choice of them)
 test-sanitized: deps-test
 	@tests/run.sh build asan_all tsan_all
+
+## make mutants      change decisions and bounds one at a time: a test must fail for each; SEED=, COUNT=, ONLY=, JOBS=
+mutants: deps-test
+	@deploy/install-packages.sh mutants
+	@tests/mutants/run.py --seed $(or $(SEED),1) --count $(or $(COUNT),150) --jobs $(or $(JOBS),$$(nproc)) $(if $(ONLY),--only $(ONLY))
 
 ## make chaos        hurt a cluster and judge what its clients saw; SEED=, SEEDS=, SECONDS=, MINUTES=, SETUP=, JOBS=
 chaos: deps-test

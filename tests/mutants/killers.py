@@ -1,0 +1,51 @@
+"""The tests that must kill a mutation, the quickest first: those that mirror the file, those of its folder, all units, and what
+runs whole agents. Each is a command of the shell, with the seconds after which it counts as failed."""
+import pathlib
+import re
+
+UNITS = "build/release/tests/unit"
+PYTEST = "/usr/bin/python3 -m pytest -q -x -n 2 -p no:cacheprovider"
+INTEGRATION = {
+    "core": "test_journey test_reading test_bad_input test_cli",
+    "schema": "test_schema_registry test_schema_validation",
+    "agent/wal": "test_crash test_damaged_wal test_lost_history",
+    "agent/log": "test_journey test_crash test_handover test_failover test_reading test_idempotence test_garbage test_throttle "
+                 "test_lost_history test_rebuild",
+    "agent/store": "test_s3 test_throttle test_garbage",
+    "agent/rpc": "test_journey test_reading test_bad_input test_doors test_surface",
+    "extension/sql": "test_failover test_handover test_crash test_lost_history test_rebuild test_garbage",
+}
+
+
+def area(path):
+    """The key of INTEGRATION that a file belongs to."""
+    return next(a for a in INTEGRATION if str(path).startswith(a + "/"))
+
+
+def stages(path, programs):
+    """[(name, command, seconds)] of one mutated file. programs are all unit tests, as make names them."""
+    integration = (f"integration {area(path)}",
+                   "make -s programs CFLAGS=-Wno-error && " + PYTEST + " "
+                   + " ".join(f"tests/integration/{name}.py" for name in INTEGRATION[area(path)].split()), 900)
+    if path.suffix == ".sql":
+        install = "make -s -f pgxs.mk install >/dev/null"
+        pg = [p for p in programs if "/agent/pg/" in p]
+        return [("sql", install + " && make -s -f pgxs.mk installcheck PG_SUITE=regress", 300),
+                ("isolation", "make -s -f pgxs.mk installcheck PG_SUITE=isolation", 300),
+                ("units of agent/pg", _run(pg), 300), integration]
+    mirrored = [p for p in programs if _mirrors(p, path)]
+    beside = [p for p in programs if p.startswith(f"{UNITS}/{path.parent}/") and p not in mirrored]
+    rest = [p for p in programs if p not in mirrored and p not in beside]
+    return [(name, _run(chosen), 600) for name, chosen in (
+        ("units that mirror it", mirrored), (f"units of {path.parent}", beside), ("all units", rest)) if chosen] + [integration]
+
+
+def _mirrors(program, path):
+    """core/batch_check.c is mirrored by tests/unit/core/test_batch_check and test_batch."""
+    folder, name = str(pathlib.Path(program).parent), pathlib.Path(program).name.removeprefix("test_")
+    return folder == f"{UNITS}/{path.parent}" and re.match(rf"{re.escape(name)}(_|$)", path.stem) is not None
+
+
+def _run(programs):
+    """Builds and runs them one after the other; the first that fails ends it."""
+    return f"make -s CFLAGS=-Wno-error {' '.join(programs)} && for p in {' '.join(programs)}; do timeout 120 $p || exit 1; done"
