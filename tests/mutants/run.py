@@ -15,6 +15,7 @@ import json
 import os
 import pathlib
 import random
+import signal
 import subprocess
 import sys
 
@@ -157,6 +158,7 @@ class Tree:
 
 
 def work(number, sites):
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # its servers end with it
     tree = Tree(number)
     try:
         one_of_each = {area(site.path): site.path for site in sites}
@@ -201,6 +203,7 @@ def main():
     workers = [subprocess.Popen(["unshare", "-m", sys.executable, __file__, "--worker", str(number), "--jobs", str(chosen.jobs),
                                  "--count", str(chosen.count), "--seed", str(chosen.seed), "--only", chosen.only],
                                 stdout=subprocess.PIPE, text=True) for number in range(chosen.jobs)]
+    signal.signal(signal.SIGTERM, lambda *_: [worker.terminate() for worker in workers])
     outcomes = collections.Counter()
     with concurrent.futures.ThreadPoolExecutor(len(workers)) as readers:
         for counted in readers.map(tell, workers):
