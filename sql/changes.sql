@@ -160,6 +160,25 @@ SELECT is_whole FROM streamhouse.agent_metadata_changes(streamhouse.metadata_ver
 SELECT streamhouse.metadata_version() AS version \gset
 INSERT INTO streamhouse.control_change (version) VALUES (:version + 1);
 SELECT is_whole FROM streamhouse.agent_metadata_changes(:version) WHERE version IS NOT NULL;
+
+-- Of many epochs each is compared with its own alone, also in a session whose plans are from when they were few.
+SELECT streamhouse.create_topic('many', 5000, durability => 'object') IS NOT NULL AS made;
+CREATE FUNCTION fixture.took(epochs int) RETURNS double precision LANGUAGE plpgsql AS $$
+DECLARE
+    begun timestamptz;
+    least_s double precision := 'infinity';
+BEGIN
+    FOR i IN 1..3 LOOP
+        begun := clock_timestamp();
+        UPDATE streamhouse.epoch SET forced = forced WHERE topic_id = topic('many') AND partition < epochs;
+        least_s := least(least_s, extract(epoch FROM clock_timestamp() - begun));
+    END LOOP;
+    RETURN least_s;
+END $$;
+SELECT took(1) IS NOT NULL AS planned;
+SELECT took(5000) < 60 * took(500) AS in_proportion;
+SELECT streamhouse.drop_topic('many');
+DROP FUNCTION took;
 DROP PROCEDURE live;
 DROP FUNCTION listen, ask, wrong, start, happen;
 DROP TABLE told, heard, known;

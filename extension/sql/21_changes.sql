@@ -61,17 +61,19 @@ BEGIN
         PERFORM note_partitions(array_agg(o.topic_id), array_agg(o.partition), array_agg(o.incarnation_id))
         FROM gone AS o;
     ELSE
-        -- Nobody is told anew by counts, nor by the opening of what was granted.
+        -- Nobody is told anew by counts, nor by the opening of what was granted: such an epoch is twice the same here.
+        -- Joined, the two would be compared each with each, since nothing is known of how many rows they have.
         PERFORM note_partitions(array_agg(c.topic_id), array_agg(c.partition), array_agg(c.incarnation_id))
-        FROM (SELECT n.topic_id, n.partition, i.incarnation_id
-              FROM gone AS o JOIN made AS n USING (topic_id, partition, epoch)
-              CROSS JOIN LATERAL (VALUES (o.incarnation_id), (n.incarnation_id)) AS i(incarnation_id)
-              WHERE (CASE o.state WHEN 'granted' THEN 'open' ELSE o.state END, o.incarnation_id, o.inherited,
-                     o.orphan_timeout)
-                    IS DISTINCT FROM
-                    (CASE n.state WHEN 'granted' THEN 'open' ELSE n.state END, n.incarnation_id, n.inherited,
-                     n.orphan_timeout)
-              GROUP BY n.topic_id, n.partition, i.incarnation_id) AS c;
+        FROM (SELECT DISTINCT e.topic_id, e.partition, e.incarnation_id
+              FROM (SELECT o.topic_id, o.partition, o.epoch, CASE o.state WHEN 'granted' THEN 'open' ELSE o.state END,
+                           o.incarnation_id, o.inherited, o.orphan_timeout
+                    FROM gone AS o
+                    UNION ALL
+                    SELECT n.topic_id, n.partition, n.epoch, CASE n.state WHEN 'granted' THEN 'open' ELSE n.state END,
+                           n.incarnation_id, n.inherited, n.orphan_timeout
+                    FROM made AS n) AS e(topic_id, partition, epoch, state, incarnation_id, inherited, orphan_timeout)
+              GROUP BY e.topic_id, e.partition, e.epoch, e.state, e.incarnation_id, e.inherited, e.orphan_timeout
+              HAVING count(*) = 1) AS c;
     END IF;
     RETURN NULL;
 END
