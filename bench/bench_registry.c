@@ -97,7 +97,7 @@ static void ask_for(Connection *connection, int id)
 {
     char text[256];
     snprintf(text, sizeof text,
-             "GET /schemas/ids/%d HTTP/1.1\r\nHost: bench\r\nAccept: "
+             "GET /schemas/ids/%d HTTP/1.1\r\nHost: localhost\r\nAccept: "
              "application/vnd.schemaregistry.v1+json\r\n\r\n",
              id);
     send_text(connection, text);
@@ -116,10 +116,11 @@ static void register_schemas(Connection *connection)
                            "%s{\\\"name\\\":\\\"field_%d\\\",\\\"type\\\":\\\"string\\\"}",
                            field == 0 ? "" : ",", field);
         at += snprintf(body + at, sizeof body - (size_t)at, "]}\"}");
-        snprintf(text, sizeof text,
-                 "POST /subjects/s%d/versions HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n"
-                 "Content-Length: %d\r\n\r\n%s",
-                 i, at, body);
+        snprintf(
+            text, sizeof text,
+            "POST /subjects/s%d/versions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            "Content-Length: %d\r\n\r\n%s",
+            i, at, body);
         send_text(connection, text);
         while (!receive(connection))
             ;

@@ -91,6 +91,7 @@ layer_layout() {
     for check in layout reference; do
         if /usr/bin/python3 "tests/check_$check.py"; then good=$((good + 1)); else bad=$((bad + 1)); fi
     done
+    if bench/figures.py --check; then good=$((good + 1)); else bad=$((bad + 1)); fi
 }
 
 layer_build() {
