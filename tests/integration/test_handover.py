@@ -31,12 +31,17 @@ def partition_of(database, agent_id):
     return next(p for p, owner in sorted(owners(database).items()) if owner == agent_id)
 
 
+def knows(client, partition, owner):
+    """Does the client's agent, which is told of changes a moment later, know who owns the partition?"""
+    return any(p.owner.agent_id == owner for t in client.metadata("t").topics for p in t.partitions
+               if p.partition == partition)
+
+
 def test_a_produce_to_a_non_owner_names_the_owner(database, pair, connect):
     first, second = pair
     partition = partition_of(database, "a2")
     client = connect(first)
-    wait_until("a1 knows the owner", lambda: any(
-        p.owner.agent_id == "a2" for t in client.metadata("t").topics for p in t.partitions if p.partition == partition))
+    wait_until("a1 knows the owner", lambda: knows(client, partition, "a2"))
     error = error_of(lambda: client.produce("t", partition, values=[b"x"]))
     assert error.code() is grpc.StatusCode.FAILED_PRECONDITION
     epoch = database.value("SELECT epoch FROM streamhouse.partitions WHERE topic = 't' AND partition = %s", partition)
@@ -64,6 +69,7 @@ def test_a_non_owner_sends_readers_of_unpublished_records_on(database, make_agen
     wait_until("both own their share", lambda: spread(database, ("a1", "a2"), 2))
     partition = partition_of(database, "a2")
     connect(second).produce("t", partition, values=[b"1", b"2", b"3"])
+    wait_until("a1 knows the owner", lambda: knows(connect(first), partition, "a2"))
     for offset in (0, 1, 3, 4):
         error = error_of(lambda: connect(first).fetch("t", partition, offset=offset))
         assert error.code() is grpc.StatusCode.FAILED_PRECONDITION, error.details()
