@@ -19,6 +19,7 @@
 #include "utils/snapmgr.h"
 #include "utils/wait_event.h"
 
+#include "extension/drop_guard.h"
 #include "extension/settings.h"
 
 /* In the fourth field of the claims' lock tags, where SQL's advisory locks have 1 or 2: no session can be in
@@ -29,7 +30,7 @@ static bool try_claim(ShWorkerKind kind, Oid database, bool for_session);
 static bool is_in_named_database(void);
 static bool has_extension(void);
 static bool is_in_the_way(void);
-static void run_in_transaction(const char *sql, bool *value);
+static bool run_in_transaction(const char *sql, bool *value);
 
 void sh_worker_begin(Oid database)
 {
@@ -99,8 +100,7 @@ bool sh_worker_run(const char *sql, bool *value)
     pgstat_report_activity(STATE_RUNNING, sql);
     PG_TRY();
     {
-        run_in_transaction(sql, value);
-        done = true;
+        done = run_in_transaction(sql, value);
     }
     PG_CATCH();
     {
@@ -164,10 +164,14 @@ static bool is_in_the_way(void)
     return !is_free;
 }
 
-static void run_in_transaction(const char *sql, bool *value)
+static bool run_in_transaction(const char *sql, bool *value)
 {
     SetCurrentStatementStartTimestamp();
     StartTransactionCommand();
+    if (!sh_drop_hold_off()) {
+        CommitTransactionCommand();
+        return false;
+    }
     SPI_connect();
     PushActiveSnapshot(GetTransactionSnapshot());
     if (SPI_execute(sql, false, 0) < 0)
@@ -184,4 +188,5 @@ static void run_in_transaction(const char *sql, bool *value)
     PopActiveSnapshot();
     CommitTransactionCommand();
     pgstat_report_stat(true);
+    return true;
 }

@@ -29,7 +29,8 @@ void sh_worker_wait(long timeout_ms);
 bool sh_worker_is_wanted(void);
 
 /* Run one command in a transaction of its own. An error is logged and swallowed: the next tick tries again.
- * Returns false then. `*value` (may be NULL) is set to the first row's first column, a boolean. */
+ * Returns false then, and when the extension is being dropped. `*value` (may be NULL) is set to the first
+ * row's first column, a boolean. */
 bool sh_worker_run(const char *sql, bool *value);
 
 #endif

@@ -1,5 +1,6 @@
 /*
- * drop_guard.c - DROP EXTENSION streamhouse is refused while agents are live, unless CASCADE is said.
+ * drop_guard.c - DROP EXTENSION streamhouse is refused while agents are live, unless CASCADE is said, and
+ * waits for the workers' steps: locks that it takes one after the other would meet theirs in a deadlock.
  *
  * With the extension go all topics and the index, under agents that still accept records. An event trigger
  * cannot tell: before the command it does not know what is dropped, and after it the leases are gone.
@@ -8,7 +9,9 @@
 
 #include "commands/extension.h"
 #include "executor/spi.h"
+#include "miscadmin.h"
 #include "nodes/parsenodes.h"
+#include "storage/lock.h"
 #include "tcop/utility.h"
 #include "utils/snapmgr.h"
 
@@ -16,6 +19,8 @@
 #include "extension/settings.h"
 
 #define EXTENSION_NAME "streamhouse"
+/* In the fourth field of the lock's tag, where SQL's advisory locks have 1 or 2: no session can take it. */
+#define DROP_CLASS 0x5344
 #define LIVE_AGENTS                                                                                          \
     "SELECT pg_catalog.string_agg(agent_id, ', ' ORDER BY agent_id) FROM streamhouse.live_agent"
 
@@ -25,6 +30,7 @@ static void guard_utility(PlannedStmt *planned, const char *query, bool is_read_
                           ProcessUtilityContext context, ParamListInfo params, QueryEnvironment *environment,
                           DestReceiver *receiver, QueryCompletion *completion);
 static bool drops_extension(const DropStmt *drop);
+static bool take_lock(LOCKMODE mode, bool dont_wait);
 static void refuse_live_agents(void);
 
 void sh_drop_guard_install(void)
@@ -37,9 +43,11 @@ static void guard_utility(PlannedStmt *planned, const char *query, bool is_read_
                           ProcessUtilityContext context, ParamListInfo params, QueryEnvironment *environment,
                           DestReceiver *receiver, QueryCompletion *completion)
 {
-    if (IsA(planned->utilityStmt, DropStmt) && !sh_allow_drop &&
-        drops_extension((DropStmt *)planned->utilityStmt))
-        refuse_live_agents();
+    if (IsA(planned->utilityStmt, DropStmt) && drops_extension((DropStmt *)planned->utilityStmt)) {
+        if (!sh_allow_drop && ((DropStmt *)planned->utilityStmt)->behavior != DROP_CASCADE)
+            refuse_live_agents();
+        (void)take_lock(ExclusiveLock, false);
+    }
     next_hook(planned, query, is_read_only, context, params, environment, receiver, completion);
 }
 
@@ -47,13 +55,27 @@ static bool drops_extension(const DropStmt *drop)
 {
     ListCell *cell;
 
-    if (drop->removeType != OBJECT_EXTENSION || drop->behavior == DROP_CASCADE)
+    if (drop->removeType != OBJECT_EXTENSION)
         return false;
     foreach (cell, drop->objects) {
         if (strcmp(strVal(lfirst(cell)), EXTENSION_NAME) == 0)
             return OidIsValid(get_extension_oid(EXTENSION_NAME, true));
     }
     return false;
+}
+
+bool sh_drop_hold_off(void)
+{
+    return take_lock(ShareLock, true);
+}
+
+/* Until the transaction ends. */
+static bool take_lock(LOCKMODE mode, bool dont_wait)
+{
+    LOCKTAG tag;
+
+    SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, 0, 0, DROP_CLASS);
+    return LockAcquire(&tag, mode, false, dont_wait) != LOCKACQUIRE_NOT_AVAIL;
 }
 
 static void refuse_live_agents(void)

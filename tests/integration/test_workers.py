@@ -88,6 +88,19 @@ def test_the_launcher_outlives_a_start_of_the_server_that_nobody_connects_to(ser
         assert "FATAL" not in log.read_text()[seen:]
 
 
+def test_dropping_the_extension_meets_no_step_of_a_worker_in_a_deadlock(server, database):
+    for name, value in (("tick_interval", "10ms"), ("retention_interval", "10ms")):
+        database.execute(f"ALTER SYSTEM SET streamhouse.{name} = '{value}'")
+    database.execute("SELECT pg_reload_conf()")
+    for _ in range(3):
+        wait_until("it ticks", lambda: ticks(database) > 0)
+        for change in ("create", "drop"):  # work for the retention worker
+            database.execute(f"SELECT streamhouse.{change}_topic('t' || n) FROM generate_series(1, 20) AS n")
+        database.execute("DROP EXTENSION streamhouse")
+        database.execute("CREATE EXTENSION streamhouse")
+    assert "deadlock" not in (server.directory / "log").read_text()
+
+
 def test_a_transaction_left_open_is_warned_of_and_expires_nobody_elses_lease(server, database):
     database.execute("ALTER SYSTEM SET streamhouse.open_transaction_warning = '500ms'")
     database.execute("SELECT pg_reload_conf()")
