@@ -4,6 +4,7 @@ import os
 import pathlib
 import shutil
 import signal
+import tempfile
 import threading
 import time
 
@@ -20,6 +21,26 @@ _FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1"
 _RESTART_AFTER_S = 0.2
 # Signals that the nemesis sends; any other is a crash.
 _OURS = (-signal.SIGKILL, -signal.SIGTERM)
+
+
+class Clock:
+    """A wall clock that can be turned, of processes that get the environment that start() returns."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def start(self):
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.turn(0)
+        return {"LD_PRELOAD": _FAKETIME, "FAKETIME_TIMESTAMP_FILE": str(self.path), "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+                "FAKETIME_NO_CACHE": "1", "FAKETIME_FORCE_MONOTONIC_FIX": "0"}
+
+    def turn(self, seconds):
+        """It goes so far ahead of the true one."""
+        temporary = self.path.with_suffix(".tmp")
+        temporary.write_text(f"{seconds:+d}s\n")
+        temporary.chmod(0o644)
+        temporary.replace(self.path)
 
 
 class Node:
@@ -42,11 +63,9 @@ class Node:
             self.directory, conninfo, agent_id, listen_address=f"127.0.0.1:{port}",
             advertised_address=self.clients.address, wal_sync="always", wal_file_size="1MB", wal_budget="64MB",
             s3_timeout="2s", **wal, **cluster.store_settings(self.store.address))
-        self.clock = self.directory / "clock"
+        self.clock = Clock(self.directory / "clock")
         if cluster.clocks:
-            self.set_clock(0)
-            self.agent.environment.update(
-                LD_PRELOAD=_FAKETIME, FAKETIME_TIMESTAMP_FILE=str(self.clock), FAKETIME_DONT_FAKE_MONOTONIC="1", FAKETIME_NO_CACHE="1", FAKETIME_FORCE_MONOTONIC_FIX="0")
+            self.agent.environment.update(self.clock.start())
         self.wanted = False
         self.ended_at = 0.0
 
@@ -57,12 +76,6 @@ class Node:
     def ready(self):
         """Has this start of the process told its ports?"""
         return self.alive and pathlib.Path(self.agent.settings["port_file"]).exists()
-
-    def set_clock(self, seconds):
-        """The agent's wall clock goes so far ahead of the others'."""
-        temporary = self.clock.with_suffix(".tmp")
-        temporary.write_text(f"{seconds:+d}s\n")
-        temporary.replace(self.clock)
 
     def close(self):
         self.wanted = False
@@ -77,14 +90,18 @@ class Node:
 
 class Cluster:
     """`s3` is an S3Server; without, a directory is the store. With `disks` each WAL has a disk of its own, with `clocks` each
-    agent a wall clock."""
+    agent, and PostgreSQL, a wall clock."""
 
     def __init__(self, directory, agents=3, s3=None, disks=False, clocks=False):
         self.disks, self.clocks = disks, clocks
         self.directory = pathlib.Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
         self.s3 = s3
-        self.postgres = Postgres()
+        # Of its own directory: the user postgres must reach it.
+        self.server_clock = Clock(pathlib.Path(tempfile.mkdtemp(prefix="sh-clock-")) / "server") if clocks else None
+        if clocks:
+            self.server_clock.path.parent.chmod(0o755)
+        self.postgres = Postgres(self.server_clock.start() if clocks else None)
         # The worker that expires leases serves this database.
         self.database = self.postgres.database("streamhouse")
         self.database.execute("ALTER SYSTEM SET streamhouse.snapshot_interval = '2s'")
@@ -159,9 +176,15 @@ class Cluster:
             node.ended_at = 0.0
             node.agent.start(wait=False)
 
+    def stored_files(self):
+        """Of a store that is a directory: what is complete in it."""
+        return sorted(p for p in (self.directory / "store").rglob("*") if p.is_file() and "tmp" not in str(p.relative_to(self.directory)))
+
     # --- the end
 
     def heal(self):
+        if self.server_clock:
+            self.server_clock.turn(0)
         for node in self.nodes:
             for proxy in (node.postgres, node.store, node.clients):
                 proxy.heal()
@@ -219,6 +242,8 @@ class Cluster:
             node.close()
         self.database.close()
         self.postgres.stop()
+        if self.server_clock:
+            shutil.rmtree(self.server_clock.path.parent, ignore_errors=True)
 
     def discard(self):
         shutil.rmtree(self.directory, ignore_errors=True)

@@ -7,6 +7,8 @@ import random
 import signal
 import time
 
+from chaos.attacker import Attacker
+
 # kind: (weight, shortest and longest duration in seconds, what it occupies, what it needs)
 KINDS = {
     "kill_agent": (4, (0.1, 3.0), "agent", None),
@@ -21,11 +23,19 @@ KINDS = {
     "storm_store": (2, (0.3, 3.0), "agent", "s3"),
     "truncate_reads": (1, (0.3, 3.0), "agent", "s3"),
     "lose_puts": (2, (0.3, 2.0), "agent", "s3"),
+    "wrong_answers": (2, (0.3, 3.0), "agent", "s3"),
+    "flip_answers": (1, (0.3, 3.0), "agent", "s3"),
+    "lose_puts_and_go": (1, (0.5, 4.0), "agent", "s3"),
+    "flip_stored": (2, (0.5, 3.0), "store", "directory"),
+    "attack": (2, (1.0, 4.0), "agent", None),
     "kill_backends": (2, (0.0, 0.0), "postgres", None),
     "crash_backend": (1, (1.0, 2.0), "postgres", None),
     "pause_backend": (2, (0.3, 3.0), "postgres", None),
     "pause_postgres": (1, (0.3, 3.0), "postgres", None),
     "restart_postgres": (1, (0.0, 1.0), "postgres", None),
+    "lose_commits": (2, (0.5, 2.0), "postgres", None),
+    "turn_server_clock": (2, (0.5, 4.0), "postgres", "clocks"),
+    "change_durability": (1, (0.5, 3.0), "postgres", None),
     "drain_agent": (1, (0.5, 2.0), "agent", None),
     "force_seal": (1, (2.0, 4.0), "agent", None),
     "fill_disk": (2, (0.5, 3.0), "agent", "disks"),
@@ -36,6 +46,7 @@ KINDS = {
     "pause_osd": (1, (0.5, 3.0), "store", "s3"),
 }
 POSTGRES, STORE = -1, -2
+TOPICS = ["events", "cheap", "brief"]
 _GAP_S = (0.05, 0.8)
 _SQL_SECONDS = 3
 
@@ -77,6 +88,9 @@ class Nemesis:
         self.cluster, self.history, self.log = cluster, history, log
         self.injected = {}
         self.paused_backend = None
+        self.flipped = None
+        self.changed = None
+        self.attackers = {}
         self.postgres_sleeps = False
 
     def run(self, steps):
@@ -156,7 +170,50 @@ class Nemesis:
     def end_storm_store(self, node):
         node.s3.clear()
 
-    end_truncate_reads = end_lose_puts = end_storm_store
+    def begin_wrong_answers(self, node):
+        """Something between the agent and S3 answers in its place."""
+        node.s3.fault("any", self.rng.choice(["page_404", "page_200", "no_bucket", "no_user"]), share=0.5)
+
+    def begin_flip_answers(self, node):
+        node.s3.fault("get", "flip", share=0.3)
+
+    def begin_lose_puts_and_go(self, node):
+        """What was stored is not known, and cannot be asked for."""
+        node.s3.fault("put", "lose_reply", 2)
+        node.s3.fault("any", "slow_down")
+
+    end_truncate_reads = end_lose_puts = end_wrong_answers = end_flip_answers = end_lose_puts_and_go = end_storm_store
+
+    def begin_flip_stored(self, _):
+        """One bit of what is in the store, until it is turned back."""
+        files = [p for p in self.cluster.stored_files() if p.stat().st_size > 0]
+        if not files:
+            return
+        path = self.rng.choice(files)
+        self.flipped = (path, self.rng.randrange(path.stat().st_size), 1 << self.rng.randrange(8))
+        self.flip(*self.flipped)
+
+    def end_flip_stored(self, _):
+        if self.flipped:
+            self.flip(*self.flipped)
+        self.flipped = None
+
+    def flip(self, path, at, bit):
+        with contextlib.suppress(FileNotFoundError), path.open("r+b") as file:  # garbage may go meanwhile
+            file.seek(at)
+            old = file.read(1)
+            file.seek(at)
+            file.write(bytes([old[0] ^ bit]))
+
+    # --- strangers
+
+    def begin_attack(self, node):
+        self.attackers[node.agent_id] = Attacker(node.clients.address, TOPICS, 3, self.rng.random()).start()
+
+    def end_attack(self, node):
+        attacker = self.attackers.pop(node.agent_id)
+        attacker.stop()
+        self.log(f"attack: {attacker.refused} refused, {attacker.stored} stored")
 
     def begin_kill_osd(self, _):
         self.cluster.s3.kill_osd()
@@ -193,10 +250,10 @@ class Nemesis:
         self.cluster.launch(node)
 
     def begin_turn_clock(self, node):
-        node.set_clock(self.rng.choice([-86400, -60, 60, 86400]))
+        node.clock.turn(self.rng.choice([-86400, -60, 60, 86400]))
 
     def end_turn_clock(self, node):
-        node.set_clock(0)
+        node.clock.turn(0)
 
     # --- PostgreSQL
 
@@ -254,7 +311,33 @@ class Nemesis:
     def end_restart_postgres(self, _):
         self.cluster.postgres.control("-w", "start")
 
+    def begin_lose_commits(self, _):
+        """The server does not wait for its WAL, unless it is told to; then it crashes."""
+        self.sql("ALTER SYSTEM SET synchronous_commit = off")
+        self.sql("SELECT pg_reload_conf()")
+
+    def end_lose_commits(self, _):
+        self.cluster.postgres.control("stop", "-m", "immediate")
+        self.cluster.postgres.control("-w", "start")
+        self.sql("ALTER SYSTEM RESET synchronous_commit")
+        self.sql("SELECT pg_reload_conf()")
+
+    def begin_turn_server_clock(self, _):
+        self.cluster.server_clock.turn(self.rng.choice([-86400, -1800, -60, 60, 1800, 86400]))
+
+    def end_turn_server_clock(self, _):
+        self.cluster.server_clock.turn(0)
+
     # --- operators
+
+    def begin_change_durability(self, _):
+        self.changed = self.rng.choice([("events", "wal", "object"), ("cheap", "object", "wal")])
+        topic, _, other = self.changed
+        self.sql("SELECT streamhouse.alter_topic(%s, durability => %s)", topic, other)
+
+    def end_change_durability(self, _):
+        topic, former, _ = self.changed
+        self.sql("SELECT streamhouse.alter_topic(%s, durability => %s)", topic, former)
 
     def begin_drain_agent(self, node):
         self.sql("SELECT streamhouse.drain_agent(%s)", node.agent_id)

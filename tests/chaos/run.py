@@ -32,15 +32,16 @@ from harness.processes import PATIENCE, ROOT, wait_until  # noqa: E402
 from harness.rpc import Client  # noqa: E402
 from harness.s3server import S3Server  # noqa: E402
 
-# What is special: settings of create_topic; how many producers write, of which the first has no producer id.
+# What is special: settings of create_topic; how many producers write, of which the first has no producer id, and the third
+# cuts its batches anew when it sends them again.
 TOPICS = {"events": ({"durability": "wal"}, 3), "cheap": ({"durability": "object"}, 3),
           "brief": ({"durability": "wal", "orphan_timeout": "3 s"}, 2)}
 PARTITIONS = 3
 AGENTS = 3
 # A run that takes so much longer than its faults has a wait without an end.
 _PATIENCE_S = 150
-# What is offered to the nemesis beside processes and networks: an S3 server, disks and clocks of their own.
-SETUPS = {"directory": (), "s3": ("s3",), "hosts": ("disks", "clocks")}
+# What is offered to the nemesis beside processes and networks: a store's files or an S3 server, disks and clocks of their own.
+SETUPS = {"directory": ("directory",), "s3": ("s3",), "hosts": ("directory", "disks", "clocks")}
 
 
 class Servers:
@@ -166,7 +167,7 @@ class Run:
 
     def hurt(self):
         producers = [Producer(f"{topic}-p{i}", self.directory_of_owners, self.history, self.seed, topic, range(PARTITIONS),
-                              idempotent=i > 0, pause_s=0.002).start() for topic, (_, count) in TOPICS.items() for i in range(count)]
+                              idempotent=i > 0, recuts=i > 1, pause_s=0.002).start() for topic, (_, count) in TOPICS.items() for i in range(count)]
         consumers = [Consumer(f"{topic}-c{i}", self.directory_of_owners, self.history, self.seed, topic, i).start()
                      for topic in TOPICS for i in range(PARTITIONS)]
         self.nemesis.run(plan(self.seed, self.seconds, len(self.cluster.nodes), self.kinds, self.offered))

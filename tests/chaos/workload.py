@@ -100,10 +100,11 @@ class Worker:
 class Producer(Worker):
     """`give_up` is set when retries should end: what is still open then is of unknown outcome."""
 
-    def __init__(self, name, directory, history, seed, topic, partitions, idempotent=True, batch_records=5, pause_s=0.0):
+    def __init__(self, name, directory, history, seed, topic, partitions, idempotent=True, recuts=False, batch_records=5,
+                 pause_s=0.0):
         super().__init__(name, directory, history, seed)
         self.topic, self.partitions = topic, partitions
-        self.idempotent, self.batch_records, self.pause_s = idempotent, batch_records, pause_s
+        self.idempotent, self.recuts, self.batch_records, self.pause_s = idempotent, recuts, batch_records, pause_s
         self.give_up = threading.Event()
         self.producer_id, self.sequences, self.count = -1, {}, 0
 
@@ -127,21 +128,27 @@ class Producer(Worker):
     def send_one(self, partition):
         values = [f"{self.name}-{partition}-{self.count + i}" for i in range(self.rng.randint(1, self.batch_records))]
         self.count += len(values)
+        started = time.monotonic()
+        while values:
+            event = Produce(self.name, f"{self.topic}/{partition}", values, UNKNOWN, idempotent=self.idempotent, started=started)
+            values = self.deliver(event, partition)
+            event.ended = time.monotonic()
+            self.history.add(event)
+            if event.outcome == OK:
+                self.sequences[partition] = self.sequences.get(partition, 0) + len(event.values)
+                continue
+            if values:  # sent once, with the rest
+                self.history.add(Produce(self.name, event.partition, values, UNKNOWN, started=started, ended=time.monotonic()))
+            if self.idempotent:
+                self.producer_id = -1  # whatever of it is under way must not be taken for the next batch
+            self.stopping.wait(_LATER)
+            return
+
+    def request(self, partition, values):
         sequence = self.sequences.get(partition, 0)
         fields = {"first_unacked_seq": sequence} if self.idempotent else {}
-        request = pb.ProduceRequest(partitions=[pb.ProducePartition(
+        return pb.ProduceRequest(partitions=[pb.ProducePartition(
             topic=self.topic, partition=partition, batches=self.encode(values, sequence), **fields)])
-        event = Produce(self.name, f"{self.topic}/{partition}", values, UNKNOWN, idempotent=self.idempotent,
-                        started=time.monotonic())
-        self.deliver(event, request, partition)
-        event.ended = time.monotonic()
-        self.history.add(event)
-        if event.outcome == OK:
-            self.sequences[partition] = sequence + len(values)
-        elif self.idempotent:
-            self.producer_id = -1  # whatever of it is under way must not be taken for the next batch
-        if event.outcome != OK:
-            self.stopping.wait(_LATER)
 
     def encode(self, values, sequence):
         encoded = [v.encode() for v in values]
@@ -150,14 +157,16 @@ class Producer(Worker):
         return batch(encoded, timestamp_ms=int(time.time() * 1000), producer_id=self.producer_id,
                      producer_epoch=self.producer_epoch, base_sequence=sequence)
 
-    def deliver(self, event, request, partition):
-        """Send until the outcome is known, or nobody wants to wait for it any more."""
-        maybe_stored = False
+    def deliver(self, event, partition):
+        """Send until the outcome is known, or nobody wants to wait for it any more. One that `recuts` sends less when it
+        sends again, as clients do whose batches are made anew: returns the values that are left for the next batch."""
+        maybe_stored, left = False, []
+        request = self.request(partition, event.values)
         while True:
             code, error, result = self.attempt(request, partition)
             if result is not None:
                 event.outcome, event.base_offset, event.epoch = OK, result.base_offset, result.epoch
-                return
+                return left
             if error.HasField("owner"):
                 self.directory.learn(self.topic, partition, error.owner)
             if error.reason in _FORGOTTEN:
@@ -165,7 +174,11 @@ class Producer(Worker):
             maybe_stored = maybe_stored or code not in _REFUSED
             if self.give_up.is_set() or (maybe_stored and not self.idempotent) or error.reason in _FORGOTTEN:
                 event.outcome = UNKNOWN if maybe_stored else FAILED
-                return
+                return left
+            if self.recuts and len(event.values) > 1:
+                cut = self.rng.randint(1, len(event.values) - 1)
+                event.values, left = event.values[:cut], event.values[cut:] + left
+                request = self.request(partition, event.values)
             self.directory.refresh(self.topic, self.rng)
             self.give_up.wait(_LATER)
 

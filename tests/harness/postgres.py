@@ -17,11 +17,14 @@ _SCRIPT = ROOT / "tests" / "harness" / "postgres.sh"
 class Postgres:
     """One server. Its worker serves the database `streamhouse`; others have no expiry of leases."""
 
-    def __init__(self):
+    environment = None  # of the server's processes; None: this process's
+
+    def __init__(self, environment=None):
+        self.environment = environment and {**os.environ, **environment}
         # Directly under /tmp: the user postgres must reach it.
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="sh-pg-", dir="/tmp"))
         os.chmod(self.directory, 0o755)
-        subprocess.run([_SCRIPT, "start", self.directory], check=True)
+        subprocess.run([_SCRIPT, "start", self.directory], check=True, env=self.environment)
         settings = dict(
             pair.split("=", 1)
             for line in (self.directory / "env").read_text().splitlines()
@@ -95,7 +98,7 @@ class Postgres:
     def control(self, *arguments):
         """pg_ctl, as the server's owner."""
         command = [f"{bindir()}/pg_ctl", "-D", str(self.directory / "data"), "-l", str(self.directory / "log"), *arguments]
-        as_postgres(command)
+        as_postgres(command, self.environment)
 
     def stop(self):
         subprocess.run([_SCRIPT, "stop", self.directory], check=True)
@@ -229,8 +232,9 @@ def bindir():
     return subprocess.run(["pg_config", "--bindir"], check=True, capture_output=True, text=True).stdout.strip()
 
 
-def as_postgres(command):
+def as_postgres(command, environment=None):
     """Run a command as the server's owner."""
     if os.getuid() == 0:
         command = ["runuser", "-u", "postgres", "--", *command]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd="/", timeout=90 * PATIENCE)
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd="/", timeout=90 * PATIENCE,
+                   env=environment)

@@ -27,6 +27,7 @@ ACTIONS = {
     "slow_down": "503 SlowDown, not passed on",
     "lose_reply": "passed on and answered, and the connection ends without the answer",
     "truncate": "the answer's body ends half way, and the connection with it",
+    "flip": "one bit of the answer's body is another one",
     "hang": "no answer, until the client goes",
     "page_404": "404 with a page of HTML, not passed on",
     "page_200": "200 with a page of HTML, not passed on",
@@ -133,7 +134,7 @@ class S3Proxy:
                         answer = _REFUSALS.get(action, _CUT)
                     else:
                         upstream = upstream or socket.create_connection(self._upstream)
-                        answer = _spoil(request.pass_on(upstream), action)
+                        answer = _spoil(request.pass_on(upstream), action, self._random)
                     self._note(request.kind, outcome)
                     if answer:
                         connection.sendall(answer)
@@ -224,9 +225,15 @@ class _Request:
             return head + _read_exactly(reader, int(headers.get("content-length", 0)))
 
 
-def _spoil(answer, action):
+def _spoil(answer, action, dice):
     if action == "lose_reply":
         return _CUT
+    if action == "flip":
+        body = answer.index(b"\r\n\r\n") + 4
+        if body == len(answer):
+            return answer
+        at = dice.randrange(body, len(answer))
+        return answer[:at] + bytes([answer[at] ^ 1 << dice.randrange(8)]) + answer[at + 1:]
     if action == "truncate":
         head_bytes = answer.index(b"\r\n\r\n") + 4
         return answer[:head_bytes + (len(answer) - head_bytes) // 2]
