@@ -1,7 +1,9 @@
 /* avro.c - Avro as a language of schemas. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "schema/avro_node.h"
+#include "schema/sorted_names.h"
 
 static const char *record_name(const ShSchema *schema, const uint8_t *payload, size_t payload_bytes);
 
@@ -30,43 +32,23 @@ ShAvroType sh_avro_primitive(const char *name)
     return SH_AVRO_RECORD;
 }
 
-bool sh_avro_is_listed(const char *const *names, size_t count, const char *name)
-{
-    size_t low = 0;
-    size_t high = count;
-    while (low < high) {
-        size_t middle = (low + high) / 2;
-        int order = strcmp(names[middle], name);
-        if (order == 0)
-            return true;
-        if (order < 0)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return false;
-}
-
 bool sh_avro_has_symbol(const ShAvroNode *node, const char *symbol)
 {
-    return sh_avro_is_listed(node->sorted, node->symbol_count, symbol);
+    return sh_names_hold(node->sorted, node->symbol_count, symbol);
+}
+
+static int against_field(const void *name, const void *field)
+{
+    return strcmp(name, (*(const ShAvroField *const *)field)->name);
 }
 
 const ShAvroField *sh_avro_field(const ShAvroNode *node, const char *name)
 {
-    size_t low = 0;
-    size_t high = node->field_count;
-    while (low < high) {
-        size_t middle = (low + high) / 2;
-        int order = strcmp(node->sorted_fields[middle]->name, name);
-        if (order == 0)
-            return node->sorted_fields[middle];
-        if (order < 0)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return NULL;
+    const ShAvroField *const *found = node->field_count == 0
+                                          ? NULL
+                                          : bsearch(name, node->sorted_fields, node->field_count,
+                                                    sizeof *node->sorted_fields, against_field);
+    return found == NULL ? NULL : *found;
 }
 
 static const char *record_name(const ShSchema *schema, const uint8_t *payload, size_t payload_bytes)

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "schema/avro_node.h"
+#include "schema/sorted_names.h"
 
 #define PAIR_STEPS     2
 #define FINDING_STEPS  16
@@ -140,7 +141,7 @@ static bool compare_names(Comparison *work, const ShAvroNode *reader, const ShAv
 {
     if (strcmp(reader->simple, writer->simple) == 0)
         return true;
-    if (sh_avro_is_listed(reader->sorted_aliases, reader->alias_count, writer->name))
+    if (sh_names_hold(reader->sorted_aliases, reader->alias_count, writer->name))
         return true;
     return report(work, "NAME_MISMATCH", "/name",
                   "the writer's %s is named %.200s, the reader's %.200s: keep the name, or give the reader's "

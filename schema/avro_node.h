@@ -90,8 +90,6 @@ static inline bool sh_avro_is_named(ShAvroType type)
 {
     return type == SH_AVRO_RECORD || type == SH_AVRO_ENUM || type == SH_AVRO_FIXED;
 }
-/* Is it one of these names, which are sorted? */
-bool sh_avro_is_listed(const char *const *names, size_t count, const char *name);
 /* Has the enum this symbol? */
 bool sh_avro_has_symbol(const ShAvroNode *node, const char *symbol);
 /* The record's field of this name; NULL: none. */

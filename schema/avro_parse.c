@@ -14,6 +14,7 @@
 #include "schema/avro_program.h"
 #include "schema/hash.h"
 #include "schema/json_load.h"
+#include "schema/sorted_names.h"
 
 #define NAME_BYTES_MAX  1024
 #define PATH_BYTES_MAX  1024
@@ -65,7 +66,6 @@ static void *allocate(Parse *parse, size_t bytes);
 static void *refuse(Parse *parse, const char *fmt, ...) SH_PRINTF(2, 3);
 static size_t enter(Parse *parse, const char *fmt, ...) SH_PRINTF(2, 3);
 static void leave(Parse *parse, size_t length);
-static int compare_names(const void *a, const void *b);
 
 ShStatus sh_avro_parse(const char *text, size_t text_bytes, const ShSchemaReference *references,
                        size_t reference_count, ShSchemaBudget *budget, ShSchema **out, ShError *err)
@@ -327,7 +327,7 @@ static bool sort_aliases(Parse *parse, ShAvroNode *node)
         return false;
     for (size_t i = 0; i < node->alias_count; i++)
         node->sorted_aliases[i] = node->aliases[i];
-    qsort(node->sorted_aliases, node->alias_count, sizeof *node->sorted_aliases, compare_names);
+    qsort(node->sorted_aliases, node->alias_count, sizeof *node->sorted_aliases, sh_names_compare);
     return true;
 }
 
@@ -421,7 +421,7 @@ static bool parse_symbols(Parse *parse, ShAvroNode *node, const json_t *json)
         node->symbols[i] = node->sorted[i] = symbol;
     }
     node->symbol_count = count;
-    qsort(node->sorted, count, sizeof *node->sorted, compare_names);
+    qsort(node->sorted, count, sizeof *node->sorted, sh_names_compare);
     for (size_t i = 1; i < count; i++)
         if (strcmp(node->sorted[i - 1], node->sorted[i]) == 0)
             return refuse(parse, "enum \"%.200s\" has symbol \"%.200s\" twice", node->name,
@@ -561,9 +561,4 @@ static void leave(Parse *parse, size_t length)
 {
     parse->path_length = length;
     parse->path[length] = '\0';
-}
-
-static int compare_names(const void *a, const void *b)
-{
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
 }

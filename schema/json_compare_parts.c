@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "schema/json_compare.h"
+#include "schema/sorted_names.h"
 
 #define PROPERTY_STEPS 4
 
@@ -85,7 +86,7 @@ static bool accepts_required(ShJsonComparison *work, const ShJsonNode *reader, c
     sh_json_below(below, path, "required");
     for (size_t i = 0; i < reader->required_count && sh_budget_spend(work->budget, 2); i++) {
         const char *name = reader->required[i];
-        if (sh_json_is_listed(writer->required, writer->required_count, name) || has_default(reader, name))
+        if (sh_names_hold(writer->required, writer->required_count, name) || has_default(reader, name))
             continue;
         bool is_known = sh_json_property(writer->properties, writer->property_count, name) != NULL;
         bool is_own = sh_json_property(reader->properties, reader->property_count, name) != NULL;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "schema/json_fill.h"
+#include "schema/sorted_names.h"
 
 #define PATH_BYTES_MAX 2048
 #define NODE_STEPS     16 /* what a subschema takes, whatever stands in it */
@@ -284,11 +285,6 @@ static ShJsonProperty *named_children(Fill *work, const char *keyword, const jso
     return list;
 }
 
-static int by_text(const void *a, const void *b)
-{
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
 static int by_pattern(const void *a, const void *b)
 {
     return strcmp((*(const ShJsonPattern *const *)a)->pattern, (*(const ShJsonPattern *const *)b)->pattern);
@@ -345,7 +341,7 @@ static void fill_object(Fill *work)
         node->required[node->required_count++] = json_string_value(name);
     }
     if (node->required != NULL)
-        qsort(node->required, node->required_count, sizeof *node->required, by_text);
+        qsort(node->required, node->required_count, sizeof *node->required, sh_names_compare);
 }
 
 /* `dependencies` holds lists of names and schemas; from 2019-09 on the two are apart. */

@@ -185,8 +185,6 @@ void sh_json_free(ShSchema *schema);
 unsigned sh_json_type_of(const json_t *value, ShJsonDraft draft);
 /* The property of a name; NULL: none. */
 const ShJsonNode *sh_json_property(const ShJsonProperty *properties, size_t count, const char *name);
-/* Is it one of these names, which are sorted? */
-bool sh_json_is_listed(const char *const *names, size_t count, const char *name);
 
 ShStatus sh_json_compare(const ShSchema *reader, const ShSchema *writer, ShSchemaBudget *budget,
                          ShSchemaFindings *out, ShError *err);

@@ -1,5 +1,6 @@
 /* json_value.c - the types of values, and names that are looked for. */
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "schema/json_node.h"
@@ -28,36 +29,14 @@ unsigned sh_json_type_of(const json_t *value, ShJsonDraft draft)
     return SH_JSON_NULL;
 }
 
-const ShJsonNode *sh_json_property(const ShJsonProperty *properties, size_t count, const char *name)
+static int against_property(const void *name, const void *property)
 {
-    size_t low = 0;
-    size_t high = count;
-    while (low < high) {
-        size_t middle = (low + high) / 2;
-        int order = strcmp(properties[middle].name, name);
-        if (order == 0)
-            return properties[middle].node;
-        if (order < 0)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return NULL;
+    return strcmp(name, ((const ShJsonProperty *)property)->name);
 }
 
-bool sh_json_is_listed(const char *const *names, size_t count, const char *name)
+const ShJsonNode *sh_json_property(const ShJsonProperty *properties, size_t count, const char *name)
 {
-    size_t low = 0;
-    size_t high = count;
-    while (low < high) {
-        size_t middle = (low + high) / 2;
-        int order = strcmp(names[middle], name);
-        if (order == 0)
-            return true;
-        if (order < 0)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return false;
+    const ShJsonProperty *found =
+        count == 0 ? NULL : bsearch(name, properties, count, sizeof *properties, against_property);
+    return found == NULL ? NULL : found->node;
 }
