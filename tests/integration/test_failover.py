@@ -32,12 +32,16 @@ def owner(database):
 
 def expire(database, agent_id):
     """As the lease worker does when an agent has been silent long enough, until another has taken over. A renewal may
-    have been under way when the agent was stopped."""
+    have been under way when the agent was stopped: it is seen, as a tick sees it, before the lease ends again."""
+    def place():
+        if database.value("SELECT streamhouse.agents_changed()"):
+            database.execute("SELECT streamhouse.rebalance()")
+
     def is_taken():
+        place()
         database.execute("UPDATE streamhouse.lease SET ticks_left = 0 WHERE ticks_left > 0 AND incarnation_id = "
                          "(SELECT incarnation_id FROM streamhouse.agents WHERE agent_id = %s)", agent_id)
-        if database.value("SELECT placed_agents <> streamhouse.placeable_agent_ids() FROM streamhouse.cluster"):
-            database.execute("SELECT streamhouse.rebalance()")
+        place()
         return owner(database) != agent_id
     wait_until(f"another agent has taken over from {agent_id}", is_taken)
 
