@@ -6,6 +6,7 @@
 typedef struct Stream {
     char *bytes;
     size_t length;
+    size_t capacity;
     size_t given;
     size_t ends_at; /* the source finds damage there */
     size_t slow_at; /* there whoever gives or takes is slower than the time-out */
@@ -27,8 +28,11 @@ static ShStatus take(void *arg, const char *bytes, size_t count, ShError *err)
 {
     (void)err;
     Stream *stream = arg;
-    stream->bytes = realloc(stream->bytes, stream->length + count);
-    assert_non_null(stream->bytes);
+    if (stream->length + count > stream->capacity) {
+        stream->capacity = 2 * (stream->length + count);
+        stream->bytes = realloc(stream->bytes, stream->capacity);
+        assert_non_null(stream->bytes);
+    }
     if (stream->slow_at > 0 && stream->length / stream->slow_at < (stream->length + count) / stream->slow_at)
         usleep(SLOW_MS * 1000);
     memcpy(stream->bytes + stream->length, bytes, count);
