@@ -26,7 +26,9 @@ ShStatus sh_heartbeat_start(ShEngine *engine, ShError *err)
     timeout_ms = timeout_ms < TIMEOUT_MIN_MS   ? TIMEOUT_MIN_MS
                  : timeout_ms > TIMEOUT_MAX_MS ? TIMEOUT_MAX_MS
                                                : timeout_ms;
+    pthread_mutex_lock(&heartbeat->lock); /* the control thread asks already */
     heartbeat->heard = (ShHeard){.sent_ms = atomic_load(&engine->control.renewed_ms)};
+    pthread_mutex_unlock(&heartbeat->lock);
     ShStatus status = sh_engine_pg_within(engine, "lease", timeout_ms, &heartbeat->pg, err);
     if (status == SH_OK)
         status = sh_thread_start(&heartbeat->thread, "sh-lease", run, engine, err);

@@ -284,9 +284,15 @@ static void requests_that_are_postponed_keep_their_order(void **state)
 static void what_was_accepted_is_read(void **state)
 {
     Fixture *fixture = *state;
+    ShError err;
     produce_foldable(fixture, 0, 500);
+    grpc_channel_destroy(fixture->channel);
+    sh_rpc_stop(fixture->rpc, 100);
     fixture->config.batch_decompressed_bytes_max = 1 << 20;
     fixture->config.batch_bytes_max = 1 << 10;
+    assert_int_equal(sh_rpc_bind(&fixture->config, &fixture->rpc, &fixture->address, &err), SH_OK);
+    assert_int_equal(sh_rpc_serve(fixture->rpc, fixture->engine, &err), SH_OK);
+    fixture->channel = client_connect(fixture->address);
     Streamhouse__V1__FetchResponse *response = fetch_decoded(fixture, 1 << 20);
     assert_null(response->results[0]->error);
     assert_in_range(response->results[0]->n_records, 50, 200);
