@@ -126,6 +126,8 @@ static void tell(const ShBreaker *breaker, Change change)
 static int64_t wait_of(const ShBreaker *breaker, int64_t now_ms)
 {
     int64_t left_ms = breaker->until_ms - now_ms;
+    if (left_ms > breaker->options.open_ms) /* opened after the caller had read its clock */
+        left_ms = breaker->options.open_ms;
     bool probing = sh_breaker_state(breaker) == SH_BREAKER_HALF_OPEN;
     return probing && left_ms > SH_BREAKER_PROBE_WAIT_MS ? SH_BREAKER_PROBE_WAIT_MS : left_ms;
 }
