@@ -183,6 +183,21 @@ ShStatus sh_pg_call(ShPg *pg, ShPgStatement statement, const char *const *values
     return status;
 }
 
+ShStatus sh_pg_call_row(ShPg *pg, ShPgStatement statement, const char *const *values, PGresult **out,
+                        ShError *err)
+{
+    PGresult *result;
+    ShStatus status = sh_pg_call(pg, statement, values, &result, err);
+    if (status != SH_OK)
+        return status;
+    status = sh_pg_expect_rows(result, 1, err);
+    if (status != SH_OK)
+        PQclear(result);
+    else
+        *out = result;
+    return status;
+}
+
 /* Prepared statements outlive an update of the extension only in part, and another server process behind a
  * pooler knows none or another's: a new connection prepares them anew. */
 static bool needs_new_connection(const ShPg *pg, ShStatus status)

@@ -129,6 +129,9 @@ typedef enum ShPgStatement {
 /* Run a statement, prepared on its first use in a connection; `values` as many as it has parameters. */
 ShStatus sh_pg_call(ShPg *pg, ShPgStatement statement, const char *const *values, PGresult **out,
                     ShError *err) SH_MUST_CHECK;
+/* The same; SH_INTERNAL unless the result is one row. */
+ShStatus sh_pg_call_row(ShPg *pg, ShPgStatement statement, const char *const *values, PGresult **out,
+                        ShError *err) SH_MUST_CHECK;
 
 /* --- parameters (pg_array.c) ------------------------------------------------------------------------------
  */

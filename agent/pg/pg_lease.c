@@ -1,8 +1,5 @@
 #include "agent/pg/pg_internal.h"
 
-static ShStatus call_for_one_row(ShPg *pg, ShPgStatement statement, const char *const *values, PGresult **out,
-                                 ShError *err);
-
 ShStatus sh_pg_register(ShPg *pg, const ShPgRegister *request, ShPgRegistered *out, ShError *err)
 {
     char wal_uuid[SH_UUID_TEXT_BYTES];
@@ -21,7 +18,7 @@ ShStatus sh_pg_register(ShPg *pg, const ShPgRegister *request, ShPgRegistered *o
         sh_pg_number(&calls_seen, request->calls_seen),
     };
     PGresult *result;
-    ShStatus status = call_for_one_row(pg, SH_PG_REGISTER, values, &result, err);
+    ShStatus status = sh_pg_call_row(pg, SH_PG_REGISTER, values, &result, err);
     if (status != SH_OK)
         return status;
 
@@ -48,7 +45,7 @@ ShStatus sh_pg_heartbeat(ShPg *pg, int64_t incarnation, int64_t calls_seen, int6
                                   sh_pg_number(&numbers[1], calls_seen),
                                   sh_pg_number(&numbers[2], unpublished)};
     PGresult *result;
-    ShStatus status = call_for_one_row(pg, SH_PG_HEARTBEAT, values, &result, err);
+    ShStatus status = sh_pg_call_row(pg, SH_PG_HEARTBEAT, values, &result, err);
     if (status != SH_OK)
         return status;
 
@@ -69,7 +66,7 @@ ShStatus sh_pg_versions(ShPg *pg, int64_t incarnation, ShPgVersions *out, ShErro
     ShPgNumber number;
     const char *const values[] = {sh_pg_number(&number, incarnation)};
     PGresult *result;
-    ShStatus status = call_for_one_row(pg, SH_PG_VERSIONS, values, &result, err);
+    ShStatus status = sh_pg_call_row(pg, SH_PG_VERSIONS, values, &result, err);
     if (status != SH_OK)
         return status;
 
@@ -92,20 +89,5 @@ ShStatus sh_pg_end(ShPg *pg, int64_t incarnation, ShError *err)
     ShStatus status = sh_pg_call(pg, SH_PG_END, values, &result, err);
     if (status == SH_OK)
         PQclear(result);
-    return status;
-}
-
-static ShStatus call_for_one_row(ShPg *pg, ShPgStatement statement, const char *const *values, PGresult **out,
-                                 ShError *err)
-{
-    PGresult *result;
-    ShStatus status = sh_pg_call(pg, statement, values, &result, err);
-    if (status != SH_OK)
-        return status;
-    status = sh_pg_expect_rows(result, 1, err);
-    if (status != SH_OK)
-        PQclear(result);
-    else
-        *out = result;
     return status;
 }

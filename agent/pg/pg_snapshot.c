@@ -45,15 +45,12 @@ ShStatus sh_pg_snapshot_renew(ShPg *pg, int64_t incarnation, int64_t number, boo
     ShPgNumber numbers[2];
     const char *const values[] = {sh_pg_number(&numbers[0], incarnation), sh_pg_number(&numbers[1], number)};
     PGresult *result;
-    ShStatus status = sh_pg_call(pg, SH_PG_SNAPSHOT_RENEW, values, &result, err);
+    ShStatus status = sh_pg_call_row(pg, SH_PG_SNAPSHOT_RENEW, values, &result, err);
     if (status != SH_OK)
         return status;
     ShPgRow row = {.result = result};
-    status = sh_pg_expect_rows(result, 1, err);
-    if (status == SH_OK) {
-        *held = sh_pg_row_bool(&row);
-        status = sh_pg_row_end(&row, err);
-    }
+    *held = sh_pg_row_bool(&row);
+    status = sh_pg_row_end(&row, err);
     PQclear(result);
     return status;
 }
@@ -81,15 +78,12 @@ ShStatus sh_pg_snapshot_done(ShPg *pg, int64_t incarnation, int64_t number, uint
     const char *const values[] = {sh_pg_number(&numbers[0], incarnation), sh_pg_number(&numbers[1], number),
                                   sh_pg_number(&numbers[2], (int64_t)bytes)};
     PGresult *result;
-    ShStatus status = sh_pg_call(pg, SH_PG_SNAPSHOT_DONE, values, &result, err);
+    ShStatus status = sh_pg_call_row(pg, SH_PG_SNAPSHOT_DONE, values, &result, err);
     if (status != SH_OK)
         return status;
     ShPgRow row = {.result = result};
-    status = sh_pg_expect_rows(result, 1, err);
-    if (status == SH_OK) {
-        *keep_from = sh_pg_row_number(&row, 0);
-        status = sh_pg_row_end(&row, err);
-    }
+    *keep_from = sh_pg_row_number(&row, 0);
+    status = sh_pg_row_end(&row, err);
     PQclear(result);
     return status;
 }

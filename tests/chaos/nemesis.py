@@ -46,7 +46,6 @@ KINDS = {
     "pause_osd": (1, (0.5, 3.0), "store", "s3"),
 }
 POSTGRES, STORE = -1, -2
-TOPICS = ["events", "cheap", "brief"]
 _GAP_S = (0.05, 0.8)
 _SQL_SECONDS = 3
 
@@ -83,7 +82,10 @@ def plan(seed, seconds, agents, kinds=None, offered=()):
 
 
 class Nemesis:
-    def __init__(self, cluster, history, log, seed):
+    """`topics` is {name: durability}; `alterable` are those of them whose durability may change."""
+
+    def __init__(self, cluster, history, log, seed, topics, partitions, alterable):
+        self.topics, self.partitions, self.alterable = topics, partitions, alterable
         self.rng = random.Random(f"nemesis-{seed}")
         self.cluster, self.history, self.log = cluster, history, log
         self.injected = {}
@@ -208,7 +210,7 @@ class Nemesis:
     # --- strangers
 
     def begin_attack(self, node):
-        self.attackers[node.agent_id] = Attacker(node.clients.address, TOPICS, 3, self.rng.random()).start()
+        self.attackers[node.agent_id] = Attacker(node.clients.address, list(self.topics), self.partitions, self.rng.random()).start()
 
     def end_attack(self, node):
         attacker = self.attackers.pop(node.agent_id)
@@ -331,13 +333,12 @@ class Nemesis:
     # --- operators
 
     def begin_change_durability(self, _):
-        self.changed = self.rng.choice([("events", "wal", "object"), ("cheap", "object", "wal")])
-        topic, _, other = self.changed
-        self.sql("SELECT streamhouse.alter_topic(%s, durability => %s)", topic, other)
+        self.changed = self.rng.choice(self.alterable)
+        other = {"wal": "object", "object": "wal"}[self.topics[self.changed]]
+        self.sql("SELECT streamhouse.alter_topic(%s, durability => %s)", self.changed, other)
 
     def end_change_durability(self, _):
-        topic, former, _ = self.changed
-        self.sql("SELECT streamhouse.alter_topic(%s, durability => %s)", topic, former)
+        self.sql("SELECT streamhouse.alter_topic(%s, durability => %s)", self.changed, self.topics[self.changed])
 
     def begin_drain_agent(self, node):
         self.sql("SELECT streamhouse.drain_agent(%s)", node.agent_id)

@@ -103,7 +103,9 @@ class Run:
         self.started = time.monotonic()
         self.cluster = Cluster(self.directory, AGENTS, Servers.get_s3() if "s3" in self.offered else None,
                                "disks" in self.offered, "clocks" in self.offered)
-        self.nemesis = Nemesis(self.cluster, self.history, self.log, seed)
+        durabilities = {topic: settings["durability"] for topic, (settings, _) in TOPICS.items()}
+        self.nemesis = Nemesis(self.cluster, self.history, self.log, seed, durabilities, PARTITIONS,
+                               [topic for topic, (settings, _) in TOPICS.items() if "orphan_timeout" not in settings])
         self.directory_of_owners = Directory(self.cluster.addresses)
         self.log_lines = []
 
