@@ -63,8 +63,7 @@ static void tell(const char *figure, int64_t *alone, int alone_calls, int64_t *b
                  int percentile)
 {
     sh_bench_line_against("snapshot", figure, (double)sh_bench_percentile(beside, calls, percentile) / 1e3,
-                          "ms", "without",
-                          (double)sh_bench_percentile(alone, alone_calls, percentile) / 1e3);
+                          "ms", "without", (double)sh_bench_percentile(alone, alone_calls, percentile) / 1e3);
 }
 
 int main(void)
@@ -91,8 +90,8 @@ int main(void)
     FILE *snapshot = hold_snapshot();
     publish_many(&owner, beside, calls, paced);
     memcpy(last, beside + calls - last_calls, (size_t)last_calls * sizeof *last);
-    snprintf(figure, sizeof figure, "publish of %d partitions, %d calls beside an open snapshot: ",
-             PARTITIONS, calls);
+    snprintf(figure, sizeof figure,
+             "publish of %d partitions, %d calls beside an open snapshot: ", PARTITIONS, calls);
     size_t length = strlen(figure);
     memcpy(figure + length, "p50", 4);
     tell(figure, alone, alone_calls, beside, calls, 50);

@@ -7,10 +7,10 @@
 #ifndef SH_EXTENSION_SETTINGS_H
 #define SH_EXTENSION_SETTINGS_H
 
-extern char *sh_database;            /* where the workers work; empty: nowhere */
-extern int sh_tick_interval_ms;      /* between two ticks of the lease worker */
-extern int sh_lease_ticks;           /* ticks that a lease outlives its last renewal */
-extern int sh_offset_range;          /* offsets that an owned epoch may assign */
+extern char *sh_database;       /* where the workers work; empty: nowhere */
+extern int sh_tick_interval_ms; /* between two ticks of the lease worker */
+extern int sh_lease_ticks;      /* ticks that a lease outlives its last renewal */
+extern int sh_offset_range;     /* offsets that an owned epoch may assign */
 extern int sh_producers_max;
 extern int sh_retention_interval_ms; /* between two rounds of the retention worker */
 extern int sh_garbage_grace_ms;      /* an object without segments stays so long */
@@ -23,8 +23,8 @@ extern int sh_marker_interval_ms;    /* between two markers in the store */
 extern int sh_partitions_max;        /* of all topics together */
 extern int sh_open_transaction_warning_ms; /* older ones are warned of; 0: never */
 extern int sh_agent_retention_ms;          /* agents that are silent so long are retired; 0: never */
-extern bool sh_require_store_marker; /* no deletion without them */
-extern bool sh_allow_drop;           /* DROP EXTENSION while agents are live */
+extern bool sh_require_store_marker;       /* no deletion without them */
+extern bool sh_allow_drop;                 /* DROP EXTENSION while agents are live */
 
 /* Declare the settings. Called once, when the library is loaded. */
 void sh_settings_define(void);

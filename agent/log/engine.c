@@ -16,13 +16,13 @@
 #define SH_VERSION "0.1.0"
 #endif
 
-#define PG_TIMEOUT_MS    15000
+#define PG_TIMEOUT_MS 15000
 /* A registration may begin a new term, with all that every partition and every garbage object take. */
 #define REGISTER_TIMEOUT_MS 600000
-#define BACKOFF_FIRST_MS 100
-#define BACKOFF_MAX_MS   5000
-#define DRAIN_POLL_MS    10
-#define END_RETRY_MS     500
+#define BACKOFF_FIRST_MS    100
+#define BACKOFF_MAX_MS      5000
+#define DRAIN_POLL_MS       10
+#define END_RETRY_MS        500
 /* Connections beside those of readers and the registry: heartbeat, control, publish, admin, bounds, garbage,
  * compaction, snapshots, one that reads a snapshot while it is written, and one to end with. */
 #define OWN_CONNECTIONS 10

@@ -427,8 +427,8 @@ typedef struct ShPgAgentInfo {
 } ShPgAgentInfo;
 
 typedef struct ShPgMetadata {
-    int64_t version; /* what changed after it is asked for next */
-    bool whole;      /* all there is; else only what changed */
+    int64_t version;               /* what changed after it is asked for next */
+    bool whole;                    /* all there is; else only what changed */
     ShPgPartitionInfo *partitions; /* ordered by topic id and partition */
     size_t partition_count;
     ShPgAgentInfo *agents; /* with a live lease */

@@ -27,9 +27,9 @@ ShStatus sh_pg_advice(ShPg *pg, const ShPgNeeds *needs, void (*tell)(const char 
                                   sh_pg_number(&numbers[1], needs->heartbeat_ms),
                                   sh_pg_number(&numbers[2], needs->marker_ms)};
     PGresult *result;
-    ShStatus status =
-        sh_pg_query(pg, "SELECT * FROM streamhouse.agent_advice($1::int, $2::bigint, $3::bigint)", 3, values,
-                    &result, err);
+    ShStatus status = sh_pg_query(pg,
+                                  "SELECT * FROM streamhouse.agent_advice($1::int, $2::bigint, $3::bigint)",
+                                  3, values, &result, err);
     if (status != SH_OK)
         return status;
     for (int i = 0; i < PQntuples(result); i++)

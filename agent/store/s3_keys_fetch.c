@@ -137,8 +137,7 @@ static char *web_identity_form(const ShS3KeySource *source, const char *token)
     return NULL;
 }
 
-static ShStatus fetch_from_container(ShS3Http *http, const ShS3KeySource *source, ShS3Keys *out,
-                                     ShError *err)
+static ShStatus fetch_from_container(ShS3Http *http, const ShS3KeySource *source, ShS3Keys *out, ShError *err)
 {
     char token[TOKEN_BYTES_MAX] = "";
     ShStatus status = SH_OK;

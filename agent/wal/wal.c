@@ -300,8 +300,7 @@ static ShStatus admit(ShWal *wal, ShWalNode *node, ShError *err)
 
     int64_t bytes = sh_wal_frame_bytes(node->batch.length);
     if (bytes > wal->data_bytes_max)
-        return sh_fail(err, SH_TOO_LARGE,
-                       "a batch of %zu bytes exceeds the WAL's budget: raise wal_budget",
+        return sh_fail(err, SH_TOO_LARGE, "a batch of %zu bytes exceeds the WAL's budget: raise wal_budget",
                        node->batch.length);
     int64_t used = wal->sealed_bytes + wal->unwritten_bytes +
                    (wal->current != NULL ? wal->current->position : 0);

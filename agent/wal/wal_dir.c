@@ -188,8 +188,8 @@ static ShStatus fail_access(const char *dir, int error, const char *doing, ShErr
                        strerror(error));
     if (error == ELOOP)
         return sh_fail(err, SH_INVALID,
-                       "WAL directory %s %s: it is a link, or no regular file; see who has put it there",
-                       dir, doing);
+                       "WAL directory %s %s: it is a link, or no regular file; see who has put it there", dir,
+                       doing);
     return sh_fail(err, SH_IO, "WAL directory %s %s: %s", dir, doing, strerror(error));
 }
 

@@ -56,19 +56,19 @@ typedef struct FakeCluster {
     int64_t gap_epoch; /* of t/0, not sealed yet: readers stop at gap_end; 0: none */
     int64_t gap_end;
     int64_t orphan_timeout_ms;
-    ShTimeRule time_rule; /* of all topics */
+    ShTimeRule time_rule;   /* of all topics */
     bool lose_late_replies; /* of publishes, once leftovers were asked about */
     int lose_leftovers;     /* so many answers about leftovers are lost, once they have taken effect */
     int refuse_leftovers;   /* a ShPgLeftoverResult that is the answer to all; 0: as it is */
     int leftovers_asked;
     bool loses_replies;
-    bool elsewhere;    /* placement wants everything at the agent "other" */
-    bool away;         /* no call is answered */
-    bool floods;       /* somebody sends news all the time */
+    bool elsewhere; /* placement wants everything at the agent "other" */
+    bool away;      /* no call is answered */
+    bool floods;    /* somebody sends news all the time */
     int news_told;
     int looks;
     int64_t register_timeout_ms; /* of the connection that has registered */
-    bool holds_grants; /* somebody holds the control lock: grants wait */
+    bool holds_grants;           /* somebody holds the control lock: grants wait */
     int grants_held;
     int heartbeats;
     bool fenced;       /* a newer incarnation took over */
