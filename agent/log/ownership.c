@@ -23,7 +23,7 @@ static void set_opening(const ShEngine *engine, ShPartition *partition);
 static void finish(ShEngine *engine, ShPartition *partition, const ShPgAssignment *row,
                    ShPartitionState state);
 static ShStatus leave_unlisted(ShEngine *engine, const ShPgAssignments *told, ShError *err);
-static void leave_if_unlisted(ShEngine *engine, ShPartition *partition);
+static bool leave_if_unlisted(ShEngine *engine, ShPartition *partition);
 static ShStatus grant(ShEngine *engine, ShPg *pg, Batch *grants, Batch *opens, ShError *err);
 static ShStatus open_epochs(ShEngine *engine, ShPg *pg, Batch *opens, Batch *begins, ShError *err);
 static ShStatus begin_all(ShEngine *engine, ShPg *pg, Batch *begins, ShError *err);
@@ -251,27 +251,32 @@ static ShStatus leave_unlisted(ShEngine *engine, const ShPgAssignments *told, Sh
     ShStatus status = SH_OK;
     if (told->whole)
         status = sh_partition_table_list(&engine->partitions, &partitions, &count, err);
+    bool left = false;
     for (size_t i = 0; i < count; i++)
-        leave_if_unlisted(engine, partitions[i]);
+        left |= leave_if_unlisted(engine, partitions[i]);
     sh_partition_list_free(partitions, count);
     for (size_t i = 0; i < told->count && !told->whole; i++) {
         ShPartition *partition = sh_partition_table_get(&engine->partitions, &told->rows[i].topic_id,
                                                         told->rows[i].partition);
         if (partition != NULL)
-            leave_if_unlisted(engine, partition);
+            left |= leave_if_unlisted(engine, partition);
         sh_partition_unref(partition);
     }
-    sh_flush_now(engine);
+    if (left)
+        sh_flush_now(engine);
     return status;
 }
 
-static void leave_if_unlisted(ShEngine *engine, ShPartition *partition)
+/* True when it goes on as a late one, whose records are to be flushed soon. */
+static bool leave_if_unlisted(ShEngine *engine, ShPartition *partition)
 {
     int64_t cost = 0;
+    bool is_late = false;
     pthread_mutex_lock(&partition->mutex);
     bool is_listed = partition->listed_round == engine->control.assignment_round;
     if (sh_partition_has_epoch(partition) && partition->state != SH_PARTITION_RECOVERING && !is_listed) {
         partition->state = SH_PARTITION_LATE;
+        is_late = true;
         sh_fetch_wake(engine, partition);
     } else if (partition->state == SH_PARTITION_OPENING && !is_listed) {
         partition->state = SH_PARTITION_REMOTE;
@@ -281,6 +286,7 @@ static void leave_if_unlisted(ShEngine *engine, ShPartition *partition)
     }
     pthread_mutex_unlock(&partition->mutex);
     sh_memory_release(&engine->memory, cost);
+    return is_late;
 }
 
 static ShStatus grant(ShEngine *engine, ShPg *pg, Batch *grants, Batch *opens, ShError *err)

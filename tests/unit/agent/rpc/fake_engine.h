@@ -55,7 +55,7 @@ struct ShEngine {
     long fetches_begun;
     long cancels;
     int64_t held_bytes; /* by calls */
-    size_t lookups;     /* of offsets */
+    long lookups;       /* of offsets */
     long refreshes;
     ShMetaTopic topics[2];
     ShMetaPartition partitions[4];
@@ -423,7 +423,9 @@ void sh_fetch_release(ShFetch *fetch)
 
 void sh_engine_list_offsets(ShEngine *engine, ShListOffsets *list)
 {
-    engine->lookups += list->part_count;
+    pthread_mutex_lock(&engine->mutex);
+    engine->lookups += (long)list->part_count;
+    pthread_mutex_unlock(&engine->mutex);
     for (size_t i = 0; i < list->part_count; i++) {
         ShListPart *part = &list->parts[i];
         sh_error_clear(&part->error);
