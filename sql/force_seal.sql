@@ -32,6 +32,8 @@ SELECT published_end FROM streamhouse.read_bounds(ARRAY[topic('t')], ARRAY[0]);
 SELECT register('a', 1, 2) AS a2 \gset
 SELECT action, partition FROM streamhouse.agent_assignments(:a2);
 SELECT result FROM publish(:a2, 1, '{t 0 @1 5+5,t 0 @1 10+7}');
+-- The owner, whose WAL does not hold them, gets no such epoch, nor does its question make one.
+SELECT result, epoch FROM streamhouse.agent_leftover(:b, ARRAY[topic('t')], ARRAY[0], ARRAY[(1::bigint << 40) + 1]);
 SELECT result, forced_end, epoch - (1::bigint << 40) AS epoch, start_offset, limit_offset, published_end
 FROM streamhouse.agent_leftover(:a2, ARRAY[topic('t'), topic('t'), topic('never')], ARRAY[0, 0, 0],
     ARRAY[(1::bigint << 40) + 1, (1::bigint << 40) + 2, 1]);

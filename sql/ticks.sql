@@ -28,3 +28,8 @@ SELECT state FROM streamhouse.agents;
 SELECT streamhouse.rebalance_if_free();
 SELECT placed_agents FROM streamhouse.cluster;
 
+
+-- Whatever the time since the tick before, one interval counts.
+SELECT register('late', 2) AS late \gset
+SELECT streamhouse.lease_tick(90000000) IS NOT NULL AS ticked;
+SELECT silent_ms = :interval_ms AS counted FROM streamhouse.lease WHERE incarnation_id = :late;

@@ -13,6 +13,7 @@ INTEGRATION = {
                  "test_lost_history test_rebuild",
     "agent/store": "test_s3 test_throttle test_garbage",
     "agent/rpc": "test_journey test_reading test_bad_input test_doors test_surface",
+    "agent/registry": "test_schema_registry test_doors",
     "extension/sql": "test_failover test_handover test_crash test_lost_history test_rebuild test_garbage",
 }
 

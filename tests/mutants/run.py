@@ -3,8 +3,8 @@
 
     run.py [--count 150] [--seed 1] [--jobs 2] [--only PATH] [--list]
 
-Mutations are drawn by the seed from core, schema, the agent's WAL, log, store and RPC, and the extension's SQL, as many from
-each; those of named.txt are always there. Each is tried in a checkout of its own in build/mutants, which has its own
+Mutations are drawn by the seed from core, schema, the agent's WAL, log, store, RPC and registry, and the extension's SQL, as
+many from each; those of named.txt are always there. Each is tried in a checkout of its own in build/mutants, which has its own
 PostgreSQL libraries and servers: needs root, and what is to be tried committed. One JSON line for each mutation, then a sum;
 exits with 1 when fewer than 95 % are killed. Those that equivalent.txt explains are not tried.
 """

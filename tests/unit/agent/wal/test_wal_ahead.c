@@ -1,6 +1,7 @@
 /* Under `always` the next group is written while the last one is synced: what then stands in the file, and
  * what becomes of both when the sync fails or the WAL closes. */
 #include "agent/base/metrics.h"
+#include "agent/wal/wal_internal.h"
 #include "tests/unit/agent/wal/wal_fixture.h"
 
 #define LARGE    200000 /* a batch that the writer does not sync itself, nor leaves for the next group */
@@ -168,6 +169,34 @@ static void test_closing_acknowledges_what_is_in_flight(void **state)
     close_in_flight("wal.write=error:1");
 }
 
+/* While a sync lasts, no more is written behind it than the next one may take: 16 MiB and the group that exceeds
+ * them. */
+static void test_the_writer_is_bounded_ahead_of_its_syncs(void **state)
+{
+    (void)state;
+    enum { MIB = 1 << 20, COUNT = 30 };
+    Fixture fixture;
+    fixture_init(&fixture, SH_WAL_SYNC_ALWAYS);
+    fixture.options.file_bytes = 64 * MIB;
+    fixture.options.budget_bytes = 256 * MIB;
+    fixture_start(&fixture);
+    fixture_append(&fixture, 0, 1, 100);
+    fixture_wait(&fixture, &fixture.written, 1);
+    assert_ok(sh_fault_arm(STALLED, err));
+    fixture_append(&fixture, 1, COUNT, MIB);
+    int64_t ahead = 0;
+    do {
+        pthread_mutex_lock(&fixture.wal->lock);
+        if (fixture.wal->unsynced.frame_bytes > ahead)
+            ahead = fixture.wal->unsynced.frame_bytes;
+        pthread_mutex_unlock(&fixture.wal->lock);
+    } while (count_written(&fixture) == 1);
+    assert_in_range(ahead, MIB, 18 * MIB);
+    assert_ok(sh_fault_arm(NULL, err));
+    fixture_wait(&fixture, &fixture.written, 1 + COUNT);
+    free_all(&fixture);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -175,6 +204,7 @@ int main(void)
         cmocka_unit_test(test_a_failed_sync_has_the_next_group_written_again_too),
         cmocka_unit_test(test_a_wal_that_dies_gives_back_both_groups),
         cmocka_unit_test(test_closing_acknowledges_what_is_in_flight),
+        cmocka_unit_test(test_the_writer_is_bounded_ahead_of_its_syncs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -375,6 +375,23 @@ static void test_a_dead_file_ends_where_its_successor_says(void **state)
     fixture_free(&fixture);
 }
 
+/* A file says first of all where a dead one ends; anywhere else such a frame is no frame. */
+static void test_a_cut_stands_first(void **state)
+{
+    (void)state;
+    Fixture fixture;
+    setup(&fixture);
+    Image image;
+    image_init(&image, &fixture, 0x100000001);
+    add_batch(&image, 0, 64, 48);
+    add_mark(&image, (ShWalFrame){
+                         .type = SH_WAL_FRAME_CUT, .synced = 48, .cut_file_no = 0x100000000, .cut_position = 48});
+    add_batch(&image, 1, 64, 48);
+    image_write(&image, &fixture, sizeof image.bytes);
+    expect_recovered(&fixture, 0, 1);
+    fixture_free(&fixture);
+}
+
 static void test_files_of_several_incarnations_come_in_order_and_go_when_released(void **state)
 {
     (void)state;
@@ -452,6 +469,7 @@ int main(void)
         cmocka_unit_test(test_a_recycled_file_counts_as_any_other),
         cmocka_unit_test(test_files_that_do_not_belong_here_are_refused),
         cmocka_unit_test(test_a_dead_file_ends_where_its_successor_says),
+        cmocka_unit_test(test_a_cut_stands_first),
         cmocka_unit_test(test_files_of_several_incarnations_come_in_order_and_go_when_released),
         cmocka_unit_test(test_a_refused_batch_stays),
     };
