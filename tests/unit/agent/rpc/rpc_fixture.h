@@ -42,12 +42,12 @@ static inline ShConfig fixture_config(void)
     };
 }
 
-static inline int fixture_set_up(void **state)
+static inline int fixture_start(void **state, ShConfig config)
 {
     Fixture *fixture = calloc(1, sizeof *fixture);
     ShError err;
     grpc_init();
-    fixture->config = fixture_config();
+    fixture->config = config;
     fixture->engine = fake_engine_new();
     if (sh_rpc_bind(&fixture->config, &fixture->rpc, &fixture->address, &err) != SH_OK ||
         sh_rpc_serve(fixture->rpc, fixture->engine, &err) != SH_OK) {
@@ -57,6 +57,11 @@ static inline int fixture_set_up(void **state)
     fixture->channel = client_connect(fixture->address);
     *state = fixture;
     return 0;
+}
+
+static inline int fixture_set_up(void **state)
+{
+    return fixture_start(state, fixture_config());
 }
 
 static inline int fixture_tear_down(void **state)

@@ -207,19 +207,10 @@ static void offsets_that_are_asked_often_are_looked_up_once(void **state)
 
 static int wide_set_up(void **state)
 {
-    Fixture *fixture = calloc(1, sizeof *fixture);
-    ShError err;
-    grpc_init();
-    fixture->config = fixture_config();
-    fixture->config.batch_decompressed_bytes_max = 64 << 20;
-    fixture->config.message_bytes_max = 16 << 20;
-    fixture->engine = fake_engine_new();
-    if (sh_rpc_bind(&fixture->config, &fixture->rpc, &fixture->address, &err) != SH_OK ||
-        sh_rpc_serve(fixture->rpc, fixture->engine, &err) != SH_OK)
-        return -1;
-    fixture->channel = client_connect(fixture->address);
-    *state = fixture;
-    return 0;
+    ShConfig config = fixture_config();
+    config.batch_decompressed_bytes_max = 64 << 20;
+    config.message_bytes_max = 16 << 20;
+    return fixture_start(state, config);
 }
 
 #define WIDE_TEST(name) cmocka_unit_test_setup_teardown(name, wide_set_up, fixture_tear_down)
@@ -338,18 +329,9 @@ static void one_request_unfolds_to_so_much(void **state)
 
 static int small_set_up(void **state)
 {
-    Fixture *fixture = calloc(1, sizeof *fixture);
-    ShError err;
-    grpc_init();
-    fixture->config = fixture_config();
-    fixture->config.memory_budget_bytes = 2 << 20;
-    fixture->engine = fake_engine_new();
-    if (sh_rpc_bind(&fixture->config, &fixture->rpc, &fixture->address, &err) != SH_OK ||
-        sh_rpc_serve(fixture->rpc, fixture->engine, &err) != SH_OK)
-        return -1;
-    fixture->channel = client_connect(fixture->address);
-    *state = fixture;
-    return 0;
+    ShConfig config = fixture_config();
+    config.memory_budget_bytes = 2 << 20;
+    return fixture_start(state, config);
 }
 
 #define SMALL_TEST(name) cmocka_unit_test_setup_teardown(name, small_set_up, fixture_tear_down)

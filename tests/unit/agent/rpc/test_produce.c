@@ -421,13 +421,12 @@ static void a_client_that_waits_is_read_with_its_answer(void **state)
     client_free(&client);
 }
 
-/* A stream whose requests are not completed is read only up to its bound, then goes on. */
-static void a_stream_is_read_within_its_bound(void **state)
+/* Send requests of one value each on a stream whose requests are not completed, until no more is taken: so
+ * many, within the bounds, were read. Then all go on. */
+static void read_until_full(Fixture *fixture, size_t value_bytes, size_t least, size_t most)
 {
-    Fixture *fixture = *state;
-    enum { REQUESTS = 64, VALUE_BYTES = 1 << 20 };
-    char *value = calloc(1, VALUE_BYTES);
-    ShBuf *batch = make_batch(1, value, VALUE_BYTES - 200);
+    char *value = calloc(1, value_bytes);
+    ShBuf *batch = make_batch(1, value, value_bytes);
     fake_hold_appends(fixture->engine, true);
     ClientCall client;
     client_open(&client, fixture->channel, stream_path, 2 * CLIENT_TIMEOUT_MS);
@@ -453,10 +452,9 @@ static void a_stream_is_read_within_its_bound(void **state)
         blocked = event.type == GRPC_QUEUE_TIMEOUT;
         if (!blocked)
             grpc_byte_buffer_destroy(message);
-        assert_true(sent < REQUESTS);
+        assert_true(fake_waiting_appends(fixture->engine) <= most);
     }
-    size_t waiting = fake_waiting_appends(fixture->engine);
-    assert_in_range(waiting, 16, 17);
+    assert_in_range(fake_waiting_appends(fixture->engine), least, most);
 
     fake_hold_appends(fixture->engine, false);
     grpc_event event = grpc_completion_queue_pluck(client.queue, &op, client_deadline(CLIENT_TIMEOUT_MS),
@@ -475,6 +473,27 @@ static void a_stream_is_read_within_its_bound(void **state)
     client_free(&client);
     sh_buf_unref(batch);
     free(value);
+}
+
+/* 16 MiB of a stream are under way at most, or 1,024 requests. */
+static void a_stream_is_read_within_its_bounds(void **state)
+{
+    read_until_full(*state, (1 << 20) - 200, 16, 17);
+    read_until_full(*state, 1, 1024, 1024);
+}
+
+static int small_set_up(void **state)
+{
+    ShConfig config = fixture_config();
+    config.memory_budget_bytes = 32 << 20;
+    return fixture_start(state, config);
+}
+
+/* All streams together hold no more than a quarter of the memory budget, and a request that came before it
+ * was full. */
+static void streams_leave_room_in_the_memory_budget(void **state)
+{
+    read_until_full(*state, (1 << 20) - 200, 8, 9);
 }
 
 static void a_malformed_request_ends_its_stream_after_the_answers(void **state)
@@ -540,7 +559,9 @@ int main(void)
         TEST(a_stream_pipelines),
         TEST(a_burst_is_answered_whole),
         TEST(a_client_that_waits_is_read_with_its_answer),
-        TEST(a_stream_is_read_within_its_bound),
+        TEST(a_stream_is_read_within_its_bounds),
+        cmocka_unit_test_setup_teardown(streams_leave_room_in_the_memory_budget, small_set_up,
+                                        fixture_tear_down),
         TEST(a_malformed_request_ends_its_stream_after_the_answers),
         TEST(a_cancelled_stream_is_forgotten),
     };
