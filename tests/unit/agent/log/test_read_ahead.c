@@ -281,6 +281,32 @@ static void test_what_is_ahead_is_bounded_over_all_readers(void **state)
         sh_fetch_release(&readers[i].call);
 }
 
+/* Who has come a long way is read for far ahead, but for half of the cache at most. */
+static void test_one_reader_has_half_of_the_cache_ahead(void **state)
+{
+    Fixture *fixture = *state;
+    Fetch reader;
+    start_with_objects(fixture);
+    ShReadCache *cache = &fixture->engine->read_cache;
+    pthread_mutex_lock(&cache->lock);
+    int64_t bound = (int64_t)(segment(0)->length + segment(1)->length + segment(2)->length);
+    cache->bytes_max = 2 * bound;
+    pthread_mutex_unlock(&cache->lock);
+    assert_true((int64_t)stored_bytes() > 2 * bound);
+    allow(1);
+    first_answer(fixture, &reader, 0);
+    reader.part.store_run_bytes = SH_AHEAD_BYTES_MAX;
+    do {
+        next_answer(fixture, &reader);
+    } while (reader.part.next_offset <= segment(0)->last_offset);
+    wait_until(begun() == 2);
+    assert_in_range(ahead_bytes(fixture), segment(1)->length + segment(2)->length, bound);
+    allow(INT32_MAX);
+    while (reader.part.next_offset < BATCHES)
+        next_answer(fixture, &reader);
+    sh_fetch_release(&reader.call);
+}
+
 static void test_what_nobody_came_for_makes_room(void **state)
 {
     Fixture *fixture = *state;
@@ -358,6 +384,7 @@ int main(void)
         TEST(test_one_that_has_not_begun_is_taken_over),
         TEST(test_its_error_is_nobodys_until_somebody_gets_there),
         TEST(test_what_is_ahead_is_bounded_over_all_readers),
+        TEST(test_one_reader_has_half_of_the_cache_ahead),
         TEST(test_what_nobody_came_for_makes_room),
         TEST(test_the_engine_stops_with_reads_under_way),
         TEST(test_partitions_take_turns_in_filling_an_answer),
