@@ -56,10 +56,10 @@ test-dba: deps-test
 test-sanitized: deps-test
 	@tests/run.sh build asan_all tsan_all
 
-## make mutants      change decisions and bounds one at a time: a test must fail for each; SEED=, COUNT=, ONLY=, JOBS=
+## make mutants      change decisions and bounds one at a time: a test must fail for each; SEED=, COUNT=, ONLY=, KNOWN=, JOBS=
 mutants: deps-test
 	@deploy/install-packages.sh mutants
-	@tests/mutants/run.py --seed $(or $(SEED),1) --count $(or $(COUNT),150) --jobs $(or $(JOBS),$$(nproc)) $(if $(ONLY),--only $(ONLY))
+	@tests/mutants/run.py --seed $(or $(SEED),1) --count $(or $(COUNT),150) --jobs $(or $(JOBS),$$(nproc)) $(if $(ONLY),--only $(ONLY)) $(if $(KNOWN),--known $(KNOWN))
 
 ## make chaos        hurt a cluster and judge what its clients saw; SEED=, SEEDS=, SECONDS=, MINUTES=, SETUP=, JOBS=
 chaos: deps-test

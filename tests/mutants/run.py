@@ -1,12 +1,13 @@
 #!/usr/bin/python3
 """make mutants: change decisions, bounds and comparisons one at a time, and see that a test fails for each.
 
-    run.py [--count 150] [--seed 1] [--jobs 2] [--only PATH] [--list]
+    run.py [--count 150] [--seed 1] [--jobs 2] [--only PATH] [--known FILE] [--list]
 
 Mutations are drawn by the seed from core, schema, the agent's WAL, log, store, RPC and registry, and the extension's SQL, as
 many from each; those of named.txt are always there. Each is tried in a checkout of its own in build/mutants, which has its own
 PostgreSQL libraries and servers: needs root, and what is to be tried committed. One JSON line for each mutation, then a sum;
-exits with 1 when fewer than 95 % are killed. Those that equivalent.txt explains are not tried.
+exits with 1 when fewer than 95 % are killed. Those that equivalent.txt explains are not tried, nor those of which FILE, the
+output of an earlier run, says what killed them: a run can be broken off, and survivors be tried again.
 """
 import argparse
 import collections
@@ -75,6 +76,18 @@ def draw(count, seed, only):
                     chosen.append(site)
                     break
     return chosen
+
+
+def outcomes_of(path):
+    """{(file, text, what): outcome} of what an earlier run has settled."""
+    found = {}
+    if path:
+        for line in pathlib.Path(path).read_text().splitlines():
+            if line.startswith("{"):
+                said = json.loads(line)
+                if said["outcome"] != "alive":
+                    found[said["file"], said["text"], said["what"]] = said["outcome"]
+    return found
 
 
 # --- one worker: a checkout and servers of its own, in a mount namespace of its own
@@ -188,11 +201,19 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--only", default="")
+    parser.add_argument("--known", default="")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--worker", type=int, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     os.chdir(ROOT)
     sites = draw(chosen.count, chosen.seed, chosen.only)
+    known = outcomes_of(chosen.known)
+    outcomes = collections.Counter()
+    for site in list(sites):
+        outcome = known.get((str(site.path), site.line(ROOT)[1], site.what))
+        if outcome is not None:
+            outcomes[outcome] += 1
+            sites.remove(site)
     if chosen.worker is not None:
         work(chosen.worker, sites[chosen.worker::chosen.jobs])
         return
@@ -201,10 +222,10 @@ def main():
         return
     TREES.mkdir(parents=True, exist_ok=True)
     workers = [subprocess.Popen(["unshare", "-m", sys.executable, __file__, "--worker", str(number), "--jobs", str(chosen.jobs),
-                                 "--count", str(chosen.count), "--seed", str(chosen.seed), "--only", chosen.only],
+                                 "--count", str(chosen.count), "--seed", str(chosen.seed), "--only", chosen.only,
+                                 "--known", chosen.known],
                                 stdout=subprocess.PIPE, text=True) for number in range(chosen.jobs)]
     signal.signal(signal.SIGTERM, lambda *_: [worker.terminate() for worker in workers])
-    outcomes = collections.Counter()
     with concurrent.futures.ThreadPoolExecutor(len(workers)) as readers:
         for counted in readers.map(tell, workers):
             outcomes += counted
@@ -213,7 +234,7 @@ def main():
     killed = sum(outcomes.values())
     for name, number in outcomes.most_common():
         print(f"{number:5d} killed by {name}")
-    print(f"{killed} killed, {alive} alive, {invalid} do not compile, of {len(sites)}")
+    print(f"{killed} killed, {alive} alive, {invalid} do not compile, of {killed + alive + invalid}")
     sys.exit(failed or killed + alive == 0 or killed < KILLED_PERCENT / 100 * (killed + alive))
 
 
