@@ -17,6 +17,9 @@ INTEGRATION = {
     "extension/sql": "test_failover test_handover test_crash test_lost_history test_rebuild test_garbage",
 }
 
+SQL = ("sql", "make -s -f pgxs.mk install >/dev/null && make -s -f pgxs.mk installcheck PG_SUITE=regress", 300)
+ISOLATION = ("isolation", "make -s -f pgxs.mk installcheck PG_SUITE=isolation", 300)
+
 
 def area(path):
     """The key of INTEGRATION that a file belongs to."""
@@ -25,20 +28,26 @@ def area(path):
 
 def stages(path, programs):
     """[(name, command, seconds)] of one mutated file. programs are all unit tests, as make names them."""
-    integration = (f"integration {area(path)}",
-                   "make -s programs CFLAGS=-Wno-error && " + PYTEST + " "
-                   + " ".join(f"tests/integration/{name}.py" for name in INTEGRATION[area(path)].split()), 900)
+    integration = _integration(f"integration {area(path)}", INTEGRATION[area(path)])
     if path.suffix == ".sql":
-        install = "make -s -f pgxs.mk install >/dev/null"
         pg = [p for p in programs if "/agent/pg/" in p]
-        return [("sql", install + " && make -s -f pgxs.mk installcheck PG_SUITE=regress", 300),
-                ("isolation", "make -s -f pgxs.mk installcheck PG_SUITE=isolation", 300),
-                ("units of agent/pg", _run(pg), 300), integration]
+        return [SQL, ISOLATION, ("units of agent/pg", _run(pg), 300), integration]
     mirrored = [p for p in programs if _mirrors(p, path)]
     beside = [p for p in programs if p.startswith(f"{UNITS}/{path.parent}/") and p not in mirrored]
     rest = [p for p in programs if p not in mirrored and p not in beside]
     return [(name, _run(chosen), 600) for name, chosen in (
         ("units that mirror it", mirrored), (f"units of {path.parent}", beside), ("all units", rest)) if chosen] + [integration]
+
+
+def all_stages(programs):
+    """What any file's stages run, once."""
+    files = dict.fromkeys(name for names in INTEGRATION.values() for name in names.split())
+    return [SQL, ISOLATION, ("all units", _run(programs), 900), _integration("integration", " ".join(files))]
+
+
+def _integration(name, files):
+    return (name, "make -s programs CFLAGS=-Wno-error && " + PYTEST + " "
+            + " ".join(f"tests/integration/{file}.py" for file in files.split()), 900)
 
 
 def _mirrors(program, path):

@@ -24,7 +24,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
 from mutants import c_sites, sql_sites  # noqa: E402
-from mutants.killers import INTEGRATION, area, stages  # noqa: E402
+from mutants.killers import INTEGRATION, all_stages, stages  # noqa: E402
 from mutants.site import Site  # noqa: E402
 
 HERE = ROOT / "tests" / "mutants"
@@ -155,14 +155,11 @@ class Tree:
         finally:
             (self.root / site.path).write_bytes(before)
 
-    def baseline(self, paths):
+    def baseline(self):
         """Without a mutation all stages succeed."""
-        seen = set()
-        for path in paths:
-            for name, command, seconds in stages(path, self.programs):
-                if command not in seen and not self.run(command, seconds):
-                    sys.exit(f"run.py: {name} of {path} fails without a mutation; see {self.log}")
-                seen.add(command)
+        for name, command, seconds in all_stages(self.programs):
+            if not self.run(command, seconds):
+                sys.exit(f"run.py: {name} fails without a mutation; see {self.log}")
 
     def close(self):
         for name, script in (("pg", "postgres"), ("rgw", "radosgw")):
@@ -171,12 +168,14 @@ class Tree:
 
 
 def work(number, sites):
+    """Tries those whose places come in, a line each. The first worker sees before that all is well without a mutation."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # its servers end with it
     tree = Tree(number)
     try:
-        one_of_each = {area(site.path): site.path for site in sites}
-        tree.baseline(one_of_each.values())
-        for site in sites:
+        if number == 0:
+            tree.baseline()
+        for asked in sys.stdin:
+            site = sites[int(asked)]
             line, text = site.line(ROOT)
             print(json.dumps({"file": str(site.path), "line": line, "text": text, "what": site.what,
                               "outcome": tree.outcome(site)}), flush=True)
@@ -186,12 +185,18 @@ def work(number, sites):
 
 # --- the whole
 
-def tell(worker):
-    """Prints what a worker finds, as it comes; returns how many of each outcome."""
+def tell(worker, places):
+    """Has a worker try one after the other, and prints what it finds; returns how many of each outcome."""
     counted = collections.Counter()
-    for line in worker.stdout:
+    while places:
+        worker.stdin.write(f"{places.popleft()}\n")
+        worker.stdin.flush()
+        line = worker.stdout.readline()
+        if not line:
+            break  # it has said why
         print(line, end="", flush=True)
         counted[json.loads(line)["outcome"]] += 1
+    worker.stdin.close()
     return counted
 
 
@@ -207,27 +212,29 @@ def main():
     chosen = parser.parse_args()
     os.chdir(ROOT)
     sites = draw(chosen.count, chosen.seed, chosen.only)
+    if chosen.worker is not None:
+        work(chosen.worker, sites)
+        return
     known = outcomes_of(chosen.known)
     outcomes = collections.Counter()
-    for site in list(sites):
+    places = collections.deque()
+    for place, site in enumerate(sites):
         outcome = known.get((str(site.path), site.line(ROOT)[1], site.what))
-        if outcome is not None:
+        if outcome is None:
+            places.append(place)
+        else:
             outcomes[outcome] += 1
-            sites.remove(site)
-    if chosen.worker is not None:
-        work(chosen.worker, sites[chosen.worker::chosen.jobs])
-        return
     if chosen.list:
-        print("\n".join(f"{site.path}:{site.line(ROOT)[0]}: {site.what}: {site.line(ROOT)[1]}" for site in sites))
+        for site in (sites[place] for place in places):
+            print(f"{site.path}:{site.line(ROOT)[0]}: {site.what}: {site.line(ROOT)[1]}")
         return
     TREES.mkdir(parents=True, exist_ok=True)
-    workers = [subprocess.Popen(["unshare", "-m", sys.executable, __file__, "--worker", str(number), "--jobs", str(chosen.jobs),
-                                 "--count", str(chosen.count), "--seed", str(chosen.seed), "--only", chosen.only,
-                                 "--known", chosen.known],
-                                stdout=subprocess.PIPE, text=True) for number in range(chosen.jobs)]
+    workers = [subprocess.Popen(["unshare", "-m", sys.executable, __file__, "--worker", str(number), "--count", str(chosen.count),
+                                 "--seed", str(chosen.seed), "--only", chosen.only],
+                                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for number in range(chosen.jobs)]
     signal.signal(signal.SIGTERM, lambda *_: [worker.terminate() for worker in workers])
-    with concurrent.futures.ThreadPoolExecutor(len(workers)) as readers:
-        for counted in readers.map(tell, workers):
+    with concurrent.futures.ThreadPoolExecutor(len(workers)) as tellers:
+        for counted in tellers.map(tell, workers, [places] * len(workers)):
             outcomes += counted
     failed = any([worker.wait() != 0 for worker in workers])
     alive, invalid = outcomes.pop("alive", 0), outcomes.pop("invalid", 0)
