@@ -384,8 +384,11 @@ static void test_a_cut_stands_first(void **state)
     Image image;
     image_init(&image, &fixture, 0x100000001);
     add_batch(&image, 0, 64, 48);
-    add_mark(&image, (ShWalFrame){
-                         .type = SH_WAL_FRAME_CUT, .synced = 48, .cut_file_no = 0x100000000, .cut_position = 48});
+    add_mark(&image, (ShWalFrame){.type = SH_WAL_FRAME_CUT,
+                                  .synced = 48,
+                                  .cut_file_no = 0x100000000,
+                                  .cut_position = 48,
+                                  .cut_through = 200});
     add_batch(&image, 1, 64, 48);
     image_write(&image, &fixture, sizeof image.bytes);
     expect_recovered(&fixture, 0, 1);
