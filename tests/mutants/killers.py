@@ -1,5 +1,5 @@
-"""The tests that must kill a mutation, the quickest first: those that mirror the file, those of its folder, all units, and what
-runs whole agents. Each is a command of the shell, with the seconds after which it counts as failed."""
+"""The tests that must kill a mutation, the quickest first: those that mirror the file, those of its folder, units of what uses
+the folder, and what runs whole agents. Each is a command of the shell, with the seconds after which it counts as failed."""
 import pathlib
 import re
 
@@ -17,6 +17,12 @@ INTEGRATION = {
     "extension/sql": "test_failover test_handover test_crash test_lost_history test_rebuild test_garbage",
 }
 
+# Whose units run over the real thing, beyond those of the folder itself; of core all do.
+USERS = {
+    "schema": ("agent/rpc", "agent/log", "agent/pg"),
+    "agent/wal": ("agent/log",),
+    "agent/store": ("agent/log",),
+}
 SQL = ("sql", "make -s -f pgxs.mk install >/dev/null && make -s -f pgxs.mk installcheck PG_SUITE=regress", 300)
 ISOLATION = ("isolation", "make -s -f pgxs.mk installcheck PG_SUITE=isolation", 300)
 
@@ -34,9 +40,9 @@ def stages(path, programs):
         return [SQL, ISOLATION, ("units of agent/pg", _run(pg), 300), integration]
     mirrored = [p for p in programs if _mirrors(p, path)]
     beside = [p for p in programs if p.startswith(f"{UNITS}/{path.parent}/") and p not in mirrored]
-    rest = [p for p in programs if p not in mirrored and p not in beside]
+    rest = [p for p in programs if p not in mirrored and p not in beside and _uses(p, area(path))]
     return [(name, _run(chosen), 600) for name, chosen in (
-        ("units that mirror it", mirrored), (f"units of {path.parent}", beside), ("all units", rest)) if chosen] + [integration]
+        ("units that mirror it", mirrored), (f"units of {path.parent}", beside), ("units of what uses it", rest)) if chosen] + [integration]
 
 
 def all_stages(programs):
@@ -48,6 +54,10 @@ def all_stages(programs):
 def _integration(name, files):
     return (name, "make -s programs CFLAGS=-Wno-error && " + PYTEST + " "
             + " ".join(f"tests/integration/{file}.py" for file in files.split()), 900)
+
+
+def _uses(program, folder):
+    return folder == "core" or any(program.startswith(f"{UNITS}/{user}/") for user in USERS.get(folder, ()))
 
 
 def _mirrors(program, path):
