@@ -99,9 +99,9 @@ SELECT * FROM streamhouse.agent_claim(:b, array_fill(topic('t'), '{4}'), '{0,0,0
     '{5,5,6,10}', '{0,1,0,0}', '{19,0,2,7}');
 SELECT producer_id, producer_epoch, first_unacked_seq FROM streamhouse.producer_claim ORDER BY 1, 2;
 -- Asked again: the same.
-SELECT DISTINCT ordinal, claimed FROM streamhouse.agent_claim(:b, ARRAY[topic('t')], '{0}', ARRAY[:new], '{5}',
+SELECT DISTINCT ordinal, claimed_from FROM streamhouse.agent_claim(:b, ARRAY[topic('t')], '{0}', ARRAY[:new], '{5}',
     '{0}', '{19}');
-SELECT DISTINCT ordinal, claimed FROM streamhouse.agent_claim(:b, ARRAY[topic('t')], '{0}', ARRAY[:new], '{9}',
+SELECT DISTINCT ordinal, claimed_from FROM streamhouse.agent_claim(:b, ARRAY[topic('t')], '{0}', ARRAY[:new], '{9}',
     '{0}', '{1}');
 
 -- Every way in which a late stretch can lie to the claim of 19: what has a claimed sequence is refused.
@@ -131,9 +131,25 @@ SELECT * FROM publish(:a, 11, ARRAY['t 0 @' || (:old & 1099511627775) || ' void 
 -- The same sequences are the new epoch's to store.
 SELECT * FROM publish(:b, 1, '{t 0 1000+2}', stretches => '{1 5.0 19+2@1000}');
 SELECT * FROM state WHERE topic = 't' AND id IN (5, 10);
+-- An owner that has given up what it knew asks again: what is published is not claimed, nor is less than was.
+CREATE FUNCTION claimed(producer bigint, producer_epoch int, sequence int) RETURNS int LANGUAGE sql AS $$
+    SELECT DISTINCT c.claimed_from FROM streamhouse.epoch AS e,
+        streamhouse.agent_claim(e.incarnation_id, ARRAY[e.topic_id], '{0}', ARRAY[e.epoch], ARRAY[producer],
+                                ARRAY[producer_epoch], ARRAY[sequence]) AS c
+    WHERE e.topic_id = topic('t') AND e.state = 'open'
+$$;
+SELECT claimed(5, 0, 19) AS published, claimed(5, 0, 20) AS "within", claimed(5, 0, 21) AS behind,
+       claimed(10, 0, 6) AS published_late, claimed(10, 0, 7) AS behind_that;
+SELECT claimed(12, 0, 3) AS made, claimed(12, 0, 1) AS below, claimed(12, 0, 4) AS above, claimed(12, 1, 0) AS newer;
+BEGIN;
+SELECT * FROM publish(:b, 2, '{t 0 1002+1}', stretches => '{1 12.1 0+1@1002}');
+SELECT claimed(12, 0, 3) AS older, claimed(12, 1, 0) AS published, claimed(12, 1, 1) AS behind;
+ROLLBACK;
+DROP FUNCTION claimed;
+DELETE FROM streamhouse.producer_claim WHERE producer_id = 12;
 
 -- Leftovers of a forced seal stand above what their producer has sent since, and yet before it in its sequences.
-SELECT claimed FROM streamhouse.agent_claim(:b, ARRAY[topic('t')], '{0}', ARRAY[:new::bigint], '{11}', '{0}', '{3}');
+SELECT claimed_from FROM streamhouse.agent_claim(:b, ARRAY[topic('t')], '{0}', ARRAY[:new::bigint], '{11}', '{0}', '{3}');
 SELECT * FROM publish(:b, 2, '{t 0 1002+2}', stretches => '{1 11.0 3+2@1002}');
 -- The time in which they may come counts from the forced end, and does not end while they come.
 UPDATE streamhouse.epoch SET orphaned_at = now() - interval '8 days' WHERE state = 'orphaned';

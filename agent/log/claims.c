@@ -176,21 +176,21 @@ static ShStatus apply(ShEngine *engine, const ShClaims *made, const ShPgClaimAns
             status = SH_OK;
             sh_error_clear(err);
         }
-        bool claimed = false;
+        int32_t claimed_from = -1;
         if (row < row_count && rows[row].place == i)
             sh_strangers_note(engine, claim->producer_id, rows[row].known);
         for (; row < row_count && rows[row].place == i; row++) {
             ShStretch stretch = {.base_offset = rows[row].base_offset,
                                  .base_sequence = rows[row].base_sequence,
                                  .count = rows[row].count};
-            claimed = rows[row].claimed;
+            claimed_from = rows[row].claimed_from;
             if (current && status == SH_OK && rows[row].count > 0)
                 sh_producers_note_stretch(&partition->producers, claim->producer_id, rows[row].producer_epoch,
                                           &stretch);
         }
-        if (current && status == SH_OK && claimed)
+        if (current && status == SH_OK && claimed_from >= 0)
             sh_producers_note_claim(&partition->producers, claim->producer_id, claim->producer_epoch,
-                                    claim->first_unacked_seq);
+                                    claimed_from);
         pthread_mutex_unlock(&partition->mutex);
     }
     return status;
@@ -267,8 +267,7 @@ static ShStatus cut(ShEngine *engine, ShLogBatch *batch, int32_t count, ShError 
     ShSlice old = batch->wal.batch;
     int64_t old_cost = sh_log_batch_cost(batch);
     int32_t old_records = batch->header.record_count;
-    ShStatus status =
-        sh_batch_cut(old.data, old.length, count, SH_BATCH_DECOMPRESSED_BYTES_MAX, &buf, err);
+    ShStatus status = sh_batch_cut(old.data, old.length, count, SH_BATCH_DECOMPRESSED_BYTES_MAX, &buf, err);
     if (status != SH_OK)
         return status;
     batch->wal.batch = (ShSlice){.data = buf->data, .length = buf->length, .owner = buf};

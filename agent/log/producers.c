@@ -156,8 +156,12 @@ void sh_producers_note_stretch(ShProducers *producers, int64_t producer_id, int1
 
 void sh_producers_note_claim(ShProducers *producers, int64_t producer_id, int16_t epoch, int32_t sequence)
 {
-    ShProducerState *state = touch(producers, producer_id, epoch);
-    state->next_sequence = sequence;
+    ShProducerState *state = sh_producers_find(producers, producer_id);
+    if (state->known && state->epoch > epoch)
+        return;
+    state = touch(producers, producer_id, epoch);
+    if (state->stretch_count == 0 || sh_sequence_distance(sequence, state->next_sequence) > 0)
+        state->next_sequence = sequence;
     state->claimed = true;
 }
 

@@ -106,7 +106,9 @@ void sh_producers_note_stretch(ShProducers *producers, int64_t producer_id, int1
 /* NULL when nothing is known of it. */
 ShProducerState *sh_producers_find(const ShProducers *producers, int64_t producer_id);
 
-/* A claim was made: the producer's next batch begins at `sequence`. The producer has its place. */
+/* A claim was made: the producer's next batch begins at `sequence`, or behind what is known of it, as after a
+ * claim that was made long ago. One of an epoch that has ended changes nothing. The producer has its place.
+ */
 void sh_producers_note_claim(ShProducers *producers, int64_t producer_id, int16_t epoch, int32_t sequence);
 
 /* Forget all. */

@@ -250,9 +250,9 @@ typedef struct ShPgClaim {
 } ShPgClaim;
 
 typedef struct ShPgClaimAnswer {
-    size_t place; /* of the claim in the question */
-    bool known;   /* false: the producer's id was not given, or is forgotten */
-    bool claimed; /* false: the sequence is published already */
+    size_t place;         /* of the claim in the question */
+    bool known;           /* false: the producer's id was not given, or is forgotten */
+    int32_t claimed_from; /* where its next batch begins; -1: the sequence is published already */
     /* Something that the producer has published; count 0: nothing. */
     int16_t producer_epoch;
     int32_t base_sequence;

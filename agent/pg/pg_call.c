@@ -48,7 +48,7 @@ static const Statement statements[SH_PG_STATEMENT_COUNT] = {
                                 "base_offset FROM streamhouse.agent_lookup_producers($1, $2, $3, $4)"},
     [SH_PG_CLAIM] =
         {"claim", 7,
-         "SELECT ordinal, is_known, claimed, producer_epoch, base_sequence, sequence_count, base_offset "
+         "SELECT ordinal, is_known, claimed_from, producer_epoch, base_sequence, sequence_count, base_offset "
          "FROM streamhouse.agent_claim($1, $2, $3, $4, $5, $6, $7)"},
     [SH_PG_CLAIMS] = {"claims", 4,
                       "SELECT ordinal, producer_id, producer_epoch, first_unacked_seq "

@@ -156,7 +156,7 @@ static void read_claim(ShPgRow *row, void *out)
     ShPgClaimAnswer *answer = out;
     answer->place = read_place(row);
     answer->known = sh_pg_row_bool(row);
-    answer->claimed = sh_pg_row_bool(row);
+    answer->claimed_from = (int32_t)sh_pg_row_number(row, -1);
     answer->producer_epoch = (int16_t)sh_pg_row_number(row, -1);
     answer->base_sequence = (int32_t)sh_pg_row_number(row, 0);
     answer->count = (int32_t)sh_pg_row_number(row, 0);

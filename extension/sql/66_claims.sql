@@ -37,7 +37,7 @@ COMMENT ON FUNCTION streamhouse.presenting_lock IS
 CREATE FUNCTION streamhouse.agent_claim(incarnation bigint, topic_ids uuid[], partitions int[], epochs bigint[],
                                         producer_ids bigint[], producer_epochs int[],
                                         first_unacked_seqs int[])
-RETURNS TABLE (ordinal int, is_known boolean, claimed boolean, producer_epoch int, base_sequence int,
+RETURNS TABLE (ordinal int, is_known boolean, claimed_from int, producer_epoch int, base_sequence int,
                sequence_count int, base_offset bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
     SET enable_seqscan = off SET enable_bitmapscan = off
@@ -67,9 +67,17 @@ BEGIN
     ON CONFLICT DO NOTHING;
 
     RETURN QUERY
-    SELECT a.ordinal::int, known.producer_id IS NOT NULL, c.epoch IS NOT NULL, p.producer_epoch, s.base_sequence, s.sequence_count, s.base_offset
-    FROM unnest(topic_ids, partitions, epochs, producer_ids, producer_epochs) WITH ORDINALITY
-         AS a(topic_id, partition, epoch, producer_id, producer_epoch, ordinal)
+    SELECT a.ordinal::int, known.producer_id IS NOT NULL,
+           -- An owner that has forgotten the producer may ask for what was claimed long ago, and is published.
+           CASE WHEN p.producer_epoch > a.producer_epoch
+                  OR (p.producer_epoch = a.producer_epoch
+                      AND sequence_distance(next_sequence(p.base_sequences, p.sequence_counts), a.first_seq) > 0)
+                THEN NULL
+                WHEN sequence_distance(c.first_unacked_seq, a.first_seq) > 0 THEN c.first_unacked_seq
+                WHEN c.epoch IS NOT NULL THEN a.first_seq END,
+           p.producer_epoch, s.base_sequence, s.sequence_count, s.base_offset
+    FROM unnest(topic_ids, partitions, epochs, producer_ids, producer_epochs, first_unacked_seqs) WITH ORDINALITY
+         AS a(topic_id, partition, epoch, producer_id, producer_epoch, first_seq, ordinal)
     LEFT JOIN producer AS known ON known.producer_id = a.producer_id
     LEFT JOIN producer_claim AS c
            ON (c.topic_id, c.partition, c.producer_id, c.producer_epoch, c.epoch)
@@ -82,8 +90,9 @@ END
 $$;
 COMMENT ON FUNCTION streamhouse.agent_claim IS
     'Before the owner of a new epoch takes a producer''s first batch while an earlier epoch is unresolved: from '
-    'that sequence on the producer writes in the new epoch, and late batches of earlier ones are void. Not '
-    'claimed: the sequence is published already, or the id was not given (is_known). In any case it tells, stretch by stretch, what the producer has '
+    'that sequence on the producer writes in the new epoch, and late batches of earlier ones are void. '
+    'claimed_from is never below one that was claimed before, and null where the sequence is published by now, '
+    'or the id was not given (is_known). In any case it tells, stretch by stretch, what the producer has '
     'published. Asked again, it answers the same. Raises SH001, SH002, SH003';
 
 CREATE FUNCTION streamhouse.agent_claims(incarnation bigint, topic_ids uuid[], partitions int[], epochs bigint[])

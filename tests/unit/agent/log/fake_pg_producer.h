@@ -65,7 +65,7 @@ ShStatus sh_pg_claim(ShPg *pg, int64_t incarnation, const ShPgClaim *claims, siz
     *out = calloc(count + 1, sizeof **out);
     *out_count = count;
     for (size_t i = 0; i < count; i++)
-        (*out)[i] = (ShPgClaimAnswer){.place = i, .known = true, .claimed = true};
+        (*out)[i] = (ShPgClaimAnswer){.place = i, .known = true, .claimed_from = claims[i].first_unacked_seq};
     fake.last_claim = claims[count - 1];
     fake.claims += (int)count;
     return fake_leave();

@@ -202,6 +202,39 @@ static void claims_while_an_earlier_epoch_is_unresolved(void **state)
     sh_producers_clear(&producers);
 }
 
+/* What a claim was made for long ago is published, and was given up; PostgreSQL tells it with the same claim.
+ */
+static void a_claim_never_sets_a_producer_back(void **state)
+{
+    (void)state;
+    ShProducers producers = {.unresolved = true};
+    ShSequenceCheck check;
+    ShStretch published = {.base_offset = 10, .base_sequence = 0, .count = 10};
+    assert_int_equal(sh_producers_reserve(&producers, &budget, ID, 0, 0, NULL), SH_OK);
+    sh_producers_note_stretch(&producers, ID, 0, &published);
+    sh_producers_note_claim(&producers, ID, 0, 5);
+
+    ShAppendBatch batch = batch_of(ID, 0, 5, 5);
+    assert_int_equal(offer(&producers, &batch, 1, 5, 0, &check), SH_OK);
+    assert_int_equal(check.duplicates, 1);
+    batch = batch_of(ID, 0, 5, 7); /* cut anew, around what is stored */
+    assert_int_equal(offer(&producers, &batch, 1, 5, 20, &check), SH_OUT_OF_ORDER_SEQUENCE);
+    batch = batch_of(ID, 0, 10, 1);
+    assert_int_equal(offer(&producers, &batch, 1, 10, 20, &check), SH_OK);
+    assert_int_equal(check.duplicates, 0);
+    assert_false(check.claim_needed);
+
+    ShStretch newer = {.base_offset = 21, .base_sequence = 0, .count = 1};
+    sh_producers_note_stretch(&producers, ID, 1, &newer);
+    sh_producers_note_claim(&producers, ID, 0, 5);
+    batch = batch_of(ID, 0, 5, 7);
+    assert_int_equal(offer(&producers, &batch, 1, 5, 22, &check), SH_INVALID_PRODUCER_EPOCH);
+    batch = batch_of(ID, 1, 0, 1);
+    assert_int_equal(offer(&producers, &batch, 1, 0, 22, &check), SH_OK);
+    assert_int_equal(check.duplicates, 1);
+    sh_producers_clear(&producers);
+}
+
 /* A batch of sequences 100 to 109 (or around the last one) beside every place where a claim can begin. */
 static void how_much_of_a_batch_lies_before_a_sequence(void **state)
 {
@@ -368,6 +401,7 @@ int main(void)
         cmocka_unit_test(the_window),
         cmocka_unit_test(batches_of_one_call),
         cmocka_unit_test(claims_while_an_earlier_epoch_is_unresolved),
+        cmocka_unit_test(a_claim_never_sets_a_producer_back),
         cmocka_unit_test(how_much_of_a_batch_lies_before_a_sequence),
         cmocka_unit_test(what_overlaps_the_published_is_not_claimed),
         cmocka_unit_test(nobody_is_forgotten_whose_retry_may_come),

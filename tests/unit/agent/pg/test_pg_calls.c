@@ -200,9 +200,9 @@ static void test_what_producers_have_stored_is_told_and_claimed(void **state)
     assert_ok(sh_pg_claim(life->pg, life->incarnation, claims, 2, &answers, &count, &err));
     assert_int_equal(count, 3);
     assert_true(answers[1].known);
-    assert_false(answers[1].claimed); /* 4 is stored */
+    assert_int_equal(answers[1].claimed_from, -1); /* 4 is stored */
     assert_int_equal(answers[1].base_offset, 5);
-    assert_true(answers[2].claimed);
+    assert_int_equal(answers[2].claimed_from, 9);
     assert_int_equal(answers[2].count, 0);
     free(answers);
 
@@ -218,7 +218,7 @@ static void test_what_producers_have_stored_is_told_and_claimed(void **state)
     claims[1].partition.epoch = next.epoch;
     assert_ok(sh_pg_open(life->pg, life->incarnation, &claims[1].partition, 1, &next, &err));
     assert_ok(sh_pg_claim(life->pg, life->incarnation, &claims[1], 1, &answers, &count, &err));
-    assert_true(answers[0].claimed);
+    assert_int_equal(answers[0].claimed_from, 9);
     free(answers);
     assert_ok(sh_pg_claims(life->pg, life->incarnation, &life->partition, 1, &claimed, &count, &err));
     assert_int_equal(count, 1);
