@@ -41,14 +41,15 @@ LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
     SET enable_seqscan = off SET enable_bitmapscan = off
 AS $$
 BEGIN
+    PERFORM begin_decision();
     IF NOT EXISTS (SELECT FROM held_lease(check_lease.incarnation)) THEN
         PERFORM agent_enter(incarnation);
     END IF;
 END
 $$;
 COMMENT ON FUNCTION streamhouse.check_lease IS
-    'Raises what agent_enter does for an incarnation that holds no lease, and locks nothing of one that does: for '
-    'calls of clients, which must not come between an agent and its heartbeats';
+    'Begins a decision, and raises what agent_enter does for an incarnation that holds no lease, but locks nothing of '
+    'one that does: for calls of clients, which must not come between an agent and its heartbeats';
 
 CREATE FUNCTION streamhouse.agent_init_producer(incarnation bigint)
 RETURNS TABLE (producer_id bigint, producer_epoch int)
