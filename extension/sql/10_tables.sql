@@ -2,7 +2,8 @@
 --
 -- Locks are taken in this order: the row of cluster (control_lock), lease, incarnation, epoch_head by (topic_id,
 -- partition, epoch). Publishing takes lease and heads only, so it never waits for control. Between these two
--- claims and presenting lock the table producer_claim against each other.
+-- claims and presenting lock the table producer_claim against each other. Behind the heads come rows that
+-- others may insert too, who then wait: producer by id, producer_claim, producer_state by its key.
 --
 -- No table has a foreign key. They would be there before the data when a dump is restored, table by table and in
 -- parallel, in any order; and a check per row of the index would cost more than the row. The functions keep references

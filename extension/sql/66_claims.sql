@@ -45,13 +45,14 @@ AS $$
 #variable_conflict use_column
 BEGIN
     PERFORM agent_enter(incarnation);
-    PERFORM adopt_producers(producer_ids);
     PERFORM claim_lock();
     -- A late publish that holds a head finishes first, and what it stored is seen below; one that waits for a
     -- head finds the claim.
     PERFORM lock_heads(array_agg(u.topic_id), array_agg(u.partition), array_agg(u.epoch))
     FROM unnest(topic_ids, partitions) AS a(topic_id, partition)
     JOIN unresolved_epoch AS u USING (topic_id, partition);
+    -- Behind these locks, as publishes do: who has inserted the same id may hold them.
+    PERFORM adopt_producers(producer_ids);
 
     INSERT INTO producer_claim (topic_id, partition, producer_id, producer_epoch, epoch, first_unacked_seq)
     SELECT a.topic_id, a.partition, a.producer_id, a.producer_epoch, a.epoch, a.first_seq

@@ -266,20 +266,26 @@ BEGIN
     SELECT r.results, r.first_offsets INTO outcomes, firsts FROM publish_result AS r
     WHERE r.incarnation_id = store_sequences.incarnation AND r.publish_no = store_sequences.publish_no;
     -- Late publishes of an earlier epoch hold another head: the rows themselves serialise the two. An id that
-    -- has state is a known one, also where the database had lost it.
-    WITH made AS (
-        INSERT INTO producer_state (topic_id, partition, producer_id, producer_epoch, base_sequences,
-                                    sequence_counts, base_offsets)
-        SELECT topic_ids[s.run], partitions[s.run], s.producer_id, min(s.producer_epoch), '{}', '{}', '{}'
+    -- has state is a known one, also where the database had lost it: ids first, as where they are adopted.
+    WITH fresh AS MATERIALIZED (
+        SELECT topic_ids[s.run] AS topic_id, partitions[s.run] AS partition, s.producer_id,
+               min(s.producer_epoch) AS producer_epoch
         FROM unnest(stretch_runs, producer_ids, producer_epochs) AS s(run, producer_id, producer_epoch)
         WHERE outcomes[s.run] = 'published'
           AND NOT EXISTS (SELECT FROM newest_state(topic_ids[s.run], partitions[s.run], s.producer_id))
         GROUP BY 1, 2, 3
+    ), given AS (
+        INSERT INTO producer (producer_id) SELECT DISTINCT producer_id FROM fresh ORDER BY 1 ON CONFLICT DO NOTHING
+        RETURNING producer_id
+    ), made AS (
+        INSERT INTO producer_state (topic_id, partition, producer_id, producer_epoch, base_sequences,
+                                    sequence_counts, base_offsets)
+        SELECT f.topic_id, f.partition, f.producer_id, f.producer_epoch, '{}', '{}', '{}'
+        FROM fresh AS f
+        WHERE (SELECT count(*) FROM given) >= 0
         ORDER BY 1, 2, 3
         ON CONFLICT DO NOTHING
-        RETURNING producer_id, ctid AS place
-    ), given AS (
-        INSERT INTO producer (producer_id) SELECT DISTINCT producer_id FROM made ORDER BY 1 ON CONFLICT DO NOTHING
+        RETURNING ctid AS place
     )
     SELECT array_agg(place) INTO new_places FROM made;
     -- Another one's, made after this began, may have left the first stage before this got there.
