@@ -10,7 +10,8 @@ static int64_t get_now_ms(void)
     return now_ms;
 }
 
-/* Before others may go on without it: by a tenth of the topic's orphan_timeout, at least 100 ms, at most 5 s. */
+/* Before others may go on without it: by a tenth of the topic's orphan_timeout, 100 ms at least, 5 s at most.
+ */
 static void test_an_owner_stops_a_margin_before_the_orphan_timeout(void **state)
 {
     (void)state;

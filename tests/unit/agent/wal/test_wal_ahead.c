@@ -169,8 +169,8 @@ static void test_closing_acknowledges_what_is_in_flight(void **state)
     close_in_flight("wal.write=error:1");
 }
 
-/* While a sync lasts, no more is written behind it than the next one may take: 16 MiB and the group that exceeds
- * them. */
+/* While a sync lasts, no more is written behind it than the next one may take: 16 MiB and the group that
+ * exceeds them. */
 static void test_the_writer_is_bounded_ahead_of_its_syncs(void **state)
 {
     (void)state;
