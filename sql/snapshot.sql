@@ -199,6 +199,18 @@ SELECT streamhouse.agent_snapshot_done(:b, :number, 200) < :number AS done;
 -- Finished meanwhile: the older ones that were to be given up are none of its.
 SELECT streamhouse.agent_snapshots_gone(:a, :number);
 SELECT number = :number AS kept, given_up_at FROM streamhouse.snapshot_status;
+-- One whose agent does not go on is given up with them, and cannot be finished any more: its parts are being deleted.
+UPDATE streamhouse.index_snapshot SET finished_at = finished_at - interval '2 seconds';
+SELECT streamhouse.request_snapshot();
+SELECT pg_temp.fail(:b);
+UPDATE streamhouse.index_snapshot SET failed_at = now() - interval '1 hour';
+SELECT c.number FROM streamhouse.agent_snapshot_claim(:b) AS c \gset
+UPDATE streamhouse.index_snapshot SET waits_since = now() - interval '25 hours', claimed_until = now() - interval '1 second';
+SELECT c.give_up_below - :number AS with_it FROM streamhouse.agent_snapshot_claim(:a) AS c;
+SELECT streamhouse.agent_snapshot_renew(:b, :number), streamhouse.agent_snapshot_done(:b, :number, 200) IS NULL AS counts_for_nothing;
+SELECT status, failures, replace(failure, :'number', 'N') AS failure FROM streamhouse.snapshot_status;
+SELECT streamhouse.agent_snapshots_gone(:a, :number + 1);
+SELECT number, given_up_at IS NOT NULL AS given_up FROM streamhouse.snapshot_status;
 RESET streamhouse.snapshot_hold;
 
 -- No snapshot while this database may not be the one that works with the store.

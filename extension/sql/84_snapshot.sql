@@ -83,6 +83,11 @@ COMMENT ON FUNCTION streamhouse.is_snapshot_overdue IS
     'True when those that are kept hold up deletion for longer than streamhouse.snapshot_hold, and no new one could be '
     'finished: not by the clock alone';
 
+CREATE FUNCTION streamhouse.snapshot_left(number bigint) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$ SELECT format('number %s was left: its agent ended, or did not go on', number) $$;
+COMMENT ON FUNCTION streamhouse.snapshot_left IS 'What is noted of a snapshot that its agent did not go on with';
+
 CREATE FUNCTION streamhouse.agent_snapshot_claim(incarnation bigint) RETURNS TABLE (number bigint, give_up_below bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
 AS $$
@@ -95,9 +100,16 @@ BEGIN
         RETURN;
     END IF;
     INSERT INTO index_snapshot DEFAULT VALUES ON CONFLICT DO NOTHING;
-    -- One that is being written in time is left alone.
+    -- One that is being written in time is left alone. One whose agent did not go on is deleted with the others, so it
+    -- is taken from that agent first: finished later it counts for nothing.
+    UPDATE index_snapshot AS s
+    SET claimed_by = NULL, claimed_at = NULL, claimed_until = NULL, claim_began_at = NULL, claimed_topics = NULL,
+        claim_holds = NULL, claim_answers = NULL, failures = s.failures + 1, failed_at = now(),
+        failure = snapshot_left(s.attempt)
+    WHERE s.claimed_by IS NOT NULL AND is_snapshot_overdue(s)
+      AND (s.claimed_by = agent_snapshot_claim.incarnation OR is_claim_over(s.claimed_by, s.claimed_until));
     RETURN QUERY
-    SELECT NULL::bigint, s.attempt + CASE WHEN is_claim_over(s.claimed_by, s.claimed_until) THEN 1 ELSE 0 END
+    SELECT NULL::bigint, s.attempt + CASE WHEN s.claimed_by IS NULL THEN 1 ELSE 0 END
     FROM index_snapshot AS s WHERE is_snapshot_overdue(s);
     IF FOUND THEN
         RETURN;
@@ -114,7 +126,7 @@ BEGIN
         failures = s.failures + CASE WHEN s.claimed_by IS NULL THEN 0 ELSE 1 END,
         failed_at = CASE WHEN s.claimed_by IS NULL THEN s.failed_at ELSE now() END,
         failure = CASE WHEN s.claimed_by IS NULL THEN s.failure
-                       ELSE format('number %s was left: its agent ended, or did not go on', s.attempt) END
+                       ELSE snapshot_left(s.attempt) END
     WHERE is_snapshot_due(s)
       AND (s.claimed_by = agent_snapshot_claim.incarnation OR is_claim_over(s.claimed_by, s.claimed_until))
     RETURNING s.attempt, NULL::bigint;
