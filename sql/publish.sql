@@ -51,23 +51,26 @@ SELECT * FROM publish(:a, 13, '{t 1 14+1}', object => 'again');
 -- Only the owner publishes.
 SELECT register('b', 2) AS b \gset
 SELECT * FROM publish(:b, 1, '{t 0 51+1,o 0 ?+1}');
+-- What others published in an epoch says nothing of what somebody else claims to have there.
+SELECT * FROM publish(:b, 2, '{t 0 0+10}');
+SELECT * FROM publish(:a, 14, '{t 0 0+10}');
 SELECT publish(99, 1, '{t 0 51+1}');
 \echo :SQLSTATE
 
 -- Nonsense is refused as a whole.
 \set VERBOSITY terse
-SELECT publish(:a, 14, '{t 1 15+1,t 1 16+0}');
-SELECT publish(:a, 14, '{t 0 void ?+1}');
+SELECT publish(:a, 15, '{t 1 15+1,t 1 16+0}');
+SELECT publish(:a, 15, '{t 0 void ?+1}');
 \set VERBOSITY sqlstate
-SELECT streamhouse.publish_object(:a, 14, 0, md5('x')::uuid, 'x', 1, ARRAY[topic('t')], '{0,1}', '{1}',
+SELECT streamhouse.publish_object(:a, 15, 0, md5('x')::uuid, 'x', 1, ARRAY[topic('t')], '{0,1}', '{1}',
     '{0}', '{1}', '{1}', '{0}', '{1}', '{0}', '{0}', '{f}');
-SELECT streamhouse.publish_object(:a, 14, 0, md5('x')::uuid, 'x', 1, ARRAY[topic('t')], '{0}', '{1}', '{0}',
+SELECT streamhouse.publish_object(:a, 15, 0, md5('x')::uuid, 'x', 1, ARRAY[topic('t')], '{0}', '{1}', '{0}',
     '{1}', '{2}', '{0}', '{1}', '{0}', '{0}', '{f}');
-SELECT streamhouse.publish_object(:a, 14, 0, md5('x')::uuid, 'x', 1, ARRAY[topic('t')], '{0}', '{1}',
+SELECT streamhouse.publish_object(:a, 15, 0, md5('x')::uuid, 'x', 1, ARRAY[topic('t')], '{0}', '{1}',
     '{-1}', '{1}', '{1}', '{0}', '{1}', '{0}', '{0}', '{f}');
-SELECT streamhouse.publish_object(:a, 14, 0, NULL, 'x', 1, '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}',
+SELECT streamhouse.publish_object(:a, 15, 0, NULL, 'x', 1, '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}',
     '{}', '{}', '{}');
-SELECT streamhouse.publish_object(:a, 14, 0, md5('x')::uuid, :'a' || '/1', 1, '{}', '{}', '{}', '{}', '{}',
+SELECT streamhouse.publish_object(:a, 15, 0, md5('x')::uuid, :'a' || '/1', 1, '{}', '{}', '{}', '{}', '{}',
     '{}', '{}', '{}', '{}', '{}', '{}');
 \set VERBOSITY default
 

@@ -1,6 +1,13 @@
 -- How a publish decides: all entries at once, by windows over each epoch's entries in the order they were
 -- given.
 
+CREATE FUNCTION streamhouse.is_same_wal(one bigint, other bigint) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$ SELECT EXISTS (SELECT FROM incarnation AS a JOIN incarnation AS b USING (wal_uuid)
+                     WHERE a.incarnation_id = one AND b.incarnation_id = other) $$;
+COMMENT ON FUNCTION streamhouse.is_same_wal IS
+    'True for two incarnations of one WAL: what others have published in an epoch says nothing of its records';
+
 CREATE FUNCTION streamhouse.publish_entries(
     incarnation bigint, publish_no bigint, object_id uuid, object_key text, object_bytes bigint,
     topic_ids uuid[], partitions int[], epochs bigint[], first_offsets bigint[], offset_counts bigint[],
@@ -14,7 +21,7 @@ AS $$
 BEGIN
     WITH entry AS (
         SELECT e.*, CASE WHEN verdict IS NULL THEN given_count ELSE 0 END AS offset_count,
-               h.published_end AS head_end, h.timestamp_high_ms AS head_high, h.stage,
+               h.published_end AS head_end, h.timestamp_high_ms AS head_high, h.stage, ep.incarnation_id AS owner,
                -- Offsets outside of an epoch's range are not the epoch's, and a run that brings offsets
                -- is not for an ownerless epoch, unless what had been published there is presented again
                -- (publish number 0): whoever sends these holds no such epoch.
@@ -63,7 +70,9 @@ BEGIN
     ), decided AS MATERIALIZED (
         SELECT *,
                CASE WHEN absent IS NOT NULL THEN absent
-                    WHEN first_given IS NOT NULL AND run_end <= end_before THEN 'duplicate'
+                    WHEN first_given IS NOT NULL AND run_end <= end_before
+                         AND (owner IS NULL OR owner = publish_entries.incarnation
+                              OR is_same_wal(owner, publish_entries.incarnation)) THEN 'duplicate'
                     WHEN NOT is_allowed THEN 'fenced'
                     WHEN verdict IS NOT NULL THEN verdict
                     WHEN is_cut THEN 'gap'
