@@ -199,3 +199,29 @@ SELECT settled_at IS NULL AS waits, term_status.status FROM streamhouse.term_sta
 SELECT streamhouse.drop_topic('t');
 SELECT streamhouse.lease_tick() IS NOT NULL AS ticked;
 SELECT * FROM unplaced();
+
+-- A number that was in use: the store knows of another beginning of it, or of a later one. Whoever acted in that is not
+-- mistaken for anybody here.
+SELECT renew();
+SELECT streamhouse.create_topic('t') IS NOT NULL AS made;
+SELECT register('a', 1) AS a \gset
+SELECT count(*) AS to_take FROM streamhouse.agent_term_to_take(:a);
+SELECT streamhouse.agent_term_taken(:a, 5);
+SELECT take(:a);
+SELECT streamhouse.new_term();
+SELECT register('b', 2) AS b \gset
+SELECT t.number, t.body = format(E'streamhouse term 2 %s %s\n', c.cluster_id, t.nonce) AS says_so
+FROM streamhouse.agent_term_to_take(:b) AS t, streamhouse.cluster AS c;
+SELECT streamhouse.agent_term_taken(:b, 4);
+SELECT streamhouse.agent_term_to_take(:b);
+\echo :SQLSTATE
+SELECT term, reason, awaited_agents FROM streamhouse.term_status;
+SELECT register('b', 2, 2, 1 + (2::bigint << 40)) AS b \gset
+-- Terms 3 and 4, too, may have given out offsets, each a gap above the one before it.
+SELECT term, number, state, starts, (limits - starts) / streamhouse.term_gap() AS gaps FROM ranges();
+SELECT number FROM streamhouse.agent_term_to_take(:b);
+SELECT streamhouse.agent_term_taken(:b, 4);
+SELECT count(*) AS to_take FROM streamhouse.agent_term_to_take(:b);
+-- It is taken: what another agent finds there now came later, and sees this one.
+SELECT streamhouse.agent_term_taken(:b, 5);
+SELECT term FROM streamhouse.cluster;

@@ -11,6 +11,7 @@
 #include "agent/log/ownership.h"
 #include "agent/log/present.h"
 #include "agent/log/recover.h"
+#include "agent/log/term.h"
 
 #ifndef SH_VERSION
 #define SH_VERSION "0.1.0"
@@ -64,6 +65,8 @@ ShStatus sh_engine_start(const ShConfig *config, const char *address, const char
         status = open_wal(engine, err);
     if (status == SH_OK)
         status = join_cluster(engine, err);
+    if (status == SH_OK)
+        status = sh_term_take(engine, err);
     if (status == SH_OK)
         status = sh_present(engine, err);
     if (status == SH_OK)

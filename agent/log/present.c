@@ -78,7 +78,7 @@ static ShStatus present_all(Scan *scan);
 static ShStatus present_pass(Scan *scan, bool is_last, bool *progress);
 static ShStatus present_object(Scan *scan, const Found *found, bool is_last, bool *waits);
 static ShStatus leave_claimed_out(Scan *scan, Found *found);
-static bool may_be_acknowledged(const Found *found);
+static bool may_be_acknowledged(const Scan *scan, const Found *found);
 static ShStatus stay_alive(Scan *scan);
 static void scan_free(Scan *scan);
 
@@ -527,7 +527,7 @@ static ShStatus present_object(Scan *scan, const Found *found, bool is_last, boo
                                .writer_agent = found->agent_id,
                                .epoch_starts = runs->epoch_starts,
                                .is_last = is_last,
-                               .acknowledged = may_be_acknowledged(found),
+                               .acknowledged = may_be_acknowledged(scan, found),
                                .left_out = found->rest.unplaced};
     return sh_pg_present_object(scan->pg, &object, &presented, waits, scan->err);
 }
@@ -549,10 +549,12 @@ static ShStatus leave_claimed_out(Scan *scan, Found *found)
     return status;
 }
 
-/* Of what this process uploaded it knows whether producers had an answer. */
-static bool may_be_acknowledged(const Found *found)
+/* Of what this process uploaded it knows whether producers had an answer. A database that was restored gives
+ * out numbers of incarnations again. */
+static bool may_be_acknowledged(const Scan *scan, const Found *found)
 {
-    return found->writer.incarnation != last_engine.incarnation ||
+    return !sh_uuid_equal(&found->writer.wal_uuid, &scan->engine->identity.wal_uuid) ||
+           found->writer.incarnation != last_engine.incarnation ||
            found->writer.publish_no <= last_engine.answered_no;
 }
 

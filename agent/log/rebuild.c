@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "agent/log/snapshot_manifest.h"
+#include "agent/log/term.h"
 #include "agent/store/store.h"
 #include "core/codec.h"
 #include "core/crc32c.h"
@@ -59,7 +60,7 @@ ShStatus sh_rebuild(const ShConfig *config, FILE *out, ShError *err)
     return status;
 }
 
-/* One listing of the whole store: which snapshots there are, and the term of the last object. */
+/* One listing of the whole store: which snapshots there are, and the last term. */
 static ShStatus look_through_store(Rebuild *rebuild, ShError *err)
 {
     ShStatus status = sh_store_list(rebuild->store, "", on_listed, rebuild, err);
@@ -80,6 +81,11 @@ static bool on_listed(void *arg, const char *key, uint64_t bytes)
     int64_t number = sh_snapshot_number(key, &is_manifest);
     if (is_manifest)
         return add_number(rebuild, number);
+    /* A term may have no object yet, when what was acknowledged in it is in write-ahead logs alone. */
+    ShUuid nonce;
+    int64_t term = sh_term_of_key(key, &nonce);
+    if (term > rebuild->term_above)
+        rebuild->term_above = term;
     int64_t incarnation;
     /* "<two digits>/<agent>/<incarnation>/<object>" */
     if (sscanf(key, "%*2[0-9a-f]/%*[^/]/%18" SCNd64 "/", &incarnation) == 1 &&

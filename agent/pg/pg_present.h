@@ -9,6 +9,22 @@
 
 #include "agent/pg/pg.h"
 
+#define SH_TERM_BODY_BYTES 200
+
+/* A term whose number is to be taken in the store. */
+typedef struct ShPgTerm {
+    int64_t number; /* 0: nothing is to be done */
+    ShUuid nonce;   /* of this beginning of it */
+    char body[SH_TERM_BODY_BYTES];
+} ShPgTerm;
+
+/* Is the number of the term still to be taken? */
+ShStatus sh_pg_term_to_take(ShPg *pg, int64_t incarnation, ShPgTerm *out, ShError *err) SH_MUST_CHECK;
+/* The term's object is in the store; `others` is the highest number there of another beginning, 0: none. Sets
+ * `is_ours`; if it is not, a later term has begun. */
+ShStatus sh_pg_term_taken(ShPg *pg, int64_t incarnation, int64_t others, bool *is_ours,
+                          ShError *err) SH_MUST_CHECK;
+
 /* Is this agent to present what it knows, before it asks for partitions? */
 ShStatus sh_pg_awaited(ShPg *pg, int64_t incarnation, bool *awaited, ShError *err) SH_MUST_CHECK;
 

@@ -5,6 +5,8 @@ CREATE TABLE streamhouse.term (
     began_at         timestamptz NOT NULL DEFAULT now(),
     reason           text        NOT NULL,
     known_until      timestamptz NOT NULL DEFAULT now(),
+    nonce            uuid        NOT NULL DEFAULT gen_random_uuid(),
+    taken_at         timestamptz,
     ticks_left       int         NOT NULL CHECK (ticks_left >= 0),
     unreadable       bigint      NOT NULL DEFAULT 0,
     unresolved       bigint      NOT NULL DEFAULT 0,
@@ -15,6 +17,8 @@ CREATE TABLE streamhouse.term (
 COMMENT ON TABLE streamhouse.term IS
     'Terms after the first: begun when the database may have lost history. Until one is settled, readers wait '
     'at its boundary. known_until: the last time at which the database shows that agents were at work (-infinity: never); '
+    'nonce: what tells this beginning from others of the same number, of a database before it was restored, or of a copy; '
+    'taken_at: since when the store says that the number is this one''s; '
     'ticks_left: it is not settled sooner; unreadable: objects that the last agent to present could not read; '
     'unresolved: these, and records found in the store for which the index has no place, as last counted';
 

@@ -5,6 +5,10 @@
 -- first of the new term, term_gap() above. Readers stop at it as at any orphaned epoch. Agents register
 -- again, present what the store holds and the index does not know, publish what their WALs hold, and seal.
 -- Once all have, the boundaries vanish.
+--
+-- A restored database begins terms of numbers that it had begun before, and has forgotten. Two beginnings of one number
+-- would give out the same epochs and offsets; so the first agent that comes takes the number in the store, which
+-- forgets nothing, before anybody acts in the term (docs/internals/terms.md).
 
 CREATE FUNCTION streamhouse.term_gap() RETURNS bigint
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, streamhouse, pg_temp
@@ -74,8 +78,9 @@ CREATE FUNCTION streamhouse.begin_term(reason text, above bigint DEFAULT 0) RETU
 LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
 AS $$
 DECLARE
-    begun cluster;
-    known timestamptz := known_until();
+    begun  cluster;
+    former bigint      := (SELECT c.term FROM cluster AS c);
+    known  timestamptz := known_until();
 BEGIN
     UPDATE cluster AS c
     SET term = greatest(c.term, above) + 1, system_identifier = s.system_identifier, timeline = s.timeline,
@@ -114,7 +119,7 @@ BEGIN
     PERFORM FROM epoch_head AS h JOIN epoch AS e USING (topic_id, partition, epoch)
     WHERE e.state = 'open' ORDER BY h.topic_id, h.partition, h.epoch FOR UPDATE OF h;
     UPDATE epoch SET state = 'orphaned', orphaned_at = now() WHERE state = 'open';
-    PERFORM make_boundaries(begun.term);
+    PERFORM make_boundaries(begun.term, begun.term - former);
     PERFORM begin_ownerless_epochs(t.topic_id) FROM topic AS t;
     PERFORM note_everything();
     PERFORM bump_versions(assignments => true);
@@ -125,7 +130,7 @@ $$;
 COMMENT ON FUNCTION streamhouse.begin_term IS
     'Begins the next term: nobody owns anything, and readers wait at the boundary. Needs the control lock';
 
-CREATE FUNCTION streamhouse.make_boundaries(term bigint) RETURNS void
+CREATE FUNCTION streamhouse.make_boundaries(term bigint, passed bigint) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
 AS $$
 #variable_conflict use_column
@@ -139,7 +144,8 @@ BEGIN
         LEFT JOIN epoch_head AS h USING (topic_id, partition, epoch)
         GROUP BY p.topic_id, p.partition
     ), moved AS (
-        UPDATE partition AS p SET next_offset = k.high + term_gap()
+        -- Each term that is passed over may have given out offsets, a gap above those before it.
+        UPDATE partition AS p SET next_offset = k.high + make_boundaries.passed * term_gap()
         FROM known AS k WHERE (k.topic_id, k.partition) = (p.topic_id, p.partition)
         RETURNING p.topic_id, p.partition, k.high, p.next_offset
     )
@@ -150,7 +156,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION streamhouse.make_boundaries IS
-    'Puts the boundary of a term into every partition, and the next epochs above it. Needs the control lock';
+    'Puts the boundary of a term into every partition, and the next epochs above it, a gap for each of the terms since the one '
+    'that is known ("passed"). Needs the control lock';
 
 CREATE FUNCTION streamhouse.is_boundary(epoch bigint) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, streamhouse, pg_temp
@@ -201,6 +208,43 @@ $$;
 COMMENT ON FUNCTION streamhouse.agent_check IS
     'What an agent asks first on each new connection, so that nothing is read or written in a database that has '
     'lost what the agent knows of. Raises SH001, SH002, SH003';
+
+CREATE FUNCTION streamhouse.agent_term_to_take(incarnation bigint) RETURNS TABLE (number bigint, nonce uuid, body text)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
+AS $$
+BEGIN
+    PERFORM agent_enter(incarnation);
+    RETURN QUERY
+    SELECT t.term, t.nonce, format(E'streamhouse term %s %s %s\n', t.term, c.cluster_id, t.nonce)
+    FROM term AS t JOIN cluster AS c USING (term) WHERE t.taken_at IS NULL;
+END
+$$;
+COMMENT ON FUNCTION streamhouse.agent_term_to_take IS
+    'The term, when its number is not taken in the store yet, with the nonce of its beginning and what the object there says; '
+    'else no row. Asked before anything else is done in a term. Raises SH001, SH002, SH003';
+
+CREATE FUNCTION streamhouse.agent_term_taken(incarnation bigint, others bigint) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
+AS $$
+DECLARE
+    control cluster := control_lock();
+BEGIN
+    PERFORM agent_enter(incarnation);
+    IF NOT EXISTS (SELECT FROM term AS t WHERE t.term = control.term AND t.taken_at IS NULL) THEN
+        RETURN true;
+    ELSIF others >= control.term THEN
+        PERFORM begin_term(format('the number %s was in use: the store knows of term %s of another beginning', control.term,
+                                  others), above => others);
+        RETURN false;
+    END IF;
+    UPDATE term AS t SET taken_at = now() WHERE t.term = control.term;
+    RETURN true;
+END
+$$;
+COMMENT ON FUNCTION streamhouse.agent_term_taken IS
+    'The agent has put the object of the term into the store, and listed all: "others" is the highest number of those of '
+    'another beginning (0: none). True: the number is this one''s. False: it may have been used, and a term above all of them '
+    'has begun; the agent registers again. Raises SH001, SH002, SH003';
 
 CREATE FUNCTION streamhouse.agent_awaited(incarnation bigint) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off

@@ -27,6 +27,7 @@ AS $$
 #variable_conflict use_column
 DECLARE
     term     bigint := (SELECT c.term FROM cluster AS c);
+    gap      bigint := (term - 1) * term_gap(); -- above what it was given in each of them
     made_for text := 'recovered-' || left(recover_partition.topic_id::text, 8);
 BEGIN
     IF absent_topic(recover_partition.topic_id) = 'dropped' OR recover_partition.partition NOT BETWEEN 0 AND 9999
@@ -41,12 +42,12 @@ BEGIN
     ON CONFLICT (topic_id) DO UPDATE SET partition_count = greatest(t.partition_count, EXCLUDED.partition_count);
     WITH added AS (
         INSERT INTO partition (topic_id, partition, next_offset)
-        SELECT recover_partition.topic_id, p, term_gap() FROM generate_series(0, recover_partition.partition) AS p
+        SELECT recover_partition.topic_id, p, gap FROM generate_series(0, recover_partition.partition) AS p
         ON CONFLICT DO NOTHING
         RETURNING topic_id, partition
     )
     INSERT INTO epoch (topic_id, partition, epoch, durability, state, start_offset, limit_offset, orphaned_at)
-    SELECT topic_id, partition, epoch_number(term, 0), 'object', 'orphaned', 0, term_gap(), now() FROM added;
+    SELECT topic_id, partition, epoch_number(term, 0), 'object', 'orphaned', 0, gap, now() FROM added;
     PERFORM bump_versions(assignments => true);
     RETURN true;
 END

@@ -266,6 +266,8 @@ COMMENT ON COLUMN streamhouse.term.began_at IS 'when it began';
 COMMENT ON COLUMN streamhouse.term.reason IS 'why';
 COMMENT ON COLUMN streamhouse.term.known_until IS
     'the last time at which the database, as it was then, shows agents at work; -infinity: never';
+COMMENT ON COLUMN streamhouse.term.nonce IS 'what tells this beginning of the number from others';
+COMMENT ON COLUMN streamhouse.term.taken_at IS 'since when the store says that the number is this beginning''s';
 COMMENT ON COLUMN streamhouse.term.ticks_left IS 'ticks before which it is not settled';
 COMMENT ON COLUMN streamhouse.term.unreadable IS 'objects that the last agent to present could not read';
 COMMENT ON COLUMN streamhouse.term.unresolved IS

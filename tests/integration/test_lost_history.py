@@ -211,6 +211,45 @@ def test_backup_of_before(world):
     world.check([a1])
 
 
+@pytest.mark.parametrize("where", ["store", "log"])
+def test_backup_of_before_a_term(world, where):
+    """The backup knows nothing of the term, and would begin it a second time: an agent comes first that was not in the
+    other one. What was acknowledged there is in the store, or in the log of an agent that is down."""
+    a1 = world.agent("a1")
+    world.database.execute("SELECT streamhouse.create_topic('t')")
+    world.produce([a1], count=3)
+    world.published()
+    world.proxy.cut()
+    world.server.control("-m", "fast", "stop")
+    backup = world.server.copy()
+    world.server.control("-w", "start")
+    world.proxy.heal()
+    world.database.reconnect()
+    world.database.execute("SELECT streamhouse.new_term()")
+    world.settled(2)
+    if where == "log":
+        a1.terminate()
+        a1.settings["flush_interval"] = "1min"
+        a1.start()
+    world.produce([a1], count=10)
+    if where == "store":
+        world.published()
+    a1.kill()
+    world.server.control("-m", "immediate", "stop")
+    world.go_on_with(backup.start(), lost=where == "store")
+    world.database.execute("SELECT streamhouse.new_term()")
+    a2 = world.agent("a2")
+    assert world.database.value("SELECT term FROM streamhouse.cluster") == 3
+    assert "number 2 was in use" in world.database.value("SELECT reason FROM streamhouse.term_status WHERE term = 3")
+    world.produce([a2], count=5)
+    a1.settings["flush_interval"] = "20ms"
+    a1.start()
+    world.settled(3)
+    world.produce([a1, a2], count=5)
+    world.check([a1, a2])
+    assert world.database.value("SELECT sum(unresolved) FROM streamhouse.term_status") == 0
+
+
 def test_records_of_object_topics_stay_with_a_synchronous_replica(world):
     a1 = world.agent("a1")
     world.database.execute("SELECT streamhouse.create_topic('o', durability => 'object')")

@@ -227,6 +227,33 @@ def test_the_index_is_the_one_that_was_lost(world):
     world.snapshot()
 
 
+def test_a_term_of_which_the_store_has_no_records_is_not_begun_again(world):
+    """What was acknowledged in it is in the log of an agent that is down."""
+    a1 = world.agent("a1").start()
+    fill(world, a1)
+    world.snapshot()
+    a1.terminate()
+    world.database.execute("SELECT streamhouse.new_term()")
+    a1.settings["flush_interval"] = "1min"
+    a1.start()
+    world.produce(a1, "w", 500)
+    a1.kill()
+
+    world.new_server()
+    a1.settings.update(postgres=world.database.conninfo, flush_interval="20ms")
+    a2 = world.agent("a2")
+    lines = world.rebuild(a2)[1]
+    assert lines[-1].startswith("rebuilt snapshot=") and lines[-1].endswith("term=3")
+    a2.start()
+    world.produce(a2, "w", 501)
+    a1.start()
+    world.settled()
+    assert a2.terminate() == 0
+    wait_until("a1 has them all", lambda: world.database.value(
+        "SELECT bool_and(owner = 'a1' AND status = 'ok') FROM streamhouse.partitions WHERE topic = 'w'"), 20 * PATIENCE)
+    world.check(a1)
+
+
 def test_what_came_after_the_snapshot_is_found_in_the_store(world):
     """Agents' disks are lost with the database: what was published comes back, all of it, and nothing twice."""
     a1 = world.agent("a1").start()

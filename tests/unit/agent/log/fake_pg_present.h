@@ -1,11 +1,31 @@
 /*
  * fake_pg_present.h - the part of fake_pg.h that is about a new term: no engine of these tests is awaited by
- * one.
+ * one, and `fake_term` says whether its number is to be taken.
  */
 #ifndef TESTS_LOG_FAKE_PG_PRESENT_H
 #define TESTS_LOG_FAKE_PG_PRESENT_H
 
 #include "agent/pg/pg_present.h"
+
+static struct {
+    ShPgTerm term;  /* to take; zero: none */
+    int64_t others; /* told of the store; -1: nothing was told */
+} fake_term = {.others = -1};
+
+ShStatus sh_pg_term_to_take(ShPg *pg, int64_t incarnation, ShPgTerm *out, ShError *err)
+{
+    (void)pg, (void)incarnation, (void)err;
+    *out = fake_term.term;
+    return SH_OK;
+}
+
+ShStatus sh_pg_term_taken(ShPg *pg, int64_t incarnation, int64_t others, bool *is_ours, ShError *err)
+{
+    (void)pg, (void)incarnation, (void)err;
+    fake_term.others = others;
+    *is_ours = others < fake_term.term.number;
+    return SH_OK;
+}
 
 void sh_pg_guard(ShPg *pg, int64_t incarnation, atomic_int_fast64_t *calls)
 {

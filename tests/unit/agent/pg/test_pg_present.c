@@ -57,6 +57,16 @@ static void test_a_new_term(void **state)
 
     ShPgRegistered second = register_agent(pg, &wal_uuid, 2, first.calls);
     assert_int_equal(second.term, first.term + 1);
+    bool is_ours = false;
+    ShPgTerm term;
+    assert_ok(sh_pg_term_to_take(pg, second.incarnation, &term, &err));
+    assert_int_equal(term.number, second.term);
+    assert_false(sh_uuid_is_zero(&term.nonce));
+    assert_non_null(strstr(term.body, "streamhouse term 2 "));
+    assert_ok(sh_pg_term_taken(pg, second.incarnation, second.term - 1, &is_ours, &err));
+    assert_true(is_ours);
+    assert_ok(sh_pg_term_to_take(pg, second.incarnation, &term, &err));
+    assert_int_equal(term.number, 0);
     assert_ok(sh_pg_awaited(pg, second.incarnation, &awaited, &err));
     assert_true(awaited);
     const char *keys[] = {"00/a1/1/1-x.seg", "01/a1/1/2-y.seg"};
