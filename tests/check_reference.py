@@ -186,7 +186,8 @@ OTHERS_NAMES = {"default_transaction_isolation", "max_worker_processes", "pool_m
 def check_names():
     """Settings, functions and relations that messages and documents name are there."""
     sql = "".join(p.read_text() for p in sorted((ROOT / "extension/sql").glob("*.sql")))
-    settings = set(re.findall(r'\.name = "(\w+)"', (ROOT / "agent/base/config_table.c").read_text()))
+    settings = {name for rows in (ROOT / "agent/base").glob("config_rows_*.c")
+                for name in re.findall(r'\.name = "(\w+)"', rows.read_text())}
     inside = set(re.findall(r'"streamhouse\.(\w+)"', (ROOT / "extension/settings.c").read_text()))
     inside |= set(re.findall(r"CREATE (?:FUNCTION|TABLE|VIEW|SEQUENCE|TYPE) streamhouse\.(\w+)", sql))
     inside |= {"v1", "proto", "pb", "h", "c", "control", "so", "calls"}  # files, the gRPC package, a reported value

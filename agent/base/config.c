@@ -48,9 +48,10 @@ void sh_config_free(ShConfig *config)
 {
     if (config == NULL)
         return;
-    for (size_t i = 0; i < sh_setting_count; i++) {
-        if (is_text(&sh_settings[i]))
-            free(*sh_setting_text(&sh_settings[i], config));
+    const ShSetting *setting;
+    for (size_t i = 0; (setting = sh_setting_at(i)) != NULL; i++) {
+        if (is_text(setting))
+            free(*sh_setting_text(setting, config));
     }
     free(config);
 }
@@ -82,10 +83,11 @@ const char *sh_setting_nearest(const char *name)
 {
     const char *nearest = NULL;
     size_t nearest_distance = SUGGESTION_DISTANCE_MAX + 1;
-    for (size_t i = 0; i < sh_setting_count; i++) {
-        size_t distance = edit_distance(name, sh_settings[i].name);
+    const ShSetting *setting;
+    for (size_t i = 0; (setting = sh_setting_at(i)) != NULL; i++) {
+        size_t distance = edit_distance(name, setting->name);
         if (distance < nearest_distance) {
-            nearest = sh_settings[i].name;
+            nearest = setting->name;
             nearest_distance = distance;
         }
     }
@@ -94,8 +96,8 @@ const char *sh_setting_nearest(const char *name)
 
 static ShStatus set_defaults(ShConfig *config, ShError *err)
 {
-    for (size_t i = 0; i < sh_setting_count; i++) {
-        const ShSetting *setting = &sh_settings[i];
+    const ShSetting *setting;
+    for (size_t i = 0; (setting = sh_setting_at(i)) != NULL; i++) {
         if (is_text(setting)) {
             char **place = sh_setting_text(setting, config);
             *place = strdup(setting->default_text);

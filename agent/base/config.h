@@ -1,10 +1,10 @@
 /*
  * config.h - the agent's settings: from defaults, then a YAML file, then the environment, then checked.
  *
- * Each setting is one row of the table in config_table.c: name, type, unit, default, range, help. The file is
- * a flat YAML mapping of names to values; the environment overrides it with STREAMHOUSE_<NAME in upper case>,
- * in which the settings of the protection of S3 may leave the prefix out (THROTTLE_ENABLED, BREAKER_OPEN).
- * Sizes take kB, MB, GB, TB (powers of 1024, as in PostgreSQL), durations ms, s, min, h.
+ * Each setting is one row of the table in config_rows_*.c: name, type, unit, default, range, help. The file
+ * is a flat YAML mapping of names to values; the environment overrides it with STREAMHOUSE_<NAME in upper
+ * case>, in which the settings of the protection of S3 may leave the prefix out (THROTTLE_ENABLED,
+ * BREAKER_OPEN). Sizes take kB, MB, GB, TB (powers of 1024, as in PostgreSQL), durations ms, s, min, h.
  *
  * A name is the field's without its unit: flush_interval_ms is `flush_interval`, wal_budget_bytes
  * `wal_budget`; three sizes of things are `wal_file_size`, `flush_size` and `s3_multipart_size`.

@@ -69,11 +69,12 @@ static FILE *open_regular(const char *path, struct stat *info, ShError *err)
 /* Everybody on the host may read the file. */
 static void warn_of_secrets(const FileReader *reader)
 {
-    for (size_t i = 0; i < sh_setting_count; i++) {
-        if (reader->first_line[i] != 0 && sh_setting_is_secret(&sh_settings[i], reader->config))
+    const ShSetting *setting;
+    for (size_t i = 0; (setting = sh_setting_at(i)) != NULL; i++) {
+        if (reader->first_line[i] != 0 && sh_setting_is_secret(setting, reader->config))
             sh_log_warn("settings_readable",
                         "file=\"%s\" setting=%s reason=\"everybody on this host can read it: chmod o-r\"",
-                        reader->path, sh_settings[i].name);
+                        reader->path, setting->name);
     }
 }
 
@@ -143,7 +144,7 @@ static ShStatus read_setting(FileReader *reader, const yaml_event_t *key)
     ShStatus status = sh_config_find((const char *)key->data.scalar.value, "", &setting, reader->err);
     if (status != SH_OK)
         return sh_fail_prefix(reader->err, status, "%s:%zu", reader->path, line);
-    size_t *first_line = &reader->first_line[setting - sh_settings];
+    size_t *first_line = &reader->first_line[sh_setting_index(setting)];
     if (*first_line != 0)
         return sh_fail(reader->err, SH_INVALID, "%s:%zu: %s was given in line %zu already", reader->path,
                        line, setting->name, *first_line);

@@ -10,9 +10,10 @@ static void print_range(const ShSetting *setting, FILE *to);
 
 void sh_config_print(const ShConfig *config, FILE *to)
 {
-    for (size_t i = 0; i < sh_setting_count; i++) {
-        fprintf(to, "%s: ", sh_settings[i].name);
-        sh_setting_print(&sh_settings[i], config, to);
+    const ShSetting *setting;
+    for (size_t i = 0; (setting = sh_setting_at(i)) != NULL; i++) {
+        fprintf(to, "%s: ", setting->name);
+        sh_setting_print(setting, config, to);
         fputc('\n', to);
     }
 }
@@ -20,7 +21,7 @@ void sh_config_print(const ShConfig *config, FILE *to)
 void sh_config_print_reference(FILE *to)
 {
     fputs("# Settings of the agent\n\n"
-          "This page is printed from the tables in `agent/base/config_table.c` and `config_check.c`; edit\n"
+          "This page is printed from the tables in `agent/base/config_rows_*.c` and `config_check.c`; edit\n"
           "those.\n\n"
           "Settings come from their defaults, then from the file named by `--config` or\n"
           "`STREAMHOUSE_CONFIG`, then from the environment; the last one wins. The file is YAML, one\n"
@@ -32,8 +33,8 @@ void sh_config_print_reference(FILE *to)
           "min and h, a bare number is in milliseconds. `streamhouse-agent --check-config` checks\n"
           "everything and prints what holds.\n",
           to);
-    for (size_t i = 0; i < sh_setting_count; i++) {
-        const ShSetting *setting = &sh_settings[i];
+    const ShSetting *setting;
+    for (size_t i = 0; (setting = sh_setting_at(i)) != NULL; i++) {
         if (setting->section != NULL)
             fprintf(to, "\n## %s\n\n| setting | unit | default | range | meaning |\n|---|---|---|---|---|\n",
                     setting->section);

@@ -36,8 +36,10 @@ typedef struct ShSetting {
     const char *help;           /* Markdown, one or two sentences */
 } ShSetting;
 
-extern const ShSetting sh_settings[];
-extern const size_t sh_setting_count;
+/* The settings in the order of the reference; NULL beyond the last. */
+const ShSetting *sh_setting_at(size_t index);
+/* Where one of them stands. */
+size_t sh_setting_index(const ShSetting *setting);
 
 /* What must hold between settings, or of one beyond its range. */
 typedef struct ShSettingRule {
