@@ -11,7 +11,7 @@ INTEGRATION = {
     "agent/wal": "test_crash test_damaged_wal test_lost_history",
     "agent/log": "test_journey test_crash test_handover test_failover test_reading test_idempotence test_garbage test_throttle "
                  "test_lost_history test_rebuild",
-    "agent/store": "test_s3 test_throttle test_garbage",
+    "agent/store": "test_s3 test_s3_keys test_throttle test_garbage",
     "agent/rpc": "test_journey test_reading test_bad_input test_doors test_surface",
     "agent/registry": "test_schema_registry test_doors",
     "extension/sql": "test_failover test_handover test_crash test_lost_history test_rebuild test_garbage",

@@ -1,18 +1,14 @@
-/* The pool over a PostgreSQL that is not there, or does not answer: every question is answered, and only so
- * many wait. */
+/* The pool over a made-up PostgreSQL: what is answered from where, what is kept, and how much waits. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#include <arpa/inet.h>
 #include <cmocka.h>
-#include <netinet/in.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "agent/base/clock.h"
@@ -22,12 +18,84 @@
 #define QUEUED      256
 #define DEADLINE_MS 20000
 
+/* --- what the pool knows of PostgreSQL */
+
+struct ShPg {
+    int unused;
+};
+
+static struct {
+    pthread_mutex_t lock;
+    bool holds; /* a question is not answered until this is false, or it is cancelled */
+    bool cancelled;
+    bool is_away; /* questions fail, and there is no connection */
+    bool is_late; /* questions fail, on a connection that stays */
+    const char *sqlstate;
+    int asked;
+} fake = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+ShStatus sh_pg_new(const char *conninfo, const char *application_name, int64_t timeout_ms, ShPg **out,
+                   ShError *err)
+{
+    (void)conninfo, (void)application_name, (void)timeout_ms, (void)err;
+    *out = calloc(1, sizeof **out);
+    return SH_OK;
+}
+
+void sh_pg_free(ShPg *pg)
+{
+    free(pg);
+}
+
+void sh_pg_cancel(ShPg *pg)
+{
+    (void)pg;
+    pthread_mutex_lock(&fake.lock);
+    fake.cancelled = true;
+    pthread_mutex_unlock(&fake.lock);
+}
+
+bool sh_pg_is_connected(const ShPg *pg)
+{
+    (void)pg;
+    return !fake.is_away;
+}
+
+ShStatus sh_pg_schema_ask(ShPg *pg, ShPgSchemaQuestion question, const char *const *values,
+                          ShPgSchemaAnswer *out, ShError *err)
+{
+    (void)pg, (void)question, (void)values;
+    pthread_mutex_lock(&fake.lock);
+    fake.asked++;
+    while (fake.holds && !fake.cancelled) {
+        pthread_mutex_unlock(&fake.lock);
+        usleep(1000);
+        pthread_mutex_lock(&fake.lock);
+    }
+    bool fails = fake.cancelled || fake.is_away || fake.is_late;
+    const char *sqlstate = fake.sqlstate;
+    pthread_mutex_unlock(&fake.lock);
+    if (fails)
+        return sh_fail(err, SH_UNAVAILABLE, "the test's PostgreSQL does not answer");
+    snprintf(out->sqlstate, sizeof out->sqlstate, "%s", sqlstate != NULL ? sqlstate : "");
+    out->text = strdup("{\"said\":1}");
+    out->detail = strdup("");
+    return SH_OK;
+}
+
+void sh_pg_schema_answer_free(ShPgSchemaAnswer *answer)
+{
+    free(answer->text);
+    free(answer->detail);
+}
+
+/* --- the pool */
+
 typedef struct Fixture {
-    int listener; /* takes connections and says nothing */
-    char conninfo[96];
     ShRegistryCache *cache;
     ShRegistryPool *pool;
     ShRegistryJob jobs[QUEUED + 8];
+    size_t used;
 } Fixture;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -61,23 +129,15 @@ static void wait_answered(int count)
 static int set_up(void **state)
 {
     Fixture *fixture = calloc(1, sizeof *fixture);
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t length = sizeof address;
     sh_log_setup(SH_LOG_ERROR, SH_LOG_TEXT);
-    fixture->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (bind(fixture->listener, (struct sockaddr *)&address, length) != 0 ||
-        listen(fixture->listener, 8) != 0 ||
-        getsockname(fixture->listener, (struct sockaddr *)&address, &length) != 0)
-        return -1;
-    snprintf(fixture->conninfo, sizeof fixture->conninfo, "host=127.0.0.1 port=%d dbname=none",
-             ntohs(address.sin_port));
-    answered = 0;
+    fake.holds = fake.cancelled = fake.is_away = fake.is_late = false;
+    fake.sqlstate = NULL;
+    fake.asked = answered = 0;
     for (size_t i = 0; i < sizeof fixture->jobs / sizeof *fixture->jobs; i++)
         fixture->jobs[i].done = job_done;
     *state = fixture;
     return sh_registry_cache_new(10000, &fixture->cache, NULL) == SH_OK &&
-                   sh_registry_pool_start(fixture->conninfo, "test", 1, fixture->cache, &fixture->pool,
-                                          NULL) == SH_OK
+                   sh_registry_pool_start("", "test", 1, fixture->cache, &fixture->pool, NULL) == SH_OK
                ? 0
                : -1;
 }
@@ -90,10 +150,31 @@ static int tear_down(void **state)
     sh_registry_cache_free(fixture->cache);
     for (size_t i = 0; i < sizeof fixture->jobs / sizeof *fixture->jobs; i++)
         sh_registry_answer_free(&fixture->jobs[i].answer);
-    if (fixture->listener >= 0)
-        close(fixture->listener);
     free(fixture);
     return 0;
+}
+
+/* Ask, and wait for the answer. */
+static const ShRegistryAnswer *ask(Fixture *fixture, const ShRegistryCall *call, const char *known)
+{
+    ShRegistryJob *job = &fixture->jobs[fixture->used++];
+    if (call != NULL)
+        job->call = *call;
+    if (known != NULL)
+        sh_registry_answer_text(&job->answer, 0, known);
+    assert_true(sh_registry_pool_ask(fixture->pool, job));
+    wait_answered((int)fixture->used);
+    return &job->answer;
+}
+
+static bool is_kept(Fixture *fixture, int32_t id)
+{
+    char *body = NULL;
+    size_t length;
+    ShRegistryFound found = sh_registry_cache_get(fixture->cache, id, SH_REGISTRY_FORM_OBJECT, &body,
+                                                  &length);
+    free(body);
+    return found != SH_REGISTRY_FOUND_NOTHING;
 }
 
 /* While the one connection waits, so many questions wait for it; the next is refused at once, and when the
@@ -102,6 +183,9 @@ static void test_a_full_queue_refuses(void **state)
 {
     Fixture *fixture = *state;
     int taken = 0;
+    pthread_mutex_lock(&fake.lock);
+    fake.holds = true;
+    pthread_mutex_unlock(&fake.lock);
     while (taken < QUEUED + 8 && sh_registry_pool_ask(fixture->pool, &fixture->jobs[taken]))
         taken++;
     assert_in_range(taken, QUEUED, QUEUED + 1); /* one is asked by now, or is not */
@@ -115,20 +199,63 @@ static void test_a_full_queue_refuses(void **state)
         sh_registry_pool_ask(fixture->pool, &fixture->jobs[QUEUED + 7])); /* nor is one taken any more */
 }
 
-/* PostgreSQL is away: what was known before is the answer, where anything was; soon, all are asked again. */
+/* What was known before is the answer, where anything was; for a moment nobody waits for a connection again.
+ */
 static void test_what_was_known_is_told_while_postgresql_is_away(void **state)
 {
     Fixture *fixture = *state;
-    close(fixture->listener);
-    fixture->listener = -1;
-    sh_registry_answer_text(&fixture->jobs[1].answer, 0, "{}");
-    for (int i = 0; i < 3; i++)
-        assert_true(sh_registry_pool_ask(fixture->pool, &fixture->jobs[i]));
-    wait_answered(3);
-    assert_int_equal(fixture->jobs[0].answer.status, 500);
-    assert_int_equal(fixture->jobs[1].answer.status, 200);
-    assert_string_equal(fixture->jobs[1].answer.body, "{}");
-    assert_int_equal(fixture->jobs[2].answer.status, 500);
+    fake.is_away = true;
+    assert_int_equal(ask(fixture, NULL, NULL)->status, 500);
+    const ShRegistryAnswer *answer = ask(fixture, NULL, "{}");
+    assert_int_equal(answer->status, 200);
+    assert_string_equal(answer->body, "{}");
+    assert_int_equal(fake.asked, 1);
+    fake.is_away = false;
+    int64_t until_ms = sh_clock_now_ms() + DEADLINE_MS;
+    while (ask(fixture, NULL, NULL)->status != 200 && sh_clock_now_ms() < until_ms)
+        usleep(20000);
+    assert_int_equal(fake.asked, 2);
+}
+
+/* A question that fails on a connection that stays is no reason to spare the next. */
+static void test_a_failure_alone_is_no_pause(void **state)
+{
+    Fixture *fixture = *state;
+    fake.is_late = true;
+    assert_int_equal(ask(fixture, NULL, NULL)->status, 500);
+    assert_int_equal(ask(fixture, NULL, NULL)->status, 500);
+    assert_int_equal(fake.asked, 2);
+}
+
+/* What may be kept is kept until PostgreSQL says that it is gone, or something is deleted for good. */
+static void test_what_is_kept_and_what_is_forgotten(void **state)
+{
+    Fixture *fixture = *state;
+    const ShRegistryCall passing = {.id = 1, .form = SH_REGISTRY_FORM_OBJECT};
+    const ShRegistryCall kept = {.id = 2, .form = SH_REGISTRY_FORM_OBJECT, .is_cacheable = true};
+    const ShRegistryCall other = {.id = 3, .form = SH_REGISTRY_FORM_OBJECT, .is_cacheable = true};
+    const ShRegistryCall deletes = {.id = 2, .form = SH_REGISTRY_FORM_OBJECT, .deletes_for_good = true};
+    assert_int_equal(ask(fixture, &passing, NULL)->status, 200);
+    assert_false(is_kept(fixture, 1));
+    assert_string_equal(ask(fixture, &kept, NULL)->body, "{\"said\":1}");
+    (void)ask(fixture, &other, NULL);
+    assert_true(is_kept(fixture, 2) && is_kept(fixture, 3));
+
+    fake.is_late = true; /* a failure says nothing about it */
+    (void)ask(fixture, &kept, NULL);
+    fake.is_late = false;
+    assert_true(is_kept(fixture, 2));
+
+    fake.sqlstate = "SH403";
+    const ShRegistryCall refused = {.id = 3, .form = SH_REGISTRY_FORM_OBJECT};
+    assert_int_equal(ask(fixture, &kept, NULL)->status, 404);
+    assert_int_equal(ask(fixture, &refused, NULL)->status, 404);
+    assert_false(is_kept(fixture, 2));
+    assert_true(is_kept(fixture, 3));
+
+    fake.sqlstate = NULL;
+    (void)ask(fixture, &deletes, NULL);
+    assert_false(is_kept(fixture, 3));
 }
 
 int main(void)
@@ -137,6 +264,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_full_queue_refuses, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_what_was_known_is_told_while_postgresql_is_away, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(test_a_failure_alone_is_no_pause, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_what_is_kept_and_what_is_forgotten, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
