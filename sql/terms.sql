@@ -225,3 +225,46 @@ SELECT count(*) AS to_take FROM streamhouse.agent_term_to_take(:b);
 -- It is taken: what another agent finds there now came later, and sees this one.
 SELECT streamhouse.agent_term_taken(:b, 5);
 SELECT term FROM streamhouse.cluster;
+
+-- An epoch of which the store holds only what follows: it begins where its WAL says, and readers have not been there.
+SELECT renew();
+SELECT streamhouse.create_topic('t') IS NOT NULL AS made;
+SELECT register('a', 1) AS a \gset
+SELECT take(:a);
+SELECT result FROM publish(:a, 1, '{t 0 0+10}');
+SELECT register('b', 2, 1, 1000) AS b \gset
+SELECT present(:b, 1, 'a', 'first', first_term(2), 60, 20, 60);
+SELECT present(:b, 1, 'a', 'third', first_term(3), 80, 5, 80);
+SELECT register('a', 1, 2, 1000) AS a \gset
+SELECT result FROM streamhouse.agent_seal(:a, ARRAY[topic('t')], '{0}', ARRAY[first_term(1)], '{10}', '{f}');
+SELECT number, state, starts, ends, published FROM ranges() WHERE number BETWEEN 1 AND 3;
+SELECT published_end FROM streamhouse.read_bounds(ARRAY[topic('t')], '{0}');
+SELECT first_offset FROM streamhouse.read_index(topic('t'), 0, 0, 10);
+SELECT first_offset FROM streamhouse.find_timestamps(ARRAY[topic('t')], '{0}', '{1}', '{10}');
+-- Offsets below an epoch are no duplicates, whatever its published end is.
+SELECT result FROM publish(:a, 1, '{t 0 @3 70+10}');
+SELECT present(:b, 1, 'a', 'below', first_term(2), 40, 20, 40, true);
+-- Another WAL has nothing to say of it, and nobody makes it begin in another epoch.
+SELECT result, start_offset FROM
+    streamhouse.agent_present_epochs(:b, ARRAY[topic('t')], '{0}', ARRAY[first_term(2)], '{40}');
+SELECT result, start_offset FROM
+    streamhouse.agent_present_epochs(:a, ARRAY[topic('t')], '{0}', ARRAY[first_term(2)], '{9}');
+SELECT result, start_offset, published_end FROM
+    streamhouse.agent_present_epochs(:a, ARRAY[topic('t')], '{0}', ARRAY[first_term(2)], '{40}');
+SELECT number, state, starts, ends, published FROM ranges() WHERE number BETWEEN 1 AND 3;
+SELECT first_offset, end_offset, records FROM streamhouse.unplaced_run ORDER BY first_offset;
+SELECT object_key, reason FROM streamhouse.garbage;
+SELECT result, published_end FROM publish(:a, 2, '{t 0 @2 40+20,t 0 @2 60+20}');
+SELECT seal(:a, '{recover}');
+SELECT streamhouse.agent_presented(:a, 0);
+SELECT streamhouse.agent_presented(:b, 0);
+SELECT published_end FROM streamhouse.read_bounds(ARRAY[topic('t')], '{0}');
+SELECT streamhouse.lease_tick() IS NOT NULL AS ticked FROM generate_series(1, streamhouse.lease_ticks());
+SELECT status FROM streamhouse.term_status;
+SELECT published_end > 85 AS crossed FROM streamhouse.read_bounds(ARRAY[topic('t')], '{0}');
+SELECT first_offset, last_offset FROM streamhouse.read_index(topic('t'), 0, 0, 10);
+-- Once readers have gone on it does not begin lower any more.
+SELECT streamhouse.new_term() AS term;
+SELECT register('a', 1, 3, 1 + (3::bigint << 40)) AS a \gset
+SELECT result, start_offset FROM
+    streamhouse.agent_present_epochs(:a, ARRAY[topic('t')], '{0}', ARRAY[first_term(2)], '{30}');

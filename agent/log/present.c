@@ -109,14 +109,14 @@ ShStatus sh_present(ShEngine *engine, ShError *err)
 ShStatus sh_present_epoch(ShEngine *engine, ShPartition *partition, const ShWalEntry *entry,
                           int64_t base_offset, ShError *err)
 {
-    if (!atomic_load(&engine->presenting) ||
-        (partition->state == SH_PARTITION_RECOVERING && partition->epoch == entry->epoch))
+    bool is_open = partition->state == SH_PARTITION_RECOVERING && partition->epoch == entry->epoch;
+    if (!atomic_load(&engine->presenting) || (is_open && base_offset >= partition->start_offset))
         return SH_OK;
     ShPgEpoch answer;
     ShPgPartition name = {.topic_id = entry->topic_id, .partition = entry->partition, .epoch = entry->epoch};
     ShStatus status = sh_pg_present_epoch(engine->control.pg, engine->registered.incarnation, &name,
                                           base_offset, &answer, err);
-    if (status != SH_OK || answer.result != SH_EPOCH_OPEN)
+    if (status != SH_OK || answer.result != SH_EPOCH_OPEN || (is_open && answer.start_offset > base_offset))
         return status; /* the publish decides what becomes of the batch */
     pthread_mutex_lock(&partition->mutex);
     sh_partition_open(partition, answer.epoch, answer.start_offset, answer.limit_offset,
@@ -413,8 +413,8 @@ static int compare_results(const void *a, const void *b)
     return order != 0 ? order : (x->place > y->place) - (x->place < y->place);
 }
 
-/* Of each run's epoch the lowest offset that was found: an epoch that the database does not know began there.
- */
+/* Of each run's epoch the lowest offset that was found: an epoch that the database does not know began there,
+ * unless its WAL, which comes later, holds what is lower and had not reached the store. */
 static ShStatus find_starts(Scan *scan)
 {
     size_t total = 0;

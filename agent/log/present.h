@@ -16,7 +16,8 @@
  */
 ShStatus sh_present(ShEngine *engine, ShError *err) SH_MUST_CHECK;
 
-/* During recovery: make the epoch of a batch known, unless the partition recovers it already. */
+/* During recovery: make the epoch of a batch known, unless the partition recovers it already and the batch
+ * lies in it. One that was presented before may begin lower than the store has shown. */
 ShStatus sh_present_epoch(ShEngine *engine, ShPartition *partition, const ShWalEntry *entry,
                           int64_t base_offset, ShError *err) SH_MUST_CHECK;
 

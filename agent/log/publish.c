@@ -426,7 +426,9 @@ static void refuse(ShEngine *engine, const ShFlight *flight, const ShFlightRange
                   "keeps the records",
                   sh_partition_name(range->partition, name), (long long)flight->id.publish_no,
                   (long long)range->epoch, result_name(result->result), engine->config->wal_dir);
-    bool is_forgotten = result->result == SH_PUBLISH_GAP || result->result == SH_PUBLISH_UNKNOWN;
+    /* A gap is what an earlier publish left that is not known any more, unless the epoch begins above it. */
+    bool is_forgotten = result->result == SH_PUBLISH_UNKNOWN ||
+                        (result->result == SH_PUBLISH_GAP && range->first_offset >= result->published_end);
     if (is_forgotten && !atomic_load(&engine->presenting))
         (void)sh_engine_lost_history(engine, err.message, NULL);
     else

@@ -174,11 +174,12 @@ static ShStatus reserve(ShEngine *engine, int64_t cost, ShError *err)
     return SH_OK;
 }
 
-/* Is the batch published, or was the same frame handed over before? Where the epoch is not one to recover,
- * PostgreSQL decides. */
+/* Is the batch published, or was the same frame handed over before? Where the epoch is not one to recover, or
+ * begins above the batch, PostgreSQL decides. */
 static bool is_known(const ShPartition *partition, const ShWalEntry *entry, const ShBatchHeader *header)
 {
     return partition->state == SH_PARTITION_RECOVERING && partition->epoch == entry->epoch &&
+           header->base_offset >= partition->start_offset &&
            header->base_offset + header->last_offset_delta + 1 <= partition->next_offset;
 }
 

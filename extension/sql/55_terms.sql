@@ -374,6 +374,7 @@ BEGIN
     SELECT array_agg(topic_id), array_agg(partition) INTO topic_ids, partitions FROM ended;
     PERFORM count_unresolved();
     DELETE FROM unplaced_run;
+    UPDATE epoch SET forgotten = false WHERE forgotten;
     UPDATE term AS t SET settled_at = now(), accepted = is_accepted, deletion_allowed = deletion
     WHERE t.settled_at IS NULL;
     PERFORM set_bases(topic_ids, partitions);

@@ -84,7 +84,7 @@ END
 $$;
 COMMENT ON FUNCTION streamhouse.publish_object IS
     'Publishes an object that is in the store, run by run: published; duplicate (all below the published '
-    'end); void; gap (begins above the published end, or follows a refused run of its partition); fenced '
+    'end); void; gap (begins above the published end, or below the epoch, or follows a refused run of its partition); fenced '
     '(the epoch is not open for this incarnation); dropped; unknown. A null first offset asks for the next '
     'offsets of an ownerless epoch. The stretches tell what the runs hold of idempotent producers; in an '
     'ownerless epoch, where each such batch is a run, they are checked first (see decide_sequences), and '

@@ -32,7 +32,8 @@ BEGIN
                         AND coalesce(e.first_given, ep.start_offset) >= ep.start_offset
                         AND coalesce(e.first_given + e.given_count, 0) <= ep.limit_offset,
                         false) AS is_allowed,
-               CASE WHEN ep.epoch IS NULL THEN coalesce(absent_topic(e.topic_id), 'fenced') END AS absent
+               CASE WHEN ep.epoch IS NULL THEN coalesce(absent_topic(e.topic_id), 'fenced') END AS absent,
+               coalesce(e.first_given < ep.start_offset, false) AS is_below
         FROM unnest(topic_ids, partitions, epochs, first_offsets, offset_counts, record_counts, positions,
                     lengths, min_timestamps, max_timestamps, voids, verdicts, stored_at, repeats)
              WITH ORDINALITY
@@ -70,9 +71,12 @@ BEGIN
     ), decided AS MATERIALIZED (
         SELECT *,
                CASE WHEN absent IS NOT NULL THEN absent
-                    WHEN first_given IS NOT NULL AND run_end <= end_before
+                    -- Below its epoch nothing was ever stored, whatever the end is: whoever takes that for a duplicate
+                    -- gives the records up.
+                    WHEN first_given IS NOT NULL AND (run_end <= end_before OR is_below)
                          AND (owner IS NULL OR owner = publish_entries.incarnation
-                              OR is_same_wal(owner, publish_entries.incarnation)) THEN 'duplicate'
+                              OR is_same_wal(owner, publish_entries.incarnation))
+                        THEN CASE WHEN is_below THEN 'gap' ELSE 'duplicate' END
                     WHEN NOT is_allowed THEN 'fenced'
                     WHEN verdict IS NOT NULL THEN verdict
                     WHEN is_cut THEN 'gap'
@@ -126,4 +130,4 @@ $$;
 COMMENT ON FUNCTION streamhouse.publish_entries IS
     'Decides and stores the entries of a publish; their heads are locked. Per epoch, in order: a run that '
     'begins at the end is stored, one below it is a duplicate, one that straddles it is stored from there, '
-    'one above is a gap. A run with a verdict gets that and takes no offsets';
+    'one above is a gap, and so is one that begins below the epoch. A run with a verdict gets that and takes no offsets';

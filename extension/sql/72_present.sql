@@ -73,8 +73,50 @@ $$;
 COMMENT ON FUNCTION streamhouse.place_recovered IS
     'Gives partitions that nobody should own to agents; without any, those get them that come. Needs the control lock';
 
+CREATE FUNCTION streamhouse.begin_lower(known streamhouse.epoch, start_offset bigint, owner bigint) RETURNS text
+LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    object_ids uuid[];
+    row_counts int[];
+BEGIN
+    PERFORM lock_heads(ARRAY[known.topic_id], ARRAY[known.partition], ARRAY[known.epoch]);
+    IF EXISTS (SELECT FROM epoch AS e JOIN epoch_head AS h USING (topic_id, partition, epoch)
+               WHERE (e.topic_id, e.partition) = (known.topic_id, known.partition) AND e.epoch <> known.epoch
+                 AND e.start_offset < known.start_offset AND h.published_end > begin_lower.start_offset) THEN
+        RETURN 'fenced';
+    END IF;
+    WITH removed AS (
+        DELETE FROM segment AS s
+        WHERE (s.topic_id, s.partition, s.epoch) = (known.topic_id, known.partition, known.epoch)
+        RETURNING s.object_id, s.first_offset, s.last_offset, s.records
+    ), noted AS (
+        INSERT INTO unplaced_run (object_id, ordinal, wal_uuid, topic_id, partition, epoch, first_offset, end_offset, records)
+        SELECT r.object_id, row_number() OVER (PARTITION BY r.object_id ORDER BY r.first_offset)
+                            + coalesce((SELECT max(u.ordinal) FROM unplaced_run AS u WHERE u.object_id = r.object_id), 0),
+               i.wal_uuid, known.topic_id, known.partition, known.epoch, r.first_offset, r.last_offset + 1, r.records
+        FROM removed AS r, incarnation AS i WHERE i.incarnation_id = owner AND r.records > 0
+    )
+    SELECT array_agg(r.object_id), array_agg(r.row_count) INTO object_ids, row_counts
+    FROM (SELECT object_id, count(*)::int AS row_count FROM removed GROUP BY object_id) AS r;
+    PERFORM release_objects(object_ids, row_counts);
+    UPDATE epoch_head AS h
+    SET published_end = begin_lower.start_offset, records = 0, bytes = 0, timestamp_high_ms = NULL, updates = h.updates + 1
+    WHERE (h.topic_id, h.partition, h.epoch) = (known.topic_id, known.partition, known.epoch);
+    UPDATE epoch AS e
+    SET start_offset = begin_lower.start_offset, state = 'orphaned', end_offset = NULL, incarnation_id = owner
+    WHERE (e.topic_id, e.partition, e.epoch) = (known.topic_id, known.partition, known.epoch);
+    RETURN 'open';
+END
+$$;
+COMMENT ON FUNCTION streamhouse.begin_lower IS
+    'An epoch that was presented begins lower than the store showed: what its WAL holds was never published, nor was what '
+    'follows it, which the WAL holds too. So it begins anew, and what had been placed is unresolved until the WAL has '
+    'published it. Fenced: the offsets are another epoch''s. Readers have not entered it. Needs the control lock';
+
 CREATE FUNCTION streamhouse.present_epoch(topic_id uuid, partition int, epoch bigint, start_offset bigint,
-                                          wal_uuid uuid, agent_id text) RETURNS text
+                                          wal_uuid uuid, agent_id text, of_wal boolean) RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
 AS $$
 #variable_conflict use_column
@@ -86,7 +128,11 @@ BEGIN
     SELECT * INTO known FROM epoch AS e
     WHERE (e.topic_id, e.partition, e.epoch)
         = (present_epoch.topic_id, present_epoch.partition, present_epoch.epoch);
-    IF FOUND THEN
+    IF FOUND AND known.forgotten AND present_epoch.of_wal AND present_epoch.start_offset < known.start_offset
+       AND EXISTS (SELECT FROM incarnation AS i
+                   WHERE i.incarnation_id = known.incarnation_id AND i.wal_uuid = present_epoch.wal_uuid) THEN
+        RETURN begin_lower(known, start_offset, owner_of_wal(wal_uuid, agent_id));
+    ELSIF FOUND THEN
         -- An ownerless epoch goes on until readers have crossed the boundary above it.
         RETURN CASE WHEN known.incarnation_id IS NULL THEN
                         CASE WHEN known.state = 'orphaned' AND NOT is_boundary(known.epoch) THEN 'open' ELSE 'fenced' END
@@ -127,17 +173,17 @@ BEGIN
     WHERE (b.topic_id, b.partition, b.epoch) = (boundary.topic_id, boundary.partition, boundary.epoch)
       AND b.start_offset < high;
     INSERT INTO epoch (topic_id, partition, epoch, incarnation_id, durability, state, start_offset,
-                       limit_offset, orphaned_at)
+                       limit_offset, orphaned_at, forgotten)
     VALUES (present_epoch.topic_id, present_epoch.partition, present_epoch.epoch,
             owner_of_wal(present_epoch.wal_uuid, present_epoch.agent_id), 'wal', 'orphaned',
-            present_epoch.start_offset, high, now());
+            present_epoch.start_offset, high, now(), true);
     INSERT INTO epoch_head (topic_id, partition, epoch, published_end)
     VALUES (present_epoch.topic_id, present_epoch.partition, present_epoch.epoch, present_epoch.start_offset);
     RETURN 'open';
 END
 $$;
 COMMENT ON FUNCTION streamhouse.present_epoch IS
-    'Makes an epoch of an older term known, which began at start_offset: open (it is known now, of this WAL); '
+    'Makes an epoch of an older term known, which began at start_offset, or lower if its WAL (of_wal) says so later: open (it is known now, of this WAL); '
     'fenced (another''s, or readers have crossed the boundary above it, or it does not fit); dropped; unknown. '
     'Needs the control lock';
 
@@ -179,7 +225,7 @@ BEGIN
     PERFORM presenting_lock();
     SELECT * INTO caller FROM incarnation AS i WHERE i.incarnation_id = agent_present_epochs.incarnation;
     SELECT array_agg(present_epoch(a.topic_id, a.partition, a.epoch, a.start_offset, caller.wal_uuid,
-                                   caller.agent_id) ORDER BY a.ordinal) INTO answers
+                                   caller.agent_id, true) ORDER BY a.ordinal) INTO answers
     FROM unnest(topic_ids, partitions, epochs, start_offsets) WITH ORDINALITY
          AS a(topic_id, partition, epoch, start_offset, ordinal);
     PERFORM end_presented(topic_ids, partitions);
@@ -253,7 +299,7 @@ BEGIN
     -- Runs whose result was not found are left out.
     SELECT array_agg(CASE WHEN a.first_offset IS NULL THEN coalesce(absent_topic(a.topic_id), 'unknown')
                           ELSE present_epoch(a.topic_id, a.partition, a.epoch, a.start, writer_wal,
-                                             writer_agent) END ORDER BY a.ordinal) INTO answers
+                                             writer_agent, false) END ORDER BY a.ordinal) INTO answers
     FROM unnest(topic_ids, partitions, epochs, first_offsets, epoch_starts) WITH ORDINALITY
          AS a(topic_id, partition, epoch, first_offset, start, ordinal);
 

@@ -1,4 +1,5 @@
--- Reading the index. Readers stop at the published end of the oldest unsealed epoch (guarantee G3).
+-- Reading the index. Readers stop at the published end of the oldest unsealed epoch (guarantee G3), and where an epoch
+-- begins that was presented in a term which is not settled.
 
 CREATE FUNCTION streamhouse.read_bounds(topic_ids uuid[], partitions int[])
 RETURNS TABLE (topic_id uuid, partition int, log_start bigint, published_end bigint, epoch bigint)
@@ -9,10 +10,16 @@ AS $$
     FROM unnest(topic_ids, partitions) WITH ORDINALITY AS asked(topic_id, partition, ordinal)
     JOIN partition AS p USING (topic_id, partition)
     LEFT JOIN LATERAL (
-        SELECT e.epoch, coalesce(h.published_end, e.start_offset) AS published_end
-        FROM epoch AS e LEFT JOIN LATERAL newest_head(e.topic_id, e.partition, e.epoch) AS h ON true
-        WHERE e.topic_id = p.topic_id AND e.partition = p.partition AND e.state <> 'sealed'
-        ORDER BY e.epoch LIMIT 1
+        SELECT * FROM (
+            (SELECT e.epoch, coalesce(h.published_end, e.start_offset) AS published_end
+             FROM epoch AS e LEFT JOIN LATERAL newest_head(e.topic_id, e.partition, e.epoch) AS h ON true
+             WHERE e.topic_id = p.topic_id AND e.partition = p.partition AND e.state <> 'sealed'
+             ORDER BY e.epoch LIMIT 1)
+            UNION ALL
+            (SELECT e.epoch, e.start_offset FROM epoch AS e
+             WHERE e.topic_id = p.topic_id AND e.partition = p.partition AND e.forgotten
+             ORDER BY e.epoch LIMIT 1)) AS e
+        ORDER BY e.epoch, e.published_end LIMIT 1
     ) AS unsealed ON true
     LEFT JOIN LATERAL (
         SELECT e.epoch FROM epoch AS e
@@ -66,7 +73,8 @@ AS $$
         SELECT reached.*, wanted.from_offset
         FROM partition AS p
         CROSS JOIN LATERAL (SELECT greatest(p.log_start, asked.from_offset) AS from_offset) AS wanted
-        JOIN epoch_head AS h USING (topic_id, partition)
+        CROSS JOIN read_bounds(ARRAY[asked.topic_id], ARRAY[asked.partition]) AS bound
+        JOIN epoch_head AS h ON h.topic_id = p.topic_id AND h.partition = p.partition
         -- What is removed still counts in the high marks of what follows: they only tell where to begin.
         CROSS JOIN LATERAL (
             SELECT * FROM segment AS c
@@ -81,13 +89,13 @@ AS $$
                    WHERE m.topic_id = h.topic_id AND m.partition = h.partition
                      AND m.first_offset <= wanted.from_offset
                    ORDER BY m.first_offset DESC LIMIT 1), 0)
-              AND c.first_offset < h.published_end
+              AND c.first_offset < least(h.published_end, bound.published_end)
               AND c.last_offset >= wanted.from_offset AND c.max_timestamp_ms >= asked.timestamp_ms
             ORDER BY c.first_offset LIMIT 1
         ) AS reached
         WHERE p.topic_id = asked.topic_id AND p.partition = asked.partition
           AND h.published_end > wanted.from_offset AND h.timestamp_high_ms >= asked.timestamp_ms
-          AND h.epoch <= (SELECT b.epoch FROM read_bounds(ARRAY[asked.topic_id], ARRAY[asked.partition]) AS b)
+          AND h.epoch <= bound.epoch
         ORDER BY h.epoch LIMIT 1
     ) AS s ON true
     LEFT JOIN object AS o USING (object_id)

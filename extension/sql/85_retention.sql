@@ -66,7 +66,10 @@ WHERE (t.retention IS NOT NULL OR t.retention_bytes IS NOT NULL OR p.first_segme
       SELECT FROM streamhouse.epoch AS e
       LEFT JOIN LATERAL streamhouse.newest_head(e.topic_id, e.partition, e.epoch) AS h ON true
       WHERE e.topic_id = p.topic_id AND e.partition = p.partition AND e.state <> 'sealed'
-        AND coalesce(h.published_end, e.start_offset) <= oldest.last_offset);
+        AND coalesce(h.published_end, e.start_offset) <= oldest.last_offset)
+  AND NOT EXISTS (
+      SELECT FROM streamhouse.epoch AS e
+      WHERE e.topic_id = p.topic_id AND e.partition = p.partition AND e.forgotten AND e.start_offset <= oldest.last_offset);
 COMMENT ON VIEW streamhouse.retention_due IS 'Partitions whose oldest segment may go';
 
 CREATE FUNCTION streamhouse.next_retention_due(max_partitions int)

@@ -121,6 +121,8 @@ COMMENT ON COLUMN streamhouse.epoch.orphan_timeout IS 'the time-out that its age
 COMMENT ON COLUMN streamhouse.epoch.forced IS 'whether it was sealed without its agent';
 COMMENT ON COLUMN streamhouse.epoch.forced_at IS 'when';
 COMMENT ON COLUMN streamhouse.epoch.leftover_of IS 'the epoch whose records beyond a forced end this one holds';
+COMMENT ON COLUMN streamhouse.epoch.forgotten IS
+    'whether it was presented in a term that is not settled: it may turn out to begin lower, so readers do not enter it';
 
 COMMENT ON COLUMN streamhouse.epoch_head.topic_id IS 'id of the topic';
 COMMENT ON COLUMN streamhouse.epoch_head.partition IS 'number of the partition';

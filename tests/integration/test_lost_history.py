@@ -482,6 +482,44 @@ def test_what_follows_an_object_that_is_not_in_the_store_gets_its_place_from_the
     world.check([a1])
 
 
+@pytest.mark.parametrize("another_comes_first", [False, True])
+def test_a_forgotten_epoch_begins_where_the_log_says_and_not_where_the_store_does(world, another_comes_first):
+    """The database has forgotten the epoch, and of what was uploaded at once the first object has not got there."""
+    store = world.directory / "store"
+    a1 = world.agent("a1")
+    world.database.execute("SELECT streamhouse.create_topic('t')")
+    world.produce([a1], count=5)
+    world.published()
+    replica = world.server.replica()
+    replica.sever()
+    a1.terminate()
+    a1.start()
+    wait_until("its next epoch is open", lambda: owner_count(world) == 1)
+    known = set(store.rglob("*.seg"))
+    world.proxy.cut()
+    for n in range(1, 4):
+        world.produce([a1])
+        wait_until("it is in the store", lambda: len(set(store.rglob("*.seg")) - known) == n)
+    a1.kill()
+    unknown = sorted(set(store.rglob("*.seg")) - known, key=lambda p: int(p.name.split("-")[0]))
+    unknown[0].unlink()
+    world.server.control("-m", "immediate", "stop")
+    world.servers.append(replica.promote())
+    world.database = replica.open("streamhouse")
+    world.proxy.target = f"127.0.0.1:{replica.port}"
+    world.proxy.heal()
+    agents = [a1]
+    if another_comes_first:
+        world.database.execute("SELECT streamhouse.new_term()")
+        agents.append(world.agent("a2"))
+        wait_until("it has presented", lambda: world.database.value("SELECT count(*) FROM streamhouse.epoch WHERE forgotten"))
+    a1.start()
+    world.settled(2)
+    assert world.database.value("SELECT unresolved FROM streamhouse.term_status") == 0
+    world.produce(agents, count=5)
+    world.check(agents)
+
+
 @pytest.mark.parametrize("how", ["promoted", "fenced", "terminated"])
 def test_calls_that_wait_for_an_object_do_not_hold_an_agent_that_cannot_go_on(world, how):
     """They are answered, with a delay after which to try again; then the agent starts over, or exits."""
