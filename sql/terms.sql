@@ -83,7 +83,7 @@ SELECT status FROM streamhouse.term_status;
 SELECT streamhouse.accept_term_boundary();
 SELECT status, accepted, deletion_allowed FROM streamhouse.term_status;
 SELECT streamhouse.deletion_allowed();
-SELECT streamhouse.accept_term_boundary(allow_deletion => true);
+SELECT streamhouse.accept_term_boundary(allow_deletion => true, force => true);
 SELECT streamhouse.deletion_allowed();
 -- Of the agent that has not come, readers wait for the epoch; one that is not known comes too late.
 SELECT * FROM ranges();
@@ -268,3 +268,23 @@ SELECT streamhouse.new_term() AS term;
 SELECT register('a', 1, 3, 1 + (3::bigint << 40)) AS a \gset
 SELECT result, start_offset FROM
     streamhouse.agent_present_epochs(:a, ARRAY[topic('t')], '{0}', ARRAY[first_term(2)], '{30}');
+
+-- What has no place is not deleted along with the rest, whether it is known to the index as an object or not.
+SELECT renew();
+SELECT streamhouse.create_topic('t') IS NOT NULL AS made;
+SELECT register('a', 1) AS a \gset
+SELECT take(:a);
+SELECT result FROM publish(:a, 1, '{t 0 0+10}');
+SELECT register('b', 2, 1, 1000) AS b \gset
+SELECT present(:b, 1, 'a', 'behind-a-gap', first_term(1), 15, 5, 0, true);
+SELECT object_key, reason FROM streamhouse.garbage;
+SELECT failure('SELECT streamhouse.accept_term_boundary(allow_deletion => true)');
+SELECT settled_at, accepted FROM streamhouse.term_status;
+SELECT streamhouse.accept_term_boundary();
+SELECT failure('SELECT streamhouse.accept_term_boundary(allow_deletion => true)');
+UPDATE streamhouse.object_deletion SET since = since - interval '1 year';
+SELECT object_key FROM streamhouse.agent_garbage(:b, 10);
+SELECT streamhouse.deletion_allowed();
+SELECT streamhouse.accept_term_boundary(allow_deletion => true, force => true);
+SELECT streamhouse.deletion_allowed();
+SELECT object_key FROM streamhouse.agent_garbage(:b, 10);

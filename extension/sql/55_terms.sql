@@ -411,6 +411,34 @@ $$;
 COMMENT ON FUNCTION streamhouse.refuse_to_delete IS
     'Raises the error that says why deletion is not allowed to a database that is behind the store, and what would go';
 
+CREATE FUNCTION streamhouse.refuse_to_delete_unresolved() RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+DECLARE
+    unresolved bigint;
+    listed     record;
+BEGIN
+    PERFORM count_unresolved();
+    SELECT coalesce(sum(t.unresolved), 0) INTO unresolved FROM term AS t WHERE NOT t.deletion_allowed;
+    IF unresolved = 0 THEN
+        RETURN;
+    END IF;
+    SELECT coalesce(sum(u.records), 0) AS records, count(DISTINCT u.object_id) AS objects INTO listed FROM unplaced_run AS u;
+    RAISE EXCEPTION 'the store holds records that have no place in the index'
+        USING ERRCODE = 'object_not_in_prerequisite_state',
+              DETAIL = concat_ws(' ',
+                  format('They are %s, objects counted that could not be read, and may be the only copy of what was '
+                         'acknowledged: agents would delete them.', unresolved),
+                  CASE WHEN listed.objects > 0 THEN
+                      format('unplaced_run lists %s of them, in %s objects.', listed.records, listed.objects) END),
+              HINT = 'accept_term_boundary() lets readers go on and deletes nothing. Where nobody misses these records, or what '
+                     'holds them was copied: accept_term_boundary(allow_deletion => true, force => true).';
+END
+$$;
+COMMENT ON FUNCTION streamhouse.refuse_to_delete_unresolved IS
+    'Raises an error when objects in the store hold records without a place in the index, which would be garbage. Needs the '
+    'control lock';
+
 CREATE FUNCTION streamhouse.accept_term_boundary(allow_deletion boolean DEFAULT false, force boolean DEFAULT false)
 RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
@@ -419,6 +447,8 @@ BEGIN
     PERFORM control_lock();
     IF allow_deletion AND NOT force AND is_behind_store() THEN
         PERFORM refuse_to_delete();
+    ELSIF allow_deletion AND NOT force THEN
+        PERFORM refuse_to_delete_unresolved();
     END IF;
     IF NOT EXISTS (SELECT FROM term WHERE settled_at IS NULL) THEN
         UPDATE term SET deletion_allowed = deletion_allowed OR allow_deletion;
@@ -431,7 +461,7 @@ COMMENT ON FUNCTION streamhouse.accept_term_boundary IS
     'Lets readers cross the boundary of the term without what is still awaited (streamhouse.term_status): an '
     'agent that comes later with records that the database does not know is refused, and keeps them in its '
     'WAL. allow_deletion: this database may delete objects again, because no other one works with the bucket; where it '
-    'was older than streamhouse.garbage_grace, only with force';
+    'was older than streamhouse.garbage_grace, or the store holds records without a place in the index, only with force';
 
 CREATE FUNCTION streamhouse.history_is_whole() RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, streamhouse, pg_temp
