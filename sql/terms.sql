@@ -288,3 +288,62 @@ SELECT streamhouse.deletion_allowed();
 SELECT streamhouse.accept_term_boundary(allow_deletion => true, force => true);
 SELECT streamhouse.deletion_allowed();
 SELECT object_key FROM streamhouse.agent_garbage(:b, 10);
+
+-- The database has forgotten that a producer went on in a later epoch: what its first owner's WAL brings is there twice,
+-- whoever comes first, and an agent makes it void before readers get there.
+SELECT renew();
+SELECT streamhouse.create_topic('t') IS NOT NULL AS made;
+SELECT register('a', 1) AS a \gset
+SELECT take(:a);
+SELECT result FROM publish(:a, 1, '{t 0 0+10}');
+SELECT register('b', 2, 1, 1000) AS b \gset
+SELECT register('a', 1, 2, 1000) AS a \gset
+SELECT result FROM streamhouse.agent_present_epochs(:b, ARRAY[topic('t')], '{0}', ARRAY[first_term(2)], '{1000}');
+-- Sequences 5 and 6 of producer 7 in both; 5 comes in the later epoch first, 6 in the older one. 4 and another
+-- producer's are in one alone.
+SELECT result FROM publish(:b, 1, '{t 0 @2 1000+2}', stretches => '{1 7.0 5+1@1000,1 8.0 3+1@1001}');
+SELECT result FROM publish(:a, 1, '{t 0 @1 10+5}', stretches => '{1 7.0 4+3@10,1 8.0 1+2@13}');
+SELECT producer_id, producer_epoch, epoch - first_term(0) AS epoch, first_seq, end_seq FROM streamhouse.late_sequences
+ORDER BY producer_id, epoch;
+SELECT first_offset, end_offset FROM streamhouse.stored_twice;
+SELECT result FROM publish(:b, 2, '{t 0 @2 1002+1}', stretches => '{1 7.0 6+1@1002}');
+SELECT first_offset, end_offset FROM streamhouse.stored_twice;
+SELECT base_sequences, sequence_counts, base_offsets FROM streamhouse.producer_state WHERE producer_id = 7;
+SELECT seal(:a, '{recover}'), seal(:b, '{recover}');
+SELECT streamhouse.agent_presented(:a, 0), streamhouse.agent_presented(:b, 0);
+SELECT streamhouse.lease_tick() IS NOT NULL AS ticked FROM generate_series(1, streamhouse.lease_ticks());
+SELECT status FROM streamhouse.term_status;
+SELECT published_end FROM streamhouse.read_bounds(ARRAY[topic('t')], '{0}');
+SELECT records, published_end, partitions.status FROM streamhouse.partitions;
+-- One range of it at a time.
+SELECT void_from, void_end, first_offset, base_offset, last_offset, epoch = first_term(1) AS older, object_key = :a || '/1' AS is_of_a,
+       length, records FROM streamhouse.agent_next_twice(:a);
+SELECT streamhouse.agent_void_twice(:a, topic('t'), 0, 11, 12, 10, 'another', '{}', '{}', '{}', '{}');
+SELECT streamhouse.agent_void_twice(:a, topic('t'), 0, 11, 12, 10, :a || '/1', '{10,12}', '{10,14}', '{10,50}', '{1,3}');
+SELECT void_from, void_end, first_offset, last_offset FROM streamhouse.agent_next_twice(:a);
+SELECT streamhouse.agent_void_twice(:a, topic('t'), 0, 12, 13, 12, :a || '/1', '{13}', '{14}', '{50}', '{2}');
+SELECT * FROM streamhouse.agent_next_twice(:a);
+SELECT live_rows FROM streamhouse.object WHERE object_key = :a || '/1';
+SELECT base_sequences, sequence_counts, base_offsets FROM streamhouse.producer_state WHERE producer_id = 7;
+SELECT streamhouse.lease_tick() IS NOT NULL AS ticked;
+SELECT status FROM streamhouse.term_status;
+SELECT first_offset, last_offset, epoch - first_term(0) AS epoch, records FROM streamhouse.read_index(topic('t'), 0, 0, 10);
+SELECT records FROM streamhouse.partitions;
+SELECT (SELECT count(*) FROM streamhouse.late_sequences) + (SELECT count(*) FROM streamhouse.epoch WHERE held_at IS NOT NULL) AS kept;
+-- Nothing is left of a segment, or the segment is gone.
+SELECT streamhouse.new_term() AS term;
+SELECT register('b', 2, 2, 1 + (3::bigint << 40)) AS b \gset
+SELECT register('a', 1, 3, 1 + (3::bigint << 40)) AS a \gset
+SELECT result FROM streamhouse.agent_present_epochs(:a, ARRAY[topic('t')], '{0}', ARRAY[first_term(5)], '{5000}');
+SELECT result FROM streamhouse.agent_present_epochs(:b, ARRAY[topic('t')], '{0}', ARRAY[first_term(6)], '{6000}');
+SELECT result FROM publish(:a, 1, '{t 0 @5 5000+2}', stretches => '{1 9.0 0+2@5000}');
+SELECT result FROM publish(:b, 1, '{t 0 @6 6000+2}', stretches => '{1 9.0 0+2@6000}');
+BEGIN;
+SELECT void_from, void_end FROM streamhouse.agent_next_twice(:b);
+SELECT streamhouse.agent_void_twice(:b, topic('t'), 0, 5000, 5002, 5000, :a || '/1', '{}', '{}', '{}', '{}');
+SELECT object_key = :a || '/1' AS of_a, reason FROM streamhouse.garbage;
+SELECT base_offsets FROM streamhouse.producer_state WHERE producer_id = 9;
+SELECT count(*) FROM streamhouse.agent_next_twice(:b);
+ROLLBACK;
+DELETE FROM streamhouse.segment WHERE first_offset = 5000;
+SELECT count(*) FROM streamhouse.agent_next_twice(:b);

@@ -7,6 +7,7 @@
 
 #include "agent/log/engine_internal.h"
 #include "agent/log/present_claims.h"
+#include "agent/log/present_twice.h"
 #include "agent/log/start_wait.h"
 #include "agent/pg/pg_present.h"
 
@@ -132,8 +133,10 @@ ShStatus sh_present_end(ShEngine *engine, ShError *err)
         return SH_OK;
     atomic_store(&engine->presenting, false);
     int64_t unresolved = 0;
-    ShStatus status = sh_pg_presented(engine->control.pg, engine->registered.incarnation, engine->unreadable,
-                                      &unresolved, err);
+    ShStatus status = sh_present_void_twice(engine, err);
+    if (status == SH_OK)
+        status = sh_pg_presented(engine->control.pg, engine->registered.incarnation, engine->unreadable,
+                                 &unresolved, err);
     if (status == SH_OK && unresolved > 0)
         sh_log_warn("records_unresolved",
                     "term=%" PRId64 " records=%" PRId64

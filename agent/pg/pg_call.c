@@ -92,6 +92,13 @@ static const Statement statements[SH_PG_STATEMENT_COUNT] = {
         {"present_object", 27,
          "SELECT ordinal, result FROM streamhouse.agent_present_object($1, $2, $3, $4, $5, $6, $7, $8, $9, "
          "$10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27)"},
+    [SH_PG_NEXT_TWICE] = {"next_twice", 1,
+                          "SELECT topic_id, partition, void_from, void_end, first_offset, base_offset, "
+                          "last_offset, epoch, object_key, \"position\", length, records "
+                          "FROM streamhouse.agent_next_twice($1)"},
+    [SH_PG_VOID_TWICE] =
+        {"void_twice", 11,
+         "SELECT streamhouse.agent_void_twice($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"},
     [SH_PG_PRESENTED] = {"presented", 2, "SELECT streamhouse.agent_presented($1, $2)"},
     [SH_PG_DESCRIBE] =
         {"describe", 1,

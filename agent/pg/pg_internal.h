@@ -124,6 +124,8 @@ typedef enum ShPgStatement {
     SH_PG_UNKNOWN_KEYS,
     SH_PG_PRESENT_EPOCHS,
     SH_PG_PRESENT_OBJECT,
+    SH_PG_NEXT_TWICE,
+    SH_PG_VOID_TWICE,
     SH_PG_PRESENTED,
     SH_PG_STATEMENT_COUNT
 } ShPgStatement;

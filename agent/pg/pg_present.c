@@ -161,6 +161,66 @@ ShStatus sh_pg_present_object(ShPg *pg, const ShPgPublish *object, const ShPgPre
     return status;
 }
 
+ShStatus sh_pg_next_twice(ShPg *pg, int64_t incarnation, ShPgTwice *out, bool *found, ShError *err)
+{
+    ShPgNumber number;
+    const char *const values[] = {sh_pg_number(&number, incarnation)};
+    PGresult *result;
+    *out = (ShPgTwice){0};
+    ShStatus status = sh_pg_call(pg, SH_PG_NEXT_TWICE, values, &result, err);
+    if (status != SH_OK)
+        return status;
+    *found = PQntuples(result) > 0;
+    if (*found) {
+        ShPgRow row = {.result = result};
+        out->topic_id = sh_pg_row_uuid(&row);
+        out->partition = (int32_t)sh_pg_row_number(&row, 0);
+        out->void_from = sh_pg_row_number(&row, 0);
+        out->void_end = sh_pg_row_number(&row, 0);
+        out->segment.first_offset = sh_pg_row_number(&row, 0);
+        out->segment.base_offset = sh_pg_row_number(&row, 0);
+        out->segment.last_offset = sh_pg_row_number(&row, 0);
+        out->segment.epoch = sh_pg_row_number(&row, 0);
+        sh_pg_row_text(&row, out->segment.object_key, sizeof out->segment.object_key);
+        out->segment.position = (uint64_t)sh_pg_row_number(&row, 0);
+        out->segment.length = (uint64_t)sh_pg_row_number(&row, 0);
+        out->segment.records = sh_pg_row_number(&row, 0);
+        status = sh_pg_row_end(&row, err);
+    }
+    PQclear(result);
+    return status;
+}
+
+ShStatus sh_pg_void_twice(ShPg *pg, int64_t incarnation, const ShPgTwice *twice, const ShPgPiece *pieces,
+                          size_t count, ShError *err)
+{
+    char topic[SH_UUID_TEXT_BYTES];
+    ShPgNumber numbers[5];
+    ShPgArray arrays[4] = {0};
+    sh_uuid_format(&twice->topic_id, topic);
+    for (size_t i = 0; i < count; i++) {
+        sh_pg_array_add_number(&arrays[0], pieces[i].first_offset);
+        sh_pg_array_add_number(&arrays[1], pieces[i].last_offset);
+        sh_pg_array_add_number(&arrays[2], (int64_t)pieces[i].length);
+        sh_pg_array_add_number(&arrays[3], pieces[i].records);
+    }
+    const char *values[11] = {sh_pg_number(&numbers[0], incarnation),
+                              topic,
+                              sh_pg_number(&numbers[1], twice->partition),
+                              sh_pg_number(&numbers[2], twice->void_from),
+                              sh_pg_number(&numbers[3], twice->void_end),
+                              sh_pg_number(&numbers[4], twice->segment.first_offset),
+                              twice->segment.object_key};
+    PGresult *result = NULL;
+    ShStatus status = sh_pg_arrays_end(arrays, 4, values + 7, err);
+    if (status == SH_OK)
+        status = sh_pg_call(pg, SH_PG_VOID_TWICE, values, &result, err);
+    sh_pg_arrays_free(arrays, 4);
+    if (status == SH_OK)
+        PQclear(result);
+    return status;
+}
+
 ShStatus sh_pg_presented(ShPg *pg, int64_t incarnation, int64_t unreadable, int64_t *unresolved, ShError *err)
 {
     ShPgNumber numbers[2];

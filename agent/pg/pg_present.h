@@ -51,6 +51,31 @@ typedef struct ShPgPresented {
 ShStatus sh_pg_present_object(ShPg *pg, const ShPgPublish *object, const ShPgPresented *presented,
                               bool *waits, ShError *err) SH_MUST_CHECK;
 
+/* Offsets whose records are stored in a later epoch too, and a segment that holds some of them. */
+typedef struct ShPgTwice {
+    ShUuid topic_id;
+    int32_t partition;
+    int64_t void_from;
+    int64_t void_end;
+    ShPgSegment segment; /* without its times */
+} ShPgTwice;
+
+/* What is left of a segment, on one side of what became void. */
+typedef struct ShPgPiece {
+    int64_t first_offset;
+    int64_t last_offset;
+    uint64_t length; /* from where the segment begins */
+    int64_t records;
+} ShPgPiece;
+
+/* The next offsets that are to be made void; `*found` is false when there are none. */
+ShStatus sh_pg_next_twice(ShPg *pg, int64_t incarnation, ShPgTwice *out, bool *found,
+                          ShError *err) SH_MUST_CHECK;
+
+/* Make them void: put the pieces in the segment's place. Does nothing when it was replaced meanwhile. */
+ShStatus sh_pg_void_twice(ShPg *pg, int64_t incarnation, const ShPgTwice *twice, const ShPgPiece *pieces,
+                          size_t count, ShError *err) SH_MUST_CHECK;
+
 /* All is presented but `unreadable` objects, and this WAL's epochs of older terms are sealed. Sets
  * `unresolved` to how many records of the store have no place in the index now. */
 ShStatus sh_pg_presented(ShPg *pg, int64_t incarnation, int64_t unreadable, int64_t *unresolved,

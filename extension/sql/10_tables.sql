@@ -180,7 +180,7 @@ CREATE TABLE streamhouse.epoch (
     forced         boolean NOT NULL DEFAULT false,
     forced_at      timestamptz,
     leftover_of    bigint,
-    forgotten      boolean NOT NULL DEFAULT false,
+    held_at        bigint,
     PRIMARY KEY (topic_id, partition, epoch),
     CHECK ((incarnation_id IS NULL) = (durability = 'object')),
     CHECK (limit_offset > start_offset),
@@ -197,7 +197,7 @@ CREATE UNIQUE INDEX epoch_current ON streamhouse.epoch (topic_id, partition) INC
 CREATE UNIQUE INDEX epoch_unsealed ON streamhouse.epoch (topic_id, partition, epoch) WHERE state <> 'sealed';
 CREATE UNIQUE INDEX epoch_leftover ON streamhouse.epoch (topic_id, partition, leftover_of)
     WHERE leftover_of IS NOT NULL;
-CREATE INDEX epoch_forgotten ON streamhouse.epoch (topic_id, partition, epoch) WHERE forgotten;
+CREATE INDEX epoch_held ON streamhouse.epoch (topic_id, partition, epoch) WHERE held_at IS NOT NULL;
 CREATE INDEX epoch_incarnation ON streamhouse.epoch (incarnation_id) WHERE state <> 'sealed';
 COMMENT ON TABLE streamhouse.epoch IS
     'Epochs of partitions: exclusive ranges of offsets, owned by an incarnation or, for object durability, '

@@ -48,6 +48,31 @@ COMMENT ON TABLE streamhouse.unplaced_run IS
     'Until a term is settled: runs of objects in the store that found no place in the index, by the WAL that wrote them. '
     'Offsets are null where nobody knows them; ordinal 0 is what was left out before the object was presented';
 
+CREATE TABLE streamhouse.late_sequences (
+    topic_id       uuid   NOT NULL,
+    partition      int    NOT NULL,
+    producer_id    bigint NOT NULL,
+    producer_epoch int    NOT NULL,
+    epoch          bigint NOT NULL,
+    first_seq      int    NOT NULL,
+    end_seq        int    NOT NULL,
+    PRIMARY KEY (topic_id, partition, producer_id, producer_epoch, epoch)
+);
+COMMENT ON TABLE streamhouse.late_sequences IS
+    'Until a term is settled: what idempotent producers wrote in epochs of older terms, as far as it has been published '
+    'since the term began';
+
+CREATE TABLE streamhouse.stored_twice (
+    topic_id     uuid   NOT NULL,
+    partition    int    NOT NULL,
+    first_offset bigint NOT NULL,
+    end_offset   bigint NOT NULL CHECK (end_offset > first_offset),
+    PRIMARY KEY (topic_id, partition, first_offset)
+);
+COMMENT ON TABLE streamhouse.stored_twice IS
+    'Until a term is settled: offsets whose records their producer has sent anew in a later epoch, where they are stored '
+    'too: an agent makes them void here';
+
 CREATE TABLE streamhouse.store_marker (
     one_row       boolean PRIMARY KEY DEFAULT true CHECK (one_row),
     number        bigint DEFAULT 0 CHECK (number >= 0),
@@ -72,3 +97,5 @@ SELECT pg_catalog.pg_extension_config_dump('streamhouse.term', '');
 SELECT pg_catalog.pg_extension_config_dump('streamhouse.store_marker', '');
 SELECT pg_catalog.pg_extension_config_dump('streamhouse.term_awaited', '');
 SELECT pg_catalog.pg_extension_config_dump('streamhouse.unplaced_run', '');
+SELECT pg_catalog.pg_extension_config_dump('streamhouse.late_sequences', '');
+SELECT pg_catalog.pg_extension_config_dump('streamhouse.stored_twice', '');

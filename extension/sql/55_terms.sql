@@ -119,6 +119,11 @@ BEGIN
     PERFORM FROM epoch_head AS h JOIN epoch AS e USING (topic_id, partition, epoch)
     WHERE e.state = 'open' ORDER BY h.topic_id, h.partition, h.epoch FOR UPDATE OF h;
     UPDATE epoch SET state = 'orphaned', orphaned_at = now() WHERE state = 'open';
+    -- What ownerless epochs were given is certain wherever it is found.
+    UPDATE epoch AS e SET held_at = h.published_end
+    FROM epoch_head AS h
+    WHERE (h.topic_id, h.partition, h.epoch) = (e.topic_id, e.partition, e.epoch)
+      AND e.state = 'orphaned' AND e.durability = 'wal' AND e.held_at IS NULL;
     PERFORM make_boundaries(begun.term, begun.term - former);
     PERFORM begin_ownerless_epochs(t.topic_id) FROM topic AS t;
     PERFORM note_everything();
@@ -317,6 +322,8 @@ SELECT t.term, t.began_at, t.reason, t.settled_at,
                  CASE WHEN count(w.presented_at) = 0 THEN 'no agent of an older term has come' END,
                  CASE WHEN t.unresolved > 0 THEN
                      'the store holds records without a place: accept_term_boundary() leaves them out' END,
+                 CASE WHEN EXISTS (SELECT FROM streamhouse.stored_twice) THEN
+                     'records are stored twice (stored_twice): the next agent to present makes one of them void' END,
                  CASE WHEN t.ticks_left > 0 THEN format('%s ticks are left for others to come', t.ticks_left) END)
            END AS status
 FROM streamhouse.term AS t LEFT JOIN streamhouse.term_awaited AS w USING (term)
@@ -344,7 +351,8 @@ BEGIN
     IF NOT EXISTS (SELECT FROM term AS t JOIN cluster AS c USING (term)
                    JOIN term_status AS s USING (term)
                    WHERE t.settled_at IS NULL AND t.ticks_left = 0 AND t.unresolved = 0
-                     AND s.presented > 0 AND s.awaited_agents = '{}') THEN
+                     AND s.presented > 0 AND s.awaited_agents = '{}')
+       OR EXISTS (SELECT FROM stored_twice) THEN
         RETURN false;
     END IF;
     PERFORM end_boundaries(is_accepted => false, deletion => NOT is_behind_store());
@@ -374,7 +382,9 @@ BEGIN
     SELECT array_agg(topic_id), array_agg(partition) INTO topic_ids, partitions FROM ended;
     PERFORM count_unresolved();
     DELETE FROM unplaced_run;
-    UPDATE epoch SET forgotten = false WHERE forgotten;
+    DELETE FROM late_sequences;
+    DELETE FROM stored_twice;
+    UPDATE epoch SET held_at = NULL WHERE held_at IS NOT NULL;
     UPDATE term AS t SET settled_at = now(), accepted = is_accepted, deletion_allowed = deletion
     WHERE t.settled_at IS NULL;
     PERFORM set_bases(topic_ids, partitions);

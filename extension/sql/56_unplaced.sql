@@ -76,6 +76,7 @@ BEGIN
                                   greatest(u.first_offset - known.forced_end, 0) + known.left_start,
                                   u.end_offset - known.forced_end + known.left_start) END;
     DELETE FROM unplaced_run AS u WHERE absent_topic(u.topic_id) = 'dropped';
+    DELETE FROM stored_twice AS w WHERE absent_topic(w.topic_id) = 'dropped';
 
     SELECT coalesce(sum(u.records), 0) INTO unplaced FROM unplaced_run AS u;
     -- Objects are presented once, whatever terms begin before one is settled.

@@ -67,6 +67,9 @@ BEGIN
                                 record_counts, positions, lengths, min_timestamps, max_timestamps, voids,
                                 verdicts, stored_at, repeats, publish_object.confirmed_no + 1);
         IF cardinality(stretch_runs) > 0 THEN
+            PERFORM note_twice(incarnation, publish_no, topic_ids, partitions, epochs, stretch_runs, producer_ids,
+                               producer_epochs, base_sequences, sequence_counts, base_offsets)
+            WHERE EXISTS (SELECT FROM term AS t WHERE t.settled_at IS NULL);
             PERFORM store_sequences(incarnation, publish_object.publish_no, topic_ids, partitions, stretch_runs,
                                     producer_ids, producer_epochs, base_sequences, sequence_counts,
                                     base_offsets);

@@ -105,7 +105,8 @@ BEGIN
     SET published_end = begin_lower.start_offset, records = 0, bytes = 0, timestamp_high_ms = NULL, updates = h.updates + 1
     WHERE (h.topic_id, h.partition, h.epoch) = (known.topic_id, known.partition, known.epoch);
     UPDATE epoch AS e
-    SET start_offset = begin_lower.start_offset, state = 'orphaned', end_offset = NULL, incarnation_id = owner
+    SET start_offset = begin_lower.start_offset, held_at = begin_lower.start_offset, state = 'orphaned', end_offset = NULL,
+        incarnation_id = owner
     WHERE (e.topic_id, e.partition, e.epoch) = (known.topic_id, known.partition, known.epoch);
     RETURN 'open';
 END
@@ -128,7 +129,8 @@ BEGIN
     SELECT * INTO known FROM epoch AS e
     WHERE (e.topic_id, e.partition, e.epoch)
         = (present_epoch.topic_id, present_epoch.partition, present_epoch.epoch);
-    IF FOUND AND known.forgotten AND present_epoch.of_wal AND present_epoch.start_offset < known.start_offset
+    IF FOUND AND known.held_at = known.start_offset AND present_epoch.of_wal
+       AND present_epoch.start_offset < known.start_offset
        AND EXISTS (SELECT FROM incarnation AS i
                    WHERE i.incarnation_id = known.incarnation_id AND i.wal_uuid = present_epoch.wal_uuid) THEN
         RETURN begin_lower(known, start_offset, owner_of_wal(wal_uuid, agent_id));
@@ -173,10 +175,10 @@ BEGIN
     WHERE (b.topic_id, b.partition, b.epoch) = (boundary.topic_id, boundary.partition, boundary.epoch)
       AND b.start_offset < high;
     INSERT INTO epoch (topic_id, partition, epoch, incarnation_id, durability, state, start_offset,
-                       limit_offset, orphaned_at, forgotten)
+                       limit_offset, orphaned_at, held_at)
     VALUES (present_epoch.topic_id, present_epoch.partition, present_epoch.epoch,
             owner_of_wal(present_epoch.wal_uuid, present_epoch.agent_id), 'wal', 'orphaned',
-            present_epoch.start_offset, high, now(), true);
+            present_epoch.start_offset, high, now(), present_epoch.start_offset);
     INSERT INTO epoch_head (topic_id, partition, epoch, published_end)
     VALUES (present_epoch.topic_id, present_epoch.partition, present_epoch.epoch, present_epoch.start_offset);
     RETURN 'open';
@@ -332,6 +334,8 @@ BEGIN
                             partitions, epochs, first_offsets, offset_counts, record_counts, positions,
                             lengths, min_timestamps, max_timestamps, voids, NULL, NULL, NULL, 0);
     IF cardinality(stretch_runs) > 0 THEN
+        PERFORM note_twice(owner, 0, topic_ids, partitions, epochs, stretch_runs, producer_ids, producer_epochs,
+                           base_sequences, sequence_counts, base_offsets);
         PERFORM store_sequences(owner, 0, topic_ids, partitions, stretch_runs, producer_ids, producer_epochs,
                                 base_sequences, sequence_counts, base_offsets);
     END IF;

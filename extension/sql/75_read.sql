@@ -1,5 +1,5 @@
--- Reading the index. Readers stop at the published end of the oldest unsealed epoch (guarantee G3), and where an epoch
--- begins that was presented in a term which is not settled.
+-- Reading the index. Readers stop at the published end of the oldest unsealed epoch (guarantee G3). While a term is not
+-- settled they stop at what was published when it began: what is presented may yet be void, or begin lower.
 
 CREATE FUNCTION streamhouse.read_bounds(topic_ids uuid[], partitions int[])
 RETURNS TABLE (topic_id uuid, partition int, log_start bigint, published_end bigint, epoch bigint)
@@ -16,8 +16,8 @@ AS $$
              WHERE e.topic_id = p.topic_id AND e.partition = p.partition AND e.state <> 'sealed'
              ORDER BY e.epoch LIMIT 1)
             UNION ALL
-            (SELECT e.epoch, e.start_offset FROM epoch AS e
-             WHERE e.topic_id = p.topic_id AND e.partition = p.partition AND e.forgotten
+            (SELECT e.epoch, e.held_at FROM epoch AS e
+             WHERE e.topic_id = p.topic_id AND e.partition = p.partition AND e.held_at IS NOT NULL
              ORDER BY e.epoch LIMIT 1)) AS e
         ORDER BY e.epoch, e.published_end LIMIT 1
     ) AS unsealed ON true

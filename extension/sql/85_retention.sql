@@ -69,7 +69,7 @@ WHERE (t.retention IS NOT NULL OR t.retention_bytes IS NOT NULL OR p.first_segme
         AND coalesce(h.published_end, e.start_offset) <= oldest.last_offset)
   AND NOT EXISTS (
       SELECT FROM streamhouse.epoch AS e
-      WHERE e.topic_id = p.topic_id AND e.partition = p.partition AND e.forgotten AND e.start_offset <= oldest.last_offset);
+      WHERE e.topic_id = p.topic_id AND e.partition = p.partition AND e.held_at <= oldest.last_offset);
 COMMENT ON VIEW streamhouse.retention_due IS 'Partitions whose oldest segment may go';
 
 CREATE FUNCTION streamhouse.next_retention_due(max_partitions int)

@@ -7,7 +7,7 @@ SELECT t.name AS topic, p.partition, a.agent_id AS owner, size.records - p.recor
            AS published_end,
        e.epoch, e.state AS epoch_state, p.target_agent AS target,
        concat_ws('; ',
-           CASE WHEN streamhouse.is_boundary(gap.epoch) OR (gap.agent_id IS NULL AND gap.epoch < e.epoch) THEN
+           CASE WHEN streamhouse.is_boundary(gap.epoch) OR gap.is_sealed OR (gap.agent_id IS NULL AND gap.epoch < e.epoch) THEN
                'readers wait at the boundary of a term: see streamhouse.term_status'
                 WHEN gap.epoch < e.epoch OR e.epoch IS NULL AND gap.epoch IS NOT NULL THEN
                format('readers wait for agent "%s" to publish epoch %s', gap.agent_id, gap.epoch) END,
@@ -39,11 +39,13 @@ LEFT JOIN streamhouse.agent AS a
 LEFT JOIN streamhouse.live_agent AS owner ON owner.incarnation_id = e.incarnation_id
 LEFT JOIN streamhouse.live_agent AS target ON target.agent_id = p.target_agent
 -- Where readers stop.
-LEFT JOIN LATERAL (SELECT o.epoch, coalesce(oh.published_end, o.start_offset) AS published_end, oi.agent_id
+LEFT JOIN LATERAL (SELECT o.epoch, coalesce(o.held_at, oh.published_end, o.start_offset) AS published_end, oi.agent_id,
+                          o.state = 'sealed' AS is_sealed
                    FROM streamhouse.epoch AS o
                    LEFT JOIN LATERAL streamhouse.newest_head(o.topic_id, o.partition, o.epoch) AS oh ON true
                    LEFT JOIN streamhouse.incarnation AS oi USING (incarnation_id)
-                   WHERE o.topic_id = p.topic_id AND o.partition = p.partition AND o.state <> 'sealed'
+                   WHERE o.topic_id = p.topic_id AND o.partition = p.partition
+                     AND (o.state <> 'sealed' OR o.held_at IS NOT NULL)
                    ORDER BY o.epoch LIMIT 1) AS gap ON true
 -- The count that the newest based epoch begins at, and all from there on.
 LEFT JOIN LATERAL (SELECT (coalesce(max(c.records_base), 0) + coalesce(sum(ch.records), 0))::bigint AS records,

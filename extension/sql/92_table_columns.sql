@@ -121,8 +121,8 @@ COMMENT ON COLUMN streamhouse.epoch.orphan_timeout IS 'the time-out that its age
 COMMENT ON COLUMN streamhouse.epoch.forced IS 'whether it was sealed without its agent';
 COMMENT ON COLUMN streamhouse.epoch.forced_at IS 'when';
 COMMENT ON COLUMN streamhouse.epoch.leftover_of IS 'the epoch whose records beyond a forced end this one holds';
-COMMENT ON COLUMN streamhouse.epoch.forgotten IS
-    'whether it was presented in a term that is not settled: it may turn out to begin lower, so readers do not enter it';
+COMMENT ON COLUMN streamhouse.epoch.held_at IS
+    'until a term is settled: where readers stop, as far as it was published when the term began';
 
 COMMENT ON COLUMN streamhouse.epoch_head.topic_id IS 'id of the topic';
 COMMENT ON COLUMN streamhouse.epoch_head.partition IS 'number of the partition';
@@ -282,6 +282,19 @@ COMMENT ON COLUMN streamhouse.term_awaited.term IS 'number of the term';
 COMMENT ON COLUMN streamhouse.term_awaited.wal_uuid IS 'write-ahead log that was at work before it';
 COMMENT ON COLUMN streamhouse.term_awaited.agent_id IS 'its agent';
 COMMENT ON COLUMN streamhouse.term_awaited.presented_at IS 'when that has presented what it knows; null: it is awaited';
+
+COMMENT ON COLUMN streamhouse.late_sequences.topic_id IS 'id of the topic';
+COMMENT ON COLUMN streamhouse.late_sequences.partition IS 'number of the partition';
+COMMENT ON COLUMN streamhouse.late_sequences.producer_id IS 'id of the producer';
+COMMENT ON COLUMN streamhouse.late_sequences.producer_epoch IS 'its epoch as a producer';
+COMMENT ON COLUMN streamhouse.late_sequences.epoch IS 'epoch that its records were accepted in';
+COMMENT ON COLUMN streamhouse.late_sequences.first_seq IS 'the first of its sequences that were published there';
+COMMENT ON COLUMN streamhouse.late_sequences.end_seq IS 'the sequence after the last';
+
+COMMENT ON COLUMN streamhouse.stored_twice.topic_id IS 'id of the topic';
+COMMENT ON COLUMN streamhouse.stored_twice.partition IS 'number of the partition';
+COMMENT ON COLUMN streamhouse.stored_twice.first_offset IS 'the first offset that is to be void';
+COMMENT ON COLUMN streamhouse.stored_twice.end_offset IS 'the offset after the last';
 
 COMMENT ON COLUMN streamhouse.unplaced_run.object_id IS 'object that holds it';
 COMMENT ON COLUMN streamhouse.unplaced_run.ordinal IS 'place of the run as it was presented; 0: what was left out before';

@@ -37,7 +37,8 @@ TO streamhouse_agent, streamhouse_admin;
 GRANT EXECUTE ON FUNCTION
     streamhouse.agent_check, streamhouse.agent_advice, streamhouse.agent_term_to_take, streamhouse.agent_term_taken,
     streamhouse.agent_awaited, streamhouse.agent_unknown_keys, streamhouse.agent_present_epochs,
-    streamhouse.agent_present_object, streamhouse.agent_presented,
+    streamhouse.agent_present_object, streamhouse.agent_next_twice, streamhouse.agent_void_twice,
+    streamhouse.agent_presented,
     streamhouse.agent_register, streamhouse.agent_heartbeat, streamhouse.agent_end,
     streamhouse.agent_assignments, streamhouse.agent_assign_changes, streamhouse.agent_versions,
     streamhouse.agent_metadata_changes, streamhouse.agent_grant, streamhouse.agent_open,

@@ -7,130 +7,9 @@ import time
 import grpc
 import pytest
 
-from harness.agent import Agent
-from harness.postgres import Postgres
+from harness.batch import batch
 from harness.processes import PATIENCE, wait_until
-from harness.rpc import Client
-from harness.tcpproxy import TcpProxy
-
-
-class World:
-    """A server behind a proxy, agents on one store, and what they have acknowledged."""
-
-    def __init__(self, directory):
-        self.directory = directory
-        self.server = Postgres()
-        self.database = self.server.database("streamhouse")
-        # A lease of a second: so long a term is not settled.
-        self.database.execute("ALTER SYSTEM SET streamhouse.lease_ticks = 5")
-        self.database.execute("SELECT pg_reload_conf()")
-        self.proxy = TcpProxy(f"127.0.0.1:{self.server.port}")
-        self.agents, self.clients, self.servers = [], [], [self.server]
-        self.acknowledged = {}  # (partition, offset): number
-        self.number = 0
-        self.published_before = 0
-
-    def agent(self, agent_id, port=None, **settings):
-        conninfo = f"host=127.0.0.1 port={port or self.proxy.port} user=postgres dbname=streamhouse connect_timeout=5"
-        settings = {"flush_interval": "20ms", "garbage_interval": "100ms", "store_dir": str(self.directory / "store"), **settings}
-        (self.directory / "store").mkdir(exist_ok=True)
-        agent = Agent(self.directory / agent_id, conninfo, agent_id, **settings)
-        self.agents.append(agent)
-        return agent.start()
-
-    def client(self, agent):
-        self.clients.append(Client(agent.address))
-        return self.clients[-1]
-
-    def produce(self, agents, partition=0, count=1):
-        """Acknowledged by whoever owns the partition, each number under its first acknowledgement only."""
-        deadline = time.monotonic() + 30 * PATIENCE
-        clients = [self.client(a) for a in agents]
-        for _ in range(count):
-            self.number += 1
-            while True:
-                try:
-                    answer = clients[0].produce("t", values=[b"%d" % self.number], partition=partition)
-                    break
-                except grpc.RpcError as error:
-                    # Refused before anything was accepted, or not known: a new number, as the old one may be there.
-                    assert error.code() in (grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.UNAVAILABLE,
-                                            grpc.StatusCode.CANCELLED), error
-                    assert time.monotonic() < deadline, error
-                    clients.append(clients.pop(0))
-                    self.number += 1
-                    time.sleep(0.02)
-            self.acknowledged[partition, answer.base_offset] = self.number
-
-    def produce_object(self, agent, *numbers):
-        """To the topic `o` of durability `object`: [(offset, number)]"""
-        base = self.client(agent).produce("o", values=[b"%d" % n for n in numbers]).base_offset
-        return [(base + i, n) for i, n in enumerate(numbers)]
-
-    def read_object(self, agent, count):
-        found, offset = [], 0
-        client = self.client(agent)
-        deadline = time.monotonic() + 30 * PATIENCE
-        while len(found) < count and time.monotonic() < deadline:
-            answer = client.fetch("o", offset=offset, max_wait_ms=200)
-            found += [(r.offset, int(r.value)) for r in answer.records]
-            offset = answer.next_offset
-        return found
-
-    def check(self, agents, partition=0):
-        """All of it is read, once, in order; at the partition's end only its owner has it all."""
-        expected = {o: n for (p, o), n in self.acknowledged.items() if p == partition}
-        found, offset = {}, 0
-        clients = [self.client(a) for a in agents]
-        deadline = time.monotonic() + 30 * PATIENCE
-        while max(expected) not in found:
-            assert time.monotonic() < deadline, f"found {len(found)}, {offset} of {max(expected)}"
-            try:
-                answer = clients[0].fetch("t", partition=partition, offset=offset, max_wait_ms=500)
-            except grpc.RpcError as error:
-                assert error.code() == grpc.StatusCode.FAILED_PRECONDITION, error
-                clients.append(clients.pop(0))
-                continue
-            assert not answer.HasField("error"), answer.error
-            found |= {r.offset: int(r.value) for r in answer.records}
-            offset = answer.next_offset
-        missing = {o: n for o, n in expected.items() if found.get(o) != n}
-        assert not missing, missing
-        numbers = [found[o] for o in sorted(found)]
-        assert numbers == sorted(set(numbers)), numbers
-
-    def records(self):
-        return self.database.value("SELECT coalesce(sum(records), 0) FROM streamhouse.epochs")
-
-    def published(self):
-        wait_until("everything is published", lambda: self.records() >= len(self.acknowledged), 20 * PATIENCE)
-        self.published_before = self.records()
-
-    def go_on_with(self, server, lost=False):
-        """The server in use is gone; this one is reached in its place. It may have lost what was published."""
-        self.servers.append(server)
-        published = self.published_before
-        self.database = server.open("streamhouse")
-        assert (self.records() < published) == lost
-        self.proxy.target = f"127.0.0.1:{server.port}"
-
-    def settled(self, term):
-        wait_until(f"term {term} is settled", lambda: self.database.value(
-            "SELECT settled_at FROM streamhouse.term_status WHERE term = %s", term), 30 * PATIENCE)
-
-    def close(self):
-        for client in self.clients:
-            client.close()
-        self.proxy.close()
-        failures = []
-        for agent in self.agents:
-            try:
-                agent.close()
-            except AssertionError as failure:
-                failures.append(str(failure))
-        for server in self.servers:
-            server.stop()
-        assert not failures, "\n".join(failures)
+from harness.world import World
 
 
 @pytest.fixture
@@ -512,12 +391,54 @@ def test_a_forgotten_epoch_begins_where_the_log_says_and_not_where_the_store_doe
     if another_comes_first:
         world.database.execute("SELECT streamhouse.new_term()")
         agents.append(world.agent("a2"))
-        wait_until("it has presented", lambda: world.database.value("SELECT count(*) FROM streamhouse.epoch WHERE forgotten"))
+        wait_until("it has presented", lambda: world.database.value(
+            "SELECT count(*) FROM streamhouse.epoch AS e JOIN streamhouse.incarnation AS i USING (incarnation_id) "
+            "WHERE i.agent_id = 'a1' AND held_at > 5"))
     a1.start()
     world.settled(2)
     assert world.database.value("SELECT unresolved FROM streamhouse.term_status") == 0
     world.produce(agents, count=5)
     world.check(agents)
+
+
+@pytest.mark.parametrize("comes_first", ["old owner", "heir"])
+def test_what_was_sent_again_to_an_heir_is_stored_once_though_the_claim_is_forgotten(world, comes_first):
+    """The old owner's log has a batch whose answer was lost, and the heir's has it too; the database knows of no claim."""
+    a1 = world.agent("a1", flush_interval="1h")
+    world.database.execute("SELECT streamhouse.create_topic('t', partitions => 1)")
+    wait_until("a1 owns it", lambda: owner_count(world) == 1)
+    a2 = world.agent("a2", flush_interval="1h")
+    producer = world.client(a1).init_producer()
+
+    def send(agent, sequence, number, first_unacked):
+        sent = batch([b"%d" % number], producer_id=producer.producer_id, producer_epoch=producer.producer_epoch,
+                     base_sequence=sequence)
+        return world.client(agent).produce("t", batches=sent, first_unacked_seq=first_unacked).base_offset
+
+    world.acknowledged[0, send(a1, 0, 1, 0)] = 1
+    send(a1, 1, 2, 1)
+    send(a1, 2, 3, 1)
+    replica = world.server.replica()
+    replica.sever()
+    a1.kill()
+    world.database.execute("UPDATE streamhouse.lease SET ticks_left = 0 WHERE incarnation_id = "
+                           "(SELECT incarnation_id FROM streamhouse.agents WHERE agent_id = 'a1')")
+    world.database.execute("SELECT streamhouse.rebalance()")
+    wait_until("a2 owns it", lambda: world.database.value("SELECT owner FROM streamhouse.partitions") == "a2")
+    world.acknowledged[0, send(a2, 1, 2, 1)] = 2
+    world.acknowledged[0, send(a2, 2, 3, 2)] = 3
+    a2.kill()
+    world.server.control("-m", "immediate", "stop")
+    world.go_on_with(replica.promote())
+    for agent in (a1, a2) if comes_first == "old owner" else (a2, a1):
+        agent.start()
+        wait_until("it has presented", lambda: agent.agent_id in world.database.value(
+            "SELECT array_agg(agent_id) FROM streamhouse.term_awaited WHERE presented_at IS NOT NULL") or [])
+    world.settled(2)
+    world.number = 3
+    world.produce([a1, a2], count=2)
+    world.check([a1, a2])
+    assert world.database.value("SELECT sum(records) FROM streamhouse.epochs") == 3
 
 
 @pytest.mark.parametrize("how", ["promoted", "fenced", "terminated"])

@@ -60,6 +60,19 @@ ShStatus sh_pg_present_object(ShPg *pg, const ShPgPublish *object, const ShPgPre
     return sh_fail(err, SH_INTERNAL, "nothing is to be presented");
 }
 
+ShStatus sh_pg_next_twice(ShPg *pg, int64_t incarnation, ShPgTwice *out, bool *found, ShError *err)
+{
+    (void)pg, (void)incarnation, (void)out, (void)found;
+    return sh_fail(err, SH_INTERNAL, "nothing is to be presented");
+}
+
+ShStatus sh_pg_void_twice(ShPg *pg, int64_t incarnation, const ShPgTwice *twice, const ShPgPiece *pieces,
+                          size_t count, ShError *err)
+{
+    (void)pg, (void)incarnation, (void)twice, (void)pieces, (void)count;
+    return sh_fail(err, SH_INTERNAL, "nothing is to be presented");
+}
+
 ShStatus sh_pg_presented(ShPg *pg, int64_t incarnation, int64_t unreadable, int64_t *unresolved, ShError *err)
 {
     (void)pg, (void)incarnation, (void)unreadable, (void)unresolved;

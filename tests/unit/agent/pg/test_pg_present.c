@@ -117,6 +117,30 @@ static void test_a_new_term(void **state)
     partition.epoch++;
     assert_ok(sh_pg_present_epoch(pg, second.incarnation, &partition, 3, &epoch, &err));
     assert_int_equal(epoch.result, SH_EPOCH_FENCED);
+
+    ShPgTwice twice;
+    bool found = true;
+    assert_ok(sh_pg_next_twice(pg, second.incarnation, &twice, &found, &err));
+    assert_false(found);
+    fixture_sql("INSERT INTO streamhouse.stored_twice SELECT topic_id, 0, 1, 3 FROM streamhouse.topic");
+    assert_ok(sh_pg_next_twice(pg, second.incarnation, &twice, &found, &err));
+    assert_true(found && sh_uuid_equal(&twice.topic_id, &partition.topic_id));
+    assert_int_equal(twice.void_from, 1);
+    assert_int_equal(twice.void_end, 3);
+    assert_int_equal(twice.segment.last_offset, 4);
+    assert_int_equal(twice.segment.position, 80);
+    assert_int_equal(twice.segment.length, 100);
+    assert_string_equal(twice.segment.object_key, keys[0]);
+    const ShPgPiece pieces[] = {{.first_offset = 0, .last_offset = 0, .length = 20, .records = 1},
+                                {.first_offset = 3, .last_offset = 4, .length = 100, .records = 2}};
+    assert_ok(sh_pg_void_twice(pg, second.incarnation, &twice, pieces, 2, &err));
+    assert_string_equal(
+        fixture_sql("SELECT string_agg(concat_ws('-', first_offset, last_offset, bytes, records), ' ' "
+                    "ORDER BY first_offset) FROM streamhouse.segment"),
+        "0-0-20-1 3-4-100-2");
+    assert_ok(sh_pg_next_twice(pg, second.incarnation, &twice, &found, &err));
+    assert_false(found);
+
     int64_t unresolved = 0;
     assert_ok(sh_pg_presented(pg, second.incarnation, 1, &unresolved, &err));
     assert_int_equal(unresolved, 8);
