@@ -98,5 +98,57 @@ SELECT ticks(15);
 SELECT ticks(1);
 SELECT topic, state, forced FROM streamhouse.epochs WHERE topic IN ('y', 'z') ORDER BY 1;
 
+-- A time-out that the owner may not have got the answer of does not count before it asks with that version.
+SELECT streamhouse.create_topic('w') IS NOT NULL AS made;
+SELECT h.calls > 0 AS renewed FROM streamhouse.agents AS a, streamhouse.agent_heartbeat(a.incarnation_id, 0) AS h;
+SELECT streamhouse.rebalance() >= 0 AS done;
+SELECT sum(take(incarnation_id)) > 0 AS taken FROM streamhouse.agents;
+CREATE FUNCTION fixture.ask(after_version bigint, OUT version bigint, OUT told bigint) LANGUAGE sql AS $$
+    SELECT max(c.version), max(c.orphan_timeout_ms) FILTER (WHERE c.topic = 'w')
+    FROM streamhouse.epoch AS e, streamhouse.agent_assign_changes(e.incarnation_id, after_version) AS c
+    WHERE e.topic_id = topic('w')
+$$;
+-- After how many seconds of silence it is due.
+CREATE FUNCTION fixture.due() RETURNS int LANGUAGE plpgsql AS $$
+DECLARE
+    at int;
+BEGIN
+    FOREACH at IN ARRAY ARRAY[3, 6, 61, 3601, 999999] LOOP
+        UPDATE streamhouse.lease SET silent_ms = at * 1000, ticks_left = 0;
+        EXIT WHEN EXISTS (SELECT FROM streamhouse.due_orphan WHERE topic_id = topic('w'));
+        at := NULL;
+    END LOOP;
+    UPDATE streamhouse.lease SET silent_ms = 0, ticks_left = 10;
+    RETURN at;
+END $$;
+SELECT version AS v0 FROM ask(NULL) \gset
+SELECT streamhouse.alter_topic('w', orphan_timeout => '1 minute');
+SELECT version AS v1, version > :v0 AS newer, told FROM ask(:v0) \gset
+SELECT :'newer' AS newer, :told AS told, due();
+-- The same again proves nothing, nor does a question for everything; the version of the answer does.
+SELECT version = :v1 AS same, told, due() FROM ask(:v0);
+SELECT told, due() FROM ask(NULL);
+SELECT told, due() FROM ask(:v1);
+-- It is shortened: the longer one holds until then, also when others are told meanwhile.
+SELECT streamhouse.alter_topic('w', orphan_timeout => '2 seconds');
+SELECT version AS v2, told FROM ask(:v1) \gset
+SELECT :told AS told, due();
+SELECT streamhouse.alter_topic('w', orphan_timeout => '1 hour');
+SELECT version AS v3, told FROM ask(:v1) \gset
+SELECT :told AS told, due();
+SELECT streamhouse.alter_topic('w', orphan_timeout => '5 seconds');
+SELECT version AS v4, told FROM ask(:v2) \gset
+SELECT :told AS told, due();
+SELECT told, due() FROM ask(:v3);
+SELECT told, due() FROM ask(:v4);
+-- It ends, and comes again.
+SELECT streamhouse.alter_topic('w', reset => '{orphan_timeout}');
+SELECT version AS v5, told, due() FROM ask(:v4) \gset
+SELECT streamhouse.alter_topic('w', orphan_timeout => '2 seconds');
+SELECT version AS v6, told FROM ask(:v4) \gset
+SELECT :told AS told, due();
+SELECT told, due() FROM ask(:v6);
+DROP FUNCTION fixture.ask, fixture.due;
+
 -- Only an administrator does it.
 SELECT has_function_privilege('streamhouse_agent', 'streamhouse.force_seal(text, int, bigint)', 'execute');

@@ -215,7 +215,7 @@ static ShStatus step(ShEngine *engine, ShRefresh **refreshes, ShError *err)
     control->assignments_due |= sealed > 0;
     if (status == SH_OK && control->assignments_due) {
         status = sh_ownership_update(engine, control->pg, err);
-        control->assignments_due = status != SH_OK;
+        control->assignments_due = status != SH_OK || control->timeouts_told;
     }
     /* What that renewal told of assignments, or something newer, was acted on. */
     if (status == SH_OK && !control->assignments_due)

@@ -36,6 +36,8 @@ typedef struct ShControl {
     int64_t assigned_version;   /* the metadata version that the assignments are of */
     uint64_t assignment_round;
     bool assignments_due;
+    bool timeouts_told; /* by the last assignments: until it is asked again, PostgreSQL cannot know that they
+                           came */
     bool metadata_due;
     int64_t looked_ms;  /* when PostgreSQL was last asked for the versions */
     int64_t look_at_ms; /* when it is to be asked; INT64_MAX: when somebody wants it */

@@ -48,6 +48,7 @@ ShStatus sh_ownership_update(ShEngine *engine, ShPg *pg, ShError *err)
     if (status == SH_OK)
         status = batch_init(&begins, told.count, err);
     engine->control.assignment_round++;
+    engine->control.timeouts_told = false;
     for (size_t i = 0; i < told.count && status == SH_OK; i++)
         if (told.rows[i].action != SH_ACTION_NONE)
             status = take_up(engine, &told.rows[i], &grants, &opens, &begins, err);
@@ -162,6 +163,7 @@ static ShStatus take_up(ShEngine *engine, const ShPgAssignment *row, Batch *gran
     pthread_mutex_lock(&partition->mutex);
     bool owned = sh_partition_has_epoch(partition);
     if (owned && row->action != SH_ACTION_GRANT && partition->epoch == row->epoch) {
+        engine->control.timeouts_told |= partition->orphan_timeout_ms != row->orphan_timeout_ms;
         partition->orphan_timeout_ms = row->orphan_timeout_ms;
         partition->listed_round = engine->control.assignment_round;
     }
@@ -178,6 +180,7 @@ static ShStatus take_up(ShEngine *engine, const ShPgAssignment *row, Batch *gran
         batch_add(grants, partition, NULL);
     } else if (row->action == SH_ACTION_OWN && !owned) {
         /* The answer to the grant or to the open was lost. Nothing can have been accepted since. */
+        engine->control.timeouts_told = true;
         set_opening(engine, partition);
         if (row->open)
             batch_add(begins, partition, &epoch);

@@ -177,6 +177,8 @@ CREATE TABLE streamhouse.epoch (
     bytes_base     bigint  CHECK (bytes_base >= 0),
     orphaned_at    timestamptz,
     orphan_timeout interval,
+    timeout_before interval,
+    told_version   bigint,
     forced         boolean NOT NULL DEFAULT false,
     forced_at      timestamptz,
     leftover_of    bigint,

@@ -101,24 +101,38 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, streamhouse, 
 AS $$ SELECT (extract(epoch FROM duration) * 1000)::bigint $$;
 COMMENT ON FUNCTION streamhouse.interval_ms IS 'An interval in milliseconds';
 
-CREATE FUNCTION streamhouse.note_orphan_timeouts(incarnation bigint) RETURNS void
+CREATE FUNCTION streamhouse.note_orphan_timeouts(incarnation bigint, after_version bigint) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
 AS $$
 BEGIN
     IF NOT EXISTS (SELECT FROM epoch AS e JOIN topic AS t USING (topic_id)
                    WHERE e.incarnation_id = note_orphan_timeouts.incarnation AND e.state <> 'sealed'
-                     AND e.orphan_timeout IS DISTINCT FROM t.orphan_timeout) THEN
+                     AND (e.orphan_timeout IS DISTINCT FROM t.orphan_timeout OR e.told_version <= after_version)) THEN
         RETURN;
     END IF;
     PERFORM control_lock();
-    UPDATE epoch AS e SET orphan_timeout = t.orphan_timeout
+    -- Who asks for what came after a version has all that was told with it.
+    UPDATE epoch AS e SET told_version = NULL, timeout_before = NULL
+    WHERE e.incarnation_id = note_orphan_timeouts.incarnation AND e.state <> 'sealed'
+      AND e.told_version <= after_version;
+    -- The answer may get lost, or come late: until then the owner goes by what it was told before, whatever of
+    -- that was the longest; null is for ever. No answer without it has the version that is made here.
+    UPDATE epoch AS e
+    SET orphan_timeout = t.orphan_timeout, told_version = next_version(),
+        timeout_before = CASE WHEN e.told_version IS NULL THEN e.orphan_timeout
+                              WHEN num_nulls(e.orphan_timeout, e.timeout_before) = 0
+                              THEN greatest(e.orphan_timeout, e.timeout_before) END
     FROM topic AS t
     WHERE e.incarnation_id = note_orphan_timeouts.incarnation AND e.state <> 'sealed'
       AND t.topic_id = e.topic_id AND e.orphan_timeout IS DISTINCT FROM t.orphan_timeout;
+    IF FOUND THEN
+        PERFORM bump_versions(assignments => false);
+    END IF;
 END
 $$;
 COMMENT ON FUNCTION streamhouse.note_orphan_timeouts IS
-    'Remembers which orphan_timeout the owner of an epoch is about to be told';
+    'Remembers which orphan_timeout the owner of an epoch is about to be told, and that it may go by an earlier one '
+    'until it asks with the version of an answer that had it';
 
 CREATE FUNCTION streamhouse.is_free(topic_id uuid, partition int) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, streamhouse, pg_temp
@@ -208,7 +222,7 @@ AS $$
 DECLARE
     caller text;
 BEGIN
-    PERFORM note_orphan_timeouts(incarnation);
+    PERFORM note_orphan_timeouts(incarnation, after_version);
     PERFORM agent_enter(incarnation);
     SELECT i.agent_id INTO caller FROM incarnation AS i
     WHERE i.incarnation_id = agent_assign_changes.incarnation;

@@ -135,11 +135,12 @@ JOIN streamhouse.epoch AS e USING (topic_id)
 JOIN streamhouse.incarnation AS i USING (incarnation_id)
 JOIN streamhouse.lease AS l USING (wal_uuid)
 WHERE t.orphan_timeout IS NOT NULL AND e.orphan_timeout IS NOT NULL
+  AND (e.told_version IS NULL OR e.timeout_before IS NOT NULL)
   AND (e.state = 'orphaned' OR (e.state = 'open' AND l.ticks_left = 0))
-  AND l.silent_ms >= streamhouse.interval_ms(greatest(t.orphan_timeout, e.orphan_timeout))
+  AND l.silent_ms >= streamhouse.interval_ms(greatest(t.orphan_timeout, e.orphan_timeout, e.timeout_before))
                      + streamhouse.tick_interval_ms();
 COMMENT ON VIEW streamhouse.due_orphan IS
-    'Epochs whose agent has been silent for the topic''s orphan_timeout, and for the one that it was told';
+    'Epochs whose agent has been silent for the topic''s orphan_timeout, and for those that it may go by';
 
 CREATE FUNCTION streamhouse.orphan_tick() RETURNS int
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off

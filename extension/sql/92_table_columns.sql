@@ -118,6 +118,10 @@ COMMENT ON COLUMN streamhouse.epoch.records_base IS
 COMMENT ON COLUMN streamhouse.epoch.bytes_base IS 'bytes of these';
 COMMENT ON COLUMN streamhouse.epoch.orphaned_at IS 'when its agent lost the partition';
 COMMENT ON COLUMN streamhouse.epoch.orphan_timeout IS 'the time-out that its agent was told';
+COMMENT ON COLUMN streamhouse.epoch.timeout_before IS
+    'the longest that the agent may still go by instead, while told_version is not null; null: for ever';
+COMMENT ON COLUMN streamhouse.epoch.told_version IS
+    'the version of the first answer that told it orphan_timeout; null: the agent is known to have that';
 COMMENT ON COLUMN streamhouse.epoch.forced IS 'whether it was sealed without its agent';
 COMMENT ON COLUMN streamhouse.epoch.forced_at IS 'when';
 COMMENT ON COLUMN streamhouse.epoch.leftover_of IS 'the epoch whose records beyond a forced end this one holds';

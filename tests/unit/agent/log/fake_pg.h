@@ -56,6 +56,7 @@ typedef struct FakeCluster {
     int64_t gap_epoch; /* of t/0, not sealed yet: readers stop at gap_end; 0: none */
     int64_t gap_end;
     int64_t orphan_timeout_ms;
+    int64_t asked_after;    /* the version that assignments were last asked with */
     ShTimeRule time_rule;   /* of all topics */
     bool lose_late_replies; /* of publishes, once leftovers were asked about */
     int lose_leftovers;     /* so many answers about leftovers are lost, once they have taken effect */
@@ -285,10 +286,11 @@ ShStatus sh_pg_end(ShPg *pg, int64_t incarnation, ShError *err)
 ShStatus sh_pg_assignments(ShPg *pg, int64_t incarnation, int64_t after_version, ShPgAssignments *out,
                            ShError *err)
 {
-    (void)pg, (void)after_version;
+    (void)pg;
     ShStatus status = fake_enter(incarnation, err);
     if (status != SH_OK)
         return status;
+    fake.asked_after = after_version;
     ShPgAssignment *rows = calloc(FAKE_TOPICS_MAX * FAKE_PARTITIONS, sizeof *rows);
     size_t n = 0;
     for (size_t i = 0; i < fake.topic_count; i++)

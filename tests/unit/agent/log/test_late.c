@@ -233,6 +233,18 @@ static void test_an_owner_stops_before_the_orphan_timeout(void **state)
     assert_true(read_to(fixture, "t", 0, end) >= end);
 }
 
+/* PostgreSQL counts by a new time-out only when it knows that the owner has it. */
+static void test_an_owner_tells_that_it_has_a_new_orphan_timeout(void **state)
+{
+    Fixture *fixture = *state;
+    start(fixture);
+    assert_int_equal(append_patiently(fixture, "t", 1, 10), 0);
+    FAKE_CHANGE(fake.orphan_timeout_ms = 3600000);
+    wait_until(FAKE_GET(fake.asked_after) == FAKE_GET(fake.version));
+    FAKE_CHANGE(fake.orphan_timeout_ms = 0);
+    wait_until(FAKE_GET(fake.asked_after) == FAKE_GET(fake.version));
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
 int main(void)
@@ -248,6 +260,7 @@ int main(void)
         TEST(test_a_used_up_partition_may_go_elsewhere),
         TEST(test_readers_stop_at_a_gap),
         TEST(test_an_owner_stops_before_the_orphan_timeout),
+        TEST(test_an_owner_tells_that_it_has_a_new_orphan_timeout),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
