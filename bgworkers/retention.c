@@ -29,6 +29,7 @@ void sh_retention_main(Datum arg)
     if (!sh_worker_claim(SH_WORKER_RETENTION))
         proc_exit(0);
     while (sh_worker_is_wanted()) {
+        sh_worker_run("SELECT streamhouse.note_clock()", NULL);
         sh_worker_run("SELECT streamhouse.retire_silent_agents()", NULL);
         run_steps(RETENTION_STEP);
         run_steps(PRODUCER_STEP);

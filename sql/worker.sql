@@ -53,6 +53,9 @@ SELECT comes_true($$ SELECT count(*) = 1 FROM pg_stat_activity
                      WHERE backend_type = 'streamhouse retention' AND datname = current_database() $$);
 SELECT streamhouse.drop_topic('t');
 SELECT comes_true($$ SELECT is_purged FROM streamhouse.dropped_topic $$);
+-- It looks at the server's clocks.
+UPDATE streamhouse.server_clock SET seen_at = seen_at - interval '1 day';
+SELECT comes_true($$ SELECT cardinality(leaps) = 1 FROM streamhouse.server_clock $$);
 SELECT * FROM prepared.called;
 SELECT format('ALTER DATABASE %I RESET search_path', current_database()) \gexec
 DROP SCHEMA prepared CASCADE;

@@ -130,6 +130,19 @@ COMMENT ON TABLE streamhouse.lease_clock IS
     'One row, made at first use: the last tick of leases, its number and when it was by the server''s monotonic '
     'clock, in milliseconds';
 
+CREATE TABLE streamhouse.server_clock (
+    one_row      boolean       PRIMARY KEY DEFAULT true CHECK (one_row),
+    seen_at      timestamptz   NOT NULL,
+    monotonic_ms bigint        NOT NULL,
+    leap_ends    timestamptz[] NOT NULL DEFAULT '{}',
+    leaps        interval[]    NOT NULL DEFAULT '{}',
+    stepped_at   timestamptz,
+    CHECK (cardinality(leap_ends) = cardinality(leaps))
+) WITH (fillfactor = 20);
+COMMENT ON TABLE streamhouse.server_clock IS
+    'One row: what the server''s clocks said when the retention worker last looked, and by how much the wall clock has '
+    'leapt ahead, and when, as far as that is remembered';
+
 CREATE TABLE streamhouse.partition (
     topic_id     uuid   NOT NULL,
     partition    int    NOT NULL CHECK (partition >= 0),

@@ -1,12 +1,6 @@
 -- What the lease worker does. None of it waits for a lock that an open transaction may hold: what is locked is left
 -- for the next tick.
 
-CREATE FUNCTION streamhouse.monotonic_ms() RETURNS bigint
-    LANGUAGE c STABLE STRICT SET search_path = pg_catalog, pg_temp
-    AS 'MODULE_PATHNAME', 'sh_monotonic_ms';
-COMMENT ON FUNCTION streamhouse.monotonic_ms IS
-    'The server''s monotonic clock in milliseconds: it does not jump, and starts anew with the machine';
-
 CREATE FUNCTION streamhouse.open_transaction_warning_ms() RETURNS int
     LANGUAGE c STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'sh_setting_open_transaction_warning_ms';

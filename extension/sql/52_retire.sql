@@ -72,14 +72,14 @@ DECLARE
     span   interval := agent_retention_ms() * interval '1 millisecond';
     doomed bigint[];
 BEGIN
-    IF span = interval '0' OR NOT EXISTS (SELECT FROM retirable_agent AS r WHERE r.renewed_at < now() - span)
+    IF span = interval '0' OR NOT EXISTS (SELECT FROM retirable_agent AS r WHERE r.renewed_at < time_ago(span))
        OR NOT control_lock_if_free() THEN
         RETURN 0;
     END IF;
     -- A renewal under way is left alone: the lease's row is locked.
     SELECT array_agg(l.incarnation_id) INTO doomed
     FROM (SELECT l.incarnation_id FROM lease AS l
-          WHERE l.ticks_left = 0 AND l.renewed_at < now() - span
+          WHERE l.ticks_left = 0 AND l.renewed_at < time_ago(span)
             AND l.incarnation_id IN (SELECT r.incarnation_id FROM retirable_agent AS r)
           ORDER BY l.wal_uuid FOR UPDATE SKIP LOCKED) AS l;
     IF doomed IS NULL THEN

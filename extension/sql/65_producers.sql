@@ -95,7 +95,7 @@ BEGIN
     FROM unnest(producer_ids) AS a(producer_id), cluster AS c
     JOIN term AS t USING (term)
     WHERE a.producer_id >= 0 AND a.producer_id >> 52 < producer_term(c.term)
-      AND t.began_at > now() - producer_retention() AND producers_counted() < producers_max()
+      AND t.began_at > time_ago(producer_retention()) AND producers_counted() < producers_max()
       AND NOT EXISTS (SELECT FROM producer AS p WHERE p.producer_id = a.producer_id)
     ORDER BY a.producer_id
     ON CONFLICT DO NOTHING;
@@ -145,7 +145,7 @@ AS $$
 #variable_conflict use_column
 DECLARE
     at      producer_expiry;
-    old     timestamptz := now() - producer_retention();
+    old     timestamptz := time_ago(producer_retention());
     claims  int;
     ids     int;
     gone    int;
@@ -198,7 +198,7 @@ DECLARE
     last record;
 BEGIN
     -- Once an hour, in the order of the key: an index on updated_at would be written by each publish.
-    IF at.topic_id IS NULL AND at.checked_at > now() - interval '1 hour' THEN
+    IF at.topic_id IS NULL AND at.checked_at BETWEEN now() - interval '1 hour' AND now() THEN
         RETURN 0;
     ELSIF at.topic_id IS NULL THEN
         at.topic_id := '00000000-0000-0000-0000-000000000000';

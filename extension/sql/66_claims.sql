@@ -8,7 +8,7 @@ SELECT e.topic_id, e.partition, e.epoch FROM streamhouse.epoch AS e
 LEFT JOIN streamhouse.epoch AS made ON made.topic_id = e.topic_id AND made.partition = e.partition
                                    AND made.leftover_of = e.epoch
 WHERE e.forced AND e.end_offset < e.limit_offset
-  AND coalesce(made.state <> 'sealed', e.forced_at > now() - streamhouse.producer_retention());
+  AND coalesce(made.state <> 'sealed', e.forced_at > streamhouse.time_ago(streamhouse.producer_retention()));
 COMMENT ON VIEW streamhouse.unresolved_epoch IS
     'Epochs that may still bring batches: orphaned ones, and those that were sealed by force while their '
     'leftovers are on their way or, for producer_retention() from the forced end, may come';

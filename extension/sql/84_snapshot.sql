@@ -77,7 +77,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, streamhouse, pg_temp
 AS $$
     SELECT snapshot_interval_ms() > 0 AND snapshot_hold_ms() > 0
        AND snapshot.given_up_at IS NULL AND snapshot.failures > 0
-       AND snapshot.waits_since < now() - snapshot_hold_ms() * interval '1 millisecond'
+       AND snapshot.waits_since < time_ago(snapshot_hold_ms() * interval '1 millisecond')
 $$;
 COMMENT ON FUNCTION streamhouse.is_snapshot_overdue IS
     'True when those that are kept hold up deletion for longer than streamhouse.snapshot_hold, and no new one could be '

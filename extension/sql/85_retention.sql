@@ -2,7 +2,8 @@
 --
 -- Age counts from the later of a segment's newest record and its arrival: an agent or a producer whose clock is
 -- behind does not have fresh records removed. A newest record that claims to be of the far future pins nothing: it
--- counts as no later than timestamp_after_max, or an hour where there is no such bound, after its arrival.
+-- counts as no later than timestamp_after_max, or an hour where there is no such bound, after its arrival. What the
+-- server's own clock leapt ahead is left out (22_clock).
 --
 -- A log start never passes the published end of the oldest unsealed epoch (read_bounds): what an earlier
 -- epoch may still bring is not stepped over. Moving it counts what it leaves behind; taking the rows away
@@ -49,15 +50,19 @@ SELECT p.topic_id, p.partition
 FROM streamhouse.partition AS p
 JOIN streamhouse.topic AS t USING (topic_id)
 CROSS JOIN LATERAL (
-    SELECT s.last_offset, s.max_timestamp_ms, s.arrived_ms, s.bytes FROM streamhouse.segment AS s
+    SELECT s.last_offset, s.bytes,
+           least(greatest(s.max_timestamp_ms, s.arrived_ms),
+                 s.arrived_ms + coalesce(extract(epoch FROM t.timestamp_after_max) * 1000, 3600000)::bigint) AS newest_ms
+    FROM streamhouse.segment AS s
     WHERE s.topic_id = p.topic_id AND s.partition = p.partition AND s.first_offset >= p.first_segment
     ORDER BY s.first_offset LIMIT 1
 ) AS oldest
 WHERE (t.retention IS NOT NULL OR t.retention_bytes IS NOT NULL OR p.first_segment < p.log_start)
   AND (oldest.last_offset < p.log_start
-       OR least(greatest(oldest.max_timestamp_ms, oldest.arrived_ms),
-                oldest.arrived_ms + coalesce(extract(epoch FROM t.timestamp_after_max) * 1000, 3600000)::bigint)
-          < ((extract(epoch FROM now()) - extract(epoch FROM t.retention)) * 1000)::bigint
+       -- The second asks a function, for those alone of which the wall clock says so.
+       OR oldest.newest_ms < ((extract(epoch FROM now()) - extract(epoch FROM t.retention)) * 1000)::bigint
+          AND oldest.newest_ms < ((extract(epoch FROM now()) - extract(epoch FROM t.retention)
+                                   - extract(epoch FROM streamhouse.uncounted(t.retention))) * 1000)::bigint
        OR oldest.bytes <= (SELECT sum(h.bytes)
                            FROM streamhouse.epoch AS k, streamhouse.newest_head(k.topic_id, k.partition, k.epoch) AS h
                            WHERE k.topic_id = p.topic_id AND k.partition = p.partition)
@@ -108,14 +113,17 @@ AS $$
         WHERE k.topic_id = p.topic_id AND k.partition = p.partition AND t.retention_bytes IS NOT NULL
     ) AS excess
     CROSS JOIN LATERAL (
+        SELECT ((extract(epoch FROM now()) - extract(epoch FROM t.retention)
+                 - extract(epoch FROM uncounted(t.retention))) * 1000)::bigint AS oldest_ms OFFSET 0
+    ) AS age
+    CROSS JOIN LATERAL (
         SELECT r.last_offset, bool_and(r.is_expired) OVER (ORDER BY r.first_offset) AS is_retired
         FROM (SELECT c.first_offset, c.last_offset,
                      c.last_offset < b.published_end
                      AND (coalesce(least(greatest(c.max_timestamp_ms, c.arrived_ms),
                                          c.arrived_ms + coalesce(extract(epoch FROM t.timestamp_after_max) * 1000,
                                                                  3600000)::bigint)
-                                   < ((extract(epoch FROM now()) - extract(epoch FROM t.retention))
-                                      * 1000)::bigint, false)
+                                   < age.oldest_ms, false)
                           OR coalesce(sum(c.bytes) OVER (ORDER BY c.first_offset) <= excess.bytes, false))
                          AS is_expired
               FROM (SELECT * FROM segment AS s

@@ -57,7 +57,7 @@ BEGIN
         SET claimed_by = agent_garbage.incarnation, claimed_until = now() + interval '5 minutes'
         WHERE d.object_id = ANY (ARRAY(
             SELECT c.object_id FROM object_deletion AS c
-            WHERE c.since <= now() - garbage_grace_ms() * interval '1 millisecond'
+            WHERE c.since <= time_ago(garbage_grace_ms() * interval '1 millisecond')
               AND c.made_by < bound.made_before
               AND (bound.holds IS NULL OR pg_visible_in_snapshot(c.made_by, bound.holds))
               -- What a live agent has announced it may be uploading: it says itself when it gives it up.
@@ -236,8 +236,11 @@ FROM streamhouse.object_deletion AS d
 JOIN streamhouse.object AS o USING (object_id)
 CROSS JOIN streamhouse.garbage_bound() AS b
 LEFT JOIN streamhouse.incarnation AS w ON w.incarnation_id = o.incarnation_id
+CROSS JOIN (SELECT g.span, streamhouse.uncounted(g.span) AS held
+            FROM (SELECT streamhouse.garbage_grace_ms() * interval '1 millisecond') AS g(span) OFFSET 0) AS grace
 CROSS JOIN LATERAL (
-    SELECT d.since + streamhouse.garbage_grace_ms() * interval '1 millisecond' AS due_at) AS due
+    SELECT d.since + grace.span
+           + CASE WHEN d.since + grace.span > now() - grace.held THEN grace.held ELSE interval '0' END AS due_at) AS due
 LEFT JOIN streamhouse.incarnation AS i ON i.incarnation_id = d.claimed_by AND d.claimed_until > now()
 ORDER BY d.since;
 COMMENT ON VIEW streamhouse.garbage IS

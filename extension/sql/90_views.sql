@@ -99,6 +99,7 @@ FROM (VALUES ('workers', streamhouse.worker_problem()),
              ('deletion', CASE WHEN NOT streamhouse.deletion_allowed() THEN
                               'nothing is deleted from the store: see streamhouse.term_status, store_marker_status' END),
              ('snapshots', streamhouse.snapshot_problem()),
+             ('clock', streamhouse.clock_problem()),
              ('transactions', (SELECT format('%s open transactions hold locks or old rows of StreamHouse, the oldest for %s',
                                              count(*), max(o.age)) FROM streamhouse.open_transactions AS o
                                WHERE o.age > interval '1 minute'

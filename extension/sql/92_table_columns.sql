@@ -82,6 +82,14 @@ COMMENT ON COLUMN streamhouse.lease_clock.one_row IS 'there is one row';
 COMMENT ON COLUMN streamhouse.lease_clock.number IS 'number of the last tick';
 COMMENT ON COLUMN streamhouse.lease_clock.ticked_ms IS
     'when that was, by the server''s monotonic clock, in milliseconds';
+COMMENT ON COLUMN streamhouse.server_clock.one_row IS 'there is one row';
+COMMENT ON COLUMN streamhouse.server_clock.seen_at IS
+    'the wall clock, but for differences that are too small to be leaps: these add up';
+COMMENT ON COLUMN streamhouse.server_clock.monotonic_ms IS 'the monotonic clock then';
+COMMENT ON COLUMN streamhouse.server_clock.leap_ends IS 'when, by the wall clock, leaps were noted; the oldest first';
+COMMENT ON COLUMN streamhouse.server_clock.leaps IS 'by how much it had leapt ahead each time';
+COMMENT ON COLUMN streamhouse.server_clock.stepped_at IS
+    'when it last leapt while the monotonic clock ran on; null: it did not, or was turned back';
 
 COMMENT ON COLUMN streamhouse.partition.topic_id IS 'id of the topic';
 COMMENT ON COLUMN streamhouse.partition.partition IS 'number, from 0';

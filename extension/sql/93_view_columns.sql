@@ -56,7 +56,7 @@ COMMENT ON COLUMN streamhouse.agents.draining IS 'whether drain_agent keeps part
 COMMENT ON COLUMN streamhouse.agents.problem IS
     'why a live agent would stay live here although it is gone, as when no worker ticks; null: nothing';
 
-COMMENT ON COLUMN streamhouse.health.subject IS 'what can be wrong: workers, history, terms, deletion, snapshots, transactions';
+COMMENT ON COLUMN streamhouse.health.subject IS 'what can be wrong: workers, history, terms, deletion, snapshots, clock, transactions';
 COMMENT ON COLUMN streamhouse.health.is_well IS 'whether it is well';
 COMMENT ON COLUMN streamhouse.health.status IS 'what is wrong; ok: nothing';
 

@@ -18,7 +18,8 @@ GRANT EXECUTE ON FUNCTION
     streamhouse.producer_retention, streamhouse.current_timeline, streamhouse.current_identity,
     streamhouse.identity_change, streamhouse.history_is_whole, streamhouse.deletion_allowed,
     streamhouse.version_findings, streamhouse.newest_head, streamhouse.find_open_transactions,
-    streamhouse.worker_problem
+    streamhouse.worker_problem, streamhouse.clock_problem, streamhouse.clock_ahead, streamhouse.clock_tolerance, streamhouse.in_seconds,
+    streamhouse.uncounted, streamhouse.time_ago
 TO streamhouse_read, streamhouse_agent, streamhouse_admin, pg_monitor;
 
 GRANT EXECUTE ON FUNCTION

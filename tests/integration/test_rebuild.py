@@ -22,7 +22,7 @@ CHANGES = {
     "incarnation": ["state"],
     "epoch": ["state", "orphaned_at", "held_at"],
     "lease": ["incarnation_id", "ticks_left", "silent_ms", "unpublished", "calls", "renewed_at", "updates", "stage"],
-    "lease_clock": None, "control_change": None, "store_marker": None, "index_snapshot": None, "term": None, "term_awaited": None, "publish_result": None,
+    "lease_clock": None, "server_clock": None, "control_change": None, "store_marker": None, "index_snapshot": None, "term": None, "term_awaited": None, "publish_result": None,
 }
 
 
