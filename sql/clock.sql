@@ -29,6 +29,14 @@ SELECT hours(streamhouse.uncounted('1 hour')) AS short, hours(streamhouse.uncoun
 SELECT regexp_replace(streamhouse.clock_problem(), 'at about [^.]*', 'at about TIME', 'g') AS told;
 SELECT hours(streamhouse.note_clock()) AS noted;
 SELECT hours(streamhouse.note_clock()) AS noted_once, leaps();
+-- Also for a transaction that had begun when it was noted.
+BEGIN;
+SELECT step('1 day');
+\set VERBOSITY terse
+SELECT hours(streamhouse.note_clock()) AS noted;
+\set VERBOSITY default
+SELECT hours(streamhouse.uncounted('1 hour')) AS both_leaps, hours(streamhouse.uncounted('1 minute')) AS both;
+ROLLBACK;
 SELECT subject, is_well, status LIKE 'the wall clock of the server leapt ahead by @ 7 days at about %' AS told
 FROM streamhouse.health WHERE subject = 'clock';
 SELECT pass('5 hours');
@@ -46,9 +54,10 @@ SELECT streamhouse.uncounted('170000000 years') > '7 days' AS ever;
 
 -- Turned back: a leap that is still to come is undone, all or in part.
 SELECT step('-10 hours');
-SELECT hours(streamhouse.uncounted('1 hour')) AS at_once, hours(streamhouse.uncounted('100 hours')) AS further;
+SELECT hours(streamhouse.uncounted('100 hours')) AS not_seen_yet;
 SELECT hours(streamhouse.note_clock()) AS noted;
-SELECT leaps(), streamhouse.clock_problem() IS NULL AS well;
+SELECT leaps(), hours(streamhouse.uncounted('5 hours')) AS none, hours(streamhouse.uncounted('7 hours')) AS the_first,
+       streamhouse.clock_problem() IS NULL AS well;
 SELECT step('-5 days');
 \set VERBOSITY terse
 SELECT hours(streamhouse.note_clock()) AS noted;

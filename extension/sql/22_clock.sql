@@ -54,11 +54,12 @@ BEGIN
         point := point - ahead;
     END IF;
     FOR i IN REVERSE coalesce(cardinality(seen.leaps), 0) .. 1 LOOP
-        CONTINUE WHEN seen.leap_ends[i] > point;
         EXIT WHEN point - seen.leap_ends[i] >= rest;
-        rest := rest - (point - seen.leap_ends[i]);
+        -- A leap that ends later than that was noted when this transaction had begun; or the clock was turned back,
+        -- and no round has seen it yet.
+        rest := rest - greatest(point - seen.leap_ends[i], interval '0');
         held := held + seen.leaps[i];
-        point := seen.leap_ends[i] - seen.leaps[i];
+        point := least(point, seen.leap_ends[i]) - seen.leaps[i];
     END LOOP;
     RETURN held;
 END
