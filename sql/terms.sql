@@ -347,3 +347,18 @@ SELECT count(*) FROM streamhouse.agent_next_twice(:b);
 ROLLBACK;
 DELETE FROM streamhouse.segment WHERE first_offset = 5000;
 SELECT count(*) FROM streamhouse.agent_next_twice(:b);
+
+-- What is left over of an epoch that was sealed by force meanwhile counts as of that epoch.
+SELECT renew();
+SELECT streamhouse.create_topic('t') IS NOT NULL AS made;
+SELECT register('a', 1) AS a \gset
+SELECT take(:a);
+SELECT result FROM publish(:a, 1, '{t 0 0+10}');
+SELECT register('b', 2, 1, 1000) AS b \gset
+SELECT register('a', 1, 2, 1000) AS a \gset
+SELECT result FROM streamhouse.agent_present_epochs(:b, ARRAY[topic('t')], '{0}', ARRAY[first_term(2)], '{1000}');
+SELECT streamhouse.force_seal('t', 0, first_term(1));
+SELECT start_offset AS starts FROM streamhouse.agent_leftover(:a, ARRAY[topic('t')], '{0}', ARRAY[first_term(1)]) \gset
+SELECT result FROM publish(:b, 1, '{t 0 @2 1000+1}', stretches => '{1 7.0 5+1@1000}');
+SELECT result FROM publish(:a, 1, ARRAY[format('t 0 %s+2', :starts)], stretches => ARRAY[format('1 7.0 4+2@%s', :starts)]);
+SELECT first_offset - :starts AS first_offset, end_offset - :starts AS end_offset FROM streamhouse.stored_twice;

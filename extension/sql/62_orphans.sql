@@ -253,9 +253,10 @@ BEGIN
               p.next_offset INTO made.epoch, made.start_offset, made.limit_offset;
 
     INSERT INTO epoch (topic_id, partition, epoch, incarnation_id, durability, state, start_offset,
-                       limit_offset, orphaned_at, leftover_of, records_base, bytes_base)
+                       limit_offset, orphaned_at, leftover_of, records_base, bytes_base, held_at)
     SELECT old.topic_id, old.partition, made.epoch, incarnation, 'wal', 'orphaned', made.start_offset,
-           made.limit_offset, now(), old.epoch, b.records, b.bytes
+           made.limit_offset, now(), old.epoch, b.records, b.bytes,
+           CASE WHEN EXISTS (SELECT FROM term AS t WHERE t.settled_at IS NULL) THEN made.start_offset END
     FROM records_before(old.topic_id, old.partition, made.epoch) AS b;
     INSERT INTO epoch_head (topic_id, partition, epoch, published_end)
     VALUES (old.topic_id, old.partition, made.epoch, made.start_offset);
