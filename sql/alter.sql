@@ -12,6 +12,9 @@ SELECT streamhouse.alter_topic('t', partitions => 3, retention => '2 days', rese
 SELECT partitions, durability, retention, retention_size, segment_size, max_batch_size
 FROM streamhouse.topics;
 SELECT streamhouse.alter_topic('t', reset => '{retention}');
+SELECT streamhouse.alter_topic('t', retention => '3 days', reset => NULL);
+SELECT retention, timestamp_after_max FROM streamhouse.topics;
+SELECT streamhouse.alter_topic('t', reset => '{retention}');
 SELECT partitions, retention FROM streamhouse.topics;
 SELECT partition FROM streamhouse.partitions;
 

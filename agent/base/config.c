@@ -9,7 +9,7 @@
 
 #include "agent/base/config_table.h"
 
-#define SUGGESTION_DISTANCE_MAX 4
+#define SUGGESTION_DISTANCE_MAX 4 /* and no more than a third of the name: short names are alike by chance */
 #define NAME_BYTES              64
 
 static ShStatus set_defaults(ShConfig *config, ShError *err);
@@ -82,7 +82,8 @@ ShStatus sh_config_find(const char *name, const char *prefix, const ShSetting **
 const char *sh_setting_nearest(const char *name)
 {
     const char *nearest = NULL;
-    size_t nearest_distance = SUGGESTION_DISTANCE_MAX + 1;
+    size_t third = strlen(name) / 3;
+    size_t nearest_distance = (third < SUGGESTION_DISTANCE_MAX ? third : SUGGESTION_DISTANCE_MAX) + 1;
     const ShSetting *setting;
     for (size_t i = 0; (setting = sh_setting_at(i)) != NULL; i++) {
         size_t distance = edit_distance(name, setting->name);

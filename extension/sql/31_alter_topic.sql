@@ -26,6 +26,7 @@ DECLARE
 BEGIN
     PERFORM control_lock();
     old := topic_for_change(name);
+    reset := coalesce(reset, '{}'); -- left out, as any other that is null
     PERFORM check_topic_settings(partitions, retention, durability, orphan_timeout);
     PERFORM check_schema_settings(key_validation, value_validation, key_subject_strategy,
                                   value_subject_strategy);

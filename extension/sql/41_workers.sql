@@ -77,6 +77,8 @@ AS $$
         FROM pg_stat_activity AS a
         WHERE a.datname = current_database() AND a.xact_start IS NOT NULL AND a.pid <> pg_backend_pid()
           AND a.backend_type NOT IN ('autovacuum worker', 'parallel worker')
+          -- Who waits for a lock is not to blame: locks on tables show before those on their rows are there.
+          AND a.wait_event_type IS DISTINCT FROM 'Lock'
         UNION ALL
         SELECT NULL, '-1/' || p.transaction, p.owner, NULL, NULL, format('prepared as "%s"', p.gid), p.prepared, true
         FROM pg_prepared_xacts AS p WHERE p.database = current_database()

@@ -150,6 +150,7 @@ DECLARE
     due_partitions int[];
     due_epochs     bigint[];
     free_wals      uuid[];
+    some_of_them   text;
 BEGIN
     PERFORM begin_decision();
     IF NOT EXISTS (SELECT FROM topic WHERE orphan_timeout IS NOT NULL)
@@ -174,6 +175,15 @@ BEGIN
         RETURN 0;
     END IF;
     PERFORM force_ends(due_topics, due_partitions, due_epochs);
+    SELECT string_agg(format('epoch %s of %s/%s (agent "%s")', e.epoch, t.name, e.partition, i.agent_id), ', '
+                      ORDER BY t.name, e.partition) INTO some_of_them
+    FROM unnest(due_topics[:5], due_partitions[:5], due_epochs[:5]) AS due(topic_id, partition, epoch)
+    JOIN topic AS t USING (topic_id) JOIN epoch AS e USING (topic_id, partition, epoch)
+    JOIN incarnation AS i USING (incarnation_id);
+    RAISE WARNING 'ended by force for orphan_timeout: %',
+                  some_of_them || CASE WHEN cardinality(due_topics) > 5 THEN
+                                      format(' and %s more', cardinality(due_topics) - 5) ELSE '' END
+        USING HINT = 'What their agents still hold gets epochs of its own when they return: streamhouse.unresolved_epoch.';
     RETURN cardinality(due_topics);
 END
 $$;

@@ -76,6 +76,11 @@ static void test_the_environment_wins_over_the_file_and_the_file_over_defaults(v
                          "STREAMHOUSE_CONFIG=y",
                          "STREAMHOUSE_TEST_PG=z",
                          "STREAMHOUSE_SERVICE_HOST=10.0.0.1",
+                         "STREAMHOUSE_PORT=tcp://10.0.0.1:50051",
+                         "STREAMHOUSE_AGENT_PORT=tcp://10.0.0.1:50051",
+                         "STREAMHOUSE_AGENT_PORT_50051_TCP_ADDR=10.0.0.1",
+                         "STREAMHOUSE_HOME=/opt",
+                         "STREAMHOUSE_LOG=x",
                          NULL};
     ShConfig *config = load("# a comment\n"
                             "data_dir: /d\nflush_interval: 1500ms\nwal_sync: interval\nzone: 'a ''b'' c'\n"
