@@ -283,6 +283,7 @@ LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
 AS $$
 DECLARE
     held record;
+    all_of_them text := (SELECT 'TRUNCATE ' || string_agg(t.name, ', ') FROM snapshot_tables() AS t WHERE t.kind = 'table');
 BEGIN
     PERFORM begin_decision();
     SELECT (SELECT count(*) FROM topic) AS topics, (SELECT count(*) FROM incarnation) AS agents,
@@ -293,7 +294,17 @@ BEGIN
             USING ERRCODE = 'object_not_in_prerequisite_state',
                   HINT = 'Rebuild into a database where the extension was just created.';
     END IF;
-    EXECUTE (SELECT 'TRUNCATE ' || string_agg(t.name, ', ') FROM snapshot_tables() AS t WHERE t.kind = 'table');
+    -- The workers lock tables in orders of their own. Who waits for one of them gives back what it has, with the
+    -- subtransaction.
+    FOR tries IN 1 .. 20 LOOP
+        BEGIN
+            EXECUTE all_of_them;
+            RETURN;
+        EXCEPTION WHEN deadlock_detected THEN
+            CONTINUE WHEN tries < 20;
+            RAISE;
+        END;
+    END LOOP;
 END
 $$;
 COMMENT ON FUNCTION streamhouse.rebuild_begin IS
