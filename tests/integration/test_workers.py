@@ -44,7 +44,8 @@ def terminate(database, pid):
 def titles(server):
     """What the server's processes call themselves."""
     pid_file = server.directory / "data" / "postmaster.pid"
-    first = pid_file.read_text().split()[0] if pid_file.exists() else "0"
+    written = pid_file.read_text().split() if pid_file.exists() else []
+    first = written[0] if written else "0"  # it is there a moment before anything stands in it
     children = pathlib.Path(f"/proc/{first}/task/{first}/children")
     found = ""
     for pid in children.read_text().split() if children.exists() else []:
