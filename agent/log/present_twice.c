@@ -5,6 +5,7 @@
 #include "agent/log/engine_internal.h"
 #include "agent/log/start_wait.h"
 #include "core/batch.h"
+#include "core/segment.h"
 
 static ShStatus void_one(ShEngine *engine, const ShPgTwice *twice, bool *store_failed, ShError *err);
 static bool wait_for_store(ShEngine *engine, int attempt, const ShError *err);
@@ -29,18 +30,27 @@ ShStatus sh_present_void_twice(ShEngine *engine, ShError *err)
     return status;
 }
 
-ShStatus sh_present_part_twice(const ShPgTwice *twice, const uint8_t *bytes, ShPgPiece *pieces, size_t *count,
+ShStatus sh_present_part_twice(const ShPgTwice *twice, uint8_t *bytes, ShPgPiece *pieces, size_t *count,
                                ShError *err)
 {
     const ShPgSegment *segment = &twice->segment;
+    const ShRunRange range = {.base_offset = segment->base_offset,
+                              .from_offset = segment->base_offset,
+                              .end_offset = segment->last_offset + 1,
+                              .is_rest = true,
+                              .leader_epoch = (int32_t)(segment->epoch & INT32_MAX)};
+    size_t usable;
     bool begins = true;
     *count = 0;
+    ShStatus status = sh_segment_rebase(bytes, (size_t)segment->length, &range, &usable, err);
+    if (status != SH_OK)
+        return sh_fail_prefix(err, status, "object %s", segment->object_key);
     ShBatchHeader header;
     for (uint64_t at = 0; at < segment->length; at += header.total_bytes) {
-        ShStatus status = sh_batch_peek(bytes + at, segment->length - at, &header, err);
+        status = sh_batch_peek(bytes + at, segment->length - at, &header, err);
         if (status != SH_OK)
             return status;
-        int64_t first = segment->base_offset + header.base_offset;
+        int64_t first = header.base_offset;
         int64_t end = first + header.last_offset_delta + 1;
         if (end <= segment->first_offset)
             continue;

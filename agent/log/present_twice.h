@@ -18,8 +18,9 @@
 ShStatus sh_present_void_twice(ShEngine *engine, ShError *err) SH_MUST_CHECK;
 
 /* Part a segment, whose bytes are given, around the batches that lie in what is to be void; one that only
- * overlaps it stays. Sets `*count` to how many pieces are left. SH_CORRUPT: these are no whole batches. */
-ShStatus sh_present_part_twice(const ShPgTwice *twice, const uint8_t *bytes, ShPgPiece *pieces, size_t *count,
+ * overlaps it stays. Sets `*count` to how many pieces are left. The bytes are checked, and get absolute
+ * offsets. SH_CORRUPT: they are not the segment's. */
+ShStatus sh_present_part_twice(const ShPgTwice *twice, uint8_t *bytes, ShPgPiece *pieces, size_t *count,
                                ShError *err) SH_MUST_CHECK;
 
 #endif
