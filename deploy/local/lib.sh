@@ -42,7 +42,7 @@ wait_for() {
     done
 }
 
-# Settings of the instance: ports and the connection string, written once by up.sh.
+# The ports of the instance, chosen by up.sh.
 load_env() { [ -f "$HOME_DIR/env" ] && . "$HOME_DIR/env"; }
 
 psql_admin() {

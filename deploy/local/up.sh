@@ -8,9 +8,6 @@ set -euo pipefail
 
 first_time() {
     PG_PORT=$(free_port 15432)
-    GRPC_PORT=$(free_port 50051)
-    HTTP_PORT=$(free_port 8080)
-    REGISTRY_PORT=$(free_port 8081)
     local password
     password=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
     (umask 077; printf '127.0.0.1:*:*:streamhouse:%s\n' "$password" >"$HOME_DIR/pgpass.tmp")
@@ -18,10 +15,19 @@ first_time() {
     cat >"$HOME_DIR/env" <<ENV
 PG_DIR=$PG_DIR
 PG_PORT=$PG_PORT
-GRPC_PORT=$GRPC_PORT
-HTTP_PORT=$HTTP_PORT
-REGISTRY_PORT=$REGISTRY_PORT
 ENV
+}
+
+# The agent's: those of the last time, or others when somebody has taken one of them meanwhile.
+choose_agent_ports() {
+    if [ -n "${REGISTRY_PORT:-}" ] && port_is_free "$GRPC_PORT" && port_is_free "$HTTP_PORT" && port_is_free "$REGISTRY_PORT"; then
+        return
+    fi
+    GRPC_PORT=$(free_port 50051)
+    HTTP_PORT=$(free_port 8080)
+    REGISTRY_PORT=$(free_port $((HTTP_PORT + 1)))
+    sed -i '/^\(GRPC\|HTTP\|REGISTRY\)_PORT=/d' "$HOME_DIR/env"
+    printf '%s\n' "GRPC_PORT=$GRPC_PORT" "HTTP_PORT=$HTTP_PORT" "REGISTRY_PORT=$REGISTRY_PORT" >>"$HOME_DIR/env"
 }
 
 init_postgres() {
@@ -56,6 +62,7 @@ create_extension() {
 }
 
 start_agent() {
+    choose_agent_ports
     mkdir -p "$HOME_DIR/agent/wal" "$HOME_DIR/agent/store"
     cat >"$HOME_DIR/agent.yaml" <<CONF
 agent_id: local
@@ -69,7 +76,9 @@ CONF
     rm -f "$HOME_DIR/agent.ports"
     setsid "$BIN/streamhouse-agent" --config "$HOME_DIR/agent.yaml" >>"$HOME_DIR/agent.log" 2>&1 </dev/null &
     echo $! >"$HOME_DIR/agent.pid"
-    wait_for 30 test -s "$HOME_DIR/agent.ports" \
+    agent_decided() { [ -s "$HOME_DIR/agent.ports" ] || ! alive "$HOME_DIR/agent.pid"; }
+    wait_for 30 agent_decided || true
+    [ -s "$HOME_DIR/agent.ports" ] \
         || fail "the agent did not become ready; its log ends: $(tail -2 "$HOME_DIR/agent.log")"
 }
 
@@ -86,7 +95,6 @@ stop_outdated_agent() {
 mkdir -p "$HOME_DIR"
 choose_pg_dir
 load_env || first_time
-[ -n "${REGISTRY_PORT:-}" ] || { REGISTRY_PORT=$(free_port 8081); echo "REGISTRY_PORT=$REGISTRY_PORT" >>"$HOME_DIR/env"; }
 [ -d "$PG_DIR/data" ] || init_postgres
 alive "$PG_DIR/data/postmaster.pid" || start_postgres
 create_extension
