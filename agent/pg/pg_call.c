@@ -207,6 +207,20 @@ ShStatus sh_pg_call_row(ShPg *pg, ShPgStatement statement, const char *const *va
     return status;
 }
 
+ShStatus sh_pg_call_bool(ShPg *pg, ShPgStatement statement, const char *const *values, bool *out,
+                         ShError *err)
+{
+    PGresult *result;
+    ShStatus status = sh_pg_call_row(pg, statement, values, &result, err);
+    if (status != SH_OK)
+        return status;
+    ShPgRow row = {.result = result};
+    *out = sh_pg_row_bool(&row);
+    status = sh_pg_row_end(&row, err);
+    PQclear(result);
+    return status;
+}
+
 /* Prepared statements outlive an update of the extension only in part, and another server process behind a
  * pooler knows none or another's: a new connection prepares them anew. */
 static bool needs_new_connection(const ShPg *pg, ShStatus status)

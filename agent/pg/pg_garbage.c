@@ -93,16 +93,7 @@ ShStatus sh_pg_scan_claim(ShPg *pg, int64_t incarnation, bool *claimed, ShError 
 {
     ShPgNumber number;
     const char *const values[] = {sh_pg_number(&number, incarnation)};
-    PGresult *result;
-    ShStatus status = sh_pg_call(pg, SH_PG_SCAN_CLAIM, values, &result, err);
-    if (status != SH_OK)
-        return status;
-    ShPgRow row = {.result = result};
-    status = sh_pg_expect_rows(result, 1, err);
-    if (status == SH_OK)
-        *claimed = sh_pg_row_bool(&row);
-    PQclear(result);
-    return status;
+    return sh_pg_call_bool(pg, SH_PG_SCAN_CLAIM, values, claimed, err);
 }
 
 ShStatus sh_pg_scan_done(ShPg *pg, int64_t incarnation, ShError *err)

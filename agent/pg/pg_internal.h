@@ -136,6 +136,9 @@ ShStatus sh_pg_call(ShPg *pg, ShPgStatement statement, const char *const *values
 /* The same; SH_INTERNAL unless the result is one row. */
 ShStatus sh_pg_call_row(ShPg *pg, ShPgStatement statement, const char *const *values, PGresult **out,
                         ShError *err) SH_MUST_CHECK;
+/* The same where that row is one boolean. */
+ShStatus sh_pg_call_bool(ShPg *pg, ShPgStatement statement, const char *const *values, bool *out,
+                         ShError *err) SH_MUST_CHECK;
 
 /* --- parameters (pg_array.c) ------------------------------------------------------------------------------
  */

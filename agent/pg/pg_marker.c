@@ -21,15 +21,7 @@ ShStatus sh_pg_marker_due(ShPg *pg, int64_t incarnation, bool *due, ShError *err
 {
     ShPgNumber number;
     const char *const values[] = {sh_pg_number(&number, incarnation)};
-    PGresult *result;
-    ShStatus status = sh_pg_call_row(pg, SH_PG_MARKER_DUE, values, &result, err);
-    if (status != SH_OK)
-        return status;
-    ShPgRow row = {.result = result};
-    *due = sh_pg_row_bool(&row);
-    status = sh_pg_row_end(&row, err);
-    PQclear(result);
-    return status;
+    return sh_pg_call_bool(pg, SH_PG_MARKER_DUE, values, due, err);
 }
 
 ShStatus sh_pg_marker_next(ShPg *pg, int64_t incarnation, const ShPgMarkers *found, ShPgMarkerStep *out,

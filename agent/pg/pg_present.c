@@ -23,9 +23,6 @@ typedef enum RunResult {
 static const char *const run_words[] = {"published", "duplicate", "void",    "dropped",
                                         "gap",       "fenced",    "unknown", NULL};
 
-static ShStatus call_for_bool(ShPg *pg, ShPgStatement statement, const char *const *values, bool *out,
-                              ShError *err);
-
 ShStatus sh_pg_term_to_take(ShPg *pg, int64_t incarnation, ShPgTerm *out, ShError *err)
 {
     ShPgNumber number;
@@ -50,14 +47,14 @@ ShStatus sh_pg_term_taken(ShPg *pg, int64_t incarnation, int64_t others, bool *i
 {
     ShPgNumber numbers[2];
     const char *const values[] = {sh_pg_number(&numbers[0], incarnation), sh_pg_number(&numbers[1], others)};
-    return call_for_bool(pg, SH_PG_TERM_TAKEN, values, is_ours, err);
+    return sh_pg_call_bool(pg, SH_PG_TERM_TAKEN, values, is_ours, err);
 }
 
 ShStatus sh_pg_awaited(ShPg *pg, int64_t incarnation, bool *awaited, ShError *err)
 {
     ShPgNumber number;
     const char *const values[] = {sh_pg_number(&number, incarnation)};
-    return call_for_bool(pg, SH_PG_AWAITED, values, awaited, err);
+    return sh_pg_call_bool(pg, SH_PG_AWAITED, values, awaited, err);
 }
 
 ShStatus sh_pg_unknown_keys(ShPg *pg, int64_t incarnation, const char *const *keys, size_t count,
@@ -236,20 +233,6 @@ ShStatus sh_pg_presented(ShPg *pg, int64_t incarnation, int64_t unreadable, int6
         *unresolved = sh_pg_row_number(&row, 0);
         status = sh_pg_row_end(&row, err);
     }
-    PQclear(result);
-    return status;
-}
-
-static ShStatus call_for_bool(ShPg *pg, ShPgStatement statement, const char *const *values, bool *out,
-                              ShError *err)
-{
-    PGresult *result;
-    ShStatus status = sh_pg_call_row(pg, statement, values, &result, err);
-    if (status != SH_OK)
-        return status;
-    ShPgRow row = {.result = result};
-    *out = sh_pg_row_bool(&row);
-    status = sh_pg_row_end(&row, err);
     PQclear(result);
     return status;
 }

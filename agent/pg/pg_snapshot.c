@@ -44,15 +44,7 @@ ShStatus sh_pg_snapshot_renew(ShPg *pg, int64_t incarnation, int64_t number, boo
 {
     ShPgNumber numbers[2];
     const char *const values[] = {sh_pg_number(&numbers[0], incarnation), sh_pg_number(&numbers[1], number)};
-    PGresult *result;
-    ShStatus status = sh_pg_call_row(pg, SH_PG_SNAPSHOT_RENEW, values, &result, err);
-    if (status != SH_OK)
-        return status;
-    ShPgRow row = {.result = result};
-    *held = sh_pg_row_bool(&row);
-    status = sh_pg_row_end(&row, err);
-    PQclear(result);
-    return status;
+    return sh_pg_call_bool(pg, SH_PG_SNAPSHOT_RENEW, values, held, err);
 }
 
 ShStatus sh_pg_snapshot_failed(ShPg *pg, int64_t incarnation, int64_t number, const char *reason,

@@ -12,6 +12,7 @@ from harness.agent import Agent  # noqa: E402
 from harness.postgres import Postgres  # noqa: E402
 from harness.processes import PATIENCE, wait_until  # noqa: E402
 from harness.rpc import Client  # noqa: E402
+from harness.world import close_all  # noqa: E402
 
 
 class World:
@@ -80,12 +81,7 @@ class World:
             "SELECT status FROM streamhouse.term_status WHERE term = %s", term) or "").startswith("settled"), 30)
 
     def close(self):
-        for client in self.clients:
-            client.close()
-        for agent in self.agents:
-            agent.close()
-        for server in self.servers:
-            server.stop()
+        close_all(self.clients, self.agents, self.servers)
 
 
 @pytest.fixture

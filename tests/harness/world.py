@@ -10,6 +10,21 @@ from harness.rpc import Client
 from harness.tcpproxy import TcpProxy
 
 
+def close_all(clients, agents, servers):
+    """Servers are stopped, whatever agents have to say."""
+    for client in clients:
+        client.close()
+    failures = []
+    for agent in agents:
+        try:
+            agent.close()
+        except AssertionError as failure:
+            failures.append(str(failure))
+    for server in servers:
+        server.stop()
+    assert not failures, "\n".join(failures)
+
+
 class World:
     """A server behind a proxy, agents on one store, and what they have acknowledged."""
 
@@ -110,20 +125,20 @@ class World:
         assert (self.records() < published) == lost
         self.proxy.target = f"127.0.0.1:{server.port}"
 
+    def backup(self):
+        """A copy of the server as it is now; agents do not see it go down."""
+        self.proxy.cut()
+        self.server.control("-m", "fast", "stop")
+        copy = self.server.copy()
+        self.server.control("-w", "start")
+        self.proxy.heal()
+        self.database.reconnect()
+        return copy
+
     def settled(self, term):
         wait_until(f"term {term} is settled", lambda: self.database.value(
             "SELECT settled_at FROM streamhouse.term_status WHERE term = %s", term), 30 * PATIENCE)
 
     def close(self):
-        for client in self.clients:
-            client.close()
         self.proxy.close()
-        failures = []
-        for agent in self.agents:
-            try:
-                agent.close()
-            except AssertionError as failure:
-                failures.append(str(failure))
-        for server in self.servers:
-            server.stop()
-        assert not failures, "\n".join(failures)
+        close_all(self.clients, self.agents, self.servers)

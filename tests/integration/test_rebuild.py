@@ -12,6 +12,7 @@ from harness.postgres import Postgres
 from harness.processes import BUILD, PATIENCE, run, wait_until
 from harness.rpc import Client
 from harness.s3proxy import S3Proxy
+from harness.world import close_all
 
 # What a new term changes: who is at work, what begins next, and versions of what agents cache.
 CHANGES = {
@@ -121,17 +122,7 @@ class World:
             "SELECT bool_and(status = 'settled') FROM streamhouse.term_status"), 30 * PATIENCE)
 
     def close(self):
-        for client in self.clients:
-            client.close()
-        failures = []
-        for agent in self.agents:
-            try:
-                agent.close()
-            except AssertionError as failure:
-                failures.append(str(failure))
-        for server in self.servers:
-            server.stop()
-        assert not failures, "\n".join(failures)
+        close_all(self.clients, self.agents, self.servers)
 
 
 @pytest.fixture
