@@ -12,6 +12,7 @@ output of an earlier run, says what killed them: a run can be broken off, and su
 import argparse
 import collections
 import concurrent.futures
+import contextlib
 import json
 import os
 import pathlib
@@ -188,15 +189,17 @@ def work(number, sites):
 def tell(worker, places):
     """Has a worker try one after the other, and prints what it finds; returns how many of each outcome."""
     counted = collections.Counter()
-    while places:
-        worker.stdin.write(f"{places.popleft()}\n")
-        worker.stdin.flush()
-        line = worker.stdout.readline()
-        if not line:
-            break  # it has said why
-        print(line, end="", flush=True)
-        counted[json.loads(line)["outcome"]] += 1
-    worker.stdin.close()
+    with contextlib.suppress(IndexError, BrokenPipeError):  # none is left; the worker has ended, and said why
+        while True:
+            worker.stdin.write(f"{places.popleft()}\n")
+            worker.stdin.flush()
+            line = worker.stdout.readline()
+            if not line:
+                break
+            print(line, end="", flush=True)
+            counted[json.loads(line)["outcome"]] += 1
+    with contextlib.suppress(BrokenPipeError):
+        worker.stdin.close()
     return counted
 
 
