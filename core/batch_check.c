@@ -89,6 +89,11 @@ ShStatus sh_batch_peek(const uint8_t *data, size_t length, ShBatchHeader *header
         .record_count = (int32_t)sh_get_u32(data + 57),
         .total_bytes = total_bytes,
     };
+    if (header->last_offset_delta == INT32_MAX)
+        return sh_fail(err, SH_CORRUPT,
+                       "record batch whose last offset delta is %" PRId32 ": it would cover more offsets "
+                       "than a batch can have",
+                       header->last_offset_delta);
     return SH_OK;
 }
 

@@ -135,6 +135,7 @@ layer_instructions() {
     [ "$status" = 0 ] || { [ "$bad" != 0 ] || bad=1; tail -120 "$log"; }
 }
 
+# By one seed, so that two runs of one commit go the same way; FUZZ_SEED=0 draws another, FUZZ_SECONDS hunts longer.
 layer_fuzz() {
     local target name seeds
     make -s -j"$JOBS" fuzzers >"$LOGS/fuzz-build.log" 2>&1 || { bad=1; tail -40 "$LOGS/fuzz-build.log"; return; }
@@ -144,7 +145,7 @@ layer_fuzz() {
         seeds=tests/fuzz/corpus/${name#fuzz_}
         [ -d "$seeds" ] || seeds=
         mkdir -p "build/fuzz/corpus/$name"
-        if "$target" -max_total_time="${FUZZ_SECONDS:-8}" -rss_limit_mb=4096 -print_final_stats=0 -verbosity=0 \
+        if "$target" -seed="${FUZZ_SEED:-1}" -max_total_time="${FUZZ_SECONDS:-8}" -rss_limit_mb=4096 -print_final_stats=0 -verbosity=0 \
             -artifact_prefix="$LOGS/$name-" "build/fuzz/corpus/$name" $seeds >"$LOGS/$name.log" 2>&1
         then good=$((good + 1)); else bad=$((bad + 1)); tail -40 "$LOGS/$name.log"; fi
     done

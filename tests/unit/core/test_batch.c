@@ -309,6 +309,21 @@ static void a_cut_batch_keeps_the_time_of_its_arrival(void **state)
     sh_buf_unref(whole);
 }
 
+static void offsets_that_cannot_be_counted_are_refused(void **state)
+{
+    (void)state;
+    Bench bench = bench_of(golden, sizeof golden);
+    sh_put_u32(bench.bytes + 23, INT32_MAX);
+    ShBatchHeader header;
+    ShError err;
+    assert_int_equal(sh_batch_peek(bench.bytes, bench.length, &header, &err), SH_CORRUPT);
+    assert_non_null(strstr(err.message, "last offset delta is 2147483647"));
+    sh_put_u32(bench.bytes + 23, INT32_MAX - 1);
+    assert_int_equal(sh_batch_peek(bench.bytes, bench.length, &header, &err), SH_OK);
+    assert_int_equal(header.last_offset_delta + 1, INT32_MAX);
+    release(&bench);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -324,6 +339,7 @@ int main(void)
         cmocka_unit_test(batches_may_follow_each_other),
         cmocka_unit_test(control_batches_are_left_to_the_caller),
         cmocka_unit_test(reader_survives_unchecked_counts),
+        cmocka_unit_test(offsets_that_cannot_be_counted_are_refused),
         cmocka_unit_test(a_cut_batch_keeps_its_offsets_and_its_first_records),
         cmocka_unit_test(a_cut_batch_keeps_the_time_of_its_arrival),
     };
