@@ -1,5 +1,6 @@
 """The tests that must kill a mutation, the quickest first: those that mirror the file, those of its folder, units of what uses
-the folder, and what runs whole agents. Each is a command of the shell, with the seconds after which it counts as failed."""
+the folder, those of the folder with AddressSanitizer, for what reads one too far, and what runs whole agents. Each is a command
+of the shell, with the seconds after which it counts as failed."""
 import pathlib
 import re
 
@@ -42,13 +43,15 @@ def stages(path, programs):
     beside = [p for p in programs if p.startswith(f"{UNITS}/{path.parent}/") and p not in mirrored]
     rest = [p for p in programs if p not in mirrored and p not in beside and _uses(p, area(path))]
     return [(name, _run(chosen), 600) for name, chosen in (
-        ("units that mirror it", mirrored), (f"units of {path.parent}", beside), ("units of what uses it", rest)) if chosen] + [integration]
+        ("units that mirror it", mirrored), (f"units of {path.parent}", beside), ("units of what uses it", rest)) if chosen] + [
+        ("units under ASan", _run(mirrored + beside, "asan"), 900), integration]
 
 
 def all_stages(programs):
     """What any file's stages run, once."""
     files = dict.fromkeys(name for names in INTEGRATION.values() for name in names.split())
-    return [SQL, ISOLATION, ("all units", _run(programs), 900), _integration("integration", " ".join(files))]
+    return [SQL, ISOLATION, ("all units", _run(programs), 900), ("all units under ASan", _run(programs, "asan"), 1800),
+            _integration("integration", " ".join(files))]
 
 
 def _integration(name, files):
@@ -66,6 +69,7 @@ def _mirrors(program, path):
     return folder == f"{UNITS}/{path.parent}" and re.match(rf"{re.escape(name)}(_|$)", path.stem) is not None
 
 
-def _run(programs):
+def _run(programs, variant="release"):
     """Builds and runs them one after the other; the first that fails ends it."""
-    return f"make -s CFLAGS=-Wno-error {' '.join(programs)} && for p in {' '.join(programs)}; do timeout 120 $p || exit 1; done"
+    programs = " ".join(p.replace("/release/", f"/{variant}/") for p in programs)
+    return f"make -s VARIANT={variant} CFLAGS=-Wno-error {programs} && for p in {programs}; do timeout 120 $p || exit 1; done"
