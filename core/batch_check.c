@@ -91,7 +91,7 @@ ShStatus sh_batch_peek(const uint8_t *data, size_t length, ShBatchHeader *header
     };
     if (header->last_offset_delta == INT32_MAX)
         return sh_fail(err, SH_CORRUPT,
-                       "record batch whose last offset delta is %" PRId32 ": it would cover more offsets "
+                       "record batch with a last offset delta of %" PRId32 ": it would cover more offsets "
                        "than a batch can have",
                        header->last_offset_delta);
     return SH_OK;
