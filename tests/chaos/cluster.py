@@ -29,7 +29,16 @@ class Clock:
     def __init__(self, path):
         self.path = path
 
+    @staticmethod
+    def forget_the_dead():
+        """libfaketime leaves a semaphore and a page in memory behind for each process that was killed; a process of another user
+        that comes by the same number cannot start."""
+        for left in pathlib.Path("/dev/shm").glob("*faketime_*"):
+            if not pathlib.Path("/proc", left.name.rpartition("_")[2]).exists():
+                left.unlink(missing_ok=True)
+
     def start(self):
+        self.forget_the_dead()
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.turn(0)
         return {"LD_PRELOAD": _FAKETIME, "FAKETIME_TIMESTAMP_FILE": str(self.path), "FAKETIME_DONT_FAKE_MONOTONIC": "1",
@@ -179,6 +188,13 @@ class Cluster:
     def stored_files(self):
         """Of a store that is a directory: what is complete in it."""
         return sorted(p for p in (self.directory / "store").rglob("*") if p.is_file() and "tmp" not in str(p.relative_to(self.directory)))
+
+    def crash_postgres(self):
+        self.postgres.control("stop", "-m", "immediate")
+
+    def start_postgres(self):
+        Clock.forget_the_dead()
+        self.postgres.control("-w", "start")
 
     # --- the end
 

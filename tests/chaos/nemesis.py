@@ -308,10 +308,10 @@ class Nemesis:
         self.postgres_sleeps = False
 
     def begin_restart_postgres(self, _):
-        self.cluster.postgres.control("stop", "-m", "immediate")
+        self.cluster.crash_postgres()
 
     def end_restart_postgres(self, _):
-        self.cluster.postgres.control("-w", "start")
+        self.cluster.start_postgres()
 
     def begin_lose_commits(self, _):
         """The server does not wait for its WAL, unless it is told to; then it crashes."""
@@ -319,8 +319,8 @@ class Nemesis:
         self.sql("SELECT pg_reload_conf()")
 
     def end_lose_commits(self, _):
-        self.cluster.postgres.control("stop", "-m", "immediate")
-        self.cluster.postgres.control("-w", "start")
+        self.cluster.crash_postgres()
+        self.cluster.start_postgres()
         self.sql("ALTER SYSTEM RESET synchronous_commit")
         self.sql("SELECT pg_reload_conf()")
 

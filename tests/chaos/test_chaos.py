@@ -1,11 +1,14 @@
 """A short run in each set-up: no guarantee may break, and the faults must have happened."""
+import os
 import pathlib
+import subprocess
 import sys
 
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
+from chaos.cluster import Clock  # noqa: E402
 from chaos.nemesis import plan  # noqa: E402
 from chaos.run import SETUPS, Run, Servers  # noqa: E402
 
@@ -28,3 +31,16 @@ def servers():
 def test_a_seed_gives_the_same_plan_again():
     assert plan(5, 60, 3) == plan(5, 60, 3) != plan(6, 60, 3)
     assert all(a.at <= b.at for a, b in zip(plan(5, 60, 3), plan(5, 60, 3)[1:]))
+
+
+def test_what_the_clocks_of_ended_processes_leave_is_removed():
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    left, used = (pathlib.Path(f"/dev/shm/sem.faketime_sem_{pid}") for pid in (ended.pid, os.getpid()))
+    left.touch()
+    used.touch()
+    try:
+        Clock.forget_the_dead()
+        assert not left.exists() and used.exists()
+    finally:
+        used.unlink()
