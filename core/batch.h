@@ -95,9 +95,9 @@ typedef struct ShHeader {
     size_t value_length;
 } ShHeader;
 
-/* Decode the header at the start of `data`, checking only that it is whole, of magic 2, of a sane length, and
- * that the offsets it covers can be counted: last_offset_delta + 1 is an int32. Others may follow it: continue
- * at data + header->total_bytes. SH_CORRUPT when it is cut off. */
+/* Decode the header at the start of `data`, checking only that it is whole, of magic 2 and of a sane length,
+ * and that the offsets it covers can be counted: last_offset_delta + 1 is an int32. Others may follow it:
+ * continue at data + header->total_bytes. SH_CORRUPT when it is cut off. */
 ShStatus sh_batch_peek(const uint8_t *data, size_t length, ShBatchHeader *header, ShError *err) SH_MUST_CHECK;
 
 /* The bytes of the batch at the start of `data`, by its length field alone; 0 when it is cut off or shorter

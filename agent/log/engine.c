@@ -11,6 +11,7 @@
 #include "agent/log/ownership.h"
 #include "agent/log/present.h"
 #include "agent/log/recover.h"
+#include "agent/log/store_identity.h"
 #include "agent/log/term.h"
 
 #ifndef SH_VERSION
@@ -318,6 +319,8 @@ static ShStatus join_cluster(ShEngine *engine, ShError *err)
     ShStatus status = sh_engine_pg(engine, "control", &control->pg, err);
     if (status == SH_OK)
         status = sh_pg_check(control->pg, err);
+    if (status == SH_OK)
+        status = sh_store_identity_start(engine, control->pg, err);
     if (status != SH_OK)
         return status;
     ShPgRegister request = {.agent_id = engine->config->agent_id,

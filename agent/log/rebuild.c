@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "agent/log/snapshot_manifest.h"
+#include "agent/log/store_identity.h"
 #include "agent/log/term.h"
 #include "agent/store/store.h"
 #include "core/codec.h"
@@ -51,9 +52,13 @@ ShStatus sh_rebuild(const ShConfig *config, FILE *out, ShError *err)
     if (status == SH_OK)
         status = sh_pg_new(config->postgres, "streamhouse-agent rebuild", PG_TIMEOUT_MS, &rebuild.pg, err);
     if (status == SH_OK)
+        status = sh_store_identity_check(rebuild.store, rebuild.pg, err);
+    if (status == SH_OK)
         status = look_through_store(&rebuild, err);
     if (status == SH_OK)
         status = find_and_fill(&rebuild, err);
+    if (status == SH_OK)
+        status = sh_store_identity_settle(rebuild.store, rebuild.pg, err);
     free(rebuild.numbers);
     sh_pg_free(rebuild.pg);
     sh_store_close(rebuild.store);

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "agent/log/store_identity.h"
 #include "agent/pg/pg_scrub.h"
 #include "agent/store/store.h"
 
@@ -38,6 +39,8 @@ ShStatus sh_scrub(const ShConfig *config, FILE *out, bool *damaged, ShError *err
         status = sh_pg_new(config->postgres, "streamhouse-agent scrub", PG_TIMEOUT_MS, &scrub.pg, err);
     if (status == SH_OK)
         status = sh_pg_check(scrub.pg, err);
+    if (status == SH_OK)
+        status = sh_store_identity_check(scrub.store, scrub.pg, err);
     for (int i = 0; i < PREFIX_COUNT && status == SH_OK; i++)
         status = scrub_prefix(&scrub, i, err);
     if (status == SH_OK) {

@@ -80,6 +80,7 @@ static const Statement statements[SH_PG_STATEMENT_COUNT] = {
     [SH_PG_LIVE_AGENTS] = {"live_agents", 0,
                            "SELECT agent_id, address, zone FROM streamhouse.agent_live_agents()"},
     [SH_PG_DROP_TOPIC] = {"drop_topic", 1, "SELECT streamhouse.drop_topic($1)"},
+    [SH_PG_STORE] = {"store", 2, "SELECT store_id, store_place FROM streamhouse.agent_store($1, $2)"},
     [SH_PG_TERM_TO_TAKE] = {"term_to_take", 1,
                             "SELECT number, nonce, body FROM streamhouse.agent_term_to_take($1)"},
     [SH_PG_TERM_TAKEN] = {"term_taken", 2, "SELECT streamhouse.agent_term_taken($1, $2)"},

@@ -17,6 +17,27 @@ static void put_found(const ShPgMarkers *found, Parameters *texts, const char *v
 static ShStatus call_for_step(ShPg *pg, ShPgStatement statement, const char *const *values,
                               ShPgMarkerStep *out, ShError *err);
 
+ShStatus sh_pg_store(ShPg *pg, const ShUuid *seen, const char *place, ShPgStore *out, ShError *err)
+{
+    char id[SH_UUID_TEXT_BYTES];
+    const char *const values[] = {seen == NULL ? NULL : id, place};
+    PGresult *result;
+    *out = (ShPgStore){0};
+    if (seen != NULL)
+        sh_uuid_format(seen, id);
+    ShStatus status = sh_pg_call(pg, SH_PG_STORE, values, &result, err);
+    if (status != SH_OK)
+        return status;
+    if (PQntuples(result) > 0) {
+        ShPgRow row = {.result = result};
+        out->id = sh_pg_row_uuid(&row);
+        sh_pg_row_text(&row, out->place, sizeof out->place);
+        status = sh_pg_row_end(&row, err);
+    }
+    PQclear(result);
+    return status;
+}
+
 ShStatus sh_pg_marker_due(ShPg *pg, int64_t incarnation, bool *due, ShError *err)
 {
     ShPgNumber number;

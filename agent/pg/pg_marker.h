@@ -1,5 +1,5 @@
 /*
- * pg_marker.h - what the agent asks PostgreSQL about the marker objects in the store.
+ * pg_marker.h - what the agent asks PostgreSQL about whose the store is: its identity, and the markers in it.
  *
  * Everything that pg.h says of connections, calls and errors holds here too.
  */
@@ -9,6 +9,19 @@
 #include "agent/pg/pg.h"
 
 #define SH_MARKER_BODY_BYTES 200
+
+#define SH_STORE_PLACE_BYTES 512
+
+/* The store that is the cluster's. */
+typedef struct ShPgStore {
+    ShUuid id;                        /* zero: it has none yet */
+    char place[SH_STORE_PLACE_BYTES]; /* where it was first seen */
+} ShPgStore;
+
+/* Ask for it; `seen`, the number that this agent's store has, becomes that of a cluster which has none. NULL:
+ * only ask. Made before the agent registers. */
+ShStatus sh_pg_store(ShPg *pg, const ShUuid *seen, const char *place, ShPgStore *out,
+                     ShError *err) SH_MUST_CHECK;
 
 /* What was found below the markers' prefix. */
 typedef struct ShPgMarkers {

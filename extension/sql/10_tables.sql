@@ -29,11 +29,13 @@ CREATE TABLE streamhouse.cluster (
     assignment_version bigint NOT NULL DEFAULT 1,
     placed_agents      text[] NOT NULL DEFAULT '{}',
     seen_agents        text[] NOT NULL DEFAULT '{}',
-    schema_version     bigint NOT NULL DEFAULT 1
+    schema_version     bigint NOT NULL DEFAULT 1,
+    store_id           uuid,
+    store_place        text
 ) WITH (fillfactor = 20);
 COMMENT ON TABLE streamhouse.cluster IS
-    'One row, made at first use: identity, term, versions of what agents cache, and the agents that '
-    'placement last saw: those that it could place at, and all that were live';
+    'One row, made at first use: identity, term, versions of what agents cache, the agents that '
+    'placement last saw (those that it could place at, and all that were live), and the store of the records';
 
 CREATE TABLE streamhouse.topic (
     topic_id        uuid PRIMARY KEY DEFAULT gen_random_uuid(),

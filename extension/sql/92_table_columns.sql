@@ -16,6 +16,9 @@ COMMENT ON COLUMN streamhouse.cluster.assignment_version IS 'rises with every ch
 COMMENT ON COLUMN streamhouse.cluster.placed_agents IS 'agents that placement last gave partitions to';
 COMMENT ON COLUMN streamhouse.cluster.seen_agents IS 'agents that were live when placement last ran';
 COMMENT ON COLUMN streamhouse.cluster.schema_version IS 'rises with every change of schemas and their settings';
+COMMENT ON COLUMN streamhouse.cluster.store_id IS
+    'number of the store that holds the records, as its object store/identity says; null: no agent has told it yet';
+COMMENT ON COLUMN streamhouse.cluster.store_place IS 'where the agent that told it saw that store';
 
 COMMENT ON COLUMN streamhouse.topic.topic_id IS 'its id';
 COMMENT ON COLUMN streamhouse.topic.name IS 'its name';

@@ -40,7 +40,7 @@ GRANT EXECUTE ON FUNCTION
     streamhouse.agent_awaited, streamhouse.agent_unknown_keys, streamhouse.agent_present_epochs,
     streamhouse.agent_present_object, streamhouse.agent_next_twice, streamhouse.agent_void_twice,
     streamhouse.agent_presented,
-    streamhouse.agent_register, streamhouse.agent_heartbeat, streamhouse.agent_end,
+    streamhouse.agent_store, streamhouse.agent_register, streamhouse.agent_heartbeat, streamhouse.agent_end,
     streamhouse.agent_assignments, streamhouse.agent_assign_changes, streamhouse.agent_versions,
     streamhouse.agent_metadata_changes, streamhouse.agent_grant, streamhouse.agent_open,
     streamhouse.agent_seal, streamhouse.agent_leftover, streamhouse.publish_object,
@@ -59,7 +59,7 @@ GRANT EXECUTE ON FUNCTION
     streamhouse.new_term, streamhouse.accept_term_boundary,
     streamhouse.rebalance, streamhouse.force_seal, streamhouse.drain_agent, streamhouse.undrain_agent,
     streamhouse.delete_records, streamhouse.give_up_objects, streamhouse.request_snapshot,
-    streamhouse.release_agent, streamhouse.retire_agent
+    streamhouse.release_agent, streamhouse.retire_agent, streamhouse.forget_store
 TO streamhouse_admin;
 
 -- The schema registry. An agent serves its REST API.

@@ -280,9 +280,12 @@ def test_what_came_after_the_snapshot_is_found_in_the_store(world):
 
 
 def test_a_damaged_snapshot_is_passed_over(world):
-    a1 = world.agent("a1").start()
-    status, _, error = world.rebuild(world.agent("empty", store_dir=str(world.directory / "empty")))
+    empty = world.agent("empty", store_dir=str(world.directory / "empty"))
+    status, _, error = world.rebuild(empty)
     assert status == 1 and "holds no snapshot of the index" in error
+    a1 = world.agent("a1").start()
+    status, _, error = world.rebuild(empty)
+    assert status == 1 and "is not the cluster's store" in error
     fill(world, a1)
     world.snapshot()
     world.snapshot()
@@ -301,6 +304,8 @@ def test_a_damaged_snapshot_is_passed_over(world):
     assert (status, error) == (0, "")
     assert lines[0].startswith(f"damaged snapshot={int(kept[1].name)} reason=\"snapshot/") and "checksum" in lines[0]
     assert lines[1].startswith(f"rebuilt snapshot={int(kept[0].name)} ")
+    number = (world.directory / "store" / "store" / "identity").read_text().split()[-1]
+    assert world.database.value("SELECT store_id::text FROM streamhouse.cluster") == number
     a1.start()
     world.settled()
     world.check(a1)

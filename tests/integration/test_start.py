@@ -1,5 +1,6 @@
 """What keeps an agent from starting: one line that names the thing and the remedy, a non-zero exit."""
 import os
+import pathlib
 import socket
 import struct
 import subprocess
@@ -112,6 +113,30 @@ def test_http_port_in_use(make_agent):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert_refuses(make_agent(http_address=f"127.0.0.1:{port}"), str(port))
+
+
+def test_another_store_than_the_clusters(database, agent, make_agent, connect, directory):
+    """A mistyped store would take partitions, and nobody would find the records."""
+    connect(agent).create_topic("t", partitions=4)
+    owners = "SELECT string_agg(DISTINCT owner, ',') FROM streamhouse.partitions"
+    own = pathlib.Path(agent.settings["store_dir"])
+    other = directory / "elsewhere"
+    lost = make_agent("a2", store_dir=other)
+    assert_refuses(lost, str(other), str(own), "is not the cluster's store", "look at store_dir", "streamhouse.forget_store()")
+    assert database.value("SELECT string_agg(agent_id, ',') FROM streamhouse.agents") == "a1"
+    assert database.value(owners) == "a1" and not (other / "store").exists()
+    scrubbed = run(lost.command("--scrub"))
+    assert scrubbed.returncode == 1 and "is not the cluster's store" in scrubbed.stderr and scrubbed.stdout == ""
+
+    # One that has lost its number is no longer known, until somebody says that it is the one.
+    number = (own / "store" / "identity").read_text()
+    (own / "store" / "identity").unlink()
+    agent.terminate()
+    assert_refuses(agent, "without a number", number.split()[-1])
+    database.execute("SELECT streamhouse.forget_store()")
+    agent.start()
+    assert (own / "store" / "identity").read_text() != number
+    assert str(own) in database.value("SELECT store_place FROM streamhouse.cluster")
 
 
 def test_the_same_agent_id_twice(agent, make_agent, directory):

@@ -14,6 +14,7 @@
 
 #include "agent/base/clock.h"
 #include "agent/pg/pg.h"
+#include "agent/pg/pg_marker.h"
 
 #define FAKE_TOPICS_MAX   4
 #define FAKE_PARTITIONS   2
@@ -102,12 +103,20 @@ struct ShPg {
 
 static FakeCluster fake = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
+typedef struct FakeStore {
+    ShPgStore known; /* zero: the cluster has none yet */
+    bool asked_only; /* nothing was told */
+} FakeStore;
+
+static FakeStore fake_store;
+
 static void fake_reset(void)
 {
     pthread_mutex_lock(&fake.lock);
     memset((char *)&fake + sizeof fake.lock, 0, sizeof fake - sizeof fake.lock);
     fake.range = 1 << 28;
     fake.version = 1;
+    fake_store = (FakeStore){.asked_only = true};
     fake.time_rule = (ShTimeRule){.before_max_ms = -1, .after_max_ms = -1};
     pthread_mutex_unlock(&fake.lock);
 }

@@ -1,9 +1,11 @@
 /*
  * fake_pg_present.h - the part of fake_pg.h that is about a new term: no engine of these tests is awaited by
- * one, and `fake_term` says whether its number is to be taken.
+ * one, `fake_term` says whether its number is to be taken, and `fake_store` which store is the cluster's.
  */
 #ifndef TESTS_LOG_FAKE_PG_PRESENT_H
 #define TESTS_LOG_FAKE_PG_PRESENT_H
+
+#include <stdio.h>
 
 #include "agent/pg/pg_present.h"
 
@@ -24,6 +26,18 @@ ShStatus sh_pg_term_taken(ShPg *pg, int64_t incarnation, int64_t others, bool *i
     (void)pg, (void)incarnation, (void)err;
     fake_term.others = others;
     *is_ours = others < fake_term.term.number;
+    return SH_OK;
+}
+
+ShStatus sh_pg_store(ShPg *pg, const ShUuid *seen, const char *place, ShPgStore *out, ShError *err)
+{
+    (void)pg, (void)err;
+    if (seen != NULL && sh_uuid_is_zero(&fake_store.known.id)) {
+        fake_store.known.id = *seen;
+        snprintf(fake_store.known.place, sizeof fake_store.known.place, "%s", place);
+    }
+    fake_store.asked_only = seen == NULL;
+    *out = fake_store.known;
     return SH_OK;
 }
 
