@@ -172,6 +172,13 @@ LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
 AS $$
 #variable_conflict use_column
 BEGIN
+    -- Owners of other epochs publish meanwhile: what they have added to these rows shows to a statement that begins once
+    -- they are locked, and in the order in which publishes lock them.
+    PERFORM FROM producer_state AS s
+    WHERE s.topic_id = forget_stretches.topic_id AND s.partition = forget_stretches.partition
+      AND EXISTS (SELECT FROM unnest(s.sequence_counts, s.base_offsets) AS v(sequence_count, base_offset)
+                  WHERE v.base_offset < void_end AND v.base_offset + v.sequence_count > void_from)
+    ORDER BY s.producer_id FOR UPDATE;
     UPDATE producer_state AS p
     SET base_sequences = k.base_sequences, sequence_counts = k.sequence_counts, base_offsets = k.base_offsets,
         updates = p.updates + 1
