@@ -318,10 +318,12 @@ SELECT records, published_end, partitions.status FROM streamhouse.partitions;
 -- One range of it at a time.
 SELECT void_from, void_end, first_offset, base_offset, last_offset, epoch = first_term(1) AS older, object_key = :a || '/1' AS is_of_a,
        length, records FROM streamhouse.agent_next_twice(:a);
-SELECT streamhouse.agent_void_twice(:a, topic('t'), 0, 11, 12, 10, 'another', '{}', '{}', '{}', '{}');
-SELECT streamhouse.agent_void_twice(:a, topic('t'), 0, 11, 12, 10, :a || '/1', '{10,12}', '{10,14}', '{10,50}', '{1,3}');
+SELECT streamhouse.agent_void_twice(:a, topic('t'), 0, 11, 12, 10, 14, 'another', '{}', '{}', '{}', '{}');
+SELECT streamhouse.agent_void_twice(:a, topic('t'), 0, 11, 12, 10, 14, :a || '/1', '{10,12}', '{10,14}', '{10,50}', '{1,3}');
+-- Another agent that read the segment at the same time comes too late.
+SELECT streamhouse.agent_void_twice(:b, topic('t'), 0, 11, 12, 10, 14, :a || '/1', '{10,12}', '{10,14}', '{10,50}', '{1,3}');
 SELECT void_from, void_end, first_offset, last_offset FROM streamhouse.agent_next_twice(:a);
-SELECT streamhouse.agent_void_twice(:a, topic('t'), 0, 12, 13, 12, :a || '/1', '{13}', '{14}', '{50}', '{2}');
+SELECT streamhouse.agent_void_twice(:a, topic('t'), 0, 12, 13, 12, 14, :a || '/1', '{13}', '{14}', '{50}', '{2}');
 SELECT * FROM streamhouse.agent_next_twice(:a);
 SELECT live_rows FROM streamhouse.object WHERE object_key = :a || '/1';
 SELECT base_sequences, sequence_counts, base_offsets FROM streamhouse.producer_state WHERE producer_id = 7;
@@ -340,7 +342,7 @@ SELECT result FROM publish(:a, 1, '{t 0 @5 5000+2}', stretches => '{1 9.0 0+2@50
 SELECT result FROM publish(:b, 1, '{t 0 @6 6000+2}', stretches => '{1 9.0 0+2@6000}');
 BEGIN;
 SELECT void_from, void_end FROM streamhouse.agent_next_twice(:b);
-SELECT streamhouse.agent_void_twice(:b, topic('t'), 0, 5000, 5002, 5000, :a || '/1', '{}', '{}', '{}', '{}');
+SELECT streamhouse.agent_void_twice(:b, topic('t'), 0, 5000, 5002, 5000, 5001, :a || '/1', '{}', '{}', '{}', '{}');
 SELECT object_key = :a || '/1' AS of_a, reason FROM streamhouse.garbage;
 SELECT base_offsets FROM streamhouse.producer_state WHERE producer_id = 9;
 SELECT count(*) FROM streamhouse.agent_next_twice(:b);

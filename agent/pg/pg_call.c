@@ -98,8 +98,8 @@ static const Statement statements[SH_PG_STATEMENT_COUNT] = {
                           "last_offset, epoch, object_key, \"position\", length, records "
                           "FROM streamhouse.agent_next_twice($1)"},
     [SH_PG_VOID_TWICE] =
-        {"void_twice", 11,
-         "SELECT streamhouse.agent_void_twice($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"},
+        {"void_twice", 12,
+         "SELECT streamhouse.agent_void_twice($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"},
     [SH_PG_PRESENTED] = {"presented", 2, "SELECT streamhouse.agent_presented($1, $2)"},
     [SH_PG_DESCRIBE] =
         {"describe", 1,

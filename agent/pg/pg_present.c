@@ -192,7 +192,7 @@ ShStatus sh_pg_void_twice(ShPg *pg, int64_t incarnation, const ShPgTwice *twice,
                           size_t count, ShError *err)
 {
     char topic[SH_UUID_TEXT_BYTES];
-    ShPgNumber numbers[5];
+    ShPgNumber numbers[6];
     ShPgArray arrays[4] = {0};
     sh_uuid_format(&twice->topic_id, topic);
     for (size_t i = 0; i < count; i++) {
@@ -201,15 +201,16 @@ ShStatus sh_pg_void_twice(ShPg *pg, int64_t incarnation, const ShPgTwice *twice,
         sh_pg_array_add_number(&arrays[2], (int64_t)pieces[i].length);
         sh_pg_array_add_number(&arrays[3], pieces[i].records);
     }
-    const char *values[11] = {sh_pg_number(&numbers[0], incarnation),
+    const char *values[12] = {sh_pg_number(&numbers[0], incarnation),
                               topic,
                               sh_pg_number(&numbers[1], twice->partition),
                               sh_pg_number(&numbers[2], twice->void_from),
                               sh_pg_number(&numbers[3], twice->void_end),
                               sh_pg_number(&numbers[4], twice->segment.first_offset),
+                              sh_pg_number(&numbers[5], twice->segment.last_offset),
                               twice->segment.object_key};
     PGresult *result = NULL;
-    ShStatus status = sh_pg_arrays_end(arrays, 4, values + 7, err);
+    ShStatus status = sh_pg_arrays_end(arrays, 4, values + 8, err);
     if (status == SH_OK)
         status = sh_pg_call(pg, SH_PG_VOID_TWICE, values, &result, err);
     sh_pg_arrays_free(arrays, 4);

@@ -113,7 +113,7 @@ COMMENT ON FUNCTION streamhouse.agent_next_twice IS
 
 CREATE FUNCTION streamhouse.agent_void_twice(
     incarnation bigint, topic_id uuid, partition int, void_from bigint, void_end bigint, first_offset bigint,
-    object_key text, piece_firsts bigint[], piece_lasts bigint[], piece_lengths bigint[], piece_records bigint[]
+    last_offset bigint, object_key text, piece_firsts bigint[], piece_lasts bigint[], piece_lengths bigint[], piece_records bigint[]
 ) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
 AS $$
@@ -124,9 +124,10 @@ DECLARE
 BEGIN
     PERFORM control_lock();
     PERFORM agent_enter(incarnation);
+    -- The first of the pieces that another agent put in its place begins there too, in the same object.
     SELECT s.* INTO old FROM segment AS s JOIN object AS o USING (object_id)
-    WHERE (s.topic_id, s.partition, s.first_offset)
-        = (agent_void_twice.topic_id, agent_void_twice.partition, agent_void_twice.first_offset)
+    WHERE (s.topic_id, s.partition, s.first_offset, s.last_offset)
+        = (agent_void_twice.topic_id, agent_void_twice.partition, agent_void_twice.first_offset, agent_void_twice.last_offset)
       AND o.object_key = agent_void_twice.object_key
       AND EXISTS (SELECT FROM epoch AS e WHERE (e.topic_id, e.partition, e.epoch) = (s.topic_id, s.partition, s.epoch)
                                            AND e.held_at <= agent_void_twice.void_from);
