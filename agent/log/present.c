@@ -450,12 +450,15 @@ static ShStatus find_starts(Scan *scan)
     return SH_OK;
 }
 
+/* Runs whose offsets nobody knows (-1) come last in their epoch. */
 static int compare_runs(const void *a, const void *b)
 {
     const ShPgRun *x = a;
     const ShPgRun *y = b;
+    uint64_t x_first = (uint64_t)x->first_offset;
+    uint64_t y_first = (uint64_t)y->first_offset;
     int order = compare_epochs(x, y);
-    return order != 0 ? order : (x->first_offset > y->first_offset) - (x->first_offset < y->first_offset);
+    return order != 0 ? order : (x_first > y_first) - (x_first < y_first);
 }
 
 static int compare_epochs(const ShPgRun *a, const ShPgRun *b)

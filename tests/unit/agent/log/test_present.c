@@ -1,0 +1,128 @@
+/* What of the store is presented in a new term, in which order, and with which offsets. */
+#include "tests/unit/agent/log/log_fixture.h"
+
+#include <inttypes.h>
+
+#include "agent/log/present.h"
+#include "core/segment.h"
+
+#define EPOCH 7
+
+/* A run of t/partition; `first` is what the object itself says, `told` what a result says of it (-1: none).
+ */
+typedef struct Run {
+    int32_t partition;
+    int64_t first;
+    int64_t told;
+    int32_t count;
+} Run;
+
+static int setup_present(void **state)
+{
+    int status = setup(state);
+    memset(&fake_present, 0, sizeof fake_present);
+    fake_present.awaited = true;
+    return status;
+}
+
+static ShUuid writer_of(int agent)
+{
+    return (ShUuid){.bytes = {9, (uint8_t)agent}};
+}
+
+static ShUuid object_of(int agent, int64_t publish_no)
+{
+    return (ShUuid){.bytes = {8, (uint8_t)agent, (uint8_t)publish_no}};
+}
+
+static void add_run(ShSegmentWriter *writer, const Run *run)
+{
+    ShBuf *buf;
+    ShBatchHeader header;
+    ShRecord record = {.timestamp_ms = 1000, .value = (const uint8_t *)"v", .value_length = 1};
+    ShBatchBuilder *builder = sh_batch_builder_new(SH_CODEC_NONE);
+    for (int32_t i = 0; i < run->count; i++)
+        assert_ok(sh_batch_builder_add(builder, &record, NULL, 0, err));
+    assert_ok(sh_batch_builder_finish(builder, &buf, err));
+    sh_batch_builder_free(builder);
+    sh_batch_set_base_offset(buf->data, run->first);
+    assert_ok(sh_batch_peek(buf->data, buf->length, &header, err));
+    assert_ok(
+        sh_segment_writer_begin_run(writer, &fake.topics[0].id, run->partition, EPOCH, run->first, err));
+    ShSlice batch = {.data = buf->data, .length = buf->length, .owner = buf};
+    assert_ok(sh_segment_writer_add(writer, batch, &header, err));
+    sh_buf_unref(buf);
+}
+
+static void put(Fixture *fixture, int agent, int64_t publish_no, const Run *runs, size_t count,
+                const ShSegmentResult *results, size_t result_count)
+{
+    ShSegmentWriterId id = {.object_id = object_of(agent, publish_no),
+                            .wal_uuid = writer_of(agent),
+                            .incarnation = agent,
+                            .publish_no = publish_no};
+    ShSegmentWriter *writer = sh_segment_writer_new(&id, results, result_count);
+    for (size_t i = 0; i < count; i++)
+        add_run(writer, &runs[i]);
+    ShSegmentObject object;
+    assert_ok(sh_segment_writer_finish(writer, &object, err));
+    char path[256];
+    char command[300];
+    snprintf(path, sizeof path, "%s/store/0%d/x%d/%d", fixture->dir, agent, agent, agent);
+    snprintf(command, sizeof command, "mkdir -p %s", path);
+    assert_int_equal(system(command), 0);
+    snprintf(path + strlen(path), sizeof path - strlen(path), "/%" PRId64 "-o.seg", publish_no);
+    FILE *file = fopen(path, "wb");
+    assert_non_null(file);
+    for (size_t i = 0; i < object.piece_count; i++)
+        assert_int_equal(fwrite(object.pieces[i].iov_base, 1, object.pieces[i].iov_len, file),
+                         object.pieces[i].iov_len);
+    assert_int_equal(fclose(file), 0);
+    sh_segment_writer_free(writer);
+}
+
+/* An object of a writer, and right behind it one that tells its results. */
+static void store(Fixture *fixture, int agent, int64_t publish_no, const Run *runs, size_t count)
+{
+    ShSegmentResult results[4];
+    size_t told = 0;
+    for (size_t i = 0; i < count; i++)
+        if (runs[i].told >= 0)
+            results[told++] = (ShSegmentResult){.object_id = object_of(agent, publish_no),
+                                                .publish_no = publish_no,
+                                                .topic_id = fake.topics[0].id,
+                                                .partition = runs[i].partition,
+                                                .epoch = EPOCH,
+                                                .first_offset = runs[i].told,
+                                                .offset_count = runs[i].count,
+                                                .disposition = SH_DISPOSITION_PUBLISHED};
+    put(fixture, agent, publish_no, runs, count, NULL, 0);
+    if (told > 0)
+        put(fixture, agent, publish_no + 1, NULL, 0, results, told);
+}
+
+static void an_epoch_begins_at_the_lowest_offset_that_is_known(void **state)
+{
+    Fixture *fixture = *state;
+    store(fixture, 1, 1, &(Run){.first = SH_OFFSET_UNASSIGNED, .told = -1, .count = 4}, 1);
+    store(fixture, 1, 3, &(Run){.first = SH_OFFSET_UNASSIGNED, .told = 20, .count = 2}, 1);
+    store(fixture, 1, 5, &(Run){.first = SH_OFFSET_UNASSIGNED, .told = 22, .count = 2}, 1);
+    fake_present.ends[0] = 20;
+    start(fixture);
+    assert_int_equal(fake_present.count, 3);
+    assert_int_equal(fake_present.calls[0].first_offset, -1);
+    for (size_t i = 1; i < 3; i++) {
+        assert_int_equal(fake_present.calls[i].first_offset, 18 + 2 * (int64_t)i);
+        assert_int_equal(fake_present.calls[i].epoch_start, 20);
+    }
+}
+
+#define TEST(function) cmocka_unit_test_setup_teardown(function, setup_present, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(an_epoch_begins_at_the_lowest_offset_that_is_known),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
