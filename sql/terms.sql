@@ -364,3 +364,35 @@ SELECT start_offset AS starts FROM streamhouse.agent_leftover(:a, ARRAY[topic('t
 SELECT result FROM publish(:b, 1, '{t 0 @2 1000+1}', stretches => '{1 7.0 5+1@1000}');
 SELECT result FROM publish(:a, 1, ARRAY[format('t 0 %s+2', :starts)], stretches => ARRAY[format('1 7.0 4+2@%s', :starts)]);
 SELECT first_offset - :starts AS first_offset, end_offset - :starts AS end_offset FROM streamhouse.stored_twice;
+
+-- Ownerless epochs. The runs are written as 'topic partition @epoch first+count', with '?' for an offset that nobody
+-- knows.
+CREATE FUNCTION present_runs(incarnation bigint, n int, agent text, object text, runs text[], is_last boolean DEFAULT false)
+RETURNS text LANGUAGE sql AS $$
+    WITH parsed AS (
+        SELECT r.n, regexp_match(r.run, '^(\S+) (\d+) @(\d+) (\d+|\?)\+(\d+)$') AS m FROM unnest(runs) WITH ORDINALITY AS r(run, n)
+    ), a AS (
+        SELECT array_agg(topic(m[1]) ORDER BY r.n) AS topics, array_agg(m[2]::int ORDER BY r.n) AS parts,
+               array_agg(first_term(m[3]::bigint) ORDER BY r.n) AS epochs,
+               array_agg(nullif(m[4], '?')::bigint ORDER BY r.n) AS firsts, array_agg(m[5]::bigint ORDER BY r.n) AS counts,
+               array_agg(r.n * 100) AS positions, array_agg(0::bigint) AS zeros, array_agg(false) AS voids
+        FROM parsed AS r
+    )
+    SELECT string_agg(p.result, ' ' ORDER BY p.ordinal)
+    FROM a, LATERAL streamhouse.agent_present_object(
+        incarnation, wal(n), agent, md5(object)::uuid, object, 1000, is_last, true, 0, a.topics, a.parts, a.epochs, a.firsts,
+        a.counts, a.counts, a.positions, a.counts, a.zeros, a.zeros, a.voids, '{}', '{}', '{}', '{}', '{}', '{}', a.zeros) AS p
+$$;
+-- In what order two agents have published there shows in the offsets, not in whose objects they are.
+SELECT renew();
+SELECT streamhouse.create_topic('o', durability => 'object') IS NOT NULL AS made;
+SELECT register('a', 1) AS a \gset
+SELECT result, published_end FROM publish(:a, 1, '{o 0 ?+100}');
+SELECT register('a', 1, 2, 1000) AS a \gset
+SELECT present_runs(:a, 1, 'a', 'third', '{o 0 @1 108+2,o 0 @1 110+2}');
+SELECT present_runs(:a, 2, 'b', 'second', '{o 0 @1 104+2,o 0 @1 106+2}');
+SELECT present_runs(:a, 1, 'a', 'with-a-hole', '{o 0 @1 100+2,o 0 @1 103+1}');
+SELECT present_runs(:a, 1, 'a', 'first', '{o 0 @1 100+2,o 0 @1 102+2}');
+SELECT present_runs(:a, 1, 'a', 'third', '{o 0 @1 108+2,o 0 @1 110+2}');
+SELECT present_runs(:a, 2, 'b', 'second', '{o 0 @1 104+2,o 0 @1 106+2}');
+SELECT present_runs(:a, 1, 'a', 'third', '{o 0 @1 108+2,o 0 @1 110+2}');

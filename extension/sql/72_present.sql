@@ -307,11 +307,15 @@ BEGIN
 
     PERFORM lock_heads(topic_ids, partitions, epochs);
     IF NOT is_last AND EXISTS (
-        SELECT FROM unnest(topic_ids, partitions, epochs, first_offsets, answers)
-                    AS a(topic_id, partition, epoch, first_offset, answer)
+        SELECT FROM (SELECT *, max(r.first_offset + r.offset_count) OVER (
+                                   PARTITION BY topic_id, partition, epoch ORDER BY ordinal
+                                   ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS end_before
+                     FROM unnest(topic_ids, partitions, epochs, first_offsets, offset_counts, answers) WITH ORDINALITY
+                          AS r(topic_id, partition, epoch, first_offset, offset_count, answer, ordinal)) AS a
         JOIN epoch AS e USING (topic_id, partition, epoch)
         JOIN epoch_head AS h USING (topic_id, partition, epoch)
-        WHERE a.answer = 'open' AND e.state = 'orphaned' AND a.first_offset > h.published_end) THEN
+        WHERE a.answer = 'open' AND e.state = 'orphaned'
+          AND a.first_offset > greatest(h.published_end, a.end_before)) THEN
         RETURN QUERY SELECT n, 'gap' FROM generate_series(1, cardinality(topic_ids)) AS n;
         RETURN;
     END IF;
