@@ -396,3 +396,37 @@ SELECT present_runs(:a, 1, 'a', 'first', '{o 0 @1 100+2,o 0 @1 102+2}');
 SELECT present_runs(:a, 1, 'a', 'third', '{o 0 @1 108+2,o 0 @1 110+2}');
 SELECT present_runs(:a, 2, 'b', 'second', '{o 0 @1 104+2,o 0 @1 106+2}');
 SELECT present_runs(:a, 1, 'a', 'third', '{o 0 @1 108+2,o 0 @1 110+2}');
+
+-- Whoever comes first does not know what the other one's object was given, and so has no place for what follows it.
+SELECT renew();
+SELECT streamhouse.create_topic('o', durability => 'object') IS NOT NULL AS made;
+SELECT streamhouse.create_topic('t') IS NOT NULL AS made;
+SELECT register('b', 2) AS b \gset
+SELECT take(:b);
+SELECT register('a', 1) AS a \gset
+SELECT result, published_end FROM publish(:b, 1, '{t 0 0+10,o 0 ?+104}', object => 'known-of-b');
+SELECT register('a', 1, 2, 1000) AS a \gset
+SELECT register('b', 2, 2, 1000) AS b \gset
+SELECT present_runs(:a, 2, 'b', 'of-b', '{t 0 @1 10+5,o 0 @1 ?+2}');
+SELECT present_runs(:a, 1, 'a', 'of-a', '{o 0 @1 106+1,o 0 @1 107+1}');
+SELECT present_runs(:a, 1, 'a', 'of-a', '{o 0 @1 106+1,o 0 @1 107+1}', true);
+SELECT present_runs(:a, 1, 'a', 'tells', '{o 0 @1 4+1}');
+SELECT present_runs(:a, 3, 'c', 'of-c', '{o 0 @1 5+1}');
+SELECT streamhouse.agent_presented(:a, 0);
+SELECT object_key, live_rows, reason FROM streamhouse.object LEFT JOIN streamhouse.object_deletion USING (object_id)
+WHERE publish_no = 0 ORDER BY 1;
+-- The other one presents that again, and what may tell its results.
+SELECT * FROM streamhouse.agent_unknown_keys(:b, '{new,of-a,of-b,of-c,known-of-b,tells}');
+SELECT present_runs(:b, 1, 'a', 'of-a', '{o 0 @1 106+1,o 0 @1 107+1}');
+SELECT present_runs(:b, 2, 'b', 'of-b', '{t 0 @1 10+5,o 0 @1 104+2}');
+SELECT present_runs(:b, 1, 'a', 'of-a', '{o 0 @1 106+1,o 0 @1 107+1}');
+SELECT present_runs(:b, 1, 'a', 'of-a', '{o 0 @1 106+1,o 0 @1 107+1}');
+SELECT object_key, live_rows, reason FROM streamhouse.object LEFT JOIN streamhouse.object_deletion USING (object_id)
+WHERE publish_no = 0 ORDER BY 1;
+SELECT * FROM streamhouse.agent_unknown_keys(:b, '{new,of-a,of-b,tells}');
+SELECT seal(:b, '{recover}');
+SELECT streamhouse.agent_presented(:b, 0);
+SELECT streamhouse.lease_tick() IS NOT NULL AS ticked FROM generate_series(1, streamhouse.lease_ticks());
+SELECT status FROM streamhouse.term_status;
+SELECT first_offset, last_offset FROM streamhouse.read_index(topic('o'), 0, 0, 10);
+SELECT first_offset, last_offset FROM streamhouse.read_index(topic('t'), 0, 0, 10);

@@ -15,7 +15,7 @@
 #define WAIT_MS           50
 #define CLAIMED_TRIES_MAX 10 /* claims go on while the object is presented */
 
-/* An object that the index does not know. */
+/* An object that the index does not know, or not all of. */
 typedef struct Found {
     char key[SH_STORE_KEY_BYTES_MAX + 1];
     char agent_id[SH_AGENT_ID_BYTES];
@@ -77,7 +77,7 @@ static int compare_epochs(const ShPgRun *a, const ShPgRun *b);
 static int compare_found(const void *a, const void *b);
 static ShStatus present_all(Scan *scan);
 static ShStatus present_pass(Scan *scan, bool is_last, bool *progress);
-static ShStatus present_object(Scan *scan, const Found *found, bool is_last, bool *waits);
+static ShStatus present_object(Scan *scan, const Found *found, bool is_last, bool *placed, bool *waits);
 static ShStatus leave_claimed_out(Scan *scan, Found *found);
 static bool may_be_acknowledged(const Scan *scan, const Found *found);
 static ShStatus stay_alive(Scan *scan);
@@ -478,7 +478,8 @@ static int compare_found(const void *a, const void *b)
     return order != 0 ? order : (x->publish_no > y->publish_no) - (x->publish_no < y->publish_no);
 }
 
-/* Objects that have to wait for others come again, until no pass places any; the rest then goes without. */
+/* Objects that have to wait for others come again, until no pass places any; of the rest then goes what can,
+ * which may be what others wait for. What has no place in the end, another agent may know more of. */
 static ShStatus present_all(Scan *scan)
 {
     bool progress = true;
@@ -487,7 +488,7 @@ static ShStatus present_all(Scan *scan)
         qsort(scan->found, scan->count, sizeof *scan->found, compare_found);
     while (progress && status == SH_OK)
         status = present_pass(scan, false, &progress);
-    if (status == SH_OK)
+    for (progress = true; progress && status == SH_OK;)
         status = present_pass(scan, true, &progress);
     return status;
 }
@@ -499,17 +500,18 @@ static ShStatus present_pass(Scan *scan, bool is_last, bool *progress)
         Found *found = &scan->found[i];
         if (found->done)
             continue;
+        bool placed = false;
         bool waits = false;
-        ShStatus status = present_object(scan, found, is_last, &waits);
+        ShStatus status = present_object(scan, found, is_last, &placed, &waits);
         for (int tries = 1; status == SH_OUT_OF_ORDER_SEQUENCE && tries < CLAIMED_TRIES_MAX; tries++) {
             status = leave_claimed_out(scan, found);
             if (status == SH_OK)
-                status = present_object(scan, found, is_last, &waits);
+                status = present_object(scan, found, is_last, &placed, &waits);
         }
         if (status != SH_OK)
             return status;
-        found->done = is_last || !waits;
-        *progress |= found->done;
+        found->done = !waits;
+        *progress |= is_last ? placed : found->done;
         scan->placed += found->done;
         status = stay_alive(scan);
         if (status != SH_OK)
@@ -518,7 +520,7 @@ static ShStatus present_pass(Scan *scan, bool is_last, bool *progress)
     return SH_OK;
 }
 
-static ShStatus present_object(Scan *scan, const Found *found, bool is_last, bool *waits)
+static ShStatus present_object(Scan *scan, const Found *found, bool is_last, bool *placed, bool *waits)
 {
     const ShPresentRuns *runs = found->rest.count > 0 ? &found->rest : &found->what;
     ShPgPublish object = {.incarnation = scan->engine->registered.incarnation,
@@ -535,7 +537,7 @@ static ShStatus present_object(Scan *scan, const Found *found, bool is_last, boo
                                .is_last = is_last,
                                .acknowledged = may_be_acknowledged(scan, found),
                                .left_out = found->rest.unplaced};
-    return sh_pg_present_object(scan->pg, &object, &presented, waits, scan->err);
+    return sh_pg_present_object(scan->pg, &object, &presented, placed, waits, scan->err);
 }
 
 /* Later epochs have claimed some of the object's sequences since it was uploaded. */

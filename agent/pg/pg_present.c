@@ -116,7 +116,7 @@ ShStatus sh_pg_present_epoch(ShPg *pg, int64_t incarnation, const ShPgPartition 
 }
 
 ShStatus sh_pg_present_object(ShPg *pg, const ShPgPublish *object, const ShPgPresented *presented,
-                              bool *waits, ShError *err)
+                              bool *placed, bool *waits, ShError *err)
 {
     char writer[SH_UUID_TEXT_BYTES];
     char object_id[SH_UUID_TEXT_BYTES];
@@ -146,12 +146,14 @@ ShStatus sh_pg_present_object(ShPg *pg, const ShPgPublish *object, const ShPgPre
     if (status != SH_OK)
         return status;
 
-    *waits = false;
+    *placed = *waits = false;
     status = sh_pg_expect_rows(result, object->run_count, err);
     for (size_t i = 0; i < object->run_count && status == SH_OK; i++) {
         ShPgRow row = {.result = result, .row = (int)i};
         (void)sh_pg_row_number(&row, 0);
-        *waits |= (RunResult)sh_pg_row_word(&row, run_words) == RUN_GAP && !presented->is_last;
+        RunResult word = (RunResult)sh_pg_row_word(&row, run_words);
+        *placed |= word == RUN_PLACED || word == RUN_VOID;
+        *waits |= word == RUN_GAP;
         status = sh_pg_row_end(&row, err);
     }
     PQclear(result);

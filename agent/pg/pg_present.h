@@ -28,7 +28,8 @@ ShStatus sh_pg_term_taken(ShPg *pg, int64_t incarnation, int64_t others, bool *i
 /* Is this agent to present what it knows, before it asks for partitions? */
 ShStatus sh_pg_awaited(ShPg *pg, int64_t incarnation, bool *awaited, ShError *err) SH_MUST_CHECK;
 
-/* Which of these keys (sorted, all different) the index does not know: sets `unknown`, of `count` places. */
+/* Which of these keys (sorted, all different) the index does not know, or what was presented of them waits
+ * for what others know: sets `unknown`, of `count` places. */
 ShStatus sh_pg_unknown_keys(ShPg *pg, int64_t incarnation, const char *const *keys, size_t count,
                             bool *unknown, ShError *err) SH_MUST_CHECK;
 
@@ -41,15 +42,16 @@ typedef struct ShPgPresented {
     ShUuid writer_wal;
     const char *writer_agent;
     const int64_t *epoch_starts; /* by run: the lowest offset that the store holds of its epoch */
-    bool is_last;                /* nothing will come that this object has to wait for */
+    bool is_last;                /* nothing else comes, so that it is placed as far as it can be */
     bool acknowledged;           /* a producer may have had an answer about runs without offsets */
     int64_t left_out;            /* records of the object that are in no run and have no place */
 } ShPgPresented;
 
 /* Publish an object of an older term; of `object` the numbers are not used. PostgreSQL remembers what has no
- * place in the index. Sets `waits` when nothing was done, because another object has to come first. */
+ * place in the index. Sets `placed` when some of it has got one, and `waits` when another object has to come
+ * before some of it: without `is_last` nothing was done then. It may be presented again. */
 ShStatus sh_pg_present_object(ShPg *pg, const ShPgPublish *object, const ShPgPresented *presented,
-                              bool *waits, ShError *err) SH_MUST_CHECK;
+                              bool *placed, bool *waits, ShError *err) SH_MUST_CHECK;
 
 /* Offsets whose records are stored in a later epoch too, and a segment that holds some of them. */
 typedef struct ShPgTwice {

@@ -4,6 +4,9 @@
 -- uploaded two objects at once, the store may hold the second alone. The WAL has its records still and publishes
 -- them, once those of the first are published. So what found no place is kept by run, and looked for again whenever
 -- it is counted.
+--
+-- Of ownerless epochs no WAL has anything. Where a run's offsets are known only when its writer comes, it and what follows
+-- it there, of whatever writer, is presented again by those that come later (waiting_wals).
 
 CREATE FUNCTION streamhouse.note_unplaced(
     object_id uuid, writer_wal uuid, topic_ids uuid[], partitions int[], epochs bigint[], first_offsets bigint[],
@@ -26,6 +29,20 @@ $$;
 COMMENT ON FUNCTION streamhouse.note_unplaced IS
     'Remembers what of a presented object found no place: runs that were refused, without offsets only where a producer '
     'was answered, and what was left out before';
+
+CREATE FUNCTION streamhouse.waiting_wals() RETURNS SETOF uuid
+LANGUAGE sql STABLE SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+    SELECT DISTINCT u.wal_uuid FROM unplaced_run AS u
+    WHERE u.ordinal > 0
+      AND (u.first_offset IS NULL
+           OR NOT EXISTS (SELECT FROM epoch AS e
+                          WHERE (e.topic_id, e.partition, e.epoch) = (u.topic_id, u.partition, u.epoch)
+                            AND e.incarnation_id IS NOT NULL))
+$$;
+COMMENT ON FUNCTION streamhouse.waiting_wals IS
+    'WALs that wrote runs without a place for which no WAL can publish anything: of unknown offsets, or of an epoch that is '
+    'ownerless or not known';
 
 CREATE FUNCTION streamhouse.is_covered(topic_id uuid, partition int, first_offset bigint, end_offset bigint)
 RETURNS boolean

@@ -281,6 +281,8 @@ AS $$
 #variable_conflict use_column
 DECLARE
     owner      bigint;
+    known      object;
+    kept_rows  int;
     answers    text[];
     outcomes   text[];
     own_epochs bigint[] := epochs;
@@ -289,7 +291,9 @@ BEGIN
     PERFORM control_lock();
     PERFORM agent_enter(incarnation);
     PERFORM presenting_lock();
-    IF EXISTS (SELECT FROM object AS o WHERE o.object_id = agent_present_object.object_id) THEN
+    SELECT * INTO known FROM object AS o WHERE o.object_id = agent_present_object.object_id;
+    IF FOUND AND (known.publish_no <> 0 OR known.state <> 'live' OR NOT EXISTS (
+        SELECT FROM unplaced_run AS u WHERE u.object_id = agent_present_object.object_id)) THEN
         RETURN QUERY SELECT n, 'duplicate' FROM generate_series(1, cardinality(topic_ids)) AS n;
         RETURN;
     END IF;
@@ -334,9 +338,16 @@ BEGIN
     FROM unnest(epochs, first_offsets, answers) WITH ORDINALITY AS a(epoch, first_offset, answer, ordinal);
     PERFORM check_claims(topic_ids, partitions, epochs, stretch_runs, producer_ids, producer_epochs,
                          base_sequences, sequence_counts);
+    -- What has a place of an object that comes again is a duplicate: its rows stay, and the others are added.
+    DELETE FROM object AS o WHERE o.object_id = agent_present_object.object_id RETURNING o.live_rows INTO kept_rows;
+    DELETE FROM object_deletion AS d WHERE d.object_id = agent_present_object.object_id;
     PERFORM publish_entries(owner, 0, agent_present_object.object_id, object_key, object_bytes, topic_ids,
                             partitions, epochs, first_offsets, offset_counts, record_counts, positions,
                             lengths, min_timestamps, max_timestamps, voids, NULL, NULL, NULL, 0);
+    IF kept_rows > 0 THEN
+        UPDATE object AS o SET live_rows = o.live_rows + kept_rows WHERE o.object_id = agent_present_object.object_id;
+        DELETE FROM object_deletion AS d WHERE d.object_id = agent_present_object.object_id;
+    END IF;
     IF cardinality(stretch_runs) > 0 THEN
         PERFORM note_twice(owner, 0, topic_ids, partitions, epochs, stretch_runs, producer_ids, producer_epochs,
                            base_sequences, sequence_counts, base_offsets);
@@ -360,5 +371,5 @@ COMMENT ON FUNCTION streamhouse.agent_present_object IS
     'the WAL that wrote it: as publish_object answers, and gap for all runs, without any effect, as long as one '
     'of them has to wait for another object; with is_last nothing waits. What finds no place counts as unresolved '
     '(unplaced_run), without acknowledged not what has no offsets, and so do the left_out records that are not in the '
-    'runs. epoch_starts: the lowest offset that the store holds of each run''s epoch. unknown: also a run without '
-    'offsets. Raises SH001, SH002, SH003, SH010';
+    'runs; an object of which something has no place may be presented again. epoch_starts: the lowest offset that the store '
+    'holds of each run''s epoch. unknown: also a run without offsets. Raises SH001, SH002, SH003, SH010';

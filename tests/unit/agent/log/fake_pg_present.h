@@ -90,7 +90,7 @@ ShStatus sh_pg_present_epoch(ShPg *pg, int64_t incarnation, const ShPgPartition 
 }
 
 ShStatus sh_pg_present_object(ShPg *pg, const ShPgPublish *object, const ShPgPresented *presented,
-                              bool *waits, ShError *err)
+                              bool *placed, bool *waits, ShError *err)
 {
     (void)pg, (void)err;
     FakePresented call = {.first_offset = object->runs[0].first_offset,
@@ -100,14 +100,16 @@ ShStatus sh_pg_present_object(ShPg *pg, const ShPgPublish *object, const ShPgPre
         sscanf(object->object_key, "%*[^/]/%*[^/]/%*[^/]/%" SCNd64, &call.publish_no) != 1)
         return sh_fail(err, SH_INTERNAL, "too much is presented");
     fake_present.calls[fake_present.count++] = call;
-    *waits = false;
-    for (size_t i = 0; i < object->run_count && !presented->is_last; i++)
+    *placed = *waits = false;
+    for (size_t i = 0; i < object->run_count; i++)
         *waits |= object->runs[i].first_offset > fake_present.ends[object->runs[i].partition];
-    for (size_t i = 0; i < object->run_count && !*waits; i++) {
+    for (size_t i = 0; i < object->run_count && (presented->is_last || !*waits); i++) {
         const ShPgRun *run = &object->runs[i];
         int64_t *end = &fake_present.ends[run->partition];
-        if (run->first_offset >= 0 && run->first_offset <= *end)
-            *end = run->first_offset + run->offset_count;
+        if (run->first_offset != *end)
+            continue;
+        *end += run->offset_count;
+        *placed = true;
     }
     return SH_OK;
 }

@@ -117,12 +117,31 @@ static void an_epoch_begins_at_the_lowest_offset_that_is_known(void **state)
     }
 }
 
+/* What follows a gap gets no place; what follows something else that stands in the same object does. */
+static void what_a_part_of_an_object_was_waited_for_gets_its_place(void **state)
+{
+    Fixture *fixture = *state;
+    store(fixture, 1, 1, &(Run){.first = 4, .told = -1, .count = 2}, 1);
+    store(fixture, 1, 2,
+          (Run[]){{.first = 2, .told = -1, .count = 2}, {.partition = 1, .first = 7, .told = -1, .count = 1}},
+          2);
+    store(fixture, 2, 1,
+          (Run[]){{.first = 0, .told = -1, .count = 2}, {.partition = 1, .first = 9, .told = -1, .count = 1}},
+          2);
+    start(fixture);
+    assert_int_equal(fake_present.ends[0], 6);
+    assert_int_equal(fake_present.ends[1], 0);
+    assert_false(fake_present.calls[2].is_last);
+    assert_true(fake_present.calls[fake_present.count - 1].is_last);
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup_present, teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(an_epoch_begins_at_the_lowest_offset_that_is_known),
+        TEST(what_a_part_of_an_object_was_waited_for_gets_its_place),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -90,24 +90,25 @@ static void test_a_new_term(void **state)
                           .runs = &run,
                           .run_count = 1};
     ShPgPresented presented = {.writer_wal = wal_uuid, .writer_agent = "a1", .epoch_starts = &epoch_start};
+    bool placed;
     bool waits;
-    assert_ok(sh_pg_present_object(pg, &object, &presented, &waits, &err));
-    assert_true(waits);
+    assert_ok(sh_pg_present_object(pg, &object, &presented, &placed, &waits, &err));
+    assert_true(waits && !placed);
     run.first_offset = 0;
-    assert_ok(sh_pg_present_object(pg, &object, &presented, &waits, &err));
-    assert_false(waits);
+    assert_ok(sh_pg_present_object(pg, &object, &presented, &placed, &waits, &err));
+    assert_true(placed && !waits);
     /* Nobody was told of the one without offsets, but what was left out of it had been. */
     run.first_offset = SH_OFFSET_UNASSIGNED;
     object.object_id = random_uuid();
     object.object_key = keys[1];
     presented.left_out = 2;
-    assert_ok(sh_pg_present_object(pg, &object, &presented, &waits, &err));
+    assert_ok(sh_pg_present_object(pg, &object, &presented, &placed, &waits, &err));
     assert_false(waits);
     presented.left_out = 0;
     presented.acknowledged = true;
     object.object_id = random_uuid();
     object.object_key = "02/a1/1/3-z.seg";
-    assert_ok(sh_pg_present_object(pg, &object, &presented, &waits, &err));
+    assert_ok(sh_pg_present_object(pg, &object, &presented, &placed, &waits, &err));
     assert_false(waits);
 
     ShPgEpoch epoch;
