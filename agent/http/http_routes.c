@@ -62,7 +62,7 @@ static ShStatus get_health(const ShHttpContext *context, ShHttpAnswer *answer, S
 
 static ShStatus get_ready(const ShHttpContext *context, ShHttpAnswer *answer, ShError *err)
 {
-    char reason[256] = "";
+    char reason[SH_ERROR_MESSAGE_BYTES + 64] = ""; /* what is waited for, and an error */
     bool ready = context->ready(context->ready_arg, reason, sizeof reason - 1);
     if (ready)
         return set_text(answer, 200, "ready\n", err);

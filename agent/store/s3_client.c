@@ -56,7 +56,9 @@ static ShStatus attempt(ShS3Client *client, const ShS3Request *request, const Pr
 static ShStatus pass_gate(ShS3Client *client, ShThrottleKind kind, int64_t deadline_ms,
                           ShThrottleTicket *ticket, ShError *err);
 static void report_to_gate(ShS3Client *client, ShThrottleKind kind, const ShThrottleTicket *ticket,
-                           ShS3ErrorClass class, int retry_after_s);
+                           ShS3ErrorClass class, int retry_after_s, const ShError *why);
+static void note_failure(ShS3Client *client, ShThrottleKind kind, const char *why);
+static ShStatus add_failure(ShS3Client *client, ShThrottleKind kind, ShStatus status, ShError *err);
 static ShStatus send_once(ShS3Client *client, const ShS3Request *request, const Prepared *prepared,
                           const ShS3Keys *keys, int64_t deadline_ms, ShS3HttpReply *reply, ShError *err);
 static bool keys_have_ended(const ShS3Complaint *complaint);
@@ -71,6 +73,7 @@ ShStatus sh_s3_client_new(const ShConfig *config, int64_t backoff_base_ms, ShS3C
     ShS3Client *client = calloc(1, sizeof *client);
     if (client == NULL)
         return sh_fail(err, SH_NO_MEMORY, "no memory for the S3 client");
+    pthread_mutex_init(&client->failure_lock, NULL);
 
     ShStatus status = sh_s3_address_parse(config, &client->address, err);
     if (status != SH_OK)
@@ -134,6 +137,7 @@ void sh_s3_client_free(ShS3Client *client)
     sh_s3_http_free(client->http);
     sh_s3_address_free(&client->address);
     sh_s3_keyring_free(client->keyring);
+    pthread_mutex_destroy(&client->failure_lock);
     free(client->region);
     free(client->kms_key);
     free(client);
@@ -329,7 +333,7 @@ static ShStatus attempt(ShS3Client *client, const ShS3Request *request, const Pr
         failed ? client->requests_failed[request->operation] : client->requests_ok[request->operation], 1);
     if (failed)
         sh_metric_add(client->errors[class], 1);
-    report_to_gate(client, info->kind, &ticket, class, reply->http.retry_after_s);
+    report_to_gate(client, info->kind, &ticket, class, reply->http.retry_after_s, err);
     return status;
 }
 
@@ -354,20 +358,20 @@ static ShStatus pass_gate(ShS3Client *client, ShThrottleKind kind, int64_t deadl
         int64_t asked_ms = (asked_us + 999) / 1000;
         ShStatus status = SH_OK;
         if (decision == SH_THROTTLE_CIRCUIT_OPEN)
-            status = sh_fail(err, SH_UNAVAILABLE, "S3 did not answer lately: it is tried again in %lld ms",
+            status = sh_fail(err, SH_UNAVAILABLE, "S3 did not answer lately, and is tried again in %lld ms",
                              (long long)asked_ms);
         else if (asked_ms >= deadline_ms - now_us / 1000)
             status = sh_fail(err, SH_UNAVAILABLE, "no room within the rate of %lld requests a second",
                              (long long)sh_throttle_rate(client->throttle, kind));
         if (status != SH_OK)
-            return sh_fail_retry_after(err, status, (int)asked_ms);
+            return sh_fail_retry_after(err, add_failure(client, kind, status, err), (int)asked_ms);
         wait_us(asked_us);
     }
     return SH_OK;
 }
 
 static void report_to_gate(ShS3Client *client, ShThrottleKind kind, const ShThrottleTicket *ticket,
-                           ShS3ErrorClass class, int retry_after_s)
+                           ShS3ErrorClass class, int retry_after_s, const ShError *why)
 {
     static const ShThrottleResult results[SH_S3_ERROR_CLASS_COUNT] = {
         [SH_S3_ERROR_NONE] = SH_THROTTLE_ANSWERED,    [SH_S3_ERROR_TRANSPORT] = SH_THROTTLE_FAILED,
@@ -375,9 +379,31 @@ static void report_to_gate(ShS3Client *client, ShThrottleKind kind, const ShThro
         [SH_S3_ERROR_SERVER] = SH_THROTTLE_FAILED,    [SH_S3_ERROR_DENIED] = SH_THROTTLE_FAILED,
         [SH_S3_ERROR_REQUEST] = SH_THROTTLE_ANSWERED,
     };
-    if (client->throttle != NULL)
-        sh_throttle_report(client->throttle, kind, ticket, results[class],
-                           asked_pause_ms(retry_after_s) * 1000, sh_clock_now_us());
+    if (client->throttle == NULL)
+        return;
+    note_failure(client, kind, results[class] == SH_THROTTLE_ANSWERED ? "" : why->message);
+    sh_throttle_report(client->throttle, kind, ticket, results[class], asked_pause_ms(retry_after_s) * 1000,
+                       sh_clock_now_us());
+}
+
+static void note_failure(ShS3Client *client, ShThrottleKind kind, const char *why)
+{
+    pthread_mutex_lock(&client->failure_lock);
+    snprintf(client->failures[kind], sizeof client->failures[kind], "%s", why);
+    pthread_mutex_unlock(&client->failure_lock);
+}
+
+/* Who is turned away is told what made it so: it may be the setting to look at. */
+static ShStatus add_failure(ShS3Client *client, ShThrottleKind kind, ShStatus status, ShError *err)
+{
+    char why[SH_ERROR_MESSAGE_BYTES];
+    pthread_mutex_lock(&client->failure_lock);
+    memcpy(why, client->failures[kind], sizeof why);
+    pthread_mutex_unlock(&client->failure_lock);
+    if (why[0] == '\0')
+        return status;
+    ShError turned_away = *err;
+    return sh_fail(err, status, "%.100s: %s", turned_away.message, why);
 }
 
 /* Sign with the time of now and exchange. The headers stand in the order in which they are signed. */

@@ -4,6 +4,7 @@
 #ifndef SH_AGENT_STORE_S3_CLIENT_H
 #define SH_AGENT_STORE_S3_CLIENT_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 
 #include "agent/base/config.h"
@@ -53,7 +54,10 @@ typedef struct ShS3Client {
     int64_t deadline_ms; /* of a request with all its attempts; 0: none */
     int64_t retries_max;
     int64_t backoff_base_ms;
-    ShThrottle *throttle;          /* NULL: not wanted */
+    ShThrottle *throttle; /* NULL: not wanted */
+    pthread_mutex_t failure_lock;
+    /* By failure_lock: why the last request of a kind failed; "" : it did not. */
+    char failures[SH_THROTTLE_KIND_COUNT][SH_ERROR_MESSAGE_BYTES];
     atomic_bool gives_request_ids; /* the server has given one: what comes without is not its answer */
     ShMetric *requests_ok[SH_S3_OPERATION_COUNT];
     ShMetric *requests_failed[SH_S3_OPERATION_COUNT];
@@ -100,7 +104,8 @@ typedef struct ShS3Reply {
 
 /* Send a request, with retries and full jitter, until the deadline. SH_OK for a 2xx answer that an S3 server
  * gives to such a request, else what sh_s3_judge says (SH_NOT_FOUND: to reads alone), or SH_UNAVAILABLE with
- * a retry delay when the gate does not let it pass; the message begins with operation, key and bucket.
+ * a retry delay, and with what went wrong before, when the gate does not let it pass; the message begins with
+ * operation, key and bucket.
  * `reply` is always set and to be cleared. */
 ShStatus sh_s3_request(ShS3Client *client, const ShS3Request *request, ShS3Reply *reply,
                        ShError *err) SH_MUST_CHECK;

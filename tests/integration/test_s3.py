@@ -82,12 +82,16 @@ def test_wrong_settings_are_told_at_start(make_s3_agent, setting, value, fragmen
 def test_a_start_waits_for_a_store_that_is_away(database, make_s3_agent, s3):
     """Nothing listens there: the log and /ready name the endpoint. Then it is busy, and then it is well."""
     port = free_port()
-    agent = make_s3_agent(s3_endpoint=f"http://127.0.0.1:{port}", http_address=f"127.0.0.1:{free_port()}")
+    agent = make_s3_agent(s3_endpoint=f"http://127.0.0.1:{port}", http_address=f"127.0.0.1:{free_port()}",
+                          breaker_failures_max="4", breaker_open="1s")
     agent.start(wait=False)
     agent.ports["http"] = agent.settings["http_address"]
     wait_until("the log says what the start waits for", lambda: "start_waits for=store" in agent.log_text())
     status, body = agent.http("/ready")
     assert status == 503 and f"127.0.0.1:{port}" in body and "waits for the store" in body and "s3_endpoint" in body
+    # Nor does the reason go when S3 is asked no more for a while.
+    wait_until("the circuit is open", lambda: "did not answer lately" in agent.http("/ready")[1])
+    wait_until("the reason stands beside it", lambda: re.search("did not answer lately.*s3_endpoint", agent.http("/ready")[1]))
     proxy = S3Proxy(s3["s3_endpoint"], port=port)
     try:
         proxy.fault("any", "slow_down")

@@ -147,6 +147,7 @@ static void test_dead_endpoint_opens_the_circuit_and_recovers(void **state)
     assert_non_null(strstr(err.message, "s3_endpoint")); /* the reason is not lost by that */
     contract_assert_status(contract_put_text(store, "a", "1", &err), SH_UNAVAILABLE, &err);
     assert_non_null(strstr(err.message, "did not answer"));
+    assert_non_null(strstr(err.message, "s3_endpoint")); /* nor while it is open */
     assert_in_range(err.retry_after_ms, 1, OPEN_MS);
     assert_true(sh_store_is_away(store, &retry_after_ms));
     assert_in_range(retry_after_ms, 1, OPEN_MS);
