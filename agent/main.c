@@ -60,7 +60,9 @@ typedef struct Agent {
     char last_rpc_address[SH_ADDRESS_TEXT_BYTES];
     char last_http_address[SH_ADDRESS_TEXT_BYTES];
     char last_registry_address[SH_ADDRESS_TEXT_BYTES];
-    bool has_served;     /* a start has succeeded */
+    bool has_begun;      /* a start was made */
+    bool has_served;     /* one has succeeded */
+    bool is_cut_off;     /* the last one lost PostgreSQL or the store on its way */
     bool is_outdated;    /* the last one that got anywhere ended because the database lost history */
     bool is_unreachable; /* ... because no client reached it */
     bool is_drained;     /* somebody ends it, and means it */
@@ -251,6 +253,7 @@ static ShStatus run_once(Agent *agent, const char *config_path, const sigset_t *
 {
     pthread_t watcher;
     started = false;
+    agent->is_cut_off = false;
     ShStatus status = sh_thread_start(&watcher, "sh-signal", watch_start, (void *)(uintptr_t)signals, err);
     if (status == SH_OK) {
         status = start(agent, config_path, err);
@@ -275,10 +278,11 @@ static ShStatus run_once(Agent *agent, const char *config_path, const sigset_t *
 }
 
 /* A database that lost history, or a new term: the agent begins anew, as after a crash, and presents what it
- * knows. So it does while PostgreSQL or the store do not answer on the way there. */
+ * knows. So it does while PostgreSQL or the store do not answer on the way there, or to the first start. */
 static bool starts_over(Agent *agent, ShStatus status, const ShError *err)
 {
-    bool again = status == SH_OUTDATED || (status != SH_OK && agent->is_outdated && err->retriable);
+    bool again = status == SH_OUTDATED || agent->is_cut_off ||
+                 (status != SH_OK && agent->is_outdated && err->retriable);
     if (!again || agent->is_drained)
         return false;
     sh_log_warn("starting_over", "status=%s reason=\"%s\"", sh_status_name(status), err->message);
@@ -305,10 +309,11 @@ static ShStatus start(Agent *agent, const char *config_path, ShError *err)
         return status;
     const ShConfig *config = agent->config;
     sh_log_setup(config->log_level, config->log_format);
-    if (!agent->has_served) {
+    if (!agent->has_begun) {
         sh_process_metrics_start();
         status = sh_fault_arm(getenv("STREAMHOUSE_FAULTS"), err);
     }
+    agent->has_begun = true;
     if (status == SH_OK)
         status = keep_address(&agent->config->listen_address, agent->last_rpc_address, err);
     if (status == SH_OK)
@@ -331,6 +336,7 @@ static ShStatus start(Agent *agent, const char *config_path, ShError *err)
                                                                    : agent->rpc_address;
     ShEngine *engine = NULL;
     status = sh_engine_start(config, advertised, agent->http_address, &engine, err);
+    agent->is_cut_off = status == SH_UNAVAILABLE && err->retriable;
     if (status != SH_OK)
         return status;
     agent->engine = engine;

@@ -318,7 +318,7 @@ static ShStatus join_cluster(ShEngine *engine, ShError *err)
     ShControl *control = &engine->control;
     ShStatus status = sh_engine_pg(engine, "control", &control->pg, err);
     if (status == SH_OK)
-        status = sh_pg_check(control->pg, err);
+        status = sh_start_wait_for_postgres(engine, err);
     if (status == SH_OK)
         status = sh_store_identity_start(engine, control->pg, err);
     if (status != SH_OK)

@@ -38,7 +38,7 @@ ShStatus sh_recover(ShEngine *engine, ShPg *pg, ShError *err)
     if (status == SH_OK)
         status = wait_published(engine, err);
     if (status == SH_OK && sh_fault_hit("recover.before_seal"))
-        status = sh_fail(err, SH_UNAVAILABLE, "fault point recover.before_seal");
+        status = sh_fail(err, SH_IO, "fault point recover.before_seal");
     if (status == SH_OK)
         status = seal_all(engine, pg, stats.holes > 0, err);
     if (status == SH_OK)

@@ -19,21 +19,20 @@ static struct {
     ShError why;
 } waiting = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
+typedef ShStatus (*CheckFn)(ShEngine *engine, ShError *err);
+
+static ShStatus check_store(ShEngine *engine, ShError *err);
+static ShStatus check_postgres(ShEngine *engine, ShError *err);
+static ShStatus wait_for(ShEngine *engine, const char *what, CheckFn check, ShError *err);
+
 ShStatus sh_start_wait_for_store(ShEngine *engine, ShError *err)
 {
-    ShError why = {0};
-    ShStatus status;
-    for (int attempt = 0; (status = sh_store_check(engine->store, &why)) != SH_OK && why.retriable;
-         attempt++) {
-        int64_t pause_ms = sh_engine_backoff_ms(attempt);
-        sh_start_wait_note("store", &why);
-        if (!sh_engine_pause(engine, pause_ms < PAUSE_MAX_MS ? pause_ms : PAUSE_MAX_MS))
-            break;
-    }
-    sh_start_wait_over();
-    if (status != SH_OK && err != NULL)
-        *err = why;
-    return status;
+    return wait_for(engine, "store", check_store, err);
+}
+
+ShStatus sh_start_wait_for_postgres(ShEngine *engine, ShError *err)
+{
+    return wait_for(engine, "postgresql", check_postgres, err);
 }
 
 void sh_start_wait_note(const char *what, const ShError *err)
@@ -68,7 +67,34 @@ bool sh_engine_start_waits(char *why, size_t why_bytes)
     pthread_mutex_lock(&waiting.lock);
     bool waits = waiting.waits;
     if (waits)
-        snprintf(why, why_bytes, "the start waits for the %s: %s", waiting.what, waiting.why.message);
+        snprintf(why, why_bytes, "the start waits for %s: %s",
+                 strcmp(waiting.what, "store") == 0 ? "the store" : "PostgreSQL", waiting.why.message);
     pthread_mutex_unlock(&waiting.lock);
     return waits;
+}
+
+static ShStatus check_store(ShEngine *engine, ShError *err)
+{
+    return sh_store_check(engine->store, err);
+}
+
+static ShStatus check_postgres(ShEngine *engine, ShError *err)
+{
+    return sh_pg_check(engine->control.pg, err);
+}
+
+static ShStatus wait_for(ShEngine *engine, const char *what, CheckFn check, ShError *err)
+{
+    ShError why = {0};
+    ShStatus status;
+    for (int attempt = 0; (status = check(engine, &why)) != SH_OK && why.retriable; attempt++) {
+        int64_t pause_ms = sh_engine_backoff_ms(attempt);
+        sh_start_wait_note(what, &why);
+        if (!sh_engine_pause(engine, pause_ms < PAUSE_MAX_MS ? pause_ms : PAUSE_MAX_MS))
+            break;
+    }
+    sh_start_wait_over();
+    if (status != SH_OK && err != NULL)
+        *err = why;
+    return status;
 }

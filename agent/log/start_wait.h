@@ -1,6 +1,6 @@
 /*
- * start_wait.h - what an agent that is starting waits for: a store that is busy or gone is there again some
- * time, and an agent that gives up meanwhile only makes somebody start it again.
+ * start_wait.h - what an agent that is starting waits for: a store or a PostgreSQL that is busy or gone is
+ * there again some time, and an agent that gives up meanwhile only makes somebody start it again.
  */
 #ifndef SH_AGENT_LOG_START_WAIT_H
 #define SH_AGENT_LOG_START_WAIT_H
@@ -14,8 +14,13 @@
  * bucket, a certificate): that is returned. */
 ShStatus sh_start_wait_for_store(ShEngine *engine, ShError *err) SH_MUST_CHECK;
 
-/* A step of the start failed and is tried again: say so, in the log now and then, and to whoever asks
- * sh_engine_start_waits, until sh_start_wait_over. Any thread. */
+/* Look at PostgreSQL, on the control thread's connection, until it answers as agents need it (a server that
+ * is starting, has no connection free or is a standby may do so later), or refuses in a way that waiting does
+ * not change: that is returned. */
+ShStatus sh_start_wait_for_postgres(ShEngine *engine, ShError *err) SH_MUST_CHECK;
+
+/* A step of the start failed for want of `what`, "store" or "postgresql", and is tried again: say so, in the
+ * log now and then, and to whoever asks sh_engine_start_waits, until sh_start_wait_over. Any thread. */
 void sh_start_wait_note(const char *what, const ShError *err);
 void sh_start_wait_over(void);
 

@@ -38,7 +38,9 @@ bool sh_pg_is_connected(const ShPg *pg);
 
 /* Connect now and check server version (15 or newer), extension and its version, the rights of the role, and
  * that the session stays with one server process (a pooler may hand each transaction to another).
- */
+ * SH_UNAVAILABLE: there may be a server later. SH_DENIED, SH_UNSUPPORTED: waiting does not change it;
+ * SH_DENIED also where the server refuses the role, its password or the database, or the connection string is
+ * no good. */
 ShStatus sh_pg_check(ShPg *pg, ShError *err) SH_MUST_CHECK;
 
 /* What an agent wants of the server. */

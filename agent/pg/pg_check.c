@@ -4,6 +4,7 @@
 
 #define EXTENSION_VERSION "0.1" /* major and minor; patches are compatible */
 
+static ShStatus refuse(ShError *err);
 static ShStatus check_extension(ShPg *pg, ShError *err);
 static ShStatus judge_extension(const PGresult *result, ShError *err);
 static ShStatus check_rights(ShPg *pg, ShError *err);
@@ -12,6 +13,8 @@ static ShStatus judge_rights(const PGresult *result, ShError *err);
 ShStatus sh_pg_check(ShPg *pg, ShError *err)
 {
     ShStatus status = check_extension(pg, err);
+    if (status == SH_UNAVAILABLE && pg->locked_out)
+        return refuse(err);
     if (status == SH_OK)
         status = check_rights(pg, err);
     if (status == SH_OK)
@@ -36,6 +39,14 @@ ShStatus sh_pg_advice(ShPg *pg, const ShPgNeeds *needs, void (*tell)(const char 
         tell(PQgetvalue(result, i, 0), arg);
     PQclear(result);
     return SH_OK;
+}
+
+static ShStatus refuse(ShError *err)
+{
+    ShError why = {0};
+    if (err != NULL)
+        why = *err;
+    return sh_fail(err, SH_DENIED, "%s; see the setting postgres", why.message);
 }
 
 static ShStatus check_extension(ShPg *pg, ShError *err)

@@ -94,6 +94,8 @@ ShStatus sh_pg_connect(ShPg *pg, ShError *err)
     if (pg->conn == NULL)
         return sh_fail(err, SH_NO_MEMORY, "memory is short for a PostgreSQL connection");
     PQsetNoticeReceiver(pg->conn, on_notice, pg);
+    PQsetErrorVerbosity(pg->conn, PQERRORS_VERBOSE); /* that is, with the SQLSTATE */
+    pg->locked_out = false;
 
     ShStatus status = poll_connection(pg, deadline_ms, err);
     if (status == SH_OK)
@@ -243,7 +245,7 @@ static ShStatus poll_connection(ShPg *pg, int64_t deadline_ms, ShError *err)
     PostgresPollingStatusType state = PGRES_POLLING_WRITING;
     while (state != PGRES_POLLING_OK) {
         if (state == PGRES_POLLING_FAILED || PQstatus(pg->conn) == CONNECTION_BAD)
-            return sh_pg_fail_connection(pg->conn, "cannot connect to PostgreSQL", err);
+            return sh_pg_fail_connect(pg->conn, &pg->locked_out, err);
         bool ready;
         ShStatus status = sh_pg_wait(pg, state == PGRES_POLLING_READING ? POLLIN : POLLOUT, deadline_ms,
                                      &ready, err);
@@ -253,6 +255,7 @@ static ShStatus poll_connection(ShPg *pg, int64_t deadline_ms, ShError *err)
             return fail_late(pg, "PostgreSQL accepts no connection", err);
         state = PQconnectPoll(pg->conn);
     }
+    PQsetErrorVerbosity(pg->conn, PQERRORS_DEFAULT);
     return SH_OK;
 }
 

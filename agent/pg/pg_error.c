@@ -1,6 +1,10 @@
+#include <ctype.h>
 #include <string.h>
 
 #include "agent/pg/pg_internal.h"
+
+#define SQLSTATE_CHARACTERS 5
+#define ATTEMPT             "connection to server" /* how libpq begins to tell of one */
 
 typedef struct ErrorMapping {
     const char *prefix; /* of the SQLSTATE */
@@ -25,6 +29,7 @@ static const ErrorMapping mappings[] = {
     {"42501", SH_DENIED},                /* insufficient privilege */
     {"28", SH_DENIED},                   /* authorization */
     {"42704", SH_NOT_FOUND},             /* undefined object: the topic */
+    {"3D000", SH_NOT_FOUND},             /* undefined database */
     {"42710", SH_EXISTS},                /* duplicate object: the topic */
     {"42883", SH_UNSUPPORTED},           /* undefined function */
     {"42P01", SH_UNSUPPORTED},           /* undefined table */
@@ -44,6 +49,13 @@ static const ErrorMapping mappings[] = {
     {"58", SH_UNAVAILABLE},              /* system error outside PostgreSQL */
 };
 
+/* What libpq itself says of a server that it does not take for the one that was meant. */
+static const char *const refusals[] = {"certificate verify failed", "does not match host name",
+                                       "root certificate file", "server does not support SSL"};
+
+static const char *last_attempt(const char *message);
+static const char *find_sqlstate(const char *line);
+static bool is_for_good(const PGconn *conn, const char *line, const char *sqlstate);
 static ShStatus status_of(const char *sqlstate);
 static const char *field(const PGresult *result, int code);
 
@@ -73,6 +85,58 @@ ShStatus sh_pg_fail_connection(const PGconn *conn, const char *what, ShError *er
 {
     const char *message = PQerrorMessage(conn);
     return sh_fail(err, SH_UNAVAILABLE, "%s: %.*s", what, (int)strcspn(message, "\n"), message);
+}
+
+ShStatus sh_pg_fail_connect(const PGconn *conn, bool *for_good, ShError *err)
+{
+    const char *line = last_attempt(PQerrorMessage(conn));
+    const char *sqlstate = find_sqlstate(line);
+    const char *rest = sqlstate != NULL ? sqlstate + SQLSTATE_CHARACTERS + 2 : line;
+    *for_good = is_for_good(conn, line, sqlstate);
+    return sh_fail(err, SH_UNAVAILABLE, "cannot connect to PostgreSQL: %.*s%.*s",
+                   sqlstate != NULL ? (int)(sqlstate - line) : 0, line, (int)strcspn(rest, "\n"), rest);
+}
+
+/* Of several hosts and addresses each has its line, and libpq ends at the one that decides. */
+static const char *last_attempt(const char *message)
+{
+    const char *last = message;
+    for (const char *found = message; (found = strstr(found, "\n" ATTEMPT)) != NULL;)
+        last = ++found;
+    return last;
+}
+
+/* "... failed: FATAL:  28P01: password authentication failed"; the word may be of another language. NULL:
+ * none, no server has answered. */
+static const char *find_sqlstate(const char *line)
+{
+    const char *end = line + strcspn(line, "\n");
+    for (const char *at = line; (at = strstr(at, ":  ")) != NULL && at < end;) {
+        at += 3;
+        size_t length = 0;
+        while (isdigit((unsigned char)at[length]) || isupper((unsigned char)at[length]))
+            length++;
+        if (length == SQLSTATE_CHARACTERS && strncmp(at + length, ": ", 2) == 0)
+            return at;
+    }
+    return NULL;
+}
+
+/* What no attempt was made for is wrong in the connection string. An unknown name may be known to the DNS
+ * soon. */
+static bool is_for_good(const PGconn *conn, const char *line, const char *sqlstate)
+{
+    if (sqlstate != NULL) {
+        ShStatus status = status_of(sqlstate);
+        return status == SH_DENIED || status == SH_NOT_FOUND || status == SH_UNSUPPORTED;
+    }
+    if (PQconnectionNeedsPassword(conn))
+        return true;
+    for (size_t i = 0; i < sizeof refusals / sizeof refusals[0]; i++)
+        if (strstr(line, refusals[i]) != NULL)
+            return true;
+    return strncmp(line, ATTEMPT, sizeof ATTEMPT - 1) != 0 &&
+           strstr(line, "could not translate host") == NULL && strstr(line, "out of memory") == NULL;
 }
 
 static ShStatus status_of(const char *sqlstate)

@@ -23,6 +23,7 @@ struct ShPg {
     char reported[48];          /* what this connection reported last of the counts of calls; "": nothing */
     bool listening;
     bool doomed;       /* the server has said that it will close the connection */
+    bool locked_out;   /* the last attempt to connect failed in a way that waiting does not change */
     PGresult *refused; /* the last answer, if it was an error: its fields; else NULL */
 };
 
@@ -56,6 +57,9 @@ ShStatus sh_pg_query(ShPg *pg, const char *sql, int value_count, const char *con
 ShStatus sh_pg_fail_result(const PGresult *result, ShError *err);
 /* The connection's own complaint, SH_UNAVAILABLE. */
 ShStatus sh_pg_fail_connection(const PGconn *conn, const char *what, ShError *err);
+/* Why none came about, SH_UNAVAILABLE; its errors must be verbose (PQERRORS_VERBOSE). `*for_good`: waiting
+ * does not change it, as the role, its password, the database or the connection string are to blame. */
+ShStatus sh_pg_fail_connect(const PGconn *conn, bool *for_good, ShError *err);
 
 /* --- session (pg_session.c) --------------------------------------------------------------------------------
  */

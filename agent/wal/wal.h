@@ -56,7 +56,7 @@ typedef struct ShWalIdentity {
 } ShWalIdentity;
 
 /* Open the directory (it must exist), lock it, raise the incarnation number. Errors name the directory and
- * the remedy: SH_NOT_FOUND missing, SH_DENIED not writable, SH_UNAVAILABLE in use by another process (its
+ * the remedy: SH_NOT_FOUND missing, SH_DENIED not writable, SH_EXISTS in use by another process (its
  * pid), SH_CORRUPT identity file damaged. No thread is started and nothing is written to the log yet. */
 ShStatus sh_wal_open(const ShWalOptions *options, ShWal **out, ShWalIdentity *identity,
                      ShError *err) SH_MUST_CHECK;

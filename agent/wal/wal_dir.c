@@ -67,7 +67,7 @@ ShStatus sh_wal_dir_lock(ShWal *wal, ShError *err)
         close(fd);
         if (error != EWOULDBLOCK)
             return fail_access(wal->dir, error, "cannot be locked", err);
-        return sh_fail(err, SH_UNAVAILABLE,
+        return sh_fail(err, SH_EXISTS,
                        "WAL directory %s is in use by process %s: stop that agent, or set another wal_dir",
                        wal->dir, text[0] != '\0' ? text : "(unknown)");
     }

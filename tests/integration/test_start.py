@@ -1,15 +1,18 @@
 """What keeps an agent from starting: one line that names the thing and the remedy, a non-zero exit."""
 import os
 import pathlib
+import re
 import socket
 import struct
 import subprocess
 import threading
+import time
 
 import pytest
 
 from harness.agent import PROGRAM
-from harness.processes import free_port, run
+from harness.processes import PATIENCE, free_port, run, wait_until
+from harness.tcpproxy import TcpProxy
 
 
 def assert_refuses(agent, *fragments):
@@ -49,18 +52,75 @@ def test_a_wal_directory_in_use(agent, make_agent):
     assert agent.http("/health")[0] == 200
 
 
-def test_postgresql_absent(make_agent):
-    agent = make_agent()
-    port = free_port()
-    agent.settings["postgres"] = f"host=127.0.0.1 port={port} user=postgres dbname=x"
-    assert_refuses(agent, str(port))
+@pytest.fixture
+def away(make_agent):
+    """An agent, not started, whose PostgreSQL is behind a proxy that refuses."""
+    proxy = TcpProxy()
+    agent = make_agent(http_address=f"127.0.0.1:{free_port()}")
+    agent.ports["http"] = agent.settings["http_address"]
+    agent.proxy, agent.server = proxy, agent.settings["postgres"]
+    agent.settings["postgres"] += f" port={proxy.port} password=hunter2"
+    yield agent
+    proxy.close()
 
 
-def test_the_password_is_not_told(make_agent):
+def let_in(agent):
+    agent.proxy.target = "127.0.0.1:" + re.search(r"port=(\d+)", agent.server)[1]
+
+
+def test_a_start_waits_for_a_postgresql_that_is_away(away):
+    away.start(wait=False)
+    wait_until("the log says what the start waits for", lambda: "start_waits for=postgresql" in away.log_text())
+    status, body = away.http("/ready")
+    assert status == 503 and "waits for PostgreSQL" in body and str(away.proxy.port) in body, body
+    let_in(away)
+    away.wait_ready()
+    wait_until("the agent is ready", lambda: away.http("/ready")[0] == 200)
+    assert away.terminate() == 0
+    assert "hunter2" not in away.log_text() + body
+
+
+def test_a_signal_ends_the_wait(away):
+    away.start(wait=False)
+    wait_until("the start waits", lambda: "start_waits" in away.log_text())
+    began = time.monotonic()
+    assert away.terminate() == 1
+    assert time.monotonic() - began < 5 * PATIENCE
+    assert "stopped by a signal before it was ready" in away.log_text()
+
+
+def test_a_start_that_loses_postgresql_on_its_way_begins_anew(database, make_agent):
+    """Between the registration and the end of the start the server goes: what was registered is left behind."""
+    advice = database.value("SELECT pg_get_functiondef('streamhouse.agent_advice'::regproc)")
+    database.execute("CREATE OR REPLACE FUNCTION streamhouse.agent_advice(connections int, heartbeat_ms bigint, marker_ms bigint) "
+                     "RETURNS SETOF text LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); END $$")
     agent = make_agent()
-    agent.settings["postgres"] = f"host=127.0.0.1 port={free_port()} user=postgres dbname=x password=hunter2"
-    _, line = agent.run_to_failure()
+    agent.start(wait=False)
+    wait_until("it begins anew", lambda: "starting_over status=UNAVAILABLE" in agent.log_text())
+    database.execute(advice)
+    agent.wait_ready()
+    wait_until("it serves", lambda: agent.http("/ready")[0] == 200)
+    assert agent.terminate() == 0
+
+
+WRONG_CONNECTIONS = {
+    "no such role": ("user=nobody_known", "nobody_known"),
+    "no such database": ("dbname=nowhere", "nowhere"),
+    "a value that libpq does not know": ("sslmode=perhaps", "perhaps"),
+    "a port that is none": ("port=99999", "99999"),
+    "a server without TLS": ("sslmode=require", "SSL"),
+    "a service that is not defined": ("service=nowhere", "nowhere"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_CONNECTIONS)
+def test_what_waiting_for_postgresql_does_not_change(make_agent, name):
+    setting, fragment = WRONG_CONNECTIONS[name]
+    agent = make_agent()
+    agent.settings["postgres"] += f" {setting} password=hunter2"
+    line = assert_refuses(agent, fragment, "postgres")
     assert "hunter2" not in line + agent.log_text()
+    assert "start_waits" not in agent.log_text()
 
 
 def test_no_extension(postgres, database, make_agent):

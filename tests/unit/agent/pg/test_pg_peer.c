@@ -89,6 +89,77 @@ static void test_an_absent_server_is_named(void **state)
     sh_pg_free(pg);
 }
 
+/* An ErrorResponse as a server sends it instead of a greeting. */
+static size_t write_refusal(uint8_t *out, const char *severity, const char *sqlstate, const char *message)
+{
+    uint8_t *at = out + 5;
+    at += sprintf((char *)at, "S%s", severity) + 1;
+    at += sprintf((char *)at, "VFATAL") + 1;
+    at += sprintf((char *)at, "C%s", sqlstate) + 1;
+    at += sprintf((char *)at, "M%s", message) + 1;
+    at += sprintf((char *)at, "Fauth.c") + 1;
+    *at++ = 0;
+    out[0] = 'E';
+    out[1] = out[2] = out[3] = 0;
+    out[4] = (uint8_t)(at - out - 1);
+    return (size_t)(at - out);
+}
+
+/* A server that starts, ends or is full is one to wait for, and one that knows neither role nor database is
+ * not; the words are those of its language. */
+static void test_a_refusal_says_whether_to_wait(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *severity, *sqlstate, *message;
+        ShStatus status;
+    } refusals[] = {
+        {"FATAL", "57P03", "the database system is starting up", SH_UNAVAILABLE},
+        {"FATAL", "57P01", "terminating connection", SH_UNAVAILABLE},
+        {"FATAL", "53300", "sorry, too many clients already", SH_UNAVAILABLE},
+        {"FATAL", "XX000", "something: else", SH_UNAVAILABLE},
+        {"FATAL", "08P01", "what a pooler says", SH_UNAVAILABLE},
+        {"FATAL", "28P01", "password authentication failed for user \"u\"", SH_DENIED},
+        {"FATAL", "28000", "role \"u\" does not exist", SH_DENIED},
+        {"FATAL", "3D000", "database \"d\" does not exist", SH_DENIED},
+        {"FATAL", "42501", "permission denied for database \"d\"", SH_DENIED},
+        {"FATAL\xc3\x84", "3D000", "Datenbank:  \"d\" existiert nicht", SH_DENIED},
+    };
+    for (size_t i = 0; i < sizeof refusals / sizeof refusals[0]; i++) {
+        ShError err;
+        ScriptedPeer peer;
+        uint8_t bytes[200];
+        scripted_peer_start(
+            &peer, bytes,
+            write_refusal(bytes, refusals[i].severity, refusals[i].sqlstate, refusals[i].message));
+        ShPg *pg = fixture_pg(peer.conninfo, 10000);
+        assert_int_equal(sh_pg_check(pg, &err), refusals[i].status);
+        assert_int_equal(err.retriable, refusals[i].status == SH_UNAVAILABLE);
+        assert_message(refusals[i].message);
+        assert_null(strstr(err.message, refusals[i].sqlstate));
+        assert_int_equal(strstr(err.message, "setting postgres") != NULL, refusals[i].status == SH_DENIED);
+        assert_null(strstr(err.message, "opensesame"));
+        sh_pg_free(pg);
+        scripted_peer_stop(&peer);
+    }
+}
+
+/* The calls of an agent that runs go on: the role may be back. */
+static void test_a_call_is_told_to_come_back(void **state)
+{
+    (void)state;
+    ShError err;
+    ScriptedPeer peer;
+    ShPgHeartbeat answer;
+    uint8_t bytes[200];
+    scripted_peer_start(&peer, bytes, write_refusal(bytes, "FATAL", "28P01", "no"));
+    ShPg *pg = fixture_pg(peer.conninfo, 10000);
+    assert_int_equal(sh_pg_heartbeat(pg, 1, 1, 0, &answer, &err), SH_UNAVAILABLE);
+    assert_true(err.retriable);
+    sh_pg_free(pg);
+    scripted_peer_stop(&peer);
+}
+
 static void test_a_malformed_connection_string_keeps_its_password(void **state)
 {
     (void)state;
@@ -146,6 +217,8 @@ int main(void)
         cmocka_unit_test(test_an_old_server_is_refused),
         cmocka_unit_test(test_a_server_that_speaks_something_else),
         cmocka_unit_test(test_an_absent_server_is_named),
+        cmocka_unit_test(test_a_refusal_says_whether_to_wait),
+        cmocka_unit_test(test_a_call_is_told_to_come_back),
         cmocka_unit_test(test_a_malformed_connection_string_keeps_its_password),
         cmocka_unit_test(test_a_call_is_broken_off),
         cmocka_unit_test(test_the_fault_point_fails_the_connection),
