@@ -24,7 +24,7 @@ PG_SUITE ?= regress isolation
 REGRESS_USER ?= postgres
 REGRESS = $(if $(filter regress,$(PG_SUITE)), \
     install decisions topics alter placement agents retire ticks clock changes epochs takeover force_seal drain publish producers read times retention garbage compaction scrub store marker \
-    snapshot terms views schema_register schema_delete schema_settings schema_compat schema_topics roles dump worker)
+    snapshot terms health views schema_register schema_delete schema_settings schema_compat schema_topics roles dump worker)
 REGRESS_OPTS = --user=$(REGRESS_USER)
 ISOLATION = $(if $(filter isolation,$(PG_SUITE)), \
     two_incarnations racing_publishes lost_reply out_of_order drop_while_publishing claim_and_late_publish claim_and_presenting void_twice \

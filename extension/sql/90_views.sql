@@ -90,25 +90,6 @@ ORDER BY a.agent_id;
 COMMENT ON VIEW streamhouse.agents IS
     'Agents, whether they are live, and how many partitions they own. problem: why a live one stays so whether it is or not';
 
-CREATE VIEW streamhouse.health AS
-SELECT h.subject, h.problem IS NULL AS is_well, coalesce(h.problem, 'ok') AS status
-FROM (VALUES ('workers', streamhouse.worker_problem()),
-             ('history', (SELECT c.message || '. ' || c.detail FROM streamhouse.identity_change() AS c)),
-             ('terms', (SELECT string_agg(format('term %s: %s', t.term, t.status), '; ') FROM streamhouse.term_status AS t
-                        WHERE t.status <> 'settled')),
-             ('deletion', CASE WHEN NOT streamhouse.deletion_allowed() THEN
-                              'nothing is deleted from the store: see streamhouse.term_status, store_marker_status' END),
-             ('snapshots', streamhouse.snapshot_problem()),
-             ('clock', streamhouse.clock_problem()),
-             ('transactions', (SELECT format('%s open transactions hold locks or old rows of StreamHouse, the oldest for %s',
-                                             count(*), max(o.age)) FROM streamhouse.open_transactions AS o
-                               WHERE o.age > interval '1 minute'
-                                 -- A snapshot of the index takes what it takes.
-                                 AND coalesce(o.application, '') NOT LIKE 'streamhouse-agent % snapshot reader' HAVING count(*) > 0))
-     ) AS h(subject, problem);
-COMMENT ON VIEW streamhouse.health IS
-    'What an operator looks at first: one row for each thing that can be wrong with the database, and what';
-
 CREATE VIEW streamhouse.leases AS
 SELECT i.agent_id, l.incarnation_id,
        CASE WHEN i.state = 'live' AND l.ticks_left = 0 THEN 'expired' ELSE i.state END AS state, l.ticks_left,
@@ -148,8 +129,8 @@ WHERE e.state = 'orphaned' OR (e.state = 'open' AND l.ticks_left = 0)
 ORDER BY t.name, e.partition, e.epoch;
 COMMENT ON VIEW streamhouse.orphans IS
     'Epochs without their agent, at whose published end readers wait. agent_unpublished is what the agent had '
-    'accepted and not published at its last heartbeat, of all its partitions together: about so much is '
-    'missing. age is null while no other agent has taken over';
+    'accepted and not published at its last heartbeat, of all its partitions together; how much it accepted or published '
+    'after that, nobody but its write-ahead log knows. age is null while no other agent has taken over';
 
 CREATE VIEW streamhouse.objects AS
 SELECT o.object_key,

@@ -56,9 +56,10 @@ COMMENT ON COLUMN streamhouse.agents.draining IS 'whether drain_agent keeps part
 COMMENT ON COLUMN streamhouse.agents.problem IS
     'why a live agent would stay live here although it is gone, as when no worker ticks; null: nothing';
 
-COMMENT ON COLUMN streamhouse.health.subject IS 'what can be wrong: workers, history, terms, deletion, snapshots, clock, transactions';
+COMMENT ON COLUMN streamhouse.health.subject IS 
+    'what can be wrong: workers, agents, partitions, readers, history, terms, deletion, snapshots, clock, transactions';
 COMMENT ON COLUMN streamhouse.health.is_well IS 'whether it is well';
-COMMENT ON COLUMN streamhouse.health.status IS 'what is wrong; ok: nothing';
+COMMENT ON COLUMN streamhouse.health.status IS 'what is wrong, and what to do; ok: nothing';
 
 COMMENT ON COLUMN streamhouse.leases.agent_id IS 'agent that started the WAL last';
 COMMENT ON COLUMN streamhouse.leases.incarnation_id IS
@@ -66,7 +67,8 @@ COMMENT ON COLUMN streamhouse.leases.incarnation_id IS
 COMMENT ON COLUMN streamhouse.leases.state IS 'of that incarnation, as in the view agents';
 COMMENT ON COLUMN streamhouse.leases.ticks_left IS 'ticks until it runs out';
 COMMENT ON COLUMN streamhouse.leases.age IS 'time since the last renewal, as far as ticks have counted it';
-COMMENT ON COLUMN streamhouse.leases.unpublished IS 'records that the agent had accepted and not published then';
+COMMENT ON COLUMN streamhouse.leases.unpublished IS
+    'records that the agent had accepted and not published then; what it accepted since is not in it';
 COMMENT ON COLUMN streamhouse.leases.calls IS 'calls that the agent has made and the database counted';
 COMMENT ON COLUMN streamhouse.leases.wal_uuid IS 'the write-ahead log';
 
@@ -102,8 +104,8 @@ COMMENT ON COLUMN streamhouse.orphans.agent_silent IS
     'time since the last renewal of the agent''s lease, as far as ticks have counted it';
 COMMENT ON COLUMN streamhouse.orphans.published_end IS 'the offset at which readers wait';
 COMMENT ON COLUMN streamhouse.orphans.agent_unpublished IS
-    'records that the agent had accepted and not published then, of all its partitions: about so many are missing at '
-    'most';
+    'records that the agent had accepted and not published at its last heartbeat, of all its partitions; 0 does not say that '
+    'none are missing, as it may have accepted some since';
 COMMENT ON COLUMN streamhouse.orphans.orphan_timeout IS 'when the wait ends by itself; null: never';
 COMMENT ON COLUMN streamhouse.orphans.leftover_of IS 'the epoch whose records beyond a forced end this one holds';
 COMMENT ON COLUMN streamhouse.orphans.topic_id IS 'id of the topic';

@@ -18,6 +18,7 @@ GRANT EXECUTE ON FUNCTION
     streamhouse.producer_retention, streamhouse.current_timeline, streamhouse.current_identity,
     streamhouse.identity_change, streamhouse.history_is_whole, streamhouse.deletion_allowed,
     streamhouse.version_findings, streamhouse.newest_head, streamhouse.find_open_transactions,
+    streamhouse.agent_problem, streamhouse.owner_problem, streamhouse.reader_problem, streamhouse.deletion_problem,
     streamhouse.worker_problem, streamhouse.clock_problem, streamhouse.clock_ahead, streamhouse.clock_tolerance, streamhouse.in_seconds,
     streamhouse.uncounted, streamhouse.time_ago
 TO streamhouse_read, streamhouse_agent, streamhouse_admin, pg_monitor;
