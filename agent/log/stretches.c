@@ -1,7 +1,9 @@
 /*
  * stretches.c - what a flight's runs hold of idempotent producers, for the publish to store beside them.
  *
- * Of each producer the last SH_STRETCHES_MAX stretches of a run go along: more is not kept anyway.
+ * Of each producer and epoch of it the last SH_STRETCHES_MAX stretches of a run go along, as more is not kept
+ * anyway, and the first one: while a term is not settled PostgreSQL compares from which sequence on a
+ * producer wrote in an epoch.
  */
 #include <stdlib.h>
 
@@ -13,7 +15,7 @@ static ShStatus collect(ShFlight *flight, size_t run, ShPgStretch **list, size_t
 static int compare(const void *a, const void *b);
 static bool same_producer(const ShPgStretch *a, const ShPgStretch *b);
 static size_t join(ShPgStretch *list, size_t count);
-static size_t keep_last(ShPgStretch *list, size_t count);
+static size_t keep_ends(ShPgStretch *list, size_t count);
 
 ShStatus sh_flight_note_stretches(ShFlight *flight, ShError *err)
 {
@@ -30,7 +32,7 @@ ShStatus sh_flight_note_stretches(ShFlight *flight, ShError *err)
     }
     if (count > 1) {
         qsort(list, count, sizeof *list, compare);
-        count = keep_last(list, join(list, count));
+        count = keep_ends(list, join(list, count));
     }
     free(flight->stretches);
     flight->stretches = list;
@@ -84,7 +86,7 @@ static int compare(const void *a, const void *b)
 
 static bool same_producer(const ShPgStretch *a, const ShPgStretch *b)
 {
-    return a->run == b->run && a->producer_id == b->producer_id;
+    return a->run == b->run && a->producer_id == b->producer_id && a->producer_epoch == b->producer_epoch;
 }
 
 /* Make one entry of those that continue each other. */
@@ -94,8 +96,7 @@ static size_t join(ShPgStretch *list, size_t count)
     for (size_t i = 1; i < count; i++) {
         ShPgStretch *last = &list[joined - 1];
         const ShPgStretch *next = &list[i];
-        if (same_producer(last, next) && last->producer_epoch == next->producer_epoch &&
-            last->base_offset + last->count == next->base_offset &&
+        if (same_producer(last, next) && last->base_offset + last->count == next->base_offset &&
             sh_sequence_add(last->base_sequence, last->count) == next->base_sequence &&
             last->count <= SH_STRETCH_RECORDS_MAX - next->count)
             last->count += next->count;
@@ -105,12 +106,13 @@ static size_t join(ShPgStretch *list, size_t count)
     return joined;
 }
 
-static size_t keep_last(ShPgStretch *list, size_t count)
+static size_t keep_ends(ShPgStretch *list, size_t count)
 {
     size_t kept = 0;
     for (size_t i = 0; i < count; i++) {
+        bool is_first = kept == 0 || !same_producer(&list[kept - 1], &list[i]);
         bool crowded = i + SH_STRETCHES_MAX < count && same_producer(&list[i], &list[i + SH_STRETCHES_MAX]);
-        if (!crowded)
+        if (is_first || !crowded)
             list[kept++] = list[i];
     }
     return kept;
