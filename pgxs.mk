@@ -27,7 +27,7 @@ REGRESS = $(if $(filter regress,$(PG_SUITE)), \
     snapshot terms health views schema_register schema_delete schema_settings schema_compat schema_topics roles dump worker)
 REGRESS_OPTS = --user=$(REGRESS_USER)
 ISOLATION = $(if $(filter isolation,$(PG_SUITE)), \
-    two_incarnations racing_publishes lost_reply out_of_order drop_while_publishing claim_and_late_publish claim_and_presenting void_twice \
+    two_incarnations racing_publishes lost_reply out_of_order drop_while_publishing claim_and_late_publish claim_and_presenting late_publishes void_twice \
     init_producer rebuild_and_workers notify takeover racing_grants open_transaction open_snapshot old_transaction retention abandoned racing_schemas comparing_schemas \
     delete_referenced_schema)
 ISOLATION_OPTS = --inputdir=tests/isolation --user=$(REGRESS_USER) --load-extension=streamhouse

@@ -315,15 +315,15 @@ SELECT streamhouse.lease_tick() IS NOT NULL AS ticked FROM generate_series(1, st
 SELECT status FROM streamhouse.term_status;
 SELECT published_end FROM streamhouse.read_bounds(ARRAY[topic('t')], '{0}');
 SELECT records, published_end, partitions.status FROM streamhouse.partitions;
--- One range of it at a time.
+-- One segment of it at a time.
 SELECT void_from, void_end, first_offset, base_offset, last_offset, epoch = first_term(1) AS older, object_key = :a || '/1' AS is_of_a,
        length, records FROM streamhouse.agent_next_twice(:a);
 SELECT streamhouse.agent_void_twice(:a, topic('t'), 0, 11, 12, 10, 14, 'another', '{}', '{}', '{}', '{}');
 SELECT streamhouse.agent_void_twice(:a, topic('t'), 0, 11, 12, 10, 14, :a || '/1', '{10,12}', '{10,14}', '{10,50}', '{1,3}');
--- Another agent that read the segment at the same time comes too late.
+-- What was found since the agent asked is left; and another agent that read the segment at the same time comes too late.
 SELECT streamhouse.agent_void_twice(:b, topic('t'), 0, 11, 12, 10, 14, :a || '/1', '{10,12}', '{10,14}', '{10,50}', '{1,3}');
 SELECT void_from, void_end, first_offset, last_offset FROM streamhouse.agent_next_twice(:a);
-SELECT streamhouse.agent_void_twice(:a, topic('t'), 0, 12, 13, 12, 14, :a || '/1', '{13}', '{14}', '{50}', '{2}');
+SELECT streamhouse.agent_void_twice(:a, topic('t'), 0, 11, 13, 12, 14, :a || '/1', '{13}', '{14}', '{50}', '{2}');
 SELECT * FROM streamhouse.agent_next_twice(:a);
 SELECT live_rows FROM streamhouse.object WHERE object_key = :a || '/1';
 SELECT base_sequences, sequence_counts, base_offsets FROM streamhouse.producer_state WHERE producer_id = 7;
@@ -430,3 +430,71 @@ SELECT streamhouse.lease_tick() IS NOT NULL AS ticked FROM generate_series(1, st
 SELECT status FROM streamhouse.term_status;
 SELECT first_offset, last_offset FROM streamhouse.read_index(topic('o'), 0, 0, 10);
 SELECT first_offset, last_offset FROM streamhouse.read_index(topic('t'), 0, 0, 10);
+
+-- Whatever of other epochs comes in between, and however many parts a batch was sent anew in.
+SELECT renew();
+SELECT streamhouse.create_topic('t') IS NOT NULL AS made;
+SELECT register('a', 1) AS a \gset
+SELECT take(:a);
+SELECT result FROM publish(:a, 1, '{t 0 0+10}');
+SELECT register('b', 2, 1, 1000) AS b \gset
+SELECT register('a', 1, 2, 1000) AS a \gset
+SELECT register('c', 3, 1, 1000) AS c \gset
+SELECT result FROM streamhouse.agent_present_epochs(:b, ARRAY[topic('t')], '{0}', ARRAY[first_term(2)], '{19}');
+SELECT result FROM streamhouse.agent_present_epochs(:c, ARRAY[topic('t')], '{0}', ARRAY[first_term(3)], '{3000}');
+SELECT result FROM publish(:a, 1, '{t 0 @1 10+8}', stretches => '{1 7.0 4+3@10,1 8.0 5+2@15,1 9.0 2+1@17}');
+SELECT result FROM publish(:a, 2, '{t 0 @1 18+1}', stretches => '{1 9.0 3+1@18}');
+SELECT result FROM publish(:c, 1, '{t 0 @3 3000+13}', stretches =>
+    '{1 7.0 20+1@3000,1 8.0 6+1@3001,1 7.0 21+1@3002,1 9.1 0+1@3003,1 7.0 22+1@3004,1 7.0 23+1@3006,1 7.0 24+1@3008,1 7.0 25+1@3010,
+      1 6.0 0+1@3012}');
+SELECT producer_id, producer_epoch, epoch - first_term(0) AS epoch, first_seq, end_seq, base_sequences, sequence_counts, base_offsets
+FROM streamhouse.late_sequences ORDER BY producer_id, producer_epoch, epoch;
+SELECT first_offset, end_offset FROM streamhouse.stored_twice;
+SELECT result FROM publish(:b, 1, '{t 0 @2 19+6}', stretches => '{1 6.0 0+1@19,1 7.0 5+2@20,1 8.0 5+1@22,1 9.0 2+2@23}');
+SELECT first_offset, end_offset FROM streamhouse.stored_twice ORDER BY first_offset;
+SELECT void_from, void_end, first_offset, last_offset FROM streamhouse.agent_next_twice(:b);
+SELECT streamhouse.agent_void_twice(:b, topic('t'), 0, 11, 13, 10, 17, :a || '/1', '{10,13}', '{10,17}', '{10,80}', '{1,5}');
+SELECT void_from, void_end, first_offset, last_offset FROM streamhouse.agent_next_twice(:b);
+-- What lies in the next segment is left to do.
+SELECT streamhouse.agent_void_twice(:b, topic('t'), 0, 15, 20, 13, 17, :a || '/1', '{13}', '{14}', '{50}', '{2}');
+SELECT void_from, void_end, first_offset, last_offset FROM streamhouse.agent_next_twice(:b);
+SELECT streamhouse.agent_void_twice(:b, topic('t'), 0, 18, 20, 18, 18, :a || '/2', '{}', '{}', '{}', '{}');
+-- What adjoins may begin in the epoch before.
+SELECT streamhouse.agent_void_twice(:b, topic('t'), 0, 18, 20, 19, 24, :b || '/1', '{20}', '{24}', '{60}', '{5}');
+SELECT count(*) FROM streamhouse.agent_next_twice(:b);
+SELECT first_offset, last_offset, epoch - first_term(0) AS epoch FROM streamhouse.segment WHERE first_offset >= 10 ORDER BY 1;
+
+-- Sent anew to an ownerless epoch, of which the database has forgotten what was published there, and the claim with it.
+SELECT renew();
+SELECT streamhouse.create_topic('t') IS NOT NULL AS made;
+SELECT register('a', 1) AS a \gset
+SELECT take(:a);
+SELECT result FROM publish(:a, 1, '{t 0 0+10}');
+SELECT expire('a') IS NOT NULL AS expired;
+SELECT streamhouse.alter_topic('t', durability => 'object');
+SELECT register('b', 2, 1, 1000) AS b \gset
+SELECT register('a', 1, 2, 1000) AS a \gset
+SELECT start_offset AS starts FROM streamhouse.epoch WHERE epoch = first_term(2) \gset
+SELECT number, state, durability, published - starts AS published FROM ranges();
+BEGIN;
+SELECT present(:b, 2, 'b', 'of-o2', first_term(2), :starts, 2, :starts, producer_seq => 5);
+SELECT result FROM publish(:a, 1, '{t 0 @1 10+4}', stretches => '{1 7.0 4+4@10}');
+SELECT first_offset, end_offset FROM streamhouse.stored_twice;
+ROLLBACK;
+SELECT result FROM publish(:a, 1, '{t 0 @1 10+4}', stretches => '{1 7.0 4+4@10}');
+SELECT present(:b, 2, 'b', 'of-o2', first_term(2), :starts, 2, :starts, producer_seq => 5);
+SELECT first_offset, end_offset FROM streamhouse.stored_twice;
+SELECT epoch - first_term(0) AS epoch, first_seq, end_seq, base_sequences, sequence_counts, base_offsets
+FROM streamhouse.late_sequences ORDER BY epoch;
+-- What readers have seen is not void, whatever shape it is published in again.
+SELECT renew();
+SELECT streamhouse.create_topic('t') IS NOT NULL AS made;
+SELECT register('a', 1) AS a \gset
+SELECT take(:a);
+SELECT result FROM publish(:a, 1, '{t 0 0+10}', stretches => '{1 7.0 0+10@0}');
+SELECT register('b', 2, 1, 1000) AS b \gset
+SELECT register('a', 1, 2, 1000) AS a \gset
+SELECT result FROM streamhouse.agent_present_epochs(:b, ARRAY[topic('t')], '{0}', ARRAY[first_term(2)], '{1000}');
+SELECT result, first_offset FROM publish(:a, 1, '{t 0 @1 8+4}', stretches => '{1 7.0 8+4@8}');
+SELECT result FROM publish(:b, 1, '{t 0 @2 1000+3}', stretches => '{1 7.0 9+3@1000}');
+SELECT first_offset, end_offset FROM streamhouse.stored_twice;

@@ -49,18 +49,21 @@ COMMENT ON TABLE streamhouse.unplaced_run IS
     'Offsets are null where nobody knows them; ordinal 0 is what was left out before the object was presented';
 
 CREATE TABLE streamhouse.late_sequences (
-    topic_id       uuid   NOT NULL,
-    partition      int    NOT NULL,
-    producer_id    bigint NOT NULL,
-    producer_epoch int    NOT NULL,
-    epoch          bigint NOT NULL,
-    first_seq      int    NOT NULL,
-    end_seq        int    NOT NULL,
+    topic_id        uuid     NOT NULL,
+    partition       int      NOT NULL,
+    producer_id     bigint   NOT NULL,
+    producer_epoch  int      NOT NULL,
+    epoch           bigint   NOT NULL,
+    first_seq       int      NOT NULL,
+    end_seq         int      NOT NULL,
+    base_sequences  int[]    NOT NULL,
+    sequence_counts int[]    NOT NULL,
+    base_offsets    bigint[] NOT NULL,
     PRIMARY KEY (topic_id, partition, producer_id, producer_epoch, epoch)
 );
 COMMENT ON TABLE streamhouse.late_sequences IS
     'Until a term is settled: what idempotent producers wrote in epochs of older terms, as far as it has been published '
-    'since the term began';
+    'since the term began, and the last five stretches of it, oldest first, where they may yet be void';
 
 CREATE TABLE streamhouse.stored_twice (
     topic_id     uuid   NOT NULL,

@@ -305,6 +305,9 @@ COMMENT ON COLUMN streamhouse.late_sequences.producer_epoch IS 'its epoch as a p
 COMMENT ON COLUMN streamhouse.late_sequences.epoch IS 'epoch that its records were accepted in';
 COMMENT ON COLUMN streamhouse.late_sequences.first_seq IS 'the first of its sequences that were published there';
 COMMENT ON COLUMN streamhouse.late_sequences.end_seq IS 'the sequence after the last';
+COMMENT ON COLUMN streamhouse.late_sequences.base_sequences IS 'first sequence of each stretch, where it may yet be void';
+COMMENT ON COLUMN streamhouse.late_sequences.sequence_counts IS 'how many sequences each of them has';
+COMMENT ON COLUMN streamhouse.late_sequences.base_offsets IS 'offset of the first of each';
 
 COMMENT ON COLUMN streamhouse.stored_twice.topic_id IS 'id of the topic';
 COMMENT ON COLUMN streamhouse.stored_twice.partition IS 'number of the partition';
