@@ -36,6 +36,7 @@ typedef struct ShControl {
     int64_t assigned_version;   /* the metadata version that the assignments are of */
     uint64_t assignment_round;
     bool assignments_due;
+    bool passed_over;   /* something that the last assignments told could not be acted on yet */
     bool timeouts_told; /* by the last assignments: until it is asked again, PostgreSQL cannot know that they
                            came */
     bool metadata_due;

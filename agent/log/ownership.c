@@ -49,6 +49,7 @@ ShStatus sh_ownership_update(ShEngine *engine, ShPg *pg, ShError *err)
         status = batch_init(&begins, told.count, err);
     engine->control.assignment_round++;
     engine->control.timeouts_told = false;
+    engine->control.passed_over = false;
     for (size_t i = 0; i < told.count && status == SH_OK; i++)
         if (told.rows[i].action != SH_ACTION_NONE)
             status = take_up(engine, &told.rows[i], &grants, &opens, &begins, err);
@@ -60,8 +61,8 @@ ShStatus sh_ownership_update(ShEngine *engine, ShPg *pg, ShError *err)
         status = open_epochs(engine, pg, &opens, &begins, err);
     if (status == SH_OK && begins.count > 0)
         status = begin_all(engine, pg, &begins, err);
-    /* Only when all of it was acted on: what failed is told again. */
-    if (status == SH_OK)
+    /* Only when all of it was acted on: what failed, or came too early, is told again. */
+    if (status == SH_OK && !engine->control.passed_over)
         engine->control.assigned_version = told.version;
     batch_free(&begins);
     batch_free(&opens);
@@ -186,6 +187,9 @@ static ShStatus take_up(ShEngine *engine, const ShPgAssignment *row, Batch *gran
             batch_add(begins, partition, &epoch);
         else
             batch_add(opens, partition, &epoch);
+    } else if (row->action == SH_ACTION_GRANT && owned) {
+        /* An epoch that was sealed by others is still there: it has to be ended here first. */
+        engine->control.passed_over = true;
     }
     sh_partition_unref(partition);
     return SH_OK;

@@ -57,6 +57,7 @@ typedef struct FakeCluster {
     int64_t gap_epoch; /* of t/0, not sealed yet: readers stop at gap_end; 0: none */
     int64_t gap_end;
     int64_t orphan_timeout_ms;
+    bool tells_changes;     /* assignments are told once: what has changed since a version */
     int64_t asked_after;    /* the version that assignments were last asked with */
     ShTimeRule time_rule;   /* of all topics */
     bool lose_late_replies; /* of publishes, once leftovers were asked about */
@@ -302,7 +303,8 @@ ShStatus sh_pg_assignments(ShPg *pg, int64_t incarnation, int64_t after_version,
     fake.asked_after = after_version;
     ShPgAssignment *rows = calloc(FAKE_TOPICS_MAX * FAKE_PARTITIONS, sizeof *rows);
     size_t n = 0;
-    for (size_t i = 0; i < fake.topic_count; i++)
+    bool whole = !fake.tells_changes || after_version == 0;
+    for (size_t i = 0; i < fake.topic_count && (whole || after_version < fake.version); i++)
         for (int p = 0; p < FAKE_PARTITIONS; p++) {
             const FakeTopic *topic = &fake.topics[i];
             const FakePartition *partition = &topic->partitions[p];
@@ -323,7 +325,7 @@ ShStatus sh_pg_assignments(ShPg *pg, int64_t incarnation, int64_t after_version,
             row->open = partition->open;
             row->orphan_timeout_ms = fake.orphan_timeout_ms;
         }
-    *out = (ShPgAssignments){.version = fake.version, .whole = true, .rows = rows, .count = n};
+    *out = (ShPgAssignments){.version = fake.version, .whole = whole, .rows = rows, .count = n};
     return fake_leave();
 }
 
@@ -382,6 +384,7 @@ ShStatus sh_pg_seal(ShPg *pg, int64_t incarnation, const ShPgSeal *seals, size_t
     ShStatus status = fake_enter(incarnation, err);
     if (status != SH_OK)
         return status;
+    bool changed = false;
     for (size_t i = 0; i < count; i++) {
         FakeTopic *topic;
         FakePartition *partition = fake_find(&seals[i].partition.topic_id, seals[i].partition.partition,
@@ -393,8 +396,9 @@ ShStatus sh_pg_seal(ShPg *pg, int64_t incarnation, const ShPgSeal *seals, size_t
             continue;
         partition->owned = partition->open = false;
         partition->next_offset = seals[i].lost ? partition->limit : partition->end;
+        changed = true;
     }
-    fake.version++;
+    fake.version += changed;
     return fake_leave();
 }
 

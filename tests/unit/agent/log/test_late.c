@@ -147,6 +147,22 @@ static void test_a_forced_seal_that_nothing_is_left_of(void **state)
     assert_ok(sh_engine_fatal(fixture->engine, err));
 }
 
+/* It is told once that the partition is to be opened anew, and maybe while the sealed epoch is still there.
+ */
+static void test_a_partition_is_opened_again_once_its_sealed_epoch_is_gone(void **state)
+{
+    Fixture *fixture = *state;
+    set(fixture, 0, "FLUSH_INTERVAL=10ms");
+    start(fixture);
+    assert_int_equal(append_patiently(fixture, "t", 2, 100), 0);
+    wait_until(fake_published(0) == 2);
+    FAKE_CHANGE(fake.tells_changes = true);
+    force_seal();
+    wait_until(owns_epoch_above(t0()->forced_epoch));
+    assert_int_equal(append_patiently(fixture, "t", 1, 10), 2 * fake.range);
+    assert_ok(sh_engine_fatal(fixture->engine, err));
+}
+
 static void test_a_partition_that_was_taken_over_is_published_late(void **state)
 {
     Fixture *fixture = *state;
@@ -256,6 +272,7 @@ int main(void)
         TEST(test_leftovers_move_once_when_the_answer_is_lost),
         TEST(test_records_without_a_place_stay_in_the_wal),
         TEST(test_a_forced_seal_that_nothing_is_left_of),
+        TEST(test_a_partition_is_opened_again_once_its_sealed_epoch_is_gone),
         TEST(test_a_partition_that_was_taken_over_is_published_late),
         TEST(test_a_used_up_partition_may_go_elsewhere),
         TEST(test_readers_stop_at_a_gap),
