@@ -77,10 +77,15 @@ SELECT streamhouse.clock_problem() IS NOT NULL AS told;
 SELECT pass('8 days');
 SELECT streamhouse.clock_problem() IS NOT NULL AS told;
 RESET client_min_messages;
--- A machine that has started since was down, for all that is known, and that is no fault of its clock.
+-- A machine that has started since was down, for all that is known, and that is no fault of its clock. So for another one,
+-- whatever its monotonic clock says.
 UPDATE streamhouse.server_clock
-SET leap_ends = '{}', leaps = '{}', stepped_at = NULL, monotonic_ms = monotonic_ms + 1000000000000,
-    seen_at = clock_timestamp() - streamhouse.monotonic_ms() * interval '1 millisecond' - interval '3 days';
+SET leap_ends = '{}', leaps = '{}', stepped_at = NULL, seen_at = clock_timestamp() - interval '3 days', boot = 'another';
+SELECT ms, hours(streamhouse.clock_ahead(jsonb_populate_record(c, jsonb_build_object('monotonic_ms', ms)))) AS ahead
+FROM streamhouse.server_clock AS c, unnest(ARRAY[-1000000000000, 0, 1000000000000]) AS ms;
+SELECT b.id IS NULL AS unknown, hours(streamhouse.clock_ahead(jsonb_populate_record(c, jsonb_build_object(
+           'monotonic_ms', streamhouse.monotonic_ms() - 3600000, 'boot', b.id)))) AS ahead
+FROM streamhouse.server_clock AS c, unnest(ARRAY[streamhouse.machine_boot(), NULL]) AS b(id);
 SELECT hours(streamhouse.uncounted('1 hour')) AS down, streamhouse.clock_problem() IS NULL AS well;
 SELECT hours(streamhouse.note_clock()) AS noted;
 SELECT leaps(), streamhouse.clock_problem() IS NULL AS well;

@@ -136,6 +136,7 @@ CREATE TABLE streamhouse.server_clock (
     one_row      boolean       PRIMARY KEY DEFAULT true CHECK (one_row),
     seen_at      timestamptz   NOT NULL,
     monotonic_ms bigint        NOT NULL,
+    boot         text,
     leap_ends    timestamptz[] NOT NULL DEFAULT '{}',
     leaps        interval[]    NOT NULL DEFAULT '{}',
     stepped_at   timestamptz,

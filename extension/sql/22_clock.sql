@@ -13,23 +13,34 @@ CREATE FUNCTION streamhouse.monotonic_ms() RETURNS bigint
 COMMENT ON FUNCTION streamhouse.monotonic_ms IS
     'The server''s monotonic clock in milliseconds: it does not jump, and starts anew with the machine';
 
+CREATE FUNCTION streamhouse.machine_boot() RETURNS text
+    LANGUAGE c STABLE STRICT SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'sh_machine_boot';
+COMMENT ON FUNCTION streamhouse.machine_boot IS
+    'An id of this start of the server''s machine: another one means that its monotonic clock cannot be compared; null: unknown';
+
 CREATE FUNCTION streamhouse.clock_tolerance() RETURNS interval
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, streamhouse, pg_temp
 AS $$ SELECT interval '1 minute' $$;
 COMMENT ON FUNCTION streamhouse.clock_tolerance IS
     'How far the wall clock may go ahead of the monotonic one before that counts as a leap';
 
+CREATE FUNCTION streamhouse.is_same_clock(seen streamhouse.server_clock) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$ SELECT seen.boot IS NOT DISTINCT FROM machine_boot() AND monotonic_ms() >= seen.monotonic_ms $$;
+COMMENT ON FUNCTION streamhouse.is_same_clock IS
+    'False when the machine has started since, or is another one: its monotonic clock tells nothing then';
+
 CREATE FUNCTION streamhouse.clock_ahead(seen streamhouse.server_clock) RETURNS interval
 LANGUAGE sql STABLE SET search_path = pg_catalog, streamhouse, pg_temp
 AS $$
-    -- A monotonic clock that is behind has begun anew since.
     SELECT clock_timestamp() - seen.seen_at
-           - (m.now_ms - CASE WHEN m.now_ms >= seen.monotonic_ms THEN seen.monotonic_ms ELSE 0 END)
-             * interval '1 millisecond'
-    FROM (SELECT monotonic_ms()) AS m(now_ms)
+           - CASE WHEN is_same_clock(seen) THEN (monotonic_ms() - seen.monotonic_ms) * interval '1 millisecond'
+                  ELSE interval '0' END
 $$;
 COMMENT ON FUNCTION streamhouse.clock_ahead IS
-    'How much more the wall clock has gone since it was seen than the monotonic one; negative: it was turned back';
+    'How much more the wall clock has gone since it was seen than the monotonic one; negative: it was turned back. Of another '
+    'machine, or start of it, no time is known to have passed';
 
 CREATE FUNCTION streamhouse.in_seconds(span interval) RETURNS interval
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, streamhouse, pg_temp
@@ -90,7 +101,8 @@ BEGIN
     PERFORM begin_decision();
     SELECT * INTO seen FROM server_clock FOR UPDATE SKIP LOCKED;
     IF NOT FOUND THEN
-        INSERT INTO server_clock (seen_at, monotonic_ms) VALUES (clock_timestamp(), monotonic_ms()) ON CONFLICT DO NOTHING;
+        INSERT INTO server_clock (seen_at, monotonic_ms, boot) VALUES (clock_timestamp(), monotonic_ms(), machine_boot())
+        ON CONFLICT DO NOTHING;
         RETURN NULL;
     END IF;
     at := clock_timestamp();
@@ -98,7 +110,7 @@ BEGIN
     ahead := clock_ahead(seen);
     IF ahead BETWEEN - clock_tolerance() AND clock_tolerance() THEN
         -- Small differences add up, so that many of them are one large one.
-        UPDATE server_clock SET seen_at = at - ahead, monotonic_ms = now_ms;
+        UPDATE server_clock SET seen_at = at - ahead, monotonic_ms = now_ms, boot = machine_boot();
         RETURN interval '0';
     END IF;
     -- Turned back: leaps that are still to come were undone by that, all or in part.
@@ -117,9 +129,9 @@ BEGIN
         seen.leap_ends := seen.leap_ends[2:];
     END IF;
     -- That a machine was down is no fault of its clock.
-    is_step := ahead > clock_tolerance() AND now_ms >= seen.monotonic_ms;
+    is_step := ahead > clock_tolerance() AND is_same_clock(seen);
     UPDATE server_clock
-    SET seen_at = at, monotonic_ms = now_ms, leap_ends = seen.leap_ends, leaps = seen.leaps,
+    SET seen_at = at, monotonic_ms = now_ms, boot = machine_boot(), leap_ends = seen.leap_ends, leaps = seen.leaps,
         stepped_at = CASE WHEN is_step THEN at WHEN seen.stepped_at <= at THEN seen.stepped_at END;
     IF is_step THEN
         RAISE WARNING 'the wall clock of the server leapt ahead by %', in_seconds(ahead)
@@ -140,7 +152,7 @@ AS $$
                   'clock is wrong, turn it back. Else nothing is to be done, and this line goes at about %s',
                   in_seconds(a.ahead), date_trunc('second', a.at), date_trunc('second', a.at + interval '7 days'))
     FROM (SELECT clock_ahead(c), now() FROM server_clock AS c
-          WHERE clock_ahead(c) > clock_tolerance() AND monotonic_ms() >= c.monotonic_ms
+          WHERE clock_ahead(c) > clock_tolerance() AND is_same_clock(c)
           UNION ALL
           SELECT l.leap, c.stepped_at FROM server_clock AS c, unnest(c.leap_ends, c.leaps) AS l(ended, leap)
           WHERE l.ended = c.stepped_at AND c.stepped_at BETWEEN now() - interval '7 days' AND clock_timestamp()
@@ -152,4 +164,5 @@ COMMENT ON FUNCTION streamhouse.clock_problem IS
 
 -- A restored database has another server's clocks.
 SELECT pg_catalog.pg_extension_config_dump('streamhouse.server_clock', 'WHERE false');
-INSERT INTO streamhouse.server_clock (seen_at, monotonic_ms) VALUES (clock_timestamp(), streamhouse.monotonic_ms());
+INSERT INTO streamhouse.server_clock (seen_at, monotonic_ms, boot)
+VALUES (clock_timestamp(), streamhouse.monotonic_ms(), streamhouse.machine_boot());

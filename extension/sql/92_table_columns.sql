@@ -89,6 +89,7 @@ COMMENT ON COLUMN streamhouse.server_clock.one_row IS 'there is one row';
 COMMENT ON COLUMN streamhouse.server_clock.seen_at IS
     'the wall clock, but for differences that are too small to be leaps: these add up';
 COMMENT ON COLUMN streamhouse.server_clock.monotonic_ms IS 'the monotonic clock then';
+COMMENT ON COLUMN streamhouse.server_clock.boot IS 'which start of the machine that clock counts from; null: unknown';
 COMMENT ON COLUMN streamhouse.server_clock.leap_ends IS 'when, by the wall clock, leaps were noted; the oldest first';
 COMMENT ON COLUMN streamhouse.server_clock.leaps IS 'by how much it had leapt ahead each time';
 COMMENT ON COLUMN streamhouse.server_clock.stepped_at IS

@@ -19,8 +19,8 @@ GRANT EXECUTE ON FUNCTION
     streamhouse.identity_change, streamhouse.history_is_whole, streamhouse.deletion_allowed,
     streamhouse.version_findings, streamhouse.newest_head, streamhouse.find_open_transactions,
     streamhouse.agent_problem, streamhouse.owner_problem, streamhouse.reader_problem, streamhouse.deletion_problem,
-    streamhouse.worker_problem, streamhouse.clock_problem, streamhouse.clock_ahead, streamhouse.clock_tolerance, streamhouse.in_seconds,
-    streamhouse.uncounted, streamhouse.time_ago
+    streamhouse.worker_problem, streamhouse.clock_problem, streamhouse.clock_ahead, streamhouse.is_same_clock,
+    streamhouse.machine_boot, streamhouse.clock_tolerance, streamhouse.in_seconds, streamhouse.uncounted, streamhouse.time_ago
 TO streamhouse_read, streamhouse_agent, streamhouse_admin, pg_monitor;
 
 GRANT EXECUTE ON FUNCTION
