@@ -1,42 +1,15 @@
 #include "tests/unit/agent/base/base_test.h"
 
-#include <fcntl.h>
 #include <jansson.h>
 
 #include "agent/base/clock.h"
 #include "agent/base/log.h"
+#include "tests/unit/agent/base/captured.h"
 
 static int64_t fake_ms;
 static int64_t fake_now_ms(void)
 {
     return fake_ms;
-}
-
-static int pipe_ends[2];
-static int saved_stderr;
-static char captured[65536];
-
-static void capture(void)
-{
-    assert_int_equal(pipe(pipe_ends), 0);
-    assert_true(fcntl(pipe_ends[0], F_SETFL, O_NONBLOCK) == 0);
-    saved_stderr = dup(STDERR_FILENO);
-    dup2(pipe_ends[1], STDERR_FILENO);
-}
-
-/* What was written since capture(). */
-static const char *release(void)
-{
-    dup2(saved_stderr, STDERR_FILENO);
-    close(saved_stderr);
-    close(pipe_ends[1]);
-    size_t length = 0;
-    ssize_t got;
-    while ((got = read(pipe_ends[0], captured + length, sizeof captured - 1 - length)) > 0)
-        length += (size_t)got;
-    close(pipe_ends[0]);
-    captured[length] = '\0';
-    return captured;
 }
 
 /* The line after its time. */
@@ -50,27 +23,28 @@ static void test_text_lines_quote_what_needs_it(void **state)
 {
     (void)state;
     sh_log_setup(SH_LOG_INFO, SH_LOG_TEXT);
-    capture();
+    capture_lines();
     sh_log_info("wal_opened", "dir=%s files=%d bytes=%lld ratio=%.2f", "/data/wal", 3, 1LL << 40, 0.5);
-    assert_string_equal(after_time(release()),
+    assert_string_equal(after_time(captured_lines()),
                         "INFO wal_opened dir=/data/wal files=3 bytes=1099511627776 ratio=0.50\n");
-    capture();
+    capture_lines();
     sh_log_info("odd", "reason=\"%s\" empty=%s mixed=%s:%d part=%.*s size=%zu", "a \"b\" \\ c\nd\x01", "",
                 "host", 80, 3, "abcdef", (size_t)7);
-    assert_string_equal(after_time(release()), "INFO odd reason=\"a \\\"b\\\" \\\\ c\\nd\\u0001\" empty=\"\" "
-                                               "mixed=host:80 part=abc size=7\n");
-    capture();
+    assert_string_equal(after_time(captured_lines()),
+                        "INFO odd reason=\"a \\\"b\\\" \\\\ c\\nd\\u0001\" empty=\"\" "
+                        "mixed=host:80 part=abc size=7\n");
+    capture_lines();
     sh_log_info("plain", " ");
-    assert_string_equal(after_time(release()), "INFO plain\n");
+    assert_string_equal(after_time(captured_lines()), "INFO plain\n");
 }
 
 static void test_a_value_cannot_forge_a_line(void **state)
 {
     (void)state;
     sh_log_setup(SH_LOG_INFO, SH_LOG_TEXT);
-    capture();
+    capture_lines();
     sh_log_info("e", "key=%s", "x\n2026-01-31T12:00:00.123Z INFO forged");
-    const char *lines = release();
+    const char *lines = captured_lines();
     assert_ptr_equal(strchr(lines, '\n'), lines + strlen(lines) - 1);
 }
 
@@ -78,11 +52,11 @@ static void test_json_lines_parse(void **state)
 {
     (void)state;
     sh_log_setup(SH_LOG_DEBUG, SH_LOG_JSON);
-    capture();
+    capture_lines();
     sh_log_debug("e", "text=\"%s\" number=%lld hex=%x nan=%f bad=%s good=%s", "a \"b\"\n", -5LL, 255u,
                  0.0 / 0.0, "\xff\xc3", "\xc3\xa9");
     json_error_t problem;
-    json_t *line = json_loads(release(), 0, &problem);
+    json_t *line = json_loads(captured_lines(), 0, &problem);
     if (line == NULL)
         fail_msg("%s: %s", problem.text, captured);
     assert_string_equal(json_string_value(json_object_get(line, "level")), "DEBUG");
@@ -102,9 +76,9 @@ static void test_long_lines_stay_whole(void **state)
     static char big[4096];
     memset(big, 1, sizeof big - 1);
     sh_log_setup(SH_LOG_INFO, SH_LOG_JSON);
-    capture();
+    capture_lines();
     sh_log_info("e", "a=%s b=%s c=%s d=1", big, big, big);
-    json_t *line = json_loads(release(), 0, NULL);
+    json_t *line = json_loads(captured_lines(), 0, NULL);
     assert_non_null(line);
     assert_non_null(json_object_get(line, "a"));
     json_decref(line);
@@ -115,11 +89,11 @@ static void test_levels_below_are_left_out(void **state)
 {
     (void)state;
     sh_log_setup(SH_LOG_WARN, SH_LOG_TEXT);
-    capture();
+    capture_lines();
     sh_log_debug("quiet", " ");
     sh_log_info("quiet", " ");
     sh_log_error("loud", " ");
-    const char *lines = release();
+    const char *lines = captured_lines();
     assert_lacks(lines, "quiet");
     assert_contains(lines, "ERROR loud\n");
     sh_log_setup(SH_LOG_INFO, SH_LOG_TEXT);
@@ -130,7 +104,7 @@ static void test_repeated_warnings_are_counted(void **state)
     (void)state;
     fake_ms = 1000000;
     sh_clock_set_for_test(fake_now_ms);
-    capture();
+    capture_lines();
     for (int i = 0; i < 25; i++) {
         sh_log_warn("store_slow", "n=%d", i);
         sh_log_info("informed", "n=%d", i);
@@ -141,7 +115,7 @@ static void test_repeated_warnings_are_counted(void **state)
     fake_ms += 1;
     sh_log_warn("store_slow", "n=26");
     sh_log_warn("store_slow", "n=27");
-    const char *lines = release();
+    const char *lines = captured_lines();
     sh_clock_set_for_test(NULL);
     assert_contains(lines, "store_slow n=9\n");
     assert_lacks(lines, "store_slow n=10\n");

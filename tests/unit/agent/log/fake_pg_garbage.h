@@ -13,6 +13,7 @@
 typedef struct FakeOut {
     ShPgLogStart log_starts[4];
     size_t log_start_count;
+    int log_start_looks; /* how often somebody has asked for them */
     ShPgGarbage garbage[FAKE_GARBAGE_MAX];
     size_t garbage_count;
     size_t confirmed; /* objects whose deletion was confirmed */
@@ -79,6 +80,7 @@ ShStatus sh_pg_log_starts(ShPg *pg, int64_t after_version, ShPgLogStart **out, s
         return status;
     *out = calloc(4, sizeof **out);
     *count = 0;
+    fake_out.log_start_looks++;
     for (size_t i = 0; i < fake_out.log_start_count; i++)
         if (fake_out.log_starts[i].version > after_version)
             (*out)[(*count)++] = fake_out.log_starts[i];

@@ -286,10 +286,22 @@ static void test_a_rate_of_zero_compacts_nothing(void **state)
     assert_false(fixture->engine->compactor.started);
 }
 
+static void test_log_starts_are_asked_for_once_a_second(void **state)
+{
+    Fixture *fixture = *state;
+    set(fixture, 1, "GARBAGE_INTERVAL=1h");
+    int64_t began_ms = sh_clock_now_ms();
+    start(fixture);
+    wait_until(FAKE_GET(fake_out.log_start_looks) > 0);
+    int looks = FAKE_GET(fake_out.log_start_looks);
+    assert_true(sh_clock_now_ms() - began_ms >= 1000 * looks);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_a_log_start_that_moved_is_learned, setup_fast, teardown),
+        cmocka_unit_test_setup_teardown(test_log_starts_are_asked_for_once_a_second, setup_fast, teardown),
         cmocka_unit_test_setup_teardown(test_garbage_is_deleted_and_confirmed, setup_fast, teardown),
         cmocka_unit_test_setup_teardown(test_the_store_is_looked_through, setup_fast, teardown),
         cmocka_unit_test_setup_teardown(test_small_objects_become_one, setup_fast, teardown),

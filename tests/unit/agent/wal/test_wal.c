@@ -1,4 +1,5 @@
 /* The everyday life of a WAL: append, acknowledge, close, recover, release. */
+#include "tests/unit/agent/base/captured.h"
 #include "tests/unit/agent/wal/wal_fixture.h"
 
 static const ShWalSync policies[] = {SH_WAL_SYNC_ALWAYS, SH_WAL_SYNC_INTERVAL, SH_WAL_SYNC_NEVER};
@@ -91,8 +92,12 @@ static void test_a_file_goes_when_its_last_batch_is_released(void **state)
     int64_t in_second = 0;
     for (int64_t id = 0; id < 600; id++)
         in_second += fixture.file_of[id] == second;
+    capture_lines();
     sh_wal_release(fixture.wal, second, in_second - 1);
+    assert_null(strstr(captured_lines(), "wal_release_unknown"));
+    capture_lines();
     sh_wal_release(fixture.wal, 0x7777, 1); /* unknown: reported, nothing else */
+    assert_non_null(strstr(captured_lines(), "wal_release_unknown"));
     assert_int_equal(fixture_file_count(&fixture), 4);
     sh_wal_release(fixture.wal, second, 1);
     fixture_wait_files(&fixture, 3);
