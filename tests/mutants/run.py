@@ -13,10 +13,10 @@ import argparse
 import collections
 import concurrent.futures
 import contextlib
+import hashlib
 import json
 import os
 import pathlib
-import random
 import signal
 import subprocess
 import sys
@@ -64,16 +64,18 @@ def named():
 
 
 def draw(count, seed, only):
-    """The named ones, and as many of each area as there is room for."""
+    """The named ones, and as many of each area as there is room for. A site's turn depends on itself alone: of changed code the
+    same ones are drawn again, but for what was changed, and what an earlier run found out about them still holds."""
     chosen = [] if only else list(named())
     known = {" | ".join(line[:3]) for line in lines_of("equivalent.txt")}
-    chance = random.Random(seed)
-    pools = {name: chance.sample(pool, len(pool)) for name, pool in candidates(only).items() if pool}
+    pools = {name: sorted(pool, key=lambda site: hashlib.sha256(f"{seed} {site.key(ROOT)}".encode()).digest(), reverse=True)
+             for name, pool in candidates(only).items() if pool}
     while len(chosen) < count and any(pools.values()):
         for pool in pools.values():
             while pool and len(chosen) < count:
                 site = pool.pop()
                 if site.key(ROOT) not in known:
+                    known.add(site.key(ROOT))  # once, however often the line stands there
                     chosen.append(site)
                     break
     return chosen
