@@ -49,6 +49,22 @@ SELECT expire('b');
 SELECT subject FROM pg_temp.wrong();
 SELECT calls > 0 AS renewed FROM streamhouse.agent_heartbeat(:b, 0);
 SELECT * FROM pg_temp.wrong();
+-- A full disk: what it has stays while there is nobody else, and comes back when there is room.
+SELECT streamhouse.agent_lacks_room(:b, true);
+SELECT * FROM pg_temp.wrong();
+SELECT agent_id, problem IS NOT NULL AND problem LIKE '%no room%' AS is_told FROM streamhouse.agents WHERE agent_id = 'b';
+SELECT DISTINCT target_agent FROM streamhouse.partition JOIN streamhouse.topic USING (topic_id) WHERE durability = 'wal';
+SELECT register('d', 4) AS d \gset
+SELECT DISTINCT target_agent FROM streamhouse.partition JOIN streamhouse.topic USING (topic_id) WHERE durability = 'wal';
+SELECT DISTINCT action FROM streamhouse.agent_assignments(:b);
+SELECT streamhouse.agent_lacks_room(:b, false);
+SELECT DISTINCT target_agent FROM streamhouse.partition JOIN streamhouse.topic USING (topic_id) WHERE durability = 'wal' ORDER BY 1;
+SELECT * FROM pg_temp.wrong();
+-- A new start has to find out anew.
+SELECT streamhouse.agent_lacks_room(:d, true);
+SELECT register('d', 4, 2, (SELECT calls FROM streamhouse.lease WHERE incarnation_id = :d)) AS d \gset
+SELECT * FROM pg_temp.wrong();
+SELECT streamhouse.agent_end(:d);
 -- Of many, five are named.
 SELECT count(register('m' || n, 10 + n)) FROM generate_series(1, 7) AS n;
 UPDATE streamhouse.lease AS l SET ticks_left = 0, silent_ms = 1000 WHERE l.incarnation_id <> :b;

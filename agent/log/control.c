@@ -205,6 +205,8 @@ static ShStatus step(ShEngine *engine, ShRefresh **refreshes, ShError *err)
         status = look(engine, &as_of_ms, err);
     size_t sealed = 0;
     if (status == SH_OK)
+        status = sh_disk_room_step(engine, control->pg, err);
+    if (status == SH_OK)
         status = sh_strangers_ask(engine, control->pg, err);
     if (status == SH_OK)
         status = sh_claims_make(engine, control->pg, err);

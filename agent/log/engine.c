@@ -63,7 +63,7 @@ ShStatus sh_engine_start(const ShConfig *config, const char *address, const char
     if (status == SH_OK)
         status = sh_start_wait_for_store(engine, err);
     if (status == SH_OK)
-        status = open_wal(engine, err);
+        status = sh_start_wait_for_disk(engine, open_wal, err);
     if (status == SH_OK)
         status = join_cluster(engine, err);
     if (status == SH_OK)
@@ -178,7 +178,7 @@ bool sh_engine_ready(ShEngine *engine, char *why, size_t why_bytes)
         snprintf(why, why_bytes, "PostgreSQL has not renewed the lease for %" PRId64 " s", age_ms / 1000);
         return false;
     }
-    return true;
+    return !sh_wal_lacks_room(engine->wal, why, why_bytes);
 }
 
 ShStatus sh_engine_fatal(ShEngine *engine, ShError *err)
@@ -270,6 +270,7 @@ static ShStatus init_parts(ShEngine *engine, ShError *err)
     if (status == SH_OK)
         status = sh_strangers_init(&engine->strangers, err);
     sh_control_init(&engine->control);
+    sh_disk_room_init(&engine->disk_room);
     sh_garbage_init(&engine->garbage);
     sh_snapshot_init(&engine->snapshotter);
     sh_compact_init(&engine->compactor);

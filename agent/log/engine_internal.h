@@ -22,6 +22,7 @@
 #include "agent/log/control.h"
 #include "agent/log/engine.h"
 #include "agent/log/fetch.h"
+#include "agent/log/disk_room.h"
 #include "agent/log/flight.h"
 #include "agent/log/flush.h"
 #include "agent/log/garbage.h"
@@ -90,6 +91,7 @@ struct ShEngine {
     ShCompactor compactor;
     ShControl control;
     ShHeartbeat heartbeat;
+    ShDiskRoom disk_room;
     ShAdmin admin;
 };
 

@@ -23,6 +23,8 @@ typedef ShStatus (*CheckFn)(ShEngine *engine, ShError *err);
 
 static ShStatus check_store(ShEngine *engine, ShError *err);
 static ShStatus check_postgres(ShEngine *engine, ShError *err);
+static ShStatus check_disk(ShEngine *engine, ShError *err);
+static const char *name_of(const char *what);
 static ShStatus wait_for(ShEngine *engine, const char *what, CheckFn check, ShError *err);
 
 ShStatus sh_start_wait_for_store(ShEngine *engine, ShError *err)
@@ -33,6 +35,13 @@ ShStatus sh_start_wait_for_store(ShEngine *engine, ShError *err)
 ShStatus sh_start_wait_for_postgres(ShEngine *engine, ShError *err)
 {
     return wait_for(engine, "postgresql", check_postgres, err);
+}
+
+ShStatus sh_start_wait_for_disk(ShEngine *engine, ShStatus (*open)(ShEngine *engine, ShError *err),
+                                ShError *err)
+{
+    ShStatus status = wait_for(engine, "disk", open, err);
+    return status == SH_OK ? wait_for(engine, "disk", check_disk, err) : status;
 }
 
 void sh_start_wait_note(const char *what, const ShError *err)
@@ -67,8 +76,7 @@ bool sh_engine_start_waits(char *why, size_t why_bytes)
     pthread_mutex_lock(&waiting.lock);
     bool waits = waiting.waits;
     if (waits)
-        snprintf(why, why_bytes, "the start waits for %s: %s",
-                 strcmp(waiting.what, "store") == 0 ? "the store" : "PostgreSQL", waiting.why.message);
+        snprintf(why, why_bytes, "the start waits for %s: %s", name_of(waiting.what), waiting.why.message);
     pthread_mutex_unlock(&waiting.lock);
     return waits;
 }
@@ -81,6 +89,18 @@ static ShStatus check_store(ShEngine *engine, ShError *err)
 static ShStatus check_postgres(ShEngine *engine, ShError *err)
 {
     return sh_pg_check(engine->control.pg, err);
+}
+
+static ShStatus check_disk(ShEngine *engine, ShError *err)
+{
+    return sh_wal_check_room(engine->wal, err);
+}
+
+static const char *name_of(const char *what)
+{
+    if (strcmp(what, "store") == 0)
+        return "the store";
+    return strcmp(what, "disk") == 0 ? "room on the disk of its write-ahead log" : "PostgreSQL";
 }
 
 static ShStatus wait_for(ShEngine *engine, const char *what, CheckFn check, ShError *err)

@@ -112,6 +112,9 @@ typedef struct ShPgVersions {
 /* What a heartbeat would tell of them, without renewing the lease. */
 ShStatus sh_pg_versions(ShPg *pg, int64_t incarnation, ShPgVersions *out, ShError *err) SH_MUST_CHECK;
 
+/* Tell whether the disk lacks room for the write-ahead log: while it does, others get the partitions. */
+ShStatus sh_pg_lacks_room(ShPg *pg, int64_t incarnation, bool lacks, ShError *err) SH_MUST_CHECK;
+
 /* End the incarnation after a drain; SH_INVALID while it has open epochs. */
 ShStatus sh_pg_end(ShPg *pg, int64_t incarnation, ShError *err) SH_MUST_CHECK;
 

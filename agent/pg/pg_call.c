@@ -18,6 +18,7 @@ static const Statement statements[SH_PG_STATEMENT_COUNT] = {
     [SH_PG_HEARTBEAT] =
         {"heartbeat", 3,
          "SELECT assignment_version, metadata_version, calls FROM streamhouse.agent_heartbeat($1, $2, $3)"},
+    [SH_PG_LACKS_ROOM] = {"lacks_room", 2, "SELECT streamhouse.agent_lacks_room($1, $2)"},
     [SH_PG_END] = {"end", 1, "SELECT streamhouse.agent_end($1)"},
     [SH_PG_ASSIGNMENTS] =
         {"assignments", 2,

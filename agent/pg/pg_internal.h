@@ -79,6 +79,7 @@ ShStatus sh_pg_note_calls(ShPg *pg, int64_t seen, ShError *err) SH_MUST_CHECK;
 typedef enum ShPgStatement {
     SH_PG_REGISTER,
     SH_PG_HEARTBEAT,
+    SH_PG_LACKS_ROOM,
     SH_PG_END,
     SH_PG_ASSIGNMENTS,
     SH_PG_GRANT,

@@ -81,6 +81,17 @@ ShStatus sh_pg_versions(ShPg *pg, int64_t incarnation, ShPgVersions *out, ShErro
     return status;
 }
 
+ShStatus sh_pg_lacks_room(ShPg *pg, int64_t incarnation, bool lacks, ShError *err)
+{
+    ShPgNumber number;
+    const char *const values[] = {sh_pg_number(&number, incarnation), lacks ? "t" : "f"};
+    PGresult *result;
+    ShStatus status = sh_pg_call(pg, SH_PG_LACKS_ROOM, values, &result, err);
+    if (status == SH_OK)
+        PQclear(result);
+    return status;
+}
+
 ShStatus sh_pg_end(ShPg *pg, int64_t incarnation, ShError *err)
 {
     ShPgNumber number;

@@ -1,4 +1,5 @@
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -41,6 +42,16 @@ ShStatus sh_wal_open(const ShWalOptions *options, ShWal **out, ShWalIdentity *id
     sh_metrics_on_print(refresh_metrics, wal);
     *out = wal;
     return SH_OK;
+}
+
+ShStatus sh_wal_check_room(ShWal *wal, ShError *err)
+{
+    uint64_t *numbers = NULL;
+    size_t count = 0;
+    ShStatus status = sh_wal_dir_list(wal->dir, wal->dir_fd, false, &numbers, &count, err);
+    free(numbers);
+    return status == SH_OK && count == 0 ? sh_wal_file_try(wal, wal->next_file_no, wal->file_bytes, err)
+                                         : status;
 }
 
 ShStatus sh_wal_start(ShWal *wal, ShError *err)
@@ -116,6 +127,16 @@ void sh_wal_note_calls(ShWal *wal, int64_t calls)
         wal->identity_dirty = true;
     }
     pthread_mutex_unlock(&wal->lock);
+}
+
+bool sh_wal_lacks_room(ShWal *wal, char *why, size_t why_bytes)
+{
+    pthread_mutex_lock(&wal->lock);
+    bool lacks = wal->space_lacking && (wal->current == NULL || wal->room_refused);
+    if (lacks)
+        snprintf(why, why_bytes, "the write-ahead log gets no space: %s", wal->space_error.message);
+    pthread_mutex_unlock(&wal->lock);
+    return lacks;
 }
 
 int64_t sh_wal_bytes(const ShWal *wal)
@@ -311,6 +332,7 @@ static ShStatus admit(ShWal *wal, ShWalNode *node, ShError *err)
     }
     int64_t room = wal->current != NULL ? sh_wal_file_room(wal->current) : 0;
     if (wal->space_lacking && wal->unwritten_bytes + bytes > room) {
+        wal->room_refused = true;
         sh_fail(err, SH_EXHAUSTED, "the WAL gets no space: %s", wal->space_error.message);
         return sh_fail_retry_after(err, SH_EXHAUSTED, RETRY_AFTER_MS);
     }

@@ -61,6 +61,10 @@ typedef struct ShWalIdentity {
 ShStatus sh_wal_open(const ShWalOptions *options, ShWal **out, ShWalIdentity *identity,
                      ShError *err) SH_MUST_CHECK;
 
+/* Before sh_wal_recover: has the disk room for a file? SH_EXHAUSTED, retriable, when not. A log that holds
+ * files needs none yet: what they hold may be published, which makes room. */
+ShStatus sh_wal_check_room(ShWal *wal, ShError *err) SH_MUST_CHECK;
+
 /* One surviving batch. The slice's owner may be referenced to keep the bytes. */
 typedef ShStatus (*ShWalRecoverFn)(void *arg, const ShWalEntry *entry, ShError *err);
 
@@ -90,6 +94,10 @@ ShStatus sh_wal_start(ShWal *wal, ShError *err) SH_MUST_CHECK;
  * (retry_after_ms set), SH_IO when the WAL is dead, SH_UNAVAILABLE when it is being closed, SH_TOO_LARGE when
  * the batch exceeds the whole budget, SH_INVALID when it is shorter than a batch's header. */
 ShStatus sh_wal_append(ShWal *wal, ShWalEntry *entry, ShError *err) SH_MUST_CHECK;
+
+/* Are batches refused because no other file can be made, most likely as the disk is full? Then `why` says so.
+ * Any thread. */
+bool sh_wal_lacks_room(ShWal *wal, char *why, size_t why_bytes);
 
 /* A batch of that file has a committed disposition. Any thread; a thread of the WAL deletes the file, or uses
  * it again, when it was the last one. */

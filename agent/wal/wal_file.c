@@ -16,6 +16,7 @@
 #define ZERO_BYTES      ((int64_t)1 << 20)
 #define ZERO_SYNC_BYTES (4 * ZERO_BYTES)
 
+static int allocate(int fd, int64_t size_bytes);
 static int zero_out(int fd, int64_t size_bytes);
 static ShStatus fail_create(const ShWal *wal, const char *name, int64_t size_bytes, int error, ShError *err);
 
@@ -55,10 +56,8 @@ ShStatus sh_wal_file_create(ShWal *wal, uint64_t no, int64_t size_bytes, ShWalFi
     int fd = sh_wal_create_regular(wal->dir_fd, temporary);
     if (fd < 0)
         error = errno;
-    else if (sh_fault_hit("wal.fallocate"))
-        error = ENOSPC;
     else
-        error = posix_fallocate(fd, 0, size_bytes);
+        error = allocate(fd, size_bytes);
     if (error == 0)
         error = zero_out(fd, size_bytes);
     if (error == 0 && (pwrite(fd, header, sizeof header, 0) != sizeof header || fsync(fd) != 0 ||
@@ -79,6 +78,19 @@ ShStatus sh_wal_file_create(ShWal *wal, uint64_t no, int64_t size_bytes, ShWalFi
     atomic_fetch_add(&wal->disk_bytes, size_bytes);
     *out = file;
     return SH_OK;
+}
+
+ShStatus sh_wal_file_try(const ShWal *wal, uint64_t no, int64_t size_bytes, ShError *err)
+{
+    char name[SH_WAL_FILE_NAME_BYTES], temporary[SH_WAL_FILE_NAME_BYTES + 4];
+    sh_wal_file_name(no, name);
+    snprintf(temporary, sizeof temporary, "%s.tmp", name);
+    int fd = sh_wal_create_regular(wal->dir_fd, temporary);
+    int error = fd < 0 ? errno : allocate(fd, size_bytes);
+    if (fd >= 0)
+        close(fd);
+    unlinkat(wal->dir_fd, temporary, 0);
+    return error == 0 ? SH_OK : fail_create(wal, name, size_bytes, error, err);
 }
 
 ShStatus sh_wal_file_write_end(const ShWal *wal, const ShWalFile *file, int64_t synced, ShError *err)
@@ -126,6 +138,11 @@ void sh_wal_file_close(ShWalFile *file)
     if (file->fd >= 0)
         close(file->fd);
     file->fd = -1;
+}
+
+static int allocate(int fd, int64_t size_bytes)
+{
+    return sh_fault_hit("wal.fallocate") ? ENOSPC : posix_fallocate(fd, 0, size_bytes);
 }
 
 /* Blocks that were only reserved become data by a change of metadata when they are written: each fdatasync

@@ -138,7 +138,9 @@ struct ShWal {
     int64_t prepare_after_ms; /* do not try to prepare a file before that time */
     bool space_lacking;       /* the last attempt to prepare a file failed, with space_error */
     ShError space_error;
-    bool closing; /* the writer ends when the queue is empty, the syncer at once */
+    bool room_refused; /* since then a batch was refused, as the current file has no room for it */
+    bool turn_wanted;  /* for the writer: end the current file, of which nothing is held, to be used again */
+    bool closing;      /* the writer ends when the queue is empty, the syncer at once */
     bool keeper_closing;
     bool dead;
     ShError dead_error;
@@ -194,6 +196,8 @@ ShWalFile sh_wal_file_fresh(uint64_t no, int fd, int64_t size_bytes);
  * disk has no room. */
 ShStatus sh_wal_file_create(ShWal *wal, uint64_t no, int64_t size_bytes, ShWalFile **out,
                             ShError *err) SH_MUST_CHECK;
+/* Could such a file be made? Nothing stays of it. */
+ShStatus sh_wal_file_try(const ShWal *wal, uint64_t no, int64_t size_bytes, ShError *err) SH_MUST_CHECK;
 /* Write an END frame at the file's position, which does not move. */
 ShStatus sh_wal_file_write_end(const ShWal *wal, const ShWalFile *file, int64_t synced,
                                ShError *err) SH_MUST_CHECK;

@@ -86,6 +86,10 @@ static void prepare(ShWal *wal)
     wal->prepared = file;
     wal->space_lacking = status != SH_OK;
     wal->space_error = err;
+    if (status == SH_OK)
+        wal->room_refused = false;
+    else if (wal->room_refused && wal->current != NULL && wal->current->held == 0)
+        wal->turn_wanted = true;
     wal->prepare_after_ms = status == SH_OK ? 0 : sh_clock_now_ms() + SH_WAL_RETRY_MS;
     pthread_cond_signal(&wal->writer_wake);
 }

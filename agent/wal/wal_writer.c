@@ -89,13 +89,14 @@ static bool next_work(Writer *writer)
     for (;;) {
         wal->gather_bytes = worth_writing(wal) - writer->pending.frame_bytes;
         writes = wal->queue.frame_bytes >= wal->gather_bytes;
-        if (writes || wal->durable.first != NULL || wal->current_failed || wal->closing)
+        if (writes || wal->durable.first != NULL || wal->current_failed || wal->turn_wanted || wal->closing)
             break;
         sh_cond_wait_ms(&wal->writer_wake, &wal->lock, SH_WAL_WAIT_MS_MAX);
     }
     if (writes)
         sh_wal_list_join(&writer->pending, &wal->queue);
-    bool more = writes || wal->durable.first != NULL || wal->current_failed;
+    bool more = writes || wal->durable.first != NULL || wal->current_failed ||
+                (wal->turn_wanted && !wal->closing);
     pthread_mutex_unlock(&wal->lock);
     return more;
 }
@@ -108,7 +109,8 @@ static int64_t worth_writing(const ShWal *wal)
     return wal->unsynced.frame_bytes < AHEAD_BYTES ? LITTLE_BYTES : INT64_MAX;
 }
 
-/* One step: acknowledge what was synced, then replace a dead file, open or leave a file, or write a group. */
+/* One step: acknowledge what was synced, then replace a dead file, open or leave a file, or write a group. A
+ * full file of which nothing is held is the room that the next one is to get. */
 static ShStatus work(Writer *writer, ShError *err)
 {
     ShWal *wal = writer->wal;
@@ -116,13 +118,15 @@ static ShStatus work(Writer *writer, ShError *err)
     pthread_mutex_lock(&wal->lock);
     bool failed = wal->current_failed;
     bool writes = writer->pending.frame_bytes >= worth_writing(wal);
+    bool turns = wal->turn_wanted && wal->current != NULL && wal->current->held == 0;
+    wal->turn_wanted = false;
     pthread_mutex_unlock(&wal->lock);
     if (failed) {
         sh_fail(err, SH_IO, "a sync beside the writer failed");
         return replace_current(wal, err);
     }
     if (!writes)
-        return SH_OK;
+        return turns ? seal_current(wal, err) : SH_OK;
     if (wal->current == NULL)
         return open_next(wal, sh_wal_frame_bytes(writer->pending.first->batch.length), true, err);
 

@@ -80,12 +80,13 @@ CREATE TABLE streamhouse.agent (
     http_address   text,
     zone           text,
     draining       boolean     NOT NULL DEFAULT false,
+    lacks_room     boolean     NOT NULL DEFAULT false,
     bound_role     name,
     registered_at  timestamptz NOT NULL DEFAULT now()
 );
 COMMENT ON TABLE streamhouse.agent IS
     'Agents by name, with the addresses and the incarnation that registered last, whether drain_agent '
-    'keeps partitions away from them, and the role that they are bound to';
+    'keeps partitions away from them, or a full disk does, and the role that they are bound to';
 
 CREATE TABLE streamhouse.incarnation (
     incarnation_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

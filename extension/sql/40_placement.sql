@@ -13,11 +13,11 @@ CREATE VIEW streamhouse.placeable_agent AS
 SELECT live.agent_id, live.incarnation_id
 FROM streamhouse.live_agent AS live
 JOIN streamhouse.agent AS a USING (agent_id)
-WHERE NOT a.draining
+WHERE NOT a.draining AND NOT a.lacks_room
   AND NOT EXISTS (SELECT FROM streamhouse.epoch AS e
                   WHERE e.incarnation_id = live.incarnation_id AND e.state <> 'sealed' AND e.inherited);
 COMMENT ON VIEW streamhouse.placeable_agent IS
-    'Agents that partitions may be given to: live, not drained, and done with what their WAL had left';
+    'Agents that partitions may be given to: live, not drained, with room on their disk, and done with what their WAL had left';
 
 CREATE FUNCTION streamhouse.placeable_agent_ids() RETURNS text[]
 LANGUAGE sql STABLE SET search_path = pg_catalog, streamhouse, pg_temp
@@ -61,7 +61,7 @@ BEGIN
         SELECT o.agent_id FROM unnest(placeable) AS o(agent_id)
     ), keeper AS (
         SELECT k.agent_id FROM unnest(live) AS k(agent_id) JOIN agent AS a USING (agent_id)
-        WHERE NOT a.draining AND k.agent_id <> ALL (placeable)
+        WHERE NOT a.draining AND NOT a.lacks_room AND k.agent_id <> ALL (placeable)
     ), movable AS (
         SELECT p.topic_id, p.partition, t.name, p.target_agent, open.agent_id AS holder
         FROM partition AS p

@@ -37,7 +37,7 @@ BEGIN
             agent_register.zone, acting_role())
     ON CONFLICT ON CONSTRAINT agent_pkey DO UPDATE
     SET incarnation_id = excluded.incarnation_id, address = excluded.address,
-        http_address = excluded.http_address, zone = excluded.zone, registered_at = now(),
+        http_address = excluded.http_address, zone = excluded.zone, registered_at = now(), lacks_room = false,
         bound_role = coalesce(a.bound_role, excluded.bound_role);
     -- Leases are made here alone, and the control lock is held.
     UPDATE lease AS l
@@ -211,6 +211,21 @@ COMMENT ON FUNCTION streamhouse.agent_heartbeat IS
     'Renews an agent''s lease and tells the versions of assignments and metadata. unpublished: how many records '
     'the agent has accepted and not published. A lease that ran out is renewed too, and what other agents have '
     'taken over meanwhile shows in agent_assignments. Raises SH001, SH002, SH003';
+
+CREATE FUNCTION streamhouse.agent_lacks_room(incarnation bigint, lacks boolean) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
+AS $$
+BEGIN
+    PERFORM control_lock();
+    PERFORM agent_enter(incarnation);
+    UPDATE agent AS a SET lacks_room = lacks WHERE a.incarnation_id = agent_lacks_room.incarnation;
+    PERFORM place_partitions();
+    PERFORM bump_versions(assignments => true);
+END
+$$;
+COMMENT ON FUNCTION streamhouse.agent_lacks_room IS
+    'Keeps partitions away from an agent whose write-ahead log gets no room on its disk, or no longer; without another agent '
+    'those that it has stay. A registration ends it. Raises SH001, SH002, SH003';
 
 CREATE FUNCTION streamhouse.agent_end(incarnation bigint) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off

@@ -81,14 +81,17 @@ SELECT a.agent_id,
        (SELECT count(*) FROM streamhouse.epoch AS e
         WHERE e.incarnation_id = a.incarnation_id AND e.state IN ('granted', 'open')) AS partitions,
        l.ticks_left, l.calls, a.incarnation_id, i.wal_uuid, i.incarnation_no, a.registered_at, a.draining,
-       CASE WHEN l.ticks_left > 0 THEN worker.problem END AS problem
+       CASE WHEN l.ticks_left > 0 THEN
+           nullif(concat_ws('; ', worker.problem, CASE WHEN a.lacks_room THEN
+                      'its disk has no room for its write-ahead log: other agents get its partitions' END), '') END AS problem
 FROM (SELECT streamhouse.worker_problem() AS problem) AS worker
 CROSS JOIN streamhouse.agent AS a
 JOIN streamhouse.incarnation AS i USING (incarnation_id)
 LEFT JOIN streamhouse.lease AS l USING (incarnation_id)
 ORDER BY a.agent_id;
 COMMENT ON VIEW streamhouse.agents IS
-    'Agents, whether they are live, and how many partitions they own. problem: why a live one stays so whether it is or not';
+    'Agents, whether they are live, and how many partitions they own. problem: why a live one stays so whether it is or not, or '
+    'owns no partitions';
 
 CREATE VIEW streamhouse.leases AS
 SELECT i.agent_id, l.incarnation_id,

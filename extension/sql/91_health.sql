@@ -3,19 +3,27 @@
 CREATE FUNCTION streamhouse.agent_problem() RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, streamhouse, pg_temp
 AS $$
-    SELECT 'agents that sent no heartbeat: '
-           || string_agg(format('"%s" for %s', g.agent_id, g.age), ', ' ORDER BY g.place) FILTER (WHERE g.place <= 5)
-           || CASE WHEN count(*) > 5 THEN format(' and %s more', count(*) - 5) ELSE '' END
-           || '. Start each again on its write-ahead log, which may hold records. Where one never returns: force_seal() what '
-              'streamhouse.orphans has of it, then retire_agent()'
-    FROM (SELECT a.agent_id, in_seconds(make_interval(secs => l.silent_ms / 1000)) AS age,
-                 row_number() OVER (ORDER BY a.agent_id) AS place
-          FROM agent AS a JOIN incarnation AS i USING (incarnation_id) JOIN lease AS l USING (incarnation_id)
-          WHERE i.state = 'live' AND l.ticks_left = 0) AS g
-    HAVING count(*) > 0
+    WITH ill AS (
+        SELECT a.agent_id, l.ticks_left > 0 AS is_live, in_seconds(make_interval(secs => l.silent_ms / 1000)) AS age,
+               row_number() OVER (PARTITION BY l.ticks_left > 0 ORDER BY a.agent_id) AS place
+        FROM agent AS a JOIN incarnation AS i USING (incarnation_id) JOIN lease AS l USING (incarnation_id)
+        WHERE i.state = 'live' AND (l.ticks_left = 0 OR a.lacks_room)
+    ), told AS (
+        SELECT is_live, string_agg(format(CASE WHEN is_live THEN '"%s"' ELSE '"%s" for %s' END, agent_id, age), ', ' ORDER BY place)
+                            FILTER (WHERE place <= 5)
+                        || CASE WHEN count(*) > 5 THEN format(' and %s more', count(*) - 5) ELSE '' END AS names
+        FROM ill GROUP BY is_live
+    )
+    SELECT string_agg(
+               CASE WHEN is_live THEN format('agents whose disks have no room for their write-ahead logs, so that others get '
+                                             'their partitions: %s. Make room there', names)
+                    ELSE format('agents that sent no heartbeat: %s. Start each again on its write-ahead log, which may hold '
+                                'records. Where one never returns: force_seal() what streamhouse.orphans has of it, then '
+                                'retire_agent()', names) END, '; ' ORDER BY is_live)
+    FROM told
 $$;
 COMMENT ON FUNCTION streamhouse.agent_problem IS
-    'Agents whose lease has run out and that have not ended, and what to do; null: none';
+    'Agents whose lease has run out and that have not ended, and those whose disks are full, and what to do; null: none';
 
 CREATE FUNCTION streamhouse.owner_problem() RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, streamhouse, pg_temp

@@ -54,6 +54,7 @@ COMMENT ON COLUMN streamhouse.agent.address IS 'where clients and other agents r
 COMMENT ON COLUMN streamhouse.agent.http_address IS 'where its health, readiness and metrics are served';
 COMMENT ON COLUMN streamhouse.agent.zone IS 'its availability zone';
 COMMENT ON COLUMN streamhouse.agent.draining IS 'whether drain_agent keeps partitions away from it';
+COMMENT ON COLUMN streamhouse.agent.lacks_room IS 'whether it said that its disk has no room for its write-ahead log';
 COMMENT ON COLUMN streamhouse.agent.bound_role IS 'role that alone may register it; null: none yet';
 COMMENT ON COLUMN streamhouse.agent.registered_at IS 'when the incarnation registered';
 

@@ -54,7 +54,8 @@ COMMENT ON COLUMN streamhouse.agents.incarnation_no IS 'how many times that WAL 
 COMMENT ON COLUMN streamhouse.agents.registered_at IS 'when this incarnation registered';
 COMMENT ON COLUMN streamhouse.agents.draining IS 'whether drain_agent keeps partitions away from it';
 COMMENT ON COLUMN streamhouse.agents.problem IS
-    'why a live agent would stay live here although it is gone, as when no worker ticks; null: nothing';
+    'why a live agent would stay live here although it is gone, as when no worker ticks, or why it is kept from partitions although '
+    'nobody drains it; null: nothing';
 
 COMMENT ON COLUMN streamhouse.health.subject IS 
     'what can be wrong: workers, agents, partitions, readers, history, terms, deletion, snapshots, clock, transactions';

@@ -36,9 +36,9 @@ class LoopDisk:
         self._mount()
 
     def fill(self):
-        """Leave no free block, whoever asks."""
+        """Leave no free block, whoever asks; again, take what has become free since."""
         block = b"\0" * (1 << 20)
-        with open(self.path / "filler", "wb", buffering=0) as filler:
+        with open(self.path / "filler", "ab", buffering=0) as filler:
             for size in (1 << 20, 4096):
                 try:
                     while filler.write(block[:size]):

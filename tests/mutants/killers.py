@@ -9,7 +9,7 @@ PYTEST = "/usr/bin/python3 -m pytest -q -x -n 2 -p no:cacheprovider"
 INTEGRATION = {
     "core": "test_journey test_reading test_bad_input test_cli",
     "schema": "test_schema_registry test_schema_validation",
-    "agent/wal": "test_crash test_damaged_wal test_lost_history",
+    "agent/wal": "test_crash test_damaged_wal test_lost_history test_full_disk",
     "agent/log": "test_journey test_crash test_handover test_failover test_reading test_idempotence test_garbage test_throttle "
                  "test_lost_history test_rebuild",
     "agent/store": "test_s3 test_s3_keys test_throttle test_garbage",

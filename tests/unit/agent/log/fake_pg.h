@@ -77,6 +77,8 @@ typedef struct FakeCluster {
     bool fenced;       /* a newer incarnation took over */
     bool abandon_next; /* the next publish finds its object abandoned */
     bool ended;
+    bool lacks_room; /* what the agent said last, ... */
+    int rooms_told;  /* and how many times */
     int64_t last_producer;
     bool unresolved;
     int claims;
@@ -268,6 +270,17 @@ ShStatus sh_pg_heartbeat(ShPg *pg, int64_t incarnation, int64_t calls_seen, int6
     fake.heartbeats++;
     *out = (ShPgHeartbeat){
         .assignment_version = fake.version, .metadata_version = fake.version, .calls = calls_seen + 1};
+    return fake_leave();
+}
+
+ShStatus sh_pg_lacks_room(ShPg *pg, int64_t incarnation, bool lacks, ShError *err)
+{
+    (void)pg;
+    ShStatus status = fake_enter(incarnation, err);
+    if (status != SH_OK)
+        return status;
+    fake.lacks_room = lacks;
+    fake.rooms_told++;
     return fake_leave();
 }
 

@@ -261,10 +261,16 @@ static void test_a_superseded_incarnation_is_fenced(void **state)
     assert_ok(sh_pg_heartbeat(life->pg, life->incarnation, life->calls, 0, &heartbeat, &err));
     assert_true(heartbeat.calls > life->calls);
     life->calls = heartbeat.calls;
+    assert_ok(sh_pg_lacks_room(life->pg, life->incarnation, true, &err));
+    fixture_sql(
+        "SELECT 1 / count(*) FROM streamhouse.agent WHERE lacks_room"); /* an error if there is none */
+    assert_ok(sh_pg_lacks_room(life->pg, life->incarnation, false, &err));
+    fixture_sql("SELECT 1 / count(*) FROM streamhouse.agent WHERE NOT lacks_room");
     int64_t old = life->incarnation;
     life->incarnation = register_agent(life, 2);
     assert_int_equal(sh_pg_heartbeat(life->pg, old, life->calls, 0, &heartbeat, &err), SH_FENCED);
     assert_false(err.retriable);
+    assert_int_equal(sh_pg_lacks_room(life->pg, old, true, &err), SH_FENCED);
 
     ShPgRun run = run_of(life, 0);
     ShPgPublish publish = publish_of(life, 1, &run, 1);

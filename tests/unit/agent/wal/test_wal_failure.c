@@ -170,16 +170,84 @@ static void test_a_lack_of_space_pushes_back(void **state)
     fixture_wait(&fixture, &fixture.written, 1);
     assert_ok(sh_fault_arm("wal.fallocate=error", err));
     ShError refusal = {0};
+    char why[SH_ERROR_MESSAGE_BYTES] = "";
+    assert_false(sh_wal_lacks_room(fixture.wal, why, sizeof why)); /* what comes may fit yet */
     int64_t id = append_until_refused(&fixture, 1, &refusal);
     assert_true(refusal.retriable && refusal.retry_after_ms > 0);
     assert_non_null(strstr(refusal.message, "gets no space"));
+    assert_true(sh_wal_lacks_room(fixture.wal, why, sizeof why));
+    assert_string_equal(why + strlen("the write-ahead log"), refusal.message + strlen("the WAL"));
 
     assert_ok(sh_fault_arm(NULL, err));
     fixture_wait(&fixture, &fixture.written, id); /* those that waited in the queue for a file among them */
     append_until_accepted(&fixture, id);
+    assert_false(sh_wal_lacks_room(fixture.wal, why, sizeof why));
     assert_int_equal(fixture.failed, 0);
     fixture_close(&fixture);
     expect_recovered_in_order(&fixture, id + 1);
+    fixture_free(&fixture);
+}
+
+/* The last file that there is room for would stay full for ever: nothing that does not fit is admitted. */
+static void test_a_full_file_without_batches_is_used_again(void **state)
+{
+    (void)state;
+    Fixture fixture;
+    fixture_init(&fixture, SH_WAL_SYNC_ALWAYS);
+    fixture_start(&fixture);
+    fixture_append(&fixture, 0, 1, 1000);
+    fixture_wait(&fixture, &fixture.written, 1);
+    assert_ok(sh_fault_arm("wal.fallocate=error,wal.recycle.aside=error", err));
+    ShError refusal = {0};
+    int64_t id = append_until_refused(&fixture, 1, &refusal);
+    fixture_wait(&fixture, &fixture.written, id);
+    uint64_t last = fixture.file_of[id - 1];
+    for (int64_t i = 0; i < id; i++)
+        if (fixture.file_of[i] != last)
+            sh_wal_release(fixture.wal, fixture.file_of[i], 1);
+    int64_t deadline_ms = sh_clock_now_ms() + DEADLINE_MS;
+    while (sh_wal_bytes(fixture.wal) > fixture.options.file_bytes && sh_clock_now_ms() < deadline_ms)
+        usleep(1000);
+    assert_int_equal(sh_wal_bytes(fixture.wal), fixture.options.file_bytes);
+    assert_ok(sh_fault_arm("wal.fallocate=error", err));
+    assert_int_equal(fixture_try_append(&fixture, id, 1000, &refusal), SH_EXHAUSTED);
+    for (int64_t i = 0; i < id; i++)
+        if (fixture.file_of[i] == last)
+            sh_wal_release(fixture.wal, last, 1);
+    append_until_accepted(&fixture, id);
+    assert_int_equal(fixture.failed, 0);
+    fixture_close(&fixture);
+    assert_ok(sh_fault_arm(NULL, err));
+    fixture_free(&fixture);
+}
+
+/* Asked before the log is started; what files hold may be published, which makes room. */
+static void test_a_start_may_ask_for_room(void **state)
+{
+    (void)state;
+    Fixture fixture;
+    ShError refusal = {0};
+    fixture_init(&fixture, SH_WAL_SYNC_ALWAYS);
+    fixture_open(&fixture);
+    assert_ok(sh_wal_check_room(fixture.wal, err));
+    assert_ok(sh_fault_arm("wal.fallocate=error", err));
+    assert_int_equal(sh_wal_check_room(fixture.wal, &refusal), SH_EXHAUSTED);
+    assert_true(refusal.retriable);
+    assert_non_null(strstr(refusal.message, fixture.dir));
+    assert_non_null(strstr(refusal.message, "No space left"));
+    fixture_close(&fixture);
+    assert_ok(sh_fault_arm(NULL, err));
+    fixture_start(&fixture);
+    fixture_append(&fixture, 0, 1, 1000);
+    fixture_wait(&fixture, &fixture.written, 1);
+    fixture_close(&fixture);
+    fixture_open(&fixture);
+    assert_ok(sh_fault_arm("wal.fallocate=error", err));
+    assert_ok(sh_wal_check_room(fixture.wal, err));
+    assert_ok(sh_fault_arm(NULL, err));
+    fixture_recover(&fixture);
+    assert_int_equal(fixture.recovered_count, 1);
+    fixture_close(&fixture);
     fixture_free(&fixture);
 }
 
@@ -233,6 +301,8 @@ int main(void)
         cmocka_unit_test(test_released_batches_of_a_dead_file_let_all_files_go),
         cmocka_unit_test(test_a_second_failure_is_the_end),
         cmocka_unit_test(test_a_lack_of_space_pushes_back),
+        cmocka_unit_test(test_a_full_file_without_batches_is_used_again),
+        cmocka_unit_test(test_a_start_may_ask_for_room),
         cmocka_unit_test(test_a_full_disk),
         cmocka_unit_test(test_closing_without_space_gives_back_what_waits),
     };
