@@ -28,7 +28,7 @@ RETURNS text LANGUAGE sql AS $$
         CASE WHEN producer_seq IS NULL THEN '{}' ELSE ARRAY[producer_seq] END,
         CASE WHEN producer_seq IS NULL THEN '{}' ELSE ARRAY[count] END,
         CASE WHEN producer_seq IS NULL THEN '{}' ELSE ARRAY[first] END,
-        ARRAY[starts])
+        ARRAY[starts], '{f}')
 $$;
 
 -- The agent has seen more than the database knows of.
@@ -366,22 +366,26 @@ SELECT result FROM publish(:a, 1, ARRAY[format('t 0 %s+2', :starts)], stretches 
 SELECT first_offset - :starts AS first_offset, end_offset - :starts AS end_offset FROM streamhouse.stored_twice;
 
 -- Ownerless epochs. The runs are written as 'topic partition @epoch first+count', with '?' for an offset that nobody
--- knows.
-CREATE FUNCTION present_runs(incarnation bigint, n int, agent text, object text, runs text[], is_last boolean DEFAULT false)
+-- knows, or '@term.epoch'; those of topics whose names begin with o have no offsets in their objects.
+CREATE FUNCTION present_runs(incarnation bigint, n int, agent text, object text, runs text[], is_last boolean DEFAULT false,
+                             starts bigint DEFAULT 0)
 RETURNS text LANGUAGE sql AS $$
     WITH parsed AS (
-        SELECT r.n, regexp_match(r.run, '^(\S+) (\d+) @(\d+) (\d+|\?)\+(\d+)$') AS m FROM unnest(runs) WITH ORDINALITY AS r(run, n)
+        SELECT r.n, regexp_match(r.run, '^(\S+) (\d+) @(?:(\d+)\.)?(\d+) (\d+|\?)\+(\d+)$') AS m
+        FROM unnest(runs) WITH ORDINALITY AS r(run, n)
     ), a AS (
         SELECT array_agg(topic(m[1]) ORDER BY r.n) AS topics, array_agg(m[2]::int ORDER BY r.n) AS parts,
-               array_agg(first_term(m[3]::bigint) ORDER BY r.n) AS epochs,
-               array_agg(nullif(m[4], '?')::bigint ORDER BY r.n) AS firsts, array_agg(m[5]::bigint ORDER BY r.n) AS counts,
-               array_agg(r.n * 100) AS positions, array_agg(0::bigint) AS zeros, array_agg(false) AS voids
+               array_agg((coalesce(m[3], '1')::bigint << 40) + m[4]::bigint ORDER BY r.n) AS epochs,
+               array_agg(nullif(m[5], '?')::bigint ORDER BY r.n) AS firsts, array_agg(m[6]::bigint ORDER BY r.n) AS counts,
+               array_agg(r.n * 100) AS positions, array_agg(0::bigint) AS zeros, array_agg(false) AS voids,
+               array_agg(starts) AS starts, array_agg(m[1] ~ '^o' ORDER BY r.n) AS ownerless
         FROM parsed AS r
     )
     SELECT string_agg(p.result, ' ' ORDER BY p.ordinal)
     FROM a, LATERAL streamhouse.agent_present_object(
         incarnation, wal(n), agent, md5(object)::uuid, object, 1000, is_last, true, 0, a.topics, a.parts, a.epochs, a.firsts,
-        a.counts, a.counts, a.positions, a.counts, a.zeros, a.zeros, a.voids, '{}', '{}', '{}', '{}', '{}', '{}', a.zeros) AS p
+        a.counts, a.counts, a.positions, a.counts, a.zeros, a.zeros, a.voids, '{}', '{}', '{}', '{}', '{}', '{}',
+        a.starts, a.ownerless) AS p
 $$;
 -- In what order two agents have published there shows in the offsets, not in whose objects they are.
 SELECT renew();
@@ -498,3 +502,59 @@ SELECT result FROM streamhouse.agent_present_epochs(:b, ARRAY[topic('t')], '{0}'
 SELECT result, first_offset FROM publish(:a, 1, '{t 0 @1 8+4}', stretches => '{1 7.0 8+4@8}');
 SELECT result FROM publish(:b, 1, '{t 0 @2 1000+3}', stretches => '{1 7.0 9+3@1000}');
 SELECT first_offset, end_offset FROM streamhouse.stored_twice;
+
+-- A forgotten ownerless epoch is everybody's, and begins with the lowest run of all, whoever knows that.
+SELECT renew();
+SELECT streamhouse.create_topic('o', durability => 'object') IS NOT NULL AS made;
+SELECT register('b', 2) AS b \gset
+SELECT register('a', 1) AS a \gset
+SELECT result, published_end FROM publish(:b, 1, '{o 0 ?+10}');
+SELECT register('a', 1, 2, 1000) AS a \gset
+SELECT register('b', 2, 2, 1000) AS b \gset
+SELECT present_runs(:a, 1, 'a', 'known', '{o 0 @1 10+2}', false, 22);
+SELECT present_runs(:a, 1, 'a', 'of-a', '{o 0 @1 12+1,o 0 @7 22+2}', false, 22);
+SELECT present_runs(:a, 3, 'c', 'of-c', '{o 0 @7 24+2}', false, 22);
+CREATE FUNCTION forgotten() RETURNS TABLE (state text, durability text, starts bigint, ends_with_the_gap boolean, held bigint,
+                                           published bigint)
+LANGUAGE sql AS $$
+    SELECT e.state, e.durability, e.start_offset, e.limit_offset = 10 + streamhouse.term_gap(), e.held_at, v.published_end
+    FROM streamhouse.epoch AS e JOIN streamhouse.epochs AS v USING (topic_id, partition, epoch) WHERE e.epoch = first_term(7)
+$$;
+SELECT * FROM forgotten();
+-- While another agent may come, or its offsets are not known, all may have to be presented again.
+SELECT * FROM streamhouse.agent_unknown_keys(:b, '{known,of-a,of-b,of-c}');
+UPDATE streamhouse.term_awaited SET presented_at = now() WHERE wal_uuid = wal(1);
+SELECT * FROM streamhouse.agent_unknown_keys(:b, '{known,of-a,of-b,of-c}');
+SELECT present_runs(:a, 2, 'b', 'of-b', '{o 0 @7 ?+2}', false, 22);
+SELECT * FROM streamhouse.agent_unknown_keys(:b, '{known,of-a,of-b,of-c}');
+SELECT present_runs(:b, 1, 'a', 'of-a', '{o 0 @1 12+1,o 0 @7 22+2}', false, 20);
+SELECT * FROM forgotten();
+SELECT o.key, u.wal_uuid = wal(1) AS of_a, u.first_offset, u.end_offset FROM streamhouse.unplaced_run AS u
+JOIN unnest('{of-a,of-b,of-c}'::text[]) AS o(key) ON md5(o.key)::uuid = u.object_id ORDER BY 1;
+SELECT present_runs(:b, 2, 'b', 'of-b', '{o 0 @7 20+2}', false, 20);
+SELECT present_runs(:b, 3, 'c', 'of-c', '{o 0 @7 24+2}', false, 20);
+SELECT present_runs(:b, 1, 'a', 'of-a', '{o 0 @1 12+1,o 0 @7 22+2}', false, 20);
+SELECT present_runs(:b, 3, 'c', 'of-c', '{o 0 @7 24+2}', false, 20);
+SELECT present_runs(:b, 1, 'a', 'known', '{o 0 @1 10+2}', false, 22);
+SELECT object_key, live_rows, reason FROM streamhouse.object LEFT JOIN streamhouse.object_deletion USING (object_id)
+WHERE publish_no = 0 ORDER BY 1;
+-- It may be larger than what an agent is given; the next term's offsets are not its.
+SELECT present_runs(:b, 1, 'a', 'large', '{o 0 @7 26+1000000000}', false, 20);
+SELECT present_runs(:b, 1, 'a', 'too-large', ARRAY['o 0 @7 1000000026+' || (1::bigint << 40)], false, 20);
+SELECT * FROM forgotten();
+DELETE FROM streamhouse.unplaced_run;
+SELECT streamhouse.agent_presented(:b, 0);
+SELECT streamhouse.lease_tick() IS NOT NULL AS ticked FROM generate_series(1, streamhouse.lease_ticks());
+SELECT status FROM streamhouse.term_status;
+SELECT * FROM forgotten();
+SELECT first_offset, last_offset FROM streamhouse.read_index(topic('o'), 0, 0, 10);
+-- Of a topic that is forgotten, above all that is known: the boundary makes room for it. A WAL has nothing to say of it.
+SELECT streamhouse.new_term() AS term;
+SELECT register('a', 1, 3, 1 + (3::bigint << 40)) AS a \gset
+SELECT present_runs(:a, 1, 'a', 'of-a-again', '{other 0 @9 9000000000000+2}', false, 9000000000000);
+SELECT present_runs(:a, 2, 'b', 'of-b-again', '{other 0 @9 9000000000002+2}', false, 9000000000000);
+SELECT result, start_offset FROM
+    streamhouse.agent_present_epochs(:a, ARRAY[topic('other')], '{0}', ARRAY[first_term(9)], '{8000000000000}');
+SELECT e.durability, e.start_offset, e.limit_offset - e.start_offset - streamhouse.offset_range() = streamhouse.term_gap() AS has_room,
+       e.limit_offset = p.next_offset AS below_the_next
+FROM streamhouse.epoch AS e JOIN streamhouse.partition AS p USING (topic_id, partition) WHERE e.epoch = first_term(9);

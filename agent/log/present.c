@@ -7,6 +7,7 @@
 
 #include "agent/log/engine_internal.h"
 #include "agent/log/present_claims.h"
+#include "agent/log/present_origins.h"
 #include "agent/log/present_twice.h"
 #include "agent/log/start_wait.h"
 #include "agent/pg/pg_present.h"
@@ -71,9 +72,7 @@ static ShStatus apply_results(Found *found, Result *results, size_t count, ShErr
 static const ShSegmentResult *take_result(Result *results, size_t count, const ShPgRun *run);
 static int compare_objects(const Result *result, const ShUuid *object_id);
 static int compare_results(const void *a, const void *b);
-static ShStatus find_starts(Scan *scan);
-static int compare_runs(const void *a, const void *b);
-static int compare_epochs(const ShPgRun *a, const ShPgRun *b);
+static ShStatus find_origins(Scan *scan);
 static int compare_found(const void *a, const void *b);
 static ShStatus present_all(Scan *scan);
 static ShStatus present_pass(Scan *scan, bool is_last, bool *progress);
@@ -97,7 +96,7 @@ ShStatus sh_present(ShEngine *engine, ShError *err)
     if (status == SH_OK)
         status = give_offsets(&scan);
     if (status == SH_OK)
-        status = find_starts(&scan);
+        status = find_origins(&scan);
     if (status == SH_OK)
         status = present_all(&scan);
     if (status == SH_OK)
@@ -370,6 +369,7 @@ static ShStatus apply_results(Found *found, Result *results, size_t count, ShErr
                 found->what.stretches[s].base_offset += told->first_offset;
         if (told != NULL)
             run.first_offset = told->first_offset;
+        found->what.origins[kept] = found->what.origins[r];
         found->what.runs[kept++] = run;
     }
     found->what.count = kept;
@@ -416,57 +416,16 @@ static int compare_results(const void *a, const void *b)
     return order != 0 ? order : (x->place > y->place) - (x->place < y->place);
 }
 
-/* Of each run's epoch the lowest offset that was found: an epoch that the database does not know began there,
- * unless its WAL, which comes later, holds what is lower and had not reached the store. */
-static ShStatus find_starts(Scan *scan)
+static ShStatus find_origins(Scan *scan)
 {
-    size_t total = 0;
-    for (size_t i = 0; i < scan->count; i++)
-        total += scan->found[i].what.count;
-    ShPgRun *sorted = calloc(total + 1, sizeof *sorted);
-    if (sorted == NULL)
-        return sh_fail(scan->err, SH_NO_MEMORY, "no memory for %zu runs", total);
-    size_t filled = 0;
-    for (size_t i = 0; i < scan->count; i++)
-        for (size_t r = 0; r < scan->found[i].what.count; r++)
-            sorted[filled++] = scan->found[i].what.runs[r];
-    qsort(sorted, total, sizeof *sorted, compare_runs);
-    for (size_t i = 0; i < scan->count; i++) {
-        for (size_t r = 0; r < scan->found[i].what.count; r++) {
-            const ShPgRun *run = &scan->found[i].what.runs[r];
-            size_t low = 0;
-            size_t high = total;
-            while (low < high) {
-                size_t middle = low + (high - low) / 2;
-                if (compare_epochs(&sorted[middle], run) < 0)
-                    low = middle + 1;
-                else
-                    high = middle;
-            }
-            scan->found[i].what.epoch_starts[r] = sorted[low].first_offset;
-        }
-    }
-    free(sorted);
-    return SH_OK;
-}
-
-/* Runs whose offsets nobody knows (-1) come last in their epoch. */
-static int compare_runs(const void *a, const void *b)
-{
-    const ShPgRun *x = a;
-    const ShPgRun *y = b;
-    uint64_t x_first = (uint64_t)x->first_offset;
-    uint64_t y_first = (uint64_t)y->first_offset;
-    int order = compare_epochs(x, y);
-    return order != 0 ? order : (x_first > y_first) - (x_first < y_first);
-}
-
-static int compare_epochs(const ShPgRun *a, const ShPgRun *b)
-{
-    int order = memcmp(&a->topic_id, &b->topic_id, sizeof a->topic_id);
-    if (order == 0)
-        order = (a->partition > b->partition) - (a->partition < b->partition);
-    return order != 0 ? order : (a->epoch > b->epoch) - (a->epoch < b->epoch);
+    ShPresentOrigins origins = {0};
+    ShStatus status = SH_OK;
+    for (size_t i = 0; i < scan->count && status == SH_OK; i++)
+        status = sh_present_origins_add(&origins, &scan->found[i].what, scan->err);
+    for (size_t i = 0; i < scan->count && status == SH_OK; i++)
+        sh_present_origins_give(&origins, &scan->found[i].what);
+    sh_present_origins_free(&origins);
+    return status;
 }
 
 /* In the order in which each writer has published. */
@@ -533,7 +492,7 @@ static ShStatus present_object(Scan *scan, const Found *found, bool is_last, boo
                           .stretch_count = runs->stretch_count};
     ShPgPresented presented = {.writer_wal = found->writer.wal_uuid,
                                .writer_agent = found->agent_id,
-                               .epoch_starts = runs->epoch_starts,
+                               .origins = runs->origins,
                                .is_last = is_last,
                                .acknowledged = may_be_acknowledged(scan, found),
                                .left_out = found->rest.unplaced};

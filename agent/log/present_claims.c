@@ -4,16 +4,17 @@
 
 #include "agent/log/claims.h"
 
-static ShStatus part_run(ShPresentRuns *out, const ShPgRun *run, int64_t epoch_start, size_t place,
+static ShStatus part_run(ShPresentRuns *out, const ShPgRun *run, const ShPgEpochOrigin *origin, size_t place,
                          const uint8_t *object, const ShPgVoid *rows, size_t row_count, ShError *err);
-static ShStatus begin_piece(ShPresentRuns *out, const ShPgRun *run, int64_t epoch_start, bool is_void,
-                            int64_t at, ShError *err);
+static ShStatus begin_piece(ShPresentRuns *out, const ShPgRun *run, const ShPgEpochOrigin *origin,
+                            bool is_void, int64_t at, ShError *err);
 static ShStatus add_stretch(ShPresentRuns *runs, const ShBatchHeader *header, ShError *err);
 
 ShStatus sh_present_add_run(ShPresentRuns *runs, const ShSegmentRun *run, const uint8_t *object, ShError *err)
 {
     ShPgRun told = sh_flight_pg_run(run);
-    ShStatus status = begin_piece(runs, &told, 0, false, 0, err);
+    ShPgEpochOrigin origin = {.is_ownerless = run->first_offset == SH_OFFSET_UNASSIGNED};
+    ShStatus status = begin_piece(runs, &told, &origin, false, 0, err);
     if (status != SH_OK)
         return status;
     runs->runs[runs->count - 1] = told;
@@ -54,7 +55,7 @@ ShStatus sh_present_leave_out(const ShPresentRuns *runs, const uint8_t *object, 
     ShPresentRuns parted = {0};
     ShStatus status = SH_OK;
     for (size_t i = 0; i < runs->count && status == SH_OK; i++)
-        status = part_run(&parted, &runs->runs[i], runs->epoch_starts[i], i, object, rows, row_count, err);
+        status = part_run(&parted, &runs->runs[i], &runs->origins[i], i, object, rows, row_count, err);
     if (status != SH_OK) {
         sh_present_runs_free(&parted);
         return status;
@@ -67,13 +68,13 @@ ShStatus sh_present_leave_out(const ShPresentRuns *runs, const uint8_t *object, 
 void sh_present_runs_free(ShPresentRuns *runs)
 {
     free(runs->runs);
-    free(runs->epoch_starts);
+    free(runs->origins);
     free(runs->stretches);
     *runs = (ShPresentRuns){0};
 }
 
 /* A run whose offsets nobody knows is not placed anyway. */
-static ShStatus part_run(ShPresentRuns *out, const ShPgRun *run, int64_t epoch_start, size_t place,
+static ShStatus part_run(ShPresentRuns *out, const ShPgRun *run, const ShPgEpochOrigin *origin, size_t place,
                          const uint8_t *object, const ShPgVoid *rows, size_t row_count, ShError *err)
 {
     uint64_t length = 0;
@@ -88,7 +89,7 @@ static ShStatus part_run(ShPresentRuns *out, const ShPgRun *run, int64_t epoch_s
         bool is_claimed = kept <= header.last_offset_delta;
         bool is_void = is_claimed && run->first_offset >= 0;
         if (piece == NULL || piece->is_void != is_void) {
-            status = begin_piece(out, run, epoch_start, is_void, header.base_offset, err);
+            status = begin_piece(out, run, origin, is_void, header.base_offset, err);
             if (status != SH_OK)
                 return status;
             piece = &out->runs[out->count - 1];
@@ -112,22 +113,22 @@ static ShStatus part_run(ShPresentRuns *out, const ShPgRun *run, int64_t epoch_s
 }
 
 /* `at` is where it begins, relative to the run. */
-static ShStatus begin_piece(ShPresentRuns *out, const ShPgRun *run, int64_t epoch_start, bool is_void,
-                            int64_t at, ShError *err)
+static ShStatus begin_piece(ShPresentRuns *out, const ShPgRun *run, const ShPgEpochOrigin *origin,
+                            bool is_void, int64_t at, ShError *err)
 {
     if (out->count == out->capacity) {
         size_t capacity = out->capacity == 0 ? 16 : 2 * out->capacity;
         ShPgRun *runs = realloc(out->runs, capacity * sizeof *runs);
         if (runs != NULL)
             out->runs = runs;
-        int64_t *starts = realloc(out->epoch_starts, capacity * sizeof *starts);
-        if (starts != NULL)
-            out->epoch_starts = starts;
-        if (runs == NULL || starts == NULL)
+        ShPgEpochOrigin *origins = realloc(out->origins, capacity * sizeof *origins);
+        if (origins != NULL)
+            out->origins = origins;
+        if (runs == NULL || origins == NULL)
             return sh_fail(err, SH_NO_MEMORY, "no memory for %zu runs of an object", capacity);
         out->capacity = capacity;
     }
-    out->epoch_starts[out->count] = epoch_start;
+    out->origins[out->count] = *origin;
     ShPgRun *piece = &out->runs[out->count++];
     *piece = *run;
     piece->is_void = is_void;

@@ -10,12 +10,13 @@
 #include <stdint.h>
 
 #include "agent/pg/pg.h"
+#include "agent/pg/pg_present.h"
 #include "core/batch.h"
 #include "core/segment.h"
 
 typedef struct ShPresentRuns {
     ShPgRun *runs;
-    int64_t *epoch_starts; /* by run */
+    ShPgEpochOrigin *origins; /* by run */
     size_t count;
     size_t capacity;
     ShPgStretch *stretches;
@@ -25,7 +26,7 @@ typedef struct ShPresentRuns {
 } ShPresentRuns;
 
 /* Add a run of an object, whose bytes were checked, and what it holds of idempotent producers; of one without
- * offsets, as if it began at 0. */
+ * offsets, as if it began at 0. Of its origin is set whether it is ownerless. */
 ShStatus sh_present_add_run(ShPresentRuns *runs, const ShSegmentRun *run, const uint8_t *object,
                             ShError *err) SH_MUST_CHECK;
 

@@ -91,9 +91,9 @@ static const Statement statements[SH_PG_STATEMENT_COUNT] = {
                               "SELECT result, epoch, start_offset, limit_offset, published_end "
                               "FROM streamhouse.agent_present_epochs($1, $2, $3, $4, $5)"},
     [SH_PG_PRESENT_OBJECT] =
-        {"present_object", 27,
+        {"present_object", 28,
          "SELECT ordinal, result FROM streamhouse.agent_present_object($1, $2, $3, $4, $5, $6, $7, $8, $9, "
-         "$10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27)"},
+         "$10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28)"},
     [SH_PG_NEXT_TWICE] = {"next_twice", 1,
                           "SELECT topic_id, partition, void_from, void_end, first_offset, base_offset, "
                           "last_offset, epoch, object_key, \"position\", length, records "

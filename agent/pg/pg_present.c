@@ -5,7 +5,7 @@
 #include "agent/pg/pg_internal.h"
 
 #define OBJECT_SCALARS 9
-#define OBJECT_ARRAYS  (SH_PG_PUBLISH_ARRAYS + 1)
+#define OBJECT_ARRAYS  (SH_PG_PUBLISH_ARRAYS + 2)
 
 static const char *const epoch_words[] = {"open", "sealed", "fenced", "dropped", "unknown", NULL};
 static const ShEpochResult epoch_results[] = {SH_EPOCH_OPEN, SH_EPOCH_SEALED, SH_EPOCH_FENCED,
@@ -136,8 +136,11 @@ ShStatus sh_pg_present_object(ShPg *pg, const ShPgPublish *object, const ShPgPre
     };
     ShPgArray arrays[OBJECT_ARRAYS] = {0};
     sh_pg_publish_arrays(object, arrays);
-    for (size_t i = 0; i < object->run_count; i++)
-        sh_pg_array_add_number(&arrays[SH_PG_PUBLISH_ARRAYS], presented->epoch_starts[i]);
+    for (size_t i = 0; i < object->run_count; i++) {
+        const ShPgEpochOrigin *origin = &presented->origins[i];
+        sh_pg_array_add_number(&arrays[SH_PG_PUBLISH_ARRAYS], origin->start_offset);
+        sh_pg_array_add_bool(&arrays[SH_PG_PUBLISH_ARRAYS + 1], origin->is_ownerless);
+    }
     PGresult *result = NULL;
     ShStatus status = sh_pg_arrays_end(arrays, OBJECT_ARRAYS, values + OBJECT_SCALARS, err);
     if (status == SH_OK)

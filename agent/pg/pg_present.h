@@ -38,13 +38,19 @@ ShStatus sh_pg_unknown_keys(ShPg *pg, int64_t incarnation, const char *const *ke
 ShStatus sh_pg_present_epoch(ShPg *pg, int64_t incarnation, const ShPgPartition *partition,
                              int64_t start_offset, ShPgEpoch *out, ShError *err) SH_MUST_CHECK;
 
+/* What the store shows of a run's epoch, for a database that has forgotten it. */
+typedef struct ShPgEpochOrigin {
+    int64_t start_offset; /* the lowest that is known of its runs; -1: none is */
+    bool is_ownerless;    /* the object has no offsets of its runs: their publishes gave them */
+} ShPgEpochOrigin;
+
 typedef struct ShPgPresented {
     ShUuid writer_wal;
     const char *writer_agent;
-    const int64_t *epoch_starts; /* by run: the lowest offset that the store holds of its epoch */
-    bool is_last;                /* nothing else comes, so that it is placed as far as it can be */
-    bool acknowledged;           /* a producer may have had an answer about runs without offsets */
-    int64_t left_out;            /* records of the object that are in no run and have no place */
+    const ShPgEpochOrigin *origins; /* by run */
+    bool is_last;                   /* nothing else comes, so that it is placed as far as it can be */
+    bool acknowledged;              /* a producer may have had an answer about runs without offsets */
+    int64_t left_out;               /* records of the object that are in no run and have no place */
 } ShPgPresented;
 
 /* Publish an object of an older term; of `object` the numbers are not used. PostgreSQL remembers what has no

@@ -277,7 +277,7 @@ BEGIN
                  WHERE (o.object_id IS NULL
                         OR o.publish_no = 0 AND EXISTS (SELECT FROM incarnation AS i
                                                         WHERE i.incarnation_id = o.incarnation_id
-                                                          AND i.wal_uuid IN (SELECT waiting_wals())))
+                                                          AND i.wal_uuid IN (SELECT waiting_wals(incarnation))))
                    AND coalesce((regexp_match(a.k, '^[^/]+/[^/]+/([0-9]{1,18})/'))[1]::bigint < term_calls(c.term),
                                 true)
                  ORDER BY a.n;
@@ -285,8 +285,8 @@ END
 $$;
 COMMENT ON FUNCTION streamhouse.agent_unknown_keys IS
     'Of objects in the store those that were written before this term and are to be presented: the index does not know '
-    'them, or others have presented them, and of the same WAL runs wait for what is presented later (waiting_wals): '
-    'any of its objects may tell their results. In the order of the question. Raises SH001, SH002, SH003';
+    'them, or others have presented them, and something of the same WAL waits for what is presented later (waiting_wals): '
+    'any of its objects may tell results. In the order of the question. Raises SH001, SH002, SH003';
 
 CREATE FUNCTION streamhouse.agent_presented(incarnation bigint, unreadable bigint) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off

@@ -30,19 +30,40 @@ COMMENT ON FUNCTION streamhouse.note_unplaced IS
     'Remembers what of a presented object found no place: runs that were refused, without offsets only where a producer '
     'was answered, and what was left out before';
 
-CREATE FUNCTION streamhouse.waiting_wals() RETURNS SETOF uuid
+CREATE FUNCTION streamhouse.others_awaited(incarnation bigint) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, streamhouse, pg_temp
 AS $$
-    SELECT DISTINCT u.wal_uuid FROM unplaced_run AS u
+    SELECT EXISTS (SELECT FROM term_awaited AS w JOIN cluster AS c USING (term)
+                   WHERE w.presented_at IS NULL
+                     AND w.wal_uuid <> (SELECT i.wal_uuid FROM incarnation AS i
+                                        WHERE i.incarnation_id = others_awaited.incarnation))
+$$;
+COMMENT ON FUNCTION streamhouse.others_awaited IS
+    'True while the term waits for agents besides the one of an incarnation to present what they know';
+
+CREATE FUNCTION streamhouse.waiting_wals(incarnation bigint) RETURNS SETOF uuid
+LANGUAGE sql STABLE SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+    SELECT u.wal_uuid FROM unplaced_run AS u
     WHERE u.ordinal > 0
       AND (u.first_offset IS NULL
            OR NOT EXISTS (SELECT FROM epoch AS e
                           WHERE (e.topic_id, e.partition, e.epoch) = (u.topic_id, u.partition, u.epoch)
                             AND e.incarnation_id IS NOT NULL))
+    UNION
+    -- An ownerless epoch that was presented may begin lower.
+    SELECT i.wal_uuid FROM incarnation AS i
+    WHERE EXISTS (SELECT FROM epoch AS e
+                  WHERE e.held_at IS NOT NULL AND e.incarnation_id IS NULL
+                    AND (others_awaited(waiting_wals.incarnation)
+                         OR EXISTS (SELECT FROM unplaced_run AS u
+                                    WHERE (u.topic_id, u.partition, u.epoch) = (e.topic_id, e.partition, e.epoch)
+                                      AND u.first_offset IS NULL)))
 $$;
 COMMENT ON FUNCTION streamhouse.waiting_wals IS
-    'WALs that wrote runs without a place for which no WAL can publish anything: of unknown offsets, or of an epoch that is '
-    'ownerless or not known';
+    'WALs whose objects an agent is to present though others have: those that wrote runs without a place for which no WAL can '
+    'publish anything, of unknown offsets, or of an epoch that is ownerless or not known; all, while a forgotten ownerless '
+    'epoch may turn out to begin lower';
 
 CREATE FUNCTION streamhouse.is_covered(topic_id uuid, partition int, first_offset bigint, end_offset bigint)
 RETURNS boolean

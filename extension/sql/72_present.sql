@@ -96,7 +96,9 @@ BEGIN
         SELECT r.object_id, row_number() OVER (PARTITION BY r.object_id ORDER BY r.first_offset)
                             + coalesce((SELECT max(u.ordinal) FROM unplaced_run AS u WHERE u.object_id = r.object_id), 0),
                i.wal_uuid, known.topic_id, known.partition, known.epoch, r.first_offset, r.last_offset + 1, r.records
-        FROM removed AS r, incarnation AS i WHERE i.incarnation_id = owner AND r.records > 0
+        FROM removed AS r JOIN object AS o USING (object_id)
+        JOIN incarnation AS i ON i.incarnation_id = coalesce(owner, o.incarnation_id)
+        WHERE r.records > 0
     )
     SELECT array_agg(r.object_id), array_agg(r.row_count) INTO object_ids, row_counts
     FROM (SELECT object_id, count(*)::int AS row_count FROM removed GROUP BY object_id) AS r;
@@ -114,10 +116,11 @@ $$;
 COMMENT ON FUNCTION streamhouse.begin_lower IS
     'An epoch that was presented begins lower than the store showed: what its WAL holds was never published, nor was what '
     'follows it, which the WAL holds too. So it begins anew, and what had been placed is unresolved until the WAL has '
-    'published it. Fenced: the offsets are another epoch''s. Readers have not entered it. Needs the control lock';
+    'published it; of an ownerless one (owner null), until the objects are presented again. Fenced: the offsets are another epoch''s. Readers have not entered it. Needs the control lock';
 
 CREATE FUNCTION streamhouse.present_epoch(topic_id uuid, partition int, epoch bigint, start_offset bigint,
-                                          wal_uuid uuid, agent_id text, of_wal boolean) RETURNS text
+                                          wal_uuid uuid, agent_id text, of_wal boolean,
+                                          ownerless boolean) RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
 AS $$
 #variable_conflict use_column
@@ -125,15 +128,19 @@ DECLARE
     known    epoch;
     boundary epoch;
     high     bigint := present_epoch.start_offset + offset_range();
+    top      bigint;
 BEGIN
     SELECT * INTO known FROM epoch AS e
     WHERE (e.topic_id, e.partition, e.epoch)
         = (present_epoch.topic_id, present_epoch.partition, present_epoch.epoch);
-    IF FOUND AND known.held_at = known.start_offset AND present_epoch.of_wal
-       AND present_epoch.start_offset < known.start_offset
-       AND EXISTS (SELECT FROM incarnation AS i
-                   WHERE i.incarnation_id = known.incarnation_id AND i.wal_uuid = present_epoch.wal_uuid) THEN
-        RETURN begin_lower(known, start_offset, owner_of_wal(wal_uuid, agent_id));
+    IF FOUND AND known.held_at = known.start_offset AND present_epoch.start_offset < known.start_offset
+       AND (known.incarnation_id IS NULL AND present_epoch.ownerless
+            OR present_epoch.of_wal
+               AND EXISTS (SELECT FROM incarnation AS i
+                           WHERE i.incarnation_id = known.incarnation_id
+                             AND i.wal_uuid = present_epoch.wal_uuid)) THEN
+        RETURN begin_lower(known, start_offset,
+                           CASE WHEN known.incarnation_id IS NOT NULL THEN owner_of_wal(wal_uuid, agent_id) END);
     ELSIF FOUND THEN
         -- An ownerless epoch goes on until readers have crossed the boundary above it.
         RETURN CASE WHEN known.incarnation_id IS NULL THEN
@@ -160,15 +167,17 @@ BEGIN
                     AND present_epoch.start_offset < h.published_end) THEN
         RETURN 'fenced';
     END IF;
-    IF high > boundary.limit_offset THEN
+    top := boundary.limit_offset;
+    IF high > top THEN
         IF EXISTS (SELECT FROM epoch AS e
                    WHERE (e.topic_id, e.partition) = (boundary.topic_id, boundary.partition)
                      AND e.epoch > boundary.epoch) THEN
             RETURN 'fenced';
         END IF;
-        UPDATE partition AS p SET next_offset = high + term_gap()
+        top := high + term_gap();
+        UPDATE partition AS p SET next_offset = top
         WHERE (p.topic_id, p.partition) = (boundary.topic_id, boundary.partition);
-        UPDATE epoch AS b SET limit_offset = high + term_gap()
+        UPDATE epoch AS b SET limit_offset = top
         WHERE (b.topic_id, b.partition, b.epoch) = (boundary.topic_id, boundary.partition, boundary.epoch);
     END IF;
     UPDATE epoch AS b SET start_offset = high
@@ -177,16 +186,17 @@ BEGIN
     INSERT INTO epoch (topic_id, partition, epoch, incarnation_id, durability, state, start_offset,
                        limit_offset, orphaned_at, held_at)
     VALUES (present_epoch.topic_id, present_epoch.partition, present_epoch.epoch,
-            owner_of_wal(present_epoch.wal_uuid, present_epoch.agent_id), 'wal', 'orphaned',
-            present_epoch.start_offset, high, now(), present_epoch.start_offset);
+            CASE WHEN NOT ownerless THEN owner_of_wal(present_epoch.wal_uuid, present_epoch.agent_id) END,
+            CASE WHEN ownerless THEN 'object' ELSE 'wal' END, 'orphaned', present_epoch.start_offset,
+            CASE WHEN ownerless THEN top ELSE high END, now(), present_epoch.start_offset);
     INSERT INTO epoch_head (topic_id, partition, epoch, published_end)
     VALUES (present_epoch.topic_id, present_epoch.partition, present_epoch.epoch, present_epoch.start_offset);
     RETURN 'open';
 END
 $$;
 COMMENT ON FUNCTION streamhouse.present_epoch IS
-    'Makes an epoch of an older term known, which began at start_offset, or lower if its WAL (of_wal) says so later: open (it is known now, of this WAL); '
-    'fenced (another''s, or readers have crossed the boundary above it, or it does not fit); dropped; unknown. '
+    'Makes an epoch of an older term known, which began at start_offset, or lower if its WAL (of_wal) says so later, or, of an '
+    'ownerless one, the store: that is open to what any WAL wrote, as far as the boundary reaches. Open (it is known now, of this WAL); fenced (another''s, or readers have crossed the boundary above it, or it does not fit); dropped; unknown. '
     'Needs the control lock';
 
 CREATE FUNCTION streamhouse.end_presented(topic_ids uuid[], partitions int[]) RETURNS void
@@ -227,7 +237,7 @@ BEGIN
     PERFORM presenting_lock();
     SELECT * INTO caller FROM incarnation AS i WHERE i.incarnation_id = agent_present_epochs.incarnation;
     SELECT array_agg(present_epoch(a.topic_id, a.partition, a.epoch, a.start_offset, caller.wal_uuid,
-                                   caller.agent_id, true) ORDER BY a.ordinal) INTO answers
+                                   caller.agent_id, true, false) ORDER BY a.ordinal) INTO answers
     FROM unnest(topic_ids, partitions, epochs, start_offsets) WITH ORDINALITY
          AS a(topic_id, partition, epoch, start_offset, ordinal);
     PERFORM end_presented(topic_ids, partitions);
@@ -274,7 +284,8 @@ CREATE FUNCTION streamhouse.agent_present_object(
     base_sequences  int[],
     sequence_counts int[],
     base_offsets    bigint[],
-    epoch_starts    bigint[]
+    epoch_starts    bigint[],
+    ownerless       boolean[]
 ) RETURNS TABLE (ordinal int, result text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
 AS $$
@@ -291,23 +302,25 @@ BEGIN
     PERFORM control_lock();
     PERFORM agent_enter(incarnation);
     PERFORM presenting_lock();
-    SELECT * INTO known FROM object AS o WHERE o.object_id = agent_present_object.object_id;
-    IF FOUND AND (known.publish_no <> 0 OR known.state <> 'live' OR NOT EXISTS (
-        SELECT FROM unplaced_run AS u WHERE u.object_id = agent_present_object.object_id)) THEN
-        RETURN QUERY SELECT n, 'duplicate' FROM generate_series(1, cardinality(topic_ids)) AS n;
-        RETURN;
-    END IF;
     PERFORM check_object_key(object_key, NULL);
     PERFORM check_entries(topic_ids, partitions, epochs, first_offsets, offset_counts, record_counts,
                           positions, lengths, min_timestamps, max_timestamps, voids);
     owner := owner_of_wal(writer_wal, writer_agent);
     -- What an ownerless epoch was given stands in no object of its own, but in the results that later ones carry.
     -- Runs whose result was not found are left out.
-    SELECT array_agg(CASE WHEN a.first_offset IS NULL THEN coalesce(absent_topic(a.topic_id), 'unknown')
+    SELECT array_agg(CASE WHEN a.first_offset IS NULL
+ THEN coalesce(absent_topic(a.topic_id), 'unknown')
                           ELSE present_epoch(a.topic_id, a.partition, a.epoch, a.start, writer_wal,
-                                             writer_agent, false) END ORDER BY a.ordinal) INTO answers
-    FROM unnest(topic_ids, partitions, epochs, first_offsets, epoch_starts) WITH ORDINALITY
-         AS a(topic_id, partition, epoch, first_offset, start, ordinal);
+                                             writer_agent, false, a.ownerless) END ORDER BY a.ordinal) INTO answers
+    FROM unnest(topic_ids, partitions, epochs, first_offsets, epoch_starts, ownerless) WITH ORDINALITY
+         AS a(topic_id, partition, epoch, first_offset, start, ownerless, ordinal);
+    -- If an epoch begins lower now, this has taken from the object what place it had there.
+    SELECT * INTO known FROM object AS o WHERE o.object_id = agent_present_object.object_id;
+    IF FOUND AND (known.publish_no <> 0 OR known.state <> 'live' OR NOT EXISTS (
+        SELECT FROM unplaced_run AS u WHERE u.object_id = agent_present_object.object_id)) THEN
+        RETURN QUERY SELECT n, 'duplicate' FROM generate_series(1, cardinality(topic_ids)) AS n;
+        RETURN;
+    END IF;
 
     PERFORM lock_heads(topic_ids, partitions, epochs);
     IF NOT is_last AND EXISTS (
@@ -372,4 +385,5 @@ COMMENT ON FUNCTION streamhouse.agent_present_object IS
     'of them has to wait for another object; with is_last nothing waits. What finds no place counts as unresolved '
     '(unplaced_run), without acknowledged not what has no offsets, and so do the left_out records that are not in the '
     'runs; an object of which something has no place may be presented again. epoch_starts: the lowest offset that the store '
-    'holds of each run''s epoch. unknown: also a run without offsets. Raises SH001, SH002, SH003, SH010';
+    'holds of each run''s epoch; ownerless: the object itself has no offsets of the run. unknown: also a run without '
+    'offsets. Raises SH001, SH002, SH003, SH010';

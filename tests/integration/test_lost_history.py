@@ -168,6 +168,58 @@ def test_forgotten_records_of_object_topics_come_back_at_their_offsets(world, ag
     assert world.read_object(a1, len(sent) + 1) == sent + later
 
 
+def produce_in_turn(world, agents, numbers):
+    """One record for each number, by whoever's turn it is, in one ownerless epoch: the results of the last are in no object."""
+    return [pair for n in numbers for pair in world.produce_object(agents[n % len(agents)], n)]
+
+
+def paused_while_another_presents(world, agent):
+    """The agent is stopped until another one has presented, without a place for what only this one knows the offsets of."""
+    agent.process.send_signal(signal.SIGSTOP)
+    yield
+    wait_until("the other one has presented", lambda: world.database.value(
+        "SELECT presented = 1 AND unresolved > 0 FROM streamhouse.term_status ORDER BY term DESC LIMIT 1"), 30 * PATIENCE)
+    agent.process.send_signal(signal.SIGCONT)
+    yield
+
+
+def test_what_two_agents_wrote_in_turn_comes_back_though_the_first_to_present_does_not_know_all_of_it(world):
+    a1, a2 = world.agent("a1"), world.agent("a2")
+    world.database.execute("SELECT streamhouse.create_topic('o', durability => 'object')")
+    sent = produce_in_turn(world, [a1, a2], range(4))
+    replica = world.server.replica()
+    replica.sever()
+    sent += produce_in_turn(world, [a1, a2], range(4, 7)) + world.produce_object(a2, 7) + world.produce_object(a1, 8, 9)
+    pause = paused_while_another_presents(world, a2)
+    next(pause)
+    world.server.control("-m", "immediate", "stop")
+    world.go_on_with(replica.promote())
+    next(pause)
+    world.settled(2)
+    assert world.read_object(a1, len(sent)) == sent
+    assert world.database.value("SELECT unresolved FROM streamhouse.term_status") == 0
+
+
+@pytest.mark.parametrize("one_is_late", [False, True])
+def test_what_two_agents_wrote_in_an_ownerless_epoch_that_is_forgotten_comes_back(world, one_is_late):
+    """Whoever comes late knows where it began."""
+    a1, a2 = world.agent("a1"), world.agent("a2")
+    world.database.execute("SELECT streamhouse.create_topic('o', durability => 'object')")
+    sent = produce_in_turn(world, [a1, a2], range(4))
+    backup = world.backup()
+    world.database.execute("SELECT streamhouse.new_term()")
+    world.settled(2)
+    sent += world.produce_object(a2, 4) + produce_in_turn(world, [a1] if one_is_late else [a1, a2], range(5, 9))
+    pause = paused_while_another_presents(world, a2) if one_is_late else iter((None, None))
+    next(pause)
+    world.server.control("-m", "immediate", "stop")
+    world.go_on_with(backup.start())
+    next(pause)
+    world.settled(3)
+    assert world.read_object(a1, len(sent)) == sent
+    assert world.database.value("SELECT sum(unresolved) FROM streamhouse.term_status") == 0
+
+
 def test_a_forgotten_topic_comes_back_under_another_name(world):
     a1 = world.agent("a1")
     world.database.execute("SELECT streamhouse.create_topic('t')")

@@ -22,7 +22,7 @@ static struct {
 typedef struct FakePresented {
     int64_t publish_no; /* as its key says */
     int64_t first_offset;
-    int64_t epoch_start;
+    ShPgEpochOrigin origin;
     bool is_last;
 } FakePresented;
 
@@ -94,7 +94,7 @@ ShStatus sh_pg_present_object(ShPg *pg, const ShPgPublish *object, const ShPgPre
 {
     (void)pg, (void)err;
     FakePresented call = {.first_offset = object->runs[0].first_offset,
-                          .epoch_start = presented->epoch_starts[0],
+                          .origin = presented->origins[0],
                           .is_last = presented->is_last};
     if (fake_present.count == FAKE_PRESENTED_MAX ||
         sscanf(object->object_key, "%*[^/]/%*[^/]/%*[^/]/%" SCNd64, &call.publish_no) != 1)

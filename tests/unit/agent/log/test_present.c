@@ -113,7 +113,8 @@ static void an_epoch_begins_at_the_lowest_offset_that_is_known(void **state)
     assert_int_equal(fake_present.calls[0].first_offset, -1);
     for (size_t i = 1; i < 3; i++) {
         assert_int_equal(fake_present.calls[i].first_offset, 18 + 2 * (int64_t)i);
-        assert_int_equal(fake_present.calls[i].epoch_start, 20);
+        assert_int_equal(fake_present.calls[i].origin.start_offset, 20);
+        assert_true(fake_present.calls[i].origin.is_ownerless);
     }
 }
 
@@ -131,6 +132,7 @@ static void what_a_part_of_an_object_was_waited_for_gets_its_place(void **state)
     start(fixture);
     assert_int_equal(fake_present.ends[0], 6);
     assert_int_equal(fake_present.ends[1], 0);
+    assert_false(fake_present.calls[0].origin.is_ownerless);
     assert_false(fake_present.calls[2].is_last);
     assert_true(fake_present.calls[fake_present.count - 1].is_last);
 }

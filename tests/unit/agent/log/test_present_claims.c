@@ -52,8 +52,8 @@ static ShPresentRuns present(const Object *object, int32_t sequence, int64_t fir
                    .record_count = 11,
                    .length = object->ends[2],
                    .epoch = 3};
-    int64_t start = 400;
-    ShPresentRuns whole = {.runs = &run, .epoch_starts = &start, .count = 1};
+    ShPgEpochOrigin origin = {.start_offset = 400};
+    ShPresentRuns whole = {.runs = &run, .origins = &origin, .count = 1};
     ShPgVoid claim = {.producer_id = ID, .first_unacked_seq = sequence};
     ShPresentRuns parted = {0};
     assert_int_equal(sh_present_leave_out(&whole, object->bytes, &claim, 1, &parted, NULL), SH_OK);
@@ -67,7 +67,7 @@ static void assert_piece(const ShPresentRuns *runs, size_t i, bool is_void, int6
     assert_int_equal(runs->runs[i].first_offset, first);
     assert_int_equal(runs->runs[i].offset_count, count);
     assert_int_equal(runs->runs[i].epoch, 3);
-    assert_int_equal(runs->epoch_starts[i], 400);
+    assert_int_equal(runs->origins[i].start_offset, 400);
 }
 
 static void the_pieces_lie_around_what_is_void(void **state)

@@ -82,14 +82,14 @@ static void test_a_new_term(void **state)
                    .record_count = 5,
                    .position = 80,
                    .length = 100};
-    int64_t epoch_start = 0;
+    ShPgEpochOrigin origin = {0};
     ShPgPublish object = {.incarnation = second.incarnation,
                           .object_id = random_uuid(),
                           .object_key = keys[0],
                           .object_bytes = 300,
                           .runs = &run,
                           .run_count = 1};
-    ShPgPresented presented = {.writer_wal = wal_uuid, .writer_agent = "a1", .epoch_starts = &epoch_start};
+    ShPgPresented presented = {.writer_wal = wal_uuid, .writer_agent = "a1", .origins = &origin};
     bool placed;
     bool waits;
     assert_ok(sh_pg_present_object(pg, &object, &presented, &placed, &waits, &err));
@@ -141,6 +141,18 @@ static void test_a_new_term(void **state)
         "0-0-20-1 3-4-100-2");
     assert_ok(sh_pg_next_twice(pg, second.incarnation, &twice, &found, &err));
     assert_false(found);
+
+    /* A forgotten epoch of objects that have no offsets themselves is nobody's. */
+    run.epoch = partition.epoch + 1;
+    run.first_offset = 100;
+    origin = (ShPgEpochOrigin){.start_offset = 90, .is_ownerless = true};
+    object.object_id = random_uuid();
+    object.object_key = "03/a1/1/4-o.seg";
+    assert_ok(sh_pg_present_object(pg, &object, &presented, &placed, &waits, &err));
+    assert_true(waits && !placed);
+    assert_string_equal(fixture_sql("SELECT durability || ' ' || start_offset FROM streamhouse.epoch "
+                                    "WHERE incarnation_id IS NULL AND NOT streamhouse.is_boundary(epoch)"),
+                        "object 90");
 
     int64_t unresolved = 0;
     assert_ok(sh_pg_presented(pg, second.incarnation, 1, &unresolved, &err));
