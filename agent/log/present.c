@@ -275,7 +275,6 @@ static ShStatus read_object(Scan *scan, const char *key, Found *found)
         goto done;
     }
     found->writer = index->writer;
-    found->done = index->run_count == 0;
     for (size_t i = 0; i < index->run_count && status == SH_OK; i++)
         status = sh_present_add_run(&found->what, &index->runs[i], buffer->data, scan->err);
     if (status == SH_OK)
@@ -351,7 +350,7 @@ static ShStatus give_offsets(Scan *scan)
 }
 
 /* Results come in the order of the object's runs, one for each. What was refused, or stored before, is left
- * out. */
+ * out, and what was made void is presented as that: without it what follows would have no place. */
 static ShStatus apply_results(Found *found, Result *results, size_t count, ShError *err)
 {
     size_t *moved = calloc(found->what.count + 1, sizeof *moved); /* where a run goes; SIZE_MAX: nowhere */
@@ -373,7 +372,6 @@ static ShStatus apply_results(Found *found, Result *results, size_t count, ShErr
         found->what.runs[kept++] = run;
     }
     found->what.count = kept;
-    found->done = kept == 0;
     /* Sequences without offsets are nobody's. */
     size_t kept_stretches = 0;
     for (size_t s = 0; s < found->what.stretch_count; s++) {
@@ -384,7 +382,13 @@ static ShStatus apply_results(Found *found, Result *results, size_t count, ShErr
     }
     found->what.stretch_count = kept_stretches;
     free(moved);
-    return SH_OK;
+    ShStatus status = SH_OK;
+    for (size_t i = 0; i < count && status == SH_OK; i++)
+        if (!results[i].taken && results[i].told.disposition == SH_DISPOSITION_VOID &&
+            results[i].told.first_offset >= 0)
+            status = sh_present_add_void(&found->what, &results[i].told, err);
+    found->done = found->what.count == 0;
+    return status;
 }
 
 /* The next result of the run's partition and epoch; NULL: none is left. */

@@ -1,6 +1,7 @@
 #include "agent/log/present_claims.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "agent/log/claims.h"
 
@@ -9,6 +10,8 @@ static ShStatus part_run(ShPresentRuns *out, const ShPgRun *run, const ShPgEpoch
 static ShStatus begin_piece(ShPresentRuns *out, const ShPgRun *run, const ShPgEpochOrigin *origin,
                             bool is_void, int64_t at, ShError *err);
 static ShStatus add_stretch(ShPresentRuns *runs, const ShBatchHeader *header, ShError *err);
+static size_t place_of(const ShPresentRuns *runs, const ShPgRun *run);
+static bool is_same_epoch(const ShPgRun *a, const ShPgRun *b);
 
 ShStatus sh_present_add_run(ShPresentRuns *runs, const ShSegmentRun *run, const uint8_t *object, ShError *err)
 {
@@ -26,6 +29,31 @@ ShStatus sh_present_add_run(ShPresentRuns *runs, const ShSegmentRun *run, const 
         if (status != SH_OK)
             return status;
     }
+    return SH_OK;
+}
+
+ShStatus sh_present_add_void(ShPresentRuns *runs, const ShSegmentResult *told, ShError *err)
+{
+    ShPgRun run = {.topic_id = told->topic_id,
+                   .partition = told->partition,
+                   .epoch = told->epoch,
+                   .first_offset = told->first_offset};
+    size_t place = place_of(runs, &run);
+    if (place > 0 && is_same_epoch(&runs->runs[place - 1], &run) &&
+        runs->runs[place - 1].first_offset == run.first_offset)
+        return SH_OK;
+    ShStatus status = begin_piece(runs, &run, &(ShPgEpochOrigin){0}, true, 0, err);
+    if (status != SH_OK)
+        return status;
+    size_t behind = runs->count - 1 - place;
+    run = runs->runs[runs->count - 1];
+    run.offset_count = told->offset_count;
+    memmove(&runs->runs[place + 1], &runs->runs[place], behind * sizeof run);
+    runs->runs[place] = run;
+    memmove(&runs->origins[place + 1], &runs->origins[place], behind * sizeof *runs->origins);
+    runs->origins[place] = (ShPgEpochOrigin){0};
+    for (size_t s = 0; s < runs->stretch_count; s++)
+        runs->stretches[s].run += runs->stretches[s].run >= place;
     return SH_OK;
 }
 
@@ -80,6 +108,12 @@ static ShStatus part_run(ShPresentRuns *out, const ShPgRun *run, const ShPgEpoch
     uint64_t length = 0;
     int64_t records = 0;
     ShPgRun *piece = NULL;
+    if (run->is_void) {
+        ShStatus status = begin_piece(out, run, origin, true, 0, err);
+        if (status == SH_OK)
+            out->runs[out->count - 1].offset_count = run->offset_count;
+        return status;
+    }
     while (length < run->length) {
         ShBatchHeader header;
         ShStatus status = sh_batch_peek(object + run->position + length, run->length - length, &header, err);
@@ -158,4 +192,21 @@ static ShStatus add_stretch(ShPresentRuns *runs, const ShBatchHeader *header, Sh
                                                            .base_offset = (first < 0 ? 0 : first) +
                                                                           header->base_offset};
     return SH_OK;
+}
+
+/* Behind those of its epoch that begin before it or where it does. */
+static size_t place_of(const ShPresentRuns *runs, const ShPgRun *run)
+{
+    for (size_t i = runs->count; i > 0; i--)
+        if (is_same_epoch(&runs->runs[i - 1], run) && runs->runs[i - 1].first_offset <= run->first_offset)
+            return i;
+    for (size_t i = 0; i < runs->count; i++)
+        if (is_same_epoch(&runs->runs[i], run))
+            return i;
+    return runs->count;
+}
+
+static bool is_same_epoch(const ShPgRun *a, const ShPgRun *b)
+{
+    return a->epoch == b->epoch && a->partition == b->partition && sh_uuid_equal(&a->topic_id, &b->topic_id);
 }

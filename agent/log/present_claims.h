@@ -30,6 +30,10 @@ typedef struct ShPresentRuns {
 ShStatus sh_present_add_run(ShPresentRuns *runs, const ShSegmentRun *run, const uint8_t *object,
                             ShError *err) SH_MUST_CHECK;
 
+/* Add offsets that the object's publish made void, as a result tells: the object holds nothing of them. They
+ * go where they belong among the runs of their epoch; what is there already is not added again. */
+ShStatus sh_present_add_void(ShPresentRuns *runs, const ShSegmentResult *told, ShError *err) SH_MUST_CHECK;
+
 /* Ask what later epochs have claimed of an object's runs, and leave it out. */
 ShStatus sh_present_ask_claims(ShPg *pg, int64_t incarnation, const ShPresentRuns *runs,
                                const uint8_t *object, ShPresentRuns *out, ShError *err) SH_MUST_CHECK;

@@ -32,6 +32,7 @@ static struct {
     int64_t ends[FAKE_PARTITIONS];
     FakePresented calls[FAKE_PRESENTED_MAX];
     size_t count;
+    int voids; /* runs that were placed as void */
 } fake_present;
 
 ShStatus sh_pg_term_to_take(ShPg *pg, int64_t incarnation, ShPgTerm *out, ShError *err)
@@ -101,14 +102,21 @@ ShStatus sh_pg_present_object(ShPg *pg, const ShPgPublish *object, const ShPgPre
         return sh_fail(err, SH_INTERNAL, "too much is presented");
     fake_present.calls[fake_present.count++] = call;
     *placed = *waits = false;
-    for (size_t i = 0; i < object->run_count; i++)
-        *waits |= object->runs[i].first_offset > fake_present.ends[object->runs[i].partition];
+    int64_t ends[FAKE_PARTITIONS];
+    memcpy(ends, fake_present.ends, sizeof ends);
+    for (size_t i = 0; i < object->run_count; i++) {
+        const ShPgRun *run = &object->runs[i];
+        *waits |= run->first_offset > ends[run->partition];
+        if (run->first_offset == ends[run->partition])
+            ends[run->partition] += run->offset_count;
+    }
     for (size_t i = 0; i < object->run_count && (presented->is_last || !*waits); i++) {
         const ShPgRun *run = &object->runs[i];
         int64_t *end = &fake_present.ends[run->partition];
         if (run->first_offset != *end)
             continue;
         *end += run->offset_count;
+        fake_present.voids += run->is_void;
         *placed = true;
     }
     return SH_OK;

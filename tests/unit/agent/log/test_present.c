@@ -137,12 +137,45 @@ static void what_a_part_of_an_object_was_waited_for_gets_its_place(void **state)
     assert_true(fake_present.calls[fake_present.count - 1].is_last);
 }
 
+/* Its object holds nothing of what a publish made void, or nothing at all. */
+static void what_was_void_is_presented_as_that(void **state)
+{
+    Fixture *fixture = *state;
+    ShSegmentResult results[] = {
+        {.first_offset = 2, .offset_count = 3, .publish_no = 1},
+        {.first_offset = 8, .offset_count = 1, .publish_no = 1},
+        {.first_offset = 10, .offset_count = 4, .publish_no = 2},
+        {.first_offset = 8, .offset_count = 1, .publish_no = 1}, /* told once more */
+    };
+    for (size_t i = 0; i < sizeof results / sizeof *results; i++) {
+        results[i].object_id = object_of(1, results[i].publish_no);
+        results[i].topic_id = fake.topics[0].id;
+        results[i].epoch = EPOCH;
+        results[i].disposition = SH_DISPOSITION_VOID;
+    }
+    put(fixture, 1, 1,
+        (Run[]){{.first = 0, .count = 2},
+                {.first = 5, .count = 3},
+                {.first = 9, .count = 1},
+                {.partition = 1, .first = 0, .count = 1}},
+        4, NULL, 0);
+    put(fixture, 1, 2, NULL, 0, NULL, 0);
+    put(fixture, 1, 3, &(Run){.first = 14, .count = 1}, 1, results, sizeof results / sizeof *results);
+    put(fixture, 1, 4, NULL, 0, NULL, 0);
+    start(fixture);
+    assert_int_equal(fake_present.ends[0], 15);
+    assert_int_equal(fake_present.ends[1], 1);
+    assert_int_equal(fake_present.count, 3);
+    assert_int_equal(fake_present.voids, 3);
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup_present, teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(an_epoch_begins_at_the_lowest_offset_that_is_known),
+        TEST(what_was_void_is_presented_as_that),
         TEST(what_a_part_of_an_object_was_waited_for_gets_its_place),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
