@@ -24,6 +24,8 @@ typedef struct FakePresented {
     int64_t first_offset;
     ShPgEpochOrigin origin;
     bool is_last;
+    bool acknowledged;
+    char writer[SH_AGENT_ID_BYTES];
 } FakePresented;
 
 /* Knows no object of the store. Of each partition it has the end: a run that begins above that is a gap. */
@@ -96,7 +98,9 @@ ShStatus sh_pg_present_object(ShPg *pg, const ShPgPublish *object, const ShPgPre
     (void)pg, (void)err;
     FakePresented call = {.first_offset = object->runs[0].first_offset,
                           .origin = presented->origins[0],
-                          .is_last = presented->is_last};
+                          .is_last = presented->is_last,
+                          .acknowledged = presented->acknowledged};
+    snprintf(call.writer, sizeof call.writer, "%s", presented->writer_agent);
     if (fake_present.count == FAKE_PRESENTED_MAX ||
         sscanf(object->object_key, "%*[^/]/%*[^/]/%*[^/]/%" SCNd64, &call.publish_no) != 1)
         return sh_fail(err, SH_INTERNAL, "too much is presented");

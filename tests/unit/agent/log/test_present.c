@@ -54,14 +54,10 @@ static void add_run(ShSegmentWriter *writer, const Run *run)
     sh_buf_unref(buf);
 }
 
-static void put(Fixture *fixture, int agent, int64_t publish_no, const Run *runs, size_t count,
-                const ShSegmentResult *results, size_t result_count)
+static void put_as(Fixture *fixture, int agent, const ShSegmentWriterId *id, const Run *runs, size_t count,
+                   const ShSegmentResult *results, size_t result_count)
 {
-    ShSegmentWriterId id = {.object_id = object_of(agent, publish_no),
-                            .wal_uuid = writer_of(agent),
-                            .incarnation = agent,
-                            .publish_no = publish_no};
-    ShSegmentWriter *writer = sh_segment_writer_new(&id, results, result_count);
+    ShSegmentWriter *writer = sh_segment_writer_new(id, results, result_count);
     for (size_t i = 0; i < count; i++)
         add_run(writer, &runs[i]);
     ShSegmentObject object;
@@ -71,7 +67,7 @@ static void put(Fixture *fixture, int agent, int64_t publish_no, const Run *runs
     snprintf(path, sizeof path, "%s/store/0%d/x%d/%d", fixture->dir, agent, agent, agent);
     snprintf(command, sizeof command, "mkdir -p %s", path);
     assert_int_equal(system(command), 0);
-    snprintf(path + strlen(path), sizeof path - strlen(path), "/%" PRId64 "-o.seg", publish_no);
+    snprintf(path + strlen(path), sizeof path - strlen(path), "/%" PRId64 "-o.seg", id->publish_no);
     FILE *file = fopen(path, "wb");
     assert_non_null(file);
     for (size_t i = 0; i < object.piece_count; i++)
@@ -79,6 +75,16 @@ static void put(Fixture *fixture, int agent, int64_t publish_no, const Run *runs
                          object.pieces[i].iov_len);
     assert_int_equal(fclose(file), 0);
     sh_segment_writer_free(writer);
+}
+
+static void put(Fixture *fixture, int agent, int64_t publish_no, const Run *runs, size_t count,
+                const ShSegmentResult *results, size_t result_count)
+{
+    ShSegmentWriterId id = {.object_id = object_of(agent, publish_no),
+                            .wal_uuid = writer_of(agent),
+                            .incarnation = agent,
+                            .publish_no = publish_no};
+    put_as(fixture, agent, &id, runs, count, results, result_count);
 }
 
 /* An object of a writer, and right behind it one that tells its results. */
@@ -169,12 +175,56 @@ static void what_was_void_is_presented_as_that(void **state)
     assert_int_equal(fake_present.voids, 3);
 }
 
+/* Of what the engine before has published itself, this process knows whether a producer had an answer. */
+static void a_producer_may_have_an_answer_unless_this_process_knows_better(void **state)
+{
+    Fixture *fixture = *state;
+    fake_present.awaited = false;
+    start(fixture);
+    assert_int_equal(append_patiently(fixture, "o", 1, 10), 0);
+    const ShSegmentWriterId own = {.wal_uuid = fixture->engine->identity.wal_uuid,
+                                   .incarnation = fixture->engine->registered.incarnation};
+    int64_t answered = fixture->engine->pipeline.answered_no;
+    assert_true(answered > 0);
+    stop(fixture);
+    fake_present.awaited = true;
+    const struct {
+        ShUuid wal_uuid;
+        int64_t incarnation;
+        int64_t publish_no;
+        bool acknowledged;
+    } cases[] = {
+        {own.wal_uuid, own.incarnation, answered + 1, false},
+        {own.wal_uuid, own.incarnation, answered, true},
+        {own.wal_uuid, own.incarnation + 1, answered + 1, true}, /* numbers are given again after a restore */
+        {writer_of(1), own.incarnation, answered + 1, true},
+    };
+    for (int i = 0; i < 4; i++) {
+        ShSegmentWriterId id = {.object_id = object_of(i + 1, 1),
+                                .wal_uuid = cases[i].wal_uuid,
+                                .incarnation = cases[i].incarnation,
+                                .publish_no = cases[i].publish_no};
+        put_as(fixture, i + 1, &id, &(Run){.first = SH_OFFSET_UNASSIGNED, .count = 1}, 1, NULL, 0);
+    }
+    start(fixture);
+    int found = 0;
+    for (size_t i = 0; i < fake_present.count; i++) {
+        const FakePresented *call = &fake_present.calls[i];
+        if (call->writer[0] != 'x')
+            continue;
+        assert_int_equal(call->acknowledged, cases[call->writer[1] - '1'].acknowledged);
+        found++;
+    }
+    assert_int_equal(found, 4);
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup_present, teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(an_epoch_begins_at_the_lowest_offset_that_is_known),
+        TEST(a_producer_may_have_an_answer_unless_this_process_knows_better),
         TEST(what_was_void_is_presented_as_that),
         TEST(what_a_part_of_an_object_was_waited_for_gets_its_place),
     };
