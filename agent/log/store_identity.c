@@ -20,6 +20,7 @@
 #define FIRST      "streamhouse store "
 #define BODY_BYTES (sizeof FIRST + SH_UUID_TEXT_BYTES)
 
+static ShStatus ask_both(ShStore *store, ShPg *pg, ShPgStore *known, ShUuid *seen, ShError *err);
 static ShStatus read_identity(ShStore *store, ShUuid *out, ShError *err);
 static ShStatus put_identity(ShStore *store, ShUuid *out, ShError *err);
 static ShStatus compare(const ShPgStore *known, const ShUuid *seen, const ShStore *store, ShError *err);
@@ -28,9 +29,7 @@ ShStatus sh_store_identity_check(ShStore *store, ShPg *pg, ShError *err)
 {
     ShPgStore known;
     ShUuid seen;
-    ShStatus status = sh_pg_store(pg, NULL, NULL, &known, err);
-    if (status == SH_OK)
-        status = read_identity(store, &seen, err);
+    ShStatus status = ask_both(store, pg, &known, &seen, err);
     return status == SH_OK ? compare(&known, &seen, store, err) : status;
 }
 
@@ -38,9 +37,7 @@ ShStatus sh_store_identity_settle(ShStore *store, ShPg *pg, ShError *err)
 {
     ShPgStore known;
     ShUuid seen;
-    ShStatus status = sh_pg_store(pg, NULL, NULL, &known, err);
-    if (status == SH_OK)
-        status = read_identity(store, &seen, err);
+    ShStatus status = ask_both(store, pg, &known, &seen, err);
     if (status == SH_OK && sh_uuid_is_zero(&known.id)) {
         if (sh_uuid_is_zero(&seen))
             status = put_identity(store, &seen, err);
@@ -62,6 +59,12 @@ ShStatus sh_store_identity_start(ShEngine *engine, ShPg *pg, ShError *err)
     }
     sh_start_wait_over();
     return status;
+}
+
+static ShStatus ask_both(ShStore *store, ShPg *pg, ShPgStore *known, ShUuid *seen, ShError *err)
+{
+    ShStatus status = sh_pg_store(pg, NULL, NULL, known, err);
+    return status == SH_OK ? read_identity(store, seen, err) : status;
 }
 
 /* Zero where there is none. */

@@ -30,13 +30,18 @@ static void force_seal(void)
                 partition->owned = partition->open = false; partition->next_offset = 2 * fake.range);
 }
 
-/* 2 records are published; 6 more are in the WAL, in objects that cannot be published yet. */
-static void start_with_leftovers(Fixture *fixture)
+static void start_with_two_published(Fixture *fixture)
 {
     set(fixture, 0, "FLUSH_INTERVAL=10ms");
     start(fixture);
     assert_int_equal(append_patiently(fixture, "t", 2, 100), 0);
     wait_until(fake_published(0) == 2);
+}
+
+/* 2 records are published; 6 more are in the WAL, in objects that cannot be published yet. */
+static void start_with_leftovers(Fixture *fixture)
+{
+    start_with_two_published(fixture);
     assert_ok(sh_fault_arm("publish.before=error", err));
     for (int i = 0; i < 3; i++) {
         assert_int_equal(append_to(fixture, "t", 2, 100), 2 + 2 * i);
@@ -137,10 +142,7 @@ static void test_records_without_a_place_stay_in_the_wal(void **state)
 static void test_a_forced_seal_that_nothing_is_left_of(void **state)
 {
     Fixture *fixture = *state;
-    set(fixture, 0, "FLUSH_INTERVAL=10ms");
-    start(fixture);
-    assert_int_equal(append_patiently(fixture, "t", 2, 100), 0);
-    wait_until(fake_published(0) == 2);
+    start_with_two_published(fixture);
     force_seal();
     wait_until(owns_epoch_above(t0()->forced_epoch));
     assert_int_equal(append_patiently(fixture, "t", 1, 10), 2 * fake.range);
@@ -152,10 +154,7 @@ static void test_a_forced_seal_that_nothing_is_left_of(void **state)
 static void test_a_partition_is_opened_again_once_its_sealed_epoch_is_gone(void **state)
 {
     Fixture *fixture = *state;
-    set(fixture, 0, "FLUSH_INTERVAL=10ms");
-    start(fixture);
-    assert_int_equal(append_patiently(fixture, "t", 2, 100), 0);
-    wait_until(fake_published(0) == 2);
+    start_with_two_published(fixture);
     FAKE_CHANGE(fake.tells_changes = true);
     force_seal();
     wait_until(owns_epoch_above(t0()->forced_epoch));
