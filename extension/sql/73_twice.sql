@@ -89,7 +89,8 @@ BEGIN
         SELECT e.topic_id, e.partition, s.producer_id, s.producer_epoch, coalesce(e.leftover_of, e.epoch) AS epoch,
                s.base_sequence, s.sequence_count, o.base_offset,
                -- What readers have seen is not void, nor what an ownerless epoch was given.
-               CASE WHEN e.held_at IS NULL OR e.incarnation_id IS NULL THEN s.sequence_count ELSE greatest(0, e.held_at - o.base_offset) END AS certain
+               CASE WHEN e.held_at IS NULL OR e.incarnation_id IS NULL THEN s.sequence_count
+                    ELSE greatest(0, e.held_at - o.base_offset) END AS certain
         FROM unnest(stretch_runs, producer_ids, producer_epochs, base_sequences, sequence_counts, base_offsets)
              AS s(run, producer_id, producer_epoch, base_sequence, sequence_count, base_offset)
         JOIN epoch AS e ON (e.topic_id, e.partition, e.epoch) = (topic_ids[s.run], partitions[s.run], epochs[s.run])
