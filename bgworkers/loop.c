@@ -1,6 +1,7 @@
 /* loop.c - the common parts of the background workers. */
 #include "bgworkers/loop.h"
 
+#include "access/htup_details.h"
 #include "access/xact.h"
 #include "catalog/pg_database.h"
 #include "commands/dbcommands.h"
@@ -13,10 +14,14 @@
 #include "postmaster/interrupt.h"
 #include "storage/latch.h"
 #include "storage/lock.h"
+#include "storage/proc.h"
+#include "storage/sinvaladt.h"
 #include "tcop/tcopprot.h"
+#include "utils/acl.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 #include "utils/wait_event.h"
 
 #include "extension/drop_guard.h"
@@ -30,6 +35,7 @@ static bool try_claim(ShWorkerKind kind, Oid database, bool for_session);
 static bool is_in_named_database(void);
 static bool has_extension(void);
 static bool is_in_the_way(void);
+static bool owns_database(Oid role);
 static bool run_in_transaction(const char *sql, bool *value);
 
 void sh_worker_begin(Oid database)
@@ -152,16 +158,39 @@ static bool has_extension(void)
     return found;
 }
 
+/* Anybody may say DROP DATABASE, and has the lock for a moment before he is refused: owners alone count. */
 static bool is_in_the_way(void)
 {
     LOCKTAG tag;
-    bool is_free;
+    bool is = false;
 
     SET_LOCKTAG_OBJECT(tag, InvalidOid, DatabaseRelationId, MyDatabaseId, 0);
     StartTransactionCommand();
-    is_free = LockAcquire(&tag, RowExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL;
+    if (LockAcquire(&tag, RowExclusiveLock, false, true) == LOCKACQUIRE_NOT_AVAIL) {
+        int count;
+        VirtualTransactionId *holders = GetLockConflicts(&tag, RowExclusiveLock, &count);
+
+        for (int i = 0; i < count && !is; i++) {
+            PGPROC *holder = BackendIdGetProc(holders[i].backendId);
+
+            is = holder != NULL && owns_database(holder->roleId);
+        }
+    }
     CommitTransactionCommand();
-    return !is_free;
+    return is;
+}
+
+/* By SET ROLE too. */
+static bool owns_database(Oid role)
+{
+    HeapTuple tuple = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(MyDatabaseId));
+    Oid owner;
+
+    if (!HeapTupleIsValid(tuple))
+        return true;
+    owner = ((Form_pg_database)GETSTRUCT(tuple))->datdba;
+    ReleaseSysCache(tuple);
+    return is_member_of_role(role, owner);
 }
 
 static bool run_in_transaction(const char *sql, bool *value)

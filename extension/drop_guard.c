@@ -13,6 +13,7 @@
 #include "nodes/parsenodes.h"
 #include "storage/lock.h"
 #include "tcop/utility.h"
+#include "utils/acl.h"
 #include "utils/snapmgr.h"
 
 #include "extension/drop_guard.h"
@@ -51,6 +52,7 @@ static void guard_utility(PlannedStmt *planned, const char *query, bool is_read_
     next_hook(planned, query, is_read_only, context, params, environment, receiver, completion);
 }
 
+/* PostgreSQL itself refuses whoever does not own it: nobody else keeps the workers off. */
 static bool drops_extension(const DropStmt *drop)
 {
     ListCell *cell;
@@ -58,8 +60,11 @@ static bool drops_extension(const DropStmt *drop)
     if (drop->removeType != OBJECT_EXTENSION)
         return false;
     foreach (cell, drop->objects) {
-        if (strcmp(strVal(lfirst(cell)), EXTENSION_NAME) == 0)
-            return OidIsValid(get_extension_oid(EXTENSION_NAME, true));
+        if (strcmp(strVal(lfirst(cell)), EXTENSION_NAME) == 0) {
+            Oid extension = get_extension_oid(EXTENSION_NAME, true);
+
+            return OidIsValid(extension) && pg_extension_ownercheck(extension, GetUserId());
+        }
     }
     return false;
 }

@@ -2,8 +2,11 @@
 import contextlib
 import pathlib
 import re
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
+import psycopg2
 import pytest
 
 from harness.postgres import Postgres
@@ -138,3 +141,48 @@ def test_a_snapshot_held_open_is_warned_of(server, database):
     reader.rollback()
     assert database.value("SELECT count(*) FROM streamhouse.open_transactions WHERE pid = %s", pid) == 0
     reader.close()
+
+
+MANY_DROPS = """DO $$ BEGIN
+    FOR i IN 1 .. 100 LOOP
+        BEGIN
+            EXECUTE 'DROP EXTENSION streamhouse CASCADE';
+        EXCEPTION WHEN insufficient_privilege THEN NULL;
+        END;
+    END LOOP;
+    RAISE insufficient_privilege;
+END $$"""
+
+
+@pytest.mark.parametrize("where, statement", [
+    ("streamhouse", MANY_DROPS),
+    ("postgres", "DROP DATABASE streamhouse"),
+    ("postgres", "ALTER DATABASE streamhouse RENAME TO taken"),
+], ids=["extension", "database", "rename"])
+def test_who_may_not_drop_it_does_not_keep_the_workers_off(server, database, where, statement):
+    """Each statement is refused, but not before it has asked for the lock that an owner's would need."""
+    database.execute("CREATE ROLE stranger LOGIN")
+    stop = threading.Event()
+    refused = []
+
+    def say():
+        with contextlib.closing(psycopg2.connect(server.conninfo(where).replace("user=postgres", "user=stranger"))) as own:
+            own.autocommit = True
+            cursor = own.cursor()
+            while not stop.is_set():
+                with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+                    cursor.execute(statement)
+                refused.append(True)
+
+    wait_until("it ticks", lambda: ticks(database) > 0)
+    with ThreadPoolExecutor(4) as threads:
+        strangers = [threads.submit(say) for _ in range(4)]
+        try:
+            wait_until("they are at it", lambda: len(refused) > 20)
+            for _ in range(5):
+                before = ticks(database)
+                wait_until("it ticks on", lambda before=before: ticks(database) > before + 3)
+        finally:
+            stop.set()
+        for stranger in strangers:
+            stranger.result()
