@@ -321,7 +321,7 @@ static ShStatus join_cluster(ShEngine *engine, ShError *err)
     if (status == SH_OK)
         status = sh_start_wait_for_postgres(engine, err);
     if (status == SH_OK)
-        status = sh_store_identity_start(engine, control->pg, err);
+        status = sh_store_identity_start(engine, err);
     if (status != SH_OK)
         return status;
     ShPgRegister request = {.agent_id = engine->config->agent_id,

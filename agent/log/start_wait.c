@@ -19,29 +19,41 @@ static struct {
     ShError why;
 } waiting = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-typedef ShStatus (*CheckFn)(ShEngine *engine, ShError *err);
-
 static ShStatus check_store(ShEngine *engine, ShError *err);
 static ShStatus check_postgres(ShEngine *engine, ShError *err);
 static ShStatus check_disk(ShEngine *engine, ShError *err);
 static const char *name_of(const char *what);
-static ShStatus wait_for(ShEngine *engine, const char *what, CheckFn check, ShError *err);
 
 ShStatus sh_start_wait_for_store(ShEngine *engine, ShError *err)
 {
-    return wait_for(engine, "store", check_store, err);
+    return sh_start_wait_for(engine, "store", check_store, err);
 }
 
 ShStatus sh_start_wait_for_postgres(ShEngine *engine, ShError *err)
 {
-    return wait_for(engine, "postgresql", check_postgres, err);
+    return sh_start_wait_for(engine, "postgresql", check_postgres, err);
 }
 
-ShStatus sh_start_wait_for_disk(ShEngine *engine, ShStatus (*open)(ShEngine *engine, ShError *err),
-                                ShError *err)
+ShStatus sh_start_wait_for_disk(ShEngine *engine, ShStartStepFn open, ShError *err)
 {
-    ShStatus status = wait_for(engine, "disk", open, err);
-    return status == SH_OK ? wait_for(engine, "disk", check_disk, err) : status;
+    ShStatus status = sh_start_wait_for(engine, "disk", open, err);
+    return status == SH_OK ? sh_start_wait_for(engine, "disk", check_disk, err) : status;
+}
+
+ShStatus sh_start_wait_for(ShEngine *engine, const char *what, ShStartStepFn step, ShError *err)
+{
+    ShError why = {0};
+    ShStatus status;
+    for (int attempt = 0; (status = step(engine, &why)) != SH_OK && why.retriable; attempt++) {
+        int64_t pause_ms = sh_engine_backoff_ms(attempt);
+        sh_start_wait_note(what, &why);
+        if (!sh_engine_pause(engine, pause_ms < PAUSE_MAX_MS ? pause_ms : PAUSE_MAX_MS))
+            break;
+    }
+    sh_start_wait_over();
+    if (status != SH_OK && err != NULL)
+        *err = why;
+    return status;
 }
 
 void sh_start_wait_note(const char *what, const ShError *err)
@@ -101,20 +113,4 @@ static const char *name_of(const char *what)
     if (strcmp(what, "store") == 0)
         return "the store";
     return strcmp(what, "disk") == 0 ? "room on the disk of its write-ahead log" : "PostgreSQL";
-}
-
-static ShStatus wait_for(ShEngine *engine, const char *what, CheckFn check, ShError *err)
-{
-    ShError why = {0};
-    ShStatus status;
-    for (int attempt = 0; (status = check(engine, &why)) != SH_OK && why.retriable; attempt++) {
-        int64_t pause_ms = sh_engine_backoff_ms(attempt);
-        sh_start_wait_note(what, &why);
-        if (!sh_engine_pause(engine, pause_ms < PAUSE_MAX_MS ? pause_ms : PAUSE_MAX_MS))
-            break;
-    }
-    sh_start_wait_over();
-    if (status != SH_OK && err != NULL)
-        *err = why;
-    return status;
 }

@@ -19,9 +19,16 @@ ShStatus sh_start_wait_for_store(ShEngine *engine, ShError *err) SH_MUST_CHECK;
  * not change: that is returned. */
 ShStatus sh_start_wait_for_postgres(ShEngine *engine, ShError *err) SH_MUST_CHECK;
 
+/* A step of the start. */
+typedef ShStatus (*ShStartStepFn)(ShEngine *engine, ShError *err);
+
 /* Open the write-ahead log by `open`, and wait until its disk has room for a file of it. */
-ShStatus sh_start_wait_for_disk(ShEngine *engine, ShStatus (*open)(ShEngine *engine, ShError *err),
-                                ShError *err) SH_MUST_CHECK;
+ShStatus sh_start_wait_for_disk(ShEngine *engine, ShStartStepFn open, ShError *err) SH_MUST_CHECK;
+
+/* Try `step` until it succeeds or fails in a way that is not retriable, or the engine is stopped; `what` as
+ * for sh_start_wait_note. */
+ShStatus sh_start_wait_for(ShEngine *engine, const char *what, ShStartStepFn step,
+                           ShError *err) SH_MUST_CHECK;
 
 /* A step of the start failed for want of `what`, "store", "postgresql" or "disk", and is tried again: say so,
  * in the log now and then, and to whoever asks sh_engine_start_waits, until sh_start_wait_over. Any thread.

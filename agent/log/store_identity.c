@@ -20,6 +20,7 @@
 #define FIRST      "streamhouse store "
 #define BODY_BYTES (sizeof FIRST + SH_UUID_TEXT_BYTES)
 
+static ShStatus settle(ShEngine *engine, ShError *err);
 static ShStatus ask_both(ShStore *store, ShPg *pg, ShPgStore *known, ShUuid *seen, ShError *err);
 static ShStatus read_identity(ShStore *store, ShUuid *out, ShError *err);
 static ShStatus put_identity(ShStore *store, ShUuid *out, ShError *err);
@@ -47,18 +48,14 @@ ShStatus sh_store_identity_settle(ShStore *store, ShPg *pg, ShError *err)
     return status == SH_OK ? compare(&known, &seen, store, err) : status;
 }
 
-ShStatus sh_store_identity_start(ShEngine *engine, ShPg *pg, ShError *err)
+ShStatus sh_store_identity_start(ShEngine *engine, ShError *err)
 {
-    ShStatus status;
-    for (int attempt = 0;
-         (status = sh_store_identity_settle(engine->store, pg, err)) != SH_OK && err->retriable; attempt++) {
-        sh_start_wait_note("store", err);
-        if (!sh_engine_pause(engine, sh_engine_backoff_ms(attempt)))
-            break;
-        sh_error_clear(err);
-    }
-    sh_start_wait_over();
-    return status;
+    return sh_start_wait_for(engine, "store", settle, err);
+}
+
+static ShStatus settle(ShEngine *engine, ShError *err)
+{
+    return sh_store_identity_settle(engine->store, engine->control.pg, err);
 }
 
 static ShStatus ask_both(ShStore *store, ShPg *pg, ShPgStore *known, ShUuid *seen, ShError *err)

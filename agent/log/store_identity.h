@@ -18,7 +18,9 @@ ShStatus sh_store_identity_check(ShStore *store, ShPg *pg, ShError *err) SH_MUST
  */
 ShStatus sh_store_identity_settle(ShStore *store, ShPg *pg, ShError *err) SH_MUST_CHECK;
 
-/* At the start, before the agent registers: settle it. Waits for the store. */
-ShStatus sh_store_identity_start(ShEngine *engine, ShPg *pg, ShError *err) SH_MUST_CHECK;
+/* At the start, before the agent registers: settle it, on the control thread's connection. Waits for the
+ * store.
+ */
+ShStatus sh_store_identity_start(ShEngine *engine, ShError *err) SH_MUST_CHECK;
 
 #endif

@@ -13,6 +13,7 @@ typedef struct Parameters {
     char cluster_id[SH_UUID_TEXT_BYTES];
 } Parameters;
 
+static void show_place(const char *place, char shown[SH_STORE_PLACE_BYTES]);
 static void put_found(const ShPgMarkers *found, Parameters *texts, const char *values[5]);
 static ShStatus call_for_step(ShPg *pg, ShPgStatement statement, const char *const *values,
                               ShPgMarkerStep *out, ShError *err);
@@ -20,11 +21,14 @@ static ShStatus call_for_step(ShPg *pg, ShPgStatement statement, const char *con
 ShStatus sh_pg_store(ShPg *pg, const ShUuid *seen, const char *place, ShPgStore *out, ShError *err)
 {
     char id[SH_UUID_TEXT_BYTES];
-    const char *const values[] = {seen == NULL ? NULL : id, place};
+    char shown[SH_STORE_PLACE_BYTES];
+    const char *const values[] = {seen == NULL ? NULL : id, seen == NULL ? NULL : shown};
     PGresult *result;
     *out = (ShPgStore){0};
-    if (seen != NULL)
+    if (seen != NULL) {
         sh_uuid_format(seen, id);
+        show_place(place, shown);
+    }
     ShStatus status = sh_pg_call(pg, SH_PG_STORE, values, &result, err);
     if (status != SH_OK)
         return status;
@@ -36,6 +40,15 @@ ShStatus sh_pg_store(ShPg *pg, const ShUuid *seen, const char *place, ShPgStore 
     }
     PQclear(result);
     return status;
+}
+
+/* A path is any bytes, and the database's encoding may know few of them. */
+static void show_place(const char *place, char shown[SH_STORE_PLACE_BYTES])
+{
+    size_t length = 0;
+    for (; place[length] != '\0' && length < SH_STORE_PLACE_BYTES - 1; length++)
+        shown[length] = place[length] < 0x20 || place[length] > 0x7E ? '?' : place[length];
+    shown[length] = '\0';
 }
 
 ShStatus sh_pg_marker_due(ShPg *pg, int64_t incarnation, bool *due, ShError *err)

@@ -1,5 +1,6 @@
 /* Every call once through an agent's life, against a real server. */
 #include "agent/pg/pg_internal.h"
+#include "agent/pg/pg_marker.h"
 #include "tests/unit/agent/pg/pg_fixture.h"
 #include "tests/unit/agent/pg/pg_life.h"
 
@@ -487,6 +488,20 @@ static void test_bad_topics_are_refused_in_words(void **state)
     assert_message("paper");
 }
 
+/* A directory's name is any bytes. */
+static void test_a_store_at_a_place_of_any_bytes(void **state)
+{
+    Life *life = *state;
+    ShError err = {0};
+    const ShUuid seen = {.bytes = {7}};
+    ShPgStore known;
+    assert_ok(sh_pg_store(life->pg, NULL, NULL, &known, &err));
+    assert_true(sh_uuid_is_zero(&known.id));
+    assert_ok(sh_pg_store(life->pg, &seen, "directory /a\xff\xe4\n", &known, &err));
+    assert_true(sh_uuid_equal(&known.id, &seen));
+    assert_string_equal(known.place, "directory /a???");
+}
+
 int main(void)
 {
 #define each(test) cmocka_unit_test_setup_teardown(test, begin, end)
@@ -505,6 +520,7 @@ int main(void)
         each(test_seal_and_end),
         each(test_metadata_names_owners),
         each(test_topics_are_described_and_dropped),
+        each(test_a_store_at_a_place_of_any_bytes),
         each(test_bad_topics_are_refused_in_words),
     };
     return cmocka_run_group_tests(tests, fixture_make_database, fixture_drop_database);
