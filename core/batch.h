@@ -48,6 +48,7 @@
 #define SH_BATCH_ATTR_LOG_APPEND_TIME 0x08
 #define SH_BATCH_ATTR_TRANSACTIONAL   0x10
 #define SH_BATCH_ATTR_CONTROL         0x20
+#define SH_BATCH_ATTR_DELETE_HORIZON  0x40 /* its base timestamp is one: Kafka's log cleaner sets it */
 
 /* The header, decoded. `total_bytes` is the whole batch with its header. */
 typedef struct ShBatchHeader {

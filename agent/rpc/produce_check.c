@@ -367,6 +367,10 @@ static ShStatus check_batches(Checking *checking, const ShWirePartition *wire, c
                            "batch %zu: its timestamp type is LogAppendTime, which only the topic's setting "
                            "timestamp_type gives",
                            part->batch_count);
+        if (header.attributes & SH_BATCH_ATTR_DELETE_HORIZON)
+            return sh_fail(err, SH_INVALID,
+                           "batch %zu: attribute bit 6, a delete horizon, is set by compaction alone",
+                           part->batch_count);
         if (!sh_batch_says_max_timestamp(next, &header))
             sh_batch_set_max_timestamp(next, &header, header.max_timestamp_ms, false);
         status = check_times(checking, part, next, &header, limits, err);

@@ -250,12 +250,14 @@ static void compressed_messages_are_refused(void **state)
     produce(fixture, 0, 1, "still served", 12);
 }
 
-static void control_and_transactional_batches_are_refused(void **state)
+static void attributes_that_are_not_a_producers_are_refused(void **state)
 {
     Fixture *fixture = *state;
-    static const int attributes[] = {SH_BATCH_ATTR_CONTROL, SH_BATCH_ATTR_TRANSACTIONAL};
-    static const grpc_status_code codes[] = {GRPC_STATUS_INVALID_ARGUMENT, GRPC_STATUS_UNIMPLEMENTED};
-    for (size_t i = 0; i < 2; i++) {
+    static const int attributes[] = {SH_BATCH_ATTR_CONTROL, SH_BATCH_ATTR_TRANSACTIONAL,
+                                     SH_BATCH_ATTR_DELETE_HORIZON};
+    static const grpc_status_code codes[] = {GRPC_STATUS_INVALID_ARGUMENT, GRPC_STATUS_UNIMPLEMENTED,
+                                             GRPC_STATUS_INVALID_ARGUMENT};
+    for (size_t i = 0; i < sizeof codes / sizeof *codes; i++) {
         ShBuf *batch = make_batch(1, "v", 1);
         sh_put_u16(batch->data + 21, (uint16_t)attributes[i]);
         memset(batch->data + 43, 0, 14); /* producer id, epoch and sequence 0: a transaction has a producer */
@@ -555,7 +557,7 @@ int main(void)
         TEST(malformed_requests_are_refused),
         TEST(a_message_too_large_ends_its_call_only),
         TEST(compressed_messages_are_refused),
-        TEST(control_and_transactional_batches_are_refused),
+        TEST(attributes_that_are_not_a_producers_are_refused),
         TEST(a_stream_pipelines),
         TEST(a_burst_is_answered_whole),
         TEST(a_client_that_waits_is_read_with_its_answer),
