@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "agent/base/listener.h"
+#include "agent/http/framing.h"
 #include "agent/http/http_routes.h"
 #include "agent/http/visitors.h"
 
@@ -17,6 +18,7 @@
 
 struct ShHttp {
     ShHttpContext context;
+    ShMetricsText metrics; /* of the server's one thread */
     ShVisitors *visitors;
     struct MHD_Daemon *daemon;
 };
@@ -27,6 +29,7 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
                                   size_t *upload_bytes, void **state);
 static void on_completed(void *arg, struct MHD_Connection *connection, void **state,
                          enum MHD_RequestTerminationCode why);
+static enum MHD_Result refuse(struct MHD_Connection *connection, const char *fault);
 static enum MHD_Result send_answer(struct MHD_Connection *connection, ShHttpAnswer *answer);
 
 ShStatus sh_http_start(const char *address, ShHttpReadyFn ready, void *arg, ShHttp **out,
@@ -42,7 +45,7 @@ ShStatus sh_http_start(const char *address, ShHttpReadyFn ready, void *arg, ShHt
         close(listener);
         return sh_fail(err, SH_NO_MEMORY, "memory is short for the HTTP server");
     }
-    http->context = (ShHttpContext){ready, arg};
+    http->context = (ShHttpContext){ready, arg, &http->metrics};
     status = sh_visitors_start(CONNECTIONS_MAX, REQUEST_TIMEOUT_MS, &http->visitors, err);
     if (status == SH_OK) {
         http->daemon = start_daemon(http, listener);
@@ -65,6 +68,7 @@ void sh_http_stop(ShHttp *http)
         return;
     MHD_stop_daemon(http->daemon); /* closes the listening socket too */
     sh_visitors_stop(http->visitors);
+    sh_metrics_text_free(&http->metrics);
     free(http);
 }
 
@@ -85,17 +89,18 @@ static struct MHD_Daemon *start_daemon(ShHttp *http, int listener)
     return daemon;
 }
 
-/* Called for the headers, then for each piece of a body, which is thrown away, then for the answer. */
+/* Called for the headers, which may be refused, then for each piece of a body, which is thrown away, then for
+ * the answer. */
 static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *url,
                                   const char *method, const char *version, const char *upload,
                                   size_t *upload_bytes, void **state)
 {
-    (void)version;
     (void)upload;
     ShHttp *http = arg;
     if (*state == NULL) {
+        const char *fault = sh_framing_fault(connection, version);
         *state = http;
-        return MHD_YES;
+        return fault == NULL ? MHD_YES : refuse(connection, fault);
     }
     if (*upload_bytes > 0) {
         *upload_bytes = 0;
@@ -114,6 +119,22 @@ static void on_completed(void *arg, struct MHD_Connection *connection, void **st
     (void)state;
     (void)why;
     sh_visitors_request_ended(((ShHttp *)arg)->visitors, connection);
+}
+
+static enum MHD_Result refuse(struct MHD_Connection *connection, const char *fault)
+{
+    struct MHD_Response *response = MHD_create_response_from_buffer(strlen(fault), (void *)(uintptr_t)fault,
+                                                                    MHD_RESPMEM_PERSISTENT);
+    if (response == NULL)
+        return MHD_NO;
+    enum MHD_Result result = MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE,
+                                                     "text/plain; charset=utf-8");
+    if (result == MHD_YES)
+        result = MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
+    if (result == MHD_YES)
+        result = MHD_queue_response(connection, 400, response);
+    MHD_destroy_response(response);
+    return result;
 }
 
 static enum MHD_Result send_answer(struct MHD_Connection *connection, ShHttpAnswer *answer)

@@ -2,8 +2,8 @@
 
 #include <string.h>
 
+#include "agent/base/clock.h"
 #include "agent/base/log.h"
-#include "agent/base/metrics.h"
 
 typedef ShStatus (*Handler)(const ShHttpContext *context, ShHttpAnswer *answer, ShError *err);
 
@@ -72,10 +72,9 @@ static ShStatus get_ready(const ShHttpContext *context, ShHttpAnswer *answer, Sh
 
 static ShStatus get_metrics(const ShHttpContext *context, ShHttpAnswer *answer, ShError *err)
 {
-    (void)context;
     answer->code = 200;
     answer->content_type = "text/plain; version=0.0.4; charset=utf-8";
-    return sh_metrics_print(&answer->body, err);
+    return sh_metrics_text_append(context->metrics, sh_clock_now_ms(), &answer->body, err);
 }
 
 /* The server leaves out the body of an answer to HEAD by itself. */

@@ -5,12 +5,14 @@
 #define SH_AGENT_HTTP_HTTP_ROUTES_H
 
 #include "agent/http/http.h"
+#include "agent/http/metrics_text.h"
 #include "core/codec.h"
 
 /* What handlers may ask of the agent. */
 typedef struct ShHttpContext {
     ShHttpReadyFn ready;
     void *ready_arg;
+    ShMetricsText *metrics;
 } ShHttpContext;
 
 /* An answer under construction: the body is appended to. */

@@ -18,6 +18,7 @@
 #include "agent/base/listener.h"
 #include "agent/base/log.h"
 #include "agent/base/open_files.h"
+#include "agent/http/framing.h"
 #include "agent/http/visitors.h"
 #include "agent/registry/access.h"
 #include "agent/registry/pool.h"
@@ -55,6 +56,7 @@ typedef struct Request {
     char *target; /* as it stands in the request */
     ShScratch body;
     size_t upload_bytes; /* what came, kept or not */
+    bool is_last;        /* the connection ends with the answer */
     int64_t started_us;
 } Request;
 
@@ -64,6 +66,7 @@ static size_t leave_escaped(void *arg, struct MHD_Connection *connection, char *
 static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *url,
                                   const char *method, const char *version, const char *upload,
                                   size_t *upload_bytes, void **state);
+static bool is_sound(Request *request, const char *version);
 static void begin(Request *request, const char *method);
 static bool is_allowed(Request *request, const char *method);
 static enum MHD_Result take_body(Request *request, const char *upload, size_t *upload_bytes);
@@ -185,11 +188,12 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
     (void)arg;
     (void)connection;
     (void)url;
-    (void)version;
     Request *request = *state;
     if (request == NULL)
         return MHD_NO; /* memory is short */
     if (request->stage == STAGE_NEW) {
+        if (!is_sound(request, version))
+            return send_answer(request);
         begin(request, method);
         return MHD_YES;
     }
@@ -201,6 +205,19 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
             return MHD_YES;
     }
     return send_answer(request);
+}
+
+/* False with 400 as the answer, after which nothing is read any more: it is not known where a request would
+ * begin. */
+static bool is_sound(Request *request, const char *version)
+{
+    const char *fault = sh_framing_fault(request->connection, version);
+    if (fault == NULL)
+        return true;
+    request->job.call.route = sh_registry_no_route();
+    request->is_last = true;
+    sh_registry_answer_error(&request->job.answer, 400, "%s", fault);
+    return false;
 }
 
 static void begin(Request *request, const char *method)
@@ -346,6 +363,8 @@ static enum MHD_Result send_answer(Request *request)
         result = MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, answer->allow);
     if (result == MHD_YES && answer->retry_after_s > 0)
         result = MHD_add_response_header(response, MHD_HTTP_HEADER_RETRY_AFTER, seconds);
+    if (result == MHD_YES && request->is_last)
+        result = MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
     if (result == MHD_YES)
         result = MHD_queue_response(request->connection, answer->status, response);
     MHD_destroy_response(response);

@@ -2,6 +2,7 @@
 import concurrent.futures
 import http.client
 import json
+import socket
 import time
 from urllib.parse import quote
 
@@ -220,6 +221,22 @@ def test_names_in_host(make_agent, registry):
     named = Registry(make_agent("a2", schema_registry_hosts="other, registry.local").start())
     assert named.raw("GET", "/", Host="Registry.local:8081")[0] == 200
     assert named.raw("GET", "/", Host="evil.example")[0] == 403
+
+
+@pytest.mark.parametrize("headers", [
+    "", "Host: localhost\r\nHost: evil.example\r\n",
+    "Host: localhost\r\nContent-Length: 2\r\nContent-Length: 50\r\n",
+    "Host: localhost\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n"])
+def test_ambiguous_requests(agent, headers):
+    """One answer, and what comes behind is not taken for a request."""
+    host, port = agent.ports["registry"].rsplit(":", 1)
+    with socket.create_connection((host, int(port)), timeout=30) as one:
+        one.sendall(f"POST / HTTP/1.1\r\nContent-Type: {V1}\r\n{headers}\r\n{{}}"
+                    "GET /subjects HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        said = b""
+        while piece := one.recv(4096):
+            said += piece
+    assert said.startswith(b"HTTP/1.1 400 ") and said.count(b"HTTP/1.1 ") == 1 and b'"error_code":400' in said
 
 
 def test_changes_are_for_those_a_setting_names(make_agent):

@@ -15,6 +15,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include "agent/base/clock.h"
 #include "agent/base/metrics.h"
 #include "agent/http/http.h"
 
@@ -102,6 +103,11 @@ static void test_health_and_readiness(void **state)
     assert_answer(agent, "GET /ready?verbose=1", "200", "ready");
 }
 
+static void count_print(void *arg)
+{
+    sh_metric_add(arg, 1);
+}
+
 static void test_metrics_are_served(void **state)
 {
     sh_metric_add(sh_metric_counter("t_served_total", NULL, "Served."), 5);
@@ -139,6 +145,57 @@ static void test_nonsense_does_not_stop_the_server(void **state)
     free(huge);
     ask(agent, "\x16\x03\x01 what\r\n\r\n", answer, sizeof answer);
     assert_answer(agent, "GET /health", "200", "ok");
+}
+
+/* Of which a proxy in front and this server could think differently: one answer, and what follows is not
+ * read.
+ */
+static void test_ambiguous_requests_are_refused(void **state)
+{
+    static const struct {
+        const char *headers;
+        const char *word;
+    } cases[] = {
+        {"", "no Host"},
+        {"Host: x\r\nhost: y\r\n", "more than one Host"},
+        {"Host: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n", "both a Content-Length and"},
+        {"Host: x\r\nContent-Length: 5\r\nContent-Length: 50\r\n", "more than one Content-Length"},
+        {"Host: x\r\nTransfer-Encoding: gzip, chunked\r\n", "other than chunked"},
+        {"Host: x\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", "other than chunked"},
+    };
+    char answer[4096];
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char requests[512];
+        snprintf(requests, sizeof requests,
+                 "POST /health HTTP/1.1\r\n%s\r\n0\r\n\r\n"
+                 "GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+                 cases[i].headers);
+        ask(*state, requests, answer, sizeof answer);
+        if (strncmp(answer, "HTTP/1.1 400", 12) != 0 || strstr(answer, cases[i].word) == NULL ||
+            strstr(answer, "200 OK") != NULL)
+            fail_msg("%s: %s", cases[i].headers, answer);
+    }
+    ask(*state, "GET /health HTTP/1.0\r\n\r\n", answer, sizeof answer);
+    assert_non_null(strstr(answer, "200 OK"));
+}
+
+/* Asked for all the time, the text is made a few times a second, and is never far from the truth. */
+static void test_metrics_are_made_a_few_times_a_second(void **state)
+{
+    enum { ASKED = 200 };
+    ShMetric *made = sh_metric_counter("t_made_total", NULL, "Made.");
+    sh_metrics_on_print(count_print, made);
+    int64_t begun_ms = sh_clock_now_ms();
+    for (int i = 0; i < ASKED; i++)
+        assert_answer(*state, "GET /metrics", "200", "t_made_total");
+    int64_t took_ms = sh_clock_now_ms() - begun_ms;
+    sh_metrics_forget_on_print(count_print, made);
+    assert_in_range(sh_metric_value(made), 20, 20 + took_ms / 100 + 1);
+
+    ShMetric *late = sh_metric_counter("t_late_total", NULL, "Late.");
+    sh_metric_add(late, 1);
+    usleep(100000);
+    assert_answer(*state, "GET /metrics", "200", "t_late_total 1\n");
 }
 
 static void *ask_often(void *arg)
@@ -204,6 +261,8 @@ int main(void)
         each(test_metrics_are_served),
         each(test_what_is_not_there),
         each(test_nonsense_does_not_stop_the_server),
+        each(test_ambiguous_requests_are_refused),
+        each(test_metrics_are_made_a_few_times_a_second),
         each(test_many_clients_at_once),
         each(test_trickling_clients_do_not_keep_others_out),
         each(test_an_address_that_cannot_be_used_is_named),
