@@ -19,7 +19,7 @@ const char *sh_framing_fault(struct MHD_Connection *connection, const char *vers
     if (counts.hosts > 1)
         return "the request has more than one Host";
     if (counts.hosts == 0 && strcmp(version, MHD_HTTP_VERSION_1_0) != 0)
-        return "the request has no Host, which HTTP/1.1 wants";
+        return "the request has no Host";
     if (counts.encodings > 0 && counts.lengths > 0)
         return "the request has both a Content-Length and a Transfer-Encoding";
     if (counts.lengths > 1)
