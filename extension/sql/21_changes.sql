@@ -24,6 +24,7 @@ COMMENT ON FUNCTION streamhouse.note_everything IS
 
 CREATE FUNCTION streamhouse.note_partitions(topic_ids uuid[], partitions int[], incarnations bigint[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
+    SET enable_seqscan = off SET enable_bitmapscan = off
 AS $$
 #variable_conflict use_column
 BEGIN
@@ -37,10 +38,8 @@ BEGIN
     INSERT INTO control_change (version, topic_id, partition, agent_id)
     SELECT DISTINCT next_version(), c.topic_id, c.partition, concerned.agent_id
     FROM unnest(topic_ids, partitions, incarnations) AS c(topic_id, partition, incarnation_id)
-    LEFT JOIN partition AS p USING (topic_id, partition)
-    LEFT JOIN LATERAL (SELECT e.incarnation_id FROM epoch AS e
-                       WHERE e.topic_id = c.topic_id AND e.partition = c.partition
-                         AND e.state IN ('granted', 'open')) AS e ON true
+    LEFT JOIN LATERAL find_partition(c.topic_id, c.partition) AS p ON true
+    LEFT JOIN LATERAL find_current(c.topic_id, c.partition) AS e ON true
     LEFT JOIN incarnation AS named ON named.incarnation_id = c.incarnation_id
     LEFT JOIN incarnation AS owner ON owner.incarnation_id = e.incarnation_id
     CROSS JOIN LATERAL (VALUES (NULL), (named.agent_id), (owner.agent_id), (p.target_agent)) AS concerned(agent_id);

@@ -120,30 +120,34 @@ COMMENT ON FUNCTION streamhouse.roll_durability IS
     'lock';
 
 CREATE FUNCTION streamhouse.end_ownerless_epochs(topic_id uuid, partition int DEFAULT NULL) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
+LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
 AS $$
 #variable_conflict use_column
+DECLARE
+    topic_ids  uuid[];
+    partitions int[];
+    epochs     bigint[];
 BEGIN
-    PERFORM FROM epoch_head AS h JOIN epoch AS e USING (topic_id, partition, epoch)
-    WHERE e.topic_id = end_ownerless_epochs.topic_id
-      AND e.partition = coalesce(end_ownerless_epochs.partition, e.partition)
-      AND e.state = 'open' AND e.incarnation_id IS NULL
-    ORDER BY h.topic_id, h.partition, h.epoch FOR UPDATE OF h;
-
-    WITH ended AS (
-        UPDATE epoch AS e SET state = 'sealed', end_offset = h.published_end
-        FROM epoch_head AS h
-        WHERE e.topic_id = end_ownerless_epochs.topic_id
-          AND e.partition = coalesce(end_ownerless_epochs.partition, e.partition)
-          AND e.state = 'open' AND e.incarnation_id IS NULL
-          AND (h.topic_id, h.partition, h.epoch) = (e.topic_id, e.partition, e.epoch)
-        RETURNING e.topic_id, e.partition, e.end_offset
-    )
-    UPDATE partition AS p SET next_offset = greatest(p.next_offset, ended.end_offset)
-    FROM ended WHERE (p.topic_id, p.partition) = (ended.topic_id, ended.partition);
-    PERFORM set_bases(array_agg(p.topic_id), array_agg(p.partition)) FROM partition AS p
+    SELECT array_agg(p.topic_id), array_agg(p.partition), array_agg(e.epoch) INTO topic_ids, partitions, epochs
+    FROM partition AS p
+    CROSS JOIN LATERAL find_current(p.topic_id, p.partition) AS e
     WHERE p.topic_id = end_ownerless_epochs.topic_id
-      AND p.partition = coalesce(end_ownerless_epochs.partition, p.partition);
+      AND p.partition BETWEEN coalesce(end_ownerless_epochs.partition, 0) AND coalesce(end_ownerless_epochs.partition, 9999)
+      AND e.incarnation_id IS NULL;
+    PERFORM lock_heads(topic_ids, partitions, epochs);
+    PERFORM lock_partitions(topic_ids, partitions);
+    WITH due AS MATERIALIZED (
+        SELECT e.place, p.place AS partition_place, h.published_end
+        FROM unnest(topic_ids, partitions, epochs) AS a(topic_id, partition, epoch)
+        CROSS JOIN LATERAL find_epoch(a.topic_id, a.partition, a.epoch) AS e
+        CROSS JOIN LATERAL find_partition(a.topic_id, a.partition) AS p
+        CROSS JOIN LATERAL newest_head(a.topic_id, a.partition, a.epoch) AS h
+    ), ended AS (
+        UPDATE epoch AS e SET state = 'sealed', end_offset = d.published_end FROM due AS d WHERE e.ctid = d.place
+    )
+    UPDATE partition AS p SET next_offset = greatest(p.next_offset, d.published_end)
+    FROM due AS d WHERE p.ctid = d.partition_place;
+    PERFORM set_bases(topic_ids, partitions);
 END
 $$;
 COMMENT ON FUNCTION streamhouse.end_ownerless_epochs IS

@@ -120,6 +120,7 @@ COMMENT ON FUNCTION streamhouse.place_partitions IS
 CREATE FUNCTION streamhouse.note_placement(topic_ids uuid[], partitions int[], formers text[], targets text[])
 RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
+    SET enable_seqscan = off SET enable_bitmapscan = off
 AS $$
 BEGIN
     IF topic_ids IS NULL THEN
@@ -131,9 +132,8 @@ BEGIN
     INSERT INTO control_change (version, topic_id, partition, agent_id)
     SELECT DISTINCT next_version(), m.topic_id, m.partition, concerned.agent_id
     FROM unnest(topic_ids, partitions, formers, targets) AS m(topic_id, partition, former, target)
-    LEFT JOIN LATERAL (SELECT i.agent_id FROM epoch AS e JOIN incarnation AS i USING (incarnation_id)
-                       WHERE e.topic_id = m.topic_id AND e.partition = m.partition
-                         AND e.state IN ('granted', 'open')) AS owner ON true
+    LEFT JOIN LATERAL find_current(m.topic_id, m.partition) AS e ON true
+    LEFT JOIN incarnation AS owner ON owner.incarnation_id = e.incarnation_id
     CROSS JOIN LATERAL (VALUES (m.former), (m.target), (owner.agent_id)) AS concerned(agent_id)
     WHERE concerned.agent_id IS NOT NULL;
 END

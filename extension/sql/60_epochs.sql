@@ -34,35 +34,38 @@ COMMENT ON FUNCTION streamhouse.records_before IS
     'Records and bytes published in a partition before an epoch; null while an earlier epoch is not sealed';
 
 CREATE FUNCTION streamhouse.set_bases(topic_ids uuid[], partitions int[]) RETURNS void
-LANGUAGE sql SET search_path = pg_catalog, streamhouse, pg_temp
+LANGUAGE sql SET search_path = pg_catalog, streamhouse, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
 AS $$
     -- Below the boundary of a term that is not settled, epochs may still come to light.
-    WITH based AS (
-        SELECT e.topic_id, e.partition,
-               coalesce(max(e.epoch) FILTER (WHERE e.records_base IS NOT NULL), min(e.epoch)) AS epoch
+    WITH based AS MATERIALIZED (
+        SELECT asked.topic_id, asked.partition, first.epoch
         FROM (SELECT DISTINCT * FROM unnest(topic_ids, partitions)) AS asked(topic_id, partition)
-        JOIN epoch AS e USING (topic_id, partition)
-        WHERE NOT EXISTS (SELECT FROM epoch AS b
-                          WHERE b.topic_id = e.topic_id AND b.partition = e.partition AND b.state = 'orphaned'
-                            AND is_boundary(b.epoch))
-        GROUP BY e.topic_id, e.partition
+        CROSS JOIN LATERAL (
+            SELECT coalesce(max(e.epoch) FILTER (WHERE e.records_base IS NOT NULL), min(e.epoch)) AS epoch
+            FROM epoch AS e WHERE e.topic_id = asked.topic_id AND e.partition = asked.partition) AS first
+        CROSS JOIN LATERAL (
+            SELECT count(*) AS n FROM find_unsealed(asked.topic_id, asked.partition) AS b
+            WHERE b.state = 'orphaned' AND is_boundary(b.epoch)) AS boundaries
+        WHERE first.epoch IS NOT NULL AND boundaries.n = 0
     ), chain AS (
-        SELECT e.topic_id, e.partition, e.epoch,
+        SELECT e.place, e.records_base,
                coalesce(bool_and(e.state = 'sealed') OVER earlier, true) AS is_resolved,
                (coalesce(max(e.records_base) OVER earlier, 0) + coalesce(sum(h.records) OVER earlier, 0))::bigint
                    AS records,
                (coalesce(max(e.bytes_base) OVER earlier, 0) + coalesce(sum(h.bytes) OVER earlier, 0))::bigint
                    AS bytes
         FROM based AS b
-        JOIN epoch AS e ON e.topic_id = b.topic_id AND e.partition = b.partition AND e.epoch >= b.epoch
+        CROSS JOIN LATERAL (
+            SELECT o.ctid AS place, o.* FROM epoch AS o
+            WHERE o.topic_id = b.topic_id AND o.partition = b.partition AND o.epoch >= b.epoch
+            ORDER BY o.epoch OFFSET 0) AS e
         LEFT JOIN LATERAL newest_head(e.topic_id, e.partition, e.epoch) AS h ON true
         WINDOW earlier AS (PARTITION BY e.topic_id, e.partition ORDER BY e.epoch
                            ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
     )
     UPDATE epoch AS e SET records_base = c.records, bytes_base = c.bytes
-    FROM chain AS c
-    WHERE (e.topic_id, e.partition, e.epoch) = (c.topic_id, c.partition, c.epoch)
-      AND e.records_base IS NULL AND c.is_resolved
+    FROM (SELECT * FROM chain WHERE records_base IS NULL AND is_resolved) AS c
+    WHERE e.ctid = c.place
 $$;
 COMMENT ON FUNCTION streamhouse.set_bases IS
     'Gives the epochs whose predecessors are all sealed the counts that they begin at; the first of a partition begins '
@@ -151,6 +154,7 @@ RETURNS TABLE (version bigint, is_whole boolean, topic_id uuid, topic text, dura
                start_offset bigint, limit_offset bigint, published_end bigint, epoch_state text,
                orphan_timeout_ms bigint)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
+    SET enable_seqscan = off SET enable_bitmapscan = off
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -253,6 +257,7 @@ CREATE FUNCTION streamhouse.agent_grant(incarnation bigint, topic_ids uuid[], pa
 RETURNS TABLE (topic_id uuid, partition int, result text, epoch bigint, start_offset bigint,
                limit_offset bigint, orphan_timeout_ms bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
+    SET enable_seqscan = off SET enable_bitmapscan = off
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -264,30 +269,35 @@ BEGIN
     PERFORM check_history();
     SELECT i.agent_id INTO caller FROM incarnation AS i
     WHERE i.incarnation_id = agent_grant.incarnation;
+    PERFORM lock_partitions(topic_ids, partitions);
 
     -- What agents now gone hold makes room: it vanishes if it was never open, and is orphaned otherwise.
-    DELETE FROM epoch AS e
-    USING unnest(topic_ids, partitions) AS asked(topic_id, partition), partition AS p
-    WHERE (e.topic_id, e.partition) = (asked.topic_id, asked.partition)
-      AND (p.topic_id, p.partition) = (asked.topic_id, asked.partition) AND p.target_agent = caller
-      AND e.state = 'granted' AND is_free(e.topic_id, e.partition);
-    SELECT orphan_epochs(array_agg(p.topic_id), array_agg(p.partition)) INTO orphaned
+    DELETE FROM epoch AS e WHERE e.ctid = ANY (ARRAY(
+        SELECT held.place
+        FROM unnest(topic_ids, partitions) AS asked(topic_id, partition)
+        CROSS JOIN LATERAL find_partition(asked.topic_id, asked.partition) AS p
+        CROSS JOIN LATERAL find_unsealed(asked.topic_id, asked.partition) AS held
+        WHERE p.target_agent = caller AND held.state = 'granted' AND is_free(asked.topic_id, asked.partition)));
+    SELECT orphan_epochs(array_agg(asked.topic_id), array_agg(asked.partition)) INTO orphaned
     FROM unnest(topic_ids, partitions) AS asked(topic_id, partition)
-    JOIN partition AS p USING (topic_id, partition)
-    WHERE p.target_agent = caller AND is_free(p.topic_id, p.partition)
-      AND NOT EXISTS (SELECT FROM epoch AS e
-                      WHERE e.topic_id = p.topic_id AND e.partition = p.partition
-                        AND e.incarnation_id = agent_grant.incarnation AND e.state <> 'sealed');
+    CROSS JOIN LATERAL find_partition(asked.topic_id, asked.partition) AS p
+    WHERE p.target_agent = caller AND is_free(asked.topic_id, asked.partition)
+      AND agent_grant.incarnation <> ALL (ARRAY(SELECT coalesce(e.incarnation_id, 0)
+                                                FROM find_unsealed(asked.topic_id, asked.partition) AS e));
 
-    WITH numbered AS (
+    WITH due AS MATERIALIZED (
+        SELECT p.place, t.orphan_timeout
+        FROM (SELECT DISTINCT * FROM unnest(topic_ids, partitions)) AS asked(topic_id, partition)
+        CROSS JOIN LATERAL find_partition(asked.topic_id, asked.partition) AS p
+        CROSS JOIN LATERAL find_topic(asked.topic_id) AS t
+        CROSS JOIN LATERAL (
+            SELECT count(*) AS n FROM find_unsealed(asked.topic_id, asked.partition) AS e
+            WHERE e.state <> 'orphaned' OR e.incarnation_id = agent_grant.incarnation) AS in_the_way
+        WHERE t.durability = 'wal' AND p.target_agent = caller AND in_the_way.n = 0
+    ), numbered AS (
         UPDATE partition AS p SET next_epoch = p.next_epoch + 1
-        FROM (SELECT DISTINCT * FROM unnest(topic_ids, partitions)) AS asked(topic_id, partition), topic AS t
-        WHERE (p.topic_id, p.partition) = (asked.topic_id, asked.partition) AND t.topic_id = p.topic_id
-          AND t.durability = 'wal' AND p.target_agent = caller
-          AND NOT EXISTS (SELECT FROM epoch AS e
-                          WHERE e.topic_id = p.topic_id AND e.partition = p.partition AND e.state <> 'sealed'
-                            AND (e.state <> 'orphaned' OR e.incarnation_id = agent_grant.incarnation))
-        RETURNING p.topic_id, p.partition, p.next_offset, t.orphan_timeout,
+        FROM due AS d WHERE p.ctid = d.place
+        RETURNING p.topic_id, p.partition, p.next_offset, d.orphan_timeout,
                   epoch_number(control.term, p.next_epoch - 1) AS epoch
     )
     INSERT INTO epoch (topic_id, partition, epoch, incarnation_id, durability, state, start_offset,
@@ -307,9 +317,9 @@ BEGIN
                          ELSE 'not_target' END),
            mine.epoch, mine.start_offset, mine.limit_offset, interval_ms(mine.orphan_timeout)
     FROM unnest(topic_ids, partitions) WITH ORDINALITY AS asked(topic_id, partition, ordinal)
-    LEFT JOIN partition AS p ON (p.topic_id, p.partition) = (asked.topic_id, asked.partition)
-    LEFT JOIN epoch AS mine ON (mine.topic_id, mine.partition) = (asked.topic_id, asked.partition)
-                           AND mine.state = 'granted' AND mine.incarnation_id = agent_grant.incarnation
+    LEFT JOIN LATERAL find_partition(asked.topic_id, asked.partition) AS p ON true
+    LEFT JOIN LATERAL find_unsealed(asked.topic_id, asked.partition) AS mine
+           ON mine.state = 'granted' AND mine.incarnation_id = agent_grant.incarnation
     ORDER BY asked.ordinal;
 END
 $$;
@@ -323,16 +333,18 @@ CREATE FUNCTION streamhouse.agent_open(incarnation bigint, topic_ids uuid[], par
                                        epochs bigint[])
 RETURNS TABLE (topic_id uuid, partition int, epoch bigint, result text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
+    SET enable_seqscan = off SET enable_bitmapscan = off
 AS $$
 #variable_conflict use_column
 BEGIN
     PERFORM control_lock();
     PERFORM agent_enter(incarnation);
     WITH opened AS (
-        UPDATE epoch AS e SET state = 'open'
-        FROM unnest(topic_ids, partitions, epochs) AS asked(topic_id, partition, epoch)
-        WHERE (e.topic_id, e.partition, e.epoch) = (asked.topic_id, asked.partition, asked.epoch)
-          AND e.incarnation_id = agent_open.incarnation AND e.state = 'granted'
+        UPDATE epoch AS e SET state = 'open' WHERE e.ctid = ANY (ARRAY(
+            SELECT granted.place
+            FROM unnest(topic_ids, partitions, epochs) AS asked(topic_id, partition, epoch)
+            CROSS JOIN LATERAL find_epoch(asked.topic_id, asked.partition, asked.epoch) AS granted
+            WHERE granted.incarnation_id = agent_open.incarnation AND granted.state = 'granted'))
         RETURNING e.topic_id, e.partition, e.epoch, e.start_offset
     )
     INSERT INTO epoch_head (topic_id, partition, epoch, published_end)
@@ -344,8 +356,7 @@ BEGIN
                     CASE WHEN e.state = 'open' AND e.incarnation_id = agent_open.incarnation THEN 'open'
                          ELSE 'fenced' END)
     FROM unnest(topic_ids, partitions, epochs) WITH ORDINALITY AS asked(topic_id, partition, epoch, ordinal)
-    LEFT JOIN epoch AS e
-           ON (e.topic_id, e.partition, e.epoch) = (asked.topic_id, asked.partition, asked.epoch)
+    LEFT JOIN LATERAL find_epoch(asked.topic_id, asked.partition, asked.epoch) AS e ON true
     ORDER BY asked.ordinal;
 END
 $$;
@@ -357,6 +368,7 @@ CREATE FUNCTION streamhouse.agent_seal(incarnation bigint, topic_ids uuid[], par
                                        epochs bigint[], end_offsets bigint[], lost boolean[])
 RETURNS TABLE (topic_id uuid, partition int, epoch bigint, result text, published_end bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
+    SET enable_seqscan = off SET enable_bitmapscan = off
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -367,25 +379,30 @@ BEGIN
     PERFORM agent_enter(incarnation);
     PERFORM lock_heads(topic_ids, partitions, epochs);
 
-    DELETE FROM epoch AS e
-    USING unnest(topic_ids, partitions, epochs) AS asked(topic_id, partition, epoch)
-    WHERE (e.topic_id, e.partition, e.epoch) = (asked.topic_id, asked.partition, asked.epoch)
-      AND e.incarnation_id = agent_seal.incarnation AND e.state = 'granted';
+    DELETE FROM epoch AS e WHERE e.ctid = ANY (ARRAY(
+        SELECT granted.place
+        FROM unnest(topic_ids, partitions, epochs) AS asked(topic_id, partition, epoch)
+        CROSS JOIN LATERAL find_epoch(asked.topic_id, asked.partition, asked.epoch) AS granted
+        WHERE granted.incarnation_id = agent_seal.incarnation AND granted.state = 'granted'));
     GET DIAGNOSTICS removed = ROW_COUNT;
 
-    WITH sealed AS (
-        UPDATE epoch AS e SET state = 'sealed', end_offset = h.published_end
+    PERFORM lock_partitions(topic_ids, partitions);
+    WITH due AS MATERIALIZED (
+        SELECT e.place, p.place AS partition_place, h.published_end,
+               CASE WHEN asked.lost THEN e.limit_offset ELSE h.published_end END AS next
         FROM unnest(topic_ids, partitions, epochs, end_offsets, lost)
              AS asked(topic_id, partition, epoch, end_offset, lost)
+        CROSS JOIN LATERAL find_epoch(asked.topic_id, asked.partition, asked.epoch) AS e
+        CROSS JOIN LATERAL find_partition(asked.topic_id, asked.partition) AS p
         CROSS JOIN LATERAL newest_head(asked.topic_id, asked.partition, asked.epoch) AS h
-        WHERE (e.topic_id, e.partition, e.epoch) = (asked.topic_id, asked.partition, asked.epoch)
-          AND e.incarnation_id = agent_seal.incarnation AND e.state IN ('open', 'orphaned')
+        WHERE e.incarnation_id = agent_seal.incarnation AND e.state IN ('open', 'orphaned')
           AND asked.end_offset = h.published_end
-        RETURNING e.topic_id, e.partition,
-                  CASE WHEN asked.lost THEN e.limit_offset ELSE e.end_offset END AS next
+    ), sealed AS (
+        UPDATE epoch AS e SET state = 'sealed', end_offset = d.published_end FROM due AS d WHERE e.ctid = d.place
     )
-    UPDATE partition AS p SET next_offset = greatest(p.next_offset, sealed.next)
-    FROM sealed WHERE (p.topic_id, p.partition) = (sealed.topic_id, sealed.partition);
+    UPDATE partition AS p SET next_offset = greatest(p.next_offset, d.next)
+    FROM (SELECT partition_place, max(next) AS next FROM due GROUP BY partition_place) AS d
+    WHERE p.ctid = d.partition_place;
     GET DIAGNOSTICS ended = ROW_COUNT;
     IF removed + ended > 0 THEN
         PERFORM set_bases(topic_ids, partitions);
@@ -408,8 +425,7 @@ BEGIN
            h.published_end
     FROM unnest(topic_ids, partitions, epochs, end_offsets) WITH ORDINALITY
          AS asked(topic_id, partition, epoch, end_offset, ordinal)
-    LEFT JOIN epoch AS e
-           ON (e.topic_id, e.partition, e.epoch) = (asked.topic_id, asked.partition, asked.epoch)
+    LEFT JOIN LATERAL find_epoch(asked.topic_id, asked.partition, asked.epoch) AS e ON true
     LEFT JOIN LATERAL newest_head(asked.topic_id, asked.partition, asked.epoch) AS h ON true
     ORDER BY asked.ordinal;
 END

@@ -2,21 +2,24 @@
 -- records. Who ends such an epoch, and where leftovers of a forced end go.
 
 CREATE FUNCTION streamhouse.orphan_epochs(topic_ids uuid[], partitions int[]) RETURNS int
-LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
+LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
 AS $$
 #variable_conflict use_column
 DECLARE
     orphaned int;
 BEGIN
-    WITH orphan AS (
-        UPDATE epoch AS e SET state = 'orphaned', orphaned_at = now()
-        FROM unnest(topic_ids, partitions) AS asked(topic_id, partition)
-        WHERE (e.topic_id, e.partition) = (asked.topic_id, asked.partition)
-          AND e.state = 'open' AND e.incarnation_id IS NOT NULL
-        RETURNING e.topic_id, e.partition, e.limit_offset
+    PERFORM lock_partitions(topic_ids, partitions);
+    WITH due AS MATERIALIZED (
+        SELECT e.place, p.place AS partition_place, e.limit_offset
+        FROM (SELECT DISTINCT * FROM unnest(topic_ids, partitions)) AS asked(topic_id, partition)
+        CROSS JOIN LATERAL find_partition(asked.topic_id, asked.partition) AS p
+        CROSS JOIN LATERAL find_unsealed(asked.topic_id, asked.partition) AS e
+        WHERE e.state = 'open' AND e.incarnation_id IS NOT NULL
+    ), orphan AS (
+        UPDATE epoch AS e SET state = 'orphaned', orphaned_at = now() FROM due AS d WHERE e.ctid = d.place
     )
-    UPDATE partition AS p SET next_offset = greatest(p.next_offset, orphan.limit_offset)
-    FROM orphan WHERE (p.topic_id, p.partition) = (orphan.topic_id, orphan.partition);
+    UPDATE partition AS p SET next_offset = greatest(p.next_offset, d.limit_offset)
+    FROM due AS d WHERE p.ctid = d.partition_place;
     GET DIAGNOSTICS orphaned = ROW_COUNT;
     RETURN orphaned;
 END
@@ -49,20 +52,23 @@ COMMENT ON FUNCTION streamhouse.orphan_abandoned IS
     'write on. Needs the control lock';
 
 CREATE FUNCTION streamhouse.force_ends(topic_ids uuid[], partitions int[], epochs bigint[]) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
+LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
 AS $$
 #variable_conflict use_column
 BEGIN
     -- Publishes that hold a head finish first; those that wait for one find the epoch sealed.
     PERFORM lock_heads(topic_ids, partitions, epochs);
-    PERFORM orphan_epochs(array_agg(e.topic_id), array_agg(e.partition)) FROM epoch AS e
-    WHERE (e.topic_id, e.partition, e.epoch) IN (SELECT * FROM unnest(topic_ids, partitions, epochs))
-      AND e.state = 'open';
-    UPDATE epoch AS e SET state = 'sealed', forced = true, forced_at = now(), end_offset = h.published_end
+    PERFORM orphan_epochs(array_agg(asked.topic_id), array_agg(asked.partition))
     FROM unnest(topic_ids, partitions, epochs) AS asked(topic_id, partition, epoch)
-    CROSS JOIN LATERAL newest_head(asked.topic_id, asked.partition, asked.epoch) AS h
-    WHERE (e.topic_id, e.partition, e.epoch) = (asked.topic_id, asked.partition, asked.epoch)
-      AND e.state = 'orphaned';
+    CROSS JOIN LATERAL find_epoch(asked.topic_id, asked.partition, asked.epoch) AS e
+    WHERE e.state = 'open';
+    UPDATE epoch AS e SET state = 'sealed', forced = true, forced_at = now(), end_offset = d.published_end
+    FROM (SELECT orphan.place, h.published_end
+          FROM unnest(topic_ids, partitions, epochs) AS asked(topic_id, partition, epoch)
+          CROSS JOIN LATERAL find_epoch(asked.topic_id, asked.partition, asked.epoch) AS orphan
+          CROSS JOIN LATERAL newest_head(asked.topic_id, asked.partition, asked.epoch) AS h
+          WHERE orphan.state = 'orphaned') AS d
+    WHERE e.ctid = d.place;
     PERFORM set_bases(topic_ids, partitions);
     PERFORM begin_ownerless_epochs(t.topic_id) FROM topic AS t WHERE t.topic_id = ANY (topic_ids);
     PERFORM bump_versions(assignments => true);
@@ -196,6 +202,7 @@ CREATE FUNCTION streamhouse.agent_leftover(incarnation bigint, topic_ids uuid[],
 RETURNS TABLE (topic_id uuid, partition int, result text, forced_end bigint, epoch bigint,
                start_offset bigint, limit_offset bigint, published_end bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
+    SET enable_seqscan = off SET enable_bitmapscan = off
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -205,14 +212,16 @@ BEGIN
     PERFORM agent_enter(incarnation);
     SELECT i.wal_uuid INTO caller FROM incarnation AS i WHERE i.incarnation_id = agent_leftover.incarnation;
 
-    PERFORM make_leftover(control.term, agent_leftover.incarnation, old.topic_id, old.partition, old.epoch)
+    PERFORM make_leftover(control.term, agent_leftover.incarnation, asked.topic_id, asked.partition, asked.epoch)
     FROM (SELECT DISTINCT * FROM unnest(topic_ids, partitions, epochs)) AS asked(topic_id, partition, epoch)
-    JOIN epoch AS old USING (topic_id, partition, epoch)
-    JOIN incarnation AS i USING (incarnation_id)
-    WHERE old.forced AND old.end_offset < old.limit_offset AND i.wal_uuid = caller
-      AND NOT EXISTS (SELECT FROM epoch AS made
-                      WHERE made.topic_id = old.topic_id AND made.partition = old.partition
-                        AND made.leftover_of = old.epoch);
+    CROSS JOIN LATERAL find_epoch(asked.topic_id, asked.partition, asked.epoch) AS old
+    LEFT JOIN LATERAL find_leftover(asked.topic_id, asked.partition, asked.epoch) AS made ON true
+    WHERE old.forced AND old.end_offset < old.limit_offset AND made.epoch IS NULL
+      AND EXISTS (SELECT FROM incarnation AS i WHERE i.incarnation_id = old.incarnation_id AND i.wal_uuid = caller);
+    IF FOUND THEN
+        PERFORM begin_ownerless_epochs(t.topic_id) FROM topic AS t WHERE t.topic_id = ANY (topic_ids);
+        PERFORM bump_versions(assignments => true);
+    END IF;
 
     RETURN QUERY
     SELECT asked.topic_id, asked.partition,
@@ -224,13 +233,10 @@ BEGIN
            old.end_offset, made.epoch, made.start_offset, made.limit_offset,
            coalesce(h.published_end, made.start_offset)
     FROM unnest(topic_ids, partitions, epochs) WITH ORDINALITY AS asked(topic_id, partition, epoch, ordinal)
-    LEFT JOIN epoch AS old
-           ON (old.topic_id, old.partition, old.epoch) = (asked.topic_id, asked.partition, asked.epoch)
+    LEFT JOIN LATERAL find_epoch(asked.topic_id, asked.partition, asked.epoch) AS old ON true
     LEFT JOIN incarnation AS i ON i.incarnation_id = old.incarnation_id
-    LEFT JOIN epoch AS made ON made.topic_id = asked.topic_id AND made.partition = asked.partition
-                           AND made.leftover_of = asked.epoch
-    LEFT JOIN epoch_head AS h
-           ON (h.topic_id, h.partition, h.epoch) = (made.topic_id, made.partition, made.epoch)
+    LEFT JOIN LATERAL find_leftover(asked.topic_id, asked.partition, asked.epoch) AS made ON true
+    LEFT JOIN LATERAL newest_head(asked.topic_id, asked.partition, made.epoch) AS h ON true
     ORDER BY asked.ordinal;
 END
 $$;
@@ -270,10 +276,9 @@ BEGIN
     FROM records_before(old.topic_id, old.partition, made.epoch) AS b;
     INSERT INTO epoch_head (topic_id, partition, epoch, published_end)
     VALUES (old.topic_id, old.partition, made.epoch, made.start_offset);
-    PERFORM begin_ownerless_epochs(old.topic_id);
-    PERFORM bump_versions(assignments => true);
 END
 $$;
 COMMENT ON FUNCTION streamhouse.make_leftover IS
     'Makes the epoch for what a WAL holds beyond the forced end of an older one: orphaned from the start, in a '
-    'range above all others as large as what the older one had left. Needs the control lock';
+    'range above all others as large as what the older one had left. begin_ownerless_epochs comes after it. Needs the '
+    'control lock';

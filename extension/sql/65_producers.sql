@@ -169,7 +169,7 @@ BEGIN
     -- An id that has state is used; one that has none was not, or not for long.
     WITH unused AS MATERIALIZED (
         SELECT p.producer_id,
-               EXISTS (SELECT FROM producer_state AS s WHERE s.producer_id = p.producer_id) AS has_state
+               EXISTS (SELECT FROM producer_state AS s WHERE s.producer_id + 0 = p.producer_id) AS has_state
         FROM producer AS p WHERE p.used_at < old ORDER BY p.used_at LIMIT rows_max FOR UPDATE SKIP LOCKED
     ), deleted AS (
         DELETE FROM producer AS p USING unused AS u WHERE p.producer_id = u.producer_id AND NOT u.has_state

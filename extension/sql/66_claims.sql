@@ -99,6 +99,7 @@ COMMENT ON FUNCTION streamhouse.agent_claim IS
 CREATE FUNCTION streamhouse.agent_claims(incarnation bigint, topic_ids uuid[], partitions int[], epochs bigint[])
 RETURNS TABLE (ordinal int, producer_id bigint, producer_epoch int, first_unacked_seq int)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
+    SET enable_seqscan = off SET enable_bitmapscan = off
 AS $$
 #variable_conflict use_column
 BEGIN

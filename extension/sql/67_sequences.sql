@@ -13,6 +13,7 @@ CREATE FUNCTION streamhouse.agent_producer_state(incarnation bigint, topic_ids u
 RETURNS TABLE (ordinal int, unresolved boolean, producer_id bigint, producer_epoch int, base_sequence int,
                sequence_count int, base_offset bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
+    SET enable_seqscan = off SET enable_bitmapscan = off
 AS $$
 #variable_conflict use_column
 BEGIN
@@ -73,6 +74,7 @@ COMMENT ON FUNCTION streamhouse.check_stretches IS
 CREATE FUNCTION streamhouse.lock_heads_of_sequences(topic_ids uuid[], partitions int[], epochs bigint[],
                                                     first_offsets bigint[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
+    SET enable_seqscan = off SET enable_bitmapscan = off
 AS $$
 #variable_conflict use_column
 BEGIN

@@ -200,21 +200,22 @@ COMMENT ON FUNCTION streamhouse.present_epoch IS
     'Needs the control lock';
 
 CREATE FUNCTION streamhouse.end_presented(topic_ids uuid[], partitions int[]) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
+LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
 AS $$
 #variable_conflict use_column
 BEGIN
     -- The next epoch began below the limit: so this one had been sealed there.
-    UPDATE epoch AS e SET state = 'sealed', end_offset = h.published_end
-    FROM (SELECT DISTINCT * FROM unnest(topic_ids, partitions)) AS asked(topic_id, partition)
-    JOIN epoch_head AS h USING (topic_id, partition)
-    WHERE (e.topic_id, e.partition, e.epoch) = (h.topic_id, h.partition, h.epoch)
-      AND e.state = 'orphaned' AND e.durability = 'wal'
-      AND h.published_end < e.limit_offset
-      AND h.published_end = (SELECT n.start_offset FROM epoch AS n
-                             WHERE n.topic_id = e.topic_id AND n.partition = e.partition
-                               AND n.epoch > e.epoch AND NOT is_boundary(n.epoch)
-                             ORDER BY n.epoch LIMIT 1);
+    UPDATE epoch AS e SET state = 'sealed', end_offset = d.published_end
+    FROM (SELECT orphan.place, h.published_end
+          FROM (SELECT DISTINCT * FROM unnest(topic_ids, partitions)) AS asked(topic_id, partition)
+          CROSS JOIN LATERAL find_unsealed(asked.topic_id, asked.partition) AS orphan
+          CROSS JOIN LATERAL newest_head(asked.topic_id, asked.partition, orphan.epoch) AS h
+          WHERE orphan.state = 'orphaned' AND orphan.durability = 'wal' AND h.published_end < orphan.limit_offset
+            AND h.published_end = (SELECT n.start_offset FROM epoch AS n
+                                   WHERE n.topic_id = asked.topic_id AND n.partition = asked.partition
+                                     AND n.epoch > orphan.epoch AND NOT is_boundary(n.epoch)
+                                   ORDER BY n.epoch LIMIT 1)) AS d
+    WHERE e.ctid = d.place;
     PERFORM set_bases(topic_ids, partitions);
 END
 $$;
@@ -226,6 +227,7 @@ CREATE FUNCTION streamhouse.agent_present_epochs(incarnation bigint, topic_ids u
                                                  epochs bigint[], start_offsets bigint[])
 RETURNS TABLE (result text, epoch bigint, start_offset bigint, limit_offset bigint, published_end bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
+    SET enable_seqscan = off SET enable_bitmapscan = off
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -247,7 +249,7 @@ BEGIN
            a.epoch, e.start_offset, e.limit_offset, h.published_end
     FROM unnest(topic_ids, partitions, epochs, answers) WITH ORDINALITY
          AS a(topic_id, partition, epoch, answer, ordinal)
-    LEFT JOIN epoch AS e ON (e.topic_id, e.partition, e.epoch) = (a.topic_id, a.partition, a.epoch)
+    LEFT JOIN LATERAL find_epoch(a.topic_id, a.partition, a.epoch) AS e ON true
     LEFT JOIN LATERAL newest_head(a.topic_id, a.partition, a.epoch) AS h ON true
     ORDER BY a.ordinal;
 END

@@ -4,6 +4,7 @@
 CREATE FUNCTION streamhouse.read_bounds(topic_ids uuid[], partitions int[])
 RETURNS TABLE (topic_id uuid, partition int, log_start bigint, published_end bigint, epoch bigint)
 LANGUAGE sql STABLE SECURITY INVOKER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
+    SET enable_seqscan = off SET enable_bitmapscan = off
 AS $$
     SELECT p.topic_id, p.partition, p.log_start, coalesce(unsealed.published_end, p.next_offset),
            coalesce(unsealed.epoch, last.epoch)
@@ -37,6 +38,7 @@ RETURNS TABLE (first_offset bigint, base_offset bigint, last_offset bigint, epoc
                "position" bigint, length bigint, records bigint, min_timestamp_ms bigint,
                max_timestamp_ms bigint)
 LANGUAGE sql STABLE SECURITY INVOKER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
+    SET enable_seqscan = off SET enable_bitmapscan = off
 AS $$
     SELECT s.first_offset, s.base_offset, s.last_offset, s.epoch, o.object_key, s.position, s.bytes,
            s.records, s.min_timestamp_ms, s.max_timestamp_ms
@@ -63,6 +65,7 @@ RETURNS TABLE (topic_id uuid, partition int, first_offset bigint, base_offset bi
                epoch bigint, object_key text, "position" bigint, length bigint, records bigint,
                min_timestamp_ms bigint, max_timestamp_ms bigint)
 LANGUAGE sql STABLE SECURITY INVOKER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
+    SET enable_seqscan = off SET enable_bitmapscan = off
 AS $$
     SELECT asked.topic_id, asked.partition, greatest(s.first_offset, s.from_offset), s.base_offset,
            s.last_offset, s.epoch, o.object_key, s.position, s.bytes, s.records, s.min_timestamp_ms,
@@ -98,7 +101,7 @@ AS $$
           AND h.epoch <= bound.epoch
         ORDER BY h.epoch LIMIT 1
     ) AS s ON true
-    LEFT JOIN object AS o USING (object_id)
+    LEFT JOIN LATERAL (SELECT k.object_key FROM object AS k WHERE k.object_id = s.object_id LIMIT 1) AS o ON true
     ORDER BY asked.ordinal
 $$;
 COMMENT ON FUNCTION streamhouse.find_timestamps IS
