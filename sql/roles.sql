@@ -55,6 +55,7 @@ SELECT calls > 0 AS renewed FROM streamhouse.agent_heartbeat(:a, 0);
 SELECT count(*) FROM streamhouse.agent_metadata();
 SELECT count(*) FROM streamhouse.agent_topic_schemas();
 SELECT record_name FROM streamhouse.agent_schema_by_id(1);
+SELECT subject, version FROM streamhouse.agent_list_schemas('', false, false, 0, -1);
 SELECT streamhouse.agent_schemas_seen('{1}', ARRAY[topic('t')]);
 SELECT streamhouse.register_schema('t-value', avro('a b=1')) AS id;
 SELECT streamhouse.delete_version('t-value', 2);

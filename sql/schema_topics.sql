@@ -57,6 +57,23 @@ SELECT streamhouse.register_schema('user', E'syntax = "proto3";\nimport "b.proto
     'PROTOBUF', '[{"name": "b.proto", "subject": "base", "version": 1}]') AS "user" \gset
 SELECT record_name, dependency_names, dependency_texts FROM streamhouse.agent_schema_by_id(:user);
 
+-- Pages of versions, in the order of subject and version, each of at most 1000, and lists that are too long.
+SELECT n, subject, version, type, "references", is_deleted
+FROM streamhouse.agent_list_schemas('', false, false, 1, 3);
+SELECT subject, version FROM streamhouse.agent_list_schemas('user', false, true, 0, -1);
+BEGIN;
+INSERT INTO streamhouse.schema_version (subject, version, schema_id)
+SELECT 'many', v, :user FROM generate_series(1, 1100) AS v;
+SELECT count(*), min(version), max(version) FROM streamhouse.agent_list_schemas('many', false, false, 0, -1);
+SELECT count(*), min(version), max(version) FROM streamhouse.agent_list_schemas('many', false, false, 1000, 2000);
+SELECT version FROM streamhouse.agent_list_schemas('many', false, true, 0, 5);
+UPDATE streamhouse.schema SET canonical = repeat('x', 20000) WHERE schema_id = :user;
+SELECT failure('SELECT streamhouse.agent_list_schemas(''many'', false, false, 0, -1)');
+SELECT count(*) FROM streamhouse.agent_list_schemas('many', false, false, 0, 800);
+ROLLBACK;
+SELECT streamhouse.agent_list_fits(16777216);
+SELECT failure('SELECT streamhouse.agent_list_fits(16777217)');
+
 -- What was seen.
 SELECT streamhouse.agent_schemas_seen(ARRAY[:t1, :t2, :t1, 99999, :plain],
     ARRAY[topic('t'), topic('t'), topic('t'), topic('t'), topic('plain')]);

@@ -17,7 +17,9 @@ typedef struct Visitor {
     int fd;
     uint8_t address[16];
     int64_t since_ms; /* of its begin, or of the end of its last request */
+    int64_t answered_ms;
     size_t body_bytes;
+    size_t answer_bytes;
     bool busy;
     bool ended;
 } Visitor;
@@ -102,6 +104,7 @@ void sh_visitors_request_ended(ShVisitors *visitors, struct MHD_Connection *conn
     pthread_mutex_lock(&visitors->lock);
     visitor->since_ms = sh_clock_now_ms();
     visitor->body_bytes = 0;
+    visitor->answer_bytes = 0;
     visitor->busy = false;
     TAILQ_REMOVE(&visitors->list, visitor, link);
     TAILQ_INSERT_TAIL(&visitors->list, visitor, link);
@@ -131,6 +134,39 @@ void sh_visitors_hold(ShVisitors *visitors, struct MHD_Connection *connection, s
     pthread_mutex_lock(&visitors->lock);
     visitor->body_bytes = bytes;
     pthread_mutex_unlock(&visitors->lock);
+}
+
+void sh_visitors_hold_answer(ShVisitors *visitors, struct MHD_Connection *connection, size_t bytes)
+{
+    Visitor *visitor = visitor_of(connection);
+    if (visitor == NULL)
+        return;
+    pthread_mutex_lock(&visitors->lock);
+    visitor->answer_bytes = bytes;
+    visitor->answered_ms = sh_clock_now_ms();
+    pthread_mutex_unlock(&visitors->lock);
+}
+
+bool sh_visitors_end_largest_answer(ShVisitors *visitors, struct MHD_Connection *connection, int64_t age_ms)
+{
+    const Visitor *own = visitor_of(connection);
+    Visitor *largest = NULL;
+    pthread_mutex_lock(&visitors->lock);
+    size_t own_bytes = own != NULL ? own->answer_bytes : 0;
+    int64_t until_ms = sh_clock_now_ms() - age_ms;
+    Visitor *visitor;
+    TAILQ_FOREACH(visitor, &visitors->list, link)
+    {
+        if (visitor == own || visitor->ended ||
+            visitor->answer_bytes <= (largest != NULL ? largest->answer_bytes : 0))
+            continue;
+        if (visitor->answer_bytes > own_bytes || visitor->answered_ms <= until_ms)
+            largest = visitor;
+    }
+    if (largest != NULL)
+        end(visitors, largest, "makes room for other answers");
+    pthread_mutex_unlock(&visitors->lock);
+    return largest != NULL;
 }
 
 bool sh_visitors_end_slowest_body(ShVisitors *visitors, struct MHD_Connection *connection, int64_t age_ms)

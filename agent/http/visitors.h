@@ -35,6 +35,11 @@ void sh_visitors_request_ended(ShVisitors *visitors, struct MHD_Connection *conn
 void sh_visitors_set_busy(ShVisitors *visitors, struct MHD_Connection *connection, bool busy);
 /* The connection holds so many bytes of a body that has not ended. */
 void sh_visitors_hold(ShVisitors *visitors, struct MHD_Connection *connection, size_t bytes);
+/* The connection holds an answer of so many bytes, until its request has ended. */
+void sh_visitors_hold_answer(ShVisitors *visitors, struct MHD_Connection *connection, size_t bytes);
+/* End the one that holds the largest answer, if it is larger than that of `connection`, or made `age_ms` ago
+ * at least; false: there is none. */
+bool sh_visitors_end_largest_answer(ShVisitors *visitors, struct MHD_Connection *connection, int64_t age_ms);
 /* End the one that sends its body for the longest, at least for `age_ms`, but not `connection`; false: there
  * is none. */
 bool sh_visitors_end_slowest_body(ShVisitors *visitors, struct MHD_Connection *connection, int64_t age_ms);

@@ -17,9 +17,11 @@
 /* A page of a list: a negative limit is none. */
 #define PAGE(offset, limit)                                                                                  \
     " OFFSET greatest(" offset "::int, 0) LIMIT CASE WHEN " limit "::int >= 0 THEN " limit "::int END"
-/* json_strip_nulls writes without blanks, too. */
+/* json_strip_nulls writes without blanks, too. OFFSET 0: the list is made once. */
 #define LIST(element, source)                                                                                \
-    "SELECT json_strip_nulls(coalesce(json_agg(" element " ORDER BY n), '[]')) FROM (" source ") AS page"
+    "SELECT list FROM (SELECT json_strip_nulls(coalesce(json_agg(" element                                   \
+    " ORDER BY n), '[]'))::text AS list FROM (" source ") AS page OFFSET 0) AS whole "                       \
+    "WHERE streamhouse.agent_list_fits(octet_length(list))"
 #define MEMBER(name, value) "SELECT json_strip_nulls(json_build_object('" name "', " value "))"
 
 #define TRIES 3 /* when transactions conflict */
@@ -64,18 +66,8 @@ static const Question questions[SH_PG_SCHEMA_QUESTION_COUNT] = {
                                                      "$2::boolean) WITH ORDINALITY AS s(version, n)"),
                                      2},
     [SH_PG_SCHEMA_LIST] =
-        {LIST(
-             VERSION_JSON("NULL"),
-             "SELECT v.subject, v.version, v.schema_id, s.type, "
-             "streamhouse.schema_references(v.schema_id) AS \"references\", v.state <> 'live' AS is_deleted, "
-             "row_number() OVER (ORDER BY v.subject COLLATE \"C\", v.version) AS n "
-             "FROM streamhouse.schema_version AS v JOIN streamhouse.schema AS s USING (schema_id) "
-             "WHERE starts_with(v.subject, $1) AND (v.state = 'live' OR ($2::boolean AND v.state = "
-             "'deleted')) "
-             "AND NOT ($3::boolean AND EXISTS (SELECT FROM streamhouse.schema_version AS later "
-             "WHERE later.subject = v.subject AND later.version > v.version "
-             "AND (later.state = 'live' OR ($2::boolean AND later.state = 'deleted')))) "
-             "ORDER BY n" PAGE("$4", "$5")),
+        {LIST(VERSION_JSON("NULL"),
+              "SELECT * FROM streamhouse.agent_list_schemas($1, $2::boolean, $3::boolean, $4::int, $5::int)"),
          5},
     [SH_PG_SCHEMA_BY_ID] =
         {"SELECT json_strip_nulls(json_build_object(" WITHOUT_SAYING

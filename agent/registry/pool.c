@@ -10,7 +10,7 @@
 
 #define PG_TIMEOUT_MS  10000
 #define JOB_TIMEOUT_MS 10000
-#define QUEUE_MAX      256
+#define QUEUE_MAX      256 /* of each kind */
 #define AWAY_PAUSE_MS  250 /* for which PostgreSQL is not asked when no connection could be made */
 #define IDLE_WAIT_MS   1000
 
@@ -30,12 +30,16 @@ struct ShRegistryPool {
     pthread_cond_t wanted;
     ShRegistryJob *first;
     ShRegistryJob **last;
-    int queued;
+    int queued[SH_REGISTRY_KINDS];
+    int running[SH_REGISTRY_KINDS];
     bool stopping;
 };
 
 static void *run(void *arg);
 static ShRegistryJob *take(ShRegistryPool *pool);
+static ShRegistryJob **find_next(ShRegistryPool *pool);
+static bool may_run(const ShRegistryPool *pool, ShRegistryKind kind);
+static void end_turn(ShRegistryPool *pool, ShRegistryKind kind);
 static void serve(Worker *worker, ShRegistryJob *job);
 static ShStatus ask(Worker *worker, ShRegistryJob *job, ShPgSchemaAnswer *said, ShError *err);
 static void answer_with(ShRegistryPool *pool, ShRegistryJob *job, const ShPgSchemaAnswer *said);
@@ -77,12 +81,13 @@ bool sh_registry_pool_ask(ShRegistryPool *pool, ShRegistryJob *job)
 {
     job->deadline_ms = sh_clock_now_ms() + JOB_TIMEOUT_MS;
     job->next = NULL;
+    ShRegistryKind kind = job->call.kind;
     pthread_mutex_lock(&pool->mutex);
-    bool taken = !pool->stopping && pool->queued < QUEUE_MAX;
+    bool taken = !pool->stopping && pool->queued[kind] < QUEUE_MAX;
     if (taken) {
         *pool->last = job;
         pool->last = &job->next;
-        pool->queued++;
+        pool->queued[kind]++;
         pthread_cond_signal(&pool->wanted);
     }
     pthread_mutex_unlock(&pool->mutex);
@@ -127,8 +132,10 @@ static void *run(void *arg)
     Worker *worker = arg;
     ShRegistryJob *job;
     while ((job = take(worker->pool)) != NULL) {
+        ShRegistryKind kind = job->call.kind;
         serve(worker, job);
         job->done(job);
+        end_turn(worker->pool, kind);
     }
     return NULL;
 }
@@ -136,18 +143,45 @@ static void *run(void *arg)
 /* The next job; NULL when the pool stops and none is left. */
 static ShRegistryJob *take(ShRegistryPool *pool)
 {
+    ShRegistryJob **place;
     pthread_mutex_lock(&pool->mutex);
-    while (pool->first == NULL && !pool->stopping)
+    while (*(place = find_next(pool)) == NULL && !pool->stopping)
         sh_cond_wait_ms(&pool->wanted, &pool->mutex, IDLE_WAIT_MS);
-    ShRegistryJob *job = pool->first;
+    ShRegistryJob *job = *place;
     if (job != NULL) {
-        pool->first = job->next;
-        if (pool->first == NULL)
-            pool->last = &pool->first;
-        pool->queued--;
+        *place = job->next;
+        if (job->next == NULL)
+            pool->last = place;
+        pool->queued[job->call.kind]--;
+        pool->running[job->call.kind]++;
     }
     pthread_mutex_unlock(&pool->mutex);
     return job;
+}
+
+/* Where the first job stands that may run now; where the next one would, if none does. */
+static ShRegistryJob **find_next(ShRegistryPool *pool)
+{
+    ShRegistryJob **place = &pool->first;
+    while (*place != NULL && !pool->stopping && !may_run(pool, (*place)->call.kind))
+        place = &(*place)->next;
+    return place;
+}
+
+static bool may_run(const ShRegistryPool *pool, ShRegistryKind kind)
+{
+    int schemas = pool->running[SH_REGISTRY_SCHEMAS];
+    int slow = schemas + pool->running[SH_REGISTRY_WORK];
+    return kind == SH_REGISTRY_LOOK_UP || pool->worker_count == 1 ||
+           (slow < pool->worker_count - 1 &&
+            (kind != SH_REGISTRY_SCHEMAS || schemas < pool->worker_count / 2));
+}
+
+static void end_turn(ShRegistryPool *pool, ShRegistryKind kind)
+{
+    pthread_mutex_lock(&pool->mutex);
+    pool->running[kind]--;
+    pthread_mutex_unlock(&pool->mutex);
 }
 
 static void serve(Worker *worker, ShRegistryJob *job)

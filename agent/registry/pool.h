@@ -2,7 +2,9 @@
  * pool.h - threads with a connection to PostgreSQL each, and the queue of questions to it.
  *
  * Bounded in every way: a full queue, a question that waited too long and a PostgreSQL that is away are
- * answered with an error, soon.
+ * answered with an error, soon. Each kind of calls has a queue of its own length. What lists schemas has at
+ * most half of the connections, and together with what is work all but one: so what looks one thing up has
+ * its turn.
  */
 #ifndef SH_AGENT_REGISTRY_POOL_H
 #define SH_AGENT_REGISTRY_POOL_H

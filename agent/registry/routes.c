@@ -102,6 +102,7 @@ bool sh_registry_call_route(ShRegistryCall *call, const char *method, const char
         if (strcmp(routes[i].method, method) == 0 && matches(&routes[i], call)) {
             call->route = i;
             call->question = routes[i].question;
+            call->kind = strcmp(method, "GET") == 0 ? SH_REGISTRY_LOOK_UP : SH_REGISTRY_WORK;
             return true;
         }
     }
@@ -221,7 +222,10 @@ static bool list_schemas(ShRegistryCall *call, ShRegistryAnswer *answer)
     call->values[0] = prefix_of(call);
     call->values[1] = sh_registry_flag(&call->target, "deleted");
     call->values[2] = sh_registry_flag(&call->target, "latestOnly");
-    return read_page(call, 3, answer);
+    if (!read_page(call, 3, answer))
+        return false;
+    call->kind = SH_REGISTRY_SCHEMAS;
+    return true;
 }
 
 static bool get_version(ShRegistryCall *call, ShRegistryAnswer *answer)
@@ -366,6 +370,7 @@ static bool get_cluster(ShRegistryCall *call, ShRegistryAnswer *answer)
 static bool read_page(ShRegistryCall *call, int at, ShRegistryAnswer *answer)
 {
     ShError err = {0};
+    call->kind = SH_REGISTRY_WORK;
     if (sh_registry_number(&call->target, "offset", "0", &call->values[at], &err) == SH_OK &&
         sh_registry_number(&call->target, "limit", "-1", &call->values[at + 1], &err) == SH_OK)
         return true;

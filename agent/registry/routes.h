@@ -12,6 +12,14 @@
 #define SH_REGISTRY_ROUTES_MAX 64
 #define SH_REGISTRY_CAPTURES   2
 
+/* What a call costs. What is slow must not keep what is fast from its turn. */
+typedef enum ShRegistryKind {
+    SH_REGISTRY_LOOK_UP, /* reads one thing */
+    SH_REGISTRY_WORK,    /* parses, compares or changes something, or lists names and numbers */
+    SH_REGISTRY_SCHEMAS, /* lists schemas, with their texts */
+    SH_REGISTRY_KINDS
+} ShRegistryKind;
+
 typedef struct ShRegistryCall {
     ShRegistryTarget target;
     const char
@@ -19,6 +27,8 @@ typedef struct ShRegistryCall {
     const char *body;                    /* borrowed */
     size_t body_bytes;
     int route; /* its number; that of sh_registry_no_route() when there is none */
+
+    ShRegistryKind kind;
 
     /* What is asked. The texts of values belong to what follows, or to the target. */
     ShPgSchemaQuestion question;

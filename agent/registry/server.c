@@ -33,7 +33,10 @@
 #define BODY_MS_MIN             1000   /* a body that makes room for others has had so long */
 #define CONNECTION_MEMORY_BYTES ((size_t)16 * 1024)
 #define BODIES_BYTES_MAX        ((int64_t)64 << 20) /* of all requests that are under way */
-#define UPLOAD_BYTES_MAX        ((size_t)64 << 20)  /* after which a client that sends on is cut off */
+#define ANSWERS_BYTES_MAX       ((int64_t)64 << 20) /* that are made and not taken yet */
+#define ANSWER_MS_MIN           1000                /* and so long has one that makes room for a larger one */
+#define SMALL_BYTES             ((size_t)8 << 10) /* there is always room for a body and an answer of these */
+#define UPLOAD_BYTES_MAX        ((size_t)64 << 20) /* after which a client that sends on is cut off */
 
 struct ShRegistry {
     struct MHD_Daemon *daemon;
@@ -44,6 +47,7 @@ struct ShRegistry {
     ShRegistryMetrics metrics;
     ShRegistryAccess access;
     _Atomic int64_t body_bytes;
+    _Atomic int64_t answer_bytes;
 };
 
 typedef enum Stage { STAGE_NEW, STAGE_BODY, STAGE_ASKED } Stage;
@@ -55,6 +59,7 @@ typedef struct Request {
     Stage stage;
     char *target; /* as it stands in the request */
     ShScratch body;
+    size_t answer_bytes; /* that it has of the registry's */
     size_t upload_bytes; /* what came, kept or not */
     bool is_last;        /* the connection ends with the answer */
     int64_t started_us;
@@ -70,10 +75,12 @@ static bool is_sound(Request *request, const char *version);
 static void begin(Request *request, const char *method);
 static bool is_allowed(Request *request, const char *method);
 static enum MHD_Result take_body(Request *request, const char *upload, size_t *upload_bytes);
-static bool may_keep(Request *request, int64_t all_bytes);
+static bool may_keep(Request *request, size_t body_bytes, int64_t all_bytes);
 static bool answer_or_ask(Request *request);
 static bool find_in_cache(Request *request);
 static void on_answered(ShRegistryJob *job);
+static void hold_answer(Request *request);
+static bool may_hold(Request *request, int64_t all_bytes);
 static enum MHD_Result send_answer(Request *request);
 static void on_completed(void *arg, struct MHD_Connection *connection, void **state,
                          enum MHD_RequestTerminationCode why);
@@ -285,7 +292,8 @@ static enum MHD_Result take_body(Request *request, const char *upload, size_t *u
     if (wanted > request->body.capacity && wanted < 2 * request->body.capacity)
         wanted = 2 * request->body.capacity;
     sh_visitors_hold(request->registry->visitors, request->connection, request->body.length + length);
-    if (!may_keep(request, all) || sh_scratch_reserve(&request->body, wanted, NULL) != SH_OK) {
+    if (!may_keep(request, request->body.length + length, all) ||
+        sh_scratch_reserve(&request->body, wanted, NULL) != SH_OK) {
         atomic_fetch_sub(&request->registry->body_bytes, (int64_t)length);
         sh_registry_answer_error(answer, 503, "too many large requests are under way; try again");
         answer->retry_after_s = 1;
@@ -296,11 +304,11 @@ static enum MHD_Result take_body(Request *request, const char *upload, size_t *u
     return MHD_YES;
 }
 
-/* Is there room for a body, where all have so many bytes? Who has sent for long makes some, whose memory is
- * free a moment later. */
-static bool may_keep(Request *request, int64_t all_bytes)
+/* Is there room for so many bytes of a body, where all have so many bytes? Who has sent for long makes some,
+ * whose memory is free a moment later. */
+static bool may_keep(Request *request, size_t body_bytes, int64_t all_bytes)
 {
-    return all_bytes <= BODIES_BYTES_MAX ||
+    return all_bytes <= BODIES_BYTES_MAX || body_bytes <= SMALL_BYTES ||
            (all_bytes <= 2 * BODIES_BYTES_MAX &&
             sh_visitors_end_slowest_body(request->registry->visitors, request->connection, BODY_MS_MIN));
 }
@@ -311,8 +319,10 @@ static bool answer_or_ask(Request *request)
     ShRegistryJob *job = &request->job;
     if (!sh_registry_call_prepare(&job->call, (const char *)request->body.data, request->body.length,
                                   &job->answer) ||
-        find_in_cache(request))
+        find_in_cache(request)) {
+        hold_answer(request);
         return true;
+    }
     sh_visitors_set_busy(request->registry->visitors, request->connection, true);
     MHD_suspend_connection(request->connection);
     if (sh_registry_pool_ask(request->registry->pool, job))
@@ -339,8 +349,36 @@ static bool find_in_cache(Request *request)
 static void on_answered(ShRegistryJob *job)
 {
     Request *request = job->owner;
+    hold_answer(request);
     sh_visitors_set_busy(request->registry->visitors, request->connection, false);
     MHD_resume_connection(request->connection);
+}
+
+/* The answer takes memory until its client has it, for which there may be no room: then there is another. */
+static void hold_answer(Request *request)
+{
+    ShRegistry *registry = request->registry;
+    ShRegistryAnswer *answer = &request->job.answer;
+    int64_t bytes = (int64_t)answer->body_bytes;
+    int64_t all = atomic_fetch_add(&registry->answer_bytes, bytes) + bytes;
+    request->answer_bytes = answer->body_bytes;
+    sh_visitors_hold_answer(registry->visitors, request->connection, answer->body_bytes);
+    if (may_hold(request, all))
+        return;
+    atomic_fetch_sub(&registry->answer_bytes, bytes);
+    request->answer_bytes = 0;
+    sh_visitors_hold_answer(registry->visitors, request->connection, 0);
+    sh_registry_answer_error(answer, 503, "too many large answers are not taken yet; try again");
+    answer->retry_after_s = 1;
+}
+
+/* Is there room for an answer, where all have so many bytes? The largest that is not taken makes some, whose
+ * memory is free a moment later. */
+static bool may_hold(Request *request, int64_t all_bytes)
+{
+    return all_bytes <= ANSWERS_BYTES_MAX || request->answer_bytes <= SMALL_BYTES ||
+           (all_bytes <= 2 * ANSWERS_BYTES_MAX &&
+            sh_visitors_end_largest_answer(request->registry->visitors, request->connection, ANSWER_MS_MIN));
 }
 
 static enum MHD_Result send_answer(Request *request)
@@ -382,6 +420,7 @@ static void on_completed(void *arg, struct MHD_Connection *connection, void **st
     if (request == NULL)
         return;
     atomic_fetch_sub(&request->registry->body_bytes, (int64_t)request->body.length);
+    atomic_fetch_sub(&request->registry->answer_bytes, (int64_t)request->answer_bytes);
     sh_registry_call_free(&request->job.call);
     sh_registry_answer_free(&request->job.answer);
     sh_scratch_free(&request->body);

@@ -30,6 +30,52 @@ COMMENT ON FUNCTION streamhouse.schema_in_format IS
     'The text of a schema as the REST API gives it: with "serialized", a Protobuf schema as its descriptor in '
     'base64; with any other format as it is kept';
 
+CREATE FUNCTION streamhouse.agent_list_fits(bytes bigint) RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+BEGIN
+    IF bytes > 16 * 1024 * 1024 THEN
+        RAISE EXCEPTION 'the list is too long'
+            USING ERRCODE = 'program_limit_exceeded',
+                  DETAIL = 'A list has at most 16 MB; "limit", "offset" and "subjectPrefix" ask for a part of it.';
+    END IF;
+    RETURN true;
+END
+$$;
+COMMENT ON FUNCTION streamhouse.agent_list_fits IS
+    'True; raises 54000 for more bytes than a list of the REST API may have';
+
+CREATE FUNCTION streamhouse.agent_list_schemas(prefix text, include_deleted boolean, latest_only boolean,
+                                               page_offset int, page_limit int)
+RETURNS TABLE (n bigint, subject text, version int, schema_id int, type text, "references" jsonb, is_deleted boolean)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
+AS $$
+    WITH page AS MATERIALIZED (
+        SELECT row_number() OVER (ORDER BY v.subject COLLATE "C", v.version) AS n,
+               v.subject, v.version, v.schema_id, v.state <> 'live' AS is_deleted
+        FROM schema_version AS v
+        WHERE starts_with(v.subject, prefix)
+          AND (v.state = 'live' OR (include_deleted AND v.state = 'deleted'))
+          AND NOT (latest_only AND EXISTS (
+              SELECT FROM schema_version AS later
+              WHERE later.subject = v.subject AND later.version > v.version
+                AND (later.state = 'live' OR (include_deleted AND later.state = 'deleted'))))
+        ORDER BY n OFFSET greatest(page_offset, 0)
+        LIMIT CASE WHEN page_limit BETWEEN 0 AND 1000 THEN page_limit ELSE 1000 END
+    ), sizes AS (
+        SELECT octet_length(s.canonical) AS bytes FROM page JOIN schema AS s USING (schema_id)
+        UNION ALL
+        SELECT octet_length(r.name) + octet_length(r.subject) FROM page JOIN schema_reference AS r USING (schema_id)
+    ), fits AS MATERIALIZED (
+        SELECT agent_list_fits(coalesce(sum(bytes), 0)) AS yes FROM sizes
+    )
+    SELECT page.n, page.subject, page.version, s.schema_id, s.type, schema_references(s.schema_id), page.is_deleted
+    FROM fits JOIN page ON fits.yes JOIN schema AS s USING (schema_id)
+$$;
+COMMENT ON FUNCTION streamhouse.agent_list_schemas IS
+    'A page of versions, numbered in the order of subject and version, without the schemas'' texts: 1000 at most, '
+    'also for a negative limit. Raises 54000 when the texts and references have more bytes than a list may have';
+
 CREATE FUNCTION streamhouse.agent_topic_schemas(known_version bigint DEFAULT 0)
 RETURNS TABLE (schema_version bigint, topic_id uuid, part text, validation text, strategy text, subject text,
                record_name text, schema_ids int[])

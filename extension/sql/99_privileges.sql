@@ -54,7 +54,8 @@ GRANT EXECUTE ON FUNCTION
     streamhouse.agent_announce_object, streamhouse.agent_give_up_object,
     streamhouse.agent_scan_claim, streamhouse.agent_unknown_objects, streamhouse.agent_scan_done,
     streamhouse.agent_compaction_claim, streamhouse.agent_compaction_swap, streamhouse.agent_schema_by_id,
-    streamhouse.agent_topic_schemas, streamhouse.agent_schemas_seen
+    streamhouse.agent_topic_schemas, streamhouse.agent_schemas_seen, streamhouse.agent_list_fits,
+    streamhouse.agent_list_schemas
 TO streamhouse_agent;
 
 GRANT EXECUTE ON FUNCTION

@@ -154,6 +154,32 @@ def test_slow_uploads_make_room_for_others(agent):
         one.close()
 
 
+def test_answers_that_are_not_taken_make_room_for_others(agent):
+    """Lists of 15 MB, 60 of them, whose clients do not read."""
+    for i in range(4):
+        text = json.dumps({"type": "record", "name": f"F{i}", "doc": "x" * 3_900_000, "fields": []})
+        assert ask_registry(agent, "POST", f"/subjects/fat{i}/versions", json.dumps({"schema": text}))[0] == 200
+    whole = len(ask_registry(agent, "GET", "/schemas")[1])
+    before = agent.metric("streamhouse_agent_memory_bytes")
+    peak = 0
+    hanging = []
+    for _ in range(60):
+        one = socket.socket()
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        one.connect(registry_place(agent))
+        one.sendall(b"GET /schemas HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        hanging.append(one)
+        assert ask_registry(agent, "GET", "/schemas/ids/1")[0] == 200
+        peak = max(peak, agent.metric("streamhouse_agent_memory_bytes"))
+    wait_until("some made room", lambda: "makes room for other answers" in agent.log_text(), 60)
+    peak = max(peak, agent.metric("streamhouse_agent_memory_bytes"))
+    wait_until("another gets its list", lambda: len(ask_registry(agent, "GET", "/schemas")[1]) == whole, 60)
+    peak = max(peak, agent.metric("streamhouse_agent_memory_bytes"))
+    for one in hanging:
+        one.close()
+    assert peak - before < 300e6, "and all of them have three times as much"
+
+
 def ask_registry(agent, method, path, body=None):
     connection = http.client.HTTPConnection(*registry_place(agent), timeout=20)
     connection.request(method, path, body, {"Content-Type": "application/vnd.schemaregistry.v1+json"} if body else {})

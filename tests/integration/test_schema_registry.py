@@ -270,6 +270,16 @@ def test_work_beyond_the_budget_is_told(registry):
     assert registry.get("/subjects/s/versions") == [1]
 
 
+def test_a_list_is_whole_or_refused(registry):
+    for i in range(5):
+        registry.register(f"s{i}", record(INT, name=f"R{i}")[:-1] + f',"doc":"{"x" * 3_900_000}"}}')
+    assert registry.get("/schemas") == 422
+    assert "limit" in json.loads(registry.raw("GET", "/schemas")[2])["message"]
+    assert [s["subject"] for s in registry.get("/schemas?limit=3&offset=2")] == ["s2", "s3", "s4"]
+    assert [s["subject"] for s in registry.get("/schemas?subjectPrefix=s4")] == ["s4"]
+    assert registry.get("/subjects") == ["s0", "s1", "s2", "s3", "s4"]
+
+
 def test_names_of_all_kinds(registry):
     names = ["a/b", "100%", "a+b", "a b", "ä€🙂", "?&#=", "..", "%2F", "latest"]
     for name in names:

@@ -64,10 +64,10 @@ bool sh_pg_is_connected(const ShPg *pg)
 ShStatus sh_pg_schema_ask(ShPg *pg, ShPgSchemaQuestion question, const char *const *values,
                           ShPgSchemaAnswer *out, ShError *err)
 {
-    (void)pg, (void)question, (void)values;
+    (void)pg, (void)values;
     pthread_mutex_lock(&fake.lock);
     fake.asked++;
-    while (fake.holds && !fake.cancelled) {
+    while (fake.holds && question != SH_PG_SCHEMA_BY_ID && !fake.cancelled) {
         pthread_mutex_unlock(&fake.lock);
         usleep(1000);
         pthread_mutex_lock(&fake.lock);
@@ -142,6 +142,17 @@ static int set_up(void **state)
                : -1;
 }
 
+static int set_up_four(void **state)
+{
+    if (set_up(state) != 0)
+        return -1;
+    Fixture *fixture = *state;
+    sh_registry_pool_stop(fixture->pool);
+    sh_registry_pool_free(fixture->pool);
+    fake.cancelled = false;
+    return sh_registry_pool_start("", "test", 4, fixture->cache, &fixture->pool, NULL) == SH_OK ? 0 : -1;
+}
+
 static int tear_down(void **state)
 {
     Fixture *fixture = *state;
@@ -197,6 +208,64 @@ static void test_a_full_queue_refuses(void **state)
         assert_int_equal(fixture->jobs[i].answer.status, 500);
     assert_false(
         sh_registry_pool_ask(fixture->pool, &fixture->jobs[QUEUED + 7])); /* nor is one taken any more */
+}
+
+static int count_asked(void)
+{
+    pthread_mutex_lock(&fake.lock);
+    int count = fake.asked;
+    pthread_mutex_unlock(&fake.lock);
+    return count;
+}
+
+static void wait_asked(int count)
+{
+    int64_t until_ms = sh_clock_now_ms() + DEADLINE_MS;
+    while (count_asked() < count) {
+        assert_true(sh_clock_now_ms() < until_ms);
+        usleep(1000);
+    }
+}
+
+/* Queue so many of a kind, or what its queue takes. */
+static size_t queue(Fixture *fixture, ShRegistryKind kind, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        ShRegistryJob *job = &fixture->jobs[fixture->used++];
+        job->call.kind = kind;
+        if (!sh_registry_pool_ask(fixture->pool, job))
+            return i;
+    }
+    return count;
+}
+
+/* Lists of schemas that take for ever have two of four connections, they and registrations three, and however
+ * many of them wait, what looks one thing up has its turn. */
+static void test_what_is_slow_leaves_a_connection(void **state)
+{
+    Fixture *fixture = *state;
+    ShRegistryJob others[4] = {
+        {.done = job_done}, {.done = job_done}, {.done = job_done}, {.done = job_done}};
+    others[0].call.question = others[3].call.question = SH_PG_SCHEMA_BY_ID;
+    others[1].call.kind = others[2].call.kind = SH_REGISTRY_WORK;
+    fake.holds = true;
+    assert_in_range(queue(fixture, SH_REGISTRY_SCHEMAS, QUEUED + 4), QUEUED, QUEUED + 2);
+    wait_asked(2);
+    assert_true(sh_registry_pool_ask(fixture->pool, &others[0]));
+    wait_answered(1);
+    assert_int_equal(others[0].answer.status, 200);
+    assert_int_equal(count_asked(), 3); /* two lists, and what was looked up */
+
+    for (int i = 1; i < 4; i++)
+        assert_true(sh_registry_pool_ask(fixture->pool, &others[i]));
+    wait_answered(2);
+    wait_asked(5);
+    assert_int_equal(others[3].answer.status, 200);
+    assert_int_equal(count_asked(), 5); /* of the two that are work, one */
+    assert_int_equal(count_answered(), 2);
+    sh_registry_pool_stop(fixture->pool);
+    for (int i = 0; i < 4; i++)
+        sh_registry_answer_free(&others[i].answer);
 }
 
 /* What was known before is the answer, where anything was; for a moment nobody waits for a connection again.
@@ -262,6 +331,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_a_full_queue_refuses, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_what_is_slow_leaves_a_connection, set_up_four, tear_down),
         cmocka_unit_test_setup_teardown(test_what_was_known_is_told_while_postgresql_is_away, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_a_failure_alone_is_no_pause, set_up, tear_down),

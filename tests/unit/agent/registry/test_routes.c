@@ -126,6 +126,34 @@ static void test_questions(void **state)
     }
 }
 
+/* What waits for which of PostgreSQL's connections. */
+static void test_kinds(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *method;
+        const char *target;
+        const char *body;
+        ShRegistryKind kind;
+    } cases[] = {
+        {"GET", "/schemas/ids/1", "", SH_REGISTRY_LOOK_UP},
+        {"HEAD", "/subjects/s/versions/latest", "", SH_REGISTRY_LOOK_UP},
+        {"GET", "/config", "", SH_REGISTRY_LOOK_UP},
+        {"GET", "/subjects", "", SH_REGISTRY_WORK},
+        {"GET", "/schemas/ids/1/versions", "", SH_REGISTRY_WORK},
+        {"POST", "/subjects/s/versions", "{\"schema\":\"x\"}", SH_REGISTRY_WORK},
+        {"DELETE", "/subjects/s", "", SH_REGISTRY_WORK},
+        {"GET", "/schemas", "", SH_REGISTRY_SCHEMAS},
+        {"HEAD", "/schemas?limit=1", "", SH_REGISTRY_SCHEMAS},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        ShRegistryCall call;
+        assert_int_equal(prepare(&call, cases[i].method, cases[i].target, cases[i].body, NULL), 0);
+        assert_int_equal(call.kind, cases[i].kind);
+        sh_registry_call_free(&call);
+    }
+}
+
 static void test_answers_without_a_question(void **state)
 {
     (void)state;
@@ -226,6 +254,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_questions),
+        cmocka_unit_test(test_kinds),
         cmocka_unit_test(test_answers_without_a_question),
         cmocka_unit_test(test_what_may_be_cached),
         cmocka_unit_test(test_content_types),
