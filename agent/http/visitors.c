@@ -11,6 +11,7 @@
 #include "agent/base/log.h"
 
 #define SWEEP_INTERVAL_MS 500
+#define SEND_BYTES        65536 /* that the kernel keeps for each; by itself it would keep megabytes */
 
 typedef struct Visitor {
     TAILQ_ENTRY(Visitor) link;
@@ -222,6 +223,7 @@ static void welcome(ShVisitors *visitors, struct MHD_Connection *connection, voi
     if (visitor == NULL)
         return;
     visitor->fd = fd->connect_fd;
+    (void)setsockopt(visitor->fd, SOL_SOCKET, SO_SNDBUF, &(int){SEND_BYTES}, sizeof(int));
     visitor->since_ms = sh_clock_now_ms();
     if (from != NULL && from->client_addr != NULL)
         copy_address(from->client_addr, visitor->address);

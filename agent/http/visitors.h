@@ -5,7 +5,8 @@
  * ever, and when all places are taken nobody comes in. So each connection has a deadline: from its begin, or
  * from the end of its last request, to the end of the next. When three quarters of the places are taken, or
  * half of them by one address, the newcomer takes the place of the one that is at it for the longest: whoever
- * asks and goes is served, however many others hang about.
+ * asks and goes is served, however many others hang about. The kernel keeps little of what is sent to each,
+ * so that nearly all of an answer that is not taken is in the memory which its server counts.
  */
 #ifndef SH_AGENT_HTTP_VISITORS_H
 #define SH_AGENT_HTTP_VISITORS_H

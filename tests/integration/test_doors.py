@@ -2,6 +2,7 @@
 import http.client
 import json
 import os
+import pathlib
 import resource
 import socket
 import time
@@ -183,6 +184,28 @@ def test_answers_that_are_not_taken_make_room_for_others(make_agent):
     for one in hanging:
         one.close()
     assert peak - before < 300e6, "and all of them have three times as much"
+
+
+def test_answers_that_are_not_taken_do_not_fill_the_kernel(agent):
+    """A schema of 3.9 MB for each of 16 that do not read: what is sent and not taken stays small."""
+    text = json.dumps({"type": "record", "name": "F", "doc": "x" * 3_900_000, "fields": []})
+    assert ask_registry(agent, "POST", "/subjects/fat/versions", json.dumps({"schema": text}))[0] == 200
+    hanging = []
+    for _ in range(16):
+        one = socket.socket()
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        one.connect(registry_place(agent))
+        one.sendall(b"GET /schemas/ids/1 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        hanging.append(one)
+    for one in hanging:
+        one.settimeout(20)
+        assert one.recv(12) == b"HTTP/1.1 200"
+    local = f"{registry_place(agent)[1]:04X}"
+    rows = [row.split() for row in pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    unsent = [int(row[4].split(":")[0], 16) for row in rows if row[1].endswith(":" + local)]
+    assert 0 < max(unsent) < 300_000
+    for one in hanging:
+        one.close()
 
 
 def ask_registry(agent, method, path, body=None):
