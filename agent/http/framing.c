@@ -4,6 +4,7 @@
 #include <strings.h>
 
 typedef struct Counts {
+    int names_with_blanks;
     int hosts;
     int lengths;
     int encodings;
@@ -16,6 +17,8 @@ const char *sh_framing_fault(struct MHD_Connection *connection, const char *vers
 {
     Counts counts = {0};
     (void)MHD_get_connection_values(connection, MHD_HEADER_KIND, count, &counts);
+    if (counts.names_with_blanks > 0)
+        return "the name of a header has a blank in or behind it";
     if (counts.hosts > 1)
         return "the request has more than one Host";
     if (counts.hosts == 0 && strcmp(version, MHD_HTTP_VERSION_1_0) != 0)
@@ -33,6 +36,7 @@ static enum MHD_Result count(void *arg, enum MHD_ValueKind kind, const char *nam
 {
     (void)kind;
     Counts *counts = arg;
+    counts->names_with_blanks += strpbrk(name, " \t") != NULL;
     if (strcasecmp(name, MHD_HTTP_HEADER_HOST) == 0) {
         counts->hosts++;
     } else if (strcasecmp(name, MHD_HTTP_HEADER_CONTENT_LENGTH) == 0) {

@@ -160,6 +160,7 @@ static void test_ambiguous_requests_are_refused(void **state)
         {"Host: x\r\nhost: y\r\n", "more than one Host"},
         {"Host: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n", "both a Content-Length and"},
         {"Host: x\r\nContent-Length: 5\r\nContent-Length: 50\r\n", "more than one Content-Length"},
+        {"Host: x\r\nContent-Length : 5\r\n", "blank"},
         {"Host: x\r\nTransfer-Encoding: gzip, chunked\r\n", "other than chunked"},
         {"Host: x\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", "other than chunked"},
     };
