@@ -3,7 +3,7 @@
 #include <grpc/slice.h>
 #include <grpc/support/alloc.h>
 #include <grpc/support/time.h>
-#include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,38 +12,19 @@
 #include "agent/rpc/error.h"
 #include "agent/rpc/message.h"
 #include "agent/rpc/server.h"
-#include "agent/rpc/text_check.h"
-#include "agent/rpc/wire.h"
 
 /* Until a unary call's request is here; until its answer is taken. */
 #define REQUEST_TIMEOUT_US (30 * 1000000LL)
 #define ANSWER_TIMEOUT_US  (60 * 1000000LL)
-/* Answers below it are not worth counting. */
-#define COUNTED_ANSWER_BYTES 4096
-#define CHUNK_BYTES          4096
 /* What comes with a call or a message beside it: frames and headers, by rule of thumb. */
 #define CALL_EXTRA_BYTES    1024
 #define MESSAGE_EXTRA_BYTES 64
-/* When a client that was refused for want of room should come again. */
-#define RETRY_MS 200
-
-/* Memory of a call: the newest chunk has room, perhaps. */
-typedef struct ShCallChunk {
-    struct ShCallChunk *next;
-    size_t used;
-    size_t bytes;
-    max_align_t data[];
-} ShCallChunk;
-
 static void on_new(void *owner, bool ok);
 static bool admit(ShCall *call);
 static void await_request(ShCall *call);
 static void begin_read(ShCall *call);
 static void end_read(ShCall *call);
-static void set_due(ShCall *call, int64_t timeout_us);
-static void clear_due(ShCall *call);
-static void hold(ShCall *call, int64_t bytes);
-static void free_chunks(ShCall *call);
+static ShStatus take_answer_room(ShCall *call, int64_t bytes, bool is_answered, ShError *err) SH_MUST_CHECK;
 static void on_read(void *owner, bool ok);
 static void on_written(void *owner, bool ok);
 static void on_end(void *owner, bool ok);
@@ -57,8 +38,6 @@ static grpc_op message_op(grpc_byte_buffer *message, bool more_follow);
 static grpc_op close_op(ShCall *call);
 static void unref(ShCall *call);
 static void free_call(ShCall *call);
-static void *alloc_in_call(void *call, size_t bytes);
-static void free_in_call(void *call, void *memory);
 
 void sh_call_expect(ShWorker *worker, ShMethodEntry *entry)
 {
@@ -154,18 +133,20 @@ void sh_call_write_and_read(ShCall *call, grpc_byte_buffer *message)
 void sh_call_answer(ShCall *call, grpc_byte_buffer *message)
 {
     if (!call->ended && !call->ending) {
-        call->ending = true;
-        call->code = GRPC_STATUS_OK;
+        ShError err = {0};
         int64_t bytes = (int64_t)grpc_byte_buffer_length(message);
-        if (bytes >= COUNTED_ANSWER_BYTES) {
-            hold(call, bytes);
-            call->answer_bytes = bytes;
-            atomic_fetch_add(&call->worker->rpc->answer_bytes, bytes);
-            if (call->connection != NULL)
-                atomic_fetch_add(&call->connection->answer_bytes, bytes);
-            set_due(call, ANSWER_TIMEOUT_US);
+        if (take_answer_room(call, bytes, true, &err) == SH_OK) {
+            call->ending = true;
+            call->code = GRPC_STATUS_OK;
+            if (bytes >= SH_ROOM_COUNTED_BYTES) {
+                sh_call_count_memory(call, bytes);
+                sh_call_set_due(call, ANSWER_TIMEOUT_US);
+            }
+            send_end(call, message);
+        } else {
+            sh_call_fail(call, &err);
         }
-        send_end(call, message);
+        sh_call_free_memory(call);
     }
     grpc_byte_buffer_destroy(message);
 }
@@ -213,87 +194,36 @@ void sh_call_count(ShCall *call, grpc_status_code code, int64_t started_us)
     sh_metric_observe_us(entry->duration, sh_clock_now_us() - started_us);
 }
 
-void *sh_call_alloc(ShCall *call, size_t bytes)
+ShStatus sh_call_reserve_answer(ShCall *call, int64_t bytes, ShError *err)
 {
-    ShCallChunk *chunk = call->chunks;
-    if (bytes > SIZE_MAX / 2)
-        return NULL;
-    bytes = (bytes + sizeof(max_align_t) - 1) / sizeof(max_align_t) * sizeof(max_align_t);
-    if (chunk == NULL || chunk->bytes - chunk->used < bytes) {
-        size_t capacity = bytes > CHUNK_BYTES ? bytes : CHUNK_BYTES;
-        chunk = malloc(sizeof *chunk + capacity);
-        if (chunk == NULL)
-            return NULL;
-        *chunk = (ShCallChunk){.next = call->chunks, .bytes = capacity};
-        call->chunks = chunk;
-        hold(call, (int64_t)(sizeof *chunk + capacity));
-    }
-    void *memory = (char *)chunk->data + chunk->used;
-    chunk->used += bytes;
-    return memory;
+    return take_answer_room(call, bytes, false, err);
 }
 
-ShStatus sh_call_may_answer(ShCall *call, int64_t bytes, ShError *err)
+void sh_call_set_due(ShCall *call, int64_t timeout_us)
 {
-    const ShRpc *rpc = call->worker->rpc;
-    int64_t own = call->connection != NULL ? atomic_load(&call->connection->answer_bytes) : 0;
-    if (sh_connection_may_take(own, atomic_load(&rpc->answer_bytes), bytes,
-                               rpc->config->memory_budget_bytes / 4))
-        return SH_OK;
-    ShStatus status = sh_fail(err, SH_EXHAUSTED,
-                              "there is no memory for an answer of %lld bytes beside those that "
-                              "clients have not taken yet",
-                              (long long)bytes);
-    (void)sh_fail_retry_after(err, status, RETRY_MS);
-    return status;
+    call->due_us = sh_clock_now_us() + timeout_us;
+    TAILQ_INSERT_TAIL(&call->worker->timed, call, timed_link);
+}
+
+void sh_call_clear_due(ShCall *call)
+{
+    if (call->due_us == 0)
+        return;
+    TAILQ_REMOVE(&call->worker->timed, call, timed_link);
+    call->due_us = 0;
 }
 
 void sh_call_check_time(ShCall *call, int64_t now_us)
 {
     if (call->due_us > now_us)
         return;
-    clear_due(call);
+    sh_call_clear_due(call);
     if (call->awaits_request)
         sh_call_end(call, GRPC_STATUS_DEADLINE_EXCEEDED, "the request has not come in time");
+    else if (call->method->due != NULL)
+        call->method->due(call);
     else
         grpc_call_cancel(call->call, NULL);
-}
-
-ProtobufCMessage *sh_call_parse(ShCall *call, grpc_byte_buffer *request,
-                                const ProtobufCMessageDescriptor *type, uint32_t repeated_field, ShError *err)
-{
-    ProtobufCMessage *parsed = NULL;
-    ShBuf *bytes = NULL;
-    size_t entries = 0;
-    if (request == NULL) {
-        sh_fail(err, SH_INVALID, "the request message is missing");
-        goto done;
-    }
-    if (grpc_byte_buffer_length(request) > SH_RPC_SMALL_REQUEST_BYTES_MAX) {
-        sh_fail(err, SH_INVALID, "the request has more than %d bytes", SH_RPC_SMALL_REQUEST_BYTES_MAX);
-        goto done;
-    }
-    bytes = sh_message_join(request);
-    if (bytes == NULL) {
-        sh_fail(err, SH_NO_MEMORY, "no memory for the request");
-        goto done;
-    }
-    if (sh_text_check(bytes->data, bytes->length, type, err) != SH_OK)
-        goto done;
-    if (sh_wire_count(bytes->data, bytes->length, repeated_field, &entries, err) != SH_OK)
-        goto done;
-    if (entries > SH_RPC_ENTRIES_MAX) {
-        sh_fail(err, SH_INVALID, "the request names %zu topics or partitions; at most %d are allowed",
-                entries, SH_RPC_ENTRIES_MAX);
-        goto done;
-    }
-    ProtobufCAllocator allocator = {.alloc = alloc_in_call, .free = free_in_call, .allocator_data = call};
-    parsed = protobuf_c_message_unpack(type, &allocator, bytes->length, bytes->data);
-    if (parsed == NULL)
-        sh_fail(err, SH_INVALID, "malformed protobuf message: it is no %s", type->name);
-done:
-    sh_buf_unref(bytes);
-    return parsed;
 }
 
 static void on_new(void *owner, bool ok)
@@ -315,8 +245,7 @@ static void on_new(void *owner, bool ok)
     sh_call_hold(call);
     if (!admitted) {
         ShError err;
-        ShStatus status = sh_fail(&err, SH_EXHAUSTED, "the agent serves too many calls at once");
-        (void)sh_fail_retry_after(&err, status, RETRY_MS);
+        (void)sh_fail_for_room(&err, "the agent serves too many calls at once");
         sh_call_fail(call, &err);
     } else if (call->method->reads_stream || call->method->path == NULL) {
         call->begun = true;
@@ -338,7 +267,7 @@ static bool admit(ShCall *call)
         own = atomic_fetch_add(&call->connection->calls, 1);
         atomic_fetch_add(&call->connection->taken_bytes, CALL_EXTRA_BYTES);
     }
-    hold(call, SH_RPC_CALL_BYTES);
+    sh_call_count_memory(call, SH_RPC_CALL_BYTES);
     return sh_connection_may_take(own, all, 1, 2 * rpc->calls_max);
 }
 
@@ -347,7 +276,7 @@ static bool admit(ShCall *call)
 static void await_request(ShCall *call)
 {
     call->awaits_request = true;
-    set_due(call, REQUEST_TIMEOUT_US);
+    sh_call_set_due(call, REQUEST_TIMEOUT_US);
     begin_read(call);
 }
 
@@ -368,24 +297,20 @@ static void end_read(ShCall *call)
                          (long long)grpc_byte_buffer_length(call->incoming) + MESSAGE_EXTRA_BYTES);
 }
 
-static void set_due(ShCall *call, int64_t timeout_us)
+static ShStatus take_answer_room(ShCall *call, int64_t bytes, bool is_answered, ShError *err)
 {
-    call->due_us = sh_clock_now_us() + timeout_us;
-    TAILQ_INSERT_TAIL(&call->worker->timed, call, timed_link);
-}
-
-static void clear_due(ShCall *call)
-{
-    if (call->due_us == 0)
-        return;
-    TAILQ_REMOVE(&call->worker->timed, call, timed_link);
-    call->due_us = 0;
-}
-
-static void hold(ShCall *call, int64_t bytes)
-{
-    call->held_bytes += bytes;
-    sh_engine_hold_memory(sh_call_engine(call), bytes);
+    ShRoom *room = &call->worker->rpc->answers_room;
+    if (bytes < SH_ROOM_COUNTED_BYTES) {
+        sh_room_release(room, &call->answer);
+        return SH_OK;
+    }
+    if (sh_room_take(room, &call->answer, call, bytes, is_answered))
+        return SH_OK;
+    char text[160];
+    snprintf(text, sizeof text,
+             "there is no memory for an answer of %lld bytes beside those that clients have not taken yet",
+             (long long)bytes);
+    return sh_fail_for_room(err, text);
 }
 
 static void on_read(void *owner, bool ok)
@@ -397,7 +322,7 @@ static void on_read(void *owner, bool ok)
     bool is_request = call->awaits_request;
     if (is_request) {
         call->awaits_request = false;
-        clear_due(call);
+        sh_call_clear_due(call);
     }
     if (call->ended || call->ending) {
         /* nobody waits for it */
@@ -529,13 +454,12 @@ static void unref(ShCall *call)
         sh_metric_add(call->entry->streams, -1);
     if (call->method->destroy != NULL && call->begun)
         call->method->destroy(call);
-    clear_due(call);
-    if (call->connection != NULL) {
+    sh_call_clear_due(call);
+    if (call->connection != NULL)
         atomic_fetch_sub(&call->connection->calls, 1);
-        atomic_fetch_sub(&call->connection->answer_bytes, call->answer_bytes);
-    }
-    atomic_fetch_sub(&rpc->answer_bytes, call->answer_bytes);
-    hold(call, -call->held_bytes);
+    sh_call_free_memory(call);
+    sh_room_release(&rpc->answers_room, &call->answer);
+    sh_call_count_memory(call, -call->held_bytes);
     free_call(call);
     sh_rpc_call_closed(rpc);
 }
@@ -550,27 +474,6 @@ static void free_call(ShCall *call)
     grpc_byte_buffer_destroy(call->incoming);
     if (call->call != NULL)
         grpc_call_unref(call->call);
-    free_chunks(call);
     sh_connection_unref(call->connection);
     gpr_free(call);
-}
-
-static void free_chunks(ShCall *call)
-{
-    while (call->chunks != NULL) {
-        ShCallChunk *chunk = call->chunks;
-        call->chunks = chunk->next;
-        free(chunk);
-    }
-}
-
-static void *alloc_in_call(void *call, size_t bytes)
-{
-    return sh_call_alloc(call, bytes);
-}
-
-static void free_in_call(void *call, void *memory)
-{
-    (void)call;
-    (void)memory;
 }

@@ -16,6 +16,7 @@
 #include "agent/base/metrics.h"
 #include "agent/log/engine.h"
 #include "agent/rpc/connection.h"
+#include "agent/rpc/room.h"
 #include "agent/rpc/worker.h"
 
 typedef struct ShCall ShCall;
@@ -39,6 +40,8 @@ typedef struct ShMethod {
     void (*notified)(ShCall *call);
     /* The client has gone, or its deadline has passed. NULL: never asked for. */
     void (*cancelled)(ShCall *call);
+    /* The time of sh_call_set_due is over. NULL: never set. */
+    void (*due)(ShCall *call);
     /* Free what the struct holds. May be NULL. */
     void (*destroy)(ShCall *call);
 } ShMethod;
@@ -84,8 +87,11 @@ struct ShCall {
     bool begun; /* `start` has run */
 
     struct ShCallChunk *chunks; /* sh_call_alloc's */
-    int64_t held_bytes;         /* counted by the engine until the call is freed */
-    int64_t answer_bytes;       /* of them, in the connection's and the server's count */
+    int64_t chunk_bytes;
+    bool lacks_memory; /* it gave no chunk for want of room */
+    int64_t held_bytes; /* counted by the engine until the call is freed */
+    ShRoomShare memory; /* of the room for the chunks of calls */
+    ShRoomShare answer; /* of the room for unary answers */
 
     /* how the call ends */
     grpc_status_code code;
@@ -118,7 +124,8 @@ void sh_call_write(ShCall *call, grpc_byte_buffer *message, bool more_follow);
  * message. */
 void sh_call_write_and_read(ShCall *call, grpc_byte_buffer *message);
 
-/* End a unary call with its answer. Takes the message. */
+/* End a unary call with its answer, or for want of room for it with SH_EXHAUSTED. Takes the message. What
+ * sh_call_alloc gave is freed. */
 void sh_call_answer(ShCall *call, grpc_byte_buffer *message);
 
 /* End the call with a status and a text. Only the first end counts. */
@@ -135,15 +142,26 @@ void sh_call_listen(ShCall *call);
 /* Count one request and its time, for methods that do it themselves. */
 void sh_call_count(ShCall *call, grpc_status_code code, int64_t started_us);
 
-/* Memory that lives as long as the call, aligned for everything and counted against the memory budget. NULL
- * when memory is short. */
+/* Memory that lives as long as the call, or until sh_call_answer, aligned for everything and counted against
+ * the memory budget. NULL when memory is short, also because other calls have too much of it. */
 void *sh_call_alloc(ShCall *call, size_t bytes);
 
-/* May the call begin an answer of so many bytes now? If not, `err` is SH_EXHAUSTED with a delay: too many
- * answers wait for clients that do not take them. */
-ShStatus sh_call_may_answer(ShCall *call, int64_t bytes, ShError *err) SH_MUST_CHECK;
+/* Free it. The call's own. */
+void sh_call_free_memory(ShCall *call);
+/* Have so many bytes more counted against the memory budget until the call is freed, or fewer. */
+void sh_call_count_memory(ShCall *call, int64_t bytes);
 
-/* The time for the client's part of a call is over: it is ended. The worker's, once a second. */
+/* Have room for a unary answer of so many bytes before it is made, with what it takes to make it. If there is
+ * none, `err` is SH_EXHAUSTED with a delay: too many answers wait for clients that do not take them. */
+ShStatus sh_call_reserve_answer(ShCall *call, int64_t bytes, ShError *err) SH_MUST_CHECK;
+
+/* Have `due` called so long from now, once; not sooner than the worker looks, once a second. */
+void sh_call_set_due(ShCall *call, int64_t timeout_us);
+/* ... or not. */
+void sh_call_clear_due(ShCall *call);
+
+/* The time for the client's part of a call is over: it is ended, or its method told. The worker's, once a
+ * second. */
 void sh_call_check_time(ShCall *call, int64_t now_us);
 
 /* Parse a small request by protobuf-c into the call's memory. At most SH_RPC_ENTRIES_MAX fields

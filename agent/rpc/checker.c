@@ -47,6 +47,7 @@ void sh_check_tools_free(ShCheckTools *tools)
     for (size_t codec = 0; codec <= SH_CODEC_ZSTD; codec++)
         sh_batch_builder_free(tools->builders[codec]);
     sh_scratch_free(&tools->scratch);
+    sh_scratch_free(&tools->encoded);
     *tools = (ShCheckTools){0};
 }
 

@@ -1,9 +1,10 @@
 /*
- * checker.h - a few threads for checks of requests that take long, so that those who serve everybody do not
- * wait.
+ * checker.h - a few threads for checks of requests that take long, and for answers that do, so that those who
+ * serve everybody do not wait.
  *
  * A request is checked where it comes in, on its worker, as long as that takes little (produce_request.c).
- * What takes longer goes on here: batches that unfold to much, many small records, schemas that cost.
+ * What takes longer goes on here: batches that unfold to much, many small records, schemas that cost. So do
+ * batches that are read as records and unfold to much (fetch_request.c).
  * Connections take turns, one request each, and the threads have a lower priority than those that serve.
  */
 #ifndef SH_AGENT_RPC_CHECKER_H
@@ -14,9 +15,13 @@
 #include "core/codec.h"
 #include "core/status.h"
 
+/* What a batch may unfold to on a worker. */
+#define SH_CHECK_INLINE_BYTES_MAX ((size_t)4 << 20)
+
 /* What a thread that checks reuses from request to request. */
 typedef struct ShCheckTools {
     ShScratch scratch;
+    ShScratch encoded; /* records of an answer */
     ShBatchBuilder *builders[SH_CODEC_ZSTD + 1];
 } ShCheckTools;
 

@@ -26,7 +26,6 @@ typedef struct ShConnection {
     atomic_long reading;          /* of them, those for which gRPC receives a message */
     atomic_llong taken_bytes;     /* of messages that came, and what came with them */
     atomic_llong request_bytes;   /* of unary Produce calls under way */
-    atomic_llong answer_bytes;    /* of unary answers on their way */
     atomic_llong checks_until_us; /* its requests are checked by the pool until then (checker.h) */
     atomic_int lists;             /* ListOffsets calls under way */
     int64_t waiting_bytes;        /* received and not taken; the acceptor's thread */

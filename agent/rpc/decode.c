@@ -14,10 +14,11 @@ enum { HEADER_KEY = 1, HEADER_VALUE };
 #define REPLACEMENT_BYTES 3
 
 typedef struct Decoding {
-    ShWorker *worker;
+    ShCheckTools *tools;
     uint32_t number;
     size_t bytes_max;
     bool is_first;
+    bool is_inline;
     int64_t offset; /* records below it are skipped */
     int64_t next_offset;
     bool full;
@@ -34,27 +35,34 @@ static size_t record_bytes(const ShRecord *record);
 static uint8_t *put_varint_field(uint8_t *to, uint32_t field, uint64_t value);
 static uint8_t *put_bytes_field(uint8_t *to, uint32_t field, const void *data, size_t length);
 
-void sh_decode_records(ShWorker *worker, uint32_t number, size_t bytes_max, bool is_first, ShFetchPart *part)
+bool sh_decode_records(ShCheckTools *tools, uint32_t number, size_t bytes_max, bool is_first, bool is_inline,
+                       ShFetchPart *part)
 {
     Decoding decoding = {
-        .worker = worker,
+        .tools = tools,
         .number = number,
         .bytes_max = bytes_max,
         .is_first = is_first,
+        .is_inline = is_inline,
         .offset = part->offset,
         .next_offset = part->offset,
     };
-    shrink(&worker->encoded);
-    worker->encoded.length = 0;
+    shrink(&tools->encoded);
+    tools->encoded.length = 0;
+    ShError err = {0};
     ShStatus status = SH_OK;
     decoding.full = bytes_max == 0 && !is_first && part->slice_count > 0;
     for (size_t i = 0; i < part->slice_count && status == SH_OK && !decoding.full; i++)
-        status = decode_slice(&decoding, &part->slices[i], &part->error);
-    if (status != SH_OK && worker->encoded.length > 0)
-        sh_error_clear(&part->error);
+        status = decode_slice(&decoding, &part->slices[i], &err);
+    shrink(&tools->scratch);
+    bool is_some = tools->encoded.length > 0;
+    if (is_inline && status == SH_TOO_LARGE && is_first && !is_some)
+        return false;
+    if (status != SH_OK && !is_some && !(is_inline && status == SH_TOO_LARGE))
+        part->error = err;
     if (status != SH_OK || decoding.full)
         part->next_offset = decoding.next_offset;
-    shrink(&worker->tools.scratch);
+    return true;
 }
 
 static ShStatus decode_slice(Decoding *decoding, const ShSlice *slice, ShError *err)
@@ -76,10 +84,11 @@ static ShStatus decode_slice(Decoding *decoding, const ShSlice *slice, ShError *
 
 static ShStatus decode_batch(Decoding *decoding, const uint8_t *data, size_t length, ShError *err)
 {
-    ShScratch *encoded = &decoding->worker->encoded;
+    ShScratch *encoded = &decoding->tools->encoded;
+    size_t unfolded_max = decoding->is_inline ? SH_CHECK_INLINE_BYTES_MAX : SH_BATCH_DECOMPRESSED_BYTES_MAX;
     ShBatchReader reader;
-    ShStatus status = sh_batch_reader_init(&reader, data, length, SH_BATCH_DECOMPRESSED_BYTES_MAX,
-                                           &decoding->worker->tools.scratch, err);
+    ShStatus status = sh_batch_reader_init(&reader, data, length, unfolded_max, &decoding->tools->scratch,
+                                           err);
     while (status == SH_OK) {
         ShRecord record;
         bool more;

@@ -5,6 +5,9 @@
 #include <stdio.h>
 #include <string.h>
 
+/* When a client that was refused for want of room should come again. */
+#define ROOM_RETRY_MS 200
+
 static void add_pushback(ShCall *call, int32_t retry_after_ms);
 
 grpc_status_code sh_rpc_code(ShStatus status, ShBytesFrom from)
@@ -50,6 +53,12 @@ grpc_status_code sh_rpc_code(ShStatus status, ShBytesFrom from)
         return GRPC_STATUS_INTERNAL;
     }
     return GRPC_STATUS_UNKNOWN;
+}
+
+ShStatus sh_fail_for_room(ShError *err, const char *text)
+{
+    (void)sh_fail(err, SH_EXHAUSTED, "%s", text);
+    return sh_fail_retry_after(err, SH_EXHAUSTED, ROOM_RETRY_MS);
 }
 
 void sh_partition_error_fill(ShPartitionError *out, const ShError *err, const ShOwner *redirect,

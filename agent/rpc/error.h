@@ -17,6 +17,9 @@ typedef enum ShBytesFrom { SH_FROM_CLIENT, SH_FROM_STORE } ShBytesFrom;
 /* The gRPC status of an error, as core/status.h lists them. */
 grpc_status_code sh_rpc_code(ShStatus status, ShBytesFrom from);
 
+/* SH_EXHAUSTED with a delay: a client for whom there was no room should come again. */
+ShStatus sh_fail_for_room(ShError *err, const char *text);
+
 /* A PartitionError with the memory that it points into. */
 typedef struct ShPartitionError {
     Streamhouse__V1__PartitionError error;

@@ -8,6 +8,8 @@ typedef struct FetchCall {
 
 static void start(ShCall *call, grpc_byte_buffer *message);
 static void on_answered(ShWake *wake);
+static void on_unfolded(ShWake *wake);
+static bool has_room(ShFetchRequest *request);
 static void stop_waiting(ShCall *call);
 static void notified(ShCall *call);
 
@@ -39,21 +41,40 @@ static void on_answered(ShWake *wake)
 {
     ShFetchRequest *request = (ShFetchRequest *)wake;
     ShCall *call = wake->call;
-    ShError err = {0};
-    if (sh_fetch_request_code(request) == GRPC_STATUS_OK &&
-        sh_call_may_answer(call, sh_fetch_request_answer_bytes(request), &err) != SH_OK) {
-        sh_call_fail(call, &err);
-        sh_fetch_release(&request->fetch);
-    } else if (sh_fetch_request_code(request) == GRPC_STATUS_OK) {
-        sh_call_answer(call, sh_fetch_request_answer(request, false));
-    } else {
-        ShPartitionError error;
-        const ShFetchPart *failed = sh_fetch_request_failed_part(request);
-        sh_partition_error_fill(&error, &failed->error, &failed->redirect, SH_FROM_STORE);
-        sh_call_fail_partition(call, &error);
-        sh_fetch_release(&request->fetch);
+    if (sh_fetch_request_code(request) == GRPC_STATUS_OK) {
+        if (has_room(request))
+            sh_fetch_request_unfold(request, on_unfolded);
+        return;
     }
+    ShPartitionError error;
+    const ShFetchPart *failed = sh_fetch_request_failed_part(request);
+    sh_partition_error_fill(&error, &failed->error, &failed->redirect, SH_FROM_STORE);
+    sh_call_fail_partition(call, &error);
+    sh_fetch_release(&request->fetch);
     sh_call_release(call);
+}
+
+static void on_unfolded(ShWake *wake)
+{
+    ShFetchRequest *request = (ShFetchRequest *)wake;
+    ShCall *call = wake->call;
+    if (!has_room(request))
+        return;
+    sh_call_answer(call, sh_fetch_request_answer(request, false));
+    sh_call_release(call);
+}
+
+/* False: there is no room for the answer, or nobody for it, and the call is let go. */
+static bool has_room(ShFetchRequest *request)
+{
+    ShCall *call = request->wake.call;
+    ShError err = {0};
+    if (!call->ended && sh_call_reserve_answer(call, sh_fetch_request_bytes(request), &err) == SH_OK)
+        return true;
+    sh_call_fail(call, &err);
+    sh_fetch_request_discard(request);
+    sh_call_release(call);
+    return false;
 }
 
 static void stop_waiting(ShCall *call)

@@ -1,11 +1,13 @@
 #include "agent/rpc/fetch_request.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "agent/base/log.h"
 #include "agent/rpc/decode.h"
 #include "agent/rpc/message.h"
+#include "agent/rpc/server.h"
 #include "agent/rpc/target.h"
 
 /* Field numbers of FetchResponse and FetchResult. */
@@ -20,15 +22,16 @@ enum {
     RESULT_ERROR,
 };
 
-/* What decoded records take against their batches, as a guess at an answer that is not made yet. */
-#define UNFOLDED_RATIO 8
-
 static bool has_news(const ShFetchPart *part);
 static ShStatus check_part(const Streamhouse__V1__FetchPartition *wire, ShFetchPart *part, ShError *err);
 static int64_t at_most(int32_t asked, int64_t limit);
 static void on_fetch_done(ShFetch *fetch);
 static void log_data_loss(const ShFetchPart *part);
-static ShSlice *decode_parts(ShFetchRequest *request);
+static void decode_postponed(ShCheckJob *job, ShCheckTools *tools);
+static bool decode_parts(ShFetchRequest *request, ShCheckTools *tools, bool is_inline);
+static void keep_decoded(ShFetchRequest *request, size_t i, const ShScratch *encoded);
+static void fail_for_memory(ShFetchPart *part);
+static void release_decoded(ShFetchRequest *request);
 static void put_batches(ShOut *out, ShFetchPart *part);
 static void put_decoded(ShOut *out, const ShFetchPart *part, ShSlice *records);
 static void put_error(ShOut *out, const ShFetchPart *part);
@@ -102,37 +105,50 @@ void sh_fetch_request_cancel(ShFetchRequest *request)
         sh_worker_post(&request->wake); /* done came meanwhile, and left the wake to us */
 }
 
+void sh_fetch_request_unfold(ShFetchRequest *request, void (*unfolded)(ShWake *wake))
+{
+    ShCall *call = request->wake.call;
+    request->wake.run = unfolded;
+    if (!request->decode || decode_parts(request, &call->worker->tools, true)) {
+        unfolded(&request->wake);
+        return;
+    }
+    request->job.run = decode_postponed;
+    sh_checker_submit(call->worker->rpc->checker, &request->job, call->connection);
+}
+
 grpc_byte_buffer *sh_fetch_request_answer(ShFetchRequest *request, bool news_only)
 {
     ShOut out;
     sh_out_init(&out, small_bytes(request));
-    ShSlice *decoded = request->decode ? decode_parts(request) : NULL;
     for (size_t i = 0; i < request->fetch.part_count; i++) {
         ShFetchPart *part = &request->fetch.parts[i];
         if (news_only && !has_news(part))
             continue;
         if (part->error.status != SH_OK)
             put_error(&out, part);
-        else if (decoded != NULL)
-            put_decoded(&out, part, &decoded[i]);
+        else if (request->decoded != NULL)
+            put_decoded(&out, part, &request->decoded[i]);
         else
             put_batches(&out, part);
     }
-    for (size_t i = 0; decoded != NULL && i < request->fetch.part_count; i++)
-        sh_buf_unref(decoded[i].owner);
-    free(decoded);
-    sh_fetch_release(&request->fetch);
+    sh_fetch_request_discard(request);
     return sh_out_finish(&out);
 }
 
-int64_t sh_fetch_request_answer_bytes(const ShFetchRequest *request)
+void sh_fetch_request_discard(ShFetchRequest *request)
+{
+    release_decoded(request);
+    sh_fetch_release(&request->fetch);
+}
+
+int64_t sh_fetch_request_bytes(const ShFetchRequest *request)
 {
     int64_t bytes = 0;
     for (size_t i = 0; i < request->fetch.part_count; i++)
-        bytes += (int64_t)request->fetch.parts[i].bytes;
-    if (request->decode)
-        bytes *= UNFOLDED_RATIO;
-    return bytes < request->fetch.bytes_max ? bytes : request->fetch.bytes_max;
+        bytes += (int64_t)(request->decoded != NULL ? request->decoded[i].length
+                                                    : request->fetch.parts[i].bytes);
+    return bytes;
 }
 
 bool sh_fetch_request_has_news(const ShFetchRequest *request)
@@ -206,38 +222,67 @@ static void log_data_loss(const ShFetchPart *part)
                  (int)part->target.partition, (long long)part->offset, part->error.message);
 }
 
+static void decode_postponed(ShCheckJob *job, ShCheckTools *tools)
+{
+    ShFetchRequest *request = (ShFetchRequest *)((char *)job - offsetof(ShFetchRequest, job));
+    (void)decode_parts(request, tools, false);
+    sh_worker_post(&request->wake);
+}
+
 /* The records of each part, in the order in which they fill the answer: its bound is theirs once they are
- * unfolded. NULL, with an error in each part, when memory is short. */
-static ShSlice *decode_parts(ShFetchRequest *request)
+ * unfolded. An error in each part when memory is short. False: that takes too long `is_inline`. */
+static bool decode_parts(ShFetchRequest *request, ShCheckTools *tools, bool is_inline)
 {
     ShFetch *fetch = &request->fetch;
-    ShWorker *worker = request->wake.call->worker;
-    ShSlice *decoded = calloc(fetch->part_count, sizeof *decoded);
     size_t bytes_left = (size_t)fetch->bytes_max;
     bool is_first = true;
+    request->decoded = calloc(fetch->part_count, sizeof *request->decoded);
     for (size_t turn = 0; turn < fetch->part_count; turn++) {
         size_t i = (fetch->first_part + turn) % fetch->part_count;
         ShFetchPart *part = &fetch->parts[i];
         if (part->error.status != SH_OK || part->slice_count == 0)
             continue;
-        if (decoded != NULL)
-            sh_decode_records(worker, RESULT_RECORDS, bytes_left, is_first, part);
-        if (part->error.status == SH_CORRUPT)
-            log_data_loss(part);
-        size_t bytes = worker->encoded.length;
-        if (part->error.status != SH_OK || (decoded != NULL && bytes == 0))
-            continue;
-        ShBuf *records = decoded != NULL ? sh_buf_copy(worker->encoded.data, bytes) : NULL;
-        if (records == NULL) {
-            (void)sh_fail(&part->error, SH_NO_MEMORY, "no memory for the decoded records");
-            part->next_offset = part->offset;
+        if (request->decoded == NULL) {
+            fail_for_memory(part);
             continue;
         }
-        decoded[i] = (ShSlice){.data = records->data, .length = bytes, .owner = records};
+        if (!sh_decode_records(tools, RESULT_RECORDS, bytes_left, is_first, is_inline, part)) {
+            release_decoded(request);
+            return false;
+        }
+        if (part->error.status == SH_CORRUPT)
+            log_data_loss(part);
+        size_t bytes = tools->encoded.length;
+        if (part->error.status != SH_OK || bytes == 0)
+            continue;
+        keep_decoded(request, i, &tools->encoded);
         bytes_left -= bytes < bytes_left ? bytes : bytes_left;
         is_first = false;
     }
-    return decoded;
+    return true;
+}
+
+static void keep_decoded(ShFetchRequest *request, size_t i, const ShScratch *encoded)
+{
+    ShBuf *records = sh_buf_copy(encoded->data, encoded->length);
+    if (records == NULL)
+        fail_for_memory(&request->fetch.parts[i]);
+    else
+        request->decoded[i] = (ShSlice){.data = records->data, .length = encoded->length, .owner = records};
+}
+
+static void fail_for_memory(ShFetchPart *part)
+{
+    (void)sh_fail(&part->error, SH_NO_MEMORY, "no memory for the decoded records");
+    part->next_offset = part->offset;
+}
+
+static void release_decoded(ShFetchRequest *request)
+{
+    for (size_t i = 0; request->decoded != NULL && i < request->fetch.part_count; i++)
+        sh_buf_unref(request->decoded[i].owner);
+    free(request->decoded);
+    request->decoded = NULL;
 }
 
 static void put_error(ShOut *out, const ShFetchPart *part)

@@ -9,6 +9,7 @@
 #define SH_AGENT_RPC_FETCH_REQUEST_H
 
 #include "agent/rpc/call.h"
+#include "agent/rpc/checker.h"
 #include "agent/rpc/error.h"
 
 /* Who may tell the engine to stop waiting, and who posts the wake: sh_engine_fetch_cancel must not begin once
@@ -26,6 +27,8 @@ typedef struct ShFetchRequest {
     bool decode;
     bool bytes_asked; /* the client set max_bytes */
     atomic_int state;
+    ShSlice *decoded; /* the records of each part once they are unfolded */
+    ShCheckJob job;
 } ShFetchRequest;
 
 /* Parse and check a message into `request`, whose parts live as long as the call. */
@@ -39,12 +42,20 @@ void sh_fetch_request_start(ShFetchRequest *request, void (*answered)(ShWake *wa
 /* End the engine's wait if it still waits. On the call's thread. */
 void sh_fetch_request_cancel(ShFetchRequest *request);
 
-/* The FetchResponse, with all parts or only those with records; it takes the slices. Moves each part's
- * next_offset to what the answer really reaches. */
+/* Unfold what the engine gave if records are asked for, here or where it keeps nobody waiting, and move each
+ * part's next_offset to what the answer really reaches. `unfolded` runs on the call's thread afterwards,
+ * perhaps before this returns; the caller holds the call until then. */
+void sh_fetch_request_unfold(ShFetchRequest *request, void (*unfolded)(ShWake *wake));
+
+/* The FetchResponse, with all parts or only those with records; it takes the slices. */
 grpc_byte_buffer *sh_fetch_request_answer(ShFetchRequest *request, bool news_only);
 
-/* How large the answer will be: a guess where records are decoded. */
-int64_t sh_fetch_request_answer_bytes(const ShFetchRequest *request);
+/* Instead of an answer: release what it would have been made of. */
+void sh_fetch_request_discard(ShFetchRequest *request);
+
+/* The bytes of the answer's batches or records. Before the batches are unfolded it is what they have until
+ * then. */
+int64_t sh_fetch_request_bytes(const ShFetchRequest *request);
 
 /* Has a part records, or is it led over a hole? Then an answer with news is worth sending. */
 bool sh_fetch_request_has_news(const ShFetchRequest *request);

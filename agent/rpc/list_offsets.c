@@ -18,8 +18,9 @@
 #define TIMES_MAX 16
 /* Calls under way. */
 #define CALLS_MAX 256
-/* When a client for whom there was no room should come again. */
-#define RETRY_MS 200
+/* What a partition of an answer takes at most, near enough: a name, and an error that says who its owner is.
+ */
+#define RESULT_BYTES 2048
 
 typedef struct ListCall {
     ShCall call;
@@ -72,8 +73,7 @@ static void start(ShCall *call, grpc_byte_buffer *message)
     ListCall *self = (ListCall *)call;
     ShError err = {0};
     if (!count_call(self)) {
-        ShStatus status = sh_fail(&err, SH_EXHAUSTED, "too many calls of ListOffsets are under way");
-        (void)sh_fail_retry_after(&err, status, RETRY_MS);
+        (void)sh_fail_for_room(&err, "too many calls of ListOffsets are under way");
         sh_call_fail(call, &err);
         return;
     }
@@ -255,6 +255,11 @@ static void answer(ListCall *self)
 {
     ShCall *call = &self->call;
     size_t count = self->place_count;
+    ShError err = {0};
+    if (sh_call_reserve_answer(call, (int64_t)(count * RESULT_BYTES), &err) != SH_OK) {
+        sh_call_fail(call, &err);
+        return;
+    }
     ShPartitionError *errors = sh_call_alloc(call, self->part_count * sizeof *errors);
     Streamhouse__V1__ListOffsetsResult *results = sh_call_alloc(call, self->part_count * sizeof *results);
     Streamhouse__V1__ListOffsetsResponse response = STREAMHOUSE__V1__LIST_OFFSETS_RESPONSE__INIT;

@@ -151,7 +151,7 @@ static void answer(MetadataCall *self, const ShMeta *meta)
 {
     ShCall *call = &self->call;
     ShError err = {0};
-    if (sh_call_may_answer(call, answer_bytes(self, meta), &err) != SH_OK) {
+    if (sh_call_reserve_answer(call, answer_bytes(self, meta), &err) != SH_OK) {
         sh_call_fail(call, &err);
         return;
     }

@@ -5,10 +5,9 @@
 #include "agent/rpc/server.h"
 #include "agent/rpc/target.h"
 
-/* A worker gives a request so much time, and a batch so much room to unfold in; what wants more is postponed.
- */
-#define INLINE_US             2000
-#define INLINE_UNFOLDED_BYTES ((size_t)4 << 20)
+/* A worker gives a request so much time, and a batch SH_CHECK_INLINE_BYTES_MAX to unfold in; what wants more
+ * is postponed. */
+#define INLINE_US 2000
 /* Structured records are encoded and compressed, all of a part at once. */
 #define INLINE_RECORDS_BYTES ((size_t)256 << 10)
 /* Where a topic's schemas cost more than that, requests for it are postponed at once for so long. */
@@ -403,9 +402,9 @@ static ShStatus check_batch(Checking *checking, uint8_t *data, size_t length, co
         return sh_fail(err, SH_TOO_LARGE,
                        "the batches of the request unfold to more than %zu bytes: send it in smaller ones",
                        unfolded_max);
-    bool is_narrow = checking->is_inline && INLINE_UNFOLDED_BYTES < limits->decompressed_bytes_max;
+    bool is_narrow = checking->is_inline && SH_CHECK_INLINE_BYTES_MAX < limits->decompressed_bytes_max;
     if (is_narrow)
-        within.decompressed_bytes_max = INLINE_UNFOLDED_BYTES;
+        within.decompressed_bytes_max = SH_CHECK_INLINE_BYTES_MAX;
     ShStatus status = sh_batch_check_watched(data, length, &within, scratch,
                                              check != NULL ? &check->watch : NULL, header, err);
     if (is_narrow && status == SH_TOO_LARGE) {

@@ -26,6 +26,9 @@ enum {
     RESPONSE_SERVICES = 6,
     RESPONSE_ERROR = 7,
 };
+/* Nobody asks for a longer name. It comes back with the answer. */
+#define REQUEST_BYTES_MAX 4096
+
 enum { FILES_FILE = 1, SERVICES_SERVICE = 1, SERVICE_NAME = 1, ERROR_CODE = 1, ERROR_MESSAGE = 2 };
 
 typedef struct Reflection {
@@ -86,8 +89,11 @@ static void on_read(ShCall *call, grpc_byte_buffer *message)
     }
     ShError err = {0};
     ShWireField asked = {0};
-    ShBuf *bytes = sh_message_join(message);
-    if (bytes == NULL)
+    bool is_long = grpc_byte_buffer_length(message) > REQUEST_BYTES_MAX;
+    ShBuf *bytes = is_long ? NULL : sh_message_join(message);
+    if (is_long)
+        sh_call_end(call, GRPC_STATUS_INVALID_ARGUMENT, "the request is longer than any name");
+    else if (bytes == NULL)
         sh_call_end(call, GRPC_STATUS_RESOURCE_EXHAUSTED, "no memory for the request");
     else if (read_request(bytes, &asked, &err) != SH_OK)
         sh_call_fail(call, &err);
@@ -183,8 +189,12 @@ static void put_files(const Reflection *self, ShOut *out, const ShDescriptorFile
     size_t bytes = collect(self, file, wanted);
     sh_out_open(out, RESPONSE_FILES, bytes);
     for (size_t i = 0; i < self->file_count; i++) {
-        if (wanted[i])
-            sh_out_bytes(out, FILES_FILE, self->files[i].bytes.data, self->files[i].bytes.length);
+        if (!wanted[i])
+            continue;
+        /* They are part of the program: an answer that is not taken holds nothing of them. */
+        ShSlice constant = {.data = self->files[i].bytes.data, .length = self->files[i].bytes.length};
+        sh_out_open(out, FILES_FILE, constant.length);
+        sh_out_take_slice(out, &constant);
     }
 }
 

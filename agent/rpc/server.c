@@ -64,6 +64,9 @@ ShStatus sh_rpc_bind(const ShConfig *config, ShRpc **out, const char **bound, Sh
     pthread_mutex_init(&rpc->mutex, NULL);
     pthread_mutex_init(&rpc->lists.mutex, NULL);
     rpc->lists.last = &rpc->lists.first;
+    sh_room_init(&rpc->calls_room, "calls", config->memory_budget_bytes / 4, false);
+    sh_room_init(&rpc->answers_room, "answers", config->memory_budget_bytes / 4, false);
+    sh_room_init(&rpc->streams_room, "streams", config->memory_budget_bytes / 4, true);
     ShStatus status = sh_cond_init(&rpc->changed, err);
     if (status != SH_OK)
         goto failed;
@@ -306,6 +309,9 @@ static void free_rpc(ShRpc *rpc)
     gpr_free(rpc->methods);
     sh_acceptor_free(rpc->acceptor);
     pthread_cond_destroy(&rpc->changed);
+    sh_room_destroy(&rpc->calls_room);
+    sh_room_destroy(&rpc->answers_room);
+    sh_room_destroy(&rpc->streams_room);
     pthread_mutex_destroy(&rpc->lists.mutex);
     pthread_mutex_destroy(&rpc->mutex);
     gpr_free(rpc);

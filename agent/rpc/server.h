@@ -10,6 +10,7 @@
 #include "agent/rpc/acceptor.h"
 #include "agent/rpc/call.h"
 #include "agent/rpc/probe.h"
+#include "agent/rpc/room.h"
 #include "agent/rpc/rpc.h"
 #include "agent/rpc/worker.h"
 
@@ -56,8 +57,10 @@ struct ShRpc {
     atomic_ullong answers;      /* requests of clients that were answered */
     atomic_llong request_bytes; /* of all ProduceStreams' requests under way */
     atomic_long fetch_streams;  /* open */
-    atomic_llong answer_bytes;  /* of unary answers on their way */
     int64_t calls_max;          /* open at once */
+    ShRoom calls_room;          /* memory of calls beside what each has at least */
+    ShRoom answers_room;        /* unary answers on their way */
+    ShRoom streams_room;        /* answers of FetchStreams on their way */
     ShListTurns lists;
     ShChecker *checker;
     /* Until when requests for topics, by a hash of their names, are checked there (produce_request.c). */

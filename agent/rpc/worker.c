@@ -50,7 +50,6 @@ void sh_worker_stop(ShWorker *worker, bool started)
     grpc_completion_queue_destroy(worker->queue);
     pthread_mutex_destroy(&worker->listeners_mutex);
     sh_check_tools_free(&worker->tools);
-    sh_scratch_free(&worker->encoded);
 }
 
 void sh_worker_post(ShWake *wake)
@@ -120,6 +119,7 @@ static void check_time(ShWorker *worker)
         sh_call_check_time(call, now_us);
         call = next;
     }
+    run_posted_here(worker);
 }
 
 /* Run an event and what it completes at once: the read of a message that is already there, a write that only

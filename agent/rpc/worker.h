@@ -56,7 +56,6 @@ typedef struct ShWorker {
 
     /* Reused from request to request by this thread. */
     ShCheckTools tools;
-    ShScratch encoded;
 } ShWorker;
 
 /* Prepare a worker; `index` is for its thread's name. */

@@ -23,10 +23,11 @@ def _headers(path):
 
 
 class Http2:
-    def __init__(self, address):
+    def __init__(self, address, source="127.0.0.1", takes_answers=True):
+        """From an address of this host; without `takes_answers` it gives the server no window to send data in."""
         host, port = address.rsplit(":", 1)
-        self.socket = socket.create_connection((host, int(port)), timeout=20)
-        self.socket.sendall(PREFACE + _frame(SETTINGS, 0, 0))
+        self.socket = socket.create_connection((host, int(port)), timeout=20, source_address=(source, 0))
+        self.socket.sendall(PREFACE + _frame(SETTINGS, 0, 0, b"" if takes_answers else struct.pack(">HI", 4, 0)))
         self.window = 65535
         self.initial_window = 65535
         self.windows = {}

@@ -1,4 +1,5 @@
 """What strangers do at the agent's ports: others are served, memory stays bounded, the agent lives."""
+import gzip
 import http.client
 import json
 import os
@@ -7,10 +8,13 @@ import resource
 import socket
 import time
 
+import grpc
 import pytest
 
+from harness import batch
 from harness.http2 import Http2
 from harness.processes import wait_until
+from harness.rpc import pb
 
 
 @pytest.fixture
@@ -123,6 +127,58 @@ def test_requests_that_stall_are_bounded(database, make_agent, connect, path, st
     assert peak - before < 64e6, "and the attack is ten times as large"
     assert slowest < 5
     assert "sends more than there is memory for" in agent.log_text()
+
+
+def produce_foldable(client, topic, size):
+    """A record of so many zeros, which gzip makes very small."""
+    body = b"\0" + batch.varint(0) + batch.varint(0) + batch.varint(-1) + batch.varint(size) + bytes(size) + batch.varint(0)
+    records = gzip.compress(batch.varint(len(body)) + body)
+    client.produce(topic, batches=batch.batch([b""], codec=1, records=records, timestamp_ms=int(time.time() * 1000)))
+
+
+def fetch_request(topic):
+    request = pb.FetchRequest(decode=True, max_bytes=1000)
+    request.partitions.add(topic=topic)
+    return request
+
+
+@pytest.mark.parametrize("method", ["Fetch", "FetchStream"])
+def test_answers_that_nobody_takes_make_room(database, make_agent, connect, method):
+    """Two strangers ask for 240 MB of records that unfold, and take none of them."""
+    agent = make_agent(memory_budget="64MB")
+    agent.environment["ASAN_OPTIONS"] = (os.environ.get("ASAN_OPTIONS", "") +
+                                         ":quarantine_size_mb=1:thread_local_quarantine_size_kb=64").lstrip(":")
+    agent.start()
+    client = connect(agent)
+    for topic in ("wide", "narrow"):
+        database.execute("SELECT streamhouse.create_topic(%s)", (topic,))
+    produce_foldable(client, "wide", 6_000_000)
+    client.produce("narrow", values=[b"v"])
+    before = agent.metric("streamhouse_agent_memory_bytes")
+    request = fetch_request("wide").SerializeToString()
+    message = b"\0" + len(request).to_bytes(4, "big") + request
+    strangers = [Http2(agent.address, source, takes_answers=False) for source in ("127.0.0.2", "127.0.0.3") for _ in range(5)]
+    for stranger in strangers:
+        for _ in range(4):
+            stranger.send_last(stranger.open(f"/streamhouse.v1.StreamHouse/{method}"), message)
+    peak = 0
+    values = []
+    deadline = time.monotonic() + 30
+    while not values and time.monotonic() < deadline:
+        begun = time.monotonic()
+        assert client._Fetch(fetch_request("narrow"), timeout=10).results[0].records[0].value == b"v"
+        assert time.monotonic() - begun < 2, "small answers do not wait"
+        peak = max(peak, agent.metric("streamhouse_agent_memory_bytes"))
+        try:
+            answer = (client._Fetch(fetch_request("wide"), timeout=10) if method == "Fetch"
+                      else next(client._FetchStream(fetch_request("wide"), timeout=20)))
+            values = [len(r.value) for r in answer.results[0].records]
+        except grpc.RpcError as refused:
+            assert refused.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    for stranger in strangers:
+        stranger.close()
+    assert values == [6_000_000]
+    assert peak - before < 100e6
 
 
 def registry_place(agent):

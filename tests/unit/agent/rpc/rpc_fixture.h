@@ -108,6 +108,20 @@ static inline ShBuf *make_batch(int count, const char *value, size_t value_lengt
     return batch;
 }
 
+/* One record of so many equal bytes, in a batch that zstd makes very small. */
+static inline ShBuf *make_bomb(size_t bytes)
+{
+    ShBatchBuilder *builder = sh_batch_builder_new(SH_CODEC_ZSTD);
+    uint8_t *value = calloc(1, bytes);
+    ShRecord record = {.timestamp_ms = 1000, .value = value, .value_length = bytes};
+    ShBuf *batch = NULL;
+    assert_int_equal(sh_batch_builder_add(builder, &record, NULL, 0, NULL), SH_OK);
+    assert_int_equal(sh_batch_builder_finish(builder, &batch, NULL), SH_OK);
+    free(value);
+    sh_batch_builder_free(builder);
+    return batch;
+}
+
 /* A ProduceRequest for up to eight partitions of `orders`, each with the same batches. */
 typedef struct Request {
     Streamhouse__V1__ProduceRequest message;

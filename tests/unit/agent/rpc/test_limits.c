@@ -215,20 +215,6 @@ static int wide_set_up(void **state)
 
 #define WIDE_TEST(name) cmocka_unit_test_setup_teardown(name, wide_set_up, fixture_tear_down)
 
-/* One record of so many equal bytes, in a batch that zstd makes very small. */
-static ShBuf *make_bomb(size_t bytes)
-{
-    ShBatchBuilder *builder = sh_batch_builder_new(SH_CODEC_ZSTD);
-    uint8_t *value = calloc(1, bytes);
-    ShRecord record = {.timestamp_ms = 1000, .value = value, .value_length = bytes};
-    ShBuf *batch = NULL;
-    assert_int_equal(sh_batch_builder_add(builder, &record, NULL, 0, NULL), SH_OK);
-    assert_int_equal(sh_batch_builder_finish(builder, &batch, NULL), SH_OK);
-    free(value);
-    sh_batch_builder_free(builder);
-    return batch;
-}
-
 static ShBuf *repeat(ShBuf *batch, size_t times)
 {
     ShBuf *all = sh_buf_new(batch->length * times);
@@ -408,6 +394,15 @@ static void the_server_reaches_itself(void **state)
     assert_int_equal(failures, 0);
 }
 
+/* Names that nobody has are not sent back. */
+static void a_long_question_about_descriptors_is_refused(void **state)
+{
+    static char question[5003] = "\x1a\x88\x27";
+    memset(question + 3, 'x', 5000);
+    expect_invalid(*state, "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", question,
+                   sizeof question, "longer than any name");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -423,6 +418,7 @@ int main(void)
         SMALL_TEST(calls_that_send_nothing_are_bounded),
         SMALL_TEST(silent_connections_make_room),
         TEST(the_server_reaches_itself),
+        TEST(a_long_question_about_descriptors_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

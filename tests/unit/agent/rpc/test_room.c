@@ -1,0 +1,192 @@
+/* What calls hold together: who waits, who is refused, who has to go. */
+#include <poll.h>
+
+#include "tests/unit/agent/rpc/rpc_fixture.h"
+
+static int small_set_up(void **state)
+{
+    ShConfig config = fixture_config();
+    config.memory_budget_bytes = 2 << 20;
+    return fixture_start(state, config);
+}
+
+#define SMALL_TEST(name) cmocka_unit_test_setup_teardown(name, small_set_up, fixture_tear_down)
+
+/* A request that takes a megabyte of memory while it waits is refused beside another, to be sent again. */
+static void long_polls_of_many_partitions_are_bounded(void **state)
+{
+    enum { PARTITIONS = 2000 };
+    Fixture *fixture = *state;
+    Streamhouse__V1__FetchPartition part = STREAMHOUSE__V1__FETCH_PARTITION__INIT;
+    Streamhouse__V1__FetchPartition *list[PARTITIONS];
+    part.topic = (char *)(uintptr_t) "orders";
+    for (int i = 0; i < PARTITIONS; i++)
+        list[i] = &part;
+    Streamhouse__V1__FetchRequest request = STREAMHOUSE__V1__FETCH_REQUEST__INIT;
+    request.partitions = list;
+    request.n_partitions = PARTITIONS;
+    request.max_wait_ms = CLIENT_TIMEOUT_MS;
+    ClientCall calls[2];
+    for (int i = 0; i < 2; i++) {
+        client_open(&calls[i], fixture->channel, "/streamhouse.v1.StreamHouse/Fetch", CLIENT_TIMEOUT_MS);
+        client_send(&calls[i], &request.base);
+        client_close(&calls[i]);
+        if (i == 0)
+            WAIT_UNTIL(fake_read(fixture->engine, &fixture->engine->fetches_begun) == 1);
+    }
+    assert_int_equal(client_wait(&calls[1]), GRPC_STATUS_RESOURCE_EXHAUSTED);
+    assert_non_null(strstr(calls[1].text, "no memory for the request"));
+    grpc_call_cancel(calls[0].call, NULL);
+    for (int i = 0; i < 2; i++)
+        client_free(&calls[i]);
+}
+
+/* --- answers that are not taken: a quarter of the budget is 4 MB, and a record has six */
+
+enum { WIDE_RECORD_BYTES = 6 << 20 };
+
+static int room_set_up(void **state)
+{
+    ShConfig config = fixture_config();
+    config.batch_decompressed_bytes_max = 64 << 20;
+    config.memory_budget_bytes = 16 << 20;
+    return fixture_start(state, config);
+}
+
+#define ROOM_TEST(name) cmocka_unit_test_setup_teardown(name, room_set_up, fixture_tear_down)
+
+static void produce_wide(Fixture *fixture)
+{
+    ShBuf *batch = make_bomb(WIDE_RECORD_BYTES);
+    Request request;
+    ClientCall client;
+    request_init(&request, 1);
+    request_add(&request, 0, batch);
+    Streamhouse__V1__ProduceResponse *response = call_produce(fixture, &client, &request);
+    assert_non_null(response);
+    assert_null(response->results[0]->error);
+    streamhouse__v1__produce_response__free_unpacked(response, NULL);
+    client_free(&client);
+    sh_buf_unref(batch);
+}
+
+/* Ask for records of partition 0, and take nothing. */
+static void ask_for_records(ClientCall *client, grpc_channel *channel, const char *path)
+{
+    Streamhouse__V1__FetchPartition part = STREAMHOUSE__V1__FETCH_PARTITION__INIT;
+    Streamhouse__V1__FetchPartition *list[1] = {&part};
+    Streamhouse__V1__FetchRequest request = STREAMHOUSE__V1__FETCH_REQUEST__INIT;
+    part.topic = (char *)(uintptr_t) "orders";
+    request.partitions = list;
+    request.n_partitions = 1;
+    request.decode = true;
+    request.max_bytes = 1000;
+    client_open(client, channel, path, 2 * CLIENT_TIMEOUT_MS);
+    client_send(client, &request.base);
+    client_close(client);
+}
+
+static bool takes_the_record(ClientCall *client)
+{
+    Streamhouse__V1__FetchResponse *response = client_receive(client,
+                                                              &streamhouse__v1__fetch_response__descriptor);
+    bool taken = response != NULL && response->results[0]->n_records == 1 &&
+                 response->results[0]->records[0]->value.len == WIDE_RECORD_BYTES;
+    if (response != NULL)
+        streamhouse__v1__fetch_response__free_unpacked(response, NULL);
+    return taken;
+}
+
+/* What had come of the answer stands before the status. */
+static void expect_cut_off(ClientCall *client)
+{
+    size_t length;
+    assert_null(client_receive_raw(client, &length));
+    assert_int_equal(client_wait(client), GRPC_STATUS_RESOURCE_EXHAUSTED);
+    assert_non_null(strstr(client->text, "others need the memory"));
+}
+
+/* One answer goes on, however large; the others wait for it. When its reader stalls it has to go. */
+static void streams_wait_for_room(void **state)
+{
+    enum { STALLED = 3 };
+    static const char path[] = "/streamhouse.v1.StreamHouse/FetchStream";
+    Fixture *fixture = *state;
+    produce_wide(fixture);
+    ClientCall stalled[STALLED];
+    for (int i = 0; i < STALLED; i++)
+        ask_for_records(&stalled[i], fixture->channel, path);
+    WAIT_UNTIL(fake_read(fixture->engine, &fixture->engine->fetches_begun) >= STALLED);
+    WAIT_UNTIL(fake_held_bytes(fixture->engine) >= WIDE_RECORD_BYTES);
+
+    grpc_channel *other = client_connect(fixture->address);
+    ClientCall reader;
+    ask_for_records(&reader, other, path);
+    assert_true(takes_the_record(&reader));
+    assert_in_range(fake_held_bytes(fixture->engine), 0, 2 * WIDE_RECORD_BYTES);
+    expect_cut_off(&stalled[0]);
+    grpc_call_cancel(reader.call, NULL);
+    client_free(&reader);
+    for (int i = 0; i < STALLED; i++) {
+        grpc_call_cancel(stalled[i].call, NULL);
+        client_free(&stalled[i]);
+    }
+    grpc_channel_destroy(other);
+}
+
+/* What an answer unfolds to is counted, not what it had been; small answers pass beside those that are not
+ * taken, and a large one when they have stalled for long enough. */
+static void answers_that_stall_make_room(void **state)
+{
+    enum { STALLED = 5 };
+    static const char path[] = "/streamhouse.v1.StreamHouse/Fetch";
+    Fixture *fixture = *state;
+    produce_wide(fixture);
+    ClientCall stalled[STALLED];
+    for (int i = 0; i < STALLED; i++) {
+        ask_for_records(&stalled[i], fixture->channel, path);
+        if (i == 0)
+            WAIT_UNTIL(fake_held_bytes(fixture->engine) >= WIDE_RECORD_BYTES);
+        else
+            assert_int_equal(client_wait(&stalled[i]), GRPC_STATUS_RESOURCE_EXHAUSTED);
+    }
+    grpc_channel *other = client_connect(fixture->address);
+    produce(fixture, 1, 1, "v", 1);
+    ClientCall reader;
+    Streamhouse__V1__FetchPartition part = STREAMHOUSE__V1__FETCH_PARTITION__INIT;
+    Streamhouse__V1__FetchPartition *list[1] = {&part};
+    Streamhouse__V1__FetchRequest small = STREAMHOUSE__V1__FETCH_REQUEST__INIT;
+    part.topic = (char *)(uintptr_t) "orders";
+    part.partition = 1;
+    small.partitions = list;
+    small.n_partitions = 1;
+    Streamhouse__V1__FetchResponse *response = client_call(&reader, other, path, &small.base,
+                                                           &streamhouse__v1__fetch_response__descriptor);
+    assert_non_null(response);
+    streamhouse__v1__fetch_response__free_unpacked(response, NULL);
+    client_free(&reader);
+
+    bool taken = false;
+    int64_t deadline_ms = sh_clock_now_ms() + WAIT_MS;
+    while (!taken && sh_clock_now_ms() < deadline_ms) {
+        ask_for_records(&reader, other, path);
+        taken = takes_the_record(&reader);
+        client_wait(&reader);
+        client_free(&reader);
+    }
+    assert_true(taken);
+    expect_cut_off(&stalled[0]);
+    for (int i = 0; i < STALLED; i++)
+        client_free(&stalled[i]);
+    grpc_channel_destroy(other);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        SMALL_TEST(long_polls_of_many_partitions_are_bounded),
+        ROOM_TEST(streams_wait_for_room),
+        ROOM_TEST(answers_that_stall_make_room),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
