@@ -4,6 +4,7 @@
 #include <string.h>
 
 #define ROOM_RETRY_MS 1000
+#define FUTILE_MS     100 /* a sweep looks at up to SH_PRODUCERS_MAX, under the partition's mutex */
 
 static ShStatus check_one_producer(const ShAppendBatch *batches, size_t count, ShError *err);
 static size_t count_stored(const ShProducerState *state, ShAppendBatch *batches, size_t count);
@@ -16,6 +17,7 @@ static int64_t stored_offset(const ShProducerState *state, const ShBatchHeader *
 static int32_t sequence_count(const ShBatchHeader *header);
 static ShProducerState *touch(ShProducers *producers, int64_t producer_id, int16_t epoch);
 static size_t place_of(const ShProducers *producers, int64_t producer_id);
+static bool sweep_for_newcomer(ShProducers *producers, int64_t published_end, int64_t now_ms);
 static bool is_spare(const ShProducerState *state, int64_t published_end, int64_t now_ms);
 
 ShStatus sh_producers_check(const ShProducers *producers, ShAppendBatch *batches, size_t count,
@@ -88,15 +90,16 @@ ShStatus sh_producers_make_room(ShProducers *producers, ShProducerBudget *budget
     bool is_full = producers->count >= SH_PRODUCERS_MAX;
     /* One a partition is always kept, whatever the bound of all. */
     bool is_short = producers->count > 0 && atomic_load(&budget->count) >= budget->count_max;
-    if ((!is_full && !is_short) || sh_producers_sweep(producers, published_end, now_ms) > 0)
+    if ((!is_full && !is_short) || sweep_for_newcomer(producers, published_end, now_ms))
         return SH_OK;
     atomic_store(&budget->is_short, true);
     ShStatus status =
         is_full
-            ? sh_fail(err, SH_EXHAUSTED,
-                      "%d producers have written to the partition within the last %d seconds: no more are "
-                      "taken for now",
-                      SH_PRODUCERS_MAX, SH_PRODUCER_IDLE_MS / 1000)
+            ? sh_fail(
+                  err, SH_EXHAUSTED,
+                  "%d producers have written to the partition within the last %d seconds, or a moment ago "
+                  "for the first time: no more are taken for now",
+                  SH_PRODUCERS_MAX, SH_PRODUCER_IDLE_MS / 1000)
             : sh_fail(err, SH_EXHAUSTED,
                       "the agent knows the sequences of %lld producers, counted once for each partition: as "
                       "many as its memory budget allows",
@@ -140,6 +143,7 @@ void sh_producers_note_stretch(ShProducers *producers, int64_t producer_id, int1
                                const ShStretch *stretch)
 {
     ShProducerState *state = touch(producers, producer_id, epoch);
+    state->again |= state->stretch_count > 0;
     ShStretch *last = state->stretch_count == 0 ? NULL : &state->stretches[state->stretch_count - 1];
     if (last != NULL && sh_sequence_add(last->base_sequence, last->count) == stretch->base_sequence &&
         last->base_offset + last->count == stretch->base_offset &&
@@ -333,10 +337,23 @@ static size_t place_of(const ShProducers *producers, int64_t producer_id)
     return low;
 }
 
+/* False: there is none to give up, or there was none a moment ago and nothing is published since. */
+static bool sweep_for_newcomer(ShProducers *producers, int64_t published_end, int64_t now_ms)
+{
+    if (producers->futile_ms > 0 && now_ms - producers->futile_ms < FUTILE_MS &&
+        producers->futile_end == published_end)
+        return false;
+    if (sh_producers_sweep(producers, published_end, now_ms) > 0)
+        return true;
+    producers->futile_ms = now_ms;
+    producers->futile_end = published_end;
+    return false;
+}
+
 /* Can PostgreSQL tell its state, and will no retry need it soon? */
 static bool is_spare(const ShProducerState *state, int64_t published_end, int64_t now_ms)
 {
-    if (now_ms - state->used_ms < SH_PRODUCER_IDLE_MS)
+    if (now_ms - state->used_ms < (state->again ? SH_PRODUCER_IDLE_MS : SH_PRODUCER_ONCE_MS))
         return false;
     if (state->stretch_count == 0)
         return true;

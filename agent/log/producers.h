@@ -6,9 +6,9 @@
  * stretch, and a producer that writes alone makes a single one that grows, so that SH_STRETCHES_MAX of them
  * reach back over at least as many calls in flight.
  *
- * What is known is bounded, per partition and for all together, and never given up while a retry may need it:
- * before it is published, or within a while of its use. What is given up later PostgreSQL tells again
- * (strangers.h).
+ * What is known is bounded, per partition and for all together, and not given up before it is published, nor
+ * within a while of its use, as a retry may need it. What is given up later PostgreSQL tells again
+ * (strangers.h): the while saves asking, and is short for who has come once.
  *
  * All of it is guarded by the partition's mutex.
  */
@@ -24,6 +24,9 @@
 #define SH_PRODUCERS_MAX       10000 /* per partition */
 /* State that was used within this time is not given up, nor what is not published. */
 #define SH_PRODUCER_IDLE_MS 60000
+/* The same for who has come with one batch, or with none: so that ids that are made for it fill no partition.
+ */
+#define SH_PRODUCER_ONCE_MS 5000
 
 typedef struct ShStretch {
     int64_t base_offset;
@@ -42,6 +45,7 @@ typedef struct ShProducerState {
     bool says_unacked : 1;
     bool known : 1;   /* false: its first batch was never taken in */
     bool claimed : 1; /* see ShProducers.unresolved */
+    bool again : 1;   /* has come with a second batch, or stretch */
 } ShProducerState;
 
 /* What one producer's state takes with its places in the heap and in the list. */
@@ -65,6 +69,9 @@ typedef struct ShProducers {
     /* An earlier epoch of the partition may still bring batches: each producer needs a claim (claims.h)
      * before its first batch is taken. */
     bool unresolved;
+    /* When, and at which published end, there was none to give up: newcomers do not look again at once. */
+    int64_t futile_ms;
+    int64_t futile_end;
 } ShProducers;
 
 /* What a call's batches are. */
@@ -80,9 +87,9 @@ typedef struct ShSequenceCheck {
 ShStatus sh_producers_check(const ShProducers *producers, ShAppendBatch *batches, size_t count,
                             int32_t first_unacked, ShSequenceCheck *out, ShError *err) SH_MUST_CHECK;
 
-/* Make room for a producer, so that noting its batches cannot fail; it is used now. At the bound one that is
- * idle and published up to `published_end` is given up: PostgreSQL has its state. SH_EXHAUSTED with a delay
- * when there is none, for a newcomer. */
+/* Make room for a producer, so that noting its batches cannot fail; it is used now. At the bound those are
+ * given up that are idle and published up to `published_end`: PostgreSQL has their state. Who has come once
+ * is idle after seconds. SH_EXHAUSTED with a delay when there is none, for a newcomer. */
 ShStatus sh_producers_reserve(ShProducers *producers, ShProducerBudget *budget, int64_t producer_id,
                               int64_t published_end, int64_t now_ms, ShError *err) SH_MUST_CHECK;
 

@@ -328,6 +328,7 @@ static void nobody_is_forgotten_whose_retry_may_come(void **state)
     for (int64_t id = 0; id < SH_PRODUCERS_MAX; id++) {
         assert_int_equal(come(&producers, &budget, id * 7919 % SH_PRODUCERS_MAX, 0, 0), SH_OK);
         note_at(&producers, id * 7919 % SH_PRODUCERS_MAX, id);
+        sh_producers_find(&producers, id * 7919 % SH_PRODUCERS_MAX)->again = true;
     }
     assert_int_equal(producers.count, SH_PRODUCERS_MAX);
     for (size_t i = 1; i < producers.count; i++)
@@ -361,6 +362,49 @@ static void nobody_is_forgotten_whose_retry_may_come(void **state)
     assert_int_equal(atomic_load(&budget.count), 0);
 }
 
+/* Ids that come with one batch each fill a partition for seconds: then those of them that are published make
+ * room. */
+static void who_has_come_once_makes_room(void **state)
+{
+    (void)state;
+    ShProducers producers = {0};
+    for (int64_t id = 0; id < SH_PRODUCERS_MAX; id++) {
+        assert_int_equal(come(&producers, &budget, id, 0, 1), SH_OK);
+        note_at(&producers, id, id);
+    }
+    note_at(&producers, 7, SH_PRODUCERS_MAX);
+    const int64_t newcomer = SH_PRODUCERS_MAX;
+    const int64_t end = SH_PRODUCERS_MAX + 1;
+    assert_int_equal(come(&producers, &budget, newcomer, end, SH_PRODUCER_ONCE_MS), SH_EXHAUSTED);
+    assert_int_equal(come(&producers, &budget, newcomer, 0, SH_PRODUCER_ONCE_MS + 1), SH_EXHAUSTED);
+    assert_int_equal(come(&producers, &budget, newcomer, end, SH_PRODUCER_ONCE_MS + 1), SH_OK);
+    assert_int_equal(producers.count, 2);
+    assert_non_null(sh_producers_find(&producers, 7));
+    assert_true(producers.partial);
+    sh_producers_clear(&producers);
+}
+
+/* A sweep that found nothing is not repeated for each newcomer, unless something was published, or a while is
+ * over. */
+static void futile_sweeps_are_rare(void **state)
+{
+    (void)state;
+    ShProducerBudget small = {.count_max = 1};
+    ShProducers producers = {0};
+    assert_int_equal(come(&producers, &small, 1, 0, 1), SH_OK);
+    note_at(&producers, 1, 0);
+    assert_int_equal(come(&producers, &small, 2, 1, SH_PRODUCER_ONCE_MS), SH_EXHAUSTED);
+    assert_int_equal(come(&producers, &small, 2, 1, SH_PRODUCER_ONCE_MS + 99), SH_EXHAUSTED);
+    assert_int_equal(come(&producers, &small, 2, 2, SH_PRODUCER_ONCE_MS + 99), SH_OK);
+    note_at(&producers, 2, 1);
+    sh_producers_find(&producers, 2)->again = true;
+    const int64_t used_ms = SH_PRODUCER_ONCE_MS + 99;
+    assert_int_equal(come(&producers, &small, 3, 2, used_ms + SH_PRODUCER_IDLE_MS - 1), SH_EXHAUSTED);
+    assert_int_equal(come(&producers, &small, 3, 2, used_ms + SH_PRODUCER_IDLE_MS + 98), SH_EXHAUSTED);
+    assert_int_equal(come(&producers, &small, 3, 2, used_ms + SH_PRODUCER_IDLE_MS + 99), SH_OK);
+    sh_producers_clear(&producers);
+}
+
 /* The bound of all partitions: each has its last writer, and who is refused has room made for him. */
 static void all_partitions_share_a_bound(void **state)
 {
@@ -372,6 +416,7 @@ static void all_partitions_share_a_bound(void **state)
     assert_int_equal(come(&one, &small, 2, 0, 0), SH_OK);
     note_at(&one, 1, 10);
     note_at(&one, 2, 11);
+    sh_producers_find(&one, 1)->again = sh_producers_find(&one, 2)->again = true;
     assert_int_equal(come(&two, &small, 1, 0, 0), SH_OK);
     assert_false(atomic_load(&small.is_short));
     assert_int_equal(come(&two, &small, 2, 0, 0), SH_EXHAUSTED);
@@ -405,6 +450,8 @@ int main(void)
         cmocka_unit_test(how_much_of_a_batch_lies_before_a_sequence),
         cmocka_unit_test(what_overlaps_the_published_is_not_claimed),
         cmocka_unit_test(nobody_is_forgotten_whose_retry_may_come),
+        cmocka_unit_test(who_has_come_once_makes_room),
+        cmocka_unit_test(futile_sweeps_are_rare),
         cmocka_unit_test(all_partitions_share_a_bound),
         cmocka_unit_test(the_ordinary_large_case_fits),
     };
