@@ -115,7 +115,7 @@ UPDATE streamhouse.partition SET target_agent = 'a';
 SELECT take(:a);
 SELECT count(*) FROM publish(:a, 1, '{t 0 0+10}');
 SELECT count(*) FROM publish(:a, 2, '{t 0 10+10}');
-INSERT INTO streamhouse.producer VALUES (7), (8);
+INSERT INTO streamhouse.producer VALUES (7, now(), true), (8, now(), true);
 SELECT register('c', 3) > 0 AS c;
 UPDATE streamhouse.lease SET ticks_left = 0 WHERE incarnation_id IN (:a, :b);
 SELECT streamhouse.force_seal('t', 0);

@@ -276,8 +276,6 @@ static void run_init_producer(ShEngine *engine, ShAdminJob *job)
     ShProducerId producer = {0};
     ShStatus status = sh_pg_init_producer(engine->admin.pg, engine->registered.incarnation, &producer.id,
                                           &producer.epoch, &err);
-    if (status == SH_OK)
-        sh_strangers_note(engine, producer.id, true);
     job->done(job->arg, status, status == SH_OK ? NULL : &err, status == SH_OK ? &producer : NULL);
     free_job(job);
 }

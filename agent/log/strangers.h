@@ -5,8 +5,9 @@
  * Ids cannot be guessed, and one that PostgreSQL has not given is not taken: so nobody can write in another's
  * name, nor fill tables with producers of his own making. The owner learns of a stranger before it takes its
  * first batch, in one call of the control thread for all that wait; meanwhile the batch waits, as for a claim
- * (claims.h). Where the partition has all that PostgreSQL knows of it, an id that was asked for a short while
- * ago needs no question.
+ * (claims.h). So PostgreSQL hears of each id before anybody has a batch of it: others it may forget soon.
+ * Where the partition has all that PostgreSQL knows of it, an id that was asked about a short while ago needs
+ * no question.
  */
 #ifndef SH_AGENT_LOG_STRANGERS_H
 #define SH_AGENT_LOG_STRANGERS_H

@@ -5,11 +5,13 @@ COMMENT ON SEQUENCE streamhouse.producer_number IS 'Counts the producer ids that
 
 CREATE TABLE streamhouse.producer (
     producer_id bigint PRIMARY KEY CHECK (producer_id >= 0),
-    used_at     timestamptz NOT NULL DEFAULT now()
+    used_at     timestamptz NOT NULL DEFAULT now(),
+    has_batches boolean     NOT NULL DEFAULT false
 ) WITH (fillfactor = 80);
-CREATE INDEX producer_used_at ON streamhouse.producer (used_at);
+CREATE INDEX producer_used_at ON streamhouse.producer (has_batches, used_at);
 COMMENT ON TABLE streamhouse.producer IS
-    'The ids that producers were given, and about when each was last asked for: others are not taken';
+    'The ids that producers were given, about when each was last asked for, and whether a batch may have come with it: '
+    'others are not taken';
 
 CREATE TABLE streamhouse.producer_state (
     topic_id        uuid     NOT NULL,

@@ -9,6 +9,12 @@ AS $$ SELECT interval '7 days' $$;
 COMMENT ON FUNCTION streamhouse.producer_retention IS
     'How long a producer that writes no more is remembered in a partition';
 
+CREATE FUNCTION streamhouse.unused_retention() RETURNS interval
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$ SELECT interval '1 hour' $$;
+COMMENT ON FUNCTION streamhouse.unused_retention IS
+    'How long a producer id is remembered with which no batch has come';
+
 CREATE FUNCTION streamhouse.sequence_distance(a int, b int) RETURNS bigint
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, streamhouse, pg_temp
 AS $$ SELECT ((a::bigint - b + (1::bigint << 30)) & 2147483647) - (1::bigint << 30) $$;
@@ -51,16 +57,62 @@ COMMENT ON FUNCTION streamhouse.check_lease IS
     'Begins a decision, and raises what agent_enter does for an incarnation that holds no lease, but locks nothing of '
     'one that does: for calls of clients, which must not come between an agent and its heartbeats';
 
+CREATE FUNCTION streamhouse.forget_ids(having_batches boolean, before timestamptz, rows_max int,
+                                       OUT seen int, OUT gone int)
+LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
+AS $$
+#variable_conflict use_column
+BEGIN
+    -- An id that has state is used, also where the agent is not asked first (object topics).
+    WITH unused AS MATERIALIZED (
+        SELECT p.producer_id,
+               EXISTS (SELECT FROM producer_state AS s WHERE s.producer_id + 0 = p.producer_id) AS has_state
+        FROM producer AS p
+        WHERE p.has_batches = having_batches AND p.used_at < before
+        ORDER BY p.used_at LIMIT rows_max FOR UPDATE SKIP LOCKED
+    ), deleted AS (
+        DELETE FROM producer AS p USING unused AS u WHERE p.producer_id = u.producer_id AND NOT u.has_state
+        RETURNING p.producer_id
+    ), kept AS (
+        UPDATE producer AS p SET used_at = now(), has_batches = true FROM unused AS u
+        WHERE p.producer_id = u.producer_id AND u.has_state
+    )
+    SELECT count(*), (SELECT count(*) FROM deleted) INTO seen, gone FROM unused;
+END
+$$;
+COMMENT ON FUNCTION streamhouse.forget_ids IS
+    'Forgets ids, with batches or without, that were last asked for before a time, the oldest first: looks at so many, '
+    'and leaves those that have state. Nobody is waited for';
+
+CREATE FUNCTION streamhouse.make_room_for_id() RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+DECLARE
+    forgotten record;
+BEGIN
+    -- Who was given one a moment ago is about to write.
+    FOR n IN 1 .. 10 LOOP
+        SELECT * INTO forgotten FROM forget_ids(false, time_ago(interval '10 seconds'), 1);
+        EXIT WHEN forgotten.gone > 0 OR forgotten.seen = 0;
+    END LOOP;
+    RETURN forgotten.gone > 0;
+END
+$$;
+COMMENT ON FUNCTION streamhouse.make_room_for_id IS
+    'Forgets the id that was given longest ago of those with which no batch has come; false where there is none';
+
 CREATE FUNCTION streamhouse.agent_init_producer(incarnation bigint)
 RETURNS TABLE (producer_id bigint, producer_epoch int)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
-    given bigint;
+    given   bigint;
+    is_full boolean;
 BEGIN
     PERFORM check_lease(incarnation);
-    IF producers_counted() >= producers_max() THEN
+    is_full := producers_counted() >= producers_max();
+    IF is_full AND NOT make_room_for_id() THEN
         RAISE EXCEPTION 'as many producers are remembered as may be'
             USING ERRCODE = 'configuration_limit_exceeded',
                   DETAIL = format('They are %s, and streamhouse.producers_max allows %s.', producers_counted(),
@@ -77,12 +129,14 @@ BEGIN
         RETURNING producer.producer_id INTO given;
         EXIT WHEN FOUND;
     END LOOP;
-    PERFORM nextval('producer_number');
+    -- One that takes another's place is no more to count.
+    PERFORM nextval('producer_number') WHERE NOT is_full;
     RETURN QUERY SELECT given, 0;
 END
 $$;
 COMMENT ON FUNCTION streamhouse.agent_init_producer IS
-    'An id that no producer had before and nobody can guess, the term in its high bits, and its first epoch. '
+    'An id that no producer had before and nobody can guess, the term in its high bits, and its first epoch. At '
+    'producers_max() it takes the place of the one that was given longest ago of those with which no batch has come. '
     'Raises SH001, SH002, SH003, 53400';
 
 CREATE FUNCTION streamhouse.adopt_producers(producer_ids bigint[]) RETURNS void
@@ -90,8 +144,8 @@ LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
 AS $$
 #variable_conflict use_column
 BEGIN
-    INSERT INTO producer (producer_id)
-    SELECT DISTINCT a.producer_id
+    INSERT INTO producer (producer_id, has_batches)
+    SELECT DISTINCT a.producer_id, true
     FROM unnest(producer_ids) AS a(producer_id), cluster AS c
     JOIN term AS t USING (term)
     WHERE a.producer_id >= 0 AND a.producer_id >> 52 < producer_term(c.term)
@@ -108,6 +162,24 @@ COMMENT ON FUNCTION streamhouse.adopt_producers IS
     'Takes ids of an older term for given, as long as producers are remembered after a term has begun: the '
     'database may have lost them, and batches of theirs may be in a WAL or in the store';
 
+CREATE FUNCTION streamhouse.use_producers(producer_ids bigint[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
+AS $$
+#variable_conflict use_column
+BEGIN
+    PERFORM adopt_producers(producer_ids);
+    -- Who forgets one just now is waited for: the statement after this sees that it is gone.
+    UPDATE producer AS p SET used_at = now(), has_batches = true
+    WHERE p.producer_id IN (SELECT o.producer_id FROM producer AS o
+                            WHERE o.producer_id = ANY (producer_ids)
+                              AND (NOT o.has_batches OR o.used_at < now() - interval '1 hour')
+                            ORDER BY o.producer_id FOR UPDATE);
+END
+$$;
+COMMENT ON FUNCTION streamhouse.use_producers IS
+    'Before batches of producers are taken in: notes that they may have come, so that their ids are remembered for '
+    'producer_retention(). Ids are locked in their order';
+
 CREATE FUNCTION streamhouse.agent_lookup_producers(incarnation bigint, topic_ids uuid[], partitions int[],
                                                    producer_ids bigint[])
 RETURNS TABLE (ordinal int, is_known boolean, producer_epoch int, base_sequence int, sequence_count int,
@@ -118,11 +190,7 @@ AS $$
 #variable_conflict use_column
 BEGIN
     PERFORM check_lease(incarnation);
-    PERFORM adopt_producers(producer_ids);
-    UPDATE producer AS p SET used_at = now()
-    WHERE p.producer_id IN (SELECT o.producer_id FROM producer AS o
-                            WHERE o.producer_id = ANY (producer_ids) AND o.used_at < now() - interval '1 hour'
-                            ORDER BY o.producer_id FOR UPDATE SKIP LOCKED);
+    PERFORM use_producers(producer_ids);
     RETURN QUERY
     SELECT a.ordinal::int, known.producer_id IS NOT NULL, p.producer_epoch, s.base_sequence, s.sequence_count,
            s.base_offset
@@ -136,8 +204,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION streamhouse.agent_lookup_producers IS
-    'Of producers that an owner knows nothing of: whether their ids were given, and what they have published in '
-    'the partition, stretch by stretch. Raises SH001, SH002, SH003';
+    'Of producers that an owner knows nothing of, before it takes a batch of theirs: whether their ids were given, and '
+    'what they have published in the partition, stretch by stretch. Raises SH001, SH002, SH003';
 
 CREATE FUNCTION streamhouse.expire_producers(rows_max int) RETURNS int
 LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
@@ -166,27 +234,17 @@ BEGIN
         ORDER BY o.claimed_at LIMIT rows_max FOR UPDATE SKIP LOCKED));
     GET DIAGNOSTICS claims = ROW_COUNT;
 
-    -- An id that has state is used; one that has none was not, or not for long.
-    WITH unused AS MATERIALIZED (
-        SELECT p.producer_id,
-               EXISTS (SELECT FROM producer_state AS s WHERE s.producer_id + 0 = p.producer_id) AS has_state
-        FROM producer AS p WHERE p.used_at < old ORDER BY p.used_at LIMIT rows_max FOR UPDATE SKIP LOCKED
-    ), deleted AS (
-        DELETE FROM producer AS p USING unused AS u WHERE p.producer_id = u.producer_id AND NOT u.has_state
-        RETURNING p.producer_id
-    ), kept AS (
-        UPDATE producer AS p SET used_at = now() FROM unused AS u
-        WHERE p.producer_id = u.producer_id AND u.has_state
-    )
-    SELECT count(*), (SELECT count(*) FROM deleted) INTO ids, gone FROM unused;
+    SELECT f.seen, f.gone INTO ids, gone FROM forget_ids(true, old, rows_max) AS f;
+    SELECT greatest(ids, f.seen), gone + f.gone INTO ids, gone
+    FROM forget_ids(false, time_ago(unused_retention()), rows_max) AS f;
     UPDATE producer_expiry SET forgotten = forgotten + gone WHERE gone > 0;
     RETURN greatest(claims, ids, expire_states(at, rows_max, old));
 END
 $$;
 COMMENT ON FUNCTION streamhouse.expire_producers IS
     'A step of the retention worker: forgets ids that were not used, state that was not written and claims that '
-    'were made more than producer_retention() ago, and looks at rows_max rows of each at most. Returns of how '
-    'many; 0: there is no more to do for now';
+    'were made more than producer_retention() ago, and ids without batches after unused_retention(), and looks at '
+    'rows_max rows of each at most. Returns of how many; 0: there is no more to do for now';
 
 CREATE FUNCTION streamhouse.expire_states(at streamhouse.producer_expiry, rows_max int, old timestamptz)
 RETURNS int

@@ -52,7 +52,7 @@ BEGIN
     FROM unnest(topic_ids, partitions) AS a(topic_id, partition)
     JOIN unresolved_epoch AS u USING (topic_id, partition);
     -- Behind these locks, as publishes do: who has inserted the same id may hold them.
-    PERFORM adopt_producers(producer_ids);
+    PERFORM use_producers(producer_ids);
 
     INSERT INTO producer_claim (topic_id, partition, producer_id, producer_epoch, epoch, first_unacked_seq)
     SELECT a.topic_id, a.partition, a.producer_id, a.producer_epoch, a.epoch, a.first_seq

@@ -277,7 +277,8 @@ BEGIN
           AND NOT EXISTS (SELECT FROM newest_state(topic_ids[s.run], partitions[s.run], s.producer_id))
         GROUP BY 1, 2, 3
     ), given AS (
-        INSERT INTO producer (producer_id) SELECT DISTINCT producer_id FROM fresh ORDER BY 1 ON CONFLICT DO NOTHING
+        INSERT INTO producer (producer_id, has_batches)
+        SELECT DISTINCT producer_id, true FROM fresh ORDER BY 1 ON CONFLICT DO NOTHING
         RETURNING producer_id
     ), made AS (
         INSERT INTO producer_state (topic_id, partition, producer_id, producer_epoch, base_sequences,

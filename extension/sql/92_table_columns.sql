@@ -251,6 +251,8 @@ COMMENT ON COLUMN streamhouse.index_snapshot.given_up_at IS 'since when the stor
 
 COMMENT ON COLUMN streamhouse.producer.producer_id IS 'the id';
 COMMENT ON COLUMN streamhouse.producer.used_at IS 'about when it was last asked for';
+COMMENT ON COLUMN streamhouse.producer.has_batches IS
+    'true from before its first batch is taken in; while it is false, nobody has anything of it';
 
 COMMENT ON COLUMN streamhouse.producer_state.topic_id IS 'id of the topic';
 COMMENT ON COLUMN streamhouse.producer_state.partition IS 'number of the partition';

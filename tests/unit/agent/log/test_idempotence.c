@@ -297,6 +297,38 @@ static void test_an_id_that_was_not_given_is_refused(void **state)
     assert_int_equal(FAKE_GET(fake.lookups), 2);
 }
 
+typedef struct Given {
+    Signal signal;
+    int64_t id;
+} Given;
+
+static void note_id(void *arg, ShStatus status, const ShError *err, const void *result)
+{
+    Given *given = arg;
+    (void)err;
+    if (status == SH_OK)
+        given->id = ((const ShProducerId *)result)->id;
+    signal_set(&given->signal, status);
+}
+
+/* PostgreSQL soon forgets ids with which no batch has come: so it hears of each before the first is taken in.
+ */
+static void test_an_id_that_was_given_here_is_asked_about_too(void **state)
+{
+    Fixture *fixture = *state;
+    start(fixture);
+    assert_int_equal(append_patiently(fixture, "t", 1, 10), 0);
+    Given given;
+    signal_init(&given.signal);
+    sh_engine_init_producer(fixture->engine, note_id, &given);
+    assert_true(signal_wait(&given.signal, DEADLINE_MS));
+    assert_int_equal(given.signal.status, SH_OK);
+    assert_int_equal(send(fixture, "t", given.id, 0, 0), 1);
+    assert_int_equal(FAKE_GET(fake.lookups), 1);
+    assert_int_equal(send(fixture, "t", given.id, 1, 1), 2);
+    assert_int_equal(FAKE_GET(fake.lookups), 1);
+}
+
 /* What was given up to make room is asked for again, so that a retry finds it. */
 static void test_what_postgresql_knows_of_a_producer_is_asked_for(void **state)
 {
@@ -336,6 +368,7 @@ int main(void)
         TEST(test_what_is_published_is_readable),
         TEST(test_object_topics_leave_the_check_to_the_publish),
         TEST(test_an_id_that_was_not_given_is_refused),
+        TEST(test_an_id_that_was_given_here_is_asked_about_too),
         TEST(test_what_postgresql_knows_of_a_producer_is_asked_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
