@@ -24,6 +24,7 @@ typedef struct Intake {
 } Intake;
 
 static void start_part(ShEngine *engine, ShAppend *append, ShAppendPart *part);
+static bool is_stranger(ShEngine *engine, ShAppendPart *part);
 static ShStatus check_batches(const ShAppendPart *part, int64_t batch_bytes_max, ShError *err);
 static ShStatus refuse_unchecked(ShEngine *engine, ShAppendPart *part);
 static ShStatus settle_times(ShEngine *engine, ShAppendPart *part, const ShTimeRule *rule);
@@ -191,7 +192,8 @@ void sh_append_retry_stalled(ShEngine *engine)
 
 static void start_part(ShEngine *engine, ShAppend *append, ShAppendPart *part)
 {
-    if (sh_parked_follow(engine, append, part))
+    bool others_wait = atomic_load_explicit(&engine->parked.count, memory_order_relaxed) > 0;
+    if (others_wait && sh_parked_follow(engine, append, part, is_stranger(engine, part)))
         return;
     ShStatus status = sh_append_try(engine, append, part);
     if (status == SH_OK)
@@ -202,6 +204,23 @@ static void start_part(ShEngine *engine, ShAppend *append, ShAppendPart *part)
                         (status == SH_UNAVAILABLE && !sh_store_is_away(engine->store, &retry_after_ms));
     if (!may_be_early || part->asks_in_vain || !sh_parked_add(engine, append, part))
         sh_append_finish(append);
+}
+
+/* Is PostgreSQL to be asked about its producer? That begins here, so that one question is for all that come
+ * at a time. */
+static bool is_stranger(ShEngine *engine, ShAppendPart *part)
+{
+    ShResolved found = {0};
+    ShStatus status = SH_OK;
+    if (part->batch_count == 0 || !is_idempotent(part) ||
+        sh_meta_resolve(engine, &part->target, &found, NULL) != SH_OK)
+        return false;
+    pthread_mutex_lock(&found.partition->mutex);
+    if (found.partition->state == SH_PARTITION_OPEN && !found.partition->object_durability)
+        status = sh_strangers_check(engine, found.partition, part->batches[0].header.producer_id, NULL);
+    pthread_mutex_unlock(&found.partition->mutex);
+    sh_partition_unref(found.partition);
+    return status == SH_UNAVAILABLE;
 }
 
 static ShStatus check_batches(const ShAppendPart *part, int64_t batch_bytes_max, ShError *err)

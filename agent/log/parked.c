@@ -22,7 +22,7 @@ void sh_parked_destroy(ShParked *parked)
     pthread_mutex_destroy(&parked->lock);
 }
 
-bool sh_parked_follow(ShEngine *engine, ShAppend *append, ShAppendPart *part)
+bool sh_parked_follow(ShEngine *engine, ShAppend *append, ShAppendPart *part, bool asks)
 {
     ShParked *parked = &engine->parked;
     if (atomic_load_explicit(&parked->count, memory_order_relaxed) == 0)
@@ -34,11 +34,15 @@ bool sh_parked_follow(ShEngine *engine, ShAppend *append, ShAppendPart *part)
     const ShParkedPart *earlier = parked->first;
     while (earlier != NULL && !same_target(&earlier->target, &entry->target))
         earlier = earlier->next;
+    if (earlier != NULL && asks)
+        entry->look = ++parked->looks_wanted;
     if (earlier != NULL)
         push(parked, entry);
     pthread_mutex_unlock(&parked->lock);
     if (earlier == NULL)
         free(entry);
+    else if (asks)
+        sh_engine_meta_refresh(engine, try_again, engine);
     return earlier != NULL;
 }
 

@@ -39,8 +39,9 @@ typedef struct ShParked {
 void sh_parked_init(ShParked *parked);
 void sh_parked_destroy(ShParked *parked);
 
-/* Does an earlier part for the same partition wait? Then this one was put behind it. */
-bool sh_parked_follow(ShEngine *engine, ShAppend *append, ShAppendPart *part);
+/* Does an earlier part for the same partition wait? Then this one was put behind it, and, if it `asks`, has a
+ * look of its own: what that one waits for tells nothing of it. */
+bool sh_parked_follow(ShEngine *engine, ShAppend *append, ShAppendPart *part, bool asks);
 
 /* Have the part tried again after a look at the cluster; false when memory is short. */
 bool sh_parked_add(ShEngine *engine, ShAppend *append, ShAppendPart *part);

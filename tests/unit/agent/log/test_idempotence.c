@@ -329,6 +329,25 @@ static void test_an_id_that_was_given_here_is_asked_about_too(void **state)
     assert_int_equal(FAKE_GET(fake.lookups), 1);
 }
 
+/* While PostgreSQL is asked about one, others come: all of them wait, and are taken in. */
+static void test_producers_that_come_at_a_time_are_all_asked_about(void **state)
+{
+    Fixture *fixture = *state;
+    Append appends[20];
+    const int count = sizeof appends / sizeof *appends;
+    start(fixture);
+    assert_int_equal(append_patiently(fixture, "t", 1, 10), 0);
+    pthread_mutex_lock(&fake.lock);
+    for (int i = 0; i < count; i++)
+        begin(fixture, &appends[i], "t", ID + i, 0, 0);
+    pthread_mutex_unlock(&fake.lock);
+    for (int i = 0; i < count; i++) {
+        assert_int_equal(append_end(&appends[i]), SH_OK);
+        assert_int_equal(appends[i].part.base_offset, 1 + i);
+    }
+    assert_int_equal(FAKE_GET(fake.lookups), count);
+}
+
 /* What was given up to make room is asked for again, so that a retry finds it. */
 static void test_what_postgresql_knows_of_a_producer_is_asked_for(void **state)
 {
@@ -369,6 +388,7 @@ int main(void)
         TEST(test_object_topics_leave_the_check_to_the_publish),
         TEST(test_an_id_that_was_not_given_is_refused),
         TEST(test_an_id_that_was_given_here_is_asked_about_too),
+        TEST(test_producers_that_come_at_a_time_are_all_asked_about),
         TEST(test_what_postgresql_knows_of_a_producer_is_asked_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
