@@ -27,6 +27,8 @@ LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp SET jit = of
     SET enable_seqscan = off SET enable_bitmapscan = off
 AS $$
 #variable_conflict use_column
+DECLARE
+    noted_under bigint := next_version();
 BEGIN
     IF topic_ids IS NULL THEN
         RETURN;
@@ -36,7 +38,7 @@ BEGIN
     END IF;
     -- Metadata concern everybody. What to do there: the incarnation that is told, who owns the partition, and who should.
     INSERT INTO control_change (version, topic_id, partition, agent_id)
-    SELECT DISTINCT next_version(), c.topic_id, c.partition, concerned.agent_id
+    SELECT DISTINCT noted_under, c.topic_id, c.partition, concerned.agent_id
     FROM unnest(topic_ids, partitions, incarnations) AS c(topic_id, partition, incarnation_id)
     LEFT JOIN LATERAL find_partition(c.topic_id, c.partition) AS p ON true
     LEFT JOIN LATERAL find_current(c.topic_id, c.partition) AS e ON true

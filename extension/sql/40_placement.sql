@@ -122,6 +122,8 @@ RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
     SET enable_seqscan = off SET enable_bitmapscan = off
 AS $$
+DECLARE
+    noted_under bigint := next_version();
 BEGIN
     IF topic_ids IS NULL THEN
         RETURN;
@@ -130,7 +132,7 @@ BEGIN
         RETURN;
     END IF;
     INSERT INTO control_change (version, topic_id, partition, agent_id)
-    SELECT DISTINCT next_version(), m.topic_id, m.partition, concerned.agent_id
+    SELECT DISTINCT noted_under, m.topic_id, m.partition, concerned.agent_id
     FROM unnest(topic_ids, partitions, formers, targets) AS m(topic_id, partition, former, target)
     LEFT JOIN LATERAL find_current(m.topic_id, m.partition) AS e ON true
     LEFT JOIN incarnation AS owner ON owner.incarnation_id = e.incarnation_id

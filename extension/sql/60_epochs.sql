@@ -271,17 +271,21 @@ BEGIN
     WHERE i.incarnation_id = agent_grant.incarnation;
     PERFORM lock_partitions(topic_ids, partitions);
 
-    -- What agents now gone hold makes room: it vanishes if it was never open, and is orphaned otherwise.
+    -- What agents now gone hold makes room: it vanishes if it was never open, and is orphaned otherwise. Only what is
+    -- held is asked about (CASE).
     DELETE FROM epoch AS e WHERE e.ctid = ANY (ARRAY(
         SELECT held.place
         FROM unnest(topic_ids, partitions) AS asked(topic_id, partition)
         CROSS JOIN LATERAL find_partition(asked.topic_id, asked.partition) AS p
         CROSS JOIN LATERAL find_unsealed(asked.topic_id, asked.partition) AS held
-        WHERE p.target_agent = caller AND held.state = 'granted' AND is_free(asked.topic_id, asked.partition)));
+        WHERE p.target_agent = caller
+          AND CASE WHEN held.state = 'granted' THEN is_free(asked.topic_id, asked.partition) END));
     SELECT orphan_epochs(array_agg(asked.topic_id), array_agg(asked.partition)) INTO orphaned
     FROM unnest(topic_ids, partitions) AS asked(topic_id, partition)
     CROSS JOIN LATERAL find_partition(asked.topic_id, asked.partition) AS p
-    WHERE p.target_agent = caller AND is_free(asked.topic_id, asked.partition)
+    CROSS JOIN LATERAL find_current(asked.topic_id, asked.partition) AS held
+    WHERE p.target_agent = caller
+      AND CASE WHEN held.epoch IS NOT NULL THEN is_free(asked.topic_id, asked.partition) END
       AND agent_grant.incarnation <> ALL (ARRAY(SELECT coalesce(e.incarnation_id, 0)
                                                 FROM find_unsealed(asked.topic_id, asked.partition) AS e));
 
@@ -311,10 +315,9 @@ BEGIN
 
     RETURN QUERY
     SELECT asked.topic_id, asked.partition,
-           coalesce(absent_topic(asked.topic_id),
-                    CASE WHEN mine.epoch IS NOT NULL THEN 'granted'
-                         WHEN p.target_agent = caller THEN 'busy'
-                         ELSE 'not_target' END),
+           CASE WHEN mine.epoch IS NOT NULL THEN 'granted'
+                ELSE coalesce(absent_topic(asked.topic_id),
+                              CASE WHEN p.target_agent = caller THEN 'busy' ELSE 'not_target' END) END,
            mine.epoch, mine.start_offset, mine.limit_offset, interval_ms(mine.orphan_timeout)
     FROM unnest(topic_ids, partitions) WITH ORDINALITY AS asked(topic_id, partition, ordinal)
     LEFT JOIN LATERAL find_partition(asked.topic_id, asked.partition) AS p ON true
@@ -352,9 +355,8 @@ BEGIN
 
     RETURN QUERY
     SELECT asked.topic_id, asked.partition, asked.epoch,
-           coalesce(absent_topic(asked.topic_id),
-                    CASE WHEN e.state = 'open' AND e.incarnation_id = agent_open.incarnation THEN 'open'
-                         ELSE 'fenced' END)
+           CASE WHEN e.state = 'open' AND e.incarnation_id = agent_open.incarnation THEN 'open'
+                ELSE coalesce(absent_topic(asked.topic_id), 'fenced') END
     FROM unnest(topic_ids, partitions, epochs) WITH ORDINALITY AS asked(topic_id, partition, epoch, ordinal)
     LEFT JOIN LATERAL find_epoch(asked.topic_id, asked.partition, asked.epoch) AS e ON true
     ORDER BY asked.ordinal;
@@ -416,12 +418,10 @@ BEGIN
 
     RETURN QUERY
     SELECT asked.topic_id, asked.partition, asked.epoch,
-           coalesce(absent_topic(asked.topic_id),
-                    CASE WHEN e.state = 'sealed' AND e.end_offset = asked.end_offset THEN 'sealed'
-                         WHEN e.state IN ('open', 'orphaned') AND e.incarnation_id = agent_seal.incarnation
-                             THEN 'mismatch'
-                         WHEN e.epoch IS NULL AND h.epoch IS NULL THEN 'sealed'
-                         ELSE 'fenced' END),
+           CASE WHEN e.state = 'sealed' AND e.end_offset = asked.end_offset THEN 'sealed'
+                WHEN e.state IN ('open', 'orphaned') AND e.incarnation_id = agent_seal.incarnation THEN 'mismatch'
+                ELSE coalesce(absent_topic(asked.topic_id),
+                              CASE WHEN e.epoch IS NULL AND h.epoch IS NULL THEN 'sealed' ELSE 'fenced' END) END,
            h.published_end
     FROM unnest(topic_ids, partitions, epochs, end_offsets) WITH ORDINALITY
          AS asked(topic_id, partition, epoch, end_offset, ordinal)
