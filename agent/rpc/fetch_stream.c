@@ -107,7 +107,7 @@ static void fetch_next(FetchStream *stream)
 static int64_t share_bytes(const FetchStream *stream)
 {
     ShRpc *rpc = stream->call.worker->rpc;
-    int64_t share = rpc->config->memory_budget_bytes / 8 / atomic_load(&rpc->fetch_streams);
+    int64_t share = rpc->config->memory_budget_bytes / 4 / atomic_load(&rpc->fetch_streams);
     return share > SHARE_BYTES_MIN ? share : SHARE_BYTES_MIN;
 }
 
@@ -124,8 +124,7 @@ static void on_answered(ShWake *wake)
 static void on_unfolded(ShWake *wake)
 {
     FetchStream *stream = (FetchStream *)wake->call;
-    bool has_room = !stream->request.decode || take_room(stream);
-    if (has_room && has_news(stream))
+    if (!stream->request.decode || (has_news(stream) && take_room(stream)))
         write_answer(stream);
     go_on(stream);
 }

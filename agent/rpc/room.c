@@ -10,7 +10,10 @@
 #include "agent/rpc/call.h"
 
 /* A client that has not taken its answer for so long stalls. */
-#define STALLED_US 2000000
+#define STALLED_US  2000000
+#define HASH_FACTOR UINT64_C(0x9E3779B97F4A7C15)
+/* Addresses that have nothing are kept if there are no more: they come again with the next answer. */
+#define KEPT_ADDRESSES 64
 /* Cancelled under one lock; where it is not enough the next one to come cancels more. */
 #define CANCELS_MAX 16
 
@@ -18,7 +21,7 @@ TAILQ_HEAD(Shares, ShRoomShare);
 
 /* Those of one address. */
 typedef struct ShRoomAddress {
-    uint8_t key[16];
+    uint64_t key[2];
     int64_t bytes;
     int pins; /* somebody works with it */
     struct Shares holders;
@@ -28,14 +31,16 @@ typedef struct ShRoomAddress {
 
 /* What is to be done when the lock is given up. */
 typedef struct Outcome {
-    grpc_call *cancelled[CANCELS_MAX];
-    size_t cancelled_count;
-    int64_t cancelled_bytes;
     ShWake *wakes;
+    int64_t cancelled_bytes;
+    size_t cancelled_count;
+    grpc_call *cancelled[CANCELS_MAX]; /* so many of them */
 } Outcome;
 
+static void begin(Outcome *outcome);
 static ShRoomAddress *address_of(ShRoom *room, const ShCall *call);
-static void forget_if_empty(ShRoomAddress *address);
+static void forget_if_empty(ShRoom *room, ShRoomAddress *address);
+static void forget(ShRoom *room, ShRoomAddress *address);
 static void give(ShRoom *room, ShRoomShare *share, ShRoomAddress *address, int64_t since_us);
 static void take_away(ShRoom *room, ShRoomShare *share);
 static bool may_have(const ShRoom *room, const ShRoomAddress *address, int64_t bytes);
@@ -64,12 +69,18 @@ void sh_room_init(ShRoom *room, const char *name, int64_t bytes_max, bool waits)
 
 void sh_room_destroy(ShRoom *room)
 {
+    for (size_t i = 0; i < sizeof room->addresses / sizeof room->addresses[0]; i++) {
+        ShRoomAddress *address;
+        while ((address = LIST_FIRST(&room->addresses[i])) != NULL)
+            forget(room, address);
+    }
     pthread_mutex_destroy(&room->mutex);
 }
 
 bool sh_room_take(ShRoom *room, ShRoomShare *share, ShCall *call, int64_t bytes, bool is_answered)
 {
-    Outcome outcome = {0};
+    Outcome outcome;
+    begin(&outcome);
     pthread_mutex_lock(&room->mutex);
     bool had = share->address != NULL && share->bytes >= bytes;
     take_away(room, share);
@@ -83,7 +94,7 @@ bool sh_room_take(ShRoom *room, ShRoomShare *share, ShCall *call, int64_t bytes,
     if (taken)
         give(room, share, address, is_answered ? sh_clock_now_us() : INT64_MAX);
     else
-        forget_if_empty(address);
+        forget_if_empty(room, address);
     serve_waiters(room, &outcome);
     finish(room, &outcome);
     share->in_use = taken;
@@ -92,7 +103,8 @@ bool sh_room_take(ShRoom *room, ShRoomShare *share, ShCall *call, int64_t bytes,
 
 void sh_room_wait(ShRoom *room, ShRoomShare *share, ShCall *call, int64_t bytes, ShWake *wake)
 {
-    Outcome outcome = {0};
+    Outcome outcome;
+    begin(&outcome);
     share->in_use = true;
     pthread_mutex_lock(&room->mutex);
     ShRoomAddress *address = address_of(room, call);
@@ -116,7 +128,7 @@ bool sh_room_stop_waiting(ShRoom *room, ShRoomShare *share)
     if (waited && address != NULL) {
         TAILQ_REMOVE(&address->waiters, share, link);
         room->waiting--;
-        forget_if_empty(address);
+        forget_if_empty(room, address);
     }
     if (waited) {
         share->wake = NULL;
@@ -129,7 +141,8 @@ bool sh_room_stop_waiting(ShRoom *room, ShRoomShare *share)
 
 void sh_room_press(ShRoom *room)
 {
-    Outcome outcome = {0};
+    Outcome outcome;
+    begin(&outcome);
     pthread_mutex_lock(&room->mutex);
     serve_waiters(room, &outcome);
     ShRoomShare *waiter;
@@ -153,7 +166,8 @@ bool sh_room_has_cancelled(ShRoom *room, const ShRoomShare *share)
 
 void sh_room_release(ShRoom *room, ShRoomShare *share)
 {
-    Outcome outcome = {0};
+    Outcome outcome;
+    begin(&outcome);
     if (!share->in_use)
         return;
     share->in_use = false;
@@ -163,22 +177,26 @@ void sh_room_release(ShRoom *room, ShRoomShare *share)
     finish(room, &outcome);
 }
 
+/* Every answer pays for it: the array is left alone. */
+static void begin(Outcome *outcome)
+{
+    outcome->wakes = NULL;
+    outcome->cancelled_bytes = 0;
+    outcome->cancelled_count = 0;
+}
+
 /* NULL when memory is short. */
 static ShRoomAddress *address_of(ShRoom *room, const ShCall *call)
 {
-    static const uint8_t ipv4[12] = {[10] = 0xFF, [11] = 0xFF};
-    uint8_t key[16] = {0};
+    uint64_t key[2] = {0};
     if (call->connection != NULL)
         memcpy(key, call->connection->address, sizeof key);
-    if (memcmp(key, ipv4, sizeof ipv4) != 0)
-        memset(key + 8, 0, 8);
-    uint32_t hash = 0;
-    for (size_t i = 0; i < sizeof key; i++)
-        hash = hash * 31 + key[i];
-    size_t place = hash % (sizeof room->addresses / sizeof room->addresses[0]);
+    if (key[0] != 0) /* no address of IPv4 */
+        key[1] = 0;
+    size_t place = (key[0] * HASH_FACTOR + key[1] * HASH_FACTOR) >> (64 - SH_ROOM_HASH_BITS);
     ShRoomAddress *address;
     LIST_FOREACH(address, &room->addresses[place], link)
-    if (memcmp(address->key, key, sizeof key) == 0)
+    if (address->key[0] == key[0] && address->key[1] == key[1])
         return address;
     address = calloc(1, sizeof *address);
     if (address == NULL)
@@ -187,15 +205,22 @@ static ShRoomAddress *address_of(ShRoom *room, const ShCall *call)
     TAILQ_INIT(&address->holders);
     TAILQ_INIT(&address->waiters);
     LIST_INSERT_HEAD(&room->addresses[place], address, link);
+    room->address_count++;
     return address;
 }
 
-static void forget_if_empty(ShRoomAddress *address)
+static void forget_if_empty(ShRoom *room, ShRoomAddress *address)
 {
-    if (address == NULL || address->pins > 0 || !TAILQ_EMPTY(&address->holders) ||
-        !TAILQ_EMPTY(&address->waiters))
+    if (room->address_count <= KEPT_ADDRESSES || address == NULL || address->pins > 0 ||
+        !TAILQ_EMPTY(&address->holders) || !TAILQ_EMPTY(&address->waiters))
         return;
+    forget(room, address);
+}
+
+static void forget(ShRoom *room, ShRoomAddress *address)
+{
     LIST_REMOVE(address, link);
+    room->address_count--;
     free(address);
 }
 
@@ -217,7 +242,7 @@ static void take_away(ShRoom *room, ShRoomShare *share)
     address->bytes -= share->bytes;
     room->bytes -= share->bytes;
     share->address = NULL;
-    forget_if_empty(address);
+    forget_if_empty(room, address);
 }
 
 static bool may_have(const ShRoom *room, const ShRoomAddress *address, int64_t bytes)

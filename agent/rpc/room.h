@@ -24,6 +24,7 @@ struct ShRoomAddress;
 
 /* Less than this is not worth counting. */
 #define SH_ROOM_COUNTED_BYTES 4096
+#define SH_ROOM_HASH_BITS     6
 
 /* What one call has of a room, or waits for. Zeroed, it is out of use. */
 typedef struct ShRoomShare {
@@ -47,7 +48,8 @@ typedef struct ShRoom {
     /* by mutex */
     int64_t bytes;
     size_t waiting;                                          /* shares that wait */
-    LIST_HEAD(ShRoomAddresses, ShRoomAddress) addresses[64]; /* by hash */
+    LIST_HEAD(ShRoomAddresses, ShRoomAddress) addresses[1 << SH_ROOM_HASH_BITS];
+    size_t address_count;
 } ShRoom;
 
 /* `name` is static. With `waits` a call is only cancelled when its client has not taken its answer for some
