@@ -21,6 +21,8 @@
 #include "agent/base/log.h"
 #include "agent/base/metrics.h"
 #include "agent/base/open_files.h"
+#include "agent/base/process_metrics.h"
+#include "agent/rpc/crowd.h"
 #include "agent/rpc/server.h"
 
 #define LISTENERS_MAX 4
@@ -31,13 +33,28 @@
 #define SWEEP_CONNECTIONS_A_MS 20
 #define IDLE_INTERVAL_MS       1000
 #define FIRST_WORD_MS          10000
-#define FIRST_WORD_BYTES       24 /* HTTP/2's preface */
 /* A peer that takes nothing off the wire for so long is gone, or might as well be. */
 #define SEND_TIMEOUT_MS 300000
 /* No descriptor: how long to wait for one. */
 #define SHORTAGE_PAUSE_MS 50
 /* Of what may be taken: the fewest connections, whatever the limits. */
 #define CONNECTIONS_MIN 16
+/* Ended at once to make room, at most. */
+#define ENDED_MAX 64
+/* Looks for room that fail between sweeps, at most. */
+#define CROWDED_MAX 8
+/* Hosts that are remembered between sweeps because their calls were refused, at most. */
+#define REFUSED_MAX 16
+/* A peer says at most a byte of these many that it takes (window updates), and these many a millisecond at
+ * other times (pings). */
+#define WINDOW_TALK     64
+#define PING_BYTES_A_MS 1
+/* A peer that sends more than its calls may let in, by these many windows, and for so long sends no whole
+ * call at all, sends headers without an end: they cost gRPC time by the square of their length. */
+#define STRAY_WINDOWS 4
+#define STRAY_MS      1000
+/* Calls that all clients together may give up in a second while memory is wanted. */
+#define TORN_MAX 1000
 
 struct ShAcceptor {
     const ShConfig *config;
@@ -58,11 +75,17 @@ struct ShAcceptor {
     pthread_mutex_t lock;
     ShConnection **by_fd; /* by lock; changed by the thread alone, which reads without it */
     size_t by_fd_count;
+    /* By lock: connections of different hosts whose calls were refused since the last sweep. */
+    ShConnection *refused_calls[REFUSED_MAX];
+    size_t refused_count;
     /* the thread's */
     int fd_end; /* above the highest descriptor of a connection */
     int64_t count;
     int64_t waiting_bytes; /* of all connections */
-    bool is_crowded;       /* no room could be made since the last sweep */
+    int64_t torn_lately;   /* likewise */
+    /* Hosts for whose newcomers no room could be made since the last sweep. */
+    uint8_t crowded[CROWDED_MAX][sizeof((ShConnection *)0)->host];
+    size_t crowded_count;
     ShMetric *connections;
     ShMetric *refused;
     ShMetric *ended;
@@ -75,14 +98,18 @@ static bool is_own(const ShAcceptor *acceptor, const struct sockaddr_storage *pe
 static void prepare(int fd);
 static void survive_shortage(ShAcceptor *acceptor, int listener);
 static bool make_room(ShAcceptor *acceptor, const ShConnection *newcomer);
-static int64_t end_idle(ShAcceptor *acceptor, int64_t wanted);
-static int64_t idleness(const ShConnection *connection);
-static int by_idleness(const void *left, const void *right);
-static ShConnection *of_fullest_address(const ShAcceptor *acceptor, const ShConnection *newcomer);
+static bool is_crowded(const ShAcceptor *acceptor, const uint8_t *host);
+static ShCrowd the_crowd(const ShAcceptor *acceptor);
 static void sweep(ShAcceptor *acceptor);
 static void look_at(ShAcceptor *acceptor, ShConnection *connection, int64_t now_ms);
-static int64_t waiting_bytes(ShAcceptor *acceptor, ShConnection *connection, int64_t received_bytes);
+static int64_t message_bytes_waiting(const ShAcceptor *acceptor, ShConnection *connection,
+                                     const ShTraffic *traffic);
+static int64_t bytes_since_take(ShConnection *connection, const ShTraffic *traffic, int64_t now_ms);
+static int64_t most_unread(const ShAcceptor *acceptor, const ShConnection *connection);
+static void count_torn(ShAcceptor *acceptor, ShConnection *connection, int64_t now_ms);
 static void end_hoarders(ShAcceptor *acceptor);
+static void end_tearers(ShAcceptor *acceptor);
+static void make_room_for_calls(ShAcceptor *acceptor);
 static bool end(ShAcceptor *acceptor, ShConnection *connection, const char *reason);
 static void forget(ShAcceptor *acceptor, ShConnection *connection);
 
@@ -137,7 +164,7 @@ ShStatus sh_acceptor_start(ShAcceptor *acceptor, grpc_server *server, ShEngine *
                                           "gRPC connections that were refused because there were too many.");
     acceptor->ended = sh_metric_counter("streamhouse_rpc_connections_ended_total", NULL,
                                         "gRPC connections that were ended: silent ones, and those that held "
-                                        "too much memory or had to make room.");
+                                        "too much, gave up too many calls or had to make room.");
     ShStatus status = sh_thread_start(&acceptor->thread, "rpc-accept", run, acceptor, err);
     acceptor->started = status == SH_OK;
     return status;
@@ -166,6 +193,8 @@ void sh_acceptor_free(ShAcceptor *acceptor)
         sh_engine_hold_memory(acceptor->engine, -acceptor->waiting_bytes);
     for (size_t fd = 0; acceptor->by_fd != NULL && fd < acceptor->by_fd_count; fd++)
         sh_connection_unref(acceptor->by_fd[fd]);
+    for (size_t i = 0; i < acceptor->refused_count; i++)
+        sh_connection_unref(acceptor->refused_calls[i]);
     free(acceptor->by_fd);
     if (acceptor->plain != NULL)
         grpc_server_credentials_release(acceptor->plain);
@@ -191,6 +220,17 @@ ShConnection *sh_acceptor_connection_of(ShAcceptor *acceptor, grpc_call *call)
         found = sh_connection_ref(acceptor->by_fd[fd]);
     pthread_mutex_unlock(&acceptor->lock);
     return found;
+}
+
+void sh_acceptor_call_refused(ShAcceptor *acceptor, ShConnection *connection)
+{
+    pthread_mutex_lock(&acceptor->lock);
+    bool is_known = acceptor->refused_count == REFUSED_MAX;
+    for (size_t i = 0; i < acceptor->refused_count && !is_known; i++)
+        is_known = sh_crowd_same_host(acceptor->refused_calls[i], connection);
+    if (!is_known)
+        acceptor->refused_calls[acceptor->refused_count++] = sh_connection_ref(connection);
+    pthread_mutex_unlock(&acceptor->lock);
 }
 
 int64_t sh_acceptor_connections_max(const ShAcceptor *acceptor)
@@ -232,6 +272,7 @@ static void *run(void *arg)
         int64_t now_ms = sh_clock_now_ms();
         if (now_ms - swept_ms >= interval_ms) {
             sweep(acceptor);
+            acceptor->crowded_count = 0;
             swept_ms = now_ms;
         }
     }
@@ -325,94 +366,45 @@ static void survive_shortage(ShAcceptor *acceptor, int listener)
 /* End some connections for those that come; `newcomer` may be NULL. */
 static bool make_room(ShAcceptor *acceptor, const ShConnection *newcomer)
 {
-    if (acceptor->is_crowded)
+    static const uint8_t nobody[sizeof newcomer->host];
+    const uint8_t *host = newcomer != NULL ? newcomer->host : nobody;
+    if (is_crowded(acceptor, host))
         return false;
     sweep(acceptor);
     if (acceptor->count < acceptor->connections_max && newcomer != NULL)
         return true;
     /* Several at a time, for each look at all of them costs. */
-    int64_t ended = end_idle(acceptor, acceptor->connections_max / 64 + 1);
-    ShConnection *last = ended == 0 ? of_fullest_address(acceptor, newcomer) : NULL;
-    if (last != NULL)
-        ended += end(acceptor, last, "makes room for other addresses");
-    acceptor->is_crowded = ended == 0;
+    size_t wanted = (size_t)acceptor->connections_max / 64 + 1;
+    ShConnection *chosen[ENDED_MAX];
+    ShCrowd crowd = the_crowd(acceptor);
+    size_t count = 0;
+    if (wanted > ENDED_MAX)
+        wanted = ENDED_MAX;
+    if (newcomer != NULL)
+        count = sh_crowd_richest(&crowd, sh_crowd_one, newcomer, chosen, wanted);
+    if (count == 0)
+        count = sh_crowd_idle(&crowd, newcomer, chosen, wanted);
+    int ended = 0;
+    for (size_t i = 0; i < count; i++)
+        ended += end(acceptor, chosen[i], "makes room");
+    if (ended == 0)
+        memcpy(acceptor->crowded[acceptor->crowded_count++], host, sizeof newcomer->host);
     return ended > 0;
 }
 
-typedef struct IdleConnection {
-    ShConnection *connection;
-    int64_t idleness;
-} IdleConnection;
-
-/* End those without a call: first those that have said nothing, then those that are silent for the longest.
- */
-static int64_t end_idle(ShAcceptor *acceptor, int64_t wanted)
+/* Is there no use in looking for room again before the next sweep? */
+static bool is_crowded(const ShAcceptor *acceptor, const uint8_t *host)
 {
-    IdleConnection *idle = malloc((size_t)(acceptor->fd_end + 1) * sizeof *idle);
-    size_t count = 0;
-    int64_t ended = 0;
-    for (int fd = 0; idle != NULL && fd < acceptor->fd_end; fd++) {
-        ShConnection *connection = acceptor->by_fd[fd];
-        int64_t score = connection != NULL ? idleness(connection) : -1;
-        if (score >= 0)
-            idle[count++] = (IdleConnection){connection, score};
+    for (size_t i = 0; i < acceptor->crowded_count; i++) {
+        if (memcmp(acceptor->crowded[i], host, sizeof *acceptor->crowded) == 0)
+            return true;
     }
-    if (count > 1)
-        qsort(idle, count, sizeof *idle, by_idleness);
-    for (size_t i = 0; i < count && ended < wanted; i++)
-        ended += end(acceptor, idle[i].connection, "makes room");
-    free(idle);
-    return ended;
+    return acceptor->crowded_count == CROWDED_MAX;
 }
 
-/* The milliseconds of its silence, and far more for one that has never spoken; -1 when it has a call. */
-static int64_t idleness(const ShConnection *connection)
+static ShCrowd the_crowd(const ShAcceptor *acceptor)
 {
-    int64_t bytes;
-    int64_t idle_ms;
-    if (connection->is_own || atomic_load(&connection->calls) > 0 ||
-        !sh_connection_received(connection, &bytes, &idle_ms))
-        return -1;
-    return bytes >= FIRST_WORD_BYTES ? idle_ms : INT64_MAX / 2 - connection->accepted_ms;
-}
-
-static int by_idleness(const void *left, const void *right)
-{
-    const IdleConnection *a = left;
-    const IdleConnection *b = right;
-    return (a->idleness < b->idleness) - (a->idleness > b->idleness);
-}
-
-/* The last to come of an address that has more than half of all, unless the newcomer is of that address. */
-static ShConnection *of_fullest_address(const ShAcceptor *acceptor, const ShConnection *newcomer)
-{
-    /* An address that has more than half is what is left when pairs of different ones are taken away. */
-    const ShConnection *candidate = NULL;
-    int64_t lead = 0;
-    for (int fd = 0; fd < acceptor->fd_end; fd++) {
-        const ShConnection *connection = acceptor->by_fd[fd];
-        if (connection == NULL)
-            continue;
-        if (lead == 0)
-            candidate = connection;
-        bool same = memcmp(candidate->address, connection->address, sizeof connection->address) == 0;
-        lead += same ? 1 : -1;
-    }
-    if (candidate == NULL || newcomer == NULL ||
-        memcmp(candidate->address, newcomer->address, sizeof newcomer->address) == 0)
-        return NULL;
-    ShConnection *last = NULL;
-    int64_t count = 0;
-    for (int fd = 0; fd < acceptor->fd_end; fd++) {
-        ShConnection *connection = acceptor->by_fd[fd];
-        if (connection == NULL ||
-            memcmp(candidate->address, connection->address, sizeof connection->address) != 0)
-            continue;
-        count++;
-        if (last == NULL || connection->accepted_ms >= last->accepted_ms)
-            last = connection;
-    }
-    return count > acceptor->connections_max / 2 ? last : NULL;
+    return (ShCrowd){acceptor->by_fd, acceptor->fd_end};
 }
 
 static void sweep(ShAcceptor *acceptor)
@@ -427,9 +419,9 @@ static void sweep(ShAcceptor *acceptor)
             fd_end = fd + 1;
     }
     acceptor->fd_end = fd_end;
-    acceptor->is_crowded = false;
-    if (acceptor->waiting_bytes > acceptor->config->memory_budget_bytes / 4)
-        end_hoarders(acceptor);
+    end_hoarders(acceptor);
+    end_tearers(acceptor);
+    make_room_for_calls(acceptor);
     if (acceptor->waiting_bytes != before)
         sh_engine_hold_memory(acceptor->engine, acceptor->waiting_bytes - before);
     sh_metric_set(acceptor->connections, acceptor->count);
@@ -437,29 +429,37 @@ static void sweep(ShAcceptor *acceptor)
 
 static void look_at(ShAcceptor *acceptor, ShConnection *connection, int64_t now_ms)
 {
-    int64_t bytes;
-    int64_t idle_ms;
+    ShTraffic traffic;
     if (!sh_connection_is_open(connection)) {
         forget(acceptor, connection);
         return;
     }
-    if (!sh_connection_received(connection, &bytes, &idle_ms))
+    if (!sh_connection_traffic(connection, &traffic))
         return;
-    if (bytes < FIRST_WORD_BYTES && now_ms - connection->accepted_ms > FIRST_WORD_MS) {
+    if (traffic.received_bytes < SH_FIRST_WORD_BYTES && now_ms - connection->accepted_ms > FIRST_WORD_MS) {
         end(acceptor, connection, "said nothing");
         return;
     }
-    int64_t waiting = waiting_bytes(acceptor, connection, bytes);
+    int64_t reading = message_bytes_waiting(acceptor, connection, &traffic);
+    int64_t silent = bytes_since_take(connection, &traffic, now_ms);
+    if (silent > most_unread(acceptor, connection) && now_ms - connection->taken_ms > STRAY_MS) {
+        end(acceptor, connection, "sends what belongs to no call");
+        return;
+    }
+    int64_t waiting = silent > reading ? silent : reading;
     acceptor->waiting_bytes += waiting - connection->waiting_bytes;
     connection->waiting_bytes = waiting;
+    count_torn(acceptor, connection, now_ms);
+    connection->looked_ms = now_ms;
 }
 
-/* What the connection has sent and has not been taken, near enough: frames and headers of calls are taken
- * from it by rule of thumb, and what the guess may have missed is forgotten when nothing is awaited. */
-static int64_t waiting_bytes(ShAcceptor *acceptor, ShConnection *connection, int64_t received_bytes)
+/* Of the messages for which calls wait, what has come, near enough: frames and headers are taken from it by
+ * rule of thumb, and what the guess may have missed is forgotten when nothing is awaited. */
+static int64_t message_bytes_waiting(const ShAcceptor *acceptor, ShConnection *connection,
+                                     const ShTraffic *traffic)
 {
     int64_t reading = atomic_load(&connection->reading);
-    int64_t waiting = received_bytes - atomic_load(&connection->taken_bytes);
+    int64_t waiting = traffic->received_bytes - atomic_load(&connection->taken_bytes);
     if (reading == 0 || waiting < 0) {
         atomic_fetch_add(&connection->taken_bytes, waiting);
         return 0;
@@ -468,19 +468,87 @@ static int64_t waiting_bytes(ShAcceptor *acceptor, ShConnection *connection, int
     return waiting < most ? waiting : most;
 }
 
+/* What has come since a call or a message was last taken from the connection, less what its peer may have had
+ * to say of what it was sent and of being alive. Headers without an end, for example, which gRPC gathers. */
+static int64_t bytes_since_take(ShConnection *connection, const ShTraffic *traffic, int64_t now_ms)
+{
+    uint64_t takes = atomic_load(&connection->takes);
+    if (takes != connection->takes_before || connection->taken_ms == 0) {
+        connection->takes_before = takes;
+        connection->taken = *traffic;
+        connection->taken_ms = now_ms;
+    }
+    int64_t bytes = traffic->received_bytes - connection->taken.received_bytes;
+    bytes -= (traffic->acked_bytes - connection->taken.acked_bytes) / WINDOW_TALK;
+    bytes -= (now_ms - connection->taken_ms) * PING_BYTES_A_MS;
+    if (bytes > SH_RPC_WINDOW_BYTES)
+        bytes -= sh_connection_unread_bytes(connection);
+    return bytes > 0 ? bytes : 0;
+}
+
+/* What may have come that is not taken, by the windows of the open calls, and some headers. */
+static int64_t most_unread(const ShAcceptor *acceptor, const ShConnection *connection)
+{
+    return atomic_load(&connection->reading) * acceptor->config->message_bytes_max +
+           (atomic_load(&connection->calls) + STRAY_WINDOWS) * SH_RPC_WINDOW_BYTES;
+}
+
+/* The count of the last second or so: what was there before loses its share of each second that passes. */
+static void count_torn(ShAcceptor *acceptor, ShConnection *connection, int64_t now_ms)
+{
+    uint64_t torn = atomic_load(&connection->torn);
+    int64_t passed_ms = now_ms - connection->looked_ms;
+    int64_t kept = passed_ms < 1000 ? connection->torn_lately * (1000 - passed_ms) / 1000 : 0;
+    int64_t lately = kept + (int64_t)(torn - connection->torn_before);
+    connection->torn_before = torn;
+    acceptor->torn_lately += lately - connection->torn_lately;
+    connection->torn_lately = lately;
+}
+
 static void end_hoarders(ShAcceptor *acceptor)
 {
-    int64_t bound = acceptor->config->memory_budget_bytes / 4;
-    while (acceptor->waiting_bytes > bound) {
-        ShConnection *most = NULL;
-        for (int fd = 0; fd < acceptor->fd_end; fd++) {
-            ShConnection *connection = acceptor->by_fd[fd];
-            if (connection != NULL && (most == NULL || connection->waiting_bytes > most->waiting_bytes))
-                most = connection;
-        }
+    ShCrowd crowd = the_crowd(acceptor);
+    while (acceptor->waiting_bytes > acceptor->config->memory_budget_bytes / 4) {
+        ShConnection *most = sh_crowd_most(&crowd, sh_crowd_waiting);
         if (most == NULL || !end(acceptor, most, "sends more than there is memory for"))
             return;
     }
+}
+
+/* Calls that are begun and torn cost their client some bytes and gRPC, until the agent has taken them, some
+ * kilobytes that nothing tells of but the size of the process. */
+static void end_tearers(ShAcceptor *acceptor)
+{
+    if (acceptor->torn_lately <= TORN_MAX ||
+        sh_process_resident_bytes() < acceptor->config->memory_budget_bytes / 4)
+        return;
+    ShCrowd crowd = the_crowd(acceptor);
+    while (acceptor->torn_lately > TORN_MAX) {
+        ShConnection *most = sh_crowd_most(&crowd, sh_crowd_torn);
+        if (most == NULL || !end(acceptor, most, "gives its calls up faster than they can be taken"))
+            return;
+    }
+}
+
+/* Where calls were refused because others hold all that may be open: a host that has far more than one of
+ * those that were refused loses a connection. */
+static void make_room_for_calls(ShAcceptor *acceptor)
+{
+    ShConnection *refused[REFUSED_MAX];
+    pthread_mutex_lock(&acceptor->lock);
+    size_t count = acceptor->refused_count;
+    memcpy(refused, acceptor->refused_calls, sizeof refused);
+    acceptor->refused_count = 0;
+    pthread_mutex_unlock(&acceptor->lock);
+    if (count == 0)
+        return;
+    ShCrowd crowd = the_crowd(acceptor);
+    ShConnection *richest;
+    const ShConnection *poorest = sh_crowd_poorest(&crowd, sh_crowd_calls, refused, count);
+    if (sh_crowd_richest(&crowd, sh_crowd_calls, poorest, &richest, 1) == 1)
+        end(acceptor, richest, "makes room for calls of other hosts");
+    for (size_t i = 0; i < count; i++)
+        sh_connection_unref(refused[i]);
 }
 
 static bool end(ShAcceptor *acceptor, ShConnection *connection, const char *reason)
@@ -499,7 +567,8 @@ static bool end(ShAcceptor *acceptor, ShConnection *connection, const char *reas
 static void forget(ShAcceptor *acceptor, ShConnection *connection)
 {
     acceptor->waiting_bytes -= connection->waiting_bytes;
-    connection->waiting_bytes = 0;
+    acceptor->torn_lately -= connection->torn_lately;
+    connection->waiting_bytes = connection->torn_lately = 0;
     pthread_mutex_lock(&acceptor->lock);
     acceptor->by_fd[connection->fd] = NULL;
     pthread_mutex_unlock(&acceptor->lock);

@@ -3,13 +3,16 @@
  *
  * gRPC's own listener knows no bound on connections, and when the process has no descriptor left it stops to
  * accept for ever. So one thread of the agent's own accepts. It takes at most as many connections as files
- * and memory allow (sh_acceptor_connections_max); at that bound those make room that have said nothing, then
- * those without a call, longest silent first, then those of an address that has more than half of all. Where
- * no descriptor is to be had it drops what comes, and goes on.
+ * and memory allow (sh_acceptor_connections_max). At that bound some of the host that has most make room,
+ * if that is more than twice what the newcomer's has; else those that have said nothing, then those without a
+ * call, longest silent first, unless their host has fewer than the newcomer's. Where calls are refused
+ * because all that may be open are, the host that has most calls loses a connection likewise. Where no
+ * descriptor is to be had the thread drops what comes, and goes on.
  *
  * A connection has 10 s to say its first word. What connections have sent and gRPC has not handed over as
- * messages is memory that gRPC holds: where all together have more than a quarter of the memory budget, those
- * that have most are ended.
+ * calls or messages is memory that gRPC holds: where all together have more than a quarter of the memory
+ * budget, those that have most are ended. So are, while the process has more than that quarter, those that
+ * give up calls by the thousand (HTTP/2's "rapid reset"), which gRPC keeps until the agent has taken them.
  */
 #ifndef SH_AGENT_RPC_ACCEPTOR_H
 #define SH_AGENT_RPC_ACCEPTOR_H
@@ -38,6 +41,10 @@ void sh_acceptor_free(ShAcceptor *acceptor);
 
 /* The connection that a call came over, with a reference; NULL when it is unknown. Any thread. */
 ShConnection *sh_acceptor_connection_of(ShAcceptor *acceptor, grpc_call *call);
+
+/* A call of the connection was refused, because all calls that may be open are: other hosts may have to
+ * make room. Any thread. */
+void sh_acceptor_call_refused(ShAcceptor *acceptor, ShConnection *connection);
 
 /* Connections that may stand at once. */
 int64_t sh_acceptor_connections_max(const ShAcceptor *acceptor);

@@ -21,6 +21,8 @@
 #define MESSAGE_EXTRA_BYTES 64
 static void on_new(void *owner, bool ok);
 static bool admit(ShCall *call);
+static bool is_excess(const ShCall *call);
+static void drop(ShCall *call);
 static void await_request(ShCall *call);
 static void begin_read(ShCall *call);
 static void end_read(ShCall *call);
@@ -138,10 +140,9 @@ void sh_call_answer(ShCall *call, grpc_byte_buffer *message)
         if (take_answer_room(call, bytes, true, &err) == SH_OK) {
             call->ending = true;
             call->code = GRPC_STATUS_OK;
-            if (bytes >= SH_ROOM_COUNTED_BYTES) {
+            if (bytes >= SH_ROOM_COUNTED_BYTES)
                 sh_call_count_memory(call, bytes);
-                sh_call_set_due(call, ANSWER_TIMEOUT_US);
-            }
+            sh_call_set_due(call, ANSWER_TIMEOUT_US);
             send_end(call, message);
         } else {
             sh_call_fail(call, &err);
@@ -238,6 +239,10 @@ static void on_new(void *owner, bool ok)
     if (call->entry->streams != NULL)
         sh_metric_add(call->entry->streams, 1);
     bool admitted = admit(call);
+    if (is_excess(call)) {
+        drop(call);
+        return;
+    }
     if (call->method->cancelled != NULL) {
         grpc_op op = close_op(call);
         start_batch(call, &op, 1, &call->close_tag);
@@ -256,6 +261,23 @@ static void on_new(void *owner, bool ok)
     unref(call);
 }
 
+/* Is it of a connection that has ended, or that has more than a client can have that knows what is allowed?
+ * Calls that were answered or given up count until gRPC has said so of each operation: they may be as many
+ * again. */
+static bool is_excess(const ShCall *call)
+{
+    return call->connection == NULL || atomic_load(&call->connection->calls) > 2 * SH_RPC_STREAMS_MAX;
+}
+
+/* End the call without an operation, which costs gRPC far less than an answer. */
+static void drop(ShCall *call)
+{
+    call->close_cancelled = true;
+    call->code = GRPC_STATUS_RESOURCE_EXHAUSTED;
+    grpc_call_cancel_with_status(call->call, call->code, "the connection has too many calls at once", NULL);
+    mark_ended(call);
+}
+
 /* Count the call. False: there are too many, of all or of its connection's. */
 static bool admit(ShCall *call)
 {
@@ -266,9 +288,15 @@ static bool admit(ShCall *call)
     if (call->connection != NULL) {
         own = atomic_fetch_add(&call->connection->calls, 1);
         atomic_fetch_add(&call->connection->taken_bytes, CALL_EXTRA_BYTES);
+        atomic_fetch_add(&call->connection->takes, 1);
     }
     sh_call_count_memory(call, SH_RPC_CALL_BYTES);
-    return sh_connection_may_take(own, all, 1, 2 * rpc->calls_max);
+    if (call->connection == NULL || call->connection->is_own)
+        return true; /* it is dropped; the agent's own look is one call */
+    bool admitted = sh_connection_may_take(own, all, 1, 2 * rpc->calls_max);
+    if (!admitted)
+        sh_acceptor_call_refused(rpc->acceptor, call->connection);
+    return admitted;
 }
 
 /* The one request of a call is received as those of streams are: so calls whose request does not come are
@@ -292,9 +320,11 @@ static void end_read(ShCall *call)
     if (call->connection == NULL)
         return;
     atomic_fetch_sub(&call->connection->reading, 1);
-    if (call->incoming != NULL)
+    if (call->incoming != NULL) {
         atomic_fetch_add(&call->connection->taken_bytes,
                          (long long)grpc_byte_buffer_length(call->incoming) + MESSAGE_EXTRA_BYTES);
+        atomic_fetch_add(&call->connection->takes, 1);
+    }
 }
 
 static ShStatus take_answer_room(ShCall *call, int64_t bytes, bool is_answered, ShError *err)
@@ -457,6 +487,8 @@ static void unref(ShCall *call)
     sh_call_clear_due(call);
     if (call->connection != NULL)
         atomic_fetch_sub(&call->connection->calls, 1);
+    if (call->connection != NULL && call->close_cancelled)
+        atomic_fetch_add(&call->connection->torn, 1);
     sh_call_free_memory(call);
     sh_room_release(&rpc->answers_room, &call->answer);
     sh_call_count_memory(call, -call->held_bytes);

@@ -88,7 +88,7 @@ struct ShCall {
 
     struct ShCallChunk *chunks; /* sh_call_alloc's */
     int64_t chunk_bytes;
-    bool lacks_memory; /* it gave no chunk for want of room */
+    bool lacks_memory;  /* it gave no chunk for want of room */
     int64_t held_bytes; /* counted by the engine until the call is freed */
     ShRoomShare memory; /* of the room for the chunks of calls */
     ShRoomShare answer; /* of the room for unary answers */

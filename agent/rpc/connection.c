@@ -6,13 +6,14 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "agent/base/clock.h"
 
 static bool is_same(int fd, ino_t inode);
-static void copy_address(const struct sockaddr_storage *peer, uint8_t address[16]);
+static void copy_host(const struct sockaddr_storage *peer, uint8_t host[16]);
 
 ShConnection *sh_connection_new(int fd, const struct sockaddr_storage *peer)
 {
@@ -25,7 +26,7 @@ ShConnection *sh_connection_new(int fd, const struct sockaddr_storage *peer)
     connection->fd = fd;
     connection->inode = about.st_ino;
     connection->accepted_ms = sh_clock_now_ms();
-    copy_address(peer, connection->address);
+    copy_host(peer, connection->host);
     atomic_init(&connection->refs, 1);
     return connection;
 }
@@ -47,16 +48,23 @@ bool sh_connection_is_open(const ShConnection *connection)
     return is_same(connection->fd, connection->inode);
 }
 
-bool sh_connection_received(const ShConnection *connection, int64_t *bytes, int64_t *idle_ms)
+bool sh_connection_traffic(const ShConnection *connection, ShTraffic *traffic)
 {
     struct tcp_info info = {0};
     socklen_t length = sizeof info;
     if (getsockopt(connection->fd, IPPROTO_TCP, TCP_INFO, &info, &length) != 0 ||
         length < offsetof(struct tcp_info, tcpi_bytes_received) + sizeof info.tcpi_bytes_received)
         return false;
-    *bytes = (int64_t)info.tcpi_bytes_received;
-    *idle_ms = info.tcpi_last_data_recv;
+    traffic->received_bytes = (int64_t)info.tcpi_bytes_received;
+    traffic->acked_bytes = (int64_t)info.tcpi_bytes_acked;
+    traffic->idle_ms = info.tcpi_last_data_recv;
     return true;
+}
+
+int64_t sh_connection_unread_bytes(const ShConnection *connection)
+{
+    int bytes = 0;
+    return ioctl(connection->fd, FIONREAD, &bytes) == 0 ? bytes : 0;
 }
 
 /* The number may be another's by the time of the call, so what is shut is a copy that is looked at first. */
@@ -76,16 +84,17 @@ static bool is_same(int fd, ino_t inode)
     return fstat(fd, &about) == 0 && S_ISSOCK(about.st_mode) && about.st_ino == inode;
 }
 
-static void copy_address(const struct sockaddr_storage *peer, uint8_t address[16])
+/* A host of IPv6 has a network of 2^64 addresses as easily as one. */
+static void copy_host(const struct sockaddr_storage *peer, uint8_t host[16])
 {
     if (peer->ss_family == AF_INET6) {
         struct sockaddr_in6 place;
         memcpy(&place, peer, sizeof place);
-        memcpy(address, &place.sin6_addr, sizeof place.sin6_addr);
+        memcpy(host, &place.sin6_addr, IN6_IS_ADDR_V4MAPPED(&place.sin6_addr) ? 16 : 8);
     } else if (peer->ss_family == AF_INET) {
         struct sockaddr_in place;
         memcpy(&place, peer, sizeof place);
-        address[10] = address[11] = 0xFF;
-        memcpy(address + 12, &place.sin_addr, sizeof place.sin_addr);
+        host[10] = host[11] = 0xFF;
+        memcpy(host + 12, &place.sin_addr, sizeof place.sin_addr);
     }
 }

@@ -13,11 +13,21 @@
 #include <sys/socket.h>
 #include <sys/types.h>
 
+/* HTTP/2's preface: who has sent less has said nothing. */
+#define SH_FIRST_WORD_BYTES 24
+
+/* What the kernel says of a connection. */
+typedef struct ShTraffic {
+    int64_t received_bytes; /* since it began */
+    int64_t acked_bytes;    /* sent and acknowledged by the peer, since it began */
+    int64_t idle_ms;        /* since bytes came last */
+} ShTraffic;
+
 typedef struct ShConnection {
     /* The descriptor is gRPC's, who closes it when it likes: it is this connection's while its inode is. */
     int fd;
     ino_t inode;
-    uint8_t address[16]; /* of IPv6, or an IPv4 address in its last bytes */
+    uint8_t host[16]; /* an IPv4 address as IPv6 maps it, or the first 64 bits of IPv6, and zeros */
     int64_t accepted_ms;
     bool is_own; /* the agent's own look at its port (probe.h) */
 
@@ -25,10 +35,20 @@ typedef struct ShConnection {
     atomic_long calls;            /* open */
     atomic_long reading;          /* of them, those for which gRPC receives a message */
     atomic_llong taken_bytes;     /* of messages that came, and what came with them */
+    atomic_ullong takes;          /* calls and messages that came */
+    atomic_ullong torn;           /* calls that the client gave up, or had too many of */
     atomic_llong request_bytes;   /* of unary Produce calls under way */
     atomic_llong checks_until_us; /* its requests are checked by the pool until then (checker.h) */
     atomic_int lists;             /* ListOffsets calls under way */
-    int64_t waiting_bytes;        /* received and not taken; the acceptor's thread */
+
+    /* The acceptor's thread's, of its looks. */
+    int64_t looked_ms;
+    int64_t waiting_bytes; /* received and not taken */
+    int64_t torn_lately;   /* calls, of the last second or so */
+    uint64_t torn_before;  /* `torn` at the last look */
+    uint64_t takes_before; /* `takes`, likewise */
+    ShTraffic taken;       /* when it was last seen that something had been taken */
+    int64_t taken_ms;
 } ShConnection;
 
 /* The connection of an accepted socket; NULL when memory is short. The caller has the one reference. */
@@ -40,8 +60,10 @@ void sh_connection_unref(ShConnection *connection);
 /* Is the descriptor still this connection's? */
 bool sh_connection_is_open(const ShConnection *connection);
 
-/* What came over it since it began, and how long ago the last of it; false when it cannot be told. */
-bool sh_connection_received(const ShConnection *connection, int64_t *bytes, int64_t *idle_ms);
+/* False when it cannot be told. */
+bool sh_connection_traffic(const ShConnection *connection, ShTraffic *traffic);
+/* Bytes that came and that gRPC has not read yet: the kernel holds them. */
+int64_t sh_connection_unread_bytes(const ShConnection *connection);
 
 /* End it: gRPC finds it closed by the client. False when it is not open any more, or descriptors are short.
  */

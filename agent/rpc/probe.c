@@ -16,6 +16,8 @@
 #define PROBE_TIMEOUT_MS  10000
 #define FRAME_BYTES       9
 #define FRAME_DATA        0
+#define FRAME_HEADERS     1
+#define FLAG_END_STREAM   1
 
 struct ShProbe {
     ShAcceptor *acceptor;
@@ -25,6 +27,7 @@ struct ShProbe {
     pthread_cond_t changed;
     /* by lock */
     bool stopping;
+    int fd;           /* of the look under way; -1: none */
     int64_t failures; /* in a row */
     char why[128];
 };
@@ -46,6 +49,7 @@ static const uint8_t request[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 static void *run(void *arg);
 static const char *look(ShProbe *probe);
 static int connect_own(ShProbe *probe, int64_t deadline_ms, const char **why);
+static bool set_fd(ShProbe *probe, int fd);
 static const char *converse(int fd, int64_t deadline_ms);
 static bool receive(int fd, uint8_t *to, size_t bytes, int64_t deadline_ms);
 static bool wait_for(int fd, short events, int64_t deadline_ms);
@@ -57,6 +61,7 @@ ShStatus sh_probe_start(ShAcceptor *acceptor, const atomic_ullong *answers, ShPr
         return sh_fail(err, SH_NO_MEMORY, "no memory for the look at the own port");
     probe->acceptor = acceptor;
     probe->answers = answers;
+    probe->fd = -1;
     pthread_mutex_init(&probe->lock, NULL);
     ShStatus status = sh_cond_init(&probe->changed, err);
     if (status == SH_OK)
@@ -74,6 +79,8 @@ void sh_probe_stop(ShProbe *probe)
         return;
     pthread_mutex_lock(&probe->lock);
     probe->stopping = true;
+    if (probe->fd >= 0)
+        (void)shutdown(probe->fd, SHUT_RDWR); /* a look that waits ends */
     pthread_cond_signal(&probe->changed);
     pthread_mutex_unlock(&probe->lock);
     pthread_join(probe->thread, NULL);
@@ -124,7 +131,9 @@ static const char *look(ShProbe *probe)
     int fd = connect_own(probe, deadline_ms, &why);
     if (fd < 0)
         return why;
-    why = converse(fd, deadline_ms);
+    if (set_fd(probe, fd))
+        why = converse(fd, deadline_ms);
+    (void)set_fd(probe, -1);
     close(fd);
     sh_acceptor_expect_own(probe->acceptor, 0);
     bool is_busy = sh_clock_now_ms() >= deadline_ms && atomic_load(probe->answers) != answers;
@@ -161,6 +170,16 @@ failed:
     return -1;
 }
 
+/* False: nobody wants the look any more. */
+static bool set_fd(ShProbe *probe, int fd)
+{
+    pthread_mutex_lock(&probe->lock);
+    probe->fd = fd;
+    bool wanted = !probe->stopping;
+    pthread_mutex_unlock(&probe->lock);
+    return wanted;
+}
+
 /* Send the request, and read frames until one is a message of the answer. */
 static const char *converse(int fd, int64_t deadline_ms)
 {
@@ -172,6 +191,8 @@ static const char *converse(int fd, int64_t deadline_ms)
         size_t left = (size_t)frame[0] << 16 | (size_t)frame[1] << 8 | frame[2];
         if (frame[3] == FRAME_DATA && left > 0)
             return NULL;
+        if (frame[3] == FRAME_HEADERS && (frame[4] & FLAG_END_STREAM) != 0)
+            return "the call was refused";
         while (left > 0) {
             size_t part = left < sizeof payload ? left : sizeof payload;
             if (!receive(fd, payload, part, deadline_ms))

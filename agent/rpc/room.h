@@ -2,10 +2,10 @@
  * room.h - a bound of memory that many calls share, and who has to go when it is reached.
  *
  * What an answer takes is held by the client that does not take it, and a client may open as many connections
- * as it likes. So shares are counted by the address that they are for: one of IPv4, or the first half of one
- * of IPv6. While half of the room is free whoever comes gets what it asks for, however large when nobody has
- * anything; after that it is for addresses that have nothing yet, or little (sh_connection_may_take). Where
- * that is not enough, room is made by cancelling calls: the largest of the address that has most.
+ * as it likes. So shares are counted by the host that they are for (connection.h). While half of the room is
+ * free whoever comes gets what it asks for, however large when nobody has anything; after that it is for
+ * addresses that have nothing yet, or little (sh_connection_may_take). Where that is not enough, room is made
+ * by cancelling calls: the largest of the address that has most.
  */
 #ifndef SH_AGENT_RPC_ROOM_H
 #define SH_AGENT_RPC_ROOM_H

@@ -16,8 +16,6 @@
 #define EXPECTED_HOT            32
 #define EXPECTED_OTHER          2
 #define STOP_REPORT_INTERVAL_MS 5000
-/* Calls of one connection; clients hold back the others. */
-#define STREAMS_MAX 1000
 /* Below it gRPC has no room to work. */
 #define QUOTA_BYTES_MIN (16 << 20)
 /* A connection without calls is closed after so long, and one whose client answers no ping. */
@@ -198,7 +196,7 @@ static grpc_server *create_server(const ShConfig *config)
         integer_arg(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0),
         /* Clients that keep idle connections alive by pings are welcome, down to one in five seconds. */
         integer_arg(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 5000),
-        integer_arg(GRPC_ARG_MAX_CONCURRENT_STREAMS, STREAMS_MAX),
+        integer_arg(GRPC_ARG_MAX_CONCURRENT_STREAMS, SH_RPC_STREAMS_MAX),
         integer_arg(GRPC_ARG_MAX_CONNECTION_IDLE_MS, CONNECTION_IDLE_MS),
         integer_arg(GRPC_ARG_KEEPALIVE_TIME_MS, KEEPALIVE_MS),
         integer_arg(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, KEEPALIVE_TIMEOUT_MS),

@@ -27,6 +27,9 @@ typedef enum ShPhase { SH_PHASE_SERVING, SH_PHASE_DRAINING, SH_PHASE_STOPPING } 
 #define SH_RPC_CONNECTION_BYTES (32 << 10)
 #define SH_RPC_CALL_BYTES       (16 << 10)
 
+/* Calls of one connection; clients hold back the others. */
+#define SH_RPC_STREAMS_MAX 1000
+
 #define SH_RPC_SLOW_TOPICS 64
 
 struct ListCall;

@@ -1,0 +1,226 @@
+/* What a peer can do below gRPC's calls, frame by frame: headers without an end, calls that are given up as
+ * they begin, and more calls or connections than are everybody's. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "tests/unit/agent/rpc/rpc_fixture.h"
+
+#define CONNECTIONS_MAX 128
+
+enum { DATA = 0, HEADERS = 1, RST_STREAM = 3, SETTINGS = 4, CONTINUATION = 9 };
+enum { END_STREAM = 1, END_HEADERS = 4 };
+
+typedef struct Peer {
+    int fd;
+    uint8_t bytes[64 << 10]; /* to be sent */
+    size_t length;
+} Peer;
+
+static void put(Peer *peer, const void *bytes, size_t length)
+{
+    assert_true(peer->length + length <= sizeof peer->bytes);
+    memcpy(peer->bytes + peer->length, bytes, length);
+    peer->length += length;
+}
+
+static void put_frame(Peer *peer, uint8_t type, uint8_t flags, uint32_t stream, const void *payload,
+                      size_t length)
+{
+    uint8_t head[9] = {
+        (uint8_t)(length >> 16), (uint8_t)(length >> 8),  (uint8_t)length,        type,           flags,
+        (uint8_t)(stream >> 24), (uint8_t)(stream >> 16), (uint8_t)(stream >> 8), (uint8_t)stream};
+    put(peer, head, sizeof head);
+    put(peer, payload, length);
+}
+
+/* The headers of a call, each a literal that is not indexed (RFC 7541, 6.2.2). */
+static void put_headers(Peer *peer, uint8_t flags, uint32_t stream, const char *path)
+{
+    uint8_t block[256] = "\x83\x86\x01\x01t\x0f\x10\x10"
+                         "application/grpc"
+                         "\x00\x02te\x08trailers\x04";
+    size_t length = 3 + 2 + 3 + 16 + 1 + 3 + 9 + 1;
+    block[length] = (uint8_t)strlen(path);
+    memcpy(block + length + 1, path, strlen(path));
+    put_frame(peer, HEADERS, flags, stream, block, length + 1 + strlen(path));
+}
+
+/* Send what was put. False: the server has closed the connection. */
+static bool send_all(Peer *peer)
+{
+    size_t sent = 0;
+    while (sent < peer->length) {
+        ssize_t count = send(peer->fd, peer->bytes + sent, peer->length - sent, MSG_NOSIGNAL);
+        if (count < 0 && errno != EINTR)
+            return false;
+        sent += count > 0 ? (size_t)count : 0;
+    }
+    peer->length = 0;
+    return true;
+}
+
+/* Connect from 127.0.0.`host`; only a server that lets nobody wait answers at once, so nothing is awaited. */
+static void peer_open(Peer *peer, const Fixture *fixture, uint8_t host)
+{
+    struct sockaddr_in own = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(0x7F000000U + host)};
+    struct sockaddr_in place = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct timeval timeout = {.tv_sec = WAIT_MS / 1000};
+    place.sin_port = htons((uint16_t)atoi(strrchr(fixture->address, ':') + 1));
+    peer->length = 0;
+    peer->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(peer->fd, (struct sockaddr *)&own, sizeof own), 0);
+    assert_int_equal(setsockopt(peer->fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout), 0);
+    assert_int_equal(connect(peer->fd, (struct sockaddr *)&place, sizeof place), 0);
+    put(peer, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 24);
+    put_frame(peer, SETTINGS, 0, 0, "", 0);
+}
+
+static bool is_closed(const Peer *peer)
+{
+    struct pollfd watched = {.fd = peer->fd, .events = POLLRDHUP};
+    return poll(&watched, 1, 0) > 0 && (watched.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
+}
+
+static void put_watches(Peer *peer, uint32_t calls)
+{
+    for (uint32_t i = 0; i < calls; i++) {
+        put_headers(peer, END_HEADERS, 2 * i + 1, "/grpc.health.v1.Health/Watch");
+        put_frame(peer, DATA, END_STREAM, 2 * i + 1, "\0\0\0\0\0", 5);
+    }
+}
+
+/* Health/Check on a connection of its own. */
+static grpc_status_code check_health(const Fixture *fixture)
+{
+    ClientCall call;
+    size_t length;
+    grpc_channel *channel = client_connect(fixture->address);
+    client_open(&call, channel, "/grpc.health.v1.Health/Check", CLIENT_TIMEOUT_MS);
+    client_send_raw(&call, "", 0);
+    client_close(&call);
+    gpr_free(client_receive_raw(&call, &length));
+    grpc_status_code status = client_wait(&call);
+    client_free(&call);
+    grpc_channel_destroy(channel);
+    return status;
+}
+
+/* gRPC gathers headers until they end, whatever they come to. */
+static void headers_without_an_end_are_ended(void **state)
+{
+    Fixture *fixture = *state;
+    static Peer peer;
+    static uint8_t fields[16000];
+    memset(fields, 'v', sizeof fields);
+    peer_open(&peer, fixture, 2);
+    put_headers(&peer, 0, 1, "/grpc.health.v1.Health/Check");
+    bool open = send_all(&peer);
+    int64_t deadline_ms = sh_clock_now_ms() + WAIT_MS;
+    /* A field's value of 256 MB begins, and goes on slowly. */
+    put_frame(&peer, CONTINUATION, 0, 1, "\x00\x01x\x7f\x80\x80\x80\x80\x01", 9);
+    for (size_t sent = 0; open && sh_clock_now_ms() < deadline_ms;) {
+        if (sent < 8 << 20)
+            put_frame(&peer, CONTINUATION, 0, 1, fields, sizeof fields);
+        sent += sizeof fields;
+        open = send_all(&peer) && !is_closed(&peer);
+        (void)poll(NULL, 0, 1);
+    }
+    assert_false(open);
+    WAIT_UNTIL(check_health(fixture) == GRPC_STATUS_OK);
+    close(peer.fd);
+}
+
+/* "Rapid reset": the agent never has many of these calls open. */
+static void calls_that_are_given_up_at_once_end_their_connection(void **state)
+{
+    Fixture *fixture = *state;
+    static Peer peer;
+    static const uint8_t cancel[4] = {0, 0, 0, 8};
+    peer_open(&peer, fixture, 2);
+    bool open = send_all(&peer);
+    int64_t deadline_ms = sh_clock_now_ms() + WAIT_MS;
+    for (uint32_t stream = 1; open && sh_clock_now_ms() < deadline_ms;) {
+        for (int i = 0; i < 100; i++, stream += 2) {
+            put_headers(&peer, END_HEADERS, stream, "/streamhouse.v1.StreamHouse/Metadata");
+            put_frame(&peer, RST_STREAM, 0, stream, cancel, sizeof cancel);
+        }
+        open = send_all(&peer) && !is_closed(&peer);
+    }
+    assert_false(open);
+    WAIT_UNTIL(check_health(fixture) == GRPC_STATUS_OK);
+    close(peer.fd);
+}
+
+/* Connections of an address hold all calls that may be open. */
+static void calls_make_room_for_other_addresses(void **state)
+{
+    enum { CONNECTIONS = 70, CALLS = 8 };
+    Fixture *fixture = *state;
+    static Peer peers[CONNECTIONS_MAX];
+    for (int i = 0; i < CONNECTIONS; i++) {
+        peer_open(&peers[i], fixture, 2);
+        put_watches(&peers[i], CALLS);
+        assert_true(send_all(&peers[i]));
+    }
+    WAIT_UNTIL(fake_held_bytes(fixture->engine) >= 512 * (16 << 10));
+    WAIT_UNTIL(check_health(fixture) == GRPC_STATUS_OK);
+    int closed = 0;
+    for (int i = 0; i < CONNECTIONS; i++) {
+        closed += is_closed(&peers[i]);
+        close(peers[i].fd);
+    }
+    assert_in_range(closed, 1, CONNECTIONS / 2);
+}
+
+/* Three addresses hold all connections, none of them without a call, none with more than half of all. */
+static void connections_make_room_for_other_addresses(void **state)
+{
+    enum { CONNECTIONS = 18 };
+    Fixture *fixture = *state;
+    static Peer peers[CONNECTIONS_MAX];
+    for (int i = 0; i < CONNECTIONS; i++) {
+        peer_open(&peers[i], fixture, (uint8_t)(2 + i % 3));
+        put_watches(&peers[i], 1);
+        (void)send_all(&peers[i]);
+    }
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(check_health(fixture), GRPC_STATUS_OK);
+    for (int i = 0; i < CONNECTIONS; i++)
+        close(peers[i].fd);
+}
+
+static int start(void **state, int64_t memory_budget_bytes)
+{
+    ShConfig config = fixture_config();
+    config.memory_budget_bytes = memory_budget_bytes;
+    return fixture_start(state, config);
+}
+
+/* 16 connections, 64 calls. */
+static int set_up_small(void **state)
+{
+    return start(state, 2 << 20);
+}
+
+/* 128 connections, 512 calls. */
+static int set_up_middle(void **state)
+{
+    return start(state, 16 << 20);
+}
+
+#define SMALL_TEST(name)  cmocka_unit_test_setup_teardown(name, set_up_small, fixture_tear_down)
+#define MIDDLE_TEST(name) cmocka_unit_test_setup_teardown(name, set_up_middle, fixture_tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(headers_without_an_end_are_ended),
+        MIDDLE_TEST(calls_that_are_given_up_at_once_end_their_connection),
+        MIDDLE_TEST(calls_make_room_for_other_addresses),
+        SMALL_TEST(connections_make_room_for_other_addresses),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
