@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""The folder tree is the architecture: check who includes whom, the sizes of files, and that folders say what they hold.
+"""The folder tree is the architecture: check who includes whom, the sizes of files, that folders say what they hold,
+and that what the mutants name is there.
 
 Prints one line a finding and exits 1 when there is any.
 """
@@ -122,9 +123,21 @@ def module_findings(paths):
                 yield f"{readme}: does not name {stem}"
 
 
+def mutant_findings():
+    """What `make mutants` always tries stands once in the file that it names."""
+    listed = "tests/mutants/named.txt"
+    for line in (ROOT / listed).read_text().splitlines():
+        if not line or line.startswith("#"):
+            continue
+        path, old = line.split(" | ")[:2]
+        found = (ROOT / path).read_text().count(old.strip()) if (ROOT / path).is_file() else 0
+        if found != 1:
+            yield f"{listed}: {path} holds this {found} times: {old}"
+
+
 def main():
     paths = tracked()
-    findings = [*readme_findings(paths), *module_findings(paths)]
+    findings = [*readme_findings(paths), *module_findings(paths), *mutant_findings()]
     for path in paths:
         if pathlib.Path(path).suffix not in SIZED:
             continue
