@@ -83,6 +83,32 @@ def headers_only(ports):
     time.sleep(1)
 
 
+def calls_given_up(ports):
+    """HTTP/2's "rapid reset"."""
+    client = Http2(ports["grpc"], source="127.0.0.2")
+    while not client.closed:
+        client.give_up(SERVICE + "Metadata", 100)
+
+
+def endless_headers(ports):
+    client = Http2(ports["grpc"], source="127.0.0.2")
+    stream = client.open_for_ever(SERVICE + "Metadata")
+    while not client.closed:
+        client.more_headers(stream, (b"\x00\x01x\x64" + b"y" * 100) * 150)
+
+
+def watches(hosts, connections, calls):
+    """Calls that go on and cost their client nothing."""
+    def attack(ports):
+        clients = []
+        for i in range(connections):
+            clients.append(Http2(ports["grpc"], source=f"127.0.1.{1 + i % hosts}"))
+            for _ in range(calls):
+                clients[-1].send_last(clients[-1].open("/grpc.health.v1.Health/Watch"), b"\0" * 5)
+        time.sleep(2)
+    return attack
+
+
 def bomb():
     """60 MB of zeros as one value, in a batch of 60 kB."""
     size = 60_000_000
@@ -161,6 +187,10 @@ ATTACKS = {
     "stalled Produce": stall("Produce"),
     "stalled ProduceStream": stall("ProduceStream"),
     "calls that send nothing": headers_only,
+    "calls given up at once": calls_given_up,
+    "headers without an end": endless_headers,
+    "all calls": watches(1, 100, 170),
+    "all connections": watches(8, 600, 1),
     "batches that unfold": unfolding,
     "tiny records": tiny_records,
     "decoded answers not taken": decoded_fetches,

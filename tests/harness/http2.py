@@ -4,7 +4,8 @@ import struct
 import time
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-DATA, HEADERS, RST_STREAM, SETTINGS, PING, WINDOW_UPDATE = 0, 1, 3, 4, 6, 8
+DATA, HEADERS, RST_STREAM, SETTINGS, PING, WINDOW_UPDATE, CONTINUATION = 0, 1, 3, 4, 6, 8, 9
+CANCEL = struct.pack(">I", 8)
 END_STREAM, END_HEADERS, ACK = 1, 4, 1
 FRAME_BYTES_MAX = 16384
 
@@ -45,6 +46,26 @@ class Http2:
         self.windows[stream] = self.initial_window
         self.socket.sendall(_frame(HEADERS, END_HEADERS, stream, _headers(path)))
         return stream
+
+    def give_up(self, path, calls):
+        """Begin calls and reset each at once."""
+        frames = []
+        for _ in range(calls):
+            frames += [_frame(HEADERS, END_HEADERS, self.next_stream, _headers(path)), _frame(RST_STREAM, 0, self.next_stream, CANCEL)]
+            self.next_stream += 2
+        self.socket.sendall(b"".join(frames))
+        self._read(0)
+
+    def open_for_ever(self, path):
+        """Begin a call whose headers do not end."""
+        stream = self.next_stream
+        self.next_stream += 2
+        self.socket.sendall(_frame(HEADERS, 0, stream, _headers(path)))
+        return stream
+
+    def more_headers(self, stream, block):
+        self.socket.sendall(_frame(CONTINUATION, 0, stream, block))
+        self._read(0)
 
     def send(self, stream, data, seconds=20):
         """Send data of a stream as the server lets it in; how much got through before time was over, or the server
