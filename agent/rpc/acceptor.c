@@ -71,6 +71,7 @@ struct ShAcceptor {
     atomic_bool stopping;
     atomic_int own_port;
 
+    ShHosts *hosts;
     int64_t connections_max;
     pthread_mutex_t lock;
     ShConnection **by_fd; /* by lock; changed by the thread alone, which reads without it */
@@ -84,7 +85,7 @@ struct ShAcceptor {
     int64_t waiting_bytes; /* of all connections */
     int64_t torn_lately;   /* likewise */
     /* Hosts for whose newcomers no room could be made since the last sweep. */
-    uint8_t crowded[CROWDED_MAX][sizeof((ShConnection *)0)->host];
+    uint8_t crowded[CROWDED_MAX][sizeof((ShHost *)0)->key];
     size_t crowded_count;
     ShMetric *connections;
     ShMetric *refused;
@@ -122,6 +123,7 @@ ShStatus sh_acceptor_bind(const ShConfig *config, ShAcceptor **out, const char *
     acceptor->wake = acceptor->spare = -1;
     pthread_mutex_init(&acceptor->lock, NULL);
     acceptor->by_fd_count = (size_t)sh_open_files_max();
+    acceptor->hosts = sh_hosts_new();
     acceptor->by_fd = calloc(acceptor->by_fd_count, sizeof(ShConnection *));
     acceptor->wake = eventfd(0, EFD_CLOEXEC);
     acceptor->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -133,7 +135,7 @@ ShStatus sh_acceptor_bind(const ShConfig *config, ShAcceptor **out, const char *
 
     char address[SH_ADDRESS_TEXT_BYTES];
     ShStatus status = SH_OK;
-    if (acceptor->by_fd == NULL || acceptor->wake < 0)
+    if (acceptor->hosts == NULL || acceptor->by_fd == NULL || acceptor->wake < 0)
         status = sh_fail(err, SH_NO_MEMORY, "no memory or no descriptor to listen");
     if (status == SH_OK)
         status = sh_listen_all("listen_address", config->listen_address, acceptor->listeners, LISTENERS_MAX,
@@ -195,6 +197,7 @@ void sh_acceptor_free(ShAcceptor *acceptor)
         sh_connection_unref(acceptor->by_fd[fd]);
     for (size_t i = 0; i < acceptor->refused_count; i++)
         sh_connection_unref(acceptor->refused_calls[i]);
+    sh_hosts_free(acceptor->hosts);
     free(acceptor->by_fd);
     if (acceptor->plain != NULL)
         grpc_server_credentials_release(acceptor->plain);
@@ -304,7 +307,7 @@ static bool take(ShAcceptor *acceptor, int fd, const struct sockaddr_storage *pe
         return false;
     if (acceptor->by_fd[fd] != NULL)
         forget(acceptor, acceptor->by_fd[fd]); /* it has ended, and its number is used again */
-    ShConnection *connection = sh_connection_new(fd, peer);
+    ShConnection *connection = sh_connection_new(fd, peer, acceptor->hosts);
     if (connection == NULL)
         return false;
     connection->is_own = is_own(acceptor, peer);
@@ -366,8 +369,8 @@ static void survive_shortage(ShAcceptor *acceptor, int listener)
 /* End some connections for those that come; `newcomer` may be NULL. */
 static bool make_room(ShAcceptor *acceptor, const ShConnection *newcomer)
 {
-    static const uint8_t nobody[sizeof newcomer->host];
-    const uint8_t *host = newcomer != NULL ? newcomer->host : nobody;
+    static const uint8_t nobody[sizeof newcomer->host->key];
+    const uint8_t *host = newcomer != NULL ? newcomer->host->key : nobody;
     if (is_crowded(acceptor, host))
         return false;
     sweep(acceptor);
@@ -388,7 +391,7 @@ static bool make_room(ShAcceptor *acceptor, const ShConnection *newcomer)
     for (size_t i = 0; i < count; i++)
         ended += end(acceptor, chosen[i], "makes room");
     if (ended == 0)
-        memcpy(acceptor->crowded[acceptor->crowded_count++], host, sizeof newcomer->host);
+        memcpy(acceptor->crowded[acceptor->crowded_count++], host, sizeof nobody);
     return ended > 0;
 }
 

@@ -21,6 +21,7 @@
 #define MESSAGE_EXTRA_BYTES 64
 static void on_new(void *owner, bool ok);
 static bool admit(ShCall *call);
+static bool may_begin(ShRpc *rpc, int64_t all, int64_t of_connection, int64_t of_host);
 static bool is_excess(const ShCall *call);
 static void drop(ShCall *call);
 static void await_request(ShCall *call);
@@ -278,25 +279,35 @@ static void drop(ShCall *call)
     mark_ended(call);
 }
 
-/* Count the call. False: there are too many, of all or of its connection's. */
+/* Count the call. False: there are too many, of all, of its connection's or of its host's. */
 static bool admit(ShCall *call)
 {
     ShRpc *rpc = call->worker->rpc;
     int64_t all = atomic_fetch_add_explicit(&rpc->calls_open, 1, memory_order_relaxed);
-    int64_t own = 0;
+    int64_t of_connection = 0;
+    int64_t of_host = 0;
     call->connection = sh_acceptor_connection_of(rpc->acceptor, call->call);
     if (call->connection != NULL) {
-        own = atomic_fetch_add(&call->connection->calls, 1);
+        of_connection = atomic_fetch_add(&call->connection->calls, 1);
+        of_host = atomic_fetch_add(&call->connection->host->calls, 1);
         atomic_fetch_add(&call->connection->taken_bytes, CALL_EXTRA_BYTES);
         atomic_fetch_add(&call->connection->takes, 1);
     }
     sh_call_count_memory(call, SH_RPC_CALL_BYTES);
     if (call->connection == NULL || call->connection->is_own)
         return true; /* it is dropped; the agent's own look is one call */
-    bool admitted = sh_connection_may_take(own, all, 1, 2 * rpc->calls_max);
+    bool admitted = may_begin(rpc, all, of_connection, of_host);
     if (!admitted)
         sh_acceptor_call_refused(rpc->acceptor, call->connection);
     return admitted;
+}
+
+/* The last eighth is for hosts that have few calls, however many connections others make. */
+static bool may_begin(ShRpc *rpc, int64_t all, int64_t of_connection, int64_t of_host)
+{
+    int64_t bound = 2 * rpc->calls_max;
+    return sh_connection_may_take(of_connection, all, 1, bound - bound / 8) ||
+           sh_connection_may_take(of_host, all, 1, bound);
 }
 
 /* The one request of a call is received as those of streams are: so calls whose request does not come are
@@ -485,10 +496,12 @@ static void unref(ShCall *call)
     if (call->method->destroy != NULL && call->begun)
         call->method->destroy(call);
     sh_call_clear_due(call);
-    if (call->connection != NULL)
+    if (call->connection != NULL) {
         atomic_fetch_sub(&call->connection->calls, 1);
-    if (call->connection != NULL && call->close_cancelled)
-        atomic_fetch_add(&call->connection->torn, 1);
+        atomic_fetch_sub(&call->connection->host->calls, 1);
+        if (call->close_cancelled)
+            atomic_fetch_add(&call->connection->torn, 1);
+    }
     sh_call_free_memory(call);
     sh_room_release(&rpc->answers_room, &call->answer);
     sh_call_count_memory(call, -call->held_bytes);

@@ -13,20 +13,19 @@
 #include "agent/base/clock.h"
 
 static bool is_same(int fd, ino_t inode);
-static void copy_host(const struct sockaddr_storage *peer, uint8_t host[16]);
 
-ShConnection *sh_connection_new(int fd, const struct sockaddr_storage *peer)
+ShConnection *sh_connection_new(int fd, const struct sockaddr_storage *peer, ShHosts *hosts)
 {
     struct stat about;
     ShConnection *connection = calloc(1, sizeof *connection);
-    if (connection == NULL || fstat(fd, &about) != 0) {
+    if (connection == NULL || fstat(fd, &about) != 0 ||
+        (connection->host = sh_host_of(hosts, peer)) == NULL) {
         free(connection);
         return NULL;
     }
     connection->fd = fd;
     connection->inode = about.st_ino;
     connection->accepted_ms = sh_clock_now_ms();
-    copy_host(peer, connection->host);
     atomic_init(&connection->refs, 1);
     return connection;
 }
@@ -39,8 +38,10 @@ ShConnection *sh_connection_ref(ShConnection *connection)
 
 void sh_connection_unref(ShConnection *connection)
 {
-    if (connection != NULL && atomic_fetch_sub_explicit(&connection->refs, 1, memory_order_acq_rel) == 1)
-        free(connection);
+    if (connection == NULL || atomic_fetch_sub_explicit(&connection->refs, 1, memory_order_acq_rel) > 1)
+        return;
+    sh_host_release(connection->host);
+    free(connection);
 }
 
 bool sh_connection_is_open(const ShConnection *connection)
@@ -82,19 +83,4 @@ static bool is_same(int fd, ino_t inode)
 {
     struct stat about;
     return fstat(fd, &about) == 0 && S_ISSOCK(about.st_mode) && about.st_ino == inode;
-}
-
-/* A host of IPv6 has a network of 2^64 addresses as easily as one. */
-static void copy_host(const struct sockaddr_storage *peer, uint8_t host[16])
-{
-    if (peer->ss_family == AF_INET6) {
-        struct sockaddr_in6 place;
-        memcpy(&place, peer, sizeof place);
-        memcpy(host, &place.sin6_addr, IN6_IS_ADDR_V4MAPPED(&place.sin6_addr) ? 16 : 8);
-    } else if (peer->ss_family == AF_INET) {
-        struct sockaddr_in place;
-        memcpy(&place, peer, sizeof place);
-        host[10] = host[11] = 0xFF;
-        memcpy(host + 12, &place.sin_addr, sizeof place.sin_addr);
-    }
 }

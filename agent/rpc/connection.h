@@ -13,6 +13,8 @@
 #include <sys/socket.h>
 #include <sys/types.h>
 
+#include "agent/rpc/host.h"
+
 /* HTTP/2's preface: who has sent less has said nothing. */
 #define SH_FIRST_WORD_BYTES 24
 
@@ -27,7 +29,7 @@ typedef struct ShConnection {
     /* The descriptor is gRPC's, who closes it when it likes: it is this connection's while its inode is. */
     int fd;
     ino_t inode;
-    uint8_t host[16]; /* an IPv4 address as IPv6 maps it, or the first 64 bits of IPv6, and zeros */
+    ShHost *host;
     int64_t accepted_ms;
     bool is_own; /* the agent's own look at its port (probe.h) */
 
@@ -52,7 +54,7 @@ typedef struct ShConnection {
 } ShConnection;
 
 /* The connection of an accepted socket; NULL when memory is short. The caller has the one reference. */
-ShConnection *sh_connection_new(int fd, const struct sockaddr_storage *peer);
+ShConnection *sh_connection_new(int fd, const struct sockaddr_storage *peer, ShHosts *hosts);
 ShConnection *sh_connection_ref(ShConnection *connection);
 /* NULL allowed. */
 void sh_connection_unref(ShConnection *connection);

@@ -196,7 +196,7 @@ static int by_has(const void *left, const void *right)
 
 static int compare_hosts(const ShConnection *left, const ShConnection *right)
 {
-    return memcmp(left->host, right->host, sizeof left->host);
+    return memcmp(left->host->key, right->host->key, sizeof left->host->key);
 }
 
 static int compare(int64_t left, int64_t right)

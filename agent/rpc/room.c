@@ -190,7 +190,7 @@ static ShRoomAddress *address_of(ShRoom *room, const ShCall *call)
 {
     uint64_t key[2] = {0};
     if (call->connection != NULL)
-        memcpy(key, call->connection->host, sizeof key);
+        memcpy(key, call->connection->host->key, sizeof key);
     size_t place = (key[0] * HASH_FACTOR + key[1] * HASH_FACTOR) >> (64 - SH_ROOM_HASH_BITS);
     ShRoomAddress *address;
     LIST_FOREACH(address, &room->addresses[place], link)

@@ -2,7 +2,7 @@
  * room.h - a bound of memory that many calls share, and who has to go when it is reached.
  *
  * What an answer takes is held by the client that does not take it, and a client may open as many connections
- * as it likes. So shares are counted by the host that they are for (connection.h). While half of the room is
+ * as it likes. So shares are counted by the host that they are for (host.h). While half of the room is
  * free whoever comes gets what it asks for, however large when nobody has anything; after that it is for
  * addresses that have nothing yet, or little (sh_connection_may_take). Where that is not enough, room is made
  * by cancelling calls: the largest of the address that has most.
@@ -47,7 +47,7 @@ typedef struct ShRoom {
     pthread_mutex_t mutex;
     /* by mutex */
     int64_t bytes;
-    size_t waiting;                                          /* shares that wait */
+    size_t waiting; /* shares that wait */
     LIST_HEAD(ShRoomAddresses, ShRoomAddress) addresses[1 << SH_ROOM_HASH_BITS];
     size_t address_count;
 } ShRoom;

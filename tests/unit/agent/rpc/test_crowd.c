@@ -5,7 +5,6 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -14,16 +13,16 @@
 #define PLACES 32
 
 typedef struct Crowd {
+    ShHost hosts[16];
     ShConnection connections[PLACES];
     ShConnection *by_fd[PLACES];
     int count;
 } Crowd;
 
-static void set_ipv4(ShConnection *connection, uint8_t last)
+static ShHost *host_at(Crowd *crowd, uint8_t last)
 {
-    connection->host[10] = connection->host[11] = 0xFF;
-    connection->host[12] = 10;
-    connection->host[15] = last;
+    crowd->hosts[last].key[15] = last;
+    return &crowd->hosts[last];
 }
 
 /* The next of the crowd, with a gap before it: places of other descriptors are empty. */
@@ -32,7 +31,7 @@ static ShConnection *join(Crowd *crowd, uint8_t last, long calls)
     crowd->count += 2;
     assert_in_range(crowd->count, 0, PLACES);
     ShConnection *connection = &crowd->connections[crowd->count - 1];
-    set_ipv4(connection, last);
+    connection->host = host_at(crowd, last);
     connection->accepted_ms = crowd->count;
     connection->fd = -1;
     atomic_store(&connection->calls, calls);
@@ -52,8 +51,7 @@ static void the_host_with_most_makes_room(void **state)
     (void)state;
     Crowd crowd = {0};
     ShConnection *out[4];
-    ShConnection newcomer = {0};
-    set_ipv4(&newcomer, 9);
+    ShConnection newcomer = {.host = host_at(&crowd, 9)};
     assert_int_equal(richest(&crowd, sh_crowd_one, &newcomer, out, 4), 0);
 
     join(&crowd, 1, 5);
@@ -82,7 +80,7 @@ static void the_host_with_most_makes_room(void **state)
     assert_ptr_equal(out[0], busy);
 }
 
-static ShConnection *connection_of(const char *text)
+static ShHost *host_of(ShHosts *hosts, const char *text)
 {
     struct sockaddr_storage peer = {0};
     struct sockaddr_in ipv4 = {.sin_family = AF_INET};
@@ -91,9 +89,9 @@ static ShConnection *connection_of(const char *text)
         memcpy(&peer, &ipv4, sizeof ipv4);
     else if (inet_pton(AF_INET6, text, &ipv6.sin6_addr) == 1)
         memcpy(&peer, &ipv6, sizeof ipv6);
-    ShConnection *connection = sh_connection_new(STDIN_FILENO, &peer);
-    assert_non_null(connection);
-    return connection;
+    ShHost *host = sh_host_of(hosts, &peer);
+    assert_non_null(host);
+    return host;
 }
 
 static void a_network_of_ipv6_is_one_host(void **state)
@@ -112,13 +110,15 @@ static void a_network_of_ipv6_is_one_host(void **state)
         {"::1", "::2", true},
         {"::ffff:10.0.0.1", "::ffff:10.0.0.2", false},
     };
+    ShHosts *hosts = sh_hosts_new();
     for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
-        ShConnection *left = connection_of(pairs[i].left);
-        ShConnection *right = connection_of(pairs[i].right);
-        assert_int_equal(sh_crowd_same_host(left, right), pairs[i].same);
-        sh_connection_unref(left);
-        sh_connection_unref(right);
+        ShHost *left = host_of(hosts, pairs[i].left);
+        ShHost *right = host_of(hosts, pairs[i].right);
+        assert_int_equal(left == right, pairs[i].same);
+        sh_host_release(left);
+        sh_host_release(right);
     }
+    sh_hosts_free(hosts);
 }
 
 static void the_poorest_is_found(void **state)
@@ -129,8 +129,7 @@ static void the_poorest_is_found(void **state)
     ShConnection *few = join(&crowd, 2, 3);
     join(&crowd, 3, 0);
     join(&crowd, 2, 4);
-    ShConnection gone = {0};
-    set_ipv4(&gone, 4);
+    ShConnection gone = {.host = host_at(&crowd, 4)};
     ShCrowd view = {crowd.by_fd, crowd.count};
     ShConnection *some[] = {many, few, &gone};
     assert_null(sh_crowd_poorest(&view, sh_crowd_calls, some, 0));

@@ -8,7 +8,7 @@
 
 #include "tests/unit/agent/rpc/rpc_fixture.h"
 
-#define CONNECTIONS_MAX 128
+#define HOLDERS 70
 
 enum { DATA = 0, HEADERS = 1, RST_STREAM = 3, SETTINGS = 4, CONTINUATION = 9 };
 enum { END_STREAM = 1, END_HEADERS = 4 };
@@ -154,33 +154,50 @@ static void calls_that_are_given_up_at_once_end_their_connection(void **state)
     close(peer.fd);
 }
 
-/* Connections of an address hold all calls that may be open. */
-static void calls_make_room_for_other_addresses(void **state)
+/* Seventy connections, of one host or of as many, hold all calls that they may. */
+static void hold_calls(const Fixture *fixture, Peer *peers, bool one_host, int64_t held)
 {
-    enum { CONNECTIONS = 70, CALLS = 8 };
-    Fixture *fixture = *state;
-    static Peer peers[CONNECTIONS_MAX];
-    for (int i = 0; i < CONNECTIONS; i++) {
-        peer_open(&peers[i], fixture, 2);
-        put_watches(&peers[i], CALLS);
+    for (int i = 0; i < HOLDERS; i++) {
+        peer_open(&peers[i], fixture, (uint8_t)(one_host ? 2 : 2 + i));
+        put_watches(&peers[i], 8);
         assert_true(send_all(&peers[i]));
     }
-    WAIT_UNTIL(fake_held_bytes(fixture->engine) >= 512 * (16 << 10));
-    WAIT_UNTIL(check_health(fixture) == GRPC_STATUS_OK);
+    WAIT_UNTIL(fake_held_bytes(fixture->engine) >= held * (16 << 10));
+}
+
+static int let_calls_go(Peer *peers)
+{
     int closed = 0;
-    for (int i = 0; i < CONNECTIONS; i++) {
+    for (int i = 0; i < HOLDERS; i++) {
         closed += is_closed(&peers[i]);
         close(peers[i].fd);
     }
-    assert_in_range(closed, 1, CONNECTIONS / 2);
+    return closed;
 }
 
-/* Three addresses hold all connections, none of them without a call, none with more than half of all. */
-static void connections_make_room_for_other_addresses(void **state)
+static void a_host_does_not_have_all_calls(void **state)
+{
+    static Peer peers[HOLDERS];
+    hold_calls(*state, peers, true, 448);
+    for (int i = 0; i < 20; i++)
+        assert_int_equal(check_health(*state), GRPC_STATUS_OK);
+    assert_int_equal(let_calls_go(peers), 0);
+}
+
+static void calls_make_room_for_other_hosts(void **state)
+{
+    static Peer peers[HOLDERS];
+    hold_calls(*state, peers, false, 512);
+    WAIT_UNTIL(check_health(*state) == GRPC_STATUS_OK);
+    assert_in_range(let_calls_go(peers), 1, HOLDERS / 2);
+}
+
+/* Three hosts hold all connections, none of them without a call, none with more than half of all. */
+static void connections_make_room_for_other_hosts(void **state)
 {
     enum { CONNECTIONS = 18 };
     Fixture *fixture = *state;
-    static Peer peers[CONNECTIONS_MAX];
+    static Peer peers[CONNECTIONS];
     for (int i = 0; i < CONNECTIONS; i++) {
         peer_open(&peers[i], fixture, (uint8_t)(2 + i % 3));
         put_watches(&peers[i], 1);
@@ -219,8 +236,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(headers_without_an_end_are_ended),
         MIDDLE_TEST(calls_that_are_given_up_at_once_end_their_connection),
-        MIDDLE_TEST(calls_make_room_for_other_addresses),
-        SMALL_TEST(connections_make_room_for_other_addresses),
+        MIDDLE_TEST(a_host_does_not_have_all_calls),
+        MIDDLE_TEST(calls_make_room_for_other_hosts),
+        SMALL_TEST(connections_make_room_for_other_hosts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
