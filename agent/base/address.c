@@ -1,5 +1,6 @@
 #include "agent/base/address.h"
 
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -37,6 +38,21 @@ void sh_address_format(const ShAddress *address, char text[SH_ADDRESS_TEXT_BYTES
     bool brackets = strchr(address->host, ':') != NULL;
     snprintf(text, SH_ADDRESS_TEXT_BYTES, "%s%s%s:%u", brackets ? "[" : "", address->host,
              brackets ? "]" : "", address->port);
+}
+
+void sh_address_key(const struct sockaddr *peer, uint8_t key[SH_ADDRESS_KEY_BYTES])
+{
+    memset(key, 0, SH_ADDRESS_KEY_BYTES);
+    if (peer->sa_family == AF_INET6) {
+        struct sockaddr_in6 place;
+        memcpy(&place, peer, sizeof place);
+        memcpy(key, &place.sin6_addr, IN6_IS_ADDR_V4MAPPED(&place.sin6_addr) ? 16 : 8);
+    } else if (peer->sa_family == AF_INET) {
+        struct sockaddr_in place;
+        memcpy(&place, peer, sizeof place);
+        key[10] = key[11] = 0xFF;
+        memcpy(key + 12, &place.sin_addr, sizeof place.sin_addr);
+    }
 }
 
 static bool is_host(const char *host, size_t length, bool bracketed)

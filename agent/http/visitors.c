@@ -1,22 +1,32 @@
 #include "agent/http/visitors.h"
 
-#include <netinet/in.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
 #include <sys/socket.h>
 
+#include "agent/base/address.h"
 #include "agent/base/clock.h"
 #include "agent/base/log.h"
 
 #define SWEEP_INTERVAL_MS 500
 #define SEND_BYTES        65536 /* that the kernel keeps for each; by itself it would keep megabytes */
 
+/* What the visitors from one place have together, of those that are not ended. */
+typedef struct Origin {
+    LIST_ENTRY(Origin) link;
+    uint8_t key[SH_ADDRESS_KEY_BYTES];
+    size_t refs; /* visitors, ended or not */
+    size_t count;
+    size_t body_bytes;
+    size_t answer_bytes;
+} Origin;
+
 typedef struct Visitor {
     TAILQ_ENTRY(Visitor) link;
+    Origin *origin;
     int fd;
-    uint8_t address[16];
     int64_t since_ms; /* of its begin, or of the end of its last request */
     int64_t answered_ms;
     size_t body_bytes;
@@ -34,15 +44,21 @@ struct ShVisitors {
     /* by lock */
     bool stopping;
     TAILQ_HEAD(VisitorList, Visitor) list; /* by since_ms */
-    size_t count;                          /* of those that are not ended */
+    LIST_HEAD(OriginList, Origin) origins;
+    size_t count; /* of those that are not ended */
 };
 
 static void *run(void *arg);
 static void welcome(ShVisitors *visitors, struct MHD_Connection *connection, void **context);
+static bool join_origin(ShVisitors *visitors, Visitor *visitor, const union MHD_ConnectionInfo *from);
+static void leave_origin(Visitor *visitor);
 static void make_room(ShVisitors *visitors, const Visitor *newcomer);
 static void end(ShVisitors *visitors, Visitor *visitor, const char *reason);
+static void set_body(Visitor *visitor, size_t bytes);
+static void set_answer(Visitor *visitor, size_t bytes);
+static Visitor *largest_answer(const ShVisitors *visitors, const Visitor *own, int64_t until_ms);
+static bool gives_answer_up(const Visitor *visitor, const Visitor *own, int64_t until_ms);
 static Visitor *visitor_of(struct MHD_Connection *connection);
-static void copy_address(const struct sockaddr *from, uint8_t address[16]);
 
 ShStatus sh_visitors_start(size_t places, int64_t request_ms, ShVisitors **out, ShError *err)
 {
@@ -52,6 +68,7 @@ ShStatus sh_visitors_start(size_t places, int64_t request_ms, ShVisitors **out, 
     visitors->places = places;
     visitors->request_ms = request_ms;
     TAILQ_INIT(&visitors->list);
+    LIST_INIT(&visitors->origins);
     pthread_mutex_init(&visitors->lock, NULL);
     ShStatus status = sh_cond_init(&visitors->changed, err);
     if (status == SH_OK)
@@ -92,6 +109,7 @@ void sh_visitors_notify(void *arg, struct MHD_Connection *connection, void **con
     pthread_mutex_lock(&visitors->lock);
     TAILQ_REMOVE(&visitors->list, visitor, link);
     visitors->count -= !visitor->ended;
+    leave_origin(visitor);
     pthread_mutex_unlock(&visitors->lock);
     free(visitor);
     *context = NULL;
@@ -104,8 +122,8 @@ void sh_visitors_request_ended(ShVisitors *visitors, struct MHD_Connection *conn
         return;
     pthread_mutex_lock(&visitors->lock);
     visitor->since_ms = sh_clock_now_ms();
-    visitor->body_bytes = 0;
-    visitor->answer_bytes = 0;
+    set_body(visitor, 0);
+    set_answer(visitor, 0);
     visitor->busy = false;
     TAILQ_REMOVE(&visitors->list, visitor, link);
     TAILQ_INSERT_TAIL(&visitors->list, visitor, link);
@@ -133,7 +151,7 @@ void sh_visitors_hold(ShVisitors *visitors, struct MHD_Connection *connection, s
     if (visitor == NULL)
         return;
     pthread_mutex_lock(&visitors->lock);
-    visitor->body_bytes = bytes;
+    set_body(visitor, bytes);
     pthread_mutex_unlock(&visitors->lock);
 }
 
@@ -143,39 +161,38 @@ void sh_visitors_hold_answer(ShVisitors *visitors, struct MHD_Connection *connec
     if (visitor == NULL)
         return;
     pthread_mutex_lock(&visitors->lock);
-    visitor->answer_bytes = bytes;
+    set_answer(visitor, bytes);
     visitor->answered_ms = sh_clock_now_ms();
     pthread_mutex_unlock(&visitors->lock);
 }
 
-bool sh_visitors_end_largest_answer(ShVisitors *visitors, struct MHD_Connection *connection, int64_t age_ms)
+bool sh_visitors_end_largest_answers(ShVisitors *visitors, struct MHD_Connection *connection, size_t bytes,
+                                     int64_t age_ms)
 {
     const Visitor *own = visitor_of(connection);
-    Visitor *largest = NULL;
+    Visitor *largest;
+    size_t freed_bytes = 0;
+    if (own == NULL)
+        return false;
     pthread_mutex_lock(&visitors->lock);
-    size_t own_bytes = own != NULL ? own->answer_bytes : 0;
     int64_t until_ms = sh_clock_now_ms() - age_ms;
-    Visitor *visitor;
-    TAILQ_FOREACH(visitor, &visitors->list, link)
-    {
-        if (visitor == own || visitor->ended ||
-            visitor->answer_bytes <= (largest != NULL ? largest->answer_bytes : 0))
-            continue;
-        if (visitor->answer_bytes > own_bytes || visitor->answered_ms <= until_ms)
-            largest = visitor;
-    }
-    if (largest != NULL)
+    while (freed_bytes < bytes && (largest = largest_answer(visitors, own, until_ms)) != NULL) {
+        freed_bytes += largest->answer_bytes;
         end(visitors, largest, "makes room for other answers");
+    }
     pthread_mutex_unlock(&visitors->lock);
-    return largest != NULL;
+    return freed_bytes >= bytes;
 }
 
 bool sh_visitors_end_slowest_body(ShVisitors *visitors, struct MHD_Connection *connection, int64_t age_ms)
 {
     const Visitor *own = visitor_of(connection);
-    bool ended = false;
+    Visitor *slowest = NULL;
+    if (own == NULL)
+        return false;
     pthread_mutex_lock(&visitors->lock);
     int64_t until_ms = sh_clock_now_ms() - age_ms;
+    size_t others = own->origin->body_bytes - own->body_bytes;
     Visitor *visitor;
     TAILQ_FOREACH(visitor, &visitors->list, link)
     {
@@ -183,12 +200,14 @@ bool sh_visitors_end_slowest_body(ShVisitors *visitors, struct MHD_Connection *c
             break;
         if (visitor == own || visitor->busy || visitor->ended || visitor->body_bytes == 0)
             continue;
-        end(visitors, visitor, "makes room for other bodies");
-        ended = true;
-        break;
+        size_t bytes = visitor->origin->body_bytes;
+        if (slowest == NULL ? bytes >= others : bytes > slowest->origin->body_bytes)
+            slowest = visitor;
     }
+    if (slowest != NULL)
+        end(visitors, slowest, "makes room for other bodies");
     pthread_mutex_unlock(&visitors->lock);
-    return ended;
+    return slowest != NULL;
 }
 
 static void *run(void *arg)
@@ -225,35 +244,71 @@ static void welcome(ShVisitors *visitors, struct MHD_Connection *connection, voi
     visitor->fd = fd->connect_fd;
     (void)setsockopt(visitor->fd, SOL_SOCKET, SO_SNDBUF, &(int){SEND_BYTES}, sizeof(int));
     visitor->since_ms = sh_clock_now_ms();
-    if (from != NULL && from->client_addr != NULL)
-        copy_address(from->client_addr, visitor->address);
     pthread_mutex_lock(&visitors->lock);
-    make_room(visitors, visitor);
-    TAILQ_INSERT_TAIL(&visitors->list, visitor, link);
-    visitors->count++;
+    if (join_origin(visitors, visitor, from)) {
+        make_room(visitors, visitor);
+        TAILQ_INSERT_TAIL(&visitors->list, visitor, link);
+        visitors->count++;
+        visitor->origin->count++;
+    } else {
+        free(visitor);
+        *context = NULL;
+    }
     pthread_mutex_unlock(&visitors->lock);
+}
+
+/* With the lock held. False: there is no memory for it. */
+static bool join_origin(ShVisitors *visitors, Visitor *visitor, const union MHD_ConnectionInfo *from)
+{
+    uint8_t key[SH_ADDRESS_KEY_BYTES] = {0};
+    if (from != NULL && from->client_addr != NULL)
+        sh_address_key(from->client_addr, key);
+    Origin *origin;
+    LIST_FOREACH(origin, &visitors->origins, link)
+    {
+        if (memcmp(origin->key, key, sizeof key) == 0)
+            break;
+    }
+    if (origin == NULL && (origin = calloc(1, sizeof *origin)) != NULL) {
+        memcpy(origin->key, key, sizeof key);
+        LIST_INSERT_HEAD(&visitors->origins, origin, link);
+    }
+    visitor->origin = origin;
+    if (origin != NULL)
+        origin->refs++;
+    return origin != NULL;
+}
+
+/* With the lock held. */
+static void leave_origin(Visitor *visitor)
+{
+    Origin *origin = visitor->origin;
+    set_body(visitor, 0);
+    set_answer(visitor, 0);
+    origin->count -= !visitor->ended;
+    if (--origin->refs > 0)
+        return;
+    LIST_REMOVE(origin, link);
+    free(origin);
 }
 
 /* With the lock held. */
 static void make_room(ShVisitors *visitors, const Visitor *newcomer)
 {
-    size_t of_address = 0;
-    Visitor *oldest_of_address = NULL;
+    Visitor *oldest_of_origin = NULL;
     Visitor *oldest = NULL;
     Visitor *visitor;
     TAILQ_FOREACH(visitor, &visitors->list, link)
     {
-        if (visitor->ended)
+        if (visitor->ended || visitor->busy)
             continue;
-        bool same = memcmp(visitor->address, newcomer->address, sizeof visitor->address) == 0;
-        of_address += same;
-        if (same && oldest_of_address == NULL && !visitor->busy)
-            oldest_of_address = visitor;
-        if (oldest == NULL && !visitor->busy)
+        if (oldest == NULL)
             oldest = visitor;
+        if (oldest_of_origin == NULL && visitor->origin == newcomer->origin)
+            oldest_of_origin = visitor;
     }
-    if (of_address >= visitors->places / 2 && oldest_of_address != NULL)
-        end(visitors, oldest_of_address, "makes room for others of its address");
+    if (newcomer->origin->count >= visitors->places / 2 && oldest_of_origin != NULL)
+        end(visitors, oldest_of_origin, "makes room for others of its address");
     else if (visitors->count >= visitors->places / 4 * 3 && oldest != NULL)
         end(visitors, oldest, "makes room for others");
 }
@@ -262,9 +317,63 @@ static void make_room(ShVisitors *visitors, const Visitor *newcomer)
 static void end(ShVisitors *visitors, Visitor *visitor, const char *reason)
 {
     (void)shutdown(visitor->fd, SHUT_RDWR);
+    set_body(visitor, 0);
+    set_answer(visitor, 0);
     visitor->ended = true;
+    visitor->origin->count--;
     visitors->count--;
     sh_log_warn("http_connection_ended", "reason=\"%s\" connections=%zu", reason, visitors->count);
+}
+
+/* With the lock held, as the next. What ended ones have is free a moment later. */
+static void set_body(Visitor *visitor, size_t bytes)
+{
+    if (visitor->ended)
+        return;
+    visitor->origin->body_bytes -= visitor->body_bytes;
+    visitor->origin->body_bytes += bytes;
+    visitor->body_bytes = bytes;
+}
+
+static void set_answer(Visitor *visitor, size_t bytes)
+{
+    if (visitor->ended)
+        return;
+    visitor->origin->answer_bytes -= visitor->answer_bytes;
+    visitor->origin->answer_bytes += bytes;
+    visitor->answer_bytes = bytes;
+}
+
+/* With the lock held. Of those that give theirs up for that of `own`, the largest of the address that has
+ * most. NULL: there is none. */
+static Visitor *largest_answer(const ShVisitors *visitors, const Visitor *own, int64_t until_ms)
+{
+    Visitor *largest = NULL;
+    Visitor *visitor;
+    TAILQ_FOREACH(visitor, &visitors->list, link)
+    {
+        if (!gives_answer_up(visitor, own, until_ms))
+            continue;
+        if (largest == NULL || visitor->origin->answer_bytes > largest->origin->answer_bytes ||
+            (visitor->origin == largest->origin && visitor->answer_bytes > largest->answer_bytes))
+            largest = visitor;
+    }
+    return largest;
+}
+
+/* Does an answer go for that of `own`? At once, if it is larger and of the same address,
+ * or of one that has more; if it was made before `until_ms`, also if the address has no less than that of
+ * `own` has in other answers. */
+static bool gives_answer_up(const Visitor *visitor, const Visitor *own, int64_t until_ms)
+{
+    const Origin *origin = visitor->origin;
+    if (visitor == own || visitor->answer_bytes == 0)
+        return false;
+    if (origin == own->origin ? visitor->answer_bytes > own->answer_bytes
+                              : origin->answer_bytes > own->origin->answer_bytes)
+        return true;
+    return visitor->answered_ms <= until_ms &&
+           origin->answer_bytes >= own->origin->answer_bytes - own->answer_bytes;
 }
 
 static Visitor *visitor_of(struct MHD_Connection *connection)
@@ -272,12 +381,4 @@ static Visitor *visitor_of(struct MHD_Connection *connection)
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection,
                                                                    MHD_CONNECTION_INFO_SOCKET_CONTEXT);
     return info != NULL ? info->socket_context : NULL;
-}
-
-static void copy_address(const struct sockaddr *from, uint8_t address[16])
-{
-    if (from->sa_family == AF_INET6)
-        memcpy(address, &((const struct sockaddr_in6 *)(const void *)from)->sin6_addr, 16);
-    else if (from->sa_family == AF_INET)
-        memcpy(address + 12, &((const struct sockaddr_in *)(const void *)from)->sin_addr, 4);
 }

@@ -4,9 +4,10 @@
  * libmicrohttpd ends a connection on which nothing moves; one that sends a byte now and then it keeps for
  * ever, and when all places are taken nobody comes in. So each connection has a deadline: from its begin, or
  * from the end of its last request, to the end of the next. When three quarters of the places are taken, or
- * half of them by one address, the newcomer takes the place of the one that is at it for the longest: whoever
- * asks and goes is served, however many others hang about. The kernel keeps little of what is sent to each,
- * so that nearly all of an answer that is not taken is in the memory which its server counts.
+ * half of them by one address (sh_address_key), the newcomer takes the place of the one that is at it for the
+ * longest: whoever asks and goes is served, however many others hang about. The kernel keeps little of what
+ * is sent to each, so that nearly all of an answer that is not taken is in the memory which its server
+ * counts.
  */
 #ifndef SH_AGENT_HTTP_VISITORS_H
 #define SH_AGENT_HTTP_VISITORS_H
@@ -38,11 +39,15 @@ void sh_visitors_set_busy(ShVisitors *visitors, struct MHD_Connection *connectio
 void sh_visitors_hold(ShVisitors *visitors, struct MHD_Connection *connection, size_t bytes);
 /* The connection holds an answer of so many bytes, until its request has ended. */
 void sh_visitors_hold_answer(ShVisitors *visitors, struct MHD_Connection *connection, size_t bytes);
-/* End the one that holds the largest answer, if it is larger than that of `connection`, or made `age_ms` ago
- * at least; false: there is none. */
-bool sh_visitors_end_largest_answer(ShVisitors *visitors, struct MHD_Connection *connection, int64_t age_ms);
-/* End the one that sends its body for the longest, at least for `age_ms`, but not `connection`; false: there
- * is none. */
+/* End some that hold answers of `bytes` together, so that `connection` can have its own, of which it has
+ * told: the largest first, of the address that has most. One goes at once if it is larger and of the same
+ * address, or if its address has more than that of `connection`; when it was made `age_ms` ago at least, also
+ * if its address has as much as that of `connection` has beside this answer. False: there are not so many. */
+bool sh_visitors_end_largest_answers(ShVisitors *visitors, struct MHD_Connection *connection, size_t bytes,
+                                     int64_t age_ms);
+/* End one that sends its body for `age_ms` at least, but not `connection`: the one that is at it for the
+ * longest of the address that has most. The address has as much as that of `connection` has in other bodies.
+ * False: there is none. */
 bool sh_visitors_end_slowest_body(ShVisitors *visitors, struct MHD_Connection *connection, int64_t age_ms);
 
 #endif

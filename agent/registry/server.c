@@ -34,7 +34,7 @@
 #define CONNECTION_MEMORY_BYTES ((size_t)16 * 1024)
 #define BODIES_BYTES_MAX        ((int64_t)64 << 20) /* of all requests that are under way */
 #define ANSWERS_BYTES_MAX       ((int64_t)64 << 20) /* that are made and not taken yet */
-#define ANSWER_MS_MIN           1000                /* and so long has one that makes room for a larger one */
+#define ANSWER_MS_MIN           1000                /* after which one makes room for more others */
 #define SMALL_BYTES             ((size_t)8 << 10) /* there is always room for a body and an answer of these */
 #define UPLOAD_BYTES_MAX        ((size_t)64 << 20) /* after which a client that sends on is cut off */
 
@@ -372,13 +372,18 @@ static void hold_answer(Request *request)
     answer->retry_after_s = 1;
 }
 
-/* Is there room for an answer, where all have so many bytes? The largest that is not taken makes some, whose
+/* Is there room for an answer, where all have so many bytes? Others that are not taken make some, whose
  * memory is free a moment later. */
 static bool may_hold(Request *request, int64_t all_bytes)
 {
-    return all_bytes <= ANSWERS_BYTES_MAX || request->answer_bytes <= SMALL_BYTES ||
-           (all_bytes <= 2 * ANSWERS_BYTES_MAX &&
-            sh_visitors_end_largest_answer(request->registry->visitors, request->connection, ANSWER_MS_MIN));
+    if (all_bytes <= ANSWERS_BYTES_MAX || request->answer_bytes <= SMALL_BYTES)
+        return true;
+    if (all_bytes > 2 * ANSWERS_BYTES_MAX)
+        return false;
+    size_t excess = (size_t)(all_bytes - ANSWERS_BYTES_MAX);
+    return sh_visitors_end_largest_answers(request->registry->visitors, request->connection,
+                                           excess < request->answer_bytes ? excess : request->answer_bytes,
+                                           ANSWER_MS_MIN);
 }
 
 static enum MHD_Result send_answer(Request *request)

@@ -1,16 +1,15 @@
 #include "agent/rpc/host.h"
 
-#include <netinet/in.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "agent/base/address.h"
 
 struct ShHosts {
     pthread_mutex_t mutex;
     ShHost *by_key;
 };
-
-static void set_key(uint8_t key[16], const struct sockaddr_storage *peer);
 
 ShHosts *sh_hosts_new(void)
 {
@@ -30,9 +29,9 @@ void sh_hosts_free(ShHosts *hosts)
 
 ShHost *sh_host_of(ShHosts *hosts, const struct sockaddr_storage *peer)
 {
-    uint8_t key[16] = {0};
+    uint8_t key[SH_ADDRESS_KEY_BYTES];
     ShHost *host = NULL;
-    set_key(key, peer);
+    sh_address_key((const struct sockaddr *)peer, key);
     pthread_mutex_lock(&hosts->mutex);
     HASH_FIND(hh, hosts->by_key, key, sizeof key, host);
     if (host == NULL && (host = calloc(1, sizeof *host)) != NULL) {
@@ -55,18 +54,4 @@ void sh_host_release(ShHost *host)
         free(host);
     }
     pthread_mutex_unlock(&hosts->mutex);
-}
-
-static void set_key(uint8_t key[16], const struct sockaddr_storage *peer)
-{
-    if (peer->ss_family == AF_INET6) {
-        struct sockaddr_in6 place;
-        memcpy(&place, peer, sizeof place);
-        memcpy(key, &place.sin6_addr, IN6_IS_ADDR_V4MAPPED(&place.sin6_addr) ? 16 : 8);
-    } else if (peer->ss_family == AF_INET) {
-        struct sockaddr_in place;
-        memcpy(&place, peer, sizeof place);
-        key[10] = key[11] = 0xFF;
-        memcpy(key + 12, &place.sin_addr, sizeof place.sin_addr);
-    }
 }

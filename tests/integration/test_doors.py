@@ -242,6 +242,35 @@ def test_answers_that_are_not_taken_make_room_for_others(make_agent):
     assert peak - before < 300e6, "and all of them have three times as much"
 
 
+def test_many_small_answers_leave_a_large_one_alone(agent):
+    """Two addresses hold more than all may in answers of 300 KB: who fetches 3.9 MB from a third gets them."""
+    for subject, size in ("fat", 3_900_000), ("slim", 300_000):
+        text = json.dumps({"type": "record", "name": subject, "doc": "x" * size, "fields": []})
+        assert ask_registry(agent, "POST", f"/subjects/{subject}/versions", json.dumps({"schema": text}))[0] == 200
+    whole = len(ask_registry(agent, "GET", "/schemas/ids/1")[1])
+    honest = ask_and_wait(agent, "127.0.0.1", 1)
+    assert honest.recv(12) == b"HTTP/1.1 200"
+    hanging = [ask_and_wait(agent, source, 2) for _ in range(125) for source in ("127.0.0.2", "127.0.0.3")]
+    wait_until("some made room", lambda: "makes room for other answers" in agent.log_text(), 60)
+    taken = 0
+    while piece := honest.recv(1 << 20):
+        taken += len(piece)
+    assert taken > whole
+    for one in [honest, *hanging]:
+        one.close()
+
+
+def ask_and_wait(agent, source, schema):
+    """A connection from an address that asks for a schema, the last on it, and takes little of what comes."""
+    one = socket.socket()
+    one.settimeout(20)
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    one.bind((source, 0))
+    one.connect(registry_place(agent))
+    one.sendall(f"GET /schemas/ids/{schema} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+    return one
+
+
 def test_answers_that_are_not_taken_do_not_fill_the_kernel(agent):
     """A schema of 3.9 MB for each of 16 that do not read: what is sent and not taken stays small."""
     text = json.dumps({"type": "record", "name": "F", "doc": "x" * 3_900_000, "fields": []})
