@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/queue.h>
 
 #include "agent/base/clock.h"
 
@@ -11,13 +12,19 @@
 /* Memory that a thread keeps from job to job. */
 #define KEPT_BYTES_MAX ((size_t)4 << 20)
 
-/* The jobs of one connection, and its place in the round. */
+/* The jobs of one connection, and its place in its host's round. */
 typedef struct Turn {
-    struct Turn *next;
+    STAILQ_ENTRY(Turn) link;
     const ShConnection *connection; /* only compared; its calls keep it alive while it has a turn */
-    ShCheckJob *first;
-    ShCheckJob **last;
+    STAILQ_HEAD(Jobs, ShCheckJob) jobs;
 } Turn;
+
+/* The connections of one host, and its place in the round of all. */
+typedef struct HostTurn {
+    STAILQ_ENTRY(HostTurn) link;
+    const ShHost *host; /* as above; NULL: of connections that are not known */
+    STAILQ_HEAD(Turns, Turn) turns;
+} HostTurn;
 
 struct ShChecker {
     pthread_t threads[THREADS_MAX];
@@ -26,12 +33,14 @@ struct ShChecker {
     pthread_cond_t wake;
     /* by lock */
     bool stopping;
-    Turn *first;
-    Turn **last;
-    ShCheckJob *urgent; /* of connections for which there was no memory to give them a turn */
+    STAILQ_HEAD(HostTurns, HostTurn) hosts; /* each has a turn at least, and each turn a job */
+    STAILQ_HEAD(, ShCheckJob) urgent;       /* those for which there was no memory to give them a turn */
 };
 
+static HostTurn *host_turn(ShChecker *checker, const ShHost *host);
+static Turn *turn_of(HostTurn *host, const ShConnection *connection);
 static void *run(void *arg);
+static ShCheckJob *take_job(ShChecker *checker);
 static ShCheckJob *next_job(ShChecker *checker, ShCheckTools *tools);
 static void shrink(ShChecker *checker, ShCheckTools *tools);
 
@@ -56,7 +65,8 @@ ShStatus sh_checker_start(size_t threads, ShChecker **out, ShError *err)
     ShChecker *checker = calloc(1, sizeof *checker);
     if (checker == NULL)
         return sh_fail(err, SH_NO_MEMORY, "no memory for the threads that check requests");
-    checker->last = &checker->first;
+    STAILQ_INIT(&checker->hosts);
+    STAILQ_INIT(&checker->urgent);
     pthread_mutex_init(&checker->lock, NULL);
     ShStatus status = sh_cond_init(&checker->wake, err);
     threads = threads < 1 ? 1 : threads > THREADS_MAX ? THREADS_MAX : threads;
@@ -90,26 +100,51 @@ void sh_checker_stop(ShChecker *checker)
 
 void sh_checker_submit(ShChecker *checker, ShCheckJob *job, ShConnection *connection)
 {
-    job->next = NULL;
     pthread_mutex_lock(&checker->lock);
-    Turn *turn = checker->first;
-    while (turn != NULL && turn->connection != connection)
-        turn = turn->next;
-    if (turn == NULL && (turn = malloc(sizeof *turn)) != NULL) {
-        *turn = (Turn){.connection = connection};
-        turn->last = &turn->first;
-        *checker->last = turn;
-        checker->last = &turn->next;
-    }
-    if (turn != NULL) {
-        *turn->last = job;
-        turn->last = &job->next;
-    } else {
-        job->next = checker->urgent;
-        checker->urgent = job;
+    HostTurn *host = host_turn(checker, connection != NULL ? connection->host : NULL);
+    Turn *turn = host != NULL ? turn_of(host, connection) : NULL;
+    if (turn != NULL)
+        STAILQ_INSERT_TAIL(&turn->jobs, job, link);
+    else
+        STAILQ_INSERT_TAIL(&checker->urgent, job, link);
+    if (host != NULL && STAILQ_EMPTY(&host->turns)) {
+        STAILQ_REMOVE(&checker->hosts, host, HostTurn, link);
+        free(host);
     }
     pthread_cond_signal(&checker->wake);
     pthread_mutex_unlock(&checker->lock);
+}
+
+/* NULL when memory is short. */
+static HostTurn *host_turn(ShChecker *checker, const ShHost *host)
+{
+    HostTurn *turn;
+    STAILQ_FOREACH(turn, &checker->hosts, link)
+    if (turn->host == host)
+        return turn;
+    turn = malloc(sizeof *turn);
+    if (turn == NULL)
+        return NULL;
+    turn->host = host;
+    STAILQ_INIT(&turn->turns);
+    STAILQ_INSERT_TAIL(&checker->hosts, turn, link);
+    return turn;
+}
+
+/* Likewise. */
+static Turn *turn_of(HostTurn *host, const ShConnection *connection)
+{
+    Turn *turn;
+    STAILQ_FOREACH(turn, &host->turns, link)
+    if (turn->connection == connection)
+        return turn;
+    turn = malloc(sizeof *turn);
+    if (turn == NULL)
+        return NULL;
+    turn->connection = connection;
+    STAILQ_INIT(&turn->jobs);
+    STAILQ_INSERT_TAIL(&host->turns, turn, link);
+    return turn;
 }
 
 static void *run(void *arg)
@@ -123,35 +158,44 @@ static void *run(void *arg)
     return NULL;
 }
 
-/* The first job of the connection whose turn it is, which then waits behind the others; NULL only when
- * stopping. */
+/* NULL only when stopping. */
 static ShCheckJob *next_job(ShChecker *checker, ShCheckTools *tools)
 {
-    ShCheckJob *job = NULL;
+    ShCheckJob *job;
     pthread_mutex_lock(&checker->lock);
-    while (checker->first == NULL && checker->urgent == NULL && !checker->stopping) {
+    while ((job = take_job(checker)) == NULL && !checker->stopping) {
         if (!sh_cond_wait_ms(&checker->wake, &checker->lock, WAIT_MAX_MS))
             shrink(checker, tools);
     }
-    Turn *turn = checker->first;
-    if (checker->urgent != NULL) {
-        job = checker->urgent;
-        checker->urgent = job->next;
-    } else if (turn != NULL) {
-        job = turn->first;
-        turn->first = job->next;
-        checker->first = turn->next;
-        if (checker->first == NULL)
-            checker->last = &checker->first;
-        turn->next = NULL;
-        if (turn->first == NULL) {
-            free(turn);
-        } else {
-            *checker->last = turn;
-            checker->last = &turn->next;
-        }
-    }
     pthread_mutex_unlock(&checker->lock);
+    return job;
+}
+
+/* The first of the connection whose turn it is at the host whose turn it is: both then wait behind the
+ * others. */
+static ShCheckJob *take_job(ShChecker *checker)
+{
+    ShCheckJob *job = STAILQ_FIRST(&checker->urgent);
+    if (job != NULL) {
+        STAILQ_REMOVE_HEAD(&checker->urgent, link);
+        return job;
+    }
+    HostTurn *host = STAILQ_FIRST(&checker->hosts);
+    if (host == NULL)
+        return NULL;
+    Turn *turn = STAILQ_FIRST(&host->turns);
+    STAILQ_REMOVE_HEAD(&checker->hosts, link);
+    STAILQ_REMOVE_HEAD(&host->turns, link);
+    job = STAILQ_FIRST(&turn->jobs);
+    STAILQ_REMOVE_HEAD(&turn->jobs, link);
+    if (STAILQ_EMPTY(&turn->jobs))
+        free(turn);
+    else
+        STAILQ_INSERT_TAIL(&host->turns, turn, link);
+    if (STAILQ_EMPTY(&host->turns))
+        free(host);
+    else
+        STAILQ_INSERT_TAIL(&checker->hosts, host, link);
     return job;
 }
 

@@ -5,10 +5,13 @@
  * A request is checked where it comes in, on its worker, as long as that takes little (produce_request.c).
  * What takes longer goes on here: batches that unfold to much, many small records, schemas that cost. So do
  * batches that are read as records and unfold to much (fetch_request.c).
- * Connections take turns, one request each, and the threads have a lower priority than those that serve.
+ * Hosts take turns, one request each, as at each host its connections do; and the threads have a lower
+ * priority than those that serve.
  */
 #ifndef SH_AGENT_RPC_CHECKER_H
 #define SH_AGENT_RPC_CHECKER_H
+
+#include <sys/queue.h>
 
 #include "agent/rpc/connection.h"
 #include "core/batch.h"
@@ -33,7 +36,7 @@ typedef struct ShChecker ShChecker;
 
 /* Lives in the request; `run` is called once, on a thread of the checker, and may free it. */
 typedef struct ShCheckJob {
-    struct ShCheckJob *next;
+    STAILQ_ENTRY(ShCheckJob) link;
     void (*run)(struct ShCheckJob *job, ShCheckTools *tools);
 } ShCheckJob;
 

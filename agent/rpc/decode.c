@@ -13,19 +13,18 @@ enum { HEADER_KEY = 1, HEADER_VALUE };
 #define REPLACEMENT       "\xEF\xBF\xBD"
 #define REPLACEMENT_BYTES 3
 
-typedef struct Decoding {
-    ShCheckTools *tools;
-    uint32_t number;
-    size_t bytes_max;
-    bool is_first;
-    bool is_inline;
+/* A part's place in its answer. */
+typedef struct Reading {
+    ShDecoding *decoding;
     int64_t offset; /* records below it are skipped */
     int64_t next_offset;
-    bool full;
-} Decoding;
+} Reading;
 
-static ShStatus decode_slice(Decoding *decoding, const ShSlice *slice, ShError *err);
-static ShStatus decode_batch(Decoding *decoding, const uint8_t *data, size_t length, ShError *err);
+static ShStatus decode_slice(Reading *reading, const ShSlice *slice, ShError *err);
+static ShStatus decode_batch(Reading *reading, const uint8_t *data, size_t length, ShError *err);
+static ShStatus open_batch(ShDecoding *decoding, const uint8_t *data, size_t length, ShBatchReader *reader,
+                           ShError *err);
+static size_t unfolded_bytes_max(const ShDecoding *decoding);
 static ShStatus put_record(ShScratch *out, uint32_t number, const ShRecord *record, ShError *err);
 static size_t header_bytes(const ShHeader *header);
 static size_t header_key_bytes(const ShHeader *header);
@@ -35,77 +34,95 @@ static size_t record_bytes(const ShRecord *record);
 static uint8_t *put_varint_field(uint8_t *to, uint32_t field, uint64_t value);
 static uint8_t *put_bytes_field(uint8_t *to, uint32_t field, const void *data, size_t length);
 
-bool sh_decode_records(ShCheckTools *tools, uint32_t number, size_t bytes_max, bool is_first, bool is_inline,
-                       ShFetchPart *part)
+bool sh_decode_records(ShDecoding *decoding, ShFetchPart *part)
 {
-    Decoding decoding = {
-        .tools = tools,
-        .number = number,
-        .bytes_max = bytes_max,
-        .is_first = is_first,
-        .is_inline = is_inline,
-        .offset = part->offset,
-        .next_offset = part->offset,
-    };
-    shrink(&tools->encoded);
-    tools->encoded.length = 0;
+    Reading reading = {.decoding = decoding, .offset = part->offset, .next_offset = part->offset};
+    ShScratch *encoded = &decoding->tools->encoded;
+    shrink(encoded);
+    encoded->length = 0;
     ShError err = {0};
     ShStatus status = SH_OK;
-    decoding.full = bytes_max == 0 && !is_first && part->slice_count > 0;
-    for (size_t i = 0; i < part->slice_count && status == SH_OK && !decoding.full; i++)
-        status = decode_slice(&decoding, &part->slices[i], &err);
-    shrink(&tools->scratch);
-    bool is_some = tools->encoded.length > 0;
-    if (is_inline && status == SH_TOO_LARGE && is_first && !is_some)
+    for (size_t i = 0; i < part->slice_count && status == SH_OK && !decoding->is_full; i++)
+        status = decode_slice(&reading, &part->slices[i], &err);
+    shrink(&decoding->tools->scratch);
+    bool is_too_much = decoding->is_inline && status == SH_TOO_LARGE;
+    if (decoding->is_inline && !decoding->is_some && (is_too_much || decoding->is_full))
         return false;
-    if (status != SH_OK && !is_some && !(is_inline && status == SH_TOO_LARGE))
+    if (status != SH_OK && encoded->length == 0 && !is_too_much)
         part->error = err;
-    if (status != SH_OK || decoding.full)
-        part->next_offset = decoding.next_offset;
+    if (status != SH_OK || decoding->is_full)
+        part->next_offset = reading.next_offset;
+    decoding->bytes_left -= encoded->length < decoding->bytes_left ? encoded->length : decoding->bytes_left;
     return true;
 }
 
-static ShStatus decode_slice(Decoding *decoding, const ShSlice *slice, ShError *err)
+static ShStatus decode_slice(Reading *reading, const ShSlice *slice, ShError *err)
 {
     const uint8_t *next = slice->data;
     size_t left = slice->length;
-    while (left > 0 && !decoding->full) {
+    while (left > 0 && !reading->decoding->is_full) {
         ShBatchHeader header;
         ShStatus status = sh_batch_peek(next, left, &header, err);
         if (status == SH_OK && !(header.attributes & SH_BATCH_ATTR_CONTROL))
-            status = decode_batch(decoding, next, header.total_bytes, err);
+            status = decode_batch(reading, next, header.total_bytes, err);
         if (status != SH_OK)
             return status;
+        /* Also when it gave nothing: else an answer that is full behind such batches would lead nowhere. */
+        if (!reading->decoding->is_full && sh_batch_end_offset(next) > reading->next_offset)
+            reading->next_offset = sh_batch_end_offset(next);
         next += header.total_bytes;
         left -= header.total_bytes;
     }
     return SH_OK;
 }
 
-static ShStatus decode_batch(Decoding *decoding, const uint8_t *data, size_t length, ShError *err)
+static ShStatus decode_batch(Reading *reading, const uint8_t *data, size_t length, ShError *err)
 {
+    ShDecoding *decoding = reading->decoding;
     ShScratch *encoded = &decoding->tools->encoded;
-    size_t unfolded_max = decoding->is_inline ? SH_CHECK_INLINE_BYTES_MAX : SH_BATCH_DECOMPRESSED_BYTES_MAX;
+    bool is_folded = sh_batch_is_compressed(data);
+    decoding->is_full = (decoding->is_some && encoded->length >= decoding->bytes_left) ||
+                        (is_folded && decoding->unfolded_bytes >= unfolded_bytes_max(decoding));
+    if (decoding->is_full)
+        return SH_OK;
     ShBatchReader reader;
-    ShStatus status = sh_batch_reader_init(&reader, data, length, unfolded_max, &decoding->tools->scratch,
-                                           err);
+    ShStatus status = open_batch(decoding, data, length, &reader, err);
     while (status == SH_OK) {
         ShRecord record;
         bool more;
         status = sh_batch_reader_next(&reader, &record, &more, err);
         if (status != SH_OK || !more)
             break;
-        if (record.offset < decoding->offset)
+        if (record.offset < reading->offset)
             continue;
-        decoding->full = (encoded->length > 0 || !decoding->is_first) &&
-                         encoded->length + record_bytes(&record) > decoding->bytes_max;
-        if (decoding->full)
+        decoding->is_full = decoding->is_some &&
+                            encoded->length + record_bytes(&record) > decoding->bytes_left;
+        if (decoding->is_full)
             break;
         status = put_record(encoded, decoding->number, &record, err);
-        if (status == SH_OK)
-            decoding->next_offset = record.offset + 1;
+        if (status != SH_OK)
+            break;
+        decoding->is_some = true;
+        reading->next_offset = record.offset + 1;
     }
     return status;
+}
+
+/* What it unfolds to is counted, also when that is too much. */
+static ShStatus open_batch(ShDecoding *decoding, const uint8_t *data, size_t length, ShBatchReader *reader,
+                           ShError *err)
+{
+    ShScratch *scratch = &decoding->tools->scratch;
+    size_t bytes_max = decoding->is_inline ? SH_CHECK_INLINE_BYTES_MAX : SH_BATCH_DECOMPRESSED_BYTES_MAX;
+    scratch->length = 0;
+    ShStatus status = sh_batch_reader_init(reader, data, length, bytes_max, scratch, err);
+    decoding->unfolded_bytes += status == SH_TOO_LARGE ? bytes_max : scratch->length;
+    return status;
+}
+
+static size_t unfolded_bytes_max(const ShDecoding *decoding)
+{
+    return decoding->is_inline ? SH_CHECK_INLINE_BYTES_MAX : SH_DECODE_UNFOLDED_BYTES_MAX;
 }
 
 static ShStatus put_record(ShScratch *out, uint32_t number, const ShRecord *record, ShError *err)

@@ -234,8 +234,12 @@ static void decode_postponed(ShCheckJob *job, ShCheckTools *tools)
 static bool decode_parts(ShFetchRequest *request, ShCheckTools *tools, bool is_inline)
 {
     ShFetch *fetch = &request->fetch;
-    size_t bytes_left = (size_t)fetch->bytes_max;
-    bool is_first = true;
+    ShDecoding decoding = {
+        .tools = tools,
+        .number = RESULT_RECORDS,
+        .bytes_left = (size_t)fetch->bytes_max,
+        .is_inline = is_inline,
+    };
     request->decoded = calloc(fetch->part_count, sizeof *request->decoded);
     for (size_t turn = 0; turn < fetch->part_count; turn++) {
         size_t i = (fetch->first_part + turn) % fetch->part_count;
@@ -246,18 +250,14 @@ static bool decode_parts(ShFetchRequest *request, ShCheckTools *tools, bool is_i
             fail_for_memory(part);
             continue;
         }
-        if (!sh_decode_records(tools, RESULT_RECORDS, bytes_left, is_first, is_inline, part)) {
+        if (!sh_decode_records(&decoding, part)) {
             release_decoded(request);
             return false;
         }
         if (part->error.status == SH_CORRUPT)
             log_data_loss(part);
-        size_t bytes = tools->encoded.length;
-        if (part->error.status != SH_OK || bytes == 0)
-            continue;
-        keep_decoded(request, i, &tools->encoded);
-        bytes_left -= bytes < bytes_left ? bytes : bytes_left;
-        is_first = false;
+        if (part->error.status == SH_OK && tools->encoded.length > 0)
+            keep_decoded(request, i, &tools->encoded);
     }
     return true;
 }

@@ -310,6 +310,121 @@ static void a_stalled_reader_stops_its_fetches(void **state)
     free(value);
 }
 
+/* --- what one fetch unfolds */
+
+static int wide_set_up(void **state)
+{
+    ShConfig config = fixture_config();
+    config.batch_decompressed_bytes_max = 64 << 20;
+    return fixture_start(state, config);
+}
+
+#define WIDE_TEST(name) cmocka_unit_test_setup_teardown(name, wide_set_up, fixture_tear_down)
+
+/* In one batch that zstd makes very small: a record of so many equal bytes, and behind it one of one. */
+static ShBuf *make_tailed_bomb(size_t bytes)
+{
+    ShBatchBuilder *builder = sh_batch_builder_new(SH_CODEC_ZSTD);
+    uint8_t *value = calloc(1, bytes);
+    ShBuf *batch = NULL;
+    for (int i = 0; i < 2; i++) {
+        ShRecord record = {.timestamp_ms = 1000, .value = value, .value_length = i == 0 ? bytes : 1};
+        assert_int_equal(sh_batch_builder_add(builder, &record, NULL, 0, NULL), SH_OK);
+    }
+    assert_int_equal(sh_batch_builder_finish(builder, &batch, NULL), SH_OK);
+    free(value);
+    sh_batch_builder_free(builder);
+    return batch;
+}
+
+static void produce_batch(Fixture *fixture, int32_t partition, ShBuf *batch)
+{
+    Request request;
+    ClientCall client;
+    request_init(&request, 1);
+    request_add(&request, partition, batch);
+    Streamhouse__V1__ProduceResponse *response = call_produce(fixture, &client, &request);
+    assert_non_null(response);
+    assert_null(response->results[0]->error);
+    streamhouse__v1__produce_response__free_unpacked(response, NULL);
+    client_free(&client);
+    sh_buf_unref(batch);
+}
+
+typedef struct FetchPlace {
+    int32_t partition;
+    int64_t offset;
+} FetchPlace;
+
+/* The records that came of each place are written to `records`. */
+static void fetch_places(Fixture *fixture, const FetchPlace *places, size_t count, int32_t max_bytes,
+                         size_t *records)
+{
+    enum { PLACES_MAX = 100 };
+    Streamhouse__V1__FetchPartition parts[PLACES_MAX];
+    Streamhouse__V1__FetchPartition *list[PLACES_MAX];
+    for (size_t i = 0; i < count; i++) {
+        streamhouse__v1__fetch_partition__init(&parts[i]);
+        parts[i].topic = (char *)(uintptr_t) "orders";
+        parts[i].partition = places[i].partition;
+        parts[i].offset = places[i].offset;
+        list[i] = &parts[i];
+    }
+    Streamhouse__V1__FetchRequest request = STREAMHOUSE__V1__FETCH_REQUEST__INIT;
+    request.partitions = list;
+    request.n_partitions = count;
+    request.decode = true;
+    request.max_bytes = max_bytes;
+    ClientCall client;
+    Streamhouse__V1__FetchResponse *response = client_call(
+        &client, fixture->channel, fetch_path, &request.base, &streamhouse__v1__fetch_response__descriptor);
+    assert_non_null(response);
+    for (size_t i = 0; i < count; i++) {
+        assert_null(response->results[i]->error);
+        records[i] = response->results[i]->n_records;
+        assert_int_equal(response->results[i]->next_offset, places[i].offset + (int64_t)records[i]);
+    }
+    streamhouse__v1__fetch_response__free_unpacked(response, NULL);
+    client_free(&client);
+}
+
+static size_t fetch_tails(Fixture *fixture, int32_t partition)
+{
+    enum { TIMES = 100 };
+    FetchPlace places[TIMES];
+    size_t records[TIMES];
+    size_t sum = 0;
+    for (size_t i = 0; i < TIMES; i++)
+        places[i] = (FetchPlace){.partition = partition, .offset = 1};
+    fetch_places(fixture, places, TIMES, 1 << 20, records);
+    for (size_t i = 0; i < TIMES; i++)
+        sum += records[i];
+    return sum;
+}
+
+/* Where a record does not fit the answer is over: nothing behind it is unfolded. */
+static void an_answer_ends_with_what_does_not_fit(void **state)
+{
+    static const FetchPlace places[] = {{0, 0}, {1, 0}, {0, 0}};
+    size_t records[3];
+    produce(*state, 0, 1, "v", 1);
+    produce_batch(*state, 1, make_tailed_bomb(3900000));
+    fetch_places(*state, places, 3, 1 << 20, records);
+    assert_int_equal(records[0], 1);
+    assert_int_equal(records[1], 0);
+    assert_int_equal(records[2], 0);
+}
+
+/* One batch that is asked for 100 times, and of which only its little end is taken: on a worker what was
+ * unfolded is counted, as it is on the checker, where batches go that are too large for one. */
+static void one_fetch_unfolds_so_much(void **state)
+{
+    produce_batch(*state, 0, make_tailed_bomb(3900000));
+    produce_batch(*state, 1, make_tailed_bomb(60 << 20));
+    assert_int_equal(fetch_tails(*state, 0), 2);
+    assert_int_equal(fetch_tails(*state, 1), 5);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -322,6 +437,8 @@ int main(void)
         TEST(a_stream_follows_the_log),
         TEST(a_stream_ends_when_its_partition_has_moved),
         TEST(a_stalled_reader_stops_its_fetches),
+        WIDE_TEST(an_answer_ends_with_what_does_not_fit),
+        WIDE_TEST(one_fetch_unfolds_so_much),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

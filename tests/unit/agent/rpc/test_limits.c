@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "agent/rpc/checker.h"
 #include "tests/unit/agent/rpc/rpc_fixture.h"
 
 static void expect_invalid(Fixture *fixture, const char *path, const char *request, size_t length,
@@ -311,6 +312,60 @@ static void one_request_unfolds_to_so_much(void **state)
     sh_buf_unref(bombs);
 }
 
+/* --- whose turn it is at the checker */
+
+enum { CHECKS = 6 };
+
+typedef struct Checks {
+    ShCheckJob first; /* keeps the thread until all the others wait */
+    ShCheckJob jobs[CHECKS];
+    atomic_bool is_blocked;
+    atomic_int done;
+    int order[CHECKS];
+} Checks;
+
+static Checks checks;
+
+static void wait_for_the_others(ShCheckJob *job, ShCheckTools *tools)
+{
+    (void)job;
+    (void)tools;
+    while (atomic_load(&checks.is_blocked))
+        poll(NULL, 0, 1);
+}
+
+static void note_turn(ShCheckJob *job, ShCheckTools *tools)
+{
+    (void)tools;
+    int turn = atomic_load(&checks.done);
+    checks.order[turn] = (int)(job - checks.jobs);
+    atomic_store(&checks.done, turn + 1);
+}
+
+/* Hosts take turns however many connections they have, and so do the connections of each. */
+static void checks_take_turns_by_host(void **state)
+{
+    (void)state;
+    ShHost hosts[2] = {0};
+    ShConnection connections[3] = {{.host = &hosts[0]}, {.host = &hosts[0]}, {.host = &hosts[1]}};
+    static const int of[CHECKS] = {0, 0, 1, 0, 2, 2};
+    static const int expected[CHECKS] = {0, 4, 2, 5, 1, 3};
+    ShChecker *checker = NULL;
+    assert_int_equal(sh_checker_start(1, &checker, NULL), SH_OK);
+    checks.first.run = wait_for_the_others;
+    atomic_store(&checks.is_blocked, true);
+    sh_checker_submit(checker, &checks.first, NULL);
+    for (int i = 0; i < CHECKS; i++) {
+        checks.jobs[i].run = note_turn;
+        sh_checker_submit(checker, &checks.jobs[i], &connections[of[i]]);
+    }
+    atomic_store(&checks.is_blocked, false);
+    WAIT_UNTIL(atomic_load(&checks.done) == CHECKS);
+    sh_checker_stop(checker);
+    for (int i = 0; i < CHECKS; i++)
+        assert_int_equal(checks.order[i], expected[i]);
+}
+
 /* --- with the smallest memory budget */
 
 static int small_set_up(void **state)
@@ -415,6 +470,7 @@ int main(void)
         WIDE_TEST(requests_that_are_postponed_keep_their_order),
         WIDE_TEST(what_was_accepted_is_read),
         WIDE_TEST(one_request_unfolds_to_so_much),
+        cmocka_unit_test(checks_take_turns_by_host),
         SMALL_TEST(calls_that_send_nothing_are_bounded),
         SMALL_TEST(silent_connections_make_room),
         TEST(the_server_reaches_itself),
