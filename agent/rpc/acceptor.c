@@ -24,6 +24,7 @@
 #include "agent/base/process_metrics.h"
 #include "agent/rpc/crowd.h"
 #include "agent/rpc/server.h"
+#include "agent/rpc/unread.h"
 
 #define LISTENERS_MAX 4
 /* Accepted in a row before the thread looks after those that it has. */
@@ -41,18 +42,8 @@
 #define CONNECTIONS_MIN 16
 /* Ended at once to make room, at most. */
 #define ENDED_MAX 64
-/* Looks for room that fail between sweeps, at most. */
-#define CROWDED_MAX 8
 /* Hosts that are remembered between sweeps because their calls were refused, at most. */
 #define REFUSED_MAX 16
-/* A peer says at most a byte of these many that it takes (window updates), and these many a millisecond at
- * other times (pings). */
-#define WINDOW_TALK     64
-#define PING_BYTES_A_MS 1
-/* A peer that sends more than its calls may let in, by these many windows, and for so long sends no whole
- * call at all, sends headers without an end: they cost gRPC time by the square of their length. */
-#define STRAY_WINDOWS 4
-#define STRAY_MS      1000
 /* Calls that all clients together may give up in a second while memory is wanted. */
 #define TORN_MAX 1000
 
@@ -84,9 +75,8 @@ struct ShAcceptor {
     int64_t count;
     int64_t waiting_bytes; /* of all connections */
     int64_t torn_lately;   /* likewise */
-    /* Hosts for whose newcomers no room could be made since the last sweep. */
-    uint8_t crowded[CROWDED_MAX][sizeof((ShHost *)0)->key];
-    size_t crowded_count;
+    /* What a host had, at the least, for whose newcomer no room could be made since the last sweep. */
+    int64_t crowded_at;
     ShMetric *connections;
     ShMetric *refused;
     ShMetric *ended;
@@ -95,18 +85,13 @@ struct ShAcceptor {
 static void *run(void *arg);
 static void accept_some(ShAcceptor *acceptor, int listener);
 static bool take(ShAcceptor *acceptor, int fd, const struct sockaddr_storage *peer);
-static bool is_own(const ShAcceptor *acceptor, const struct sockaddr_storage *peer);
+static bool is_own(const ShAcceptor *acceptor, int fd, const struct sockaddr_storage *peer);
 static void prepare(int fd);
 static void survive_shortage(ShAcceptor *acceptor, int listener);
 static bool make_room(ShAcceptor *acceptor, const ShConnection *newcomer);
-static bool is_crowded(const ShAcceptor *acceptor, const uint8_t *host);
 static ShCrowd the_crowd(const ShAcceptor *acceptor);
 static void sweep(ShAcceptor *acceptor);
 static void look_at(ShAcceptor *acceptor, ShConnection *connection, int64_t now_ms);
-static int64_t message_bytes_waiting(const ShAcceptor *acceptor, ShConnection *connection,
-                                     const ShTraffic *traffic);
-static int64_t bytes_since_take(ShConnection *connection, const ShTraffic *traffic, int64_t now_ms);
-static int64_t most_unread(const ShAcceptor *acceptor, const ShConnection *connection);
 static void count_torn(ShAcceptor *acceptor, ShConnection *connection, int64_t now_ms);
 static void end_hoarders(ShAcceptor *acceptor);
 static void end_tearers(ShAcceptor *acceptor);
@@ -121,6 +106,7 @@ ShStatus sh_acceptor_bind(const ShConfig *config, ShAcceptor **out, const char *
         return sh_fail(err, SH_NO_MEMORY, "no memory to listen");
     acceptor->config = config;
     acceptor->wake = acceptor->spare = -1;
+    acceptor->crowded_at = INT64_MAX;
     pthread_mutex_init(&acceptor->lock, NULL);
     acceptor->by_fd_count = (size_t)sh_open_files_max();
     acceptor->hosts = sh_hosts_new();
@@ -275,7 +261,7 @@ static void *run(void *arg)
         int64_t now_ms = sh_clock_now_ms();
         if (now_ms - swept_ms >= interval_ms) {
             sweep(acceptor);
-            acceptor->crowded_count = 0;
+            acceptor->crowded_at = INT64_MAX;
             swept_ms = now_ms;
         }
     }
@@ -310,7 +296,7 @@ static bool take(ShAcceptor *acceptor, int fd, const struct sockaddr_storage *pe
     ShConnection *connection = sh_connection_new(fd, peer, acceptor->hosts);
     if (connection == NULL)
         return false;
-    connection->is_own = is_own(acceptor, peer);
+    connection->is_own = is_own(acceptor, fd, peer);
     if (acceptor->count >= acceptor->connections_max && !connection->is_own &&
         !make_room(acceptor, connection)) {
         sh_metric_add(acceptor->refused, 1);
@@ -323,6 +309,7 @@ static bool take(ShAcceptor *acceptor, int fd, const struct sockaddr_storage *pe
     acceptor->by_fd[fd] = connection;
     pthread_mutex_unlock(&acceptor->lock);
     acceptor->count++;
+    connection->host->connections++;
     if (fd >= acceptor->fd_end)
         acceptor->fd_end = fd + 1;
     sh_metric_set(acceptor->connections, acceptor->count);
@@ -330,12 +317,22 @@ static bool take(ShAcceptor *acceptor, int fd, const struct sockaddr_storage *pe
     return true;
 }
 
-static bool is_own(const ShAcceptor *acceptor, const struct sockaddr_storage *peer)
+/* Is it from the port of the agent's own look, and from the address that it came to? */
+static bool is_own(const ShAcceptor *acceptor, int fd, const struct sockaddr_storage *peer)
 {
-    /* The port stands at the same place in both families' addresses. */
-    const struct sockaddr_in *place = (const struct sockaddr_in *)(const void *)peer;
+    struct sockaddr_storage to = {0};
+    socklen_t length = sizeof to;
     int port = atomic_load(&acceptor->own_port);
-    return port != 0 && ntohs(place->sin_port) == port;
+    if (port == 0 || getsockname(fd, (struct sockaddr *)&to, &length) != 0 || peer->ss_family != to.ss_family)
+        return false;
+    if (peer->ss_family == AF_INET6) {
+        const struct sockaddr_in6 *from = (const struct sockaddr_in6 *)(const void *)peer;
+        const struct sockaddr_in6 *here = (const struct sockaddr_in6 *)(const void *)&to;
+        return ntohs(from->sin6_port) == port && IN6_ARE_ADDR_EQUAL(&from->sin6_addr, &here->sin6_addr);
+    }
+    const struct sockaddr_in *from = (const struct sockaddr_in *)(const void *)peer;
+    const struct sockaddr_in *here = (const struct sockaddr_in *)(const void *)&to;
+    return ntohs(from->sin_port) == port && from->sin_addr.s_addr == here->sin_addr.s_addr;
 }
 
 static void prepare(int fd)
@@ -369,10 +366,9 @@ static void survive_shortage(ShAcceptor *acceptor, int listener)
 /* End some connections for those that come; `newcomer` may be NULL. */
 static bool make_room(ShAcceptor *acceptor, const ShConnection *newcomer)
 {
-    static const uint8_t nobody[sizeof newcomer->host->key];
-    const uint8_t *host = newcomer != NULL ? newcomer->host->key : nobody;
-    if (is_crowded(acceptor, host))
-        return false;
+    int64_t newcomer_has = newcomer != NULL ? newcomer->host->connections : INT64_MAX - 1;
+    if (newcomer_has >= acceptor->crowded_at)
+        return false; /* no room was found for one that has less */
     sweep(acceptor);
     if (acceptor->count < acceptor->connections_max && newcomer != NULL)
         return true;
@@ -391,18 +387,8 @@ static bool make_room(ShAcceptor *acceptor, const ShConnection *newcomer)
     for (size_t i = 0; i < count; i++)
         ended += end(acceptor, chosen[i], "makes room");
     if (ended == 0)
-        memcpy(acceptor->crowded[acceptor->crowded_count++], host, sizeof nobody);
+        acceptor->crowded_at = newcomer_has;
     return ended > 0;
-}
-
-/* Is there no use in looking for room again before the next sweep? */
-static bool is_crowded(const ShAcceptor *acceptor, const uint8_t *host)
-{
-    for (size_t i = 0; i < acceptor->crowded_count; i++) {
-        if (memcmp(acceptor->crowded[i], host, sizeof *acceptor->crowded) == 0)
-            return true;
-    }
-    return acceptor->crowded_count == CROWDED_MAX;
 }
 
 static ShCrowd the_crowd(const ShAcceptor *acceptor)
@@ -443,57 +429,15 @@ static void look_at(ShAcceptor *acceptor, ShConnection *connection, int64_t now_
         end(acceptor, connection, "said nothing");
         return;
     }
-    int64_t reading = message_bytes_waiting(acceptor, connection, &traffic);
-    int64_t silent = bytes_since_take(connection, &traffic, now_ms);
-    if (silent > most_unread(acceptor, connection) && now_ms - connection->taken_ms > STRAY_MS) {
+    int64_t waiting;
+    if (!sh_unread_look(connection, &traffic, acceptor->config->message_bytes_max, now_ms, &waiting)) {
         end(acceptor, connection, "sends what belongs to no call");
         return;
     }
-    int64_t waiting = silent > reading ? silent : reading;
     acceptor->waiting_bytes += waiting - connection->waiting_bytes;
     connection->waiting_bytes = waiting;
     count_torn(acceptor, connection, now_ms);
     connection->looked_ms = now_ms;
-}
-
-/* Of the messages for which calls wait, what has come, near enough: frames and headers are taken from it by
- * rule of thumb, and what the guess may have missed is forgotten when nothing is awaited. */
-static int64_t message_bytes_waiting(const ShAcceptor *acceptor, ShConnection *connection,
-                                     const ShTraffic *traffic)
-{
-    int64_t reading = atomic_load(&connection->reading);
-    int64_t waiting = traffic->received_bytes - atomic_load(&connection->taken_bytes);
-    if (reading == 0 || waiting < 0) {
-        atomic_fetch_add(&connection->taken_bytes, waiting);
-        return 0;
-    }
-    int64_t most = reading * (acceptor->config->message_bytes_max + SH_RPC_WINDOW_BYTES);
-    return waiting < most ? waiting : most;
-}
-
-/* What has come since a call or a message was last taken from the connection, less what its peer may have had
- * to say of what it was sent and of being alive. Headers without an end, for example, which gRPC gathers. */
-static int64_t bytes_since_take(ShConnection *connection, const ShTraffic *traffic, int64_t now_ms)
-{
-    uint64_t takes = atomic_load(&connection->takes);
-    if (takes != connection->takes_before || connection->taken_ms == 0) {
-        connection->takes_before = takes;
-        connection->taken = *traffic;
-        connection->taken_ms = now_ms;
-    }
-    int64_t bytes = traffic->received_bytes - connection->taken.received_bytes;
-    bytes -= (traffic->acked_bytes - connection->taken.acked_bytes) / WINDOW_TALK;
-    bytes -= (now_ms - connection->taken_ms) * PING_BYTES_A_MS;
-    if (bytes > SH_RPC_WINDOW_BYTES)
-        bytes -= sh_connection_unread_bytes(connection);
-    return bytes > 0 ? bytes : 0;
-}
-
-/* What may have come that is not taken, by the windows of the open calls, and some headers. */
-static int64_t most_unread(const ShAcceptor *acceptor, const ShConnection *connection)
-{
-    return atomic_load(&connection->reading) * acceptor->config->message_bytes_max +
-           (atomic_load(&connection->calls) + STRAY_WINDOWS) * SH_RPC_WINDOW_BYTES;
 }
 
 /* The count of the last second or so: what was there before loses its share of each second that passes. */
@@ -576,5 +520,6 @@ static void forget(ShAcceptor *acceptor, ShConnection *connection)
     acceptor->by_fd[connection->fd] = NULL;
     pthread_mutex_unlock(&acceptor->lock);
     acceptor->count--;
+    connection->host->connections--;
     sh_connection_unref(connection);
 }

@@ -19,6 +19,10 @@
 /* What comes with a call or a message beside it: frames and headers, by rule of thumb. */
 #define CALL_EXTRA_BYTES    1024
 #define MESSAGE_EXTRA_BYTES 64
+/* Who gives a call up so soon after it came has not waited for it. */
+#define TORN_US (500 * 1000LL)
+/* Calls of hosts that have many. */
+#define MOST_CALLS(rpc) (2 * (rpc)->calls_max - (rpc)->calls_max / 4)
 static void on_new(void *owner, bool ok);
 static bool admit(ShCall *call);
 static bool may_begin(ShRpc *rpc, int64_t all, int64_t of_connection, int64_t of_host);
@@ -236,7 +240,7 @@ static void on_new(void *owner, bool ok)
         return;
     }
     sh_call_expect(call->worker, call->entry);
-    call->started_us = sh_clock_now_us();
+    call->arrived_us = call->started_us = sh_clock_now_us();
     if (call->entry->streams != NULL)
         sh_metric_add(call->entry->streams, 1);
     bool admitted = admit(call);
@@ -297,7 +301,7 @@ static bool admit(ShCall *call)
     if (call->connection == NULL || call->connection->is_own)
         return true; /* it is dropped; the agent's own look is one call */
     bool admitted = may_begin(rpc, all, of_connection, of_host);
-    if (!admitted)
+    if (!admitted && (all >= MOST_CALLS(rpc) || sh_connection_has_little(of_host, 1, 2 * rpc->calls_max)))
         sh_acceptor_call_refused(rpc->acceptor, call->connection);
     return admitted;
 }
@@ -305,9 +309,8 @@ static bool admit(ShCall *call)
 /* The last eighth is for hosts that have few calls, however many connections others make. */
 static bool may_begin(ShRpc *rpc, int64_t all, int64_t of_connection, int64_t of_host)
 {
-    int64_t bound = 2 * rpc->calls_max;
-    return sh_connection_may_take(of_connection, all, 1, bound - bound / 8) ||
-           sh_connection_may_take(of_host, all, 1, bound);
+    return sh_connection_may_take(of_connection, all, 1, MOST_CALLS(rpc)) ||
+           sh_connection_may_take(of_host, all, 1, 2 * rpc->calls_max);
 }
 
 /* The one request of a call is received as those of streams are: so calls whose request does not come are
@@ -335,6 +338,8 @@ static void end_read(ShCall *call)
         atomic_fetch_add(&call->connection->taken_bytes,
                          (long long)grpc_byte_buffer_length(call->incoming) + MESSAGE_EXTRA_BYTES);
         atomic_fetch_add(&call->connection->takes, 1);
+    } else {
+        atomic_fetch_add(&call->connection->lost_reads, 1);
     }
 }
 
@@ -499,7 +504,7 @@ static void unref(ShCall *call)
     if (call->connection != NULL) {
         atomic_fetch_sub(&call->connection->calls, 1);
         atomic_fetch_sub(&call->connection->host->calls, 1);
-        if (call->close_cancelled)
+        if (call->close_cancelled && sh_clock_now_us() - call->arrived_us < TORN_US)
             atomic_fetch_add(&call->connection->torn, 1);
     }
     sh_call_free_memory(call);

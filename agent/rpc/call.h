@@ -61,7 +61,8 @@ struct ShCall {
     ShWorker *worker;
     grpc_call *call;
     ShConnection *connection; /* a reference; NULL: unknown */
-    int64_t started_us;
+    int64_t arrived_us;
+    int64_t started_us; /* when its request was there, of a unary call */
 
     /* what gRPC fills in */
     grpc_metadata_array metadata;

@@ -54,10 +54,10 @@ bool sh_connection_traffic(const ShConnection *connection, ShTraffic *traffic)
     struct tcp_info info = {0};
     socklen_t length = sizeof info;
     if (getsockopt(connection->fd, IPPROTO_TCP, TCP_INFO, &info, &length) != 0 ||
-        length < offsetof(struct tcp_info, tcpi_bytes_received) + sizeof info.tcpi_bytes_received)
+        length < offsetof(struct tcp_info, tcpi_data_segs_out) + sizeof info.tcpi_data_segs_out)
         return false;
     traffic->received_bytes = (int64_t)info.tcpi_bytes_received;
-    traffic->acked_bytes = (int64_t)info.tcpi_bytes_acked;
+    traffic->segments_sent = info.tcpi_data_segs_out;
     traffic->idle_ms = info.tcpi_last_data_recv;
     return true;
 }

@@ -21,7 +21,7 @@
 /* What the kernel says of a connection. */
 typedef struct ShTraffic {
     int64_t received_bytes; /* since it began */
-    int64_t acked_bytes;    /* sent and acknowledged by the peer, since it began */
+    int64_t segments_sent;  /* with data in them, likewise */
     int64_t idle_ms;        /* since bytes came last */
 } ShTraffic;
 
@@ -38,7 +38,8 @@ typedef struct ShConnection {
     atomic_long reading;          /* of them, those for which gRPC receives a message */
     atomic_llong taken_bytes;     /* of messages that came, and what came with them */
     atomic_ullong takes;          /* calls and messages that came */
-    atomic_ullong torn;           /* calls that the client gave up, or had too many of */
+    atomic_ullong lost_reads;     /* calls that ended while gRPC received a message */
+    atomic_ullong torn;           /* calls that were given up as they began, or were too many */
     atomic_llong request_bytes;   /* of unary Produce calls under way */
     atomic_llong checks_until_us; /* its requests are checked by the pool until then (checker.h) */
     atomic_int lists;             /* ListOffsets calls under way */
@@ -48,9 +49,12 @@ typedef struct ShConnection {
     int64_t waiting_bytes; /* received and not taken */
     int64_t torn_lately;   /* calls, of the last second or so */
     uint64_t torn_before;  /* `torn` at the last look */
-    uint64_t takes_before; /* `takes`, likewise */
-    ShTraffic taken;       /* when it was last seen that something had been taken */
-    int64_t taken_ms;
+    struct {
+        uint64_t takes;      /* `takes` at the last look */
+        uint64_t lost_reads; /* when it was last seen that something had been taken, as the next */
+        ShTraffic traffic;
+        int64_t ms;
+    } taken; /* unread.c's */
 } ShConnection;
 
 /* The connection of an accepted socket; NULL when memory is short. The caller has the one reference. */
@@ -71,6 +75,12 @@ int64_t sh_connection_unread_bytes(const ShConnection *connection);
  */
 bool sh_connection_end(const ShConnection *connection);
 
+/* Does who has `own` of a bound have nothing yet, or little with `want` more? */
+static inline bool sh_connection_has_little(int64_t own, int64_t want, int64_t bound)
+{
+    return own == 0 || own + want <= bound / 64;
+}
+
 /* May something that takes `want` of a bound be begun, where everybody has taken `all` and this one `own`?
  * While half is free, yes, and when nobody has any. After that it is for those who have nothing yet, or
  * little. */
@@ -78,7 +88,7 @@ static inline bool sh_connection_may_take(int64_t own, int64_t all, int64_t want
 {
     if (all == 0 || all + want <= bound / 2)
         return true;
-    return all + want <= bound && (own == 0 || own + want <= bound / 64);
+    return all + want <= bound && sh_connection_has_little(own, want, bound);
 }
 
 #endif

@@ -16,6 +16,7 @@ typedef struct ShHost {
     ShHosts *hosts;
     uint8_t key[16];   /* IPv4 as IPv6 maps it, or the first half of IPv6 and zeros */
     atomic_long calls; /* open */
+    long connections;  /* that stand; the acceptor's thread's */
     long refs;         /* by the table's mutex, as the next */
     UT_hash_handle hh;
 } ShHost;

@@ -49,6 +49,7 @@ static const uint8_t request[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 static void *run(void *arg);
 static const char *look(ShProbe *probe);
 static int connect_own(ShProbe *probe, int64_t deadline_ms, const char **why);
+static void close_own(ShProbe *probe, int fd);
 static bool set_fd(ShProbe *probe, int fd);
 static const char *converse(int fd, int64_t deadline_ms);
 static bool receive(int fd, uint8_t *to, size_t bytes, int64_t deadline_ms);
@@ -131,11 +132,8 @@ static const char *look(ShProbe *probe)
     int fd = connect_own(probe, deadline_ms, &why);
     if (fd < 0)
         return why;
-    if (set_fd(probe, fd))
-        why = converse(fd, deadline_ms);
-    (void)set_fd(probe, -1);
-    close(fd);
-    sh_acceptor_expect_own(probe->acceptor, 0);
+    why = converse(fd, deadline_ms);
+    close_own(probe, fd);
     bool is_busy = sh_clock_now_ms() >= deadline_ms && atomic_load(probe->answers) != answers;
     return is_busy ? NULL : why;
 }
@@ -160,14 +158,23 @@ static int connect_own(ShProbe *probe, int64_t deadline_ms, const char **why)
         goto failed;
     /* The port stands at the same place in both families' addresses. */
     sh_acceptor_expect_own(probe->acceptor, ntohs(((struct sockaddr_in *)(void *)&from)->sin_port));
+    if (!set_fd(probe, fd))
+        goto failed;
     if (connect(fd, (struct sockaddr *)&to, length) != 0 &&
         (errno != EINPROGRESS || !wait_for(fd, POLLOUT, deadline_ms) ||
          getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &error_length) != 0 || error != 0))
         goto failed;
     return fd;
 failed:
-    close(fd);
+    close_own(probe, fd);
     return -1;
+}
+
+static void close_own(ShProbe *probe, int fd)
+{
+    (void)set_fd(probe, -1);
+    close(fd);
+    sh_acceptor_expect_own(probe->acceptor, 0);
 }
 
 /* False: nobody wants the look any more. */

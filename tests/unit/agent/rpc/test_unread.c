@@ -1,0 +1,139 @@
+/* What a connection has sent that nobody has taken: what honest clients send stays within bounds, whatever
+ * they do, and headers without an end do not. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "agent/rpc/unread.h"
+
+#define MIB               (1 << 20)
+#define MESSAGE_BYTES_MAX (16 * MIB)
+#define LOOK_MS           100
+#define MINUTE_LOOKS      600
+
+/* A connection whose calls were taken a moment ago. */
+typedef struct Peer {
+    ShConnection connection;
+    ShTraffic traffic;
+    int64_t now_ms;
+    int64_t waiting_bytes;
+} Peer;
+
+static bool look(Peer *peer)
+{
+    peer->now_ms += LOOK_MS;
+    return sh_unread_look(&peer->connection, &peer->traffic, MESSAGE_BYTES_MAX, peer->now_ms,
+                          &peer->waiting_bytes);
+}
+
+static Peer peer_with(long calls, long reading)
+{
+    Peer peer = {.connection = {.fd = -1}, .now_ms = 1000};
+    peer.traffic.received_bytes = 1000;
+    atomic_store(&peer.connection.calls, calls);
+    atomic_store(&peer.connection.reading, reading);
+    atomic_store(&peer.connection.takes, 1);
+    assert_true(look(&peer));
+    return peer;
+}
+
+/* Every look of so many: are bytes that came between two beyond the bounds? The looks that passed. */
+static int looks_until_stray(Peer *peer, int looks, int64_t received, int64_t segments)
+{
+    for (int i = 0; i < looks; i++) {
+        peer->traffic.received_bytes += received;
+        peer->traffic.segments_sent += segments;
+        if (!look(peer))
+            return i;
+    }
+    return looks;
+}
+
+static void what_honest_clients_say_is_no_stray(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *what;
+        long calls, reading;
+        int64_t received, segments; /* from look to look */
+    } cases[] = {
+        {"nothing", 0, 0, 0, 0},
+        {"a ping each ten seconds", 1, 0, 1, 0},
+        {"a FetchStream of 1,000 answers/s, a window update and a ping for each", 1, 0, 100 * 30, 100},
+        {"a FetchStream of 100 MB/s, likewise for each frame", 1, 0, 610 * 30, 610},
+        {"a message of 15 MiB over a minute", 1, 1, 15 * MIB / MINUTE_LOOKS, 1},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        Peer peer = peer_with(cases[i].calls, cases[i].reading);
+        int looks = looks_until_stray(&peer, MINUTE_LOOKS, cases[i].received, cases[i].segments);
+        if (looks < MINUTE_LOOKS)
+            print_error("%s: after %d looks\n", cases[i].what, looks);
+        assert_int_equal(looks, MINUTE_LOOKS);
+        if (cases[i].reading == 0)
+            assert_int_equal(peer.waiting_bytes, 0);
+    }
+}
+
+static void headers_without_an_end_are_stray(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *what;
+        long calls, reading;
+        int64_t most; /* bytes that may pass */
+    } cases[] = {
+        {"without a call", 0, 0, MIB},
+        {"beside an idle ProduceStream", 1, 1, 2 * MIB},
+        {"beside ten FetchStreams", 10, 0, 2 * MIB},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        Peer peer = peer_with(cases[i].calls, cases[i].reading);
+        int looks = looks_until_stray(&peer, MINUTE_LOOKS, 100000, 0);
+        if (looks == MINUTE_LOOKS)
+            print_error("%s\n", cases[i].what);
+        assert_in_range(looks, 9, cases[i].most / 100000); /* not within a second */
+        assert_true(peer.waiting_bytes >= 100000 * looks);
+    }
+}
+
+/* A call whose message does not come to its end, because its time is over. */
+static void an_upload_that_is_given_up_is_no_stray(void **state)
+{
+    (void)state;
+    Peer peer = peer_with(2, 1);
+    assert_int_equal(looks_until_stray(&peer, 100, 100000, 1), 100);
+    atomic_store(&peer.connection.calls, 1);
+    atomic_store(&peer.connection.reading, 0);
+    atomic_store(&peer.connection.lost_reads, 1);
+    assert_int_equal(looks_until_stray(&peer, 100, 0, 0), 100);
+    assert_int_equal(looks_until_stray(&peer, MINUTE_LOOKS, 100000, 0) < MINUTE_LOOKS, true);
+}
+
+static void what_is_taken_is_not_waiting(void **state)
+{
+    (void)state;
+    Peer peer = peer_with(1, 1);
+    peer.traffic.received_bytes += 10 * MIB;
+    peer.traffic.segments_sent += 10;
+    assert_true(look(&peer));
+    assert_in_range(peer.waiting_bytes, 10 * MIB - 2000, 10 * MIB + 2000);
+    atomic_fetch_add(&peer.connection.taken_bytes, 10 * MIB);
+    atomic_fetch_add(&peer.connection.takes, 1);
+    assert_true(look(&peer));
+    assert_in_range(peer.waiting_bytes, 0, 2000);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_honest_clients_say_is_no_stray),
+        cmocka_unit_test(headers_without_an_end_are_stray),
+        cmocka_unit_test(an_upload_that_is_given_up_is_no_stray),
+        cmocka_unit_test(what_is_taken_is_not_waiting),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
