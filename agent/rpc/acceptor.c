@@ -44,8 +44,10 @@
 #define ENDED_MAX 64
 /* Hosts that are remembered between sweeps because their calls were refused, at most. */
 #define REFUSED_MAX 16
-/* Calls that all clients together may give up in a second while memory is wanted. */
-#define TORN_MAX 1000
+/* Calls that all clients together may give up in a second while memory is wanted, and while the process has
+ * more than its budget. */
+#define TORN_MAX       1000
+#define TORN_MAX_SHORT 100
 
 struct ShAcceptor {
     const ShConfig *config;
@@ -466,13 +468,17 @@ static void end_hoarders(ShAcceptor *acceptor)
  * kilobytes that nothing tells of but the size of the process. */
 static void end_tearers(ShAcceptor *acceptor)
 {
-    if (acceptor->torn_lately <= TORN_MAX ||
-        sh_process_resident_bytes() < acceptor->config->memory_budget_bytes / 4)
+    int64_t budget = acceptor->config->memory_budget_bytes;
+    if (acceptor->torn_lately <= TORN_MAX_SHORT)
+        return;
+    int64_t resident = sh_process_resident_bytes();
+    int64_t most = resident > budget ? TORN_MAX_SHORT : TORN_MAX;
+    if (resident < budget / 4)
         return;
     ShCrowd crowd = the_crowd(acceptor);
-    while (acceptor->torn_lately > TORN_MAX) {
-        ShConnection *most = sh_crowd_most(&crowd, sh_crowd_torn);
-        if (most == NULL || !end(acceptor, most, "gives its calls up faster than they can be taken"))
+    while (acceptor->torn_lately > most) {
+        ShConnection *tearer = sh_crowd_most(&crowd, sh_crowd_torn);
+        if (tearer == NULL || !end(acceptor, tearer, "gives its calls up faster than they can be taken"))
             return;
     }
 }
