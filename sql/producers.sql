@@ -243,6 +243,26 @@ SELECT topic, id FROM state;
 SELECT producer_id, used_at < now() - interval '1 day' AS is_old FROM streamhouse.producer WHERE producer_id < 20
 ORDER BY 1;
 SELECT streamhouse.producers_counted() = count(*) FROM streamhouse.producer;
+-- Until they are counted again, each that is forgotten is one less: here two that were used and three that were not.
+BEGIN;
+INSERT INTO streamhouse.producer SELECT 100 + n, now() - interval '8 days', n <= 2 FROM generate_series(1, 5) AS n;
+SELECT streamhouse.producers_counted() AS counted \gset
+SELECT streamhouse.expire_producers(100);
+SELECT streamhouse.producers_counted() - :counted AS counted FROM streamhouse.producer_expiry WHERE checked_at < now();
+ROLLBACK;
+-- The clock was turned back: unused ids of before that make room, behind those that are old by any clock; used ones do not.
+BEGIN;
+UPDATE streamhouse.producer SET used_at = now() + interval '30 seconds', has_batches = false;
+UPDATE streamhouse.producer SET used_at = now() + interval '1 day' WHERE producer_id IN (15, 16);
+UPDATE streamhouse.producer SET has_batches = true WHERE producer_id = 16;
+UPDATE streamhouse.producer SET used_at = now() - interval '20 seconds' WHERE producer_id = 17;
+SELECT streamhouse.make_room_for_id();
+SELECT producer_id FROM streamhouse.producer WHERE producer_id IN (15, 16, 17) ORDER BY 1;
+SELECT streamhouse.make_room_for_id();
+SELECT producer_id FROM streamhouse.producer WHERE producer_id IN (15, 16, 17) ORDER BY 1;
+SELECT streamhouse.make_room_for_id();
+SELECT seen FROM streamhouse.forget_ids(true, now() - interval '7 days', 10);
+ROLLBACK;
 -- A claim stays as long as anything can be late for it.
 UPDATE streamhouse.producer_claim SET claimed_at = now() - interval '8 days';
 SELECT streamhouse.expire_producers(100);
@@ -252,4 +272,36 @@ SELECT fixture.topic_name(topic_id) AS topic, count(*) FROM streamhouse.producer
 SELECT streamhouse.drop_topic('t');
 SELECT topic, id FROM state;
 SELECT count(*) FROM streamhouse.producer_claim;
+
+-- In a new term: that batches had come with an older id may be forgotten. So it makes no room, whatever the clock of the
+-- server that gave it, until all have come who may have some, or for as long as producers are remembered.
+SELECT streamhouse.new_term();
+CREATE FUNCTION makes_room(id bigint, since interval, settled_at timestamptz DEFAULT NULL) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    DELETE FROM streamhouse.producer;
+    UPDATE streamhouse.term SET began_at = now() - since, settled_at = makes_room.settled_at;
+    INSERT INTO streamhouse.producer VALUES (id, now() - interval '20 minutes');
+    RETURN streamhouse.make_room_for_id();
+END
+$$;
+BEGIN;
+SELECT makes_room(40, '10 minutes') AS older, makes_room(40, '1 hour') AS older_by_a_fast_clock,
+       makes_room((2::bigint << 52) + 40, '1 hour') AS of_this_term, makes_room(40, '10 minutes', now()) AS settled,
+       makes_room(40, '8 days') AS long_ago;
+ROLLBACK;
+DROP FUNCTION makes_room;
+-- An id that may be one of those that were lost is not refused for good where there is no room for it: it may have room later,
+-- when a batch of it is published that came before. What is published already shows that the id was given.
+SELECT register('a', 1, 2) AS a \gset
+SET streamhouse.producers_max = 1;
+INSERT INTO streamhouse.producer_state (topic_id, partition, producer_id, producer_epoch, base_sequences, sequence_counts, base_offsets)
+VALUES (topic('w'), 0, 42, 0, '{0}', '{2}', '{0}');
+SELECT ordinal, is_known, base_sequence FROM streamhouse.agent_lookup_producers(:a, array_fill(topic('w'), '{3}'), '{0,0,0}',
+    ARRAY[41, 42, (2::bigint << 52) + 41]);
+SELECT ordinal, is_known, base_sequence FROM streamhouse.agent_claim(:a, array_fill(topic('w'), '{3}'), '{0,0,0}', '{1,1,1}',
+    ARRAY[41, 42, (2::bigint << 52) + 41], '{0,0,0}', '{0,0,0}');
+SELECT * FROM publish(:a, 1, '{o 0 ?+1,o 0 ?+1}', stretches => ARRAY['1 41.0 0+1', format('2 %s.0 0+1', (2::bigint << 52) + 41)]);
+RESET streamhouse.producers_max;
+SELECT ordinal, is_known FROM streamhouse.agent_lookup_producers(:a, ARRAY[topic('w'), topic('w')], '{0,0}',
+    ARRAY[41, (2::bigint << 52) + 41]);
 DROP VIEW state;

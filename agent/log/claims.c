@@ -59,13 +59,13 @@ ShStatus sh_claims_make(ShEngine *engine, ShPg *pg, ShError *err)
     ShPgClaimAnswer *rows = NULL;
     size_t row_count = 0;
     take_all(&engine->claims, &made);
-    if (made.count == 0)
-        return SH_OK;
-    ShStatus status = sh_pg_claim(pg, engine->registered.incarnation, made.list, made.count, &rows,
-                                  &row_count, err);
+    ShStatus status = SH_OK;
+    if (made.count > 0)
+        status = sh_pg_claim(pg, engine->registered.incarnation, made.list, made.count, &rows, &row_count,
+                             err);
     if (status == SH_OK)
         status = apply(engine, &made, rows, row_count, err);
-    if (status == SH_OK)
+    if (status == SH_OK && made.count > 0)
         sh_log_info("producers_claimed", "count=%zu", made.count);
     free(rows);
     free_list(&made);
@@ -137,6 +137,7 @@ static bool is_wanted(const ShClaims *claims, const ShPgClaim *claim)
     return false;
 }
 
+/* But those that were made since they were wanted, as strangers.c does. */
 static void take_all(ShClaims *claims, ShClaims *out)
 {
     pthread_mutex_lock(&claims->lock);
@@ -145,6 +146,20 @@ static void take_all(ShClaims *claims, ShClaims *out)
     claims->partitions = NULL;
     claims->count = claims->capacity = 0;
     pthread_mutex_unlock(&claims->lock);
+    size_t kept = 0;
+    for (size_t i = 0; i < out->count; i++) {
+        ShPartition *partition = out->partitions[i];
+        pthread_mutex_lock(&partition->mutex);
+        bool made = is_made(partition, &out->list[i]);
+        pthread_mutex_unlock(&partition->mutex);
+        if (made) {
+            sh_partition_unref(partition);
+            continue;
+        }
+        out->list[kept] = out->list[i];
+        out->partitions[kept++] = partition;
+    }
+    out->count = kept;
 }
 
 static void free_list(ShClaims *list)
@@ -166,7 +181,7 @@ static ShStatus apply(ShEngine *engine, const ShClaims *made, const ShPgClaimAns
         const ShPgClaim *claim = &made->list[i];
         pthread_mutex_lock(&partition->mutex);
         bool current = partition->epoch == claim->partition.epoch && sh_partition_is_owned(partition) &&
-                       row < row_count && rows[row].place == i && rows[row].known &&
+                       row < row_count && rows[row].place == i && rows[row].id == SH_PG_ID_KNOWN &&
                        !is_made(partition, claim);
         if (current)
             status = begin_claim(engine, partition, claim, err);
@@ -178,7 +193,7 @@ static ShStatus apply(ShEngine *engine, const ShClaims *made, const ShPgClaimAns
         }
         int32_t claimed_from = -1;
         if (row < row_count && rows[row].place == i)
-            sh_strangers_note(engine, claim->producer_id, rows[row].known);
+            sh_strangers_note(engine, claim->producer_id, rows[row].id);
         for (; row < row_count && rows[row].place == i; row++) {
             ShStretch stretch = {.base_offset = rows[row].base_offset,
                                  .base_sequence = rows[row].base_sequence,

@@ -19,6 +19,7 @@ static ShProducerState *touch(ShProducers *producers, int64_t producer_id, int16
 static size_t place_of(const ShProducers *producers, int64_t producer_id);
 static bool sweep_for_newcomer(ShProducers *producers, int64_t published_end, int64_t now_ms);
 static bool is_spare(const ShProducerState *state, int64_t published_end, int64_t now_ms);
+static bool is_published(const ShProducerState *state, int64_t published_end);
 
 ShStatus sh_producers_check(const ShProducers *producers, ShAppendBatch *batches, size_t count,
                             int32_t first_unacked, ShSequenceCheck *out, ShError *err)
@@ -123,6 +124,20 @@ size_t sh_producers_sweep(ShProducers *producers, int64_t published_end, int64_t
     producers->count = kept;
     producers->partial |= kept < count;
     return count - kept;
+}
+
+void sh_producers_drop_old(ShProducers *producers, int64_t producer_id, int64_t published_end,
+                           int64_t used_ms)
+{
+    ShProducerState *state = sh_producers_find(producers, producer_id);
+    if (state == NULL || state->used_ms > used_ms || !is_published(state, published_end))
+        return;
+    size_t place = place_of(producers, producer_id);
+    memmove(&producers->list[place], &producers->list[place + 1],
+            (--producers->count - place) * sizeof(*producers->list));
+    free(state);
+    atomic_fetch_sub(&producers->budget->count, 1);
+    producers->partial = true;
 }
 
 void sh_producers_reset(ShProducers *producers, int64_t producer_id)
@@ -355,8 +370,11 @@ static bool is_spare(const ShProducerState *state, int64_t published_end, int64_
 {
     if (now_ms - state->used_ms < (state->again ? SH_PRODUCER_IDLE_MS : SH_PRODUCER_ONCE_MS))
         return false;
-    if (state->stretch_count == 0)
-        return true;
+    return is_published(state, published_end);
+}
+
+static bool is_published(const ShProducerState *state, int64_t published_end)
+{
     /* Leftovers come above what was sent after them. */
     for (int i = 0; i < state->stretch_count; i++)
         if (state->stretches[i].base_offset + state->stretches[i].count > published_end)

@@ -100,6 +100,10 @@ ShStatus sh_producers_make_room(ShProducers *producers, ShProducerBudget *budget
 /* Give up all that are idle and published; returns how many. */
 size_t sh_producers_sweep(ShProducers *producers, int64_t published_end, int64_t now_ms);
 
+/* Give the producer up if all of it is published and it was not used after `used_ms`. */
+void sh_producers_drop_old(ShProducers *producers, int64_t producer_id, int64_t published_end,
+                           int64_t used_ms);
+
 /* The producer has its place and nothing is known of it, as if it had just come. */
 void sh_producers_reset(ShProducers *producers, int64_t producer_id);
 

@@ -174,6 +174,7 @@ static bool apply_result(ShEngine *engine, const ShFlight *flight, size_t run, c
     case SH_PUBLISH_OUT_OF_ORDER:
     case SH_PUBLISH_OLD_PRODUCER:
     case SH_PUBLISH_UNKNOWN_PRODUCER:
+    case SH_PUBLISH_TOO_MANY_PRODUCERS:
         apply_sequence(engine, range, result);
         break;
     case SH_PUBLISH_DUPLICATE:
@@ -218,7 +219,7 @@ static void note_result(ShEngine *engine, const ShFlight *flight, size_t run, co
         [SH_PUBLISH_DUPLICATE] = SH_DISPOSITION_DUPLICATE,
         [SH_PUBLISH_VOID] = SH_DISPOSITION_VOID,
         [SH_PUBLISH_DROPPED] = SH_DISPOSITION_DROPPED,
-        [SH_PUBLISH_UNKNOWN_PRODUCER] = 0,
+        [SH_PUBLISH_TOO_MANY_PRODUCERS] = 0,
     };
     const ShFlightRange *range = &flight->ranges[run];
     ShDisposition disposition = dispositions[result->result];
@@ -358,6 +359,8 @@ static ShStatus sequence_error(const ShPartition *partition, const ShBatchHeader
         return sh_fail(err, SH_UNKNOWN_PRODUCER_ID,
                        "partition %s: nothing is known of producer %lld, and sequence %d is not its first",
                        name, (long long)header->producer_id, header->base_sequence);
+    case SH_PUBLISH_TOO_MANY_PRODUCERS:
+        return sh_strangers_refuse_undecided(header->producer_id, err);
     default:
         return SH_OK;
     }
@@ -437,8 +440,9 @@ static void refuse(ShEngine *engine, const ShFlight *flight, const ShFlightRange
 
 static const char *result_name(ShPublishResult result)
 {
-    static const char *const names[] = {"published",    "duplicate",       "void",    "gap",
-                                        "fenced",       "dropped",         "unknown", "out_of_order",
-                                        "old_producer", "unknown_producer"};
+    static const char *const names[] = {
+        "published",         "duplicate", "void",         "gap",          "fenced",
+        "dropped",           "unknown",   "out_of_order", "old_producer", "unknown_producer",
+        "too_many_producers"};
     return (size_t)result < sizeof names / sizeof names[0] ? names[result] : "not known";
 }

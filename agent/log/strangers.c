@@ -5,17 +5,20 @@
 
 #include "agent/log/engine_internal.h"
 
-#define RETRY_MS       20
-#define WAITING_MAX    1024
-#define KNOWN_MAX_MS   3600000 /* PostgreSQL forgets an id a week after it was last asked for */
-#define UNKNOWN_MAX_MS 10000
+#define RETRY_MS         20
+#define WAITING_MAX      1024
+#define KNOWN_MAX_MS     3600000 /* PostgreSQL forgets an id a week after it was last asked for */
+#define UNKNOWN_MAX_MS   10000
+#define UNDECIDED_MAX_MS 1000
 
 static ShHeardId *place_of(ShHeardId *ids, int64_t producer_id);
 static bool is_heard(const ShHeardId *place, int64_t producer_id, int64_t age_max_ms);
-static void note(ShHeardId *ids, int64_t producer_id);
+static bool is_unknown(const ShHeardId *place, int64_t producer_id);
+static bool is_undecided(const ShHeardId *place, int64_t producer_id);
 static ShStatus want(ShEngine *engine, ShPartition *partition, int64_t producer_id, ShError *err);
 static bool is_wanted(const ShStrangers *strangers, const ShPgStranger *stranger);
 static void take_all(ShStrangers *strangers, ShStrangers *out);
+static void drop_known(ShStrangers *list);
 static void free_list(ShStrangers *list);
 static void apply(ShEngine *engine, const ShStrangers *asked, const ShPgStrangerAnswer *rows,
                   size_t row_count);
@@ -47,12 +50,17 @@ void sh_strangers_destroy(ShStrangers *strangers)
 ShStatus sh_strangers_check(ShEngine *engine, ShPartition *partition, int64_t producer_id, ShError *err)
 {
     ShStrangers *strangers = &engine->strangers;
+    sh_producers_drop_old(&partition->producers, producer_id, partition->published_end,
+                          sh_clock_now_ms() - KNOWN_MAX_MS);
     if (sh_producers_find(&partition->producers, producer_id) != NULL)
         return SH_OK;
     pthread_mutex_lock(&strangers->lock);
     bool known = is_heard(place_of(strangers->known, producer_id), producer_id, KNOWN_MAX_MS);
-    bool unknown = is_heard(place_of(strangers->unknown, producer_id), producer_id, UNKNOWN_MAX_MS);
+    bool undecided = is_undecided(place_of(strangers->unknown, producer_id), producer_id);
+    bool unknown = is_unknown(place_of(strangers->unknown, producer_id), producer_id);
     pthread_mutex_unlock(&strangers->lock);
+    if (undecided)
+        return sh_strangers_refuse_undecided(producer_id, err);
     if (unknown)
         return sh_fail(err, SH_UNKNOWN_PRODUCER_ID,
                        "producer id %" PRId64
@@ -67,12 +75,24 @@ ShStatus sh_strangers_check(ShEngine *engine, ShPartition *partition, int64_t pr
     return want(engine, partition, producer_id, err);
 }
 
-void sh_strangers_note(ShEngine *engine, int64_t producer_id, bool known)
+void sh_strangers_note(ShEngine *engine, int64_t producer_id, ShPgId id)
 {
     ShStrangers *strangers = &engine->strangers;
     pthread_mutex_lock(&strangers->lock);
-    note(known ? strangers->known : strangers->unknown, producer_id);
+    ShHeardId *ids = id == SH_PG_ID_KNOWN ? strangers->known : strangers->unknown;
+    *place_of(ids, producer_id) = (ShHeardId){
+        .producer_id = producer_id, .heard_ms = sh_clock_now_ms(), .undecided = id == SH_PG_ID_UNDECIDED};
     pthread_mutex_unlock(&strangers->lock);
+}
+
+ShStatus sh_strangers_refuse_undecided(int64_t producer_id, ShError *err)
+{
+    ShStatus status = sh_fail(err, SH_EXHAUSTED,
+                              "producer id %" PRId64
+                              " may have been given by a database that was lost, and as many producers are "
+                              "remembered as may be (streamhouse.producers_max)",
+                              producer_id);
+    return sh_fail_retry_after(err, status, UNDECIDED_MAX_MS);
 }
 
 ShStatus sh_strangers_ask(ShEngine *engine, ShPg *pg, ShError *err)
@@ -83,6 +103,7 @@ ShStatus sh_strangers_ask(ShEngine *engine, ShPg *pg, ShError *err)
     if (atomic_exchange(&engine->producer_budget.is_short, false))
         sweep(engine);
     take_all(&engine->strangers, &asked);
+    drop_known(&asked);
     ShStatus status = SH_OK;
     if (asked.count > 0)
         status = sh_pg_lookup_producers(pg, engine->registered.incarnation, asked.list, asked.count, &rows,
@@ -107,10 +128,14 @@ static bool is_heard(const ShHeardId *place, int64_t producer_id, int64_t age_ma
            sh_clock_now_ms() - place->heard_ms < age_max_ms;
 }
 
-/* With the lock held. */
-static void note(ShHeardId *ids, int64_t producer_id)
+static bool is_unknown(const ShHeardId *place, int64_t producer_id)
 {
-    *place_of(ids, producer_id) = (ShHeardId){.producer_id = producer_id, .heard_ms = sh_clock_now_ms()};
+    return !place->undecided && is_heard(place, producer_id, UNKNOWN_MAX_MS);
+}
+
+static bool is_undecided(const ShHeardId *place, int64_t producer_id)
+{
+    return place->undecided && is_heard(place, producer_id, UNDECIDED_MAX_MS);
 }
 
 /* Always fails. */
@@ -170,6 +195,25 @@ static void take_all(ShStrangers *strangers, ShStrangers *out)
     pthread_mutex_unlock(&strangers->lock);
 }
 
+/* Whom an earlier answer has introduced since they were wanted. */
+static void drop_known(ShStrangers *list)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < list->count; i++) {
+        ShPartition *partition = list->partitions[i];
+        pthread_mutex_lock(&partition->mutex);
+        bool known = sh_producers_find(&partition->producers, list->list[i].producer_id) != NULL;
+        pthread_mutex_unlock(&partition->mutex);
+        if (known) {
+            sh_partition_unref(partition);
+            continue;
+        }
+        list->list[kept] = list->list[i];
+        list->partitions[kept++] = partition;
+    }
+    list->count = kept;
+}
+
 static void free_list(ShStrangers *list)
 {
     for (size_t i = 0; i < list->count; i++)
@@ -186,10 +230,10 @@ static void apply(ShEngine *engine, const ShStrangers *asked, const ShPgStranger
     for (size_t i = 0; i < asked->count; i++) {
         const ShPgStranger *stranger = &asked->list[i];
         ShPartition *partition = asked->partitions[i];
-        bool known = row < row_count && rows[row].place == i && rows[row].known;
-        sh_strangers_note(engine, stranger->producer_id, known);
+        ShPgId id = row < row_count && rows[row].place == i ? rows[row].id : SH_PG_ID_UNKNOWN;
+        sh_strangers_note(engine, stranger->producer_id, id);
         pthread_mutex_lock(&partition->mutex);
-        bool fresh = known && introduce(engine, partition, stranger);
+        bool fresh = id == SH_PG_ID_KNOWN && introduce(engine, partition, stranger);
         for (; row < row_count && rows[row].place == i; row++) {
             ShStretch stretch = {.base_offset = rows[row].base_offset,
                                  .base_sequence = rows[row].base_sequence,

@@ -7,7 +7,12 @@
  * first batch, in one call of the control thread for all that wait; meanwhile the batch waits, as for a claim
  * (claims.h). So PostgreSQL hears of each id before anybody has a batch of it: others it may forget soon.
  * Where the partition has all that PostgreSQL knows of it, an id that was asked about a short while ago needs
- * no question.
+ * no question. Who is known and has not written for as long is asked about again, as PostgreSQL may have
+ * forgotten the id.
+ *
+ * The answer tells what was published when it was asked for. A producer that became known, was heard and
+ * given up between the two would come back without what it wrote; so nobody is asked about who is known when
+ * the question begins, and until its answer is applied nobody who needs one becomes known otherwise.
  */
 #ifndef SH_AGENT_LOG_STRANGERS_H
 #define SH_AGENT_LOG_STRANGERS_H
@@ -25,6 +30,7 @@
 typedef struct ShHeardId {
     int64_t producer_id;
     int64_t heard_ms;
+    bool undecided; /* of those that are not known */
 } ShHeardId;
 
 typedef struct ShStrangers {
@@ -47,7 +53,11 @@ ShStatus sh_strangers_check(ShEngine *engine, struct ShPartition *partition, int
                             ShError *err) SH_MUST_CHECK;
 
 /* PostgreSQL has said whether the id was given. */
-void sh_strangers_note(ShEngine *engine, int64_t producer_id, bool known);
+void sh_strangers_note(ShEngine *engine, int64_t producer_id, ShPgId id);
+
+/* SH_EXHAUSTED with a delay: an id of which PostgreSQL cannot say yet whether it was given. That it is none
+ * would not be true for good, and its producer would send under another id what is stored under this one. */
+ShStatus sh_strangers_refuse_undecided(int64_t producer_id, ShError *err);
 
 /* On the control thread: ask about those that wait, and make room where producers were turned away. */
 ShStatus sh_strangers_ask(ShEngine *engine, ShPg *pg, ShError *err) SH_MUST_CHECK;

@@ -254,9 +254,16 @@ typedef struct ShPgClaim {
     int32_t first_unacked_seq;
 } ShPgClaim;
 
+/* What PostgreSQL knows of a producer's id. */
+typedef enum ShPgId {
+    SH_PG_ID_UNKNOWN,  /* it was not given, or is forgotten */
+    SH_PG_ID_KNOWN,    /* it was given, or has been taken for given */
+    SH_PG_ID_UNDECIDED /* it may be one that is lost: taken for given later, when there is room */
+} ShPgId;
+
 typedef struct ShPgClaimAnswer {
-    size_t place;         /* of the claim in the question */
-    bool known;           /* false: the producer's id was not given, or is forgotten */
+    size_t place; /* of the claim in the question */
+    ShPgId id;
     int32_t claimed_from; /* where its next batch begins; -1: the sequence is published already */
     /* Something that the producer has published; count 0: nothing. */
     int16_t producer_epoch;
@@ -278,7 +285,7 @@ typedef struct ShPgStranger {
 
 typedef struct ShPgStrangerAnswer {
     size_t place; /* of the stranger in the question */
-    bool known;   /* false: the id was not given, or is forgotten */
+    ShPgId id;
     /* Something that it has published in the partition; count 0: nothing. */
     int16_t producer_epoch;
     int32_t base_sequence;
@@ -352,8 +359,9 @@ typedef enum ShPublishResult {
     SH_PUBLISH_UNKNOWN, /* no such topic or epoch, and no tombstone either */
     /* Of an idempotent producer's batch in an ownerless epoch. */
     SH_PUBLISH_OUT_OF_ORDER,
-    SH_PUBLISH_OLD_PRODUCER,    /* a newer epoch of it has written there */
-    SH_PUBLISH_UNKNOWN_PRODUCER /* nothing is known of it, and this is not its first batch */
+    SH_PUBLISH_OLD_PRODUCER,      /* a newer epoch of it has written there */
+    SH_PUBLISH_UNKNOWN_PRODUCER,  /* nothing is known of it, and this is not its first batch */
+    SH_PUBLISH_TOO_MANY_PRODUCERS /* as SH_PG_ID_UNDECIDED */
 } ShPublishResult;
 
 typedef struct ShPgRunResult {

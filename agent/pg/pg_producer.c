@@ -8,6 +8,7 @@ static ShStatus call(ShPg *pg, ShPgStatement statement, const char **values, ShP
                      size_t array_count, size_t asked_count, ReadRowFn read, size_t row_bytes, void **out,
                      size_t *out_count, ShError *err);
 static size_t read_place(ShPgRow *row);
+static ShPgId read_id(ShPgRow *row);
 static void read_producer(ShPgRow *row, void *out);
 static void read_claim(ShPgRow *row, void *out);
 static void read_stranger(ShPgRow *row, void *out);
@@ -151,11 +152,19 @@ static void read_producer(ShPgRow *row, void *out)
     producer->base_offset = sh_pg_row_number(row, -1);
 }
 
+/* Null: undecided. */
+static ShPgId read_id(ShPgRow *row)
+{
+    char word[2];
+    sh_pg_row_text(row, word, sizeof word);
+    return word[0] == '\0' ? SH_PG_ID_UNDECIDED : word[0] == 't' ? SH_PG_ID_KNOWN : SH_PG_ID_UNKNOWN;
+}
+
 static void read_claim(ShPgRow *row, void *out)
 {
     ShPgClaimAnswer *answer = out;
     answer->place = read_place(row);
-    answer->known = sh_pg_row_bool(row);
+    answer->id = read_id(row);
     answer->claimed_from = (int32_t)sh_pg_row_number(row, -1);
     answer->producer_epoch = (int16_t)sh_pg_row_number(row, -1);
     answer->base_sequence = (int32_t)sh_pg_row_number(row, 0);
@@ -167,7 +176,7 @@ static void read_stranger(ShPgRow *row, void *out)
 {
     ShPgStrangerAnswer *answer = out;
     answer->place = read_place(row);
-    answer->known = sh_pg_row_bool(row);
+    answer->id = read_id(row);
     answer->producer_epoch = (int16_t)sh_pg_row_number(row, -1);
     answer->base_sequence = (int32_t)sh_pg_row_number(row, 0);
     answer->count = (int32_t)sh_pg_row_number(row, 0);

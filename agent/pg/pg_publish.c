@@ -2,9 +2,18 @@
 #include "agent/pg/pg_internal.h"
 
 /* In the order of ShPublishResult. */
-static const char *const words[] = {"published",    "duplicate",        "void",    "gap",
-                                    "fenced",       "dropped",          "unknown", "out_of_order",
-                                    "old_producer", "unknown_producer", NULL};
+static const char *const words[] = {"published",
+                                    "duplicate",
+                                    "void",
+                                    "gap",
+                                    "fenced",
+                                    "dropped",
+                                    "unknown",
+                                    "out_of_order",
+                                    "old_producer",
+                                    "unknown_producer",
+                                    "too_many_producers",
+                                    NULL};
 
 #define SCALAR_COUNT 6
 #define RUN_ARRAYS   11

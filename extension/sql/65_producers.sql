@@ -57,32 +57,56 @@ COMMENT ON FUNCTION streamhouse.check_lease IS
     'Begins a decision, and raises what agent_enter does for an incarnation that holds no lease, but locks nothing of '
     'one that does: for calls of clients, which must not come between an agent and its heartbeats';
 
+CREATE FUNCTION streamhouse.newest_unsettled_term() RETURNS streamhouse.term
+LANGUAGE sql STABLE SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+    SELECT t FROM streamhouse.term AS t
+    WHERE t.settled_at IS NULL AND t.began_at > streamhouse.time_ago(streamhouse.producer_retention())
+    ORDER BY t.term DESC LIMIT 1
+$$;
+COMMENT ON FUNCTION streamhouse.newest_unsettled_term IS
+    'The term of which logs may still come that hold batches of older ids, for as long as producers are remembered; else null';
+
 CREATE FUNCTION streamhouse.forget_ids(having_batches boolean, before timestamptz, rows_max int,
                                        OUT seen int, OUT gone int)
 LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
 AS $$
 #variable_conflict use_column
+DECLARE
+    -- That a batch had come with an older id may be forgotten as well.
+    unsettled term        := CASE WHEN NOT having_batches THEN newest_unsettled_term() END;
+    since     timestamptz := coalesce(unsettled.began_at, '-infinity');
+    from_id   bigint      := coalesce(producer_term(unsettled.term) << 52, 0);
+    -- Unused ids that were given before the clock was turned back would be young for long.
+    ahead     timestamptz := CASE WHEN having_batches THEN 'infinity' ELSE clock_timestamp() + clock_tolerance() END;
 BEGIN
-    -- An id that has state is used, also where the agent is not asked first (object topics).
-    WITH unused AS MATERIALIZED (
-        SELECT p.producer_id,
-               EXISTS (SELECT FROM producer_state AS s WHERE s.producer_id + 0 = p.producer_id) AS has_state
-        FROM producer AS p
-        WHERE p.has_batches = having_batches AND p.used_at < before
+    WITH old AS MATERIALIZED (
+        SELECT p.producer_id FROM producer AS p
+        WHERE p.has_batches = having_batches AND p.used_at >= since AND p.used_at < before AND p.producer_id >= from_id
         ORDER BY p.used_at LIMIT rows_max FOR UPDATE SKIP LOCKED
+    ), young AS MATERIALIZED (
+        SELECT p.producer_id FROM producer AS p
+        WHERE p.has_batches = having_batches AND p.used_at > ahead AND p.used_at >= before AND p.producer_id >= from_id
+        ORDER BY p.used_at LIMIT rows_max - (SELECT count(*) FROM old) FOR UPDATE SKIP LOCKED
+    ), picked AS MATERIALIZED (
+        -- An id that has state is used, whoever took it in. One look into the index for each.
+        SELECT o.producer_id, s.producer_id IS NOT NULL AS has_state
+        FROM (SELECT producer_id FROM old UNION ALL SELECT producer_id FROM young) AS o
+        LEFT JOIN LATERAL (SELECT s.producer_id FROM producer_state AS s
+                           WHERE s.producer_id + 0 = o.producer_id LIMIT 1) AS s ON true
     ), deleted AS (
-        DELETE FROM producer AS p USING unused AS u WHERE p.producer_id = u.producer_id AND NOT u.has_state
+        DELETE FROM producer AS p USING picked AS o WHERE p.producer_id = o.producer_id AND NOT o.has_state
         RETURNING p.producer_id
     ), kept AS (
-        UPDATE producer AS p SET used_at = now(), has_batches = true FROM unused AS u
-        WHERE p.producer_id = u.producer_id AND u.has_state
+        UPDATE producer AS p SET used_at = now(), has_batches = true FROM picked AS o
+        WHERE p.producer_id = o.producer_id AND o.has_state
     )
-    SELECT count(*), (SELECT count(*) FROM deleted) INTO seen, gone FROM unused;
+    SELECT count(*), (SELECT count(*) FROM deleted) INTO seen, gone FROM picked;
 END
 $$;
 COMMENT ON FUNCTION streamhouse.forget_ids IS
     'Forgets ids, with batches or without, that were last asked for before a time, the oldest first: looks at so many, '
-    'and leaves those that have state. Nobody is waited for';
+    'and leaves those that have state. Ids without batches that are of before an unsettled term stay. Nobody is waited for';
 
 CREATE FUNCTION streamhouse.make_room_for_id() RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
@@ -139,6 +163,16 @@ COMMENT ON FUNCTION streamhouse.agent_init_producer IS
     'producers_max() it takes the place of the one that was given longest ago of those with which no batch has come. '
     'Raises SH001, SH002, SH003, 53400';
 
+CREATE FUNCTION streamhouse.may_be_lost(producer_id bigint) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$
+    SELECT may_be_lost.producer_id >= 0 AND may_be_lost.producer_id >> 52 < streamhouse.producer_term(c.term)
+           AND t.began_at > streamhouse.time_ago(streamhouse.producer_retention())
+    FROM streamhouse.cluster AS c JOIN streamhouse.term AS t USING (term)
+$$;
+COMMENT ON FUNCTION streamhouse.may_be_lost IS
+    'Of an id that is not known: may it have been given in an older term, and be forgotten by the database?';
+
 CREATE FUNCTION streamhouse.adopt_producers(producer_ids bigint[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
 AS $$
@@ -146,11 +180,9 @@ AS $$
 BEGIN
     INSERT INTO producer (producer_id, has_batches)
     SELECT DISTINCT a.producer_id, true
-    FROM unnest(producer_ids) AS a(producer_id), cluster AS c
-    JOIN term AS t USING (term)
-    WHERE a.producer_id >= 0 AND a.producer_id >> 52 < producer_term(c.term)
-      AND t.began_at > time_ago(producer_retention()) AND producers_counted() < producers_max()
-      AND NOT EXISTS (SELECT FROM producer AS p WHERE p.producer_id = a.producer_id)
+    FROM unnest(producer_ids) AS a(producer_id)
+    WHERE NOT EXISTS (SELECT FROM producer AS p WHERE p.producer_id = a.producer_id)
+      AND may_be_lost(a.producer_id) AND producers_counted() < producers_max()
     ORDER BY a.producer_id
     ON CONFLICT DO NOTHING;
     IF FOUND THEN
@@ -180,6 +212,13 @@ COMMENT ON FUNCTION streamhouse.use_producers IS
     'Before batches of producers are taken in: notes that they may have come, so that their ids are remembered for '
     'producer_retention(). Ids are locked in their order';
 
+CREATE FUNCTION streamhouse.is_known_id(producer_id bigint, is_found boolean) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, streamhouse, pg_temp
+AS $$ SELECT is_found OR CASE WHEN streamhouse.may_be_lost(producer_id) THEN NULL ELSE false END $$;
+COMMENT ON FUNCTION streamhouse.is_known_id IS
+    'Behind use_producers, whether an id was given: null where it may be one that the database has lost, which was not taken '
+    'for given because as many are remembered as may be. Later it may be, with batches that came before';
+
 CREATE FUNCTION streamhouse.agent_lookup_producers(incarnation bigint, topic_ids uuid[], partitions int[],
                                                    producer_ids bigint[])
 RETURNS TABLE (ordinal int, is_known boolean, producer_epoch int, base_sequence int, sequence_count int,
@@ -192,8 +231,8 @@ BEGIN
     PERFORM check_lease(incarnation);
     PERFORM use_producers(producer_ids);
     RETURN QUERY
-    SELECT a.ordinal::int, known.producer_id IS NOT NULL, p.producer_epoch, s.base_sequence, s.sequence_count,
-           s.base_offset
+    SELECT a.ordinal::int, is_known_id(a.producer_id, known.producer_id IS NOT NULL OR p.producer_id IS NOT NULL),
+           p.producer_epoch, s.base_sequence, s.sequence_count, s.base_offset
     FROM unnest(topic_ids, partitions, producer_ids) WITH ORDINALITY
          AS a(topic_id, partition, producer_id, ordinal)
     LEFT JOIN producer AS known ON known.producer_id = a.producer_id
@@ -204,19 +243,19 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION streamhouse.agent_lookup_producers IS
-    'Of producers that an owner knows nothing of, before it takes a batch of theirs: whether their ids were given, and '
-    'what they have published in the partition, stretch by stretch. Raises SH001, SH002, SH003';
+    'Of producers that an owner knows nothing of, before it takes a batch of theirs: whether their ids were given '
+    '(is_known_id), and what they have published in the partition, stretch by stretch. Raises SH001, SH002, SH003';
 
 CREATE FUNCTION streamhouse.expire_producers(rows_max int) RETURNS int
 LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
-    at      producer_expiry;
-    old     timestamptz := time_ago(producer_retention());
-    claims  int;
-    ids     int;
-    gone    int;
+    at     producer_expiry;
+    old    timestamptz := time_ago(producer_retention());
+    claims int;
+    used   record;
+    unused record;
 BEGIN
     -- One looks at a time, and nobody waits for it.
     SELECT * INTO at FROM producer_expiry FOR UPDATE SKIP LOCKED;
@@ -234,11 +273,10 @@ BEGIN
         ORDER BY o.claimed_at LIMIT rows_max FOR UPDATE SKIP LOCKED));
     GET DIAGNOSTICS claims = ROW_COUNT;
 
-    SELECT f.seen, f.gone INTO ids, gone FROM forget_ids(true, old, rows_max) AS f;
-    SELECT greatest(ids, f.seen), gone + f.gone INTO ids, gone
-    FROM forget_ids(false, time_ago(unused_retention()), rows_max) AS f;
-    UPDATE producer_expiry SET forgotten = forgotten + gone WHERE gone > 0;
-    RETURN greatest(claims, ids, expire_states(at, rows_max, old));
+    SELECT * INTO used FROM forget_ids(true, old, rows_max);
+    SELECT * INTO unused FROM forget_ids(false, time_ago(unused_retention()), rows_max);
+    UPDATE producer_expiry SET forgotten = forgotten + used.gone + unused.gone WHERE used.gone + unused.gone > 0;
+    RETURN greatest(claims, used.seen, unused.seen, expire_states(at, rows_max, old));
 END
 $$;
 COMMENT ON FUNCTION streamhouse.expire_producers IS

@@ -60,15 +60,16 @@ BEGIN
          AS a(topic_id, partition, epoch, producer_id, producer_epoch, first_seq)
     JOIN epoch AS e ON (e.topic_id, e.partition, e.epoch) = (a.topic_id, a.partition, a.epoch)
                    AND e.incarnation_id = agent_claim.incarnation
-    JOIN producer AS known ON known.producer_id = a.producer_id
+    LEFT JOIN producer AS known ON known.producer_id = a.producer_id
     LEFT JOIN LATERAL newest_state(a.topic_id, a.partition, a.producer_id) AS p ON true
-    WHERE coalesce(p.producer_epoch, -1) < a.producer_epoch
-       OR (p.producer_epoch = a.producer_epoch
-           AND sequence_distance(next_sequence(p.base_sequences, p.sequence_counts), a.first_seq) <= 0)
+    WHERE (known.producer_id IS NOT NULL OR p.producer_id IS NOT NULL)
+      AND (coalesce(p.producer_epoch, -1) < a.producer_epoch
+           OR (p.producer_epoch = a.producer_epoch
+               AND sequence_distance(next_sequence(p.base_sequences, p.sequence_counts), a.first_seq) <= 0))
     ON CONFLICT DO NOTHING;
 
     RETURN QUERY
-    SELECT a.ordinal::int, known.producer_id IS NOT NULL,
+    SELECT a.ordinal::int, is_known_id(a.producer_id, known.producer_id IS NOT NULL OR p.producer_id IS NOT NULL),
            -- An owner that has forgotten the producer may ask for what was claimed long ago, and is published.
            CASE WHEN p.producer_epoch > a.producer_epoch
                   OR (p.producer_epoch = a.producer_epoch
@@ -93,7 +94,7 @@ COMMENT ON FUNCTION streamhouse.agent_claim IS
     'Before the owner of a new epoch takes a producer''s first batch while an earlier epoch is unresolved: from '
     'that sequence on the producer writes in the new epoch, and late batches of earlier ones are void. '
     'claimed_from is never below one that was claimed before, and null where the sequence is published by now, '
-    'or the id was not given (is_known). In any case it tells, stretch by stretch, what the producer has '
+    'or the id is not known (is_known, as in agent_lookup_producers). In any case it tells, stretch by stretch, what the producer has '
     'published. Asked again, it answers the same. Raises SH001, SH002, SH003';
 
 CREATE FUNCTION streamhouse.agent_claims(incarnation bigint, topic_ids uuid[], partitions int[], epochs bigint[])

@@ -143,7 +143,8 @@ BEGIN
     stored_at := array_fill(NULL::bigint, ARRAY[cardinality(topic_ids)]);
     repeats := array_fill(NULL::int, ARRAY[cardinality(topic_ids)]);
     IF array_position(first_offsets, NULL) IS NOT NULL THEN
-        PERFORM adopt_producers(producer_ids);
+        -- Behind the heads, as claims do. Nobody was asked before these batches were taken in.
+        PERFORM use_producers(producer_ids);
     END IF;
     FOR batch IN
         SELECT topic_ids[s.run] AS topic_id, partitions[s.run] AS partition, epochs[s.run] AS epoch,
@@ -170,7 +171,8 @@ BEGIN
             verdicts[batch.run] := 'old_producer';
             CONTINUE;
         ELSIF next_seq IS NULL AND NOT EXISTS (SELECT FROM producer AS p WHERE p.producer_id = batch.producer_id) THEN
-            verdicts[batch.run] := 'unknown_producer';
+            verdicts[batch.run] := CASE WHEN may_be_lost(batch.producer_id) THEN 'too_many_producers'
+                                        ELSE 'unknown_producer' END;
             CONTINUE;
         END IF;
         IF batch.has_unresolved THEN
@@ -250,7 +252,8 @@ COMMENT ON FUNCTION streamhouse.decide_sequences IS
     'What becomes of idempotent producers'' batches in ownerless epochs, in their order; their heads are '
     'locked. Per run: null (may be stored); duplicate, with the offset or the run of this call that has it; '
     'out_of_order; old_producer (a newer epoch of it has written there); unknown_producer (not its first '
-    'batch, and nothing is known of it, or its id was not given). While an earlier epoch is unresolved, a producer''s first batch is claimed';
+    'batch, and nothing is known of it, or its id was not given); too_many_producers (it may have been given in an older term, '
+    'and is not taken for given for now). While an earlier epoch is unresolved, a producer''s first batch is claimed';
 
 CREATE FUNCTION streamhouse.store_sequences(
     incarnation bigint, publish_no bigint, topic_ids uuid[], partitions int[], stretch_runs int[],

@@ -44,7 +44,9 @@ ShStatus sh_pg_lookup_producers(ShPg *pg, int64_t incarnation, const ShPgStrange
     *out = calloc(count + 1, sizeof **out);
     *out_count = count;
     for (size_t i = 0; i < count; i++) {
-        (*out)[i] = (ShPgStrangerAnswer){.place = i, .known = strangers[i].producer_id != fake.unknown_id};
+        (*out)[i] = (ShPgStrangerAnswer){.place = i,
+                                         .id = strangers[i].producer_id == fake.unknown_id ? SH_PG_ID_UNKNOWN
+                                                                                           : SH_PG_ID_KNOWN};
         if (strangers[i].producer_id == fake.stored_id) {
             (*out)[i].base_sequence = fake.stored.base_sequence;
             (*out)[i].count = fake.stored.count;
@@ -65,7 +67,8 @@ ShStatus sh_pg_claim(ShPg *pg, int64_t incarnation, const ShPgClaim *claims, siz
     *out = calloc(count + 1, sizeof **out);
     *out_count = count;
     for (size_t i = 0; i < count; i++)
-        (*out)[i] = (ShPgClaimAnswer){.place = i, .known = true, .claimed_from = claims[i].first_unacked_seq};
+        (*out)[i] = (ShPgClaimAnswer){
+            .place = i, .id = SH_PG_ID_KNOWN, .claimed_from = claims[i].first_unacked_seq};
     fake.last_claim = claims[count - 1];
     fake.claims += (int)count;
     return fake_leave();

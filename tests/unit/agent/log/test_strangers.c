@@ -91,8 +91,8 @@ static void test_answers_hold_for_a_while(void **state)
     ShEngine *engine = *state;
     ShPartition *partition = new_partition(&topic_a, 0, 1);
     ShError error = {0};
-    sh_strangers_note(engine, 7, true);
-    sh_strangers_note(engine, 8, false);
+    sh_strangers_note(engine, 7, SH_PG_ID_KNOWN);
+    sh_strangers_note(engine, 8, SH_PG_ID_UNKNOWN);
     now_ms += 9999;
     assert_int_equal(check(engine, partition, 7, &error), SH_OK);
     assert_int_equal(check(engine, partition, 8, &error), SH_UNKNOWN_PRODUCER_ID);
@@ -106,6 +106,67 @@ static void test_answers_hold_for_a_while(void **state)
     sh_partition_unref(partition);
 }
 
+/* Whether an id was given may not be known yet: later, for a second, and never that it was not. */
+static void test_an_undecided_id_is_told_to_come_later(void **state)
+{
+    ShEngine *engine = *state;
+    ShPartition *partition = new_partition(&topic_a, 0, 1);
+    ShError error = {0};
+    sh_strangers_note(engine, 7, SH_PG_ID_UNDECIDED);
+    now_ms += 999;
+    assert_int_equal(check(engine, partition, 7, &error), SH_EXHAUSTED);
+    assert_in_range(error.retry_after_ms, 100, 5000);
+    now_ms += 1;
+    assert_int_equal(check(engine, partition, 7, &error), SH_UNAVAILABLE);
+    assert_int_equal(engine->strangers.count, 1);
+    sh_partition_unref(partition);
+}
+
+/* A second question, asked before the first one's answer came, would bring an old state when it is answered.
+ */
+static void test_who_is_known_meanwhile_is_not_asked_about(void **state)
+{
+    ShEngine *engine = *state;
+    ShPartition *partition = new_partition(&topic_a, 0, 1);
+    ShError error = {0};
+    for (int64_t id = 70; id < 73; id++)
+        assert_int_equal(check(engine, partition, id, &error), SH_UNAVAILABLE);
+    assert_ok(sh_producers_reserve(&partition->producers, &engine->producer_budget, 71, 0, now_ms, err));
+    fake.lookups = 0;
+    assert_ok(sh_strangers_ask(engine, NULL, err));
+    assert_int_equal(fake.lookups, 2);
+    assert_int_equal(engine->strangers.count, 0);
+    assert_int_equal(partition->producers.count, 3);
+    sh_partition_unref(partition);
+}
+
+/* As PostgreSQL may have forgotten the id of who has not written for long, though there is room for him here.
+ */
+static void test_who_was_silent_for_long_is_asked_about_again(void **state)
+{
+    ShEngine *engine = *state;
+    ShPartition *partition = new_partition(&topic_a, 0, 1);
+    ShBatchHeader batches[] = {{.producer_id = 70, .base_offset = 0}, {.producer_id = 71, .base_offset = 1}};
+    for (size_t i = 0; i < 2; i++) {
+        int64_t id = batches[i].producer_id;
+        assert_ok(sh_producers_reserve(&partition->producers, &engine->producer_budget, id, 0, now_ms, err));
+        sh_producers_note(&partition->producers, &batches[i]);
+    }
+    partition->published_end = 1;
+    ShError error = {0};
+    now_ms += 3600000 - 1;
+    assert_int_equal(check(engine, partition, 70, &error), SH_OK);
+    sh_strangers_note(engine, 70,
+                      SH_PG_ID_KNOWN); /* for another partition: what he wrote here it does not tell */
+    now_ms += 1;
+    assert_int_equal(check(engine, partition, 70, &error), SH_UNAVAILABLE);
+    assert_int_equal(check(engine, partition, 71, &error),
+                     SH_OK); /* not published: nobody else can tell it */
+    assert_int_equal(partition->producers.count, 1);
+    assert_int_equal(atomic_load(&engine->producer_budget.count), 1);
+    sh_partition_unref(partition);
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup_engine, teardown_engine)
 
 int main(void)
@@ -114,6 +175,9 @@ int main(void)
         TEST(test_each_is_asked_about_once),
         TEST(test_so_many_wait_at_most),
         TEST(test_answers_hold_for_a_while),
+        TEST(test_an_undecided_id_is_told_to_come_later),
+        TEST(test_who_is_known_meanwhile_is_not_asked_about),
+        TEST(test_who_was_silent_for_long_is_asked_about_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

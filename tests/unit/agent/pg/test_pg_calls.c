@@ -186,12 +186,12 @@ static void test_what_producers_have_stored_is_told_and_claimed(void **state)
     ShPgStrangerAnswer *found = NULL;
     assert_ok(sh_pg_lookup_producers(life->pg, life->incarnation, strangers, 3, &found, &count, &err));
     assert_int_equal(count, 4);
-    assert_false(found[0].known);
-    assert_true(found[1].known);
+    assert_int_equal(found[0].id, SH_PG_ID_UNKNOWN);
+    assert_int_equal(found[1].id, SH_PG_ID_KNOWN);
     assert_int_equal(found[2].place, 1);
     assert_int_equal(found[2].base_offset, 5);
     assert_int_equal(found[2].count, 3);
-    assert_true(found[3].known);
+    assert_int_equal(found[3].id, SH_PG_ID_KNOWN);
     assert_int_equal(found[3].count, 0);
     free(found);
 
@@ -200,7 +200,7 @@ static void test_what_producers_have_stored_is_told_and_claimed(void **state)
     ShPgClaimAnswer *answers = NULL;
     assert_ok(sh_pg_claim(life->pg, life->incarnation, claims, 2, &answers, &count, &err));
     assert_int_equal(count, 3);
-    assert_true(answers[1].known);
+    assert_int_equal(answers[1].id, SH_PG_ID_KNOWN);
     assert_int_equal(answers[1].claimed_from, -1); /* 4 is stored */
     assert_int_equal(answers[1].base_offset, 5);
     assert_int_equal(answers[2].claimed_from, 9);
