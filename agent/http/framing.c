@@ -1,5 +1,6 @@
 #include "agent/http/framing.h"
 
+#include <stdbool.h>
 #include <string.h>
 #include <strings.h>
 
@@ -16,13 +17,16 @@ static enum MHD_Result count(void *arg, enum MHD_ValueKind kind, const char *nam
 const char *sh_framing_fault(struct MHD_Connection *connection, const char *version)
 {
     Counts counts = {0};
+    bool is_old = strcmp(version, MHD_HTTP_VERSION_1_0) == 0;
     (void)MHD_get_connection_values(connection, MHD_HEADER_KIND, count, &counts);
     if (counts.names_with_blanks > 0)
         return "the name of a header has a blank in or behind it";
     if (counts.hosts > 1)
         return "the request has more than one Host";
-    if (counts.hosts == 0 && strcmp(version, MHD_HTTP_VERSION_1_0) != 0)
+    if (counts.hosts == 0 && !is_old)
         return "the request has no Host";
+    if (counts.encodings > 0 && is_old)
+        return "the request is of HTTP/1.0, which has no Transfer-Encoding";
     if (counts.encodings > 0 && counts.lengths > 0)
         return "the request has both a Content-Length and a Transfer-Encoding";
     if (counts.lengths > 1)

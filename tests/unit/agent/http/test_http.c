@@ -176,8 +176,20 @@ static void test_ambiguous_requests_are_refused(void **state)
             strstr(answer, "200 OK") != NULL)
             fail_msg("%s: %s", cases[i].headers, answer);
     }
+}
+
+static void test_requests_of_1_0(void **state)
+{
+    char answer[4096];
     ask(*state, "GET /health HTTP/1.0\r\n\r\n", answer, sizeof answer);
     assert_non_null(strstr(answer, "200 OK"));
+    ask(*state,
+        "GET /health HTTP/1.0\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+        "GET /health HTTP/1.0\r\n\r\n",
+        answer, sizeof answer);
+    assert_non_null(strstr(answer, " 400 "));
+    assert_non_null(strstr(answer, "no Transfer-Encoding"));
+    assert_null(strstr(answer, "200 OK"));
 }
 
 /* Asked for all the time, the text is made a few times a second, and is never far from the truth. */
@@ -263,6 +275,7 @@ int main(void)
         each(test_what_is_not_there),
         each(test_nonsense_does_not_stop_the_server),
         each(test_ambiguous_requests_are_refused),
+        each(test_requests_of_1_0),
         each(test_metrics_are_made_a_few_times_a_second),
         each(test_many_clients_at_once),
         each(test_trickling_clients_do_not_keep_others_out),
