@@ -4,6 +4,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "agent/http/http_target.h"
+
 typedef struct Counts {
     int names_with_blanks;
     int hosts;
@@ -14,11 +16,14 @@ typedef struct Counts {
 
 static enum MHD_Result count(void *arg, enum MHD_ValueKind kind, const char *name, const char *value);
 
-const char *sh_framing_fault(struct MHD_Connection *connection, const char *version)
+const char *sh_framing_fault(struct MHD_Connection *connection, const char *target, const char *version)
 {
+    ShHttpTarget parts;
     Counts counts = {0};
     bool is_old = strcmp(version, MHD_HTTP_VERSION_1_0) == 0;
     (void)MHD_get_connection_values(connection, MHD_HEADER_KIND, count, &counts);
+    if (!sh_http_target_split(target, &parts))
+        return "the URL has no host, or more than a host and a port before its path";
     if (counts.names_with_blanks > 0)
         return "the name of a header has a blank in or behind it";
     if (counts.hosts > 1)

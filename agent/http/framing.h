@@ -9,9 +9,9 @@
 
 #include <microhttpd.h>
 
-/* What is wrong with the headers of a request of this version ("HTTP/1.1"): NULL, or words for its client, a
- * line of static text. The answer to a faulty one must be queued before its body is read, and end the
- * connection. */
-const char *sh_framing_fault(struct MHD_Connection *connection, const char *version);
+/* What is wrong with the target and the headers of a request of this version ("HTTP/1.1"): NULL, or words for
+ * its client, a line of static text. The answer to a faulty one must be queued before its body is read, and
+ * end the connection. */
+const char *sh_framing_fault(struct MHD_Connection *connection, const char *target, const char *version);
 
 #endif

@@ -9,6 +9,7 @@
 #include "agent/base/listener.h"
 #include "agent/http/framing.h"
 #include "agent/http/http_routes.h"
+#include "agent/http/http_target.h"
 #include "agent/http/visitors.h"
 
 #define CONNECTIONS_MAX         64
@@ -98,7 +99,7 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
     (void)upload;
     ShHttp *http = arg;
     if (*state == NULL) {
-        const char *fault = sh_framing_fault(connection, version);
+        const char *fault = sh_framing_fault(connection, url, version);
         *state = http;
         return fault == NULL ? MHD_YES : refuse(connection, fault);
     }
@@ -106,8 +107,10 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
         *upload_bytes = 0;
         return MHD_YES;
     }
+    ShHttpTarget target;
+    (void)sh_http_target_split(url, &target);
     ShHttpAnswer answer = {.code = 500, .content_type = "text/plain; charset=utf-8"};
-    sh_http_route(&http->context, method, url, &answer);
+    sh_http_route(&http->context, method, target.path, &answer);
     enum MHD_Result result = send_answer(connection, &answer);
     sh_scratch_free(&answer.body);
     return result;

@@ -19,6 +19,7 @@
 #include "agent/base/log.h"
 #include "agent/base/open_files.h"
 #include "agent/http/framing.h"
+#include "agent/http/http_target.h"
 #include "agent/http/visitors.h"
 #include "agent/registry/access.h"
 #include "agent/registry/pool.h"
@@ -73,7 +74,7 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
                                   size_t *upload_bytes, void **state);
 static bool is_sound(Request *request, const char *version);
 static void begin(Request *request, const char *method);
-static bool is_allowed(Request *request, const char *method);
+static bool is_allowed(Request *request, const char *method, const ShHttpTarget *target);
 static enum MHD_Result take_body(Request *request, const char *upload, size_t *upload_bytes);
 static bool may_keep(Request *request, size_t body_bytes, int64_t all_bytes);
 static bool answer_or_ask(Request *request);
@@ -218,7 +219,7 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
  * begin. */
 static bool is_sound(Request *request, const char *version)
 {
-    const char *fault = sh_framing_fault(request->connection, version);
+    const char *fault = sh_framing_fault(request->connection, request->target, version);
     if (fault == NULL)
         return true;
     request->job.call.route = sh_registry_no_route();
@@ -231,8 +232,10 @@ static void begin(Request *request, const char *method)
 {
     ShRegistryCall *call = &request->job.call;
     ShRegistryAnswer *answer = &request->job.answer;
+    ShHttpTarget target;
     request->stage = STAGE_BODY;
-    if (!sh_registry_call_route(call, method, request->target, answer) || !is_allowed(request, method))
+    (void)sh_http_target_split(request->target, &target);
+    if (!sh_registry_call_route(call, method, target.path, answer) || !is_allowed(request, method, &target))
         return;
     const char *type = MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND,
                                                    MHD_HTTP_HEADER_CONTENT_TYPE);
@@ -244,16 +247,17 @@ static void begin(Request *request, const char *method)
         sh_registry_answer_error(answer, 406, "HTTP 406 Not Acceptable");
 }
 
-/* False with 403 as the answer. */
-static bool is_allowed(Request *request, const char *method)
+/* False with 403 as the answer. Where the target names a host, Host does not count. */
+static bool is_allowed(Request *request, const char *method, const ShHttpTarget *target)
 {
     const ShRegistryAccess *access = &request->registry->access;
     ShRegistryAnswer *answer = &request->job.answer;
-    const char *host = MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND,
-                                                   MHD_HTTP_HEADER_HOST);
+    const char *host = target->host;
+    if (host[0] == '\0')
+        host = MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_HOST);
     if (!sh_registry_access_host(access, host)) {
         sh_registry_answer_error(answer, 403,
-                                 "the registry does not answer to the name \"%.100s\" in Host: the agent's "
+                                 "the registry does not answer to the name \"%.100s\": the agent's "
                                  "setting schema_registry_hosts lists those that it does",
                                  host);
         return false;

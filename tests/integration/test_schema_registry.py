@@ -221,6 +221,10 @@ def test_names_in_host(make_agent, registry):
     named = Registry(make_agent("a2", schema_registry_hosts="other, registry.local").start())
     assert named.raw("GET", "/", Host="Registry.local:8081")[0] == 200
     assert named.raw("GET", "/", Host="evil.example")[0] == 403
+    assert named.raw("GET", "http://Registry.local/subjects?deleted=true", Host="evil.example")[0] == 200, \
+        "the URL's host counts"
+    assert named.raw("GET", "http://evil.example/subjects", Host="localhost")[0] == 403
+    assert named.raw("GET", "http:///subjects", Host="localhost")[0] == 400
 
 
 @pytest.mark.parametrize("headers", [

@@ -103,6 +103,18 @@ static void test_health_and_readiness(void **state)
     assert_answer(agent, "GET /ready?verbose=1", "200", "ready");
 }
 
+/* As if to a proxy: a server takes them, too. */
+static void test_targets_that_are_urls(void **state)
+{
+    atomic_store(&((Agent *)*state)->ready, true);
+    assert_answer(*state, "GET http://agent:8080/ready", "200", "\r\n\r\nready\n");
+    assert_answer(*state, "GET HTTPS://agent/health?a=b", "200", "\r\n\r\nok\n");
+    assert_answer(*state, "GET http://agent", "404", "no such path");
+    assert_answer(*state, "GET http://agent/http://agent/health", "404", "no such path");
+    assert_answer(*state, "GET http:///health", "400", "the URL has no host");
+    assert_answer(*state, "GET http://somebody@agent/health", "400", "the URL has no host");
+}
+
 static void count_print(void *arg)
 {
     sh_metric_add(arg, 1);
@@ -271,6 +283,7 @@ int main(void)
 #define each(test) cmocka_unit_test_setup_teardown(test, start, stop)
     const struct CMUnitTest tests[] = {
         each(test_health_and_readiness),
+        each(test_targets_that_are_urls),
         each(test_metrics_are_served),
         each(test_what_is_not_there),
         each(test_nonsense_does_not_stop_the_server),
