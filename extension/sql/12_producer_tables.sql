@@ -3,6 +3,10 @@
 CREATE SEQUENCE streamhouse.producer_number;
 COMMENT ON SEQUENCE streamhouse.producer_number IS 'Counts the producer ids that were given';
 
+CREATE SEQUENCE streamhouse.producer_room;
+COMMENT ON SEQUENCE streamhouse.producer_room IS
+    'When the id was given that last made room for another, in microseconds since 1970: a hint where to look for the next one';
+
 CREATE TABLE streamhouse.producer (
     producer_id bigint PRIMARY KEY CHECK (producer_id >= 0),
     used_at     timestamptz NOT NULL DEFAULT now(),
@@ -64,6 +68,7 @@ COMMENT ON TABLE streamhouse.producer_expiry IS
 CREATE INDEX epoch_forced ON streamhouse.epoch (topic_id, partition) WHERE forced;
 
 SELECT pg_catalog.pg_extension_config_dump('streamhouse.producer_number', '');
+SELECT pg_catalog.pg_extension_config_dump('streamhouse.producer_room', '');
 SELECT pg_catalog.pg_extension_config_dump('streamhouse.producer', '');
 SELECT pg_catalog.pg_extension_config_dump('streamhouse.producer_state', '');
 SELECT pg_catalog.pg_extension_config_dump('streamhouse.producer_claim', '');

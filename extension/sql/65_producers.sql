@@ -68,21 +68,23 @@ COMMENT ON FUNCTION streamhouse.newest_unsettled_term IS
     'The term of which logs may still come that hold batches of older ids, for as long as producers are remembered; else null';
 
 CREATE FUNCTION streamhouse.forget_ids(having_batches boolean, before timestamptz, rows_max int,
-                                       OUT seen int, OUT gone int)
+                                       since timestamptz DEFAULT '-infinity', OUT seen int, OUT gone int,
+                                       OUT last_used_at timestamptz)
 LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
 AS $$
 #variable_conflict use_column
 DECLARE
     -- That a batch had come with an older id may be forgotten as well.
     unsettled term        := CASE WHEN NOT having_batches THEN newest_unsettled_term() END;
-    since     timestamptz := coalesce(unsettled.began_at, '-infinity');
+    from_time timestamptz := greatest(since, unsettled.began_at);
     from_id   bigint      := coalesce(producer_term(unsettled.term) << 52, 0);
     -- Unused ids that were given before the clock was turned back would be young for long.
-    ahead     timestamptz := CASE WHEN having_batches THEN 'infinity' ELSE clock_timestamp() + clock_tolerance() END;
+    ahead     timestamptz := CASE WHEN having_batches OR since > '-infinity' THEN 'infinity'
+                                  ELSE clock_timestamp() + clock_tolerance() END;
 BEGIN
     WITH old AS MATERIALIZED (
-        SELECT p.producer_id FROM producer AS p
-        WHERE p.has_batches = having_batches AND p.used_at >= since AND p.used_at < before AND p.producer_id >= from_id
+        SELECT p.producer_id, p.used_at FROM producer AS p
+        WHERE p.has_batches = having_batches AND p.used_at >= from_time AND p.used_at < before AND p.producer_id >= from_id
         ORDER BY p.used_at LIMIT rows_max FOR UPDATE SKIP LOCKED
     ), young AS MATERIALIZED (
         SELECT p.producer_id FROM producer AS p
@@ -101,24 +103,34 @@ BEGIN
         UPDATE producer AS p SET used_at = now(), has_batches = true FROM picked AS o
         WHERE p.producer_id = o.producer_id AND o.has_state
     )
-    SELECT count(*), (SELECT count(*) FROM deleted) INTO seen, gone FROM picked;
+    SELECT count(*), (SELECT count(*) FROM deleted), (SELECT max(used_at) FROM old) INTO seen, gone, last_used_at
+    FROM picked;
 END
 $$;
 COMMENT ON FUNCTION streamhouse.forget_ids IS
-    'Forgets ids, with batches or without, that were last asked for before a time, the oldest first: looks at so many, '
+    'Forgets ids, with batches or without, that were last asked for between two times, the oldest first: looks at so many, '
     'and leaves those that have state. Ids without batches that are of before an unsettled term stay. Nobody is waited for';
 
 CREATE FUNCTION streamhouse.make_room_for_id() RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp
 AS $$
 DECLARE
+    -- Who was given one a moment ago is about to write.
+    before    timestamptz := time_ago(interval '10 seconds');
+    since     timestamptz;
     forgotten record;
 BEGIN
-    -- Who was given one a moment ago is about to write.
+    -- While a snapshot is open, what was forgotten before stays in the index, and is not read again for each id.
+    SELECT 'epoch'::timestamptz + r.last_value * interval '1 microsecond' INTO since FROM producer_room AS r;
     FOR n IN 1 .. 10 LOOP
-        SELECT * INTO forgotten FROM forget_ids(false, time_ago(interval '10 seconds'), 1);
-        EXIT WHEN forgotten.gone > 0 OR forgotten.seen = 0;
+        SELECT * INTO forgotten FROM forget_ids(false, before, 1, since);
+        EXIT WHEN forgotten.gone > 0 OR (forgotten.seen = 0 AND since = '-infinity');
+        IF forgotten.seen = 0 THEN
+            since := '-infinity';
+        END IF;
     END LOOP;
+    PERFORM setval('producer_room', (extract(epoch FROM forgotten.last_used_at) * 1000000)::bigint)
+    WHERE forgotten.last_used_at > 'epoch';
     RETURN forgotten.gone > 0;
 END
 $$;

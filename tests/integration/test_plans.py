@@ -205,3 +205,33 @@ def test_work_grows_with_what_is_asked(server, statistics):  # pylint: disable=r
     assert not plans.costly
     plans.connection.close()
     database.close()
+
+
+def test_an_id_at_the_bound_costs_little_whatever_is_remembered(server):  # pylint: disable=redefined-outer-name
+    """It takes the place of the oldest unused one: neither the state of others is read for that, nor, beside an open snapshot,
+    the places of all that were forgotten since."""
+    database = server.database()
+    plans = Plans(database.conninfo)
+    owner = Owner(plans, 1)
+    owner.call(1, "agent_init_producer")
+    plans.execute("SET streamhouse.producers_max = 1")
+    plans.execute("INSERT INTO streamhouse.producer SELECT n, now() - interval '1 minute' + n * interval '1 ms' "
+                  "FROM generate_series(1, 3000) AS n ORDER BY md5(n::text)")  # else one block has many, and counts once
+    plans.execute("INSERT INTO streamhouse.producer_state (topic_id, partition, producer_id, producer_epoch, base_sequences, "
+                  "sequence_counts, base_offsets) SELECT gen_random_uuid(), 0, 10000 + n, 0, '{}', '{}', '{}' "
+                  "FROM generate_series(1, 20000) AS n")
+    plans.execute("VACUUM ANALYZE")
+    reader = psycopg2.connect(database.conninfo)
+    reader.set_session(isolation_level="REPEATABLE READ")
+    reader.cursor().execute("SELECT count(*) FROM streamhouse.producer")
+    plans.execute("SELECT streamhouse.agent_init_producer(%s) FROM generate_series(1, 2000)", owner.incarnation)
+    assert plans.execute("SELECT min(producer_id) FROM streamhouse.producer") == [(2001,)]
+    owner.call(1, "agent_init_producer")
+    assert not plans.costly
+    explained = plans.execute("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) SELECT streamhouse.agent_init_producer(%s)",
+                              owner.incarnation)[0][0][0]["Plan"]
+    assert explained["Shared Hit Blocks"] + explained["Shared Read Blocks"] < 500
+    assert plans.execute("SELECT min(producer_id) FROM streamhouse.producer") == [(2003,)]
+    reader.close()
+    plans.connection.close()
+    database.close()

@@ -194,6 +194,17 @@ static void test_what_producers_have_stored_is_told_and_claimed(void **state)
     assert_int_equal(found[3].id, SH_PG_ID_KNOWN);
     assert_int_equal(found[3].count, 0);
     free(found);
+    /* One of an older term, and no room to take it for given. */
+    fixture_sql("INSERT INTO streamhouse.term (term, reason, ticks_left) VALUES (1, 'test', 0);"
+                "SELECT setval('streamhouse.producer_number', last_value + 2000000000)"
+                "FROM streamhouse.producer_number");
+    strangers[0].producer_id = 5;
+    assert_ok(sh_pg_lookup_producers(life->pg, life->incarnation, strangers, 1, &found, &count, &err));
+    assert_int_equal(found[0].id, SH_PG_ID_UNDECIDED);
+    free(found);
+    fixture_sql("DELETE FROM streamhouse.term;"
+                "SELECT setval('streamhouse.producer_number', last_value - 2000000000)"
+                "FROM streamhouse.producer_number");
 
     ShPgClaim claims[] = {{.partition = life->partition, .producer_id = id, .first_unacked_seq = 4},
                           {.partition = life->partition, .producer_id = other, .first_unacked_seq = 9}};
