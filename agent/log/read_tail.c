@@ -6,6 +6,9 @@
 #include "agent/log/engine_internal.h"
 #include "agent/log/firm.h"
 
+/* What is known of the end of a partition that others may write to is no older. */
+#define BOUNDS_AGE_MAX_MS 1000
+
 static ShReadOutcome decide(ShFetchState *state, size_t index, ShPartition *partition);
 static bool find_in_memory(const ShPartition *partition, int64_t from, uint64_t *seq, uint64_t *limit);
 static ShReadOutcome take(ShFetchState *state, size_t index, ShPartition *partition, uint64_t seq,
@@ -15,6 +18,7 @@ static bool serves_tail(ShEngine *engine, const ShPartition *partition);
 static ShReadOutcome fail_range(ShFetchPart *part);
 static ShReadOutcome wait_for(ShFetchState *state, size_t index, ShPartition *partition,
                               ShReadOutcome outcome);
+static bool is_outdated(ShFetchState *state, ShPartition *partition);
 static bool is_fresh(const ShFetchState *state, const ShPartition *partition);
 
 ShReadOutcome sh_read_tail(ShFetchState *state, size_t index, ShPartition *partition)
@@ -34,6 +38,8 @@ static ShReadOutcome decide(ShFetchState *state, size_t index, ShPartition *part
         sh_bounds_want(engine, partition, true);
         return wait_for(state, index, partition, SH_READ_BOUNDS);
     }
+    if (is_outdated(state, partition))
+        return wait_for(state, index, partition, SH_READ_BOUNDS);
     part->log_start = partition->log_start;
     part->high_watermark = knows_end ? sh_firm_end(partition) : sh_partition_store_end(partition);
     part->epoch = partition->epoch;
@@ -154,6 +160,20 @@ static ShReadOutcome wait_for(ShFetchState *state, size_t index, ShPartition *pa
         waiter->next->prev = waiter;
     partition->waiters = waiter;
     return outcome;
+}
+
+/* Where others may go on: is what is known of the end so old that a reader who goes up to it and no further
+ * would miss what has been there for long? It is asked for in time, so that who reads on waits for nothing.
+ */
+static bool is_outdated(ShFetchState *state, ShPartition *partition)
+{
+    if ((serves_tail(state->engine, partition) && !partition->object_durability) ||
+        is_fresh(state, partition))
+        return false;
+    int64_t age_ms = sh_clock_now_ms() - partition->bounds_ms;
+    if (age_ms > BOUNDS_AGE_MAX_MS / 2)
+        sh_bounds_want(state->engine, partition, false);
+    return age_ms > BOUNDS_AGE_MAX_MS;
 }
 
 /* Do the bounds stem from after the call? */

@@ -107,6 +107,28 @@ static void test_a_hole_that_comes_while_a_reader_waits(void **state)
     assert_int_equal(fetch.part.next_offset, 10);
 }
 
+static int64_t high_watermark_of(Fixture *fixture, const char *topic)
+{
+    Fetch fetch;
+    fetch_begin(fixture, &fetch, topic, 0, DEADLINE_MS, 1);
+    assert_int_equal(fetch_end(&fetch), SH_OK);
+    assert_true(fetch.part.slice_count > 0);
+    sh_fetch_release(&fetch.call);
+    return fetch.part.high_watermark;
+}
+
+/* A reader that goes up to the end it is told, and no further, asks nobody by itself. */
+static void test_an_end_that_others_move(void **state)
+{
+    Fixture *fixture = *state;
+    snprintf(fixture->extra[0], sizeof fixture->extra[0], "STREAMHOUSE_OBJECT_FLUSH_INTERVAL=10ms");
+    start(fixture);
+    assert_int_equal(append_to(fixture, "o", 3, 10), 0);
+    assert_int_equal(high_watermark_of(fixture, "o"), 3);
+    FAKE_CHANGE(fake.topics[1].partitions[0].end = 10);
+    wait_until(high_watermark_of(fixture, "o") == 10);
+}
+
 /* One part of a fetch is led on, though the other has nothing and would wait. */
 static void test_a_hole_in_one_of_two_parts(void **state)
 {
@@ -134,6 +156,7 @@ int main(void)
         TEST(test_a_hole_at_the_end),
         TEST(test_holes_at_the_start_and_in_the_middle),
         TEST(test_a_hole_that_comes_while_a_reader_waits),
+        TEST(test_an_end_that_others_move),
         TEST(test_a_hole_in_one_of_two_parts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
