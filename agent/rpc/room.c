@@ -10,7 +10,9 @@
 #include "agent/rpc/call.h"
 
 /* A client that has not taken its answer for so long stalls. */
-#define STALLED_US  2000000
+#define STALLED_US 2000000
+/* Who has waited for so long comes before those that would have less. */
+#define PATIENCE_US 5000000
 #define HASH_FACTOR UINT64_C(0x9E3779B97F4A7C15)
 /* Addresses that have nothing are kept if there are no more: they come again with the next answer. */
 #define KEPT_ADDRESSES 64
@@ -23,7 +25,8 @@ TAILQ_HEAD(Shares, ShRoomShare);
 typedef struct ShRoomAddress {
     uint64_t key[2];
     int64_t bytes;
-    int pins; /* somebody works with it */
+    int64_t had_us; /* when it last had anything while a share of it waited */
+    int pins;       /* somebody works with it */
     struct Shares holders;
     struct Shares waiters; /* in the order of their coming */
     LIST_ENTRY(ShRoomAddress) link;
@@ -45,7 +48,10 @@ static void give(ShRoom *room, ShRoomShare *share, ShRoomAddress *address, int64
 static void take_away(ShRoom *room, ShRoomShare *share);
 static bool may_have(const ShRoom *room, const ShRoomAddress *address, int64_t bytes);
 static bool is_first(const ShRoom *room, const ShRoomAddress *address, int64_t bytes);
-static ShRoomShare *next_waiter(const ShRoom *room);
+static ShRoomShare *next_waiter(const ShRoom *room, bool is_held_back);
+static bool held_back(const ShRoom *room, const ShRoomShare *waiter);
+static bool is_overdue(const ShRoomShare *waiter, int64_t now_us);
+static bool goes_before(const ShRoomShare *waiter, const ShRoomShare *other, int64_t now_us);
 static void serve_waiters(ShRoom *room, Outcome *outcome);
 static bool make_room(ShRoom *room, ShRoomAddress *newcomer, int64_t bytes, Outcome *outcome);
 static ShRoomShare *victim(const ShRoom *room, const ShRoomAddress *newcomer, int64_t bytes);
@@ -111,6 +117,7 @@ void sh_room_wait(ShRoom *room, ShRoomShare *share, ShCall *call, int64_t bytes,
     share->call = call;
     share->bytes = bytes;
     share->wake = wake;
+    share->waits_since_us = sh_clock_now_us();
     share->address = address;
     if (address != NULL) {
         TAILQ_INSERT_TAIL(&address->waiters, share, link);
@@ -146,7 +153,8 @@ void sh_room_press(ShRoom *room)
     pthread_mutex_lock(&room->mutex);
     serve_waiters(room, &outcome);
     ShRoomShare *waiter;
-    while (outcome.cancelled_count < CANCELS_MAX && (waiter = next_waiter(room)) != NULL) {
+    while (outcome.cancelled_count < CANCELS_MAX &&
+           ((waiter = next_waiter(room, false)) != NULL || (waiter = next_waiter(room, true)) != NULL)) {
         ShRoomShare *other = victim(room, waiter->address, waiter->bytes);
         if (other == NULL)
             break;
@@ -239,6 +247,8 @@ static void take_away(ShRoom *room, ShRoomShare *share)
     TAILQ_REMOVE(&address->holders, share, link);
     address->bytes -= share->bytes;
     room->bytes -= share->bytes;
+    if (!TAILQ_EMPTY(&address->waiters))
+        address->had_us = sh_clock_now_us();
     share->address = NULL;
     forget_if_empty(room, address);
 }
@@ -251,30 +261,57 @@ static bool may_have(const ShRoom *room, const ShRoomAddress *address, int64_t b
 /* Is nobody's turn before it? Those who would have least of all come first. */
 static bool is_first(const ShRoom *room, const ShRoomAddress *address, int64_t bytes)
 {
-    const ShRoomShare *waiter = next_waiter(room);
-    return waiter == NULL || address->bytes + bytes < waiter->address->bytes + waiter->bytes;
+    const ShRoomShare *waiter = next_waiter(room, false);
+    return waiter == NULL || (!is_overdue(waiter, sh_clock_now_us()) &&
+                              address->bytes + bytes < waiter->address->bytes + waiter->bytes);
 }
 
-static ShRoomShare *next_waiter(const ShRoom *room)
+/* Whose turn it is, of those that only their own address holds back, or of the others. */
+static ShRoomShare *next_waiter(const ShRoom *room, bool is_held_back)
 {
     ShRoomShare *next = NULL;
     const ShRoomAddress *address;
     if (room->waiting == 0)
         return NULL;
+    int64_t now_us = sh_clock_now_us();
     FOR_EACH_ADDRESS(address, room)
     {
         ShRoomShare *first = TAILQ_FIRST(&address->waiters);
-        if (first != NULL &&
-            (next == NULL || address->bytes + first->bytes < next->address->bytes + next->bytes))
+        if (first != NULL && held_back(room, first) == is_held_back &&
+            (next == NULL || goes_before(first, next, now_us)))
             next = first;
     }
     return next;
 }
 
+/* An address that has nothing would be given it. */
+static bool held_back(const ShRoom *room, const ShRoomShare *waiter)
+{
+    return !may_have(room, waiter->address, waiter->bytes) &&
+           sh_connection_may_take(0, room->bytes, waiter->bytes, room->bytes_max);
+}
+
+/* It was the turn of others for long enough. */
+static bool is_overdue(const ShRoomShare *waiter, int64_t now_us)
+{
+    return waiter->address->bytes == 0 && now_us - waiter->waits_since_us >= PATIENCE_US &&
+           now_us - waiter->address->had_us >= PATIENCE_US;
+}
+
+static bool goes_before(const ShRoomShare *waiter, const ShRoomShare *other, int64_t now_us)
+{
+    bool is_late = is_overdue(waiter, now_us);
+    if (is_late != is_overdue(other, now_us))
+        return is_late;
+    if (is_late)
+        return waiter->waits_since_us < other->waits_since_us;
+    return waiter->address->bytes + waiter->bytes < other->address->bytes + other->bytes;
+}
+
 static void serve_waiters(ShRoom *room, Outcome *outcome)
 {
     ShRoomShare *waiter;
-    while ((waiter = next_waiter(room)) != NULL && may_have(room, waiter->address, waiter->bytes)) {
+    while ((waiter = next_waiter(room, false)) != NULL && may_have(room, waiter->address, waiter->bytes)) {
         TAILQ_REMOVE(&waiter->address->waiters, waiter, link);
         room->waiting--;
         give(room, waiter, waiter->address, INT64_MAX);

@@ -4,8 +4,11 @@
  * What an answer takes is held by the client that does not take it, and a client may open as many connections
  * as it likes. So shares are counted by the host that they are for (host.h). While half of the room is
  * free whoever comes gets what it asks for, however large when nobody has anything; after that it is for
- * addresses that have nothing yet, or little (sh_connection_may_take). Where that is not enough, room is made
- * by cancelling calls: the largest of the address that has most.
+ * addresses that have nothing yet, or little (sh_connection_may_take). Of those that wait, who would have
+ * least comes first, so that nobody's large answer keeps the small ones waiting; but who has waited for long
+ * and whose address has had nothing meanwhile comes before all, and whom only its own address holds back
+ * keeps no other waiting. Where that is not enough, room is made by cancelling calls: the largest of the
+ * address that has most.
  */
 #ifndef SH_AGENT_RPC_ROOM_H
 #define SH_AGENT_RPC_ROOM_H
@@ -34,7 +37,8 @@ typedef struct ShRoomShare {
     struct ShRoomAddress *address; /* NULL: has nothing */
     int64_t bytes;
     int64_t since_us; /* when the client was given the answer; INT64_MAX: it has nothing to take yet */
-    ShWake *wake;     /* of a share that waits */
+    ShWake *wake;     /* of a share that waits, as the next */
+    int64_t waits_since_us;
     bool is_cancelled;
     TAILQ_ENTRY(ShRoomShare) link;
 } ShRoomShare;

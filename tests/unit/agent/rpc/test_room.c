@@ -1,6 +1,7 @@
 /* What calls hold together: who waits, who is refused, who has to go. */
 #include <poll.h>
 
+#include "agent/rpc/call.h"
 #include "tests/unit/agent/rpc/rpc_fixture.h"
 
 static int small_set_up(void **state)
@@ -181,12 +182,137 @@ static void answers_that_stall_make_room(void **state)
     grpc_channel_destroy(other);
 }
 
+/* --- who waits for whom, without a server */
+
+enum { HOSTS = 4, MEGABYTE = 1 << 20 };
+
+/* A room of 128 MB, and some hosts that want something of it. */
+typedef struct Hall {
+    ShRoom room;
+    ShWorker worker; /* does not run: its inbox holds whom the room has woken, and `stopper` */
+    ShWake stopper;
+    ShHost hosts[HOSTS];
+    ShConnection connections[HOSTS];
+    ShCall calls[HOSTS];
+} Hall;
+
+typedef struct Guest {
+    ShRoomShare share;
+    ShWake wake;
+    ShCall *call;
+} Guest;
+
+static int hall_set_up(void **state)
+{
+    Hall *hall = calloc(1, sizeof *hall);
+    sh_room_init(&hall->room, "hall", 128 * MEGABYTE, true);
+    atomic_init(&hall->worker.inbox, &hall->stopper);
+    for (int i = 0; i < HOSTS; i++) {
+        hall->hosts[i].key[15] = (uint8_t)i;
+        hall->connections[i].host = &hall->hosts[i];
+        hall->calls[i].connection = &hall->connections[i];
+        hall->calls[i].worker = &hall->worker;
+    }
+    *state = hall;
+    return 0;
+}
+
+static int hall_tear_down(void **state)
+{
+    Hall *hall = *state;
+    assert_int_equal(hall->room.bytes, 0);
+    assert_int_equal(hall->room.waiting, 0);
+    sh_room_destroy(&hall->room);
+    free(hall);
+    return 0;
+}
+
+#define HALL_TEST(name) cmocka_unit_test_setup_teardown(name, hall_set_up, hall_tear_down)
+
+static bool take(Hall *hall, Guest *guest, int host, int64_t megabytes)
+{
+    guest->call = &hall->calls[host];
+    return sh_room_take(&hall->room, &guest->share, guest->call, megabytes * MEGABYTE, false);
+}
+
+/* As one who has waited for so long already. */
+static void wait_for_room(Hall *hall, Guest *guest, int host, int64_t megabytes, int64_t seconds)
+{
+    guest->call = &hall->calls[host];
+    guest->wake.call = guest->call;
+    sh_room_wait(&hall->room, &guest->share, guest->call, megabytes * MEGABYTE, &guest->wake);
+    guest->share.waits_since_us -= seconds * 1000000;
+}
+
+static bool waits(const Guest *guest)
+{
+    return guest->share.wake != NULL;
+}
+
+static void leave(Hall *hall, Guest *guest)
+{
+    sh_room_release(&hall->room, &guest->share);
+}
+
+/* The first host has something, so it may have no more while half is taken; another may. */
+static void who_holds_itself_back_holds_no_other_back(void **state)
+{
+    Hall *hall = *state;
+    Guest first = {0}, large = {0}, greedy = {0}, other = {0}, last = {0};
+    assert_true(take(hall, &first, 0, 3));
+    assert_true(take(hall, &large, 1, 67));
+    assert_false(take(hall, &greedy, 0, 1));
+    wait_for_room(hall, &greedy, 0, 1, 0);
+    assert_true(waits(&greedy));
+    assert_true(take(hall, &other, 2, 50));
+    leave(hall, &other);
+    wait_for_room(hall, &last, 3, 50, 0);
+    assert_false(waits(&last));
+    assert_true(waits(&greedy));
+    leave(hall, &large);
+    assert_false(waits(&greedy));
+    leave(hall, &greedy);
+    leave(hall, &first);
+    leave(hall, &last);
+}
+
+/* Small answers go before a large one, but not for ever. */
+static void who_has_waited_for_long_is_next(void **state)
+{
+    Hall *hall = *state;
+    Guest holder = {0}, large = {0}, small = {0}, next = {0}, another = {0};
+    assert_true(take(hall, &holder, 0, 70));
+    wait_for_room(hall, &large, 1, 60, 4);
+    assert_true(take(hall, &small, 2, 10));
+    leave(hall, &small);
+    large.share.waits_since_us -= 1000000;
+    assert_false(take(hall, &small, 2, 10));
+    wait_for_room(hall, &small, 2, 10, 0);
+    assert_true(waits(&small));
+    assert_true(waits(&large));
+    leave(hall, &holder);
+    assert_false(waits(&small));
+    assert_false(waits(&large));
+
+    /* Another of its host has waited for as long, but the host has had something just now. */
+    wait_for_room(hall, &next, 1, 120, 6);
+    leave(hall, &large);
+    assert_true(waits(&next));
+    assert_true(take(hall, &another, 3, 10));
+    leave(hall, &another);
+    leave(hall, &small);
+    assert_false(waits(&next));
+    leave(hall, &next);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         SMALL_TEST(long_polls_of_many_partitions_are_bounded),
         ROOM_TEST(streams_wait_for_room),
         ROOM_TEST(answers_that_stall_make_room),
+        HALL_TEST(who_holds_itself_back_holds_no_other_back),
+        HALL_TEST(who_has_waited_for_long_is_next),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
