@@ -60,6 +60,12 @@ void sh_check_tools_free(ShCheckTools *tools)
     *tools = (ShCheckTools){0};
 }
 
+void sh_check_scratch_shrink(ShScratch *scratch)
+{
+    if (scratch->capacity > KEPT_BYTES_MAX)
+        sh_scratch_free(scratch);
+}
+
 ShStatus sh_checker_start(size_t threads, ShChecker **out, ShError *err)
 {
     ShChecker *checker = calloc(1, sizeof *checker);
@@ -202,7 +208,7 @@ static ShCheckJob *take_job(ShChecker *checker)
 /* Nothing has come for a while: give back what large requests have left. The lock is not held meanwhile. */
 static void shrink(ShChecker *checker, ShCheckTools *tools)
 {
-    if (tools->scratch.capacity <= KEPT_BYTES_MAX)
+    if (tools->scratch.capacity <= KEPT_BYTES_MAX && tools->encoded.capacity <= KEPT_BYTES_MAX)
         return;
     pthread_mutex_unlock(&checker->lock);
     sh_check_tools_free(tools);

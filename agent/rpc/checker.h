@@ -31,6 +31,8 @@ typedef struct ShCheckTools {
 /* The builder for a codec; NULL when memory is short. */
 ShBatchBuilder *sh_check_tools_builder(ShCheckTools *tools, ShCodec codec);
 void sh_check_tools_free(ShCheckTools *tools);
+/* Behind a request: give the memory back if it is more than a thread keeps. */
+void sh_check_scratch_shrink(ShScratch *scratch);
 
 typedef struct ShChecker ShChecker;
 

@@ -7,8 +7,6 @@
 enum { RECORD_KEY = 1, RECORD_VALUE, RECORD_HEADERS, RECORD_TIMESTAMP, RECORD_OFFSET };
 enum { HEADER_KEY = 1, HEADER_VALUE };
 
-/* Scratch memory above it is not kept from answer to answer. */
-#define KEPT_BYTES_MAX ((size_t)4 << 20)
 /* What stands for a byte that is not UTF-8: U+FFFD. */
 #define REPLACEMENT       "\xEF\xBF\xBD"
 #define REPLACEMENT_BYTES 3
@@ -29,7 +27,6 @@ static ShStatus put_record(ShScratch *out, uint32_t number, const ShRecord *reco
 static size_t header_bytes(const ShHeader *header);
 static size_t header_key_bytes(const ShHeader *header);
 static uint8_t *put_header_key(uint8_t *to, const ShHeader *header);
-static void shrink(ShScratch *scratch);
 static size_t record_bytes(const ShRecord *record);
 static uint8_t *put_varint_field(uint8_t *to, uint32_t field, uint64_t value);
 static uint8_t *put_bytes_field(uint8_t *to, uint32_t field, const void *data, size_t length);
@@ -38,13 +35,12 @@ bool sh_decode_records(ShDecoding *decoding, ShFetchPart *part)
 {
     Reading reading = {.decoding = decoding, .offset = part->offset, .next_offset = part->offset};
     ShScratch *encoded = &decoding->tools->encoded;
-    shrink(encoded);
     encoded->length = 0;
     ShError err = {0};
     ShStatus status = SH_OK;
     for (size_t i = 0; i < part->slice_count && status == SH_OK && !decoding->is_full; i++)
         status = decode_slice(&reading, &part->slices[i], &err);
-    shrink(&decoding->tools->scratch);
+    sh_check_scratch_shrink(&decoding->tools->scratch);
     bool is_too_much = decoding->is_inline && status == SH_TOO_LARGE;
     if (decoding->is_inline && !decoding->is_some && (is_too_much || decoding->is_full))
         return false;
@@ -215,14 +211,6 @@ static uint8_t *put_header_key(uint8_t *to, const ShHeader *header)
         }
     }
     return to;
-}
-
-static void shrink(ShScratch *scratch)
-{
-    if (scratch->capacity <= KEPT_BYTES_MAX)
-        return;
-    sh_scratch_free(scratch);
-    *scratch = (ShScratch){0};
 }
 
 static uint8_t *put_varint_field(uint8_t *to, uint32_t field, uint64_t value)

@@ -258,6 +258,7 @@ static bool decode_parts(ShFetchRequest *request, ShCheckTools *tools, bool is_i
             log_data_loss(part);
         if (part->error.status == SH_OK && tools->encoded.length > 0)
             keep_decoded(request, i, &tools->encoded);
+        sh_check_scratch_shrink(&tools->encoded);
     }
     return true;
 }

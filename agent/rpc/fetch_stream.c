@@ -28,6 +28,7 @@ typedef struct FetchStream {
     ShFetchRequest request;
     bool fetching;
     int64_t bytes_max;
+    int64_t bytes_min;
     int64_t held_bytes; /* of the answer that is on its way */
     ShRoomShare share;  /* of the room for answers */
     ShWake has_room;
@@ -83,6 +84,7 @@ static void start(ShCall *call, grpc_byte_buffer *message)
     }
     ShFetch *fetch = &stream->request.fetch;
     stream->bytes_max = fetch->bytes_max;
+    stream->bytes_min = fetch->bytes_min;
     if (!stream->request.bytes_asked && stream->bytes_max > RESPONSE_BYTES_MAX)
         stream->bytes_max = RESPONSE_BYTES_MAX;
     /* A stream waits anyway: the longer the engine does it, the fewer times it is asked for nothing. */
@@ -100,6 +102,8 @@ static void fetch_next(FetchStream *stream)
     stream->fetching = true;
     int64_t share = share_bytes(stream);
     stream->request.fetch.bytes_max = stream->bytes_max < share ? stream->bytes_max : share;
+    /* With room that it has waited for it does not wait again: nobody else has the room meanwhile. */
+    stream->request.fetch.bytes_min = stream->share.in_use ? 1 : stream->bytes_min;
     sh_call_hold(&stream->call);
     sh_fetch_request_start(&stream->request, on_answered);
 }

@@ -53,6 +53,7 @@ struct ShEngine {
     bool fetch_cancelled[FAKE_QUEUE_MAX];
     size_t fetch_count;
     long fetches_begun;
+    long fetches_of_any; /* of them, those for which any byte is enough */
     long cancels;
     int64_t held_bytes; /* by calls */
     long lookups;       /* of offsets */
@@ -381,6 +382,7 @@ void sh_engine_fetch(ShEngine *engine, ShFetch *fetch)
 {
     pthread_mutex_lock(&engine->mutex);
     engine->fetches_begun++;
+    engine->fetches_of_any += fetch->bytes_min <= 1;
     bool answered = fake_fill(engine, fetch);
     if (!answered && fetch->wait_max_ms == 0) {
         fake_empty(fetch);

@@ -2,6 +2,7 @@
 #include <poll.h>
 
 #include "agent/rpc/call.h"
+#include "agent/rpc/server.h"
 #include "tests/unit/agent/rpc/rpc_fixture.h"
 
 static int small_set_up(void **state)
@@ -81,6 +82,7 @@ static void ask_for_records(ClientCall *client, grpc_channel *channel, const cha
     request.partitions = list;
     request.n_partitions = 1;
     request.decode = true;
+    request.min_bytes = 2;
     request.max_bytes = 1000;
     client_open(client, channel, path, 2 * CLIENT_TIMEOUT_MS);
     client_send(client, &request.base);
@@ -107,7 +109,8 @@ static void expect_cut_off(ClientCall *client)
     assert_non_null(strstr(client->text, "others need the memory"));
 }
 
-/* One answer goes on, however large; the others wait for it. When its reader stalls it has to go. */
+/* One answer goes on, however large; the others wait for it. When its reader stalls it has to go. Who is
+ * given room fetches what there is, and lets the room not lie idle. */
 static void streams_wait_for_room(void **state)
 {
     enum { STALLED = 3 };
@@ -124,6 +127,7 @@ static void streams_wait_for_room(void **state)
     ClientCall reader;
     ask_for_records(&reader, other, path);
     assert_true(takes_the_record(&reader));
+    assert_true(fake_read(fixture->engine, &fixture->engine->fetches_of_any) > 0);
     assert_in_range(fake_held_bytes(fixture->engine), 0, 2 * WIDE_RECORD_BYTES);
     expect_cut_off(&stalled[0]);
     grpc_call_cancel(reader.call, NULL);
@@ -180,6 +184,31 @@ static void answers_that_stall_make_room(void **state)
     for (int i = 0; i < STALLED; i++)
         client_free(&stalled[i]);
     grpc_channel_destroy(other);
+}
+
+static atomic_llong kept_bytes;
+
+static void note_kept_bytes(ShCheckJob *job, ShCheckTools *tools)
+{
+    (void)job;
+    atomic_store(&kept_bytes, (long long)(tools->scratch.capacity + tools->encoded.capacity));
+}
+
+/* A thread gives the memory for large records back when it has unfolded them. */
+static void large_records_leave_nothing_behind(void **state)
+{
+    Fixture *fixture = *state;
+    ClientCall reader;
+    produce_wide(fixture);
+    ask_for_records(&reader, fixture->channel, "/streamhouse.v1.StreamHouse/Fetch");
+    assert_true(takes_the_record(&reader));
+    assert_int_equal(client_wait(&reader), GRPC_STATUS_OK);
+    client_free(&reader);
+    ShCheckJob job = {.run = note_kept_bytes};
+    atomic_store(&kept_bytes, -1);
+    sh_checker_submit(fixture->rpc->checker, &job, NULL);
+    WAIT_UNTIL(atomic_load(&kept_bytes) >= 0);
+    assert_in_range(atomic_load(&kept_bytes), 0, 1 << 20);
 }
 
 /* --- who waits for whom, without a server */
@@ -311,6 +340,7 @@ int main(void)
         SMALL_TEST(long_polls_of_many_partitions_are_bounded),
         ROOM_TEST(streams_wait_for_room),
         ROOM_TEST(answers_that_stall_make_room),
+        ROOM_TEST(large_records_leave_nothing_behind),
         HALL_TEST(who_holds_itself_back_holds_no_other_back),
         HALL_TEST(who_has_waited_for_long_is_next),
     };
