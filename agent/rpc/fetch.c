@@ -69,7 +69,7 @@ static bool has_room(ShFetchRequest *request)
 {
     ShCall *call = request->wake.call;
     ShError err = {0};
-    if (!call->ended && sh_call_reserve_answer(call, sh_fetch_request_bytes(request), &err) == SH_OK)
+    if (!call->ended && sh_call_reserve_answer(call, sh_fetch_request_bytes(request, false), &err) == SH_OK)
         return true;
     sh_call_fail(call, &err);
     sh_fetch_request_discard(request);

@@ -22,6 +22,9 @@ enum {
     RESULT_ERROR,
 };
 
+/* Of a FetchResult without its topic's name and its payload, and of an error's without its texts. */
+#define FIELDS_BYTES_MAX 128
+
 static bool has_news(const ShFetchPart *part);
 static ShStatus check_part(const Streamhouse__V1__FetchPartition *wire, ShFetchPart *part, ShError *err);
 static int64_t at_most(int32_t asked, int64_t limit);
@@ -142,13 +145,20 @@ void sh_fetch_request_discard(ShFetchRequest *request)
     sh_fetch_release(&request->fetch);
 }
 
-int64_t sh_fetch_request_bytes(const ShFetchRequest *request)
+int64_t sh_fetch_request_bytes(const ShFetchRequest *request, bool news_only)
 {
-    int64_t bytes = 0;
-    for (size_t i = 0; i < request->fetch.part_count; i++)
-        bytes += (int64_t)(request->decoded != NULL ? request->decoded[i].length
-                                                    : request->fetch.parts[i].bytes);
-    return bytes;
+    size_t bytes = 0;
+    for (size_t i = 0; i < request->fetch.part_count; i++) {
+        const ShFetchPart *part = &request->fetch.parts[i];
+        if (news_only && !has_news(part))
+            continue;
+        bytes += FIELDS_BYTES_MAX + part->target.topic_length;
+        if (part->error.status != SH_OK)
+            bytes += sizeof part->redirect + 2 * strlen(part->error.message);
+        else
+            bytes += request->decoded != NULL ? request->decoded[i].length : part->bytes;
+    }
+    return (int64_t)bytes;
 }
 
 bool sh_fetch_request_has_news(const ShFetchRequest *request)

@@ -53,9 +53,9 @@ grpc_byte_buffer *sh_fetch_request_answer(ShFetchRequest *request, bool news_onl
 /* Instead of an answer: release what it would have been made of. */
 void sh_fetch_request_discard(ShFetchRequest *request);
 
-/* The bytes of the answer's batches or records. Before the batches are unfolded it is what they have until
- * then. */
-int64_t sh_fetch_request_bytes(const ShFetchRequest *request);
+/* What the answer has at most, with all parts or only those with news. Before the batches are unfolded it is
+ * what they have until then. */
+int64_t sh_fetch_request_bytes(const ShFetchRequest *request, bool news_only);
 
 /* Has a part records, or is it led over a hole? Then an answer with news is worth sending. */
 bool sh_fetch_request_has_news(const ShFetchRequest *request);

@@ -174,7 +174,7 @@ static void write_answer(FetchStream *stream)
 static bool take_room(FetchStream *stream)
 {
     ShRoom *room = &stream->call.worker->rpc->streams_room;
-    int64_t bytes = sh_fetch_request_bytes(&stream->request);
+    int64_t bytes = sh_fetch_request_bytes(&stream->request, true);
     bool is_known = !stream->request.decode || stream->request.decoded != NULL;
     if (!is_known && bytes < stream->wanted_bytes)
         bytes = stream->wanted_bytes;

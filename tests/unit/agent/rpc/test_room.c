@@ -2,6 +2,7 @@
 #include <poll.h>
 
 #include "agent/rpc/call.h"
+#include "agent/rpc/fetch_request.h"
 #include "agent/rpc/server.h"
 #include "tests/unit/agent/rpc/rpc_fixture.h"
 
@@ -186,6 +187,25 @@ static void answers_that_stall_make_room(void **state)
     grpc_channel_destroy(other);
 }
 
+/* Room is taken for all of an answer before it is made, not for its payload alone. */
+static void an_answer_is_no_larger_than_its_room(void **state)
+{
+    (void)state;
+    ShFetchPart parts[2] = {
+        {.log_start = INT64_MAX, .high_watermark = INT64_MAX, .next_offset = INT64_MAX, .epoch = INT64_MAX},
+    };
+    parts[0].target = (ShTarget){.topic = "orders", .topic_length = 6, .partition = INT32_MAX};
+    parts[0].target.topic_id = fake_topic_id;
+    parts[1] = parts[0];
+    (void)sh_fail(&parts[1].error, SH_NOT_OWNER, "partition orders-3 is not owned by this agent");
+    fake_redirect(&parts[1].redirect);
+    ShFetchRequest request = {.fetch = {.parts = parts, .part_count = 2}};
+    int64_t bytes = sh_fetch_request_bytes(&request, false);
+    grpc_byte_buffer *answer = sh_fetch_request_answer(&request, false);
+    assert_in_range(grpc_byte_buffer_length(answer), 100, bytes);
+    grpc_byte_buffer_destroy(answer);
+}
+
 static atomic_llong kept_bytes;
 
 static void note_kept_bytes(ShCheckJob *job, ShCheckTools *tools)
@@ -340,6 +360,7 @@ int main(void)
         SMALL_TEST(long_polls_of_many_partitions_are_bounded),
         ROOM_TEST(streams_wait_for_room),
         ROOM_TEST(answers_that_stall_make_room),
+        ROOM_TEST(an_answer_is_no_larger_than_its_room),
         ROOM_TEST(large_records_leave_nothing_behind),
         HALL_TEST(who_holds_itself_back_holds_no_other_back),
         HALL_TEST(who_has_waited_for_long_is_next),
