@@ -38,7 +38,7 @@ static ShReadOutcome decide(ShFetchState *state, size_t index, ShPartition *part
         sh_bounds_want(engine, partition, true);
         return wait_for(state, index, partition, SH_READ_BOUNDS);
     }
-    if (is_outdated(state, partition))
+    if ((partition->object_durability || !knows_end) && is_outdated(state, partition))
         return wait_for(state, index, partition, SH_READ_BOUNDS);
     part->log_start = partition->log_start;
     part->high_watermark = knows_end ? sh_firm_end(partition) : sh_partition_store_end(partition);

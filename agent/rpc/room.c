@@ -261,6 +261,8 @@ static bool may_have(const ShRoom *room, const ShRoomAddress *address, int64_t b
 /* Is nobody's turn before it? Those who would have least of all come first. */
 static bool is_first(const ShRoom *room, const ShRoomAddress *address, int64_t bytes)
 {
+    if (room->waiting == 0)
+        return true;
     const ShRoomShare *waiter = next_waiter(room, false);
     return waiter == NULL || (!is_overdue(waiter, sh_clock_now_us()) &&
                               address->bytes + bytes < waiter->address->bytes + waiter->bytes);
@@ -271,8 +273,6 @@ static ShRoomShare *next_waiter(const ShRoom *room, bool is_held_back)
 {
     ShRoomShare *next = NULL;
     const ShRoomAddress *address;
-    if (room->waiting == 0)
-        return NULL;
     int64_t now_us = sh_clock_now_us();
     FOR_EACH_ADDRESS(address, room)
     {
@@ -311,7 +311,8 @@ static bool goes_before(const ShRoomShare *waiter, const ShRoomShare *other, int
 static void serve_waiters(ShRoom *room, Outcome *outcome)
 {
     ShRoomShare *waiter;
-    while ((waiter = next_waiter(room, false)) != NULL && may_have(room, waiter->address, waiter->bytes)) {
+    while (room->waiting > 0 && (waiter = next_waiter(room, false)) != NULL &&
+           may_have(room, waiter->address, waiter->bytes)) {
         TAILQ_REMOVE(&waiter->address->waiters, waiter, link);
         room->waiting--;
         give(room, waiter, waiter->address, INT64_MAX);
