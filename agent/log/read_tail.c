@@ -167,8 +167,9 @@ static ShReadOutcome wait_for(ShFetchState *state, size_t index, ShPartition *pa
  */
 static bool is_outdated(ShFetchState *state, ShPartition *partition)
 {
-    if ((serves_tail(state->engine, partition) && !partition->object_durability) ||
-        is_fresh(state, partition))
+    bool is_ours_alone = sh_partition_is_owned(partition) && !partition->blocked &&
+                         !partition->object_durability;
+    if (is_ours_alone || is_fresh(state, partition))
         return false;
     int64_t age_ms = sh_clock_now_ms() - partition->bounds_ms;
     if (age_ms > BOUNDS_AGE_MAX_MS / 2)
