@@ -291,8 +291,7 @@ def test_neither_a_file_copy_nor_its_original_deletes(world):
 
     # The operator decides for the original.
     store = world.directory / "store"
-    a1_objects = [p for p in store.rglob("*.seg") if "/a1/" in str(p)]
-    a9_objects = [p for p in store.rglob("*.seg") if "/a9/" in str(p)]
+    a1_objects, a9_objects = ([p for p in store.rglob("*.seg") if p.parts[-3] == agent] for agent in ("a1", "a9"))
     assert a1_objects
     world.database.execute("SELECT streamhouse.new_term()")
     world.settled(2)
