@@ -4,8 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/base/address.h"
-
 struct ShHosts {
     pthread_mutex_t mutex;
     ShHost *by_key;

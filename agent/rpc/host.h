@@ -1,6 +1,6 @@
 /*
- * host.h - where clients come from, as limits know it: an address of IPv4, or the first 64 bits of one of
- * IPv6, for who has one of these has all. What the connections of a host have together is counted here.
+ * host.h - where clients come from, as limits know it (sh_address_key), and what the connections of a host
+ * have together.
  */
 #ifndef SH_AGENT_RPC_HOST_H
 #define SH_AGENT_RPC_HOST_H
@@ -10,11 +10,13 @@
 #include <sys/socket.h>
 #include <uthash.h>
 
+#include "agent/base/address.h"
+
 typedef struct ShHosts ShHosts;
 
 typedef struct ShHost {
     ShHosts *hosts;
-    uint8_t key[16];   /* IPv4 as IPv6 maps it, or the first half of IPv6 and zeros */
+    uint8_t key[SH_ADDRESS_KEY_BYTES];
     atomic_long calls; /* open */
     long connections;  /* that stand; the acceptor's thread's */
     long refs;         /* by the table's mutex, as the next */

@@ -226,11 +226,7 @@ def test_answers_that_are_not_taken_make_room_for_others(make_agent):
     peak = 0
     hanging = []
     for _ in range(60):
-        one = socket.socket()
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        one.connect(registry_place(agent))
-        one.sendall(b"GET /schemas HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        hanging.append(one)
+        hanging.append(ask_and_wait(agent, "127.0.0.1", "/schemas"))
         assert ask_registry(agent, "GET", "/schemas/ids/1")[0] == 200
         peak = max(peak, agent.metric("streamhouse_agent_memory_bytes"))
     wait_until("some made room", lambda: "makes room for other answers" in agent.log_text(), 60)
@@ -249,12 +245,12 @@ def test_many_small_answers_leave_a_large_one_alone(agent):
         assert ask_registry(agent, "POST", f"/subjects/{subject}/versions", json.dumps({"schema": text}))[0] == 200
     whole = len(ask_registry(agent, "GET", "/schemas/ids/1")[1])
     assert ask_registry(agent, "GET", "/schemas/ids/2")[0] == 200  # from memory now: the queue of look-ups refuses nobody
-    honest = ask_and_wait(agent, "127.0.0.1", 1)
+    honest = ask_and_wait(agent, "127.0.0.1", "/schemas/ids/1")
     assert honest.recv(12) == b"HTTP/1.1 200"
-    hanging = [ask_and_wait(agent, source, 2) for _ in range(125) for source in ("127.0.0.2", "127.0.0.3")]
+    hanging = [ask_and_wait(agent, source, "/schemas/ids/2") for _ in range(125) for source in ("127.0.0.2", "127.0.0.3")]
 
     def another_makes_room():
-        hanging.append(ask_and_wait(agent, "127.0.0.2", 2))  # of equals one goes when it was not taken for a second
+        hanging.append(ask_and_wait(agent, "127.0.0.2", "/schemas/ids/2"))  # of equals one goes when it was not taken for a second
         return "makes room for other answers" in agent.log_text()
     wait_until("some made room", another_makes_room, 60)
     taken = 0
@@ -265,14 +261,14 @@ def test_many_small_answers_leave_a_large_one_alone(agent):
         one.close()
 
 
-def ask_and_wait(agent, source, schema):
-    """A connection from an address that asks for a schema, the last on it, and takes little of what comes."""
+def ask_and_wait(agent, source, path):
+    """A connection from an address that asks the registry one thing, the last on it, and takes little of what comes."""
     one = socket.socket()
     one.settimeout(20)
     one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     one.bind((source, 0))
     one.connect(registry_place(agent))
-    one.sendall(f"GET /schemas/ids/{schema} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+    one.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
     return one
 
 
@@ -280,15 +276,8 @@ def test_answers_that_are_not_taken_do_not_fill_the_kernel(agent):
     """A schema of 3.9 MB for each of 16 that do not read: what is sent and not taken stays small."""
     text = json.dumps({"type": "record", "name": "F", "doc": "x" * 3_900_000, "fields": []})
     assert ask_registry(agent, "POST", "/subjects/fat/versions", json.dumps({"schema": text}))[0] == 200
-    hanging = []
-    for _ in range(16):
-        one = socket.socket()
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        one.connect(registry_place(agent))
-        one.sendall(b"GET /schemas/ids/1 HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        hanging.append(one)
+    hanging = [ask_and_wait(agent, "127.0.0.1", "/schemas/ids/1") for _ in range(16)]
     for one in hanging:
-        one.settimeout(20)
         assert one.recv(12) == b"HTTP/1.1 200"
     local = f"{registry_place(agent)[1]:04X}"
     rows = [row.split() for row in pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:]]

@@ -64,6 +64,20 @@ static inline int fixture_set_up(void **state)
     return fixture_start(state, fixture_config());
 }
 
+/* A server with a small memory budget: of 2 MB there are 16 connections and 64 calls, of 16 MB 128 and 512.
+ */
+static inline int fixture_start_small(void **state, int64_t memory_budget_bytes)
+{
+    ShConfig config = fixture_config();
+    config.memory_budget_bytes = memory_budget_bytes;
+    return fixture_start(state, config);
+}
+
+static inline int fixture_set_up_small(void **state)
+{
+    return fixture_start_small(state, 2 << 20);
+}
+
 static inline int fixture_tear_down(void **state)
 {
     Fixture *fixture = *state;
@@ -159,11 +173,9 @@ static inline Streamhouse__V1__ProduceResponse *call_produce(Fixture *fixture, C
                        &request->message.base, &streamhouse__v1__produce_response__descriptor);
 }
 
-/* Produce one batch of `count` records to a partition, which must be accepted. */
-static inline void produce(Fixture *fixture, int32_t partition, int count, const char *value,
-                           size_t value_length)
+/* Produce a batch to a partition, which must be accepted. Takes the reference. */
+static inline void produce_batch(Fixture *fixture, int32_t partition, ShBuf *batch)
 {
-    ShBuf *batch = make_batch(count, value, value_length);
     Request request;
     ClientCall client;
     request_init(&request, 1);
@@ -174,6 +186,13 @@ static inline void produce(Fixture *fixture, int32_t partition, int count, const
     streamhouse__v1__produce_response__free_unpacked(response, NULL);
     client_free(&client);
     sh_buf_unref(batch);
+}
+
+/* ... of `count` records. */
+static inline void produce(Fixture *fixture, int32_t partition, int count, const char *value,
+                           size_t value_length)
+{
+    produce_batch(fixture, partition, make_batch(count, value, value_length));
 }
 
 #endif

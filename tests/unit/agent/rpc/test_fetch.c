@@ -337,20 +337,6 @@ static ShBuf *make_tailed_bomb(size_t bytes)
     return batch;
 }
 
-static void produce_batch(Fixture *fixture, int32_t partition, ShBuf *batch)
-{
-    Request request;
-    ClientCall client;
-    request_init(&request, 1);
-    request_add(&request, partition, batch);
-    Streamhouse__V1__ProduceResponse *response = call_produce(fixture, &client, &request);
-    assert_non_null(response);
-    assert_null(response->results[0]->error);
-    streamhouse__v1__produce_response__free_unpacked(response, NULL);
-    client_free(&client);
-    sh_buf_unref(batch);
-}
-
 typedef struct FetchPlace {
     int32_t partition;
     int64_t offset;

@@ -209,26 +209,12 @@ static void connections_make_room_for_other_hosts(void **state)
         close(peers[i].fd);
 }
 
-static int start(void **state, int64_t memory_budget_bytes)
-{
-    ShConfig config = fixture_config();
-    config.memory_budget_bytes = memory_budget_bytes;
-    return fixture_start(state, config);
-}
-
-/* 16 connections, 64 calls. */
-static int set_up_small(void **state)
-{
-    return start(state, 2 << 20);
-}
-
-/* 128 connections, 512 calls. */
 static int set_up_middle(void **state)
 {
-    return start(state, 16 << 20);
+    return fixture_start_small(state, 16 << 20);
 }
 
-#define SMALL_TEST(name)  cmocka_unit_test_setup_teardown(name, set_up_small, fixture_tear_down)
+#define SMALL_TEST(name)  cmocka_unit_test_setup_teardown(name, fixture_set_up_small, fixture_tear_down)
 #define MIDDLE_TEST(name) cmocka_unit_test_setup_teardown(name, set_up_middle, fixture_tear_down)
 
 int main(void)

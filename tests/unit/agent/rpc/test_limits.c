@@ -88,23 +88,14 @@ static void produce_foldable(Fixture *fixture, int32_t partition, int records)
     static char value[10000];
     ShBatchBuilder *builder = sh_batch_builder_new(SH_CODEC_ZSTD);
     ShBuf *batch = NULL;
-    Request request;
-    ClientCall client;
     for (int i = 0; i < records; i++) {
         ShRecord record = {
             .timestamp_ms = 1000, .value = (const uint8_t *)value, .value_length = sizeof value};
         assert_int_equal(sh_batch_builder_add(builder, &record, NULL, 0, NULL), SH_OK);
     }
     assert_int_equal(sh_batch_builder_finish(builder, &batch, NULL), SH_OK);
-    request_init(&request, 1);
-    request_add(&request, partition, batch);
-    Streamhouse__V1__ProduceResponse *response = call_produce(fixture, &client, &request);
-    assert_non_null(response);
-    assert_null(response->results[0]->error);
-    streamhouse__v1__produce_response__free_unpacked(response, NULL);
-    client_free(&client);
-    sh_buf_unref(batch);
     sh_batch_builder_free(builder);
+    produce_batch(fixture, partition, batch);
 }
 
 static Streamhouse__V1__FetchResponse *fetch_decoded(Fixture *fixture, int32_t max_bytes)
@@ -368,14 +359,7 @@ static void checks_take_turns_by_host(void **state)
 
 /* --- with the smallest memory budget */
 
-static int small_set_up(void **state)
-{
-    ShConfig config = fixture_config();
-    config.memory_budget_bytes = 2 << 20;
-    return fixture_start(state, config);
-}
-
-#define SMALL_TEST(name) cmocka_unit_test_setup_teardown(name, small_set_up, fixture_tear_down)
+#define SMALL_TEST(name) cmocka_unit_test_setup_teardown(name, fixture_set_up_small, fixture_tear_down)
 
 /* Calls whose request does not come are held as they are counted, and refused when there are too many of
  * them; another connection's call is served beside them. */

@@ -6,14 +6,7 @@
 #include "agent/rpc/server.h"
 #include "tests/unit/agent/rpc/rpc_fixture.h"
 
-static int small_set_up(void **state)
-{
-    ShConfig config = fixture_config();
-    config.memory_budget_bytes = 2 << 20;
-    return fixture_start(state, config);
-}
-
-#define SMALL_TEST(name) cmocka_unit_test_setup_teardown(name, small_set_up, fixture_tear_down)
+#define SMALL_TEST(name) cmocka_unit_test_setup_teardown(name, fixture_set_up_small, fixture_tear_down)
 
 /* A request that takes a megabyte of memory while it waits is refused beside another, to be sent again. */
 static void long_polls_of_many_partitions_are_bounded(void **state)
@@ -60,17 +53,7 @@ static int room_set_up(void **state)
 
 static void produce_wide(Fixture *fixture)
 {
-    ShBuf *batch = make_bomb(WIDE_RECORD_BYTES);
-    Request request;
-    ClientCall client;
-    request_init(&request, 1);
-    request_add(&request, 0, batch);
-    Streamhouse__V1__ProduceResponse *response = call_produce(fixture, &client, &request);
-    assert_non_null(response);
-    assert_null(response->results[0]->error);
-    streamhouse__v1__produce_response__free_unpacked(response, NULL);
-    client_free(&client);
-    sh_buf_unref(batch);
+    produce_batch(fixture, 0, make_bomb(WIDE_RECORD_BYTES));
 }
 
 /* Ask for records of partition 0, and take nothing. */
