@@ -12,7 +12,6 @@ static void refresh(void *arg);
 
 void sh_registry_metrics_start(ShRegistryMetrics *metrics, ShRegistryCache *cache)
 {
-    (void)sh_registry_route_name(0);
     metrics->duration = sh_metric_histogram("streamhouse_schema_registry_request_duration_seconds", NULL,
                                             "Time from a request to its answer.");
     metrics->hits = sh_metric_counter("streamhouse_schema_registry_cache_hits_total", NULL,

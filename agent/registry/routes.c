@@ -1,5 +1,6 @@
 #include "agent/registry/routes.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,6 +39,7 @@ static bool set_mode(ShRegistryCall *call, ShRegistryAnswer *answer);
 static bool reset_setting(ShRegistryCall *call, ShRegistryAnswer *answer);
 static bool get_cluster(ShRegistryCall *call, ShRegistryAnswer *answer);
 static bool matches(const Route *route, ShRegistryCall *call);
+static void make_names(void);
 static void answer_no_route(const ShRegistryCall *call, ShRegistryAnswer *answer);
 static bool read_page(ShRegistryCall *call, int at, ShRegistryAnswer *answer);
 static bool read_schema(ShRegistryCall *call, ShRegistryAnswer *answer);
@@ -85,6 +87,9 @@ static const Route routes[] = {
     {"GET", "/v1/metadata/version", NULL, 0, "{\"version\":\"" SH_VERSION "\",\"commitId\":\"\"}"},
 };
 #define ROUTE_COUNT ((int)(sizeof routes / sizeof routes[0]))
+
+/* "GET /subjects"; made once. */
+static char route_names[ROUTE_COUNT][80];
 _Static_assert(sizeof routes / sizeof routes[0] < SH_REGISTRY_ROUTES_MAX, "metrics have no room for a route");
 
 bool sh_registry_call_route(ShRegistryCall *call, const char *method, const char *target,
@@ -132,14 +137,15 @@ void sh_registry_call_free(ShRegistryCall *call)
 
 const char *sh_registry_route_name(int route)
 {
-    static char names[ROUTE_COUNT][80];
-    static bool made;
-    if (!made) { /* the first call is made before there are threads */
-        for (int i = 0; i < ROUTE_COUNT; i++)
-            snprintf(names[i], sizeof names[i], "%s %s", routes[i].method, routes[i].path);
-        made = true;
-    }
-    return route < ROUTE_COUNT ? names[route] : "none";
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    (void)pthread_once(&once, make_names);
+    return route < ROUTE_COUNT ? route_names[route] : "none";
+}
+
+static void make_names(void)
+{
+    for (int i = 0; i < ROUTE_COUNT; i++)
+        snprintf(route_names[i], sizeof route_names[i], "%s %s", routes[i].method, routes[i].path);
 }
 
 int sh_registry_no_route(void)
