@@ -10,6 +10,7 @@
 #include <uthash.h>
 
 #include "schema/avro_node.h"
+#include "schema/json_load.h"
 
 #define TYPE_STEPS 32 /* to write one */
 
@@ -216,7 +217,10 @@ static void set_rest(Text *text, json_t *object, const json_t *from)
 static json_t *sorted_copy(Text *text, const json_t *value)
 {
     char *sorted = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY | JSON_SORT_KEYS);
-    json_t *copy = sorted == NULL ? NULL : json_loads(sorted, JSON_DECODE_ANY, NULL);
+    json_error_t fault;
+    json_t *copy = sorted == NULL
+                       ? NULL
+                       : sh_json_load(sorted, strlen(sorted), JSON_DECODE_ANY, text->budget, &fault);
     free(sorted);
     if (copy == NULL)
         text->failed = true;

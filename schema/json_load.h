@@ -6,7 +6,8 @@
 
 #include "schema/budget.h"
 
-/* `flags` are jansson's. Integers that do not fit 64 bits become fractions. NULL: `fault` says why not,
+/* `flags` are jansson's. What it takes is bounded before, by the characters that stand for values outside of
+ * strings. Integers that do not fit 64 bits become fractions. NULL: `fault` says why not,
  * unless the budget has ended. */
 json_t *sh_json_load(const char *text, size_t bytes, size_t flags, ShSchemaBudget *budget,
                      json_error_t *fault);
