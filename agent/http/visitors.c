@@ -53,6 +53,7 @@ static void welcome(ShVisitors *visitors, struct MHD_Connection *connection, voi
 static bool join_origin(ShVisitors *visitors, Visitor *visitor, const union MHD_ConnectionInfo *from);
 static void leave_origin(Visitor *visitor);
 static void make_room(ShVisitors *visitors, const Visitor *newcomer);
+static Visitor *who_goes(const ShVisitors *visitors);
 static void end(ShVisitors *visitors, Visitor *visitor, const char *reason);
 static void set_body(Visitor *visitor, size_t bytes);
 static void set_answer(Visitor *visitor, size_t bytes);
@@ -246,10 +247,10 @@ static void welcome(ShVisitors *visitors, struct MHD_Connection *connection, voi
     visitor->since_ms = sh_clock_now_ms();
     pthread_mutex_lock(&visitors->lock);
     if (join_origin(visitors, visitor, from)) {
-        make_room(visitors, visitor);
         TAILQ_INSERT_TAIL(&visitors->list, visitor, link);
         visitors->count++;
         visitor->origin->count++;
+        make_room(visitors, visitor);
     } else {
         free(visitor);
         *context = NULL;
@@ -292,25 +293,39 @@ static void leave_origin(Visitor *visitor)
     free(origin);
 }
 
-/* With the lock held. */
+/* With the lock held. The newcomer is among them. */
 static void make_room(ShVisitors *visitors, const Visitor *newcomer)
 {
-    Visitor *oldest_of_origin = NULL;
-    Visitor *oldest = NULL;
+    if (newcomer->origin->count <= visitors->places / 2 && visitors->count <= visitors->places / 4 * 3)
+        return;
+    Visitor *visitor = who_goes(visitors);
+    end(visitors, visitor,
+        visitor == newcomer                   ? "others of its address are waited for"
+        : visitor->origin == newcomer->origin ? "makes room for others of its address"
+                                              : "makes room for others");
+}
+
+/* With the lock held. Of the address that has most, which an address with more than half always is: whoever
+ * is at it for the longest and not busy; if all are, the one for the longest, whose work is done in vain. */
+static Visitor *who_goes(const ShVisitors *visitors)
+{
+    size_t most = 0;
+    Visitor *busy = NULL;
+    const Origin *origin;
     Visitor *visitor;
+    LIST_FOREACH(origin, &visitors->origins, link)
+    {
+        most = origin->count > most ? origin->count : most;
+    }
     TAILQ_FOREACH(visitor, &visitors->list, link)
     {
-        if (visitor->ended || visitor->busy)
+        if (visitor->ended || visitor->origin->count < most)
             continue;
-        if (oldest == NULL)
-            oldest = visitor;
-        if (oldest_of_origin == NULL && visitor->origin == newcomer->origin)
-            oldest_of_origin = visitor;
+        if (!visitor->busy)
+            return visitor;
+        busy = busy == NULL ? visitor : busy;
     }
-    if (newcomer->origin->count >= visitors->places / 2 && oldest_of_origin != NULL)
-        end(visitors, oldest_of_origin, "makes room for others of its address");
-    else if (visitors->count >= visitors->places / 4 * 3 && oldest != NULL)
-        end(visitors, oldest, "makes room for others");
+    return busy;
 }
 
 /* With the lock held. The server sees the connection closed by its client. */

@@ -4,10 +4,11 @@
  * libmicrohttpd ends a connection on which nothing moves; one that sends a byte now and then it keeps for
  * ever, and when all places are taken nobody comes in. So each connection has a deadline: from its begin, or
  * from the end of its last request, to the end of the next. When three quarters of the places are taken, or
- * half of them by one address (sh_address_key), the newcomer takes the place of the one that is at it for the
- * longest: whoever asks and goes is served, however many others hang about. The kernel keeps little of what
- * is sent to each, so that nearly all of an answer that is not taken is in the memory which its server
- * counts.
+ * half of them by one address (sh_address_key), the newcomer takes the place of one of the address that has
+ * most: the one that is at it for the longest, of those that the agent does not work for, and if that is the
+ * newcomer it has to go. So whoever asks and goes is served, however many others hang about. The kernel keeps
+ * little of what is sent to each, so that nearly all of an answer that is not taken is in the memory which
+ * its server counts.
  */
 #ifndef SH_AGENT_HTTP_VISITORS_H
 #define SH_AGENT_HTTP_VISITORS_H

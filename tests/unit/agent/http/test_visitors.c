@@ -215,6 +215,50 @@ static void test_beyond_three_quarters_the_oldest_goes(void **state)
     assert_true(!is_ended(clients[0]) && is_ended(clients[1]) && !is_ended(clients[2]));
 }
 
+/* Those whose requests the agent works on hold their places: the newcomer of their address has none. */
+static void test_an_address_that_only_waits_refuses_its_newcomer(void **state)
+{
+    House *house = *state;
+    struct MHD_Connection *other = come(house, "10.0.0.2");
+    struct MHD_Connection *clients[PLACES / 2];
+    for (int i = 0; i < PLACES / 2; i++) {
+        clients[i] = come(house, "10.0.0.1");
+        sh_visitors_set_busy(house->visitors, clients[i], true);
+    }
+    for (int i = 0; i < PLACES; i++)
+        assert_true(is_ended(come(house, "10.0.0.1")));
+    for (int i = 0; i < PLACES / 2; i++)
+        assert_false(is_ended(clients[i]));
+    assert_false(is_ended(other));
+    assert_false(is_ended(come(house, "10.0.0.3")));
+}
+
+/* Beyond three quarters one goes of the address that has most: one that waits for its client, or the one
+ * that is at it for the longest; never one of an address with few. */
+static void test_who_has_few_connections_keeps_them(void **state)
+{
+    House *house = *state;
+    struct MHD_Connection *oldest = come(house, "10.0.0.2");
+    struct MHD_Connection *large[7];
+    for (int i = 0; i < 7; i++) {
+        large[i] = come(house, "10.0.0.1");
+        sh_visitors_set_busy(house->visitors, large[i], i != 3);
+    }
+    struct MHD_Connection *small[4];
+    for (int i = 0; i < 4; i++)
+        small[i] = come(house, "10.0.0.3");
+    come(house, "10.0.0.4");
+    assert_true(is_ended(large[3]));
+    come(house, "10.0.0.4");
+    assert_true(is_ended(large[0]) && !is_ended(large[1]));
+    sh_visitors_set_busy(house->visitors, large[0], false); /* what it waited for comes, too late */
+    come(house, "10.0.0.4");
+    assert_true(is_ended(large[1]) && !is_ended(large[2]));
+    assert_false(is_ended(oldest));
+    for (int i = 0; i < 4; i++)
+        assert_false(is_ended(small[i]));
+}
+
 int main(void)
 {
 #define each(test) cmocka_unit_test_setup_teardown(test, open_house, close_house)
@@ -227,6 +271,8 @@ int main(void)
         each(test_a_body_goes_of_the_address_that_has_most),
         each(test_a_network_of_ipv6_has_the_places_of_one_address),
         each(test_beyond_three_quarters_the_oldest_goes),
+        each(test_an_address_that_only_waits_refuses_its_newcomer),
+        each(test_who_has_few_connections_keeps_them),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
