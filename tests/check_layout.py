@@ -27,7 +27,7 @@ MAY_INCLUDE = {
     "agent/log": ["agent/schema", "agent/wal", "agent/store", "agent/pg", "agent/base", "core"],
     "agent/rpc": ["agent/log", "agent/schema", "agent/base", "core", "proto"],
     "agent/http": ["agent/log", "agent/base", "core"],
-    "agent/registry": ["agent/http", "agent/pg", "agent/base", "core"],
+    "agent/registry": ["agent/http", "agent/pg", "agent/base", "schema", "core"],
     "agent": ["agent/rpc", "agent/http", "agent/registry", "agent/log", "agent/base", "core"],
     "client": ["core", "proto"],
     "cli": ["client", "core"],

@@ -4,14 +4,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "schema/json_load.h"
+
 static json_t *load_object(const char *bytes, size_t length, ShRegistryAnswer *answer);
+static json_t *load(const char *bytes, size_t length, ShRegistryAnswer *answer);
 static bool refuse_extras(const json_t *root, const char *const *names, ShRegistryAnswer *answer);
 static bool is_said(const json_t *value);
 static bool read_text(const json_t *root, const char *name, const char *otherwise, const char **out,
                       ShRegistryAnswer *answer);
 static bool read_number(const json_t *root, const char *name, json_int_t none, ShRegistryNumberText *storage,
                         const char **out, ShRegistryAnswer *answer);
-static bool read_references(const json_t *root, char **out, ShRegistryAnswer *answer);
+static bool read_references(const json_t *root, size_t length, char **out, ShRegistryAnswer *answer);
+static bool keep_texts(const json_t *root, json_t **out, ShRegistryAnswer *answer);
 
 bool sh_registry_body_schema(const char *bytes, size_t length, ShRegistrySchemaBody *out,
                              ShRegistryAnswer *answer)
@@ -19,13 +23,16 @@ bool sh_registry_body_schema(const char *bytes, size_t length, ShRegistrySchemaB
     /* To leave out a rule for encryption in silence would let a client write plain text. */
     static const char *const refused[] = {"metadata", "ruleSet", "schemaTagsToAdd", "schemaTagsToRemove",
                                           NULL};
-    ShRegistrySchemaBody body = {.root = load_object(bytes, length, answer)};
-    bool good = body.root != NULL && refuse_extras(body.root, refused, answer) &&
-                read_text(body.root, "schema", "", &body.schema, answer) &&
-                read_text(body.root, "schemaType", "AVRO", &body.type, answer) &&
-                read_references(body.root, &body.references, answer) &&
-                read_number(body.root, "id", -1, &out->numbers[0], &body.id, answer) &&
-                read_number(body.root, "version", 0, &out->numbers[1], &body.version, answer);
+    ShRegistrySchemaBody body = {.texts = NULL};
+    json_t *root = load_object(bytes, length, answer);
+    bool good = root != NULL && refuse_extras(root, refused, answer) &&
+                read_text(root, "schema", "", &body.schema, answer) &&
+                read_text(root, "schemaType", "AVRO", &body.type, answer) &&
+                read_references(root, length, &body.references, answer) &&
+                read_number(root, "id", -1, &out->numbers[0], &body.id, answer) &&
+                read_number(root, "version", 0, &out->numbers[1], &body.version, answer) &&
+                keep_texts(root, &body.texts, answer);
+    json_decref(root);
     if (!good) {
         sh_registry_body_schema_free(&body);
         return false;
@@ -39,9 +46,9 @@ bool sh_registry_body_schema(const char *bytes, size_t length, ShRegistrySchemaB
 
 void sh_registry_body_schema_free(ShRegistrySchemaBody *body)
 {
-    json_decref(body->root);
+    json_decref(body->texts);
     free(body->references);
-    *body = (ShRegistrySchemaBody){.root = NULL};
+    *body = (ShRegistrySchemaBody){.texts = NULL};
 }
 
 bool sh_registry_body_setting(const char *bytes, size_t length, const char *name, const char *other_name,
@@ -64,21 +71,34 @@ bool sh_registry_body_setting(const char *bytes, size_t length, const char *name
 
 static json_t *load_object(const char *bytes, size_t length, ShRegistryAnswer *answer)
 {
-    json_error_t error;
     if (length == 0) {
         sh_registry_answer_error(answer, 422, "the request has no body; it takes a JSON object");
         return NULL;
     }
-    json_t *root = json_loadb(bytes, length, JSON_REJECT_DUPLICATES, &error);
-    if (root == NULL)
-        sh_registry_answer_error(answer, 400, "the body is not JSON: line %d, column %d: %s", error.line,
-                                 error.column, error.text);
-    else if (!json_is_object(root))
-        sh_registry_answer_error(answer, 400, "the body is not a JSON object");
-    if (root != NULL && json_is_object(root))
+    json_t *root = load(bytes, length, answer);
+    if (root == NULL || json_is_object(root))
         return root;
+    sh_registry_answer_error(answer, 400, "the body is not a JSON object");
     json_decref(root);
     return NULL;
+}
+
+/* Members and elements take up to a hundred times what they are written with. */
+static json_t *load(const char *bytes, size_t length, ShRegistryAnswer *answer)
+{
+    json_error_t error;
+    ShSchemaBudget budget;
+    sh_budget_init(&budget, SH_BUDGET_CALL_STEPS, SH_REGISTRY_BODY_MEMORY_MAX);
+    json_t *root = sh_json_load(bytes, length, JSON_REJECT_DUPLICATES, &budget, &error);
+    if (root == NULL && sh_budget_has_ended(&budget))
+        sh_registry_answer_error(answer, 413,
+                                 "the body has too many members and elements: to read it would take more "
+                                 "than %zu MB of memory",
+                                 SH_REGISTRY_BODY_MEMORY_MAX >> 20);
+    else if (root == NULL)
+        sh_registry_answer_error(answer, 400, "the body is not JSON: line %d, column %d: %s", error.line,
+                                 error.column, error.text);
+    return root;
 }
 
 static bool refuse_extras(const json_t *root, const char *const *names, ShRegistryAnswer *answer)
@@ -134,12 +154,40 @@ static bool read_number(const json_t *root, const char *name, json_int_t none, S
     return true;
 }
 
-static bool read_references(const json_t *root, char **out, ShRegistryAnswer *answer)
+/* Only fractions, which no reference has, are longer than they came: they are refused, so that what is kept
+ * is no more than the body of `length` bytes. */
+static bool read_references(const json_t *root, size_t length, char **out, ShRegistryAnswer *answer)
 {
+    const int flags = JSON_COMPACT | JSON_ENCODE_ANY;
     const json_t *value = json_object_get(root, "references");
-    *out = value == NULL || json_is_null(value) ? strdup("[]")
-                                                : json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
-    if (*out == NULL)
+    bool is_none = value == NULL || json_is_null(value);
+    size_t bytes = is_none ? 2 : json_dumpb(value, NULL, 0, flags);
+    if (bytes > length) {
+        sh_registry_answer_error(answer, 422, "\"references\" has numbers that are no versions");
+        return false;
+    }
+    char *text = malloc(bytes + 1);
+    if (text == NULL) {
         sh_registry_answer_error(answer, 50001, "memory is short");
-    return *out != NULL;
+        return false;
+    }
+    if (is_none)
+        memcpy(text, "[]", bytes);
+    else
+        (void)json_dumpb(value, text, bytes, flags);
+    text[bytes] = '\0';
+    *out = text;
+    return true;
+}
+
+static bool keep_texts(const json_t *root, json_t **out, ShRegistryAnswer *answer)
+{
+    json_t *texts = json_pack("{s:O*,s:O*}", "schema", json_object_get(root, "schema"), "schemaType",
+                              json_object_get(root, "schemaType"));
+    if (texts == NULL) {
+        sh_registry_answer_error(answer, 50001, "memory is short");
+        return false;
+    }
+    *out = texts;
+    return true;
 }

@@ -12,14 +12,17 @@
 /* Text of a schema may have 4 MB; in JSON its quotes and line ends take two bytes; and there are references.
  */
 #define SH_REGISTRY_BODY_BYTES_MAX ((size_t)9 << 20)
+/* What a body may take while it is read, by a bound that is known before: the longest as it came, and of
+ * objects, arrays and members seven times as many as a thousand references have. */
+#define SH_REGISTRY_BODY_MEMORY_MAX ((size_t)16 << 20)
 
 typedef struct ShRegistryNumberText {
     char text[12];
 } ShRegistryNumberText;
 
-/* A schema on its way in. The texts lie in `root` and `references`. */
+/* A schema on its way in: what is asked with, which is never longer than the body was, and no more of it. */
 typedef struct ShRegistrySchemaBody {
-    json_t *root;
+    json_t *texts;    /* where `schema` and `type` lie */
     char *references; /* JSON, from malloc */
     const char *schema;
     const char *type;

@@ -10,9 +10,19 @@
 
 #define PG_TIMEOUT_MS  10000
 #define JOB_TIMEOUT_MS 10000
-#define QUEUE_MAX      256 /* of each kind */
+#define QUEUE_MAX      512 /* of each kind; one address alone has at most half of it */
 #define AWAY_PAUSE_MS  250 /* for which PostgreSQL is not asked when no connection could be made */
 #define IDLE_WAIT_MS   1000
+
+/* What one address asks, and its place in the round. */
+typedef struct ShRegistryTurn {
+    TAILQ_ENTRY(ShRegistryTurn) link;
+    uint8_t origin[SH_ADDRESS_KEY_BYTES];
+    STAILQ_HEAD(, ShRegistryJob) queues[SH_REGISTRY_KINDS];
+    int queued[SH_REGISTRY_KINDS];
+    int running;
+    size_t bytes; /* of the bodies of all these */
+} Turn;
 
 typedef struct Worker {
     ShRegistryPool *pool;
@@ -28,18 +38,23 @@ struct ShRegistryPool {
     _Atomic int64_t away_until_ms;
     pthread_mutex_t mutex; /* guards all below */
     pthread_cond_t wanted;
-    ShRegistryJob *first;
-    ShRegistryJob **last;
+    TAILQ_HEAD(Turns, ShRegistryTurn) turns; /* each has a job that waits or runs */
     int queued[SH_REGISTRY_KINDS];
     int running[SH_REGISTRY_KINDS];
+    size_t bytes; /* of the bodies of all these */
     bool stopping;
 };
 
+static Turn *turn_of(ShRegistryPool *pool, const uint8_t origin[SH_ADDRESS_KEY_BYTES]);
+static bool has_room(const ShRegistryPool *pool, const Turn *turn, const ShRegistryJob *job);
+static void put(ShRegistryPool *pool, Turn *turn, ShRegistryJob *job);
+static void leave(ShRegistryPool *pool, Turn *turn);
 static void *run(void *arg);
 static ShRegistryJob *take(ShRegistryPool *pool);
-static ShRegistryJob **find_next(ShRegistryPool *pool);
+static ShRegistryJob *find_next(const ShRegistryPool *pool);
+static ShRegistryJob *first_of(const ShRegistryPool *pool, const Turn *turn);
 static bool may_run(const ShRegistryPool *pool, ShRegistryKind kind);
-static void end_turn(ShRegistryPool *pool, ShRegistryKind kind);
+static void end_job(ShRegistryPool *pool, Turn *turn, ShRegistryKind kind, size_t bytes);
 static void serve(Worker *worker, ShRegistryJob *job);
 static ShStatus ask(Worker *worker, ShRegistryJob *job, ShPgSchemaAnswer *said, ShError *err);
 static void answer_with(ShRegistryPool *pool, ShRegistryJob *job, const ShPgSchemaAnswer *said);
@@ -58,7 +73,7 @@ ShStatus sh_registry_pool_start(const char *conninfo, const char *application_na
     pool->cache = cache;
     pool->workers = workers;
     pool->worker_count = connections;
-    pool->last = &pool->first;
+    TAILQ_INIT(&pool->turns);
     pthread_mutex_init(&pool->mutex, NULL);
     ShStatus status = sh_cond_init(&pool->wanted, err);
     for (int i = 0; i < connections && status == SH_OK; i++) {
@@ -80,16 +95,13 @@ ShStatus sh_registry_pool_start(const char *conninfo, const char *application_na
 bool sh_registry_pool_ask(ShRegistryPool *pool, ShRegistryJob *job)
 {
     job->deadline_ms = sh_clock_now_ms() + JOB_TIMEOUT_MS;
-    job->next = NULL;
-    ShRegistryKind kind = job->call.kind;
     pthread_mutex_lock(&pool->mutex);
-    bool taken = !pool->stopping && pool->queued[kind] < QUEUE_MAX;
-    if (taken) {
-        *pool->last = job;
-        pool->last = &job->next;
-        pool->queued[kind]++;
-        pthread_cond_signal(&pool->wanted);
-    }
+    Turn *turn = pool->stopping ? NULL : turn_of(pool, job->origin);
+    bool taken = turn != NULL && has_room(pool, turn, job);
+    if (taken)
+        put(pool, turn, job);
+    else if (turn != NULL)
+        leave(pool, turn);
     pthread_mutex_unlock(&pool->mutex);
     if (!taken) {
         sh_registry_answer_error(&job->answer, 503, "the registry has too much to do; try again");
@@ -127,45 +139,119 @@ void sh_registry_pool_free(ShRegistryPool *pool)
     free(pool);
 }
 
+/* With the lock held, as the next. NULL when memory is short. */
+static Turn *turn_of(ShRegistryPool *pool, const uint8_t origin[SH_ADDRESS_KEY_BYTES])
+{
+    Turn *turn;
+    TAILQ_FOREACH(turn, &pool->turns, link)
+    {
+        if (memcmp(turn->origin, origin, SH_ADDRESS_KEY_BYTES) == 0)
+            return turn;
+    }
+    turn = calloc(1, sizeof *turn);
+    if (turn == NULL)
+        return NULL;
+    memcpy(turn->origin, origin, SH_ADDRESS_KEY_BYTES);
+    for (int kind = 0; kind < SH_REGISTRY_KINDS; kind++)
+        STAILQ_INIT(&turn->queues[kind]);
+    TAILQ_INSERT_TAIL(&pool->turns, turn, link);
+    return turn;
+}
+
+static bool has_room(const ShRegistryPool *pool, const Turn *turn, const ShRegistryJob *job)
+{
+    ShRegistryKind kind = job->call.kind;
+    return turn->queued[kind] + 1 <= QUEUE_MAX - (pool->queued[kind] + 1) &&
+           (job->bytes <= SH_REGISTRY_SMALL_BYTES ||
+            turn->bytes + pool->bytes + 2 * job->bytes <= SH_REGISTRY_BODIES_BYTES_MAX);
+}
+
+static void put(ShRegistryPool *pool, Turn *turn, ShRegistryJob *job)
+{
+    ShRegistryKind kind = job->call.kind;
+    job->turn = turn;
+    STAILQ_INSERT_TAIL(&turn->queues[kind], job, link);
+    turn->queued[kind]++;
+    pool->queued[kind]++;
+    turn->bytes += job->bytes;
+    pool->bytes += job->bytes;
+    pthread_cond_signal(&pool->wanted);
+}
+
+/* A turn ends with its last job. */
+static void leave(ShRegistryPool *pool, Turn *turn)
+{
+    int jobs = turn->running;
+    for (int kind = 0; kind < SH_REGISTRY_KINDS; kind++)
+        jobs += turn->queued[kind];
+    if (jobs > 0)
+        return;
+    TAILQ_REMOVE(&pool->turns, turn, link);
+    free(turn);
+}
+
 static void *run(void *arg)
 {
     Worker *worker = arg;
     ShRegistryJob *job;
     while ((job = take(worker->pool)) != NULL) {
         ShRegistryKind kind = job->call.kind;
+        Turn *turn = job->turn;
+        size_t bytes = job->bytes;
         serve(worker, job);
-        job->done(job);
-        end_turn(worker->pool, kind);
+        job->done(job); /* from now on it is its owner's */
+        end_job(worker->pool, turn, kind, bytes);
     }
     return NULL;
 }
 
-/* The next job; NULL when the pool stops and none is left. */
+/* The next job, after which its address waits behind the others; NULL when the pool stops and none is left.
+ */
 static ShRegistryJob *take(ShRegistryPool *pool)
 {
-    ShRegistryJob **place;
+    ShRegistryJob *job;
     pthread_mutex_lock(&pool->mutex);
-    while (*(place = find_next(pool)) == NULL && !pool->stopping)
+    while ((job = find_next(pool)) == NULL && !pool->stopping)
         sh_cond_wait_ms(&pool->wanted, &pool->mutex, IDLE_WAIT_MS);
-    ShRegistryJob *job = *place;
     if (job != NULL) {
-        *place = job->next;
-        if (job->next == NULL)
-            pool->last = place;
-        pool->queued[job->call.kind]--;
-        pool->running[job->call.kind]++;
+        ShRegistryKind kind = job->call.kind;
+        Turn *turn = job->turn;
+        STAILQ_REMOVE_HEAD(&turn->queues[kind], link);
+        turn->queued[kind]--;
+        turn->running++;
+        pool->queued[kind]--;
+        pool->running[kind]++;
+        TAILQ_REMOVE(&pool->turns, turn, link);
+        TAILQ_INSERT_TAIL(&pool->turns, turn, link);
     }
     pthread_mutex_unlock(&pool->mutex);
     return job;
 }
 
-/* Where the first job stands that may run now; where the next one would, if none does. */
-static ShRegistryJob **find_next(ShRegistryPool *pool)
+/* The first that may run now, of the address whose turn it is. */
+static ShRegistryJob *find_next(const ShRegistryPool *pool)
 {
-    ShRegistryJob **place = &pool->first;
-    while (*place != NULL && !pool->stopping && !may_run(pool, (*place)->call.kind))
-        place = &(*place)->next;
-    return place;
+    ShRegistryJob *job = NULL;
+    Turn *turn;
+    TAILQ_FOREACH(turn, &pool->turns, link)
+    {
+        if ((job = first_of(pool, turn)) != NULL)
+            break;
+    }
+    return job;
+}
+
+/* Of the kinds that may run, the job that came first. */
+static ShRegistryJob *first_of(const ShRegistryPool *pool, const Turn *turn)
+{
+    ShRegistryJob *first = NULL;
+    for (int kind = 0; kind < SH_REGISTRY_KINDS; kind++) {
+        ShRegistryJob *job = STAILQ_FIRST(&turn->queues[kind]);
+        if (job != NULL && (pool->stopping || may_run(pool, (ShRegistryKind)kind)) &&
+            (first == NULL || job->deadline_ms < first->deadline_ms))
+            first = job;
+    }
+    return first;
 }
 
 static bool may_run(const ShRegistryPool *pool, ShRegistryKind kind)
@@ -177,10 +263,14 @@ static bool may_run(const ShRegistryPool *pool, ShRegistryKind kind)
             (kind != SH_REGISTRY_SCHEMAS || schemas < pool->worker_count / 2));
 }
 
-static void end_turn(ShRegistryPool *pool, ShRegistryKind kind)
+static void end_job(ShRegistryPool *pool, Turn *turn, ShRegistryKind kind, size_t bytes)
 {
     pthread_mutex_lock(&pool->mutex);
     pool->running[kind]--;
+    turn->running--;
+    turn->bytes -= bytes;
+    pool->bytes -= bytes;
+    leave(pool, turn);
     pthread_mutex_unlock(&pool->mutex);
 }
 

@@ -121,8 +121,10 @@ bool sh_registry_call_prepare(ShRegistryCall *call, const char *body, size_t bod
     const Route *route = &routes[call->route];
     call->body = body;
     call->body_bytes = body_bytes;
+    bool asks = route->prepare != NULL && route->prepare(call, answer);
+    call->body = NULL;
     if (route->prepare != NULL)
-        return route->prepare(call, answer);
+        return asks;
     sh_registry_answer_text(answer, 200, route->constant);
     return false;
 }
@@ -130,6 +132,11 @@ bool sh_registry_call_prepare(ShRegistryCall *call, const char *body, size_t bod
 void sh_registry_call_free(ShRegistryCall *call)
 {
     sh_registry_target_free(&call->target);
+    sh_registry_call_free_body(call);
+}
+
+void sh_registry_call_free_body(ShRegistryCall *call)
+{
     sh_registry_body_schema_free(&call->schema);
     free(call->setting);
     call->setting = NULL;

@@ -24,7 +24,7 @@ typedef struct ShRegistryCall {
     ShRegistryTarget target;
     const char
         *captured[SH_REGISTRY_CAPTURES]; /* segments that stand for names: subject and version, or id */
-    const char *body;                    /* borrowed */
+    const char *body;                    /* borrowed while it is read */
     size_t body_bytes;
     int route; /* its number; that of sh_registry_no_route() when there is none */
 
@@ -52,6 +52,8 @@ bool sh_registry_call_route(ShRegistryCall *call, const char *method, const char
 bool sh_registry_call_prepare(ShRegistryCall *call, const char *body, size_t body_bytes,
                               ShRegistryAnswer *answer);
 void sh_registry_call_free(ShRegistryCall *call);
+/* What was kept of the body, once the question is answered. */
+void sh_registry_call_free_body(ShRegistryCall *call);
 
 /* What stands in metrics: "GET /schemas/ids/{id}", or "none". */
 const char *sh_registry_route_name(int route);

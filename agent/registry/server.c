@@ -14,6 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/base/address.h"
 #include "agent/base/clock.h"
 #include "agent/base/listener.h"
 #include "agent/base/log.h"
@@ -33,10 +34,10 @@
 #define REQUEST_TIMEOUT_MS      120000 /* from its first byte to its last, and the silence before */
 #define BODY_MS_MIN             1000   /* a body that makes room for others has had so long */
 #define CONNECTION_MEMORY_BYTES ((size_t)16 * 1024)
-#define BODIES_BYTES_MAX        ((int64_t)64 << 20) /* of all requests that are under way */
+#define BODIES_BYTES_MAX        ((int64_t)SH_REGISTRY_BODIES_BYTES_MAX)
 #define ANSWERS_BYTES_MAX       ((int64_t)64 << 20) /* that are made and not taken yet */
 #define ANSWER_MS_MIN           1000                /* after which one makes room for more others */
-#define SMALL_BYTES             ((size_t)8 << 10) /* there is always room for a body and an answer of these */
+#define SMALL_BYTES             SH_REGISTRY_SMALL_BYTES
 #define UPLOAD_BYTES_MAX        ((size_t)64 << 20) /* after which a client that sends on is cut off */
 
 struct ShRegistry {
@@ -60,7 +61,8 @@ typedef struct Request {
     Stage stage;
     char *target; /* as it stands in the request */
     ShScratch body;
-    size_t answer_bytes; /* that it has of the registry's */
+    size_t body_bytes;   /* that it has of the registry's, until it is answered */
+    size_t answer_bytes; /* likewise, until its client has the answer */
     size_t upload_bytes; /* what came, kept or not */
     bool is_last;        /* the connection ends with the answer */
     int64_t started_us;
@@ -76,10 +78,12 @@ static bool is_sound(Request *request, const char *version);
 static void begin(Request *request, const char *method);
 static bool is_allowed(Request *request, const char *method, const ShHttpTarget *target);
 static enum MHD_Result take_body(Request *request, const char *upload, size_t *upload_bytes);
-static bool may_keep(Request *request, size_t body_bytes, int64_t all_bytes);
+static bool may_keep(Request *request, int64_t all_bytes);
 static bool answer_or_ask(Request *request);
+static void tell_origin(Request *request);
 static bool find_in_cache(Request *request);
 static void on_answered(ShRegistryJob *job);
+static void forget_body(Request *request);
 static void hold_answer(Request *request);
 static bool may_hold(Request *request, int64_t all_bytes);
 static enum MHD_Result send_answer(Request *request);
@@ -289,18 +293,19 @@ static enum MHD_Result take_body(Request *request, const char *upload, size_t *u
     if (request->upload_bytes > SH_REGISTRY_BODY_BYTES_MAX) {
         sh_registry_answer_error(answer, 413, "the body has more than %zu bytes; a schema may have 4 MB",
                                  SH_REGISTRY_BODY_BYTES_MAX);
+        forget_body(request);
         return MHD_YES;
     }
     int64_t all = atomic_fetch_add(&request->registry->body_bytes, (int64_t)length) + (int64_t)length;
-    size_t wanted = request->body.length + length;
+    request->body_bytes += length;
+    size_t wanted = request->body_bytes;
     if (wanted > request->body.capacity && wanted < 2 * request->body.capacity)
         wanted = 2 * request->body.capacity;
-    sh_visitors_hold(request->registry->visitors, request->connection, request->body.length + length);
-    if (!may_keep(request, request->body.length + length, all) ||
-        sh_scratch_reserve(&request->body, wanted, NULL) != SH_OK) {
-        atomic_fetch_sub(&request->registry->body_bytes, (int64_t)length);
+    sh_visitors_hold(request->registry->visitors, request->connection, request->body_bytes);
+    if (!may_keep(request, all) || sh_scratch_reserve(&request->body, wanted, NULL) != SH_OK) {
         sh_registry_answer_error(answer, 503, "too many large requests are under way; try again");
         answer->retry_after_s = 1;
+        forget_body(request);
         return MHD_YES;
     }
     memcpy(request->body.data + request->body.length, upload, length);
@@ -308,31 +313,44 @@ static enum MHD_Result take_body(Request *request, const char *upload, size_t *u
     return MHD_YES;
 }
 
-/* Is there room for so many bytes of a body, where all have so many bytes? Who has sent for long makes some,
- * whose memory is free a moment later. */
-static bool may_keep(Request *request, size_t body_bytes, int64_t all_bytes)
+/* Is there room for a body, where all have so many bytes? Who has sent for long makes some, whose memory is
+ * free a moment later. */
+static bool may_keep(Request *request, int64_t all_bytes)
 {
-    return all_bytes <= BODIES_BYTES_MAX || body_bytes <= SMALL_BYTES ||
+    return all_bytes <= BODIES_BYTES_MAX || request->body_bytes <= SMALL_BYTES ||
            (all_bytes <= 2 * BODIES_BYTES_MAX &&
             sh_visitors_end_slowest_body(request->registry->visitors, request->connection, BODY_MS_MIN));
 }
 
-/* False: the connection is suspended. */
+/* False: the connection is suspended. What the question takes of the body is no more than that was, and
+ * stays counted so. */
 static bool answer_or_ask(Request *request)
 {
     ShRegistryJob *job = &request->job;
-    if (!sh_registry_call_prepare(&job->call, (const char *)request->body.data, request->body.length,
-                                  &job->answer) ||
-        find_in_cache(request)) {
+    bool asks = sh_registry_call_prepare(&job->call, (const char *)request->body.data, request->body.length,
+                                         &job->answer);
+    sh_scratch_free(&request->body);
+    if (!asks || find_in_cache(request)) {
+        forget_body(request);
         hold_answer(request);
         return true;
     }
+    job->bytes = request->body_bytes;
+    tell_origin(request);
     sh_visitors_set_busy(request->registry->visitors, request->connection, true);
     MHD_suspend_connection(request->connection);
     if (sh_registry_pool_ask(request->registry->pool, job))
         return false;
     on_answered(job);
     return false;
+}
+
+static void tell_origin(Request *request)
+{
+    const union MHD_ConnectionInfo *client = MHD_get_connection_info(request->connection,
+                                                                     MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    if (client != NULL && client->client_addr != NULL)
+        sh_address_key(client->client_addr, request->job.origin);
 }
 
 static bool find_in_cache(Request *request)
@@ -353,9 +371,21 @@ static bool find_in_cache(Request *request)
 static void on_answered(ShRegistryJob *job)
 {
     Request *request = job->owner;
+    forget_body(request);
     hold_answer(request);
     sh_visitors_set_busy(request->registry->visitors, request->connection, false);
     MHD_resume_connection(request->connection);
+}
+
+static void forget_body(Request *request)
+{
+    if (request->body_bytes == 0)
+        return;
+    sh_scratch_free(&request->body);
+    sh_registry_call_free_body(&request->job.call);
+    atomic_fetch_sub(&request->registry->body_bytes, (int64_t)request->body_bytes);
+    request->body_bytes = 0;
+    sh_visitors_hold(request->registry->visitors, request->connection, 0);
 }
 
 /* The answer takes memory until its client has it, for which there may be no room: then there is another. */
@@ -428,11 +458,10 @@ static void on_completed(void *arg, struct MHD_Connection *connection, void **st
     sh_visitors_request_ended(((ShRegistry *)arg)->visitors, connection);
     if (request == NULL)
         return;
-    atomic_fetch_sub(&request->registry->body_bytes, (int64_t)request->body.length);
+    forget_body(request);
     atomic_fetch_sub(&request->registry->answer_bytes, (int64_t)request->answer_bytes);
     sh_registry_call_free(&request->job.call);
     sh_registry_answer_free(&request->job.answer);
-    sh_scratch_free(&request->body);
     free(request->target);
     free(request);
     *state = NULL;

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import resource
+import select
 import socket
 import time
 
@@ -212,6 +213,37 @@ def test_slow_uploads_make_room_for_others(agent):
         return ask_registry(agent, "POST", "/subjects/s/versions", schema + " " * 4_000_000)[0] == 200
     wait_until("a body of 4 MB is taken", registered, 20)
     for one in hanging:
+        one.close()
+
+
+def post_from(agent, source, body):
+    one = socket.socket()
+    one.settimeout(20)
+    one.bind((source, 0))
+    one.connect(registry_place(agent))
+    one.sendall(b"POST /subjects/s/versions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: %d\r\n"
+                b"Content-Type: application/vnd.schemaregistry.v1+json\r\n\r\n%s" % (len(body), body))
+    return one
+
+
+def test_slow_questions_of_one_address_leave_others_their_turn(database, make_agent, files):
+    """More registrations than one address may have waiting; what PostgreSQL is not asked with is not kept of them."""
+    agent = start_measurable(make_agent())
+    schema = json.dumps({"schema": json.dumps("string")})
+    costly = json.dumps({"schema": json.dumps("string"), "x": [{}] * 10_000}).encode()
+    assert ask_registry(agent, "POST", "/subjects/s/versions", schema)[0] == 200
+    before = agent.metric("streamhouse_agent_memory_bytes")
+    holder = database.connect().cursor()
+    holder.execute("BEGIN; LOCK TABLE streamhouse.schema_version")
+    waiting = [post_from(agent, "127.0.0.2", costly) for _ in range(280)]
+    wait_until("one is refused", lambda: select.select(waiting, [], [], 0)[0], 20)
+    other = post_from(agent, "127.0.0.3", schema.encode())
+    assert post_from(agent, "127.0.0.2", costly).recv(12) == b"HTTP/1.1 503"
+    memory = agent.metric("streamhouse_agent_memory_bytes")
+    holder.execute("ROLLBACK")
+    assert other.recv(12) == b"HTTP/1.1 200"
+    assert memory - before < 100e6
+    for one in [other, *waiting]:
         one.close()
 
 

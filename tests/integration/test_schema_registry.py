@@ -338,6 +338,8 @@ DEEP = '{"type":"array","items":' * 5000 + '"int"' + "}" * 5000
     ("POST", "/subjects/s/versions", {"schema": '"int"', "ruleSet": {"domainRules": [{}]}}, 422),
     ("POST", "/subjects/s/versions", {"schema": '"' + "x" * (4 << 20) + '"'}, 42209),
     ("POST", "/subjects/s/versions", {"schema": "x" * (10 << 20)}, 413),
+    ("POST", "/subjects/s/versions", {"schema": '"int"', "x": [{}] * 100000}, 413),
+    ("PUT", "/config/s", {"compatibility": "FULL", "x": [{}] * 100000}, 413),
 ])
 def test_bad_input(bad_input_registry, method, path, body, code):
     data = body if body is None or isinstance(body, bytes) else json.dumps(body)

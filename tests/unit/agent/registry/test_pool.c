@@ -15,7 +15,8 @@
 #include "agent/base/log.h"
 #include "agent/registry/pool.h"
 
-#define QUEUED      256
+#define QUEUED      256 /* that wait of one address, when there is no other */
+#define MB          ((size_t)1 << 20)
 #define DEADLINE_MS 20000
 
 /* --- what the pool knows of PostgreSQL */
@@ -100,12 +101,12 @@ typedef struct Fixture {
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static int answered;
+static char order[1024]; /* an owner points where its job came in the order of answers */
 
 static void job_done(ShRegistryJob *job)
 {
-    (void)job;
     pthread_mutex_lock(&lock);
-    answered++;
+    job->owner = &order[answered++];
     pthread_mutex_unlock(&lock);
 }
 
@@ -239,6 +240,65 @@ static size_t queue(Fixture *fixture, ShRegistryKind kind, size_t count)
     return count;
 }
 
+static void hold_questions(bool holds)
+{
+    pthread_mutex_lock(&fake.lock);
+    fake.holds = holds;
+    pthread_mutex_unlock(&fake.lock);
+}
+
+static ShRegistryJob *job_from(Fixture *fixture, uint8_t origin, size_t bytes)
+{
+    ShRegistryJob *job = &fixture->jobs[fixture->used++];
+    job->call.kind = SH_REGISTRY_WORK;
+    job->call.question = SH_PG_SCHEMA_COMPATIBLE;
+    job->origin[0] = origin;
+    job->bytes = bytes;
+    return job;
+}
+
+/* However many slow questions one address has, another has its place, and its turn before they are done. */
+static void test_an_address_leaves_room_and_turns_to_others(void **state)
+{
+    Fixture *fixture = *state;
+    hold_questions(true);
+    while (sh_registry_pool_ask(fixture->pool, job_from(fixture, 1, 0)))
+        assert_in_range(fixture->used, 0, QUEUED + 1);
+    ShRegistryJob *other = job_from(fixture, 2, 0);
+    ShRegistryJob *second = job_from(fixture, 2, 0);
+    assert_true(sh_registry_pool_ask(fixture->pool, other));
+    assert_true(sh_registry_pool_ask(fixture->pool, second));
+    assert_false(sh_registry_pool_ask(fixture->pool, job_from(fixture, 1, 0)));
+    hold_questions(false);
+    wait_answered((int)fixture->used - 2); /* two were refused */
+    assert_in_range((char *)other->owner - order, 0, 2);
+    assert_in_range((char *)second->owner - order, 0, 4);
+}
+
+/* Nor do large bodies that wait leave none of the memory for those of others. */
+static void test_an_address_leaves_memory_to_others(void **state)
+{
+    Fixture *fixture = *state;
+    hold_questions(true);
+    for (int i = 0; i < 3; i++)
+        assert_true(sh_registry_pool_ask(fixture->pool, job_from(fixture, 1, 9 * MB)));
+    wait_asked(1); /* what runs has its memory, too */
+    assert_false(sh_registry_pool_ask(fixture->pool, job_from(fixture, 1, 9 * MB)));
+    assert_true(sh_registry_pool_ask(fixture->pool, job_from(fixture, 1, 5 * MB)));
+    assert_true(sh_registry_pool_ask(fixture->pool, job_from(fixture, 2, 9 * MB)));
+    assert_false(sh_registry_pool_ask(fixture->pool, job_from(fixture, 1, MB)));
+    assert_true(sh_registry_pool_ask(fixture->pool, job_from(fixture, 1, 8192)));
+    hold_questions(false);
+    wait_answered(6);
+    ShRegistryJob *job = job_from(fixture, 1, 27 * MB);
+    int64_t until_ms = sh_clock_now_ms() + DEADLINE_MS;
+    while (!sh_registry_pool_ask(fixture->pool, job)) {
+        assert_true(sh_clock_now_ms() < until_ms);
+        usleep(1000);
+    }
+    wait_answered(7);
+}
+
 /* Lists of schemas that take for ever have two of four connections, they and registrations three, and however
  * many of them wait, what looks one thing up has its turn. */
 static void test_what_is_slow_leaves_a_connection(void **state)
@@ -331,6 +391,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_a_full_queue_refuses, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_an_address_leaves_room_and_turns_to_others, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_an_address_leaves_memory_to_others, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_what_is_slow_leaves_a_connection, set_up_four, tear_down),
         cmocka_unit_test_setup_teardown(test_what_was_known_is_told_while_postgresql_is_away, set_up,
                                         tear_down),
