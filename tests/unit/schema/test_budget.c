@@ -391,6 +391,29 @@ static void test_records_share_a_budget(void **state)
     sh_schema_free(plain);
 }
 
+/* A normalized text is made of attributes that nobody knows, too, in an order of their own. */
+static void test_memory_of_a_text_is_bounded(void **state)
+{
+    (void)state;
+    Text text = {0};
+    add(&text, "{\"type\": \"string\", \"x\": [{}");
+    for (int i = 0; i < 10000; i++)
+        add(&text, ",{}");
+    add(&text, "]}");
+    ShSchema *schema = parse_text(SH_SCHEMA_AVRO, &text);
+    for (int is_enough = 0; is_enough < 2; is_enough++) {
+        ShSchemaBudget budget;
+        ShError err = {0};
+        char *form = NULL;
+        sh_budget_init(&budget, SH_BUDGET_CALL_STEPS, (size_t)(is_enough ? 4 : 1) << 20);
+        assert_int_equal(sh_schema_text(schema, SH_SCHEMA_FORM_NORMALIZED, &budget, &form, &err),
+                         is_enough ? SH_OK : SH_TOO_LARGE);
+        free(form);
+    }
+    free(text.chars);
+    sh_schema_free(schema);
+}
+
 static void test_memory_of_a_record_is_bounded(void **state)
 {
     (void)state;
@@ -505,6 +528,7 @@ int main(void)
         cmocka_unit_test(test_patterns_that_take_too_long_tell_nothing),
         cmocka_unit_test(test_long_texts_cost_more),
         cmocka_unit_test(test_records_share_a_budget),
+        cmocka_unit_test(test_memory_of_a_text_is_bounded),
         cmocka_unit_test(test_memory_of_a_record_is_bounded),
         cmocka_unit_test(test_large_records_are_told),
         cmocka_unit_test(test_values_in_sets),
