@@ -383,7 +383,7 @@ static bool note(ShBatchWatch *watch, int32_t index, const ShRecord *record)
 }
 
 /* Values of a batch: "", "aaaaax", null, "aaaaa", "bbbbby", "bbbbb", "aaaa", all with the key "kkkkkk" but
- * the third. */
+ * the third, which has none, and the fourth, whose key "kkkkk" is a head and no more. */
 static Bench bench_of_heads(ShCodec codec)
 {
     static const char *const values[] = {"", "aaaaax", NULL, "aaaaa", "bbbbby", "bbbbb", "aaaa"};
@@ -391,7 +391,7 @@ static Bench bench_of_heads(ShCodec codec)
     ShBuf *buf = NULL;
     for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
         ShRecord record = {.timestamp_ms = 1, .key = (const uint8_t *)(i == 2 ? NULL : "kkkkkk")};
-        record.key_length = record.key == NULL ? 0 : 6;
+        record.key_length = record.key == NULL ? 0 : i == 3 ? 5 : 6;
         record.value = (const uint8_t *)values[i];
         record.value_length = values[i] == NULL ? 0 : strlen(values[i]);
         assert_int_equal(sh_batch_builder_add(builder, &record, NULL, 0, NULL), SH_OK);
