@@ -51,6 +51,7 @@ typedef struct ShParcel {
     bool confirms;  /* a confirmation: no batches, no lane waits for it, and the link frees it */
     bool stamped;   /* its batches carry sequences, from base_sequence on */
     int32_t base_sequence;
+    int32_t end_sequence;  /* behind its last */
     int32_t first_unacked; /* as it was sent last */
     int64_t producer_id;   /* of a confirmation */
     int16_t producer_epoch;
@@ -83,6 +84,7 @@ struct ShLane {
     int64_t producer_id;
     int16_t producer_epoch;
     int32_t next_sequence;
+    int32_t acked_end;     /* behind the highest that is acknowledged: all below it is stored */
     int32_t told_unacked;  /* the server knows all below acknowledged */
     int64_t idle_since_ms; /* nothing waits or is under way; 0: something does */
     bool active;           /* stands in the sender's list */

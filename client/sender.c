@@ -394,7 +394,8 @@ static void refuse(ShSender *sender, ShParcel *parcel, const ShRefusal *why, int
 {
     const ShError *error = &why->error;
     ShStatus status = error->status;
-    if (status == SH_DUPLICATE_SEQUENCE && parcel->stamped) {
+    if (parcel->stamped && (status == SH_DUPLICATE_SEQUENCE ||
+                            (sh_sequencer_is_refusal(status) && sh_sequencer_is_stored(parcel)))) {
         finish(sender, parcel, -1, NULL);
         return;
     }
@@ -430,7 +431,7 @@ static void refuse(ShSender *sender, ShParcel *parcel, const ShRefusal *why, int
 static void settle_misfits(ShSender *sender, ShParcel *parcel, const ShProduceAnswer *answer, int64_t now_ms)
 {
     ShError error = answer->refusal.error;
-    bool is_sent_again = answer->refused && parcel->stamped;
+    bool is_sent_again = answer->refused && parcel->stamped && !sh_sequencer_is_stored(parcel);
     bool done = is_sent_again ? sh_misfits_take_out(parcel, answer) : sh_misfits_mark(parcel, answer);
     if (!done)
         (void)sh_fail(&error, SH_NO_MEMORY, "no memory to take out records that do not fit");
@@ -521,10 +522,15 @@ static int64_t backoff_ms(ShSender *sender, int attempts, int retry_after_ms)
     return retry_after_ms > delay_ms ? retry_after_ms : delay_ms;
 }
 
+/* Without an error, or where a later parcel is acknowledged, it is stored; offset -1: nobody knows where. */
 static void finish(ShSender *sender, ShParcel *parcel, int64_t base_offset, const ShError *error)
 {
+    if (sh_sequencer_is_stored(parcel))
+        error = NULL;
     if (error != NULL)
         sh_sequencer_gave_up(parcel);
+    else
+        sh_sequencer_acked(parcel);
     unlink_parcel(parcel->lane, parcel);
     for (size_t i = 0; i < parcel->batch_count; i++) {
         int32_t count = parcel->batches[i]->count;
@@ -537,6 +543,7 @@ static void finish(ShSender *sender, ShParcel *parcel, int64_t base_offset, cons
 
 static void finish_scattered(ShSender *sender, ShParcel *parcel, const int64_t *offsets)
 {
+    sh_sequencer_acked(parcel);
     unlink_parcel(parcel->lane, parcel);
     for (size_t i = 0; i < parcel->batch_count; i++)
         sender->port.done(sender->port.context, parcel->batches[i], offsets[i], NULL);

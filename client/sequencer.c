@@ -2,6 +2,7 @@
 
 static bool number_anew(ShSequencer *sequencer, ShLane *lane);
 static bool own_bytes(ShPendingBatch *batch);
+static bool is_ahead(int32_t a, int32_t b);
 
 ShSequenceState sh_sequencer_prepare(ShSequencer *sequencer, ShLane *lane)
 {
@@ -31,11 +32,24 @@ void sh_sequencer_stamp(ShLane *lane, ShParcel *parcel)
                               lane->producer_epoch, lane->next_sequence);
         lane->next_sequence = (int32_t)(((int64_t)lane->next_sequence + batch->count) & INT32_MAX);
     }
+    parcel->end_sequence = lane->next_sequence;
 }
 
 int32_t sh_sequencer_first_unacked(const ShLane *lane)
 {
-    return lane->parcels != NULL ? lane->parcels->base_sequence : lane->next_sequence;
+    int32_t first = lane->parcels != NULL ? lane->parcels->base_sequence : lane->next_sequence;
+    return is_ahead(lane->acked_end, first) ? lane->acked_end : first;
+}
+
+void sh_sequencer_acked(ShParcel *parcel)
+{
+    if (parcel->stamped && is_ahead(parcel->end_sequence, parcel->lane->acked_end))
+        parcel->lane->acked_end = parcel->end_sequence;
+}
+
+bool sh_sequencer_is_stored(const ShParcel *parcel)
+{
+    return parcel->stamped && !is_ahead(parcel->end_sequence, parcel->lane->acked_end);
 }
 
 bool sh_sequencer_is_refusal(ShStatus status)
@@ -74,7 +88,7 @@ static bool number_anew(ShSequencer *sequencer, ShLane *lane)
     bool same = lane->sequenced && lane->producer_id == sequencer->producer_id;
     lane->producer_epoch = same ? (int16_t)(lane->producer_epoch + 1) : sequencer->producer_epoch;
     lane->producer_id = sequencer->producer_id;
-    lane->next_sequence = 0;
+    lane->next_sequence = lane->acked_end = 0;
     lane->sequenced = true;
     lane->begin_anew = false;
     for (ShParcel *parcel = lane->parcels; parcel != NULL; parcel = parcel->next)
@@ -91,4 +105,11 @@ static bool own_bytes(ShPendingBatch *batch)
     sh_buf_unref(batch->bytes);
     batch->bytes = copy;
     return true;
+}
+
+/* Of two sequences that lie less than half their circle apart. */
+static bool is_ahead(int32_t a, int32_t b)
+{
+    int64_t ahead = ((int64_t)a - b) & INT32_MAX;
+    return ahead > 0 && ahead < 1 << 30;
 }

@@ -37,8 +37,16 @@ ShSequenceState sh_sequencer_prepare(ShSequencer *sequencer, ShLane *lane);
 /* Put the next sequences into the batches of a new parcel. The lane is ready. */
 void sh_sequencer_stamp(ShLane *lane, ShParcel *parcel);
 
-/* The lane's lowest sequence that is not acknowledged. */
+/* The lane's first sequence behind all that are acknowledged and all that were given up: nothing from it on
+ * is acknowledged. What an heir takes in begins there, and what another server has of it is void. */
 int32_t sh_sequencer_first_unacked(const ShLane *lane);
+
+/* The server has acknowledged the parcel, and with it all before it: a partition stores a batch only behind
+ * its predecessor. */
+void sh_sequencer_acked(ShParcel *parcel);
+
+/* Is the parcel stored, as a later one is acknowledged, whatever its own tries were answered? */
+bool sh_sequencer_is_stored(const ShParcel *parcel);
 
 /* Does this refusal speak of the producer's sequences or epoch? */
 bool sh_sequencer_is_refusal(ShStatus status);

@@ -91,7 +91,7 @@ typedef struct ShAppendPart {
     ShBuf *owner; /* holds the bytes of all batches; the engine takes references of its own */
     ShAppendBatch *batches;
     size_t batch_count;        /* at least 1, and all or none of them are appended */
-    int32_t first_unacked_seq; /* with an idempotent producer: its lowest sequence not yet acknowledged */
+    int32_t first_unacked_seq; /* with an idempotent producer: behind all that is acknowledged */
     /* Records that do not fit, of a part from outside; the caller's. With `misfits->whole` set nothing may be
      * appended: unless all is stored already, that is the answer. */
     ShRecordErrors *misfits;

@@ -80,9 +80,9 @@ typedef struct ShSequenceCheck {
     bool claim_needed; /* those behind them have to be claimed first, and then looked at again */
 } ShSequenceCheck;
 
-/* Look at the batches of one call, all of one producer, in their order; `first_unacked` is the lowest
- * sequence that the producer has no acknowledgement of. Changes nothing but the base offsets of duplicates.
- * Failures: SH_OUT_OF_ORDER_SEQUENCE, SH_DUPLICATE_SEQUENCE, SH_INVALID_PRODUCER_EPOCH,
+/* Look at the batches of one call, all of one producer, in their order; `first_unacked` is the
+ * sequence behind all that the producer has an acknowledgement of. Changes nothing but the base offsets of
+ * duplicates. Failures: SH_OUT_OF_ORDER_SEQUENCE, SH_DUPLICATE_SEQUENCE, SH_INVALID_PRODUCER_EPOCH,
  * SH_UNKNOWN_PRODUCER_ID, and SH_INVALID for batches of several producers. */
 ShStatus sh_producers_check(const ShProducers *producers, ShAppendBatch *batches, size_t count,
                             int32_t first_unacked, ShSequenceCheck *out, ShError *err) SH_MUST_CHECK;

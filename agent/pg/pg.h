@@ -333,7 +333,7 @@ typedef struct ShPgStretch {
     int32_t base_sequence;
     int32_t count;
     int64_t base_offset;       /* -1: ownerless; the run is this one batch then */
-    int32_t first_unacked_seq; /* of that batch: the lowest that the producer had no acknowledgement of */
+    int32_t first_unacked_seq; /* of that batch: behind all that was acknowledged */
 } ShPgStretch;
 
 typedef struct ShPgPublish {

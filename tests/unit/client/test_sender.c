@@ -414,6 +414,43 @@ static void a_lost_answer_is_asked_for_again(void **state)
     close_world(&world);
 }
 
+/* An owner may refuse to answer for what it has stored, and answer what follows: that is an acknowledgement
+ * of both, and an heir must not be told to make them void. */
+static void what_is_acknowledged_acknowledges_what_is_before_it(void **state)
+{
+    (void)state;
+    World world;
+    ShProducerOptions options = idempotent_options();
+    open_idempotent(&world, &options, 3);
+    answer_refused(&world, world.sent[0]->id, SH_CANCELLED, 50, 6);
+    answer_stored(&world, world.sent[1]->id, 2);
+    answer_stored(&world, world.sent[2]->id, 4);
+    sh_sender_run(world.sender, 60);
+    assert_int_equal(world.sent_count, 4);
+    assert_stamp(world.sent[3], 7, 0, 0, 6);
+    answer_stored(&world, world.sent[3]->id, 0);
+    assert_int_equal(world.done_count, 3);
+    assert_int_equal(world.done_offset[2], 0);
+    close_world(&world);
+
+    /* And whatever it is answered then, it is stored, and the next one follows. */
+    static const ShStatus refusals[] = {SH_OUT_OF_ORDER_SEQUENCE, SH_UNKNOWN_PRODUCER_ID, SH_TOO_LARGE};
+    for (size_t i = 0; i < sizeof refusals / sizeof refusals[0]; i++) {
+        open_idempotent(&world, &options, 2);
+        answer_refused(&world, world.sent[0]->id, SH_CANCELLED, 50, 6);
+        answer_stored(&world, world.sent[1]->id, 2);
+        sh_sender_run(world.sender, 60);
+        answer_refused(&world, world.sent[2]->id, refusals[i], 0, 61);
+        assert_int_equal(world.done_count, 2);
+        assert_int_equal(world.done_status[1], SH_OK);
+        assert_int_equal(world.done_offset[1], -1);
+        add(&world, 2, 100, 62);
+        sh_sender_run(world.sender, 62);
+        assert_stamp(world.sent[3], 7, 0, 4, 4);
+        close_world(&world);
+    }
+}
+
 static void what_came_too_early_follows_its_predecessor(void **state)
 {
     (void)state;
@@ -584,6 +621,7 @@ int main(void)
         cmocka_unit_test(lost_connection_concerns_its_own_requests_only),
         cmocka_unit_test(parcels_carry_sequences),
         cmocka_unit_test(a_lost_answer_is_asked_for_again),
+        cmocka_unit_test(what_is_acknowledged_acknowledges_what_is_before_it),
         cmocka_unit_test(what_came_too_early_follows_its_predecessor),
         cmocka_unit_test(a_parcel_given_up_begins_a_new_epoch),
         cmocka_unit_test(a_producer_that_is_forgotten_takes_a_new_id),
