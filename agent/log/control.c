@@ -30,6 +30,7 @@ static void answer_refreshes(ShRefresh *refresh, ShStatus status, const ShError 
 static void forget_outdated(ShEngine *engine);
 static bool has_owner_now(ShEngine *engine, const ShPartition *partition);
 static void leave_unowned(ShEngine *engine, ShPartition *partition);
+static void forget_left(ShEngine *engine);
 static bool is_outdated(ShEngine *engine, ShPartition *partition);
 static bool forget_if_drained(ShEngine *engine, ShPartition *partition);
 
@@ -314,6 +315,7 @@ static void forget_outdated(ShEngine *engine)
         else if (is_outdated(engine, partitions[i]) && forget_if_drained(engine, partitions[i]))
             sh_partition_table_remove(&engine->partitions, partitions[i]);
     sh_partition_list_free(partitions, count);
+    forget_left(engine);
 }
 
 static bool has_owner_now(ShEngine *engine, const ShPartition *partition)
@@ -327,7 +329,24 @@ static bool has_owner_now(ShEngine *engine, const ShPartition *partition)
 static void leave_unowned(ShEngine *engine, ShPartition *partition)
 {
     sh_read_cache_forget(engine, partition);
-    sh_partition_table_remove(&engine->partitions, partition);
+    sh_partition_table_leave(&engine->partitions, partition);
+}
+
+/* What was left before its batches were published. */
+static void forget_left(ShEngine *engine)
+{
+    ShPartition **partitions = NULL;
+    size_t count = 0;
+    if (sh_partition_table_list_left(&engine->partitions, &partitions, &count, NULL) != SH_OK)
+        return;
+    for (size_t i = 0; i < count; i++) {
+        pthread_mutex_lock(&partitions[i]->mutex);
+        bool drained = sh_partition_is_drained(partitions[i]);
+        pthread_mutex_unlock(&partitions[i]->mutex);
+        if (drained)
+            sh_partition_table_forget_left(&engine->partitions, partitions[i]);
+    }
+    sh_partition_list_free(partitions, count);
 }
 
 /* Is the topic gone, or the partition handed over because the topic's durability has changed to `object`? */

@@ -43,6 +43,7 @@ static ShStatus warn_of_server(ShEngine *engine, ShError *err);
 static void log_problem(const char *problem, void *arg);
 static ShStatus start_threads(ShEngine *engine, ShError *err);
 static void end_waits(ShEngine *engine);
+static void take_waits(ShPartition **partitions, size_t count, ShAppendWait ***waits_end);
 static ShStatus wait_released(ShEngine *engine, int64_t deadline_ms, ShError *err);
 static ShStatus write_last_results(ShEngine *engine, int64_t deadline_ms, ShError *err);
 static ShStatus end_incarnation(ShEngine *engine, ShError *err);
@@ -413,18 +414,10 @@ static void end_waits(ShEngine *engine)
     size_t count = 0;
     ShAppendWait *waits = NULL;
     ShAppendWait **waits_end = &waits;
-    if (sh_partition_table_list(&engine->partitions, &partitions, &count, NULL) != SH_OK)
-        return;
-    for (size_t i = 0; i < count; i++) {
-        ShBatchRing *ring = &partitions[i]->ring;
-        pthread_mutex_lock(&partitions[i]->mutex);
-        for (uint64_t seq = ring->first; seq < ring->end; seq++) {
-            ShLogBatch *batch = sh_batch_ring_at(ring, seq);
-            sh_append_take_waits(batch, &waits_end);
-        }
-        pthread_mutex_unlock(&partitions[i]->mutex);
-    }
-    sh_partition_list_free(partitions, count);
+    if (sh_partition_table_list(&engine->partitions, &partitions, &count, NULL) == SH_OK)
+        take_waits(partitions, count, &waits_end);
+    if (sh_partition_table_list_left(&engine->partitions, &partitions, &count, NULL) == SH_OK)
+        take_waits(partitions, count, &waits_end);
     ShError err = {0};
     (void)sh_fail_retry_after(
         &err,
@@ -433,6 +426,19 @@ static void end_waits(ShEngine *engine)
                 "is open"),
         END_RETRY_MS);
     sh_append_answer(engine, waits, &err);
+}
+
+/* Frees the list. */
+static void take_waits(ShPartition **partitions, size_t count, ShAppendWait ***waits_end)
+{
+    for (size_t i = 0; i < count; i++) {
+        ShBatchRing *ring = &partitions[i]->ring;
+        pthread_mutex_lock(&partitions[i]->mutex);
+        for (uint64_t seq = ring->first; seq < ring->end; seq++)
+            sh_append_take_waits(sh_batch_ring_at(ring, seq), waits_end);
+        pthread_mutex_unlock(&partitions[i]->mutex);
+    }
+    sh_partition_list_free(partitions, count);
 }
 
 static ShStatus wait_released(ShEngine *engine, int64_t deadline_ms, ShError *err)

@@ -204,7 +204,7 @@ static ShPartition *partition_of(ShEngine *engine, const ShPgAssignment *row)
     if (partition == NULL || !partition->object_durability)
         return partition;
     sh_read_cache_forget(engine, partition);
-    sh_partition_table_remove(table, partition);
+    sh_partition_table_leave(table, partition);
     sh_partition_unref(partition);
     return sh_partition_table_add(table, &row->topic_id, row->partition, row->topic, false);
 }

@@ -87,6 +87,9 @@ typedef struct ShPartition {
 
     uint64_t listed_round; /* the control thread's own: when the assignments last listed it as ours */
 
+    /* guarded by the partition table's lock */
+    struct ShPartition *left_next;
+
     /* guarded by the flusher's lock */
     bool dirty;
     struct ShPartition *dirty_next;

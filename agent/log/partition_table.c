@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+static ShPartition *take_out(ShPartitionTable *table, ShPartition *partition);
+
 static ShPartitionKey make_key(const ShUuid *topic_id, int32_t number)
 {
     ShPartitionKey key;
@@ -24,7 +26,7 @@ static unsigned hash_of(const ShPartitionKey *key)
 void sh_partition_table_init(ShPartitionTable *table)
 {
     pthread_rwlock_init(&table->lock, NULL);
-    table->by_key = NULL;
+    table->by_key = table->left = NULL;
 }
 
 void sh_partition_table_destroy(ShPartitionTable *table)
@@ -34,6 +36,11 @@ void sh_partition_table_destroy(ShPartitionTable *table)
     HASH_ITER(hh, table->by_key, partition, next)
     {
         HASH_DEL(table->by_key, partition);
+        sh_partition_unref(partition);
+    }
+    while (table->left != NULL) {
+        partition = table->left;
+        table->left = partition->left_next;
         sh_partition_unref(partition);
     }
     pthread_rwlock_destroy(&table->lock);
@@ -99,14 +106,67 @@ void sh_partition_list_free(ShPartition **partitions, size_t count)
 
 void sh_partition_table_remove(ShPartitionTable *table, ShPartition *partition)
 {
-    unsigned hash = hash_of(&partition->key);
-    ShPartition *found = NULL;
     pthread_rwlock_wrlock(&table->lock);
-    HASH_FIND_BYHASHVALUE(hh, table->by_key, &partition->key, sizeof partition->key, hash, found);
-    if (found == partition)
-        HASH_DEL(table->by_key, found);
-    else
-        found = NULL;
+    ShPartition *found = take_out(table, partition);
     pthread_rwlock_unlock(&table->lock);
     sh_partition_unref(found);
+}
+
+void sh_partition_table_leave(ShPartitionTable *table, ShPartition *partition)
+{
+    pthread_rwlock_wrlock(&table->lock);
+    ShPartition *found = take_out(table, partition);
+    if (found != NULL) {
+        found->left_next = table->left;
+        table->left = found;
+    }
+    pthread_rwlock_unlock(&table->lock);
+}
+
+ShStatus sh_partition_table_list_left(ShPartitionTable *table, ShPartition ***out, size_t *count,
+                                      ShError *err)
+{
+    ShStatus status = SH_OK;
+    size_t n = 0;
+    pthread_rwlock_rdlock(&table->lock);
+    for (const ShPartition *p = table->left; p != NULL; p = p->left_next)
+        n++;
+    ShPartition **list = calloc(n + 1, sizeof *list);
+    if (list == NULL) {
+        status = sh_fail(err, SH_NO_MEMORY, "no memory to list the partitions that were left");
+        goto done;
+    }
+    n = 0;
+    for (ShPartition *p = table->left; p != NULL; p = p->left_next)
+        list[n++] = sh_partition_ref(p);
+    *out = list;
+    *count = n;
+done:
+    pthread_rwlock_unlock(&table->lock);
+    return status;
+}
+
+void sh_partition_table_forget_left(ShPartitionTable *table, ShPartition *partition)
+{
+    pthread_rwlock_wrlock(&table->lock);
+    ShPartition **link = &table->left;
+    while (*link != NULL && *link != partition)
+        link = &(*link)->left_next;
+    ShPartition *found = *link;
+    if (found != NULL)
+        *link = found->left_next;
+    pthread_rwlock_unlock(&table->lock);
+    sh_partition_unref(found);
+}
+
+/* With the lock held: the table's reference; NULL when it is not there, or another is in its place. */
+static ShPartition *take_out(ShPartitionTable *table, ShPartition *partition)
+{
+    unsigned hash = hash_of(&partition->key);
+    ShPartition *found = NULL;
+    HASH_FIND_BYHASHVALUE(hh, table->by_key, &partition->key, sizeof partition->key, hash, found);
+    if (found != partition)
+        return NULL;
+    HASH_DEL(table->by_key, found);
+    return found;
 }

@@ -10,7 +10,9 @@
 
 typedef struct ShPartitionTable {
     pthread_rwlock_t lock;
-    ShPartition *by_key; /* guarded by lock; the table holds a reference on each */
+    /* guarded by lock; the table holds a reference on each */
+    ShPartition *by_key;
+    ShPartition *left; /* not found any more */
 } ShPartitionTable;
 
 void sh_partition_table_init(ShPartitionTable *table);
@@ -30,5 +32,13 @@ void sh_partition_list_free(ShPartition **partitions, size_t count);
 
 /* Forget a partition. References that others hold stay good. */
 void sh_partition_table_remove(ShPartitionTable *table, ShPartition *partition);
+
+/* The same of one whose batches may still have to be published, and their calls to be answered. */
+void sh_partition_table_leave(ShPartitionTable *table, ShPartition *partition);
+/* References on those that were left so; freed with sh_partition_list_free. */
+ShStatus sh_partition_table_list_left(ShPartitionTable *table, ShPartition ***out, size_t *count,
+                                      ShError *err) SH_MUST_CHECK;
+/* All of its batches are published. */
+void sh_partition_table_forget_left(ShPartitionTable *table, ShPartition *partition);
 
 #endif

@@ -490,6 +490,27 @@ static void test_calls_that_wait_are_answered_before_the_stop(void **state)
     assert_true(signal_wait(&signal, DEADLINE_MS));
 }
 
+/* Its partition is another one from then on, and what it had waits for a publish. */
+static void test_calls_of_a_topic_that_is_no_longer_object_are_answered_before_the_stop(void **state)
+{
+    Fixture *fixture = *state;
+    start(fixture);
+    assert_ok(sh_fault_arm("flush.before_upload=error", err));
+    Append append;
+    append_begin(fixture, &append, target_of("o", 0), 1, 10, 1000);
+    pthread_mutex_lock(&fake.lock);
+    fake.topics[1].object_durability = false;
+    pthread_mutex_unlock(&fake.lock);
+    Signal signal;
+    signal_init(&signal);
+    sh_engine_drop_topic(fixture->engine, "t", admin_done, &signal); /* has the metadata loaded */
+    assert_true(signal_wait(&signal, DEADLINE_MS));
+    assert_false(signal_wait(&append.signal, 20));
+    sh_engine_end_calls(fixture->engine);
+    assert_int_equal(append_end(&append), SH_CANCELLED);
+    assert_ok(sh_fault_arm(NULL, err));
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
 int main(void)
@@ -512,6 +533,7 @@ int main(void)
         TEST(test_a_released_partition_is_sealed_and_redirects),
         TEST(test_object_topics_are_acknowledged_with_their_publish),
         TEST(test_calls_that_wait_are_answered_before_the_stop),
+        TEST(test_calls_of_a_topic_that_is_no_longer_object_are_answered_before_the_stop),
         TEST(test_a_partition_that_is_owned_elsewhere_now_redirects),
         TEST(test_postgresql_away_delays_and_loses_nothing),
         TEST(test_the_lease_is_renewed_while_control_waits_for_a_lock),

@@ -121,6 +121,40 @@ static void test_the_table_keeps_one_of_each(void **state)
     sh_partition_table_destroy(&table);
 }
 
+static void test_what_is_left_stays_listed_until_it_is_published(void **state)
+{
+    (void)state;
+    ShPartitionTable table;
+    ShPartition **list = NULL;
+    size_t count = 9;
+    sh_partition_table_init(&table);
+    ShPartition *first = sh_partition_table_add(&table, &topic, 0, "t", true);
+    ShPartition *second = sh_partition_table_add(&table, &topic, 1, "t", true);
+    assert_int_equal(sh_partition_table_list_left(&table, &list, &count, NULL), SH_OK);
+    assert_int_equal(count, 0);
+    sh_partition_list_free(list, count);
+    sh_partition_table_leave(&table, first);
+    sh_partition_table_leave(&table, first); /* another thread was as quick */
+    sh_partition_table_leave(&table, second);
+    assert_null(sh_partition_table_get(&table, &topic, 0));
+    ShPartition *again = sh_partition_table_add(&table, &topic, 0, "t", false);
+    assert_ptr_not_equal(first, again);
+    sh_partition_table_leave(&table, first); /* not the one that is there now */
+    sh_partition_table_forget_left(&table, again);
+    assert_int_equal(sh_partition_table_list_left(&table, &list, &count, NULL), SH_OK);
+    assert_int_equal(count, 2);
+    sh_partition_list_free(list, count);
+    sh_partition_table_forget_left(&table, first);
+    assert_int_equal(sh_partition_table_list_left(&table, &list, &count, NULL), SH_OK);
+    assert_int_equal(count, 1);
+    assert_ptr_equal(list[0], second);
+    sh_partition_list_free(list, count);
+    sh_partition_unref(first);
+    sh_partition_unref(second);
+    sh_partition_unref(again);
+    sh_partition_table_destroy(&table);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -129,6 +163,7 @@ int main(void)
         cmocka_unit_test(test_only_published_batches_are_evicted),
         cmocka_unit_test(test_the_ring_grows_and_finds),
         cmocka_unit_test(test_the_table_keeps_one_of_each),
+        cmocka_unit_test(test_what_is_left_stays_listed_until_it_is_published),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
