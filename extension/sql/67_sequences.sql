@@ -267,44 +267,51 @@ DECLARE
     outcomes   text[];
     firsts     bigint[];
     new_places tid[];
+    all_locked boolean;
 BEGIN
     SELECT r.results, r.first_offsets INTO outcomes, firsts FROM publish_result AS r
     WHERE r.incarnation_id = store_sequences.incarnation AND r.publish_no = store_sequences.publish_no;
     -- Late publishes of an earlier epoch hold another head: the rows themselves serialise the two. An id that
     -- has state is a known one, also where the database had lost it: ids first, as where they are adopted.
-    WITH fresh AS MATERIALIZED (
-        SELECT topic_ids[s.run] AS topic_id, partitions[s.run] AS partition, s.producer_id,
-               min(s.producer_epoch) AS producer_epoch
-        FROM unnest(stretch_runs, producer_ids, producer_epochs) AS s(run, producer_id, producer_epoch)
-        WHERE outcomes[s.run] = 'published'
-          AND NOT EXISTS (SELECT FROM newest_state(topic_ids[s.run], partitions[s.run], s.producer_id))
-        GROUP BY 1, 2, 3
-    ), given AS (
-        INSERT INTO producer (producer_id, has_batches)
-        SELECT DISTINCT producer_id, true FROM fresh ORDER BY 1 ON CONFLICT DO NOTHING
-        RETURNING producer_id
-    ), made AS (
-        INSERT INTO producer_state (topic_id, partition, producer_id, producer_epoch, base_sequences,
-                                    sequence_counts, base_offsets)
-        SELECT f.topic_id, f.partition, f.producer_id, f.producer_epoch, '{}', '{}', '{}'
-        FROM fresh AS f
-        WHERE (SELECT count(*) FROM given) >= 0
-        ORDER BY 1, 2, 3
-        ON CONFLICT DO NOTHING
-        RETURNING ctid AS place
-    )
-    SELECT array_agg(place) INTO new_places FROM made;
-    -- Another one's, made after this began, may have left the first stage before this got there.
-    DELETE FROM producer_state AS p
-    WHERE p.ctid = ANY (new_places)
-      AND (SELECT l.stage FROM newest_state(p.topic_id, p.partition, p.producer_id) AS l) > 0;
-    PERFORM FROM (SELECT DISTINCT topic_ids[s.run], partitions[s.run], s.producer_id
-                  FROM unnest(stretch_runs, producer_ids) AS s(run, producer_id)
-                  ORDER BY 1, 2, 3) AS a(topic_id, partition, producer_id),
-                 LATERAL (SELECT FROM producer_state AS p
-                          WHERE p.topic_id = a.topic_id AND p.partition = a.partition AND p.producer_id = a.producer_id
-                          ORDER BY p.topic_id DESC, p.partition DESC, p.producer_id DESC, p.stage DESC
-                          LIMIT 1 FOR UPDATE) AS locked;
+    -- Once more where one that was there is gone when it is to be locked: it had expired (expire_states).
+    LOOP
+        WITH fresh AS MATERIALIZED (
+            SELECT topic_ids[s.run] AS topic_id, partitions[s.run] AS partition, s.producer_id,
+                   min(s.producer_epoch) AS producer_epoch
+            FROM unnest(stretch_runs, producer_ids, producer_epochs) AS s(run, producer_id, producer_epoch)
+            WHERE outcomes[s.run] = 'published'
+              AND NOT EXISTS (SELECT FROM newest_state(topic_ids[s.run], partitions[s.run], s.producer_id))
+            GROUP BY 1, 2, 3
+        ), given AS (
+            INSERT INTO producer (producer_id, has_batches)
+            SELECT DISTINCT producer_id, true FROM fresh ORDER BY 1 ON CONFLICT DO NOTHING
+            RETURNING producer_id
+        ), made AS (
+            INSERT INTO producer_state (topic_id, partition, producer_id, producer_epoch, base_sequences,
+                                        sequence_counts, base_offsets)
+            SELECT f.topic_id, f.partition, f.producer_id, f.producer_epoch, '{}', '{}', '{}'
+            FROM fresh AS f
+            WHERE (SELECT count(*) FROM given) >= 0
+            ORDER BY 1, 2, 3
+            ON CONFLICT DO NOTHING
+            RETURNING ctid AS place
+        )
+        SELECT array_agg(place) INTO new_places FROM made;
+        -- Another one's, made after this began, may have left the first stage before this got there.
+        DELETE FROM producer_state AS p
+        WHERE p.ctid = ANY (new_places)
+          AND (SELECT l.stage FROM newest_state(p.topic_id, p.partition, p.producer_id) AS l) > 0;
+        SELECT count(*) = count(locked.producer_id) INTO all_locked
+        FROM (SELECT DISTINCT topic_ids[s.run], partitions[s.run], s.producer_id
+              FROM unnest(stretch_runs, producer_ids) AS s(run, producer_id)
+              WHERE outcomes[s.run] = 'published'
+              ORDER BY 1, 2, 3) AS a(topic_id, partition, producer_id)
+        LEFT JOIN LATERAL (SELECT p.producer_id FROM producer_state AS p
+                           WHERE p.topic_id = a.topic_id AND p.partition = a.partition AND p.producer_id = a.producer_id
+                           ORDER BY p.topic_id DESC, p.partition DESC, p.producer_id DESC, p.stage DESC
+                           LIMIT 1 FOR UPDATE) AS locked ON true;
+        EXIT WHEN all_locked;
+    END LOOP;
 
     WITH given AS MATERIALIZED (
         SELECT topic_ids[s.run] AS topic_id, partitions[s.run] AS partition, s.producer_id, s.producer_epoch,
