@@ -4,8 +4,12 @@
 
 #include "agent/log/engine_internal.h"
 
+#define DROPPED_RETRY_MS 100
+
 static void rewind_if_last(ShEngine *engine, ShPartition *partition, const ShFlightRange *range);
-static bool is_ready(const ShPartition *partition);
+static bool is_at_rest(const ShPartition *partition);
+static void drop_unlogged(ShEngine *engine, ShPartition *partition, ShAppendWait ***waits_end);
+static void answer_dropped(ShEngine *engine, ShAppendWait *waits);
 static ShStatus ask(ShEngine *engine, ShPg *pg, ShPartition **partitions, size_t count, ShError *err);
 static ShStatus apply(ShEngine *engine, ShPartition *partition, int64_t old_epoch, const ShPgLeftover *answer,
                       ShError *err);
@@ -53,10 +57,15 @@ ShStatus sh_late_settle(ShEngine *engine, ShPg *pg, ShError *err)
     if (!sh_late_is_pending(engine))
         return SH_OK;
     ShStatus status = sh_partition_table_list(&engine->partitions, &partitions, &count, err);
+    ShAppendWait *waits = NULL;
+    ShAppendWait **waits_end = &waits;
     size_t ready = 0;
     for (size_t i = 0; i < count && status == SH_OK; i++) {
         pthread_mutex_lock(&partitions[i]->mutex);
-        bool take = is_ready(partitions[i]);
+        bool take = is_at_rest(partitions[i]);
+        if (take)
+            drop_unlogged(engine, partitions[i], &waits_end);
+        take = take && partitions[i]->published < partitions[i]->ring.end;
         pthread_mutex_unlock(&partitions[i]->mutex);
         if (!take)
             continue;
@@ -64,6 +73,7 @@ ShStatus sh_late_settle(ShEngine *engine, ShPg *pg, ShError *err)
         partitions[i] = partitions[ready];
         partitions[ready++] = partition;
     }
+    answer_dropped(engine, waits);
     if (status == SH_OK && ready > 0)
         status = ask(engine, pg, partitions, ready, err);
     sh_partition_list_free(partitions, count);
@@ -90,10 +100,39 @@ static void rewind_if_last(ShEngine *engine, ShPartition *partition, const ShFli
 }
 
 /* With the mutex held. Batches that the WAL's writer has in hand may not be moved. */
-static bool is_ready(const ShPartition *partition)
+static bool is_at_rest(const ShPartition *partition)
 {
     return partition->refused && partition->flushed == partition->published &&
-           partition->durable == partition->ring.end && partition->published < partition->ring.end;
+           partition->durable == partition->logged;
+}
+
+/* With the mutex held: what of a call has found no room in the WAL. Room may come only when what this
+ * partition has there is published, which waits for this; the call is in the WAL in part, and not
+ * acknowledged. */
+static void drop_unlogged(ShEngine *engine, ShPartition *partition, ShAppendWait ***waits_end)
+{
+    if (partition->logged == partition->ring.end)
+        return;
+    partition->next_offset = sh_batch_ring_at(&partition->ring, partition->logged)->header.base_offset;
+    while (partition->ring.end > partition->logged) {
+        ShLogBatch *batch = sh_batch_ring_pop_newest(&partition->ring);
+        sh_append_take_waits(batch, waits_end);
+        atomic_fetch_sub(&engine->control.unpublished, batch->header.record_count);
+        sh_memory_release(&engine->memory, sh_log_batch_cost(batch));
+        sh_log_batch_free(batch);
+    }
+    atomic_fetch_sub(&engine->flusher.stalled, 1);
+}
+
+static void answer_dropped(ShEngine *engine, ShAppendWait *waits)
+{
+    ShError why = {0};
+    ShStatus status = sh_fail(
+        &why, SH_CANCELLED,
+        "the epoch was sealed without this agent while its write-ahead log had no room for all "
+        "of the records: whether they are stored is open");
+    sh_fail_retry_after(&why, status, DROPPED_RETRY_MS);
+    sh_append_answer(engine, waits, &why);
 }
 
 static ShStatus ask(ShEngine *engine, ShPg *pg, ShPartition **partitions, size_t count, ShError *err)

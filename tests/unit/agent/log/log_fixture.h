@@ -293,4 +293,38 @@ static inline int64_t fake_published(size_t topic)
     return end;
 }
 
+/* A call of three batches. */
+typedef struct Triple {
+    Append append;
+    ShAppendBatch batches[3];
+} Triple;
+
+static void triple_begin(Fixture *fixture, Triple *triple, size_t bytes)
+{
+    Append *append = &triple->append;
+    memset(triple, 0, sizeof *triple);
+    signal_init(&append->signal);
+    ShBatchBuilder *builder = sh_batch_builder_new(SH_CODEC_NONE);
+    uint8_t *value = calloc(1, bytes);
+    append->part.owner = sh_buf_new(3 * (bytes + 200));
+    for (int i = 0; i < 3; i++) {
+        ShBuf *one = NULL;
+        ShRecord record = {.timestamp_ms = 1000, .value = value, .value_length = bytes};
+        assert_ok(sh_batch_builder_add(builder, &record, NULL, 0, err));
+        assert_ok(sh_batch_builder_finish(builder, &one, err));
+        triple->batches[i].data = append->part.owner->data + append->part.owner->length;
+        memcpy(triple->batches[i].data, one->data, one->length);
+        append->part.owner->length += one->length;
+        assert_ok(sh_batch_peek(triple->batches[i].data, one->length, &triple->batches[i].header, err));
+        sh_buf_unref(one);
+    }
+    free(value);
+    sh_batch_builder_free(builder);
+    append->part.target = target_of("t", 0);
+    append->part.batches = triple->batches;
+    append->part.batch_count = 3;
+    append->call = (ShAppend){.parts = &append->part, .part_count = 1, .done = append_done};
+    sh_engine_append(fixture->engine, &append->call);
+}
+
 #endif

@@ -110,6 +110,39 @@ static void test_leftovers_move_once_when_the_answer_is_lost(void **state)
     assert_int_equal(t0()->epoch, t0()->forced_epoch + 2); /* the leftovers', and the one behind them */
 }
 
+/* The WAL has no room for all of a call, and will have none before what it holds is published: the rest is
+ * not waited for. */
+static void test_a_call_that_is_half_in_the_wal_holds_nothing_up(void **state)
+{
+    Fixture *fixture = *state;
+    set(fixture, 0, "WAL_BUDGET=4MB");
+    set(fixture, 1, "WAL_FILE_SIZE=1MB");
+    set(fixture, 2, "FLUSH_INTERVAL=10ms");
+    start(fixture);
+    assert_ok(sh_fault_arm("publish.before=error", err));
+    Triple calls[12];
+    size_t begun = 0;
+    do
+        triple_begin(fixture, &calls[begun++], 120000);
+    while (begun < 12 && atomic_load(&fixture->engine->flusher.stalled) == 0);
+    assert_int_equal(atomic_load(&fixture->engine->flusher.stalled), 1);
+    force_seal();
+    assert_ok(sh_fault_arm(NULL, err));
+    int64_t accepted = 0;
+    for (size_t i = 0; i + 1 < begun; i++) {
+        assert_int_equal(append_end(&calls[i].append), SH_OK);
+        accepted += 3;
+    }
+    assert_int_equal(append_end(&calls[begun - 1].append), SH_CANCELLED);
+    assert_non_null(strstr(calls[begun - 1].append.part.error.message, "whether they are stored is open"));
+    wait_until(sh_wal_batches(fixture->engine->wal) == 0);
+    int64_t stored = t0()->segments[t0()->segment_count - 1].last_offset + 1 - LEFTOVERS_START;
+    assert_in_range(stored, accepted + 1, accepted + 2);
+    assert_int_equal(append_patiently(fixture, "t", 1, 10), LEFTOVERS_START + stored);
+    assert_int_equal(atomic_load(&fixture->engine->flusher.stalled), 0);
+    assert_ok(sh_engine_fatal(fixture->engine, err));
+}
+
 /* Records that have no place are kept: the agent stops, and its write-ahead log has them when it comes again.
  */
 static void test_records_without_a_place_stay_in_the_wal(void **state)
@@ -269,6 +302,7 @@ int main(void)
         TEST(test_leftovers_in_the_wal_move),
         TEST(test_leftovers_move_once_across_a_crash),
         TEST(test_leftovers_move_once_when_the_answer_is_lost),
+        TEST(test_a_call_that_is_half_in_the_wal_holds_nothing_up),
         TEST(test_records_without_a_place_stay_in_the_wal),
         TEST(test_a_forced_seal_that_nothing_is_left_of),
         TEST(test_a_partition_is_opened_again_once_its_sealed_epoch_is_gone),
