@@ -299,7 +299,7 @@ typedef struct Triple {
     ShAppendBatch batches[3];
 } Triple;
 
-static void triple_begin(Fixture *fixture, Triple *triple, size_t bytes)
+__attribute__((unused)) static void triple_begin(Fixture *fixture, Triple *triple, size_t bytes)
 {
     Append *append = &triple->append;
     memset(triple, 0, sizeof *triple);
