@@ -193,7 +193,7 @@ void sh_engine_fetch_cancel(ShEngine *engine, ShFetch *fetch);
 /* There is no record at the part's offset, nor will there be: it goes on at next_offset, above a hole. */
 static inline bool sh_fetch_part_is_led_on(const ShFetchPart *part)
 {
-    return part->error.status == SH_OK && part->slice_count == 0 && part->next_offset > part->offset;
+    return part->error.status == SH_OK && part->bytes == 0 && part->next_offset > part->offset;
 }
 
 /* Release the result slices of all parts (after done). */

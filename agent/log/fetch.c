@@ -13,9 +13,11 @@
 
 typedef enum RoundResult { ROUND_ENOUGH, ROUND_WAIT, ROUND_STORE, ROUND_REFRESH } RoundResult;
 
+static ShStatus keep_slice(ShFetchPart *part, const ShSlice *slice, ShError *err);
 static void wake_parked(ShFetcher *fetcher);
 static ShFetchState *new_state(ShEngine *engine, ShFetch *fetch);
 static void run_round(ShFetchState *state, ShPg *pg);
+static RoundResult look(ShFetchState *state, ShPg *pg);
 static RoundResult try_parts(ShFetchState *state, ShPg *pg);
 static ShReadOutcome try_part(ShFetchState *state, size_t index, ShPg *pg, bool *refresh);
 static void reset_parts(ShFetchState *state);
@@ -23,6 +25,8 @@ static void forget_waiters(ShFetchState *state);
 static void read_job(ShEngine *engine, ShPg *pg, void *arg, bool cancelled);
 static void on_refreshed(void *arg, ShStatus status, const ShError *err);
 static bool park(ShFetchState *state);
+static bool may_wait(ShFetchState *state);
+static void let_go(ShFetchState *state);
 static void finish(ShFetchState *state);
 static void explain_unknown(ShFetchState *state);
 static void fail_parts(ShFetch *fetch, ShStatus status, const char *why);
@@ -32,6 +36,8 @@ static ShFetchState *next_state(ShFetcher *fetcher);
 ShStatus sh_fetch_init(ShFetcher *fetcher, ShError *err)
 {
     *fetcher = (ShFetcher){0};
+    STAILQ_INIT(&fetcher->eager);
+    STAILQ_INIT(&fetcher->patient);
     pthread_mutex_init(&fetcher->lock, NULL);
     return sh_cond_init(&fetcher->wake, err);
 }
@@ -137,6 +143,15 @@ ShStatus sh_fetch_add_slice(ShFetchState *state, size_t index, const ShSlice *sl
         state->is_full |= state->bytes + slice->length > state->bytes_max;
         return SH_OK;
     }
+    if (!state->counts_only && keep_slice(part, slice, err) != SH_OK)
+        return SH_NO_MEMORY;
+    part->bytes += slice->length;
+    state->bytes += slice->length;
+    return SH_OK;
+}
+
+static ShStatus keep_slice(ShFetchPart *part, const ShSlice *slice, ShError *err)
+{
     if ((part->slice_count & (part->slice_count - 1)) == 0) { /* full at each power of two */
         size_t capacity = part->slice_count == 0 ? 1 : part->slice_count * 2;
         ShSlice *slices = realloc(part->slices, capacity * sizeof *slices);
@@ -146,8 +161,6 @@ ShStatus sh_fetch_add_slice(ShFetchState *state, size_t index, const ShSlice *sl
     }
     sh_buf_ref(slice->owner);
     part->slices[part->slice_count++] = *slice;
-    part->bytes += slice->length;
-    state->bytes += slice->length;
     return SH_OK;
 }
 
@@ -197,25 +210,41 @@ static ShFetchState *new_state(ShEngine *engine, ShFetch *fetch)
 static void run_round(ShFetchState *state, ShPg *pg)
 {
     ShEngine *engine = state->engine;
-    reset_parts(state);
-    switch (try_parts(state, pg)) {
+    state->counts_only = state->has_found && pg == NULL;
+    RoundResult result = look(state, pg);
+    bool parked = result == ROUND_WAIT && park(state);
+    if (!parked && state->counts_only) { /* it waits no longer: now with the batches */
+        state->counts_only = false;
+        result = look(state, pg);
+        parked = result == ROUND_WAIT && park(state);
+    }
+    if (parked)
+        return;
+    switch (result) {
     case ROUND_STORE:
-        forget_waiters(state);
+        let_go(state);
         sh_read_pool_submit(engine, read_job, state);
         return;
     case ROUND_REFRESH:
-        forget_waiters(state);
+        let_go(state);
         sh_engine_meta_refresh(engine, on_refreshed, state);
         return;
     case ROUND_WAIT:
-        if (park(state))
-            return;
         explain_unknown(state);
         break;
     case ROUND_ENOUGH:
         break;
     }
     finish(state);
+}
+
+static RoundResult look(ShFetchState *state, ShPg *pg)
+{
+    reset_parts(state);
+    RoundResult result = try_parts(state, pg);
+    if (result == ROUND_STORE || result == ROUND_REFRESH)
+        forget_waiters(state);
+    return result;
 }
 
 static RoundResult try_parts(ShFetchState *state, ShPg *pg)
@@ -233,8 +262,8 @@ static RoundResult try_parts(ShFetchState *state, ShPg *pg)
         is_answered |= outcome == SH_READ_FAILED || sh_fetch_part_is_led_on(&state->fetch->parts[index]);
     }
     bool any_is_enough = pg != NULL || state->from_store;
-    if (is_answered || state->bytes >= state->bytes_enough || (any_is_enough && state->bytes > 0) ||
-        count == 0)
+    if (is_answered || state->bytes >= state->bytes_enough || state->is_full ||
+        (any_is_enough && state->bytes > 0) || count == 0)
         return ROUND_ENOUGH;
     return ROUND_WAIT;
 }
@@ -255,7 +284,7 @@ static ShReadOutcome try_part(ShFetchState *state, size_t index, ShPg *pg, bool 
     ShReadOutcome outcome = sh_read_tail(state, index, found.partition);
     if (outcome == SH_READ_STORE && state->is_full)
         outcome = SH_READ_DATA; /* its turn comes */
-    if (outcome == SH_READ_STORE && pg == NULL)
+    if (outcome == SH_READ_STORE && pg == NULL && !state->counts_only)
         outcome = sh_read_cached(state, index, found.partition);
     for (int tries = 1; outcome == SH_READ_STORE && pg != NULL && tries < TRIES_MAX; tries++) {
         outcome = sh_read_store(state, index, found.partition, pg);
@@ -275,6 +304,8 @@ static void reset_parts(ShFetchState *state)
     pthread_mutex_unlock(&state->engine->fetcher.lock);
     sh_fetch_release(state->fetch);
     state->bytes = 0;
+    state->tail_bytes = 0;
+    state->has_found = false;
     state->is_full = false;
     state->from_store = false;
     for (size_t i = 0; i < state->fetch->part_count; i++) {
@@ -335,7 +366,6 @@ static void on_refreshed(void *arg, ShStatus status, const ShError *err)
 static bool park(ShFetchState *state)
 {
     ShFetcher *fetcher = &state->engine->fetcher;
-    bool parked = false;
     bool is_unknown = false;
     for (size_t i = 0; i < state->fetch->part_count; i++)
         is_unknown |= state->waiters[i].is_unknown;
@@ -343,22 +373,48 @@ static bool park(ShFetchState *state)
     int64_t known_ms = state->started_ms + BOUNDS_WAIT_MAX_MS;
     state->deadline_ms = is_unknown && state->asked_deadline_ms < known_ms ? known_ms
                                                                            : state->asked_deadline_ms;
-    if (fetcher->stopping || state->cancelled || state->deadline_ms <= sh_clock_now_ms())
-        goto done;
-    state->turned_away = fetcher->leaving;
-    if (state->turned_away)
-        goto done;
-    if (!sh_fetch_heap_add(fetcher, state))
-        goto done;
-    parked = true;
-    state->running = false;
-    if (state->again || state->generation != fetcher->generation)
-        sh_fetch_queue_push(fetcher, state);
-    else if (state->heap_index == 1)
-        pthread_cond_signal(&fetcher->wake);
-done:
+    bool parks = state->deadline_ms > sh_clock_now_ms() && may_wait(state);
+    if (parks && state->bytes > 0) {
+        pthread_mutex_unlock(&fetcher->lock);
+        let_go(state);
+        pthread_mutex_lock(&fetcher->lock);
+        parks = may_wait(state);
+    }
+    parks = parks && sh_fetch_heap_add(fetcher, state);
+    if (parks) {
+        state->running = false;
+        if (state->again || state->generation != fetcher->generation)
+            sh_fetch_queue_push(fetcher, state);
+        else if (state->heap_index == 1)
+            pthread_cond_signal(&fetcher->wake);
+    }
     pthread_mutex_unlock(&fetcher->lock);
-    return parked;
+    return parks;
+}
+
+/* With the lock held. */
+static bool may_wait(ShFetchState *state)
+{
+    ShFetcher *fetcher = &state->engine->fetcher;
+    if (fetcher->stopping || state->cancelled)
+        return false;
+    state->turned_away = fetcher->leaving;
+    return !state->turned_away;
+}
+
+/* Hold nothing, and remember how much there was: nobody counts what a fetch holds that waits. */
+static void let_go(ShFetchState *state)
+{
+    state->has_found = state->bytes > 0;
+    for (size_t i = 0; i < state->fetch->part_count; i++) {
+        ShFetchPart *part = &state->fetch->parts[i];
+        state->waiters[i].found_bytes = part->bytes;
+        state->waiters[i].found_end_offset = part->next_offset;
+        part->next_offset = part->offset;
+    }
+    sh_fetch_release(state->fetch);
+    state->bytes = 0;
+    state->tail_bytes = 0;
 }
 
 static void finish(ShFetchState *state)
@@ -366,6 +422,7 @@ static void finish(ShFetchState *state)
     ShFetch *fetch = state->fetch;
     ShFetcher *fetcher = &state->engine->fetcher;
     forget_waiters(state);
+    sh_metric_add(state->engine->metrics.fetch_tail_bytes, (int64_t)state->tail_bytes);
     pthread_mutex_lock(&fetcher->lock);
     fetch->engine_state = NULL;
     bool cancelled = (state->cancelled || fetcher->stopping) && state->bytes == 0;
@@ -430,14 +487,13 @@ static void *run(void *arg)
 /* With the lock held: a state to run a round for: one that was woken, or whose time is over. */
 static ShFetchState *next_state(ShFetcher *fetcher)
 {
-    ShFetchState *state = sh_fetch_queue_pop(fetcher);
-    bool is_over = fetcher->heap_count > 0 &&
-                   (fetcher->stopping || fetcher->heap[0]->deadline_ms <= sh_clock_now_ms());
-    if (state == NULL && is_over) {
-        state = fetcher->heap[0];
-        state->running = true;
-        state->again = false;
+    int64_t now_ms = fetcher->heap_count > 0 ? sh_clock_now_ms() : 0;
+    while (fetcher->heap_count > 0 && (fetcher->stopping || fetcher->heap[0]->deadline_ms <= now_ms)) {
+        ShFetchState *over = fetcher->heap[0];
+        sh_fetch_heap_remove(fetcher, over);
+        sh_fetch_queue_push(fetcher, over);
     }
+    ShFetchState *state = sh_fetch_queue_pop(fetcher);
     if (state != NULL)
         sh_fetch_heap_remove(fetcher, state);
     return state;

@@ -5,12 +5,17 @@
  * which does the round again with the store at hand. A round that finds too little leaves a waiter at each
  * partition; whatever moves a high watermark queues the fetch for another round, which one thread
  * ("sh-fetch") runs. The same thread ends waits whose time is over.
+ *
+ * A fetch that waits holds no batches: it remembers how much it has found and up to where. The rounds that
+ * follow only count what has come since, and collect when it is to be answered. Who waits for more than one
+ * byte is served after those who take whatever comes.
  */
 #ifndef SH_AGENT_LOG_FETCH_H
 #define SH_AGENT_LOG_FETCH_H
 
 #include <pthread.h>
 #include <stdbool.h>
+#include <sys/queue.h>
 
 #include "agent/log/engine.h"
 #include "agent/log/partition.h"
@@ -26,6 +31,9 @@ typedef struct ShFetchWaiter {
     /* What the part brought along, if it goes on where the store's last answer ended; else 0. */
     int64_t store_run_bytes;
     bool goes_on;
+    /* What the last round has found, if the state `has_found` something. */
+    uint64_t found_bytes;
+    int64_t found_end_offset;
 } ShFetchWaiter;
 
 typedef struct ShFetchState {
@@ -40,6 +48,9 @@ typedef struct ShFetchState {
     uint64_t bytes_max;
     uint64_t bytes_enough; /* with so many the call is answered */
     uint64_t bytes;        /* of all parts, in this round */
+    uint64_t tail_bytes;   /* of them, from memory */
+    bool has_found;        /* the last round found something, and too little */
+    bool counts_only;      /* this round collects nothing */
     bool is_full;          /* a batch did not fit into the answer */
     bool from_store;       /* something came out of the read cache or the store */
     uint64_t generation;   /* the fetcher's, when this round began */
@@ -49,7 +60,7 @@ typedef struct ShFetchState {
     bool queued;
     bool cancelled;
     bool turned_away; /* it would have waited, but the agent is leaving */
-    struct ShFetchState *queue_next;
+    STAILQ_ENTRY(ShFetchState) link;
     size_t heap_index; /* 1-based; 0: not in the heap */
 } ShFetchState;
 
@@ -60,11 +71,11 @@ typedef struct ShFetcher {
     pthread_cond_t wake;
     /* guarded by lock */
     bool stopping;
-    bool leaving;        /* nobody may wait any more */
-    uint64_t generation; /* rises when everybody shall look again */
-    ShFetchState *queue_first;
-    ShFetchState *queue_last;
-    ShFetchState **heap; /* by deadline */
+    bool leaving;                                  /* nobody may wait any more */
+    uint64_t generation;                           /* rises when everybody shall look again */
+    STAILQ_HEAD(ShFetchQueue, ShFetchState) eager; /* to be run: those that one byte is enough for, ... */
+    struct ShFetchQueue patient;                   /* ... and, after them, the others */
+    ShFetchState **heap;                           /* by deadline */
     size_t heap_count;
     size_t heap_capacity;
 } ShFetcher;
@@ -103,7 +114,8 @@ ShReadOutcome sh_read_store(ShFetchState *state, size_t index, ShPartition *part
 ShReadOutcome sh_read_cached(ShFetchState *state, size_t index, ShPartition *partition);
 
 /* Add a batch or several whole ones to part `index`, with a reference on the owner, if they fit into the
- * bounds of part and fetch; the first batch of a fetch always does. `*added` tells. */
+ * bounds of part and fetch; the first batch of a fetch always does. `*added` tells. In a round that only
+ * counts the slice is not kept. */
 ShStatus sh_fetch_add_slice(ShFetchState *state, size_t index, const ShSlice *slice, bool *added,
                             ShError *err) SH_MUST_CHECK;
 

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+static struct ShFetchQueue *queue_of(ShFetcher *fetcher, const ShFetchState *state);
 static void place(ShFetcher *fetcher, size_t index, ShFetchState *state);
 static void sift_up(ShFetcher *fetcher, size_t index);
 static void sift_down(ShFetcher *fetcher, size_t index);
@@ -15,23 +16,17 @@ void sh_fetch_queue_push(ShFetcher *fetcher, ShFetchState *state)
     if (state->queued)
         return;
     state->queued = true;
-    state->queue_next = NULL;
-    if (fetcher->queue_last != NULL)
-        fetcher->queue_last->queue_next = state;
-    else
-        fetcher->queue_first = state;
-    fetcher->queue_last = state;
+    STAILQ_INSERT_TAIL(queue_of(fetcher, state), state, link);
     pthread_cond_signal(&fetcher->wake);
 }
 
 ShFetchState *sh_fetch_queue_pop(ShFetcher *fetcher)
 {
-    ShFetchState *state = fetcher->queue_first;
+    struct ShFetchQueue *queue = STAILQ_EMPTY(&fetcher->eager) ? &fetcher->patient : &fetcher->eager;
+    ShFetchState *state = STAILQ_FIRST(queue);
     if (state == NULL)
         return NULL;
-    fetcher->queue_first = state->queue_next;
-    if (fetcher->queue_first == NULL)
-        fetcher->queue_last = NULL;
+    STAILQ_REMOVE_HEAD(queue, link);
     state->queued = false;
     state->running = true;
     state->again = false;
@@ -65,6 +60,11 @@ void sh_fetch_heap_remove(ShFetcher *fetcher, ShFetchState *state)
     place(fetcher, index, last);
     sift_up(fetcher, index);
     sift_down(fetcher, last->heap_index);
+}
+
+static struct ShFetchQueue *queue_of(ShFetcher *fetcher, const ShFetchState *state)
+{
+    return state->bytes_enough > 1 ? &fetcher->patient : &fetcher->eager;
 }
 
 static void place(ShFetcher *fetcher, size_t index, ShFetchState *state)

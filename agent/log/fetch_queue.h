@@ -9,7 +9,7 @@
 
 /* Have a round run, now or after the one under way. */
 void sh_fetch_queue_push(ShFetcher *fetcher, ShFetchState *state);
-/* The next to run, or NULL. */
+/* The next to run, or NULL: of those that one byte is enough for, as long as there are any. */
 ShFetchState *sh_fetch_queue_pop(ShFetcher *fetcher);
 
 /* Put the state into the deadline heap; false when memory is short. */

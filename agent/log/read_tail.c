@@ -81,19 +81,26 @@ static ShReadOutcome take(ShFetchState *state, size_t index, ShPartition *partit
                           uint64_t limit)
 {
     ShFetchPart *part = &state->fetch->parts[index];
+    const ShFetchWaiter *waiter = &state->waiters[index];
     bool added = true;
     uint64_t before = part->bytes;
+    if (state->counts_only && waiter->found_bytes > 0) {
+        part->bytes = waiter->found_bytes;
+        state->bytes += waiter->found_bytes;
+        part->next_offset = waiter->found_end_offset;
+        seq = sh_batch_ring_find(&partition->ring, limit, part->next_offset);
+    }
     for (; seq < limit && added; seq++) {
         const ShLogBatch *batch = sh_batch_ring_at(&partition->ring, seq);
         bool is_shared = partition->object_durability || part->next_offset < partition->start_offset;
-        if (is_shared && part->slice_count > 0 && batch->header.base_offset != part->next_offset)
+        if (is_shared && part->bytes > 0 && batch->header.base_offset != part->next_offset)
             break;
         if (sh_fetch_add_slice(state, index, &batch->wal.batch, &added, &part->error) != SH_OK)
             return SH_READ_FAILED;
         if (added)
             part->next_offset = sh_log_batch_end(batch);
     }
-    sh_metric_add(state->engine->metrics.fetch_tail_bytes, (int64_t)(part->bytes - before));
+    state->tail_bytes += part->bytes - before;
     /* All there is, and not enough: the next batch shall wake the call. */
     if (added && state->bytes < state->bytes_enough)
         return wait_for(state, index, partition, SH_READ_DATA);

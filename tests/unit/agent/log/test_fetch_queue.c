@@ -42,6 +42,20 @@ static void test_rounds_come_in_turn_and_once(void **state)
     assert_null(sh_fetch_queue_pop(&fetcher));
 }
 
+static void test_who_waits_for_more_comes_after_those_who_take_what_comes(void **state)
+{
+    (void)state;
+    states[0].bytes_enough = 100;
+    states[2].bytes_enough = 100;
+    states[1].bytes_enough = states[3].bytes_enough = 1;
+    for (size_t i = 0; i < 4; i++)
+        sh_fetch_queue_push(&fetcher, &states[i]);
+    const size_t order[] = {1, 3, 0, 2};
+    for (size_t i = 0; i < 4; i++)
+        assert_ptr_equal(sh_fetch_queue_pop(&fetcher), &states[order[i]]);
+    assert_null(sh_fetch_queue_pop(&fetcher));
+}
+
 static void test_a_wake_during_a_round_is_not_lost(void **state)
 {
     (void)state;
@@ -77,6 +91,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_rounds_come_in_turn_and_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_who_waits_for_more_comes_after_those_who_take_what_comes, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(test_a_wake_during_a_round_is_not_lost, setup, teardown),
         cmocka_unit_test_setup_teardown(test_deadlines_come_in_order, setup, teardown),
     };
