@@ -305,6 +305,7 @@ static void reset_parts(ShFetchState *state)
     sh_fetch_release(state->fetch);
     state->bytes = 0;
     state->tail_bytes = 0;
+    state->store_reads = 0;
     state->has_found = false;
     state->is_full = false;
     state->from_store = false;

@@ -14,6 +14,7 @@
 #define SH_AGENT_LOG_FETCH_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <sys/queue.h>
 
@@ -51,15 +52,16 @@ typedef struct ShFetchState {
     uint64_t tail_bytes;   /* of them, from memory */
     bool has_found;        /* the last round found something, and too little */
     bool counts_only;      /* this round collects nothing */
-    bool is_full;          /* a batch did not fit into the answer */
+    int store_reads;       /* made in this round */
+    bool is_full;          /* a batch did not fit into the answer, or the round may read no more */
     bool from_store;       /* something came out of the read cache or the store */
     uint64_t generation;   /* the fetcher's, when this round began */
     /* guarded by the fetcher's lock */
     bool running; /* a round is under way */
     bool again;   /* ... and another one is wanted */
     bool queued;
-    bool cancelled;
-    bool turned_away; /* it would have waited, but the agent is leaving */
+    atomic_bool cancelled; /* read without the lock too */
+    bool turned_away;      /* it would have waited, but the agent is leaving */
     STAILQ_ENTRY(ShFetchState) link;
     size_t heap_index; /* 1-based; 0: not in the heap */
 } ShFetchState;

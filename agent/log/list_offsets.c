@@ -179,15 +179,13 @@ static ShStatus find_in_segment(ShEngine *engine, ShPg *pg, ShPartition *partiti
                                 const ShPgSegment *segment, bool *found, ShError *err)
 {
     for (int64_t from = segment->first_offset; !*found && from <= segment->last_offset;) {
-        ShRange range;
-        bool cached;
-        bool there = false;
-        ShStatus status = sh_segment_read(engine, pg, partition, from, &range, &there, &cached, err);
-        if (status != SH_OK || !there)
+        ShSegmentRead read = {0};
+        ShStatus status = sh_segment_read(engine, pg, partition, from, &read, err);
+        if (status != SH_OK || !read.found)
             return status;
-        status = find_in_batches(range.bytes, part, segment->first_offset, found, err);
-        from = range.end_offset;
-        sh_buf_unref(range.bytes.owner);
+        status = find_in_batches(read.range.bytes, part, segment->first_offset, found, err);
+        from = read.range.end_offset;
+        sh_buf_unref(read.range.bytes.owner);
         if (status != SH_OK)
             return status;
     }

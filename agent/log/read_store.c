@@ -4,8 +4,11 @@
 #include "agent/log/engine_internal.h"
 #include "agent/log/segment_read.h"
 
-/* So many ranges at most go into one part of an answer, which bounds the requests made for it. */
+/* So many ranges at most go into one part of an answer. */
 #define RANGES_MAX 16
+/* Requests to the store and questions to the index for one answer: then a thread is for others again. What a
+ * part reads may not fit beside what others have added, so that the answer's bound does not end it. */
+#define STORE_READS_MAX 32
 
 static int64_t get_store_end(ShPartition *partition);
 static ShStatus add_batches(ShFetchState *state, size_t index, const ShRange *range, int64_t from, bool *full,
@@ -45,20 +48,25 @@ ShReadOutcome sh_read_store(ShFetchState *state, size_t index, ShPartition *part
     int64_t store_end = get_store_end(partition);
     int64_t from = waiter->resume_offset;
     for (int ranges = 0; !full && from < store_end && ranges < RANGES_MAX; ranges++) {
-        ShRange range;
-        bool found = false;
-        bool cached = false;
+        if (state->store_reads >= STORE_READS_MAX || atomic_load(&state->cancelled)) {
+            full = state->is_full = true; /* the turn of what is left comes with the next answer */
+            break;
+        }
+        ShSegmentRead read = {.given_up = &state->cancelled};
         ShError err = {0};
-        ShStatus status = sh_segment_read(engine, pg, partition, from, &range, &found, &cached, &err);
-        if (status == SH_OK && !found)
+        ShStatus status = sh_segment_read(engine, pg, partition, from, &read, &err);
+        bool cached = status == SH_OK && read.found && read.store_reads == 0;
+        if (!cached)
+            state->store_reads += read.store_reads > 0 ? read.store_reads : 1;
+        if (status == SH_OK && !read.found)
             break;
         if (status == SH_OK) {
             uint64_t before = part->bytes;
-            status = add_batches(state, index, &range, from, &full, &err);
+            status = add_batches(state, index, &read.range, from, &full, &err);
             if (cached)
                 sh_metric_add(engine->metrics.fetch_cache_bytes, (int64_t)(part->bytes - before));
-            sh_buf_unref(range.bytes.owner);
-            from = range.end_offset;
+            sh_buf_unref(read.range.bytes.owner);
+            from = read.range.end_offset;
         }
         if (status != SH_OK) {
             if (part->slice_count > 0)

@@ -7,28 +7,29 @@
 #define INDEX_ROWS  64
 #define CHUNK_BYTES (1 << 20)
 
-static ShStatus read_once(ShEngine *engine, ShPg *pg, ShPartition *partition, int64_t offset, ShRange *out,
-                          bool *found, bool *cached, ShError *err);
+static ShStatus read_once(ShEngine *engine, ShPg *pg, ShPartition *partition, int64_t offset,
+                          ShSegmentRead *read, ShError *err);
 static ShStatus find_segment(ShEngine *engine, ShPg *pg, ShPartition *partition, int64_t offset,
                              ShPgSegment *out, bool *found, ShError *err);
 static ShStatus search_segment(ShEngine *engine, ShPartition *partition, const ShPgSegment *segment,
-                               int64_t offset, bool is_ahead, ShRange *out, ShError *err);
+                               int64_t offset, bool is_ahead, ShSegmentRead *read, ShError *err);
 static ShStatus get_batches(ShEngine *engine, const ShPgSegment *segment, ShRunPlace place,
-                            uint64_t chunk_bytes, ShRange *out, ShError *err);
+                            uint64_t chunk_bytes, ShRange *out, int *store_reads, ShError *err);
 static ShStatus get_bytes(ShEngine *engine, const ShPgSegment *segment, ShRunPlace place, uint64_t wanted,
                           ShBuf **out, size_t *usable, ShError *err);
 static ShStatus measure(ShRange *range, ShError *err);
 
-ShStatus sh_segment_read(ShEngine *engine, ShPg *pg, ShPartition *partition, int64_t offset, ShRange *out,
-                         bool *found, bool *cached, ShError *err)
+ShStatus sh_segment_read(ShEngine *engine, ShPg *pg, ShPartition *partition, int64_t offset,
+                         ShSegmentRead *read, ShError *err)
 {
     ShError first = {0};
-    ShStatus status = read_once(engine, pg, partition, offset, out, found, cached, &first);
+    read->store_reads = 0;
+    ShStatus status = read_once(engine, pg, partition, offset, read, &first);
     if (status == SH_NOT_FOUND) {
         /* The object may have been replaced since the index was read. */
         sh_read_cache_forget(engine, partition);
         sh_error_clear(&first);
-        status = read_once(engine, pg, partition, offset, out, found, cached, &first);
+        status = read_once(engine, pg, partition, offset, read, &first);
     }
     if (status == SH_NOT_FOUND)
         return sh_fail(err, SH_CORRUPT, "records of offset %lld are missing: %s", (long long)offset,
@@ -45,7 +46,7 @@ ShStatus sh_segment_read_ahead(ShEngine *engine, ShPg *pg, ShPartition *partitio
                                ShError *err)
 {
     ShPgSegment segment;
-    ShRange range = {0};
+    ShSegmentRead read = {0};
     bool found = false;
     ShStatus status = find_segment(engine, pg, partition, offset, &segment, &found, err);
     if (status != SH_OK || !found)
@@ -55,26 +56,27 @@ ShStatus sh_segment_read_ahead(ShEngine *engine, ShPg *pg, ShPartition *partitio
     int64_t bytes;
     if (sh_read_cache_peek(&engine->read_cache, partition, from, &end, &bytes))
         return SH_OK;
-    status = search_segment(engine, partition, &segment, from, true, &range, err);
+    status = search_segment(engine, partition, &segment, from, true, &read, err);
     if (status == SH_OK)
-        sh_buf_unref(range.bytes.owner);
+        sh_buf_unref(read.range.bytes.owner);
     return status;
 }
 
-static ShStatus read_once(ShEngine *engine, ShPg *pg, ShPartition *partition, int64_t offset, ShRange *out,
-                          bool *found, bool *cached, ShError *err)
+static ShStatus read_once(ShEngine *engine, ShPg *pg, ShPartition *partition, int64_t offset,
+                          ShSegmentRead *read, ShError *err)
 {
-    *cached = *found = sh_read_cache_find(&engine->read_cache, partition, offset, out);
-    if (*found)
+    read->found = sh_read_cache_find(&engine->read_cache, partition, offset, &read->range);
+    if (read->found)
         return SH_OK;
     ShPgSegment segment;
-    ShStatus status = find_segment(engine, pg, partition, offset, &segment, found, err);
-    if (status != SH_OK || !*found)
+    ShStatus status = find_segment(engine, pg, partition, offset, &segment, &read->found, err);
+    if (status != SH_OK || !read->found)
         return status;
     int64_t from = offset > segment.first_offset ? offset : segment.first_offset;
     sh_read_ahead_join(engine, partition, from);
-    *cached = sh_read_cache_find(&engine->read_cache, partition, from, out);
-    return *cached ? SH_OK : search_segment(engine, partition, &segment, from, false, out, err);
+    if (sh_read_cache_find(&engine->read_cache, partition, from, &read->range))
+        return SH_OK;
+    return search_segment(engine, partition, &segment, from, false, read, err);
 }
 
 static ShStatus find_segment(ShEngine *engine, ShPg *pg, ShPartition *partition, int64_t offset,
@@ -101,19 +103,21 @@ static ShStatus find_segment(ShEngine *engine, ShPg *pg, ShPartition *partition,
 
 /* Read on in the segment until the batch that ends above `offset` is there. */
 static ShStatus search_segment(ShEngine *engine, ShPartition *partition, const ShPgSegment *segment,
-                               int64_t offset, bool is_ahead, ShRange *out, ShError *err)
+                               int64_t offset, bool is_ahead, ShSegmentRead *read, ShError *err)
 {
     uint64_t chunk_bytes = is_ahead ? SH_AHEAD_CHUNK_BYTES : CHUNK_BYTES;
     ShRunPlace place = sh_read_cache_place(&engine->read_cache, partition, segment, offset);
     while (place.position < segment->length) {
+        if (read->given_up != NULL && atomic_load(read->given_up))
+            return sh_fail(err, SH_CANCELLED, "the read was given up");
         ShRange range = {.segment_offset = segment->first_offset, .run_offset = segment->base_offset};
-        ShStatus status = get_batches(engine, segment, place, chunk_bytes, &range, err);
+        ShStatus status = get_batches(engine, segment, place, chunk_bytes, &range, &read->store_reads, err);
         if (status != SH_OK)
             return status;
         place = (ShRunPlace){.position = range.next_position, .offset = range.end_offset};
         sh_read_cache_add(engine, partition, &range, is_ahead);
         if (range.end_offset > offset) {
-            *out = range;
+            read->range = range;
             return SH_OK;
         }
         sh_buf_unref(range.bytes.owner);
@@ -124,13 +128,14 @@ static ShStatus search_segment(ShEngine *engine, ShPartition *partition, const S
 
 /* Whole batches from a place in the segment on, with their offsets. */
 static ShStatus get_batches(ShEngine *engine, const ShPgSegment *segment, ShRunPlace place,
-                            uint64_t chunk_bytes, ShRange *out, ShError *err)
+                            uint64_t chunk_bytes, ShRange *out, int *store_reads, ShError *err)
 {
     uint64_t left = segment->length - place.position;
     uint64_t wanted = left < chunk_bytes ? left : chunk_bytes;
     for (;;) {
         ShBuf *buf = NULL;
         size_t usable = 0;
+        ++*store_reads;
         ShStatus status = get_bytes(engine, segment, place, wanted, &buf, &usable, err);
         if (status == SH_OK && usable > 0) {
             sh_metric_add(engine->metrics.fetch_store_bytes, (int64_t)usable);

@@ -4,15 +4,24 @@
 #ifndef SH_AGENT_LOG_SEGMENT_READ_H
 #define SH_AGENT_LOG_SEGMENT_READ_H
 
+#include <stdatomic.h>
+#include <stdbool.h>
+
 #include "agent/log/read_cache.h"
 #include "agent/pg/pg.h"
 
-/* The range that holds `offset`, or the one that begins with the next record above it. `*found` is false when
- * the index has none. `out->bytes` comes with a reference on its owner. `*cached` tells whether the store was
- * spared. Errors: SH_CORRUPT when an object is damaged or missing, what the store and PostgreSQL say
- * otherwise. */
+typedef struct ShSegmentRead {
+    const atomic_bool *given_up; /* nobody waits for it any more; NULL: somebody does */
+    /* results */
+    bool found;      /* false: the index has nothing at or above the offset */
+    ShRange range;   /* with a reference on the owner of its bytes */
+    int store_reads; /* also after an error; 0: it was in the cache */
+} ShSegmentRead;
+
+/* The range that holds `offset`, or the one that begins with the next record above it. Errors: SH_CORRUPT
+ * when an object is damaged or missing, SH_CANCELLED, what the store and PostgreSQL say otherwise. */
 ShStatus sh_segment_read(struct ShEngine *engine, ShPg *pg, ShPartition *partition, int64_t offset,
-                         ShRange *out, bool *found, bool *cached, ShError *err) SH_MUST_CHECK;
+                         ShSegmentRead *read, ShError *err) SH_MUST_CHECK;
 
 /* Read the range that begins at `offset` into the cache, for a reader who is about to ask for it. At most
  * SH_AHEAD_CHUNK_BYTES, or one batch. */

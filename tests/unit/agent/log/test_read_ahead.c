@@ -99,13 +99,9 @@ static uint64_t stored_bytes(void)
     return bytes;
 }
 
-/* Batches of one record in several objects, and an agent that has nothing of them in memory. */
-static void start_with_objects(Fixture *fixture)
+/* An agent that has nothing in memory of what this one has taken, and a store behind the gate. */
+static void start_again(Fixture *fixture)
 {
-    snprintf(fixture->extra[0], sizeof fixture->extra[0], "STREAMHOUSE_FLUSH_SIZE=500kB");
-    start(fixture);
-    for (int i = 0; i < BATCHES; i++)
-        assert_int_equal(append_patiently(fixture, "t", 1, BATCH_BYTES), i);
     assert_ok(sh_engine_drain(fixture->engine, err));
     stop(fixture);
     start(fixture);
@@ -118,7 +114,42 @@ static void start_with_objects(Fixture *fixture)
     pthread_mutex_init(&gate.lock, NULL);
     assert_ok(sh_cond_init(&gate.cond, err));
     fixture->engine->store->ops = &gate.ops;
+}
+
+/* Batches of one record in several objects. */
+static void start_with_objects(Fixture *fixture)
+{
+    snprintf(fixture->extra[0], sizeof fixture->extra[0], "STREAMHOUSE_FLUSH_SIZE=500kB");
+    start(fixture);
+    for (int i = 0; i < BATCHES; i++)
+        assert_int_equal(append_patiently(fixture, "t", 1, BATCH_BYTES), i);
+    start_again(fixture);
     assert_true(fake.topics[0].partitions[0].segment_count >= 3);
+}
+
+/* Each record in an object of its own. */
+static void start_with_small_objects(Fixture *fixture)
+{
+    start(fixture);
+    for (int i = 0; i < BATCHES; i++) {
+        assert_int_equal(append_patiently(fixture, "t", 1, 100), i);
+        sh_flush_now(fixture->engine);
+        wait_until(fake_published(0) == i + 1);
+    }
+    start_again(fixture);
+    assert_int_equal(fake.topics[0].partitions[0].segment_count, BATCHES);
+}
+
+/* One part for each record. Of each a byte is wanted, so that only the first gets any. */
+static void fetch_each_record(Fixture *fixture, Fetch *fetch, ShFetchPart parts[BATCHES])
+{
+    memset(fetch, 0, sizeof *fetch);
+    signal_init(&fetch->signal);
+    for (int i = 0; i < BATCHES; i++)
+        parts[i] = (ShFetchPart){.target = target_of("t", 0), .offset = i, .bytes_max = 1};
+    fetch->call = (ShFetch){
+        .parts = parts, .part_count = BATCHES, .wait_max_ms = 2000, .bytes_min = 1, .done = fetch_done};
+    sh_engine_fetch(fixture->engine, &fetch->call);
 }
 
 /* The next answer of a reader who goes on; `offset` begins one. */
@@ -373,6 +404,46 @@ static void test_partitions_take_turns_in_filling_an_answer(void **state)
     }
 }
 
+static void test_one_answer_makes_few_reads_of_the_store(void **state)
+{
+    Fixture *fixture = *state;
+    Fetch fetch;
+    ShFetchPart parts[BATCHES];
+    start_with_small_objects(fixture);
+    fetch_each_record(fixture, &fetch, parts);
+    assert_int_equal(fetch_end(&fetch), SH_OK);
+    assert_in_range(begun(), 1, 32);
+    assert_int_equal(parts[0].slice_count, 1);
+    for (int i = 1; i < BATCHES; i++) {
+        assert_int_equal(parts[i].error.status, SH_OK);
+        assert_int_equal(parts[i].slice_count, 0);
+        assert_int_equal(parts[i].next_offset, i);
+    }
+    sh_fetch_release(&fetch.call);
+
+    Fetch whole; /* what one part has in many objects comes with several answers */
+    first_answer(fixture, &whole, 0);
+    while (whole.part.next_offset < BATCHES)
+        next_answer(fixture, &whole);
+    sh_fetch_release(&whole.call);
+}
+
+static void test_who_has_given_up_is_not_read_for(void **state)
+{
+    Fixture *fixture = *state;
+    Fetch fetch;
+    ShFetchPart parts[BATCHES];
+    start_with_small_objects(fixture);
+    allow(1);
+    fetch_each_record(fixture, &fetch, parts);
+    wait_until(begun() == 2); /* and held up */
+    sh_engine_fetch_cancel(fixture->engine, &fetch.call);
+    allow(INT32_MAX);
+    assert_true(signal_wait(&fetch.signal, DEADLINE_MS));
+    assert_int_equal(begun(), 2);
+    sh_fetch_release(&fetch.call);
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
 int main(void)
@@ -388,6 +459,8 @@ int main(void)
         TEST(test_what_nobody_came_for_makes_room),
         TEST(test_the_engine_stops_with_reads_under_way),
         TEST(test_partitions_take_turns_in_filling_an_answer),
+        TEST(test_one_answer_makes_few_reads_of_the_store),
+        TEST(test_who_has_given_up_is_not_read_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
