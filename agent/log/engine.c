@@ -275,7 +275,8 @@ static ShStatus init_parts(ShEngine *engine, ShError *err)
     sh_garbage_init(&engine->garbage);
     sh_snapshot_init(&engine->snapshotter);
     sh_compact_init(&engine->compactor);
-    sh_parked_init(&engine->parked);
+    if (status == SH_OK)
+        status = sh_parked_init(&engine->parked, err);
     if (status == SH_OK)
         status = sh_heartbeat_init(&engine->heartbeat, err);
     if (status == SH_OK)
