@@ -176,6 +176,7 @@ typedef struct ShFetch {
     int64_t wait_max_ms;
     int64_t bytes_min;
     int64_t bytes_max; /* 0: the agent's default */
+    const void *asker; /* who asks, only compared: askers take turns at the store; NULL: those not known */
     void (*done)(struct ShFetch *fetch);
     void *arg;
     void *engine_state; /* the engine's; NULL before the call */
@@ -218,6 +219,7 @@ typedef struct ShListPart {
 typedef struct ShListOffsets {
     ShListPart *parts;
     size_t part_count;
+    const void *asker; /* as ShFetch.asker */
     void (*done)(struct ShListOffsets *list);
     void *arg;
 } ShListOffsets;

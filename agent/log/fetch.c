@@ -223,7 +223,7 @@ static void run_round(ShFetchState *state, ShPg *pg)
     switch (result) {
     case ROUND_STORE:
         let_go(state);
-        sh_read_pool_submit(engine, read_job, state);
+        sh_read_pool_submit(engine, state->fetch->asker, read_job, state);
         return;
     case ROUND_REFRESH:
         let_go(state);

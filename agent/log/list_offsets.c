@@ -47,7 +47,7 @@ void sh_engine_list_offsets(ShEngine *engine, ShListOffsets *list)
         return;
     }
     *job = (ListJob){.engine = engine, .list = list};
-    sh_read_pool_submit(engine, run_job, job);
+    sh_read_pool_submit(engine, list->asker, run_job, job);
 }
 
 static void run_job(ShEngine *engine, ShPg *pg, void *arg, bool cancelled)
@@ -79,7 +79,7 @@ static void on_refreshed(void *arg, ShStatus status, const ShError *err)
     job->refreshed = true;
     if (status != SH_OK)
         job->refresh_error = *err;
-    sh_read_pool_submit(job->engine, run_job, job);
+    sh_read_pool_submit(job->engine, job->list->asker, run_job, job);
 }
 
 static ShStatus list_part(ListJob *job, ShPg *pg, ShListPart *part, ShError *err)

@@ -7,11 +7,17 @@
 #define POOL_WAIT_MS 1000
 
 typedef struct ShReadJob {
-    struct ShReadJob *next;
+    STAILQ_ENTRY(ShReadJob) link;
     ShReadFn fn;
     void *arg;
     bool is_ahead;
 } ShReadJob;
+
+typedef struct ShReadTurn {
+    STAILQ_ENTRY(ShReadTurn) link;
+    const void *asker;
+    STAILQ_HEAD(, ShReadJob) jobs; /* one at least */
+} ShReadTurn;
 
 typedef struct ShReadWorker {
     ShEngine *engine;
@@ -19,7 +25,8 @@ typedef struct ShReadWorker {
     pthread_t thread;
 } ShReadWorker;
 
-static void submit(ShEngine *engine, ShReadQueue *queue, ShReadFn fn, void *arg);
+static void submit(ShEngine *engine, ShReadQueue *queue, const void *asker, ShReadFn fn, void *arg);
+static bool push(ShReadQueue *queue, const void *asker, ShReadJob *job);
 static void *run(void *arg);
 static ShReadJob *take(ShReadPool *pool);
 static ShReadJob *pop(ShReadQueue *queue);
@@ -28,6 +35,8 @@ static void cancel(ShEngine *engine, ShReadQueue *queue);
 ShStatus sh_read_pool_init(ShReadPool *pool, ShError *err)
 {
     *pool = (ShReadPool){0};
+    STAILQ_INIT(&pool->wanted);
+    STAILQ_INIT(&pool->ahead);
     pthread_mutex_init(&pool->lock, NULL);
     return sh_cond_init(&pool->wake, err);
 }
@@ -79,17 +88,17 @@ void sh_read_pool_destroy(ShReadPool *pool)
     pthread_mutex_destroy(&pool->lock);
 }
 
-void sh_read_pool_submit(ShEngine *engine, ShReadFn fn, void *arg)
+void sh_read_pool_submit(ShEngine *engine, const void *asker, ShReadFn fn, void *arg)
 {
-    submit(engine, &engine->read_pool.wanted, fn, arg);
+    submit(engine, &engine->read_pool.wanted, asker, fn, arg);
 }
 
 void sh_read_pool_submit_ahead(ShEngine *engine, ShReadFn fn, void *arg)
 {
-    submit(engine, &engine->read_pool.ahead, fn, arg);
+    submit(engine, &engine->read_pool.ahead, NULL, fn, arg);
 }
 
-static void submit(ShEngine *engine, ShReadQueue *queue, ShReadFn fn, void *arg)
+static void submit(ShEngine *engine, ShReadQueue *queue, const void *asker, ShReadFn fn, void *arg)
 {
     ShReadPool *pool = &engine->read_pool;
     ShReadJob *job = malloc(sizeof *job);
@@ -97,21 +106,34 @@ static void submit(ShEngine *engine, ShReadQueue *queue, ShReadFn fn, void *arg)
     if (job != NULL) {
         *job = (ShReadJob){.fn = fn, .arg = arg, .is_ahead = queue == &pool->ahead};
         pthread_mutex_lock(&pool->lock);
-        accepted = !pool->stopping;
-        if (accepted) {
-            if (queue->last != NULL)
-                queue->last->next = job;
-            else
-                queue->first = job;
-            queue->last = job;
+        accepted = !pool->stopping && push(queue, asker, job);
+        if (accepted)
             pthread_cond_signal(&pool->wake);
-        }
         pthread_mutex_unlock(&pool->lock);
     }
     if (!accepted) {
         free(job);
         fn(engine, NULL, arg, true);
     }
+}
+
+/* With the lock held; false when memory is short. */
+static bool push(ShReadQueue *queue, const void *asker, ShReadJob *job)
+{
+    ShReadTurn *turn;
+    STAILQ_FOREACH(turn, queue, link)
+    if (turn->asker == asker)
+        break;
+    if (turn == NULL) {
+        turn = malloc(sizeof *turn);
+        if (turn == NULL)
+            return false;
+        turn->asker = asker;
+        STAILQ_INIT(&turn->jobs);
+        STAILQ_INSERT_TAIL(queue, turn, link);
+    }
+    STAILQ_INSERT_TAIL(&turn->jobs, job, link);
+    return true;
 }
 
 static void *run(void *arg)
@@ -149,14 +171,19 @@ static ShReadJob *take(ShReadPool *pool)
     return job;
 }
 
-/* With the lock held. */
+/* With the lock held: the first job of the one whose turn it is, who then waits behind the others. */
 static ShReadJob *pop(ShReadQueue *queue)
 {
-    ShReadJob *job = queue->first;
-    if (job != NULL)
-        queue->first = job->next;
-    if (queue->first == NULL)
-        queue->last = NULL;
+    ShReadTurn *turn = STAILQ_FIRST(queue);
+    if (turn == NULL)
+        return NULL;
+    ShReadJob *job = STAILQ_FIRST(&turn->jobs);
+    STAILQ_REMOVE_HEAD(&turn->jobs, link);
+    STAILQ_REMOVE_HEAD(queue, link);
+    if (STAILQ_EMPTY(&turn->jobs))
+        free(turn);
+    else
+        STAILQ_INSERT_TAIL(queue, turn, link);
     return job;
 }
 

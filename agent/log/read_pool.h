@@ -6,21 +6,20 @@
 
 #include <pthread.h>
 #include <stdbool.h>
+#include <sys/queue.h>
 
 #include "agent/pg/pg.h"
 #include "core/status.h"
 
 struct ShEngine;
-struct ShReadJob;
+struct ShReadTurn;
 struct ShReadWorker;
 
 /* Called once, on a read thread; or, when the engine stops, with `cancelled` and no connection. */
 typedef void (*ShReadFn)(struct ShEngine *engine, ShPg *pg, void *arg, bool cancelled);
 
-typedef struct ShReadQueue {
-    struct ShReadJob *first;
-    struct ShReadJob *last;
-} ShReadQueue;
+/* Those who ask, each with its jobs: they take turns, one job each. */
+typedef STAILQ_HEAD(ShReadQueue, ShReadTurn) ShReadQueue;
 
 typedef struct ShReadPool {
     pthread_mutex_t lock;
@@ -41,7 +40,8 @@ ShStatus sh_read_pool_start(struct ShEngine *engine, ShError *err) SH_MUST_CHECK
 void sh_read_pool_stop(struct ShEngine *engine);
 void sh_read_pool_destroy(ShReadPool *pool);
 
-void sh_read_pool_submit(struct ShEngine *engine, ShReadFn fn, void *arg);
+/* In the turn of `asker`, which is only compared and lives until the job begins. */
+void sh_read_pool_submit(struct ShEngine *engine, const void *asker, ShReadFn fn, void *arg);
 /* The same for what nobody waits for yet: after all others, and one thread of several stays free of it. */
 void sh_read_pool_submit_ahead(struct ShEngine *engine, ShReadFn fn, void *arg);
 

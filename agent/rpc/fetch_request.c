@@ -73,6 +73,7 @@ ShStatus sh_fetch_request_init(ShFetchRequest *request, ShCall *call, grpc_byte_
                                                                      : config->fetch_wait_max_ms,
         .bytes_min = wire->min_bytes > 0 ? wire->min_bytes : 1,
         .bytes_max = at_most(wire->max_bytes, config->fetch_bytes_max),
+        .asker = call->connection != NULL ? call->connection->host : NULL,
     };
     atomic_init(&request->state, SH_FETCH_IDLE);
     return SH_OK;

@@ -218,6 +218,7 @@ static void take_turn(ListCall *self)
     size_t left = self->part_count - self->done_count;
     self->list = (ShListOffsets){.parts = self->parts + self->done_count,
                                  .part_count = left < LOOKUPS_A_TURN ? left : LOOKUPS_A_TURN,
+                                 .asker = self->call.connection != NULL ? self->call.connection->host : NULL,
                                  .done = on_listed,
                                  .arg = self};
     sh_engine_list_offsets(sh_call_engine(&self->call), &self->list);

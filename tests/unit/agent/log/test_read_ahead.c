@@ -444,6 +444,43 @@ static void test_who_has_given_up_is_not_read_for(void **state)
     sh_fetch_release(&fetch.call);
 }
 
+static void fetch_as(Fixture *fixture, Fetch *fetch, const char *asker, int64_t offset)
+{
+    memset(fetch, 0, sizeof *fetch);
+    signal_init(&fetch->signal);
+    fetch->part = (ShFetchPart){.target = target_of("t", 0), .offset = offset, .bytes_max = 1};
+    fetch->call = (ShFetch){.parts = &fetch->part,
+                            .part_count = 1,
+                            .wait_max_ms = 2000,
+                            .bytes_min = 1,
+                            .bytes_max = 1,
+                            .asker = asker,
+                            .done = fetch_done};
+    sh_engine_fetch(fixture->engine, &fetch->call);
+}
+
+static void test_who_asks_little_does_not_wait_for_who_asks_much(void **state)
+{
+    Fixture *fixture = *state;
+    Fetch many[10];
+    Fetch other;
+    start_with_small_objects(fixture);
+    allow(0);
+    for (int i = 0; i < 10; i++)
+        fetch_as(fixture, &many[i], "much", 2 * i);
+    wait_until(begun() == 2); /* both threads are held up */
+    fetch_as(fixture, &other, "little", 30);
+    allow(10); /* of 20 and more: two objects at least are read for each */
+    assert_int_equal(fetch_end(&other), SH_OK);
+    assert_false(signal_wait(&many[9].signal, 0));
+    allow(INT32_MAX);
+    for (int i = 0; i < 10; i++) {
+        assert_int_equal(fetch_end(&many[i]), SH_OK);
+        sh_fetch_release(&many[i].call);
+    }
+    sh_fetch_release(&other.call);
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
 int main(void)
@@ -461,6 +498,7 @@ int main(void)
         TEST(test_partitions_take_turns_in_filling_an_answer),
         TEST(test_one_answer_makes_few_reads_of_the_store),
         TEST(test_who_has_given_up_is_not_read_for),
+        TEST(test_who_asks_little_does_not_wait_for_who_asks_much),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
