@@ -97,6 +97,20 @@ static void test_leftovers_move_once_across_a_crash(void **state)
     check_leftovers(fixture);
 }
 
+/* As long as they have no place nothing is accepted behind them. */
+static void test_a_sealed_epoch_accepts_nothing(void **state)
+{
+    Fixture *fixture = *state;
+    start_with_leftovers(fixture);
+    FAKE_CHANGE(fake.lose_leftovers = 1 << 20);
+    force_seal();
+    assert_ok(sh_fault_arm(NULL, err));
+    wait_until(atomic_load(&fixture->engine->control.refused) > 0);
+    assert_true(append_to(fixture, "t", 1, 10) < 0);
+    FAKE_CHANGE(fake.lose_leftovers = 0);
+    check_leftovers(fixture);
+}
+
 /* The place was given, and the agent has not heard of it: asked again, it is the same one. */
 static void test_leftovers_move_once_when_the_answer_is_lost(void **state)
 {
@@ -302,6 +316,7 @@ int main(void)
         TEST(test_leftovers_in_the_wal_move),
         TEST(test_leftovers_move_once_across_a_crash),
         TEST(test_leftovers_move_once_when_the_answer_is_lost),
+        TEST(test_a_sealed_epoch_accepts_nothing),
         TEST(test_a_call_that_is_half_in_the_wal_holds_nothing_up),
         TEST(test_records_without_a_place_stay_in_the_wal),
         TEST(test_a_forced_seal_that_nothing_is_left_of),

@@ -1,5 +1,6 @@
 /* The everyday life of a WAL: append, acknowledge, close, recover, release. */
 #include "tests/unit/agent/base/captured.h"
+#include "agent/wal/wal_internal.h"
 #include "tests/unit/agent/wal/wal_fixture.h"
 
 static const ShWalSync policies[] = {SH_WAL_SYNC_ALWAYS, SH_WAL_SYNC_INTERVAL, SH_WAL_SYNC_NEVER};
@@ -133,6 +134,24 @@ static void test_a_clean_close_leaves_no_log_file(void **state)
     }
 }
 
+/* A process that is killed never closes the log. */
+static void test_the_call_counter_is_stored_while_the_log_is_open(void **state)
+{
+    (void)state;
+    Fixture fixture;
+    ShWalIdentityFile stored = {0};
+    fixture_init(&fixture, SH_WAL_SYNC_ALWAYS);
+    fixture_start(&fixture);
+    sh_wal_note_calls(fixture.wal, 99);
+    int64_t deadline_ms = sh_clock_now_ms() + DEADLINE_MS;
+    while (stored.calls != 99 && sh_clock_now_ms() < deadline_ms) {
+        assert_ok(sh_wal_identity_load(fixture.dir, fixture.wal->dir_fd, &stored, err));
+        usleep(1000);
+    }
+    assert_int_equal(stored.calls, 99);
+    fixture_free(&fixture);
+}
+
 static void test_close_writes_what_is_queued(void **state)
 {
     (void)state;
@@ -156,6 +175,7 @@ int main(void)
         cmocka_unit_test(test_the_budget_pushes_back_until_files_are_released),
         cmocka_unit_test(test_a_file_goes_when_its_last_batch_is_released),
         cmocka_unit_test(test_a_clean_close_leaves_no_log_file),
+        cmocka_unit_test(test_the_call_counter_is_stored_while_the_log_is_open),
         cmocka_unit_test(test_close_writes_what_is_queued),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
