@@ -13,9 +13,8 @@
 #include "agent/rpc/message.h"
 #include "agent/rpc/server.h"
 
-/* Until a unary call's request is here; until its answer is taken. */
+/* Until a unary call's request is here. */
 #define REQUEST_TIMEOUT_US (30 * 1000000LL)
-#define ANSWER_TIMEOUT_US  (60 * 1000000LL)
 /* What comes with a call or a message beside it: frames and headers, by rule of thumb. */
 #define CALL_EXTRA_BYTES    1024
 #define MESSAGE_EXTRA_BYTES 64
@@ -147,7 +146,7 @@ void sh_call_answer(ShCall *call, grpc_byte_buffer *message)
             call->code = GRPC_STATUS_OK;
             if (bytes >= SH_ROOM_COUNTED_BYTES)
                 sh_call_count_memory(call, bytes);
-            sh_call_set_due(call, ANSWER_TIMEOUT_US);
+            sh_call_set_due(call, SH_CALL_ANSWER_TIMEOUT_US);
             send_end(call, message);
         } else {
             sh_call_fail(call, &err);
@@ -203,6 +202,25 @@ void sh_call_count(ShCall *call, grpc_status_code code, int64_t started_us)
 ShStatus sh_call_reserve_answer(ShCall *call, int64_t bytes, ShError *err)
 {
     return take_answer_room(call, bytes, false, err);
+}
+
+ShStatus sh_call_keep_answer(ShCall *call, int64_t bytes, ShError *err)
+{
+    ShStatus status = take_answer_room(call, bytes, true, err);
+    if (status == SH_OK && bytes >= SH_ROOM_COUNTED_BYTES) {
+        call->answer_bytes = bytes;
+        sh_call_count_memory(call, bytes);
+    }
+    return status;
+}
+
+void sh_call_forget_answer(ShCall *call)
+{
+    if (call->answer_bytes == 0)
+        return;
+    sh_call_count_memory(call, -call->answer_bytes);
+    call->answer_bytes = 0;
+    sh_room_release(&call->worker->rpc->answers_room, &call->answer);
 }
 
 void sh_call_set_due(ShCall *call, int64_t timeout_us)

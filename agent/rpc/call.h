@@ -89,10 +89,11 @@ struct ShCall {
 
     struct ShCallChunk *chunks; /* sh_call_alloc's */
     int64_t chunk_bytes;
-    bool lacks_memory;  /* it gave no chunk for want of room */
-    int64_t held_bytes; /* counted by the engine until the call is freed */
-    ShRoomShare memory; /* of the room for the chunks of calls */
-    ShRoomShare answer; /* of the room for unary answers */
+    bool lacks_memory;    /* it gave no chunk for want of room */
+    int64_t held_bytes;   /* counted by the engine until the call is freed */
+    ShRoomShare memory;   /* of the room for the chunks of calls */
+    ShRoomShare answer;   /* of the room for unary answers and ProduceStreams' */
+    int64_t answer_bytes; /* of a stream's answer, counted by the engine */
 
     /* how the call ends */
     grpc_status_code code;
@@ -155,6 +156,15 @@ void sh_call_count_memory(ShCall *call, int64_t bytes);
 /* Have room for a unary answer of so many bytes before it is made, with what it takes to make it. If there is
  * none, `err` is SH_EXHAUSTED with a delay: too many answers wait for clients that do not take them. */
 ShStatus sh_call_reserve_answer(ShCall *call, int64_t bytes, ShError *err) SH_MUST_CHECK;
+
+/* Have an answer of a stream counted until its client has taken it, as unary ones are: before it is written.
+ * As above when there is no room. */
+ShStatus sh_call_keep_answer(ShCall *call, int64_t bytes, ShError *err) SH_MUST_CHECK;
+/* It is taken. */
+void sh_call_forget_answer(ShCall *call);
+
+/* Until an answer is taken. */
+#define SH_CALL_ANSWER_TIMEOUT_US (60 * 1000000LL)
 
 /* Have `due` called so long from now, once; not sooner than the worker looks, once a second. */
 void sh_call_set_due(ShCall *call, int64_t timeout_us);

@@ -9,7 +9,9 @@
  *
  * What it guarantees: answers of one partition leave in the engine's order; at most REQUESTS_MAX requests and
  * STREAM_BYTES_MAX bytes of a stream are under way, and no stream reads on while all of them hold more than a
- * quarter of the memory budget, except that a stream with nothing under way may always read one.
+ * quarter of the memory budget, except that a stream with nothing under way may always read one. An answer
+ * is counted until the client has taken it, and a client that takes none for a minute or two loses its
+ * stream.
  */
 #include "agent/base/fault.h"
 #include "agent/rpc/produce_request.h"
@@ -35,6 +37,8 @@ typedef struct ProduceStream {
     ShProduceRequest **answers_end;
     ShWake write; /* begins to write them */
     bool write_posted;
+    uint64_t writes;      /* so far */
+    uint64_t writes_seen; /* at the last look whether the client takes them */
 } ProduceStream;
 
 static void start(ShCall *call, grpc_byte_buffer *none);
@@ -47,9 +51,11 @@ static void on_written(ShCall *call);
 static void notified(ShCall *call);
 static void cancelled(ShCall *call);
 static void destroy(ShCall *call);
+static void check_writing(ShCall *call);
 static void read_on(ProduceStream *stream);
 static bool may_read(const ProduceStream *stream);
 static void write_next(ProduceStream *stream);
+static void write_answer(ProduceStream *stream, grpc_byte_buffer *answer);
 static void account(ProduceStream *stream, const ShProduceRequest *request, int sign);
 static ShProduceRequest *pop_answer(ProduceStream *stream);
 static void end_if_done(ProduceStream *stream);
@@ -67,6 +73,7 @@ const ShMethod sh_method_produce_stream = {
     .written = on_written,
     .notified = notified,
     .cancelled = cancelled,
+    .due = check_writing,
     .destroy = destroy,
 };
 
@@ -157,7 +164,9 @@ static void lose_answer(ProduceStream *stream, ShProduceRequest *request)
 static void on_written(ShCall *call)
 {
     ProduceStream *stream = (ProduceStream *)call;
+    sh_call_forget_answer(call);
     write_next(stream);
+    read_on(stream);
     end_if_done(stream);
 }
 
@@ -190,6 +199,20 @@ static void destroy(ShCall *call)
     sh_engine_hold_memory(sh_call_engine(call), -SH_RPC_STREAM_BYTES);
 }
 
+/* Has the client taken an answer since the last look? Looks are far between, so that a write costs none. */
+static void check_writing(ShCall *call)
+{
+    ProduceStream *stream = (ProduceStream *)call;
+    if (!call->writing)
+        return;
+    if (stream->writes == stream->writes_seen) {
+        grpc_call_cancel(call->call, NULL);
+        return;
+    }
+    stream->writes_seen = stream->writes;
+    sh_call_set_due(call, SH_CALL_ANSWER_TIMEOUT_US);
+}
+
 static void read_on(ProduceStream *stream)
 {
     if (!stream->reading && !stream->read_all && may_read(stream)) {
@@ -201,7 +224,7 @@ static void read_on(ProduceStream *stream)
 static bool may_read(const ProduceStream *stream)
 {
     if (stream->under_way == 0)
-        return true;
+        return stream->call.answer_bytes == 0;
     if (stream->is_checking)
         return false;
     if (stream->alone >= ALONE_REQUESTS && stream->alone % PROBE_REQUESTS != 0)
@@ -223,13 +246,35 @@ static void write_next(ProduceStream *stream)
     grpc_byte_buffer *answer = sh_produce_request_answer(request);
     account(stream, request, -1);
     sh_produce_request_free(request);
-    if (stream->under_way == 0 && !stream->reading && !stream->read_all) {
+    write_answer(stream, answer);
+    read_on(stream);
+}
+
+/* One that is large is not written together with a read, so that it is known when it is taken. */
+static void write_answer(ProduceStream *stream, grpc_byte_buffer *answer)
+{
+    ShCall *call = &stream->call;
+    ShError err = {0};
+    int64_t bytes = (int64_t)grpc_byte_buffer_length(answer);
+    if (call->ended || call->ending) {
+        grpc_byte_buffer_destroy(answer);
+        return;
+    }
+    if (sh_call_keep_answer(call, bytes, &err) != SH_OK) {
+        grpc_byte_buffer_destroy(answer);
+        stream->read_all = true;
+        sh_call_fail(call, &err);
+        return;
+    }
+    if (bytes < SH_ROOM_COUNTED_BYTES && stream->under_way == 0 && !stream->reading && !stream->read_all) {
         stream->reading = true;
         sh_call_write_and_read(call, answer);
         return;
     }
     sh_call_write(call, answer, stream->answers != NULL);
-    read_on(stream);
+    stream->writes++;
+    if (call->due_us == 0)
+        sh_call_set_due(call, SH_CALL_ANSWER_TIMEOUT_US);
 }
 
 static void account(ProduceStream *stream, const ShProduceRequest *request, int sign)

@@ -189,6 +189,114 @@ static void an_answer_is_no_larger_than_its_room(void **state)
     grpc_byte_buffer_destroy(answer);
 }
 
+/* --- ProduceStreams whose answers are not taken */
+
+enum { NAMELESS = 2000 };
+
+/* A request of parts that name nothing: two bytes each, and some hundred of the answer. */
+static void send_nameless(ClientCall *client)
+{
+    static char request[2 * NAMELESS];
+    for (size_t i = 0; i < sizeof request; i += 2)
+        memcpy(request + i, "\x12\x00", 2);
+    assert_true(client_send_raw(client, request, sizeof request));
+}
+
+static void open_produce_stream(ClientCall *client, Fixture *fixture)
+{
+    client_open(client, fixture->channel, "/streamhouse.v1.StreamHouse/ProduceStream", 2 * CLIENT_TIMEOUT_MS);
+}
+
+static int64_t answers_bytes(Fixture *fixture)
+{
+    ShRoom *room = &fixture->rpc->answers_room;
+    pthread_mutex_lock(&room->mutex);
+    int64_t bytes = room->bytes;
+    pthread_mutex_unlock(&room->mutex);
+    return bytes;
+}
+
+static void answers_of_produce_streams_are_bounded(void **state)
+{
+    enum { STREAMS = 40 };
+    Fixture *fixture = *state;
+    ClientCall clients[STREAMS];
+    for (unsigned i = 0; i < STREAMS; i++) {
+        open_produce_stream(&clients[i], fixture);
+        send_nameless(&clients[i]);
+        WAIT_UNTIL(atomic_load(&fixture->rpc->answers) > i);
+    }
+    WAIT_UNTIL(answers_bytes(fixture) > 1 << 20);
+    assert_in_range(answers_bytes(fixture), 1 << 20, fixture->config.memory_budget_bytes / 4);
+    for (int i = 0; i < STREAMS; i++) {
+        grpc_call_cancel(clients[i].call, NULL);
+        client_free(&clients[i]);
+    }
+    WAIT_UNTIL(answers_bytes(fixture) == 0);
+}
+
+typedef struct Clock {
+    ShWake wake;
+    atomic_bool done;
+} Clock;
+
+static void let_time_pass(ShWake *wake)
+{
+    Clock *clock = (Clock *)wake;
+    ShWorker *worker = wake->call->worker;
+    int64_t now_us = sh_clock_now_us();
+    for (int minutes = 1; minutes <= 3; minutes++) {
+        ShCall *next;
+        for (ShCall *call = TAILQ_FIRST(&worker->timed); call != NULL; call = next) {
+            next = TAILQ_NEXT(call, timed_link);
+            sh_call_check_time(call, now_us + minutes * SH_CALL_ANSWER_TIMEOUT_US + 1);
+        }
+    }
+    atomic_store(&clock->done, true);
+}
+
+/* NULL: it has none. */
+static ShCall *a_stream_of(ShWorker *worker)
+{
+    pthread_mutex_lock(&worker->listeners_mutex);
+    ShCall *call = TAILQ_FIRST(&worker->listeners);
+    pthread_mutex_unlock(&worker->listeners_mutex);
+    return call;
+}
+
+/* Minutes pass: who has taken no answer since is ended, who has taken all is not. */
+static void a_produce_stream_that_stalls_is_ended(void **state)
+{
+    Fixture *fixture = *state;
+    ClientCall stalls, takes;
+    size_t length;
+    open_produce_stream(&takes, fixture);
+    send_nameless(&takes);
+    gpr_free(client_receive_raw(&takes, &length));
+    WAIT_UNTIL(answers_bytes(fixture) == 0);
+    open_produce_stream(&stalls, fixture);
+    send_nameless(&stalls);
+    WAIT_UNTIL(answers_bytes(fixture) > 100 * NAMELESS / 2);
+    for (size_t i = 0; i < fixture->rpc->worker_count; i++) {
+        Clock clock = {.wake = {.run = let_time_pass, .call = a_stream_of(&fixture->rpc->workers[i])}};
+        if (clock.wake.call != NULL) {
+            sh_worker_post(&clock.wake);
+            WAIT_UNTIL(atomic_load(&clock.done));
+        }
+    }
+    WAIT_UNTIL(answers_bytes(fixture) == 0);
+    assert_null(client_receive_raw(&stalls, &length));
+    assert_int_equal(client_wait(&stalls), GRPC_STATUS_CANCELLED);
+    send_nameless(&takes);
+    uint8_t *answer = client_receive_raw(&takes, &length);
+    assert_non_null(answer);
+    gpr_free(answer);
+    client_close(&takes);
+    assert_int_equal(client_wait(&takes), GRPC_STATUS_OK);
+    client_free(&takes);
+    client_free(&stalls);
+}
+
 static atomic_llong kept_bytes;
 
 static void note_kept_bytes(ShCheckJob *job, ShCheckTools *tools)
@@ -344,6 +452,8 @@ int main(void)
         ROOM_TEST(streams_wait_for_room),
         ROOM_TEST(answers_that_stall_make_room),
         ROOM_TEST(an_answer_is_no_larger_than_its_room),
+        ROOM_TEST(answers_of_produce_streams_are_bounded),
+        ROOM_TEST(a_produce_stream_that_stalls_is_ended),
         ROOM_TEST(large_records_leave_nothing_behind),
         HALL_TEST(who_holds_itself_back_holds_no_other_back),
         HALL_TEST(who_has_waited_for_long_is_next),
