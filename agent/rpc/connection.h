@@ -40,7 +40,6 @@ typedef struct ShConnection {
     atomic_ullong takes;          /* calls and messages that came */
     atomic_ullong lost_reads;     /* calls that ended while gRPC received a message */
     atomic_ullong torn;           /* calls that were given up as they began, or were too many */
-    atomic_llong request_bytes;   /* of unary Produce calls under way */
     atomic_llong checks_until_us; /* its requests are checked by the pool until then (checker.h) */
     atomic_int lists;             /* ListOffsets calls under way */
 

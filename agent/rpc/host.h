@@ -17,9 +17,10 @@ typedef struct ShHosts ShHosts;
 typedef struct ShHost {
     ShHosts *hosts;
     uint8_t key[SH_ADDRESS_KEY_BYTES];
-    atomic_long calls; /* open */
-    long connections;  /* that stand; the acceptor's thread's */
-    long refs;         /* by the table's mutex, as the next */
+    atomic_long calls;          /* open */
+    atomic_llong request_bytes; /* that its requests to produce hold */
+    long connections;           /* that stand; the acceptor's thread's */
+    long refs;                  /* by the table's mutex, as the next */
     UT_hash_handle hh;
 } ShHost;
 

@@ -295,6 +295,8 @@ static ShStatus end_check(Checking *checking, ShRecordCheck *check, ShStatus so_
         part->misfits = check->errors;
     else
         sh_record_errors_free(check->errors);
+    if (part->misfits != NULL)
+        sh_produce_request_hold(checking->request, part->misfits->capacity * sizeof(ShRecordError));
     return so_far != SH_OK ? so_far : status;
 }
 

@@ -35,8 +35,12 @@ typedef struct Sizes {
 
 static ShStatus count_all(const ShBuf *message, uint64_t *request_id, Sizes *sizes, ShError *err);
 static size_t count_batches(const ShWirePartition *partition);
+static size_t request_bytes(const Sizes *sizes);
+static bool take_room(const ShCall *call, int64_t bytes);
+static void count_bytes(const ShCall *call, int64_t bytes);
 static ShProduceRequest *alloc_request(ShCall *call, ShBuf *message, const Sizes *sizes,
                                        ShAppendBatch **batches);
+static size_t put_refusal(ShOut *out, const ShWirePartition *wire, const ShError *err);
 static bool starts_postponed(const ShCall *call, const ShProduceRequest *request);
 static void check_postponed(ShCheckJob *job, ShCheckTools *tools);
 static void on_checked(ShWake *wake);
@@ -59,11 +63,19 @@ ShStatus sh_produce_request_new(ShCall *call, grpc_byte_buffer *message, ShProdu
     Sizes sizes = {0};
     ShAppendBatch *batches;
     ShStatus status = count_all(joined, &request_id, &sizes, err);
+    int64_t bytes = (int64_t)(request_bytes(&sizes) + joined->length);
+    if (status == SH_OK && !take_room(call, bytes))
+        status = sh_fail_for_room(err, "there is no memory for the request beside those under way");
     ShProduceRequest *request = status == SH_OK ? alloc_request(call, joined, &sizes, &batches) : NULL;
+    if (request == NULL && status == SH_OK) {
+        count_bytes(call, -bytes);
+        status = sh_fail(err, SH_NO_MEMORY, "no memory for a request");
+    }
     if (request == NULL) {
         sh_buf_unref(joined);
-        return status != SH_OK ? status : sh_fail(err, SH_NO_MEMORY, "no memory for a request");
+        return status;
     }
+    request->held_bytes = (size_t)bytes;
     request->request_id = request_id;
     request->next_batch = batches;
     request->back = sizes.parts;
@@ -80,6 +92,41 @@ ShStatus sh_produce_request_new(ShCall *call, grpc_byte_buffer *message, ShProdu
     return SH_OK;
 }
 
+ShStatus sh_produce_request_refuse(ShCall *call, grpc_byte_buffer *message, ShProduceRequest **out,
+                                   ShError *err)
+{
+    ShOut answer;
+    ShBuf *joined = sh_message_join(message);
+    ShProduceRequest *request = joined != NULL ? calloc(1, sizeof *request) : NULL;
+    if (request == NULL) {
+        sh_buf_unref(joined);
+        return err->status;
+    }
+    ShWireReader reader = sh_wire_reader(joined->data, joined->length);
+    ShWirePartition wire;
+    bool more = true;
+    sh_out_init(&answer, SH_ROOM_COUNTED_BYTES);
+    for (size_t bytes = 0; more && bytes < SH_ROOM_COUNTED_BYTES;) {
+        if (sh_wire_next_partition(&reader, &wire, &request->request_id, &more, NULL) != SH_OK)
+            break;
+        if (more)
+            bytes += put_refusal(&answer, &wire, err);
+    }
+    if (request->request_id != 0)
+        sh_out_varint(&answer, RESPONSE_ID, request->request_id);
+    request->refusal = sh_out_finish(&answer);
+    sh_buf_unref(joined);
+    request->wake.call = call;
+    request->started_us = sh_clock_now_us();
+    if (more) {
+        sh_produce_request_free(request);
+        return err->status;
+    }
+    sh_produce_request_hold(request, sizeof *request + grpc_byte_buffer_length(request->refusal));
+    *out = request;
+    return SH_OK;
+}
+
 void sh_produce_request_free(ShProduceRequest *request)
 {
     if (request == NULL)
@@ -90,8 +137,9 @@ void sh_produce_request_free(ShProduceRequest *request)
     }
     for (size_t i = 0; i < request->part_count; i++)
         sh_record_errors_free(request->parts[i].misfits);
+    grpc_byte_buffer_destroy(request->refusal);
     sh_buf_unref(request->message);
-    sh_engine_hold_memory(sh_call_engine(request->wake.call), -(int64_t)request->held_bytes);
+    count_bytes(request->wake.call, -(int64_t)request->held_bytes);
     free(request);
 }
 
@@ -116,12 +164,26 @@ void sh_produce_request_append(ShProduceRequest *request, void (*checked)(ShProd
 void sh_produce_request_hold(ShProduceRequest *request, size_t bytes)
 {
     request->held_bytes += bytes;
-    sh_engine_hold_memory(sh_call_engine(request->wake.call), (int64_t)bytes);
+    count_bytes(request->wake.call, (int64_t)bytes);
+}
+
+bool sh_produce_may_read_on(const ShCall *call)
+{
+    const ShRpc *rpc = call->worker->rpc;
+    const ShConnection *connection = call->connection;
+    int64_t bound = rpc->config->memory_budget_bytes / 4;
+    int64_t all = atomic_load_explicit(&rpc->request_bytes, memory_order_relaxed);
+    if (all < bound / 4 * 3)
+        return true;
+    return all < bound && connection != NULL &&
+           sh_connection_has_little(atomic_load(&connection->host->request_bytes), 1, bound);
 }
 
 grpc_byte_buffer *sh_produce_request_answer(const ShProduceRequest *request)
 {
     ShOut out;
+    if (request->refusal != NULL)
+        return grpc_byte_buffer_copy(request->refusal);
     sh_out_init(&out, 16 + 96 * request->part_count);
     if (request->request_id != 0)
         sh_out_varint(&out, RESPONSE_ID, request->request_id);
@@ -138,8 +200,8 @@ grpc_byte_buffer *sh_produce_request_answer(const ShProduceRequest *request)
 
 grpc_status_code sh_produce_request_code(const ShProduceRequest *request, ShPartitionError *first)
 {
-    if (request->part_count == 0)
-        return GRPC_STATUS_OK;
+    if (request->refusal != NULL)
+        return GRPC_STATUS_RESOURCE_EXHAUSTED;
     for (size_t i = 0; i < request->part_count; i++)
         if (told_misfits(&request->parts[i]) != NULL)
             return GRPC_STATUS_OK; /* the answer tells which records they are */
@@ -188,13 +250,42 @@ static size_t count_batches(const ShWirePartition *partition)
     return count;
 }
 
+/* What a request takes beside its message. */
+static size_t request_bytes(const Sizes *sizes)
+{
+    return sizeof(ShProduceRequest) + sizes->parts * (sizeof(ShAppendPart) + sizeof(uint32_t)) +
+           sizes->batches * sizeof(ShAppendBatch);
+}
+
+/* Count what a request will hold. False: there is no room for it, and it is not counted. */
+static bool take_room(const ShCall *call, int64_t bytes)
+{
+    ShRpc *rpc = call->worker->rpc;
+    int64_t bound = rpc->config->memory_budget_bytes / 4;
+    const ShConnection *connection = call->connection;
+    int64_t all = atomic_fetch_add(&rpc->request_bytes, bytes);
+    int64_t own = connection != NULL ? atomic_fetch_add(&connection->host->request_bytes, bytes) : 0;
+    sh_engine_hold_memory(rpc->engine, bytes);
+    if (all == 0 || all + bytes <= bound - bound / 8 ||
+        (all + bytes <= bound && sh_connection_has_little(own, bytes, bound)))
+        return true;
+    count_bytes(call, -bytes);
+    return false;
+}
+
+static void count_bytes(const ShCall *call, int64_t bytes)
+{
+    atomic_fetch_add_explicit(&call->worker->rpc->request_bytes, bytes, memory_order_relaxed);
+    if (call->connection != NULL)
+        atomic_fetch_add_explicit(&call->connection->host->request_bytes, bytes, memory_order_relaxed);
+    sh_engine_hold_memory(sh_call_engine(call), bytes);
+}
+
 /* The request, its parts, their batches and the places, one behind the other by falling alignment. */
 static ShProduceRequest *alloc_request(ShCall *call, ShBuf *message, const Sizes *sizes,
                                        ShAppendBatch **batches)
 {
-    size_t bytes = sizeof(ShProduceRequest) + sizes->parts * (sizeof(ShAppendPart) + sizeof(uint32_t)) +
-                   sizes->batches * sizeof(ShAppendBatch);
-    ShProduceRequest *request = malloc(bytes);
+    ShProduceRequest *request = malloc(request_bytes(sizes));
     if (request == NULL)
         return NULL;
     *request = (ShProduceRequest){.wake = {.call = call},
@@ -207,7 +298,6 @@ static ShProduceRequest *alloc_request(ShCall *call, ShBuf *message, const Sizes
     for (size_t i = 0; i < sizes->parts; i++)
         request->parts[i].misfits = NULL;
     sh_record_check_budget(&request->budget, message->length);
-    sh_produce_request_hold(request, bytes + message->length);
     return request;
 }
 
@@ -315,6 +405,19 @@ static void put_result(ShOut *out, const ShAppendPart *part, const ShPartitionEr
     for (size_t i = 0; part->scattered && i < part->batch_count; i++)
         sh_out_varint(out, RESULT_BATCH_OFFSETS, (uint64_t)part->batches[i].header.base_offset);
     put_record_errors(out, told_misfits(part));
+}
+
+/* A part of a request for which there is no room. Its bytes. */
+static size_t put_refusal(ShOut *out, const ShWirePartition *wire, const ShError *err)
+{
+    ShAppendPart part = {.error = *err};
+    ShPartitionError error;
+    ShError invalid;
+    if (sh_target_parse(wire->topic, wire->topic_id, wire->partition, &part.target, &invalid) != SH_OK)
+        part.error = invalid;
+    sh_partition_error_fill(&error, &part.error, &part.redirect, SH_FROM_CLIENT);
+    put_result(out, &part, &error);
+    return result_bytes(&part, &error);
 }
 
 static void put_record_errors(ShOut *out, const ShRecordErrors *errors)

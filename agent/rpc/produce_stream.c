@@ -8,10 +8,10 @@
  * answer: gRPC would otherwise tell it at once, in a packet of its own, that it may send.
  *
  * What it guarantees: answers of one partition leave in the engine's order; at most REQUESTS_MAX requests and
- * STREAM_BYTES_MAX bytes of a stream are under way, and no stream reads on while all of them hold more than a
- * quarter of the memory budget, except that a stream with nothing under way may always read one. An answer
- * is counted until the client has taken it, and a client that takes none for a minute or two loses its
- * stream.
+ * STREAM_BYTES_MAX bytes of a stream are under way, and no stream reads on while all requests hold too much
+ * (sh_produce_may_read_on), except that a stream with nothing under way reads one; what comes and finds no
+ * room is refused. An answer is counted until the client has taken it, and a client that takes none for a
+ * minute or two loses its stream.
  */
 #include "agent/base/fault.h"
 #include "agent/rpc/produce_request.h"
@@ -43,6 +43,7 @@ typedef struct ProduceStream {
 
 static void start(ShCall *call, grpc_byte_buffer *none);
 static void on_read(ShCall *call, grpc_byte_buffer *message);
+static ShStatus read_request(ProduceStream *stream, grpc_byte_buffer *message, ShProduceRequest **request);
 static void on_checked(ShProduceRequest *request);
 static void on_answered(ShWake *wake);
 static void on_all_answered(ShWake *wake);
@@ -56,7 +57,7 @@ static void read_on(ProduceStream *stream);
 static bool may_read(const ProduceStream *stream);
 static void write_next(ProduceStream *stream);
 static void write_answer(ProduceStream *stream, grpc_byte_buffer *answer);
-static void account(ProduceStream *stream, const ShProduceRequest *request, int sign);
+static void account(ProduceStream *stream, ShProduceRequest *request, int sign);
 static ShProduceRequest *pop_answer(ProduceStream *stream);
 static void end_if_done(ProduceStream *stream);
 
@@ -97,7 +98,7 @@ static void on_read(ShCall *call, grpc_byte_buffer *message)
     stream->reading = false;
     if (message == NULL) {
         stream->read_all = true;
-    } else if (sh_produce_request_new(call, message, &request, &stream->failure) != SH_OK) {
+    } else if (read_request(stream, message, &request) != SH_OK) {
         /* Without its request_id a request cannot be answered, so the stream ends behind it. */
         stream->read_all = true;
         sh_call_count(call, sh_rpc_code(stream->failure.status, SH_FROM_CLIENT), call->started_us);
@@ -110,6 +111,18 @@ static void on_read(ShCall *call, grpc_byte_buffer *message)
     }
     read_on(stream);
     end_if_done(stream);
+}
+
+/* One that finds no room is refused; where not even that has room, it ends the stream. */
+static ShStatus read_request(ProduceStream *stream, grpc_byte_buffer *message, ShProduceRequest **request)
+{
+    ShCall *call = &stream->call;
+    ShStatus status = sh_produce_request_new(call, message, request, &stream->failure);
+    if (status == SH_EXHAUSTED)
+        status = sh_produce_request_refuse(call, message, request, &stream->failure);
+    if (status == SH_OK)
+        sh_error_clear(&stream->failure);
+    return status;
 }
 
 static void on_checked(ShProduceRequest *request)
@@ -229,10 +242,8 @@ static bool may_read(const ProduceStream *stream)
         return false;
     if (stream->alone >= ALONE_REQUESTS && stream->alone % PROBE_REQUESTS != 0)
         return false;
-    const ShRpc *rpc = stream->call.worker->rpc;
-    long long all_bytes = atomic_load_explicit(&rpc->request_bytes, memory_order_relaxed);
     return stream->under_way < REQUESTS_MAX && stream->under_way_bytes < STREAM_BYTES_MAX &&
-           all_bytes < rpc->config->memory_budget_bytes / 4;
+           sh_produce_may_read_on(&stream->call);
 }
 
 /* Write the oldest answer. Its request is done with: its memory makes room for another to be read. */
@@ -277,12 +288,13 @@ static void write_answer(ProduceStream *stream, grpc_byte_buffer *answer)
         sh_call_set_due(call, SH_CALL_ANSWER_TIMEOUT_US);
 }
 
-static void account(ProduceStream *stream, const ShProduceRequest *request, int sign)
+/* What a request holds grows while it is checked: what was added is what is taken away. */
+static void account(ProduceStream *stream, ShProduceRequest *request, int sign)
 {
-    long long bytes = (long long)request->held_bytes * sign;
+    if (sign > 0)
+        request->counted_bytes = request->held_bytes;
     stream->under_way += (size_t)sign;
-    stream->under_way_bytes += (size_t)bytes;
-    atomic_fetch_add_explicit(&stream->call.worker->rpc->request_bytes, bytes, memory_order_relaxed);
+    stream->under_way_bytes += (size_t)sign * request->counted_bytes;
 }
 
 static ShProduceRequest *pop_answer(ProduceStream *stream)

@@ -58,7 +58,7 @@ struct ShRpc {
 
     atomic_int phase;
     atomic_ullong answers;      /* requests of clients that were answered */
-    atomic_llong request_bytes; /* of all ProduceStreams' requests under way */
+    atomic_llong request_bytes; /* that requests to produce hold (produce_request.h) */
     atomic_long fetch_streams;  /* open */
     int64_t calls_max;          /* open at once */
     ShRoom calls_room;          /* memory of calls beside what each has at least */

@@ -1,11 +1,12 @@
 /* What a peer can do below gRPC's calls, frame by frame: headers without an end, calls that are given up as
- * they begin, and more calls or connections than are everybody's. */
+ * they begin, and more calls, connections or memory than are everybody's. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "agent/rpc/server.h"
 #include "tests/unit/agent/rpc/rpc_fixture.h"
 
 #define HOLDERS 70
@@ -209,6 +210,58 @@ static void connections_make_room_for_other_hosts(void **state)
         close(peers[i].fd);
 }
 
+/* A ProduceStream's request of a batch and of parts that name nothing: half a megabyte in memory. */
+static void put_fat_request(Peer *peer, uint32_t stream)
+{
+    enum { NAMELESS = 500 };
+    uint8_t message[4 << 10] = {0};
+    ShBuf *batch = make_batch(1, "v", 1);
+    Request request;
+    request_init(&request, stream);
+    request_add(&request, 0, batch);
+    size_t length = streamhouse__v1__produce_request__pack(&request.message, message + 5);
+    for (size_t i = 0; i < NAMELESS; i++, length += 2)
+        memcpy(message + 5 + length, "\x12\x00", 2);
+    message[3] = (uint8_t)(length >> 8);
+    message[4] = (uint8_t)length;
+    put_headers(peer, END_HEADERS, stream, "/streamhouse.v1.StreamHouse/ProduceStream");
+    put_frame(peer, DATA, 0, stream, message, 5 + length);
+    sh_buf_unref(batch);
+}
+
+/* Streams of one host hold what they can; another host's call finds room beside them. */
+static void streams_leave_room_for_other_hosts(void **state)
+{
+    enum { STREAMS = 20 };
+    Fixture *fixture = *state;
+    static Peer peer;
+    fake_hold_appends(fixture->engine, true);
+    peer_open(&peer, fixture, 2);
+    for (uint32_t i = 0; i < STREAMS; i++)
+        put_fat_request(&peer, 2 * i + 1);
+    assert_true(send_all(&peer));
+    WAIT_UNTIL(fake_waiting_appends(fixture->engine) + atomic_load(&fixture->rpc->answers) >= STREAMS);
+    size_t waiting = fake_waiting_appends(fixture->engine);
+    assert_in_range(waiting, 4, 7);
+
+    ShBuf *batch = make_batch(1, "v", 1);
+    Request request;
+    ClientCall client;
+    request_init(&request, 1);
+    request_add(&request, 1, batch);
+    client_open(&client, fixture->channel, "/streamhouse.v1.StreamHouse/Produce", CLIENT_TIMEOUT_MS);
+    client_send(&client, &request.message.base);
+    client_close(&client);
+    WAIT_UNTIL(fake_waiting_appends(fixture->engine) == waiting + 1);
+    fake_hold_appends(fixture->engine, false);
+    size_t length;
+    gpr_free(client_receive_raw(&client, &length));
+    assert_int_equal(client_wait(&client), GRPC_STATUS_OK);
+    client_free(&client);
+    sh_buf_unref(batch);
+    close(peer.fd);
+}
+
 static int set_up_middle(void **state)
 {
     return fixture_start_small(state, 16 << 20);
@@ -224,6 +277,7 @@ int main(void)
         MIDDLE_TEST(calls_that_are_given_up_at_once_end_their_connection),
         MIDDLE_TEST(a_host_does_not_have_all_calls),
         MIDDLE_TEST(calls_make_room_for_other_hosts),
+        MIDDLE_TEST(streams_leave_room_for_other_hosts),
         SMALL_TEST(connections_make_room_for_other_hosts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
