@@ -16,8 +16,9 @@
 /* Until a unary call's request is here. */
 #define REQUEST_TIMEOUT_US (30 * 1000000LL)
 /* What comes with a call or a message beside it: frames and headers, by rule of thumb. */
-#define CALL_EXTRA_BYTES    1024
-#define MESSAGE_EXTRA_BYTES 64
+#define CALL_EXTRA_BYTES       1024
+#define MESSAGE_EXTRA_BYTES    64
+#define MESSAGE_BYTES_AN_EXTRA 1024
 /* Who gives a call up so soon after it came has not waited for it. */
 #define TORN_US (500 * 1000LL)
 /* Calls of hosts that have many. */
@@ -312,7 +313,7 @@ static bool admit(ShCall *call)
     if (call->connection != NULL) {
         of_connection = atomic_fetch_add(&call->connection->calls, 1);
         of_host = atomic_fetch_add(&call->connection->host->calls, 1);
-        atomic_fetch_add(&call->connection->taken_bytes, CALL_EXTRA_BYTES);
+        atomic_fetch_add(&call->connection->beside_bytes, CALL_EXTRA_BYTES);
         atomic_fetch_add(&call->connection->takes, 1);
     }
     sh_call_count_memory(call, SH_RPC_CALL_BYTES);
@@ -353,8 +354,11 @@ static void end_read(ShCall *call)
         return;
     atomic_fetch_sub(&call->connection->reading, 1);
     if (call->incoming != NULL) {
-        atomic_fetch_add(&call->connection->taken_bytes,
-                         (long long)grpc_byte_buffer_length(call->incoming) + MESSAGE_EXTRA_BYTES);
+        long long length = (long long)grpc_byte_buffer_length(call->incoming);
+        atomic_fetch_add(&call->connection->taken_bytes, length);
+        atomic_fetch_add_explicit(&call->connection->beside_bytes,
+                                  MESSAGE_EXTRA_BYTES + length / MESSAGE_BYTES_AN_EXTRA,
+                                  memory_order_relaxed);
         atomic_fetch_add(&call->connection->takes, 1);
     } else {
         atomic_fetch_add(&call->connection->lost_reads, 1);

@@ -36,7 +36,8 @@ typedef struct ShConnection {
     atomic_int refs;
     atomic_long calls;            /* open */
     atomic_long reading;          /* of them, those for which gRPC receives a message */
-    atomic_llong taken_bytes;     /* of messages that came, and what came with them */
+    atomic_llong taken_bytes;     /* of messages that came */
+    atomic_llong beside_bytes;    /* what may have come with them and with calls, by rule of thumb */
     atomic_ullong takes;          /* calls and messages that came */
     atomic_ullong lost_reads;     /* calls that ended while gRPC received a message */
     atomic_ullong torn;           /* calls that were given up as they began, or were too many */
@@ -53,7 +54,17 @@ typedef struct ShConnection {
         uint64_t lost_reads; /* when it was last seen that something had been taken, as the next */
         ShTraffic traffic;
         int64_t ms;
-    } taken; /* unread.c's */
+    } taken; /* unread.c's, as the next */
+    struct {
+        int64_t bytes; /* what calls have not taken, less than 0 when more was taken than was seen to come */
+        int64_t spare; /* bytes that may have been said beside messages and were not */
+        /* of the last look */
+        int64_t received_bytes;
+        int64_t segments_sent;
+        int64_t taken_bytes;
+        int64_t beside_bytes;
+        int64_t ms;
+    } unread;
 } ShConnection;
 
 /* The connection of an accepted socket; NULL when memory is short. The caller has the one reference. */

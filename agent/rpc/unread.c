@@ -11,8 +11,14 @@
 /* Headers of calls, by windows, and how long they may come before one is taken. */
 #define HEADER_WINDOWS 4
 #define STRAY_MS       1000
+/* Of the peer's preface and settings. */
+#define FIRST_BYTES 1024
+/* The two counts are of different moments, and what is said comes later than what it is said of. */
+#define SLACK_BYTES (1 << 20)
 
-static int64_t of_messages(ShConnection *connection, const ShTraffic *traffic, int64_t message_bytes_max);
+static int64_t of_calls(ShConnection *connection, const ShTraffic *traffic, int64_t message_bytes_max,
+                        int64_t now_ms);
+static int64_t smaller(int64_t left, int64_t right);
 static int64_t since_taken(ShConnection *connection, const ShTraffic *traffic, int64_t now_ms);
 static int64_t most_since_taken(const ShConnection *connection, const ShTraffic *traffic,
                                 int64_t message_bytes_max);
@@ -20,25 +26,46 @@ static int64_t most_since_taken(const ShConnection *connection, const ShTraffic 
 bool sh_unread_look(ShConnection *connection, const ShTraffic *traffic, int64_t message_bytes_max,
                     int64_t now_ms, int64_t *waiting_bytes)
 {
-    int64_t guessed = of_messages(connection, traffic, message_bytes_max);
+    int64_t guessed = of_calls(connection, traffic, message_bytes_max, now_ms);
     int64_t silent = since_taken(connection, traffic, now_ms);
     *waiting_bytes = silent > guessed ? silent : guessed;
     return silent <= most_since_taken(connection, traffic, message_bytes_max) ||
            now_ms - connection->taken.ms <= STRAY_MS;
 }
 
-/* Of the messages for which calls wait, what has come: frames and headers are taken from it by rule of thumb,
- * and what the guess may have missed is forgotten when nothing is awaited. */
-static int64_t of_messages(ShConnection *connection, const ShTraffic *traffic, int64_t message_bytes_max)
+/* What has come and no call has taken. What a peer may have said beside messages is taken from it, as far as
+ * that much has come since the last look: so calls that come and go cannot make forgotten what others hold
+ * unread. What is left is of messages for which calls wait, or stands in the windows of calls that read
+ * nothing more, and goes with these calls. */
+static int64_t of_calls(ShConnection *connection, const ShTraffic *traffic, int64_t message_bytes_max,
+                        int64_t now_ms)
 {
+    int64_t taken = atomic_load(&connection->taken_bytes);
+    int64_t beside = atomic_load(&connection->beside_bytes);
+    int64_t calls = atomic_load(&connection->calls);
     int64_t reading = atomic_load(&connection->reading);
-    int64_t waiting = traffic->received_bytes - atomic_load(&connection->taken_bytes);
-    if (reading == 0 || waiting < 0) {
-        atomic_fetch_add(&connection->taken_bytes, waiting);
-        return 0;
-    }
-    int64_t most = reading * (message_bytes_max + SH_RPC_WINDOW_BYTES);
-    return waiting < most ? waiting : most;
+    int64_t received = traffic->received_bytes - connection->unread.received_bytes;
+    int64_t bytes = connection->unread.bytes + received - (taken - connection->unread.taken_bytes);
+    int64_t spare = connection->unread.spare + beside - connection->unread.beside_bytes +
+                    (traffic->segments_sent - connection->unread.segments_sent) * SEGMENT_TALK;
+    spare += connection->unread.ms > 0 ? (now_ms - connection->unread.ms) * PING_BYTES_A_MS : FIRST_BYTES;
+    int64_t said = smaller(spare, smaller(received, bytes > 0 ? bytes : 0));
+    int64_t idle = calls > reading ? calls - reading : 0;
+    int64_t most = reading * (message_bytes_max + SH_RPC_WINDOW_BYTES) + idle * SH_RPC_WINDOW_BYTES;
+    bytes = smaller(bytes - said, most);
+    connection->unread.bytes = bytes > -SLACK_BYTES ? bytes : -SLACK_BYTES;
+    connection->unread.spare = smaller(spare - said, SLACK_BYTES);
+    connection->unread.received_bytes = traffic->received_bytes;
+    connection->unread.segments_sent = traffic->segments_sent;
+    connection->unread.taken_bytes = taken;
+    connection->unread.beside_bytes = beside;
+    connection->unread.ms = now_ms;
+    return bytes > 0 ? bytes : 0;
+}
+
+static int64_t smaller(int64_t left, int64_t right)
+{
+    return left < right ? left : right;
 }
 
 /* What has come since a call or a message was last taken, less what the peer may have had to say of what it

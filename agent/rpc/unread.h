@@ -2,9 +2,10 @@
  * unread.h - what a connection has sent that nobody has taken, near enough.
  *
  * gRPC tells nobody what it has received of calls and messages that are not whole. The kernel counts what
- * came, the agent what it was handed. In between are messages that are under way, calls that wait to be
- * taken, and what the peer says of what it is sent (window updates, pings): all of it within bounds. What is
- * beyond is headers without an end, which gRPC gathers, at a cost by the square of their length.
+ * came, the agent what it was handed. In between are messages that are under way, what was sent to calls
+ * that read nothing more, calls that wait to be taken, and what the peer says of what it is sent (window
+ * updates, pings): all of it within bounds. What is beyond is headers without an end, which gRPC gathers, at
+ * a cost by the square of their length.
  */
 #ifndef SH_AGENT_RPC_UNREAD_H
 #define SH_AGENT_RPC_UNREAD_H

@@ -93,18 +93,24 @@ static void put_watches(Peer *peer, uint32_t calls)
     }
 }
 
-/* Health/Check on a connection of its own. */
-static grpc_status_code check_health(const Fixture *fixture)
+static grpc_status_code check_health_of(grpc_channel *channel)
 {
     ClientCall call;
     size_t length;
-    grpc_channel *channel = client_connect(fixture->address);
     client_open(&call, channel, "/grpc.health.v1.Health/Check", CLIENT_TIMEOUT_MS);
     client_send_raw(&call, "", 0);
     client_close(&call);
     gpr_free(client_receive_raw(&call, &length));
     grpc_status_code status = client_wait(&call);
     client_free(&call);
+    return status;
+}
+
+/* ... on a connection of its own. */
+static grpc_status_code check_health(const Fixture *fixture)
+{
+    grpc_channel *channel = client_connect(fixture->address);
+    grpc_status_code status = check_health_of(channel);
     grpc_channel_destroy(channel);
     return status;
 }
@@ -262,6 +268,36 @@ static void streams_leave_room_for_other_hosts(void **state)
     close(peer.fd);
 }
 
+/* Calls that have read what they read are sent more, which nobody takes, while others of the connection come
+ * and go: it is remembered all the same. */
+static void what_nobody_reads_ends_its_connection(void **state)
+{
+    enum { CALLS = 120, MORE_BYTES = 60000 };
+    Fixture *fixture = *state;
+    static ClientCall calls[CALLS];
+    static const char more[MORE_BYTES];
+    grpc_channel *channel = client_connect(fixture->address);
+    int begun = 0;
+    bool is_open = true;
+    while (begun < CALLS && is_open) {
+        ClientCall *call = &calls[begun++];
+        size_t length;
+        client_open(call, channel, "/grpc.health.v1.Health/Watch", CLIENT_TIMEOUT_MS);
+        client_send_raw(call, "", 0);
+        gpr_free(client_receive_raw(call, &length));
+        is_open = client_send_raw(call, more, sizeof more) && check_health_of(channel) == GRPC_STATUS_OK;
+    }
+    size_t length;
+    assert_null(client_receive_raw(&calls[0], &length));
+    assert_int_equal(client_wait(&calls[0]), GRPC_STATUS_UNAVAILABLE);
+    assert_int_equal(check_health(fixture), GRPC_STATUS_OK);
+    for (int i = 0; i < begun; i++) {
+        grpc_call_cancel(calls[i].call, NULL);
+        client_free(&calls[i]);
+    }
+    grpc_channel_destroy(channel);
+}
+
 static int set_up_middle(void **state)
 {
     return fixture_start_small(state, 16 << 20);
@@ -277,6 +313,7 @@ int main(void)
         MIDDLE_TEST(calls_that_are_given_up_at_once_end_their_connection),
         MIDDLE_TEST(a_host_does_not_have_all_calls),
         MIDDLE_TEST(calls_make_room_for_other_hosts),
+        MIDDLE_TEST(what_nobody_reads_ends_its_connection),
         MIDDLE_TEST(streams_leave_room_for_other_hosts),
         SMALL_TEST(connections_make_room_for_other_hosts),
     };

@@ -127,6 +127,58 @@ static void what_is_taken_is_not_waiting(void **state)
     assert_in_range(peer.waiting_bytes, 0, 2000);
 }
 
+/* Bytes of calls that read nothing more, as 64 KiB behind the one message of each long poll, are remembered
+ * while these calls are open, however many others come and go. */
+static void what_calls_leave_unread_is_remembered(void **state)
+{
+    enum { CALLS = 800, UNREAD_BYTES = CALLS * (64 << 10) };
+    (void)state;
+    Peer peer = peer_with(CALLS, 0);
+    peer.traffic.received_bytes += UNREAD_BYTES;
+    assert_true(look(&peer));
+    for (int i = 0; i < MINUTE_LOOKS; i++) {
+        /* ten calls of 30 bytes each, counted at far more */
+        peer.traffic.received_bytes += 10 * (70 + 30);
+        peer.traffic.segments_sent += 10;
+        atomic_fetch_add(&peer.connection.takes, 20);
+        atomic_fetch_add(&peer.connection.taken_bytes, 10 * 30);
+        atomic_fetch_add(&peer.connection.beside_bytes, 10 * (1024 + 64));
+        atomic_store(&peer.connection.reading, i % 2);
+        assert_true(look(&peer));
+        assert_in_range(peer.waiting_bytes, UNREAD_BYTES - 4 * MIB, UNREAD_BYTES + MIB);
+    }
+    atomic_store(&peer.connection.reading, 0);
+    atomic_store(&peer.connection.calls, CALLS / 2);
+    assert_true(look(&peer));
+    assert_in_range(peer.waiting_bytes, UNREAD_BYTES / 2 - 4 * MIB, UNREAD_BYTES / 2);
+    atomic_store(&peer.connection.calls, 0);
+    assert_true(look(&peer));
+    assert_int_equal(peer.waiting_bytes, 0);
+}
+
+/* For an hour, and with counts that are of slightly different moments: a thousand readers, whose window
+ * updates come a look after what they are for, beside a writer of 100 MB/s. */
+static void honest_work_leaves_nothing(void **state)
+{
+    enum { READERS = 1000, MESSAGE = 10 * MIB };
+    (void)state;
+    Peer peer = peer_with(READERS + 1, 1);
+    for (int i = 0; i < 60 * MINUTE_LOOKS; i++) {
+        int64_t segments = i % 10 < 5 ? 10000 : 10;
+        peer.traffic.segments_sent += segments;
+        peer.traffic.received_bytes += (i % 10 < 5 && i % 10 > 0) || i % 10 == 5 ? 10000 * 43 : 10 * 43;
+        /* a message in frames of 16 KiB; each other one is seen to be taken before it is seen to come */
+        peer.traffic.received_bytes += MESSAGE + MESSAGE / (16 << 10) * 9;
+        int64_t early = i % 2 == 0 ? 100000 : -100000;
+        peer.traffic.received_bytes -= early;
+        atomic_fetch_add(&peer.connection.taken_bytes, MESSAGE);
+        atomic_fetch_add(&peer.connection.beside_bytes, 64 + MESSAGE / 1024);
+        atomic_fetch_add(&peer.connection.takes, 1);
+        assert_true(look(&peer));
+        assert_in_range(peer.waiting_bytes, 0, 2 * MIB);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -134,6 +186,8 @@ int main(void)
         cmocka_unit_test(headers_without_an_end_are_stray),
         cmocka_unit_test(an_upload_that_is_given_up_is_no_stray),
         cmocka_unit_test(what_is_taken_is_not_waiting),
+        cmocka_unit_test(what_calls_leave_unread_is_remembered),
+        cmocka_unit_test(honest_work_leaves_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
