@@ -7,6 +7,7 @@
 #include "agent/log/engine_internal.h"
 
 #define ADMIN_WAIT_MS 1000
+#define RETRY_MS      1000
 #define TEXT_BYTES    300
 
 typedef enum JobKind { JOB_CREATE, JOB_DROP, JOB_DESCRIBE, JOB_INIT_PRODUCER } JobKind;
@@ -23,7 +24,8 @@ typedef struct ShAdminJob {
     char segment_size[TEXT_BYTES];
     char **names; /* of JOB_DESCRIBE */
     size_t name_count;
-    ShUuid topic_id; /* the result of JOB_CREATE */
+    const atomic_bool *given_up; /* likewise */
+    ShUuid topic_id;             /* the result of JOB_CREATE */
 } ShAdminJob;
 
 static ShAdminJob *new_job(JobKind kind, ShAdminDoneFn done, void *arg);
@@ -99,11 +101,12 @@ void sh_engine_drop_topic(ShEngine *engine, const char *name, ShAdminDoneFn done
 }
 
 void sh_engine_describe_topics(ShEngine *engine, const char *const *names, size_t name_count,
-                               ShAdminDoneFn done, void *arg)
+                               const atomic_bool *given_up, ShAdminDoneFn done, void *arg)
 {
     ShAdminJob *job = new_job(JOB_DESCRIBE, done, arg);
     if (job == NULL)
         return;
+    job->given_up = given_up;
     job->names = calloc(name_count + 1, sizeof *job->names);
     bool copied = job->names != NULL;
     for (size_t i = 0; i < name_count && copied; i++) {
@@ -174,6 +177,8 @@ static void fail_job(ShAdminJob *job, ShStatus status, const char *why)
 {
     ShError err = {0};
     (void)sh_fail(&err, status, "%s", why);
+    if (status == SH_EXHAUSTED)
+        (void)sh_fail_retry_after(&err, status, RETRY_MS);
     job->done(job->arg, status, &err, NULL);
     free_job(job);
 }
@@ -191,7 +196,9 @@ static void *run(void *arg)
     ShEngine *engine = arg;
     ShAdminJob *job;
     while ((job = take(&engine->admin, true)) != NULL) {
-        if (job->kind == JOB_DESCRIBE)
+        if (job->given_up != NULL && atomic_load(job->given_up))
+            fail_job(job, SH_CANCELLED, "the call was given up");
+        else if (job->kind == JOB_DESCRIBE)
             run_describe(engine, job);
         else if (job->kind == JOB_INIT_PRODUCER)
             run_init_producer(engine, job);

@@ -12,9 +12,6 @@
 
 struct ShAdminJob;
 
-/* Calls waiting at most; more are pushed back. */
-#define SH_ADMIN_JOBS_MAX 256
-
 typedef struct ShAdmin {
     pthread_t thread;
     bool started;

@@ -9,6 +9,7 @@
 #ifndef SH_AGENT_LOG_ENGINE_H
 #define SH_AGENT_LOG_ENGINE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -275,6 +276,10 @@ typedef struct ShTopicSpec {
     const char *segment_size;
 } ShTopicSpec;
 
+/* Calls of administration that wait at most; more are refused with SH_EXHAUSTED. They run one after the
+ * other. */
+#define SH_ADMIN_JOBS_MAX 256
+
 typedef void (*ShAdminDoneFn)(void *arg, ShStatus status, const ShError *err, const void *result);
 
 /* result: const ShUuid *, valid during the callback. */
@@ -309,8 +314,10 @@ typedef struct ShTopicSizes {
     size_t count;
 } ShTopicSizes;
 
-/* result: const ShTopicSizes *, valid during the callback. `names` may be NULL with count 0: all topics. */
+/* result: const ShTopicSizes *, valid during the callback. `names` may be NULL with count 0: all topics. One
+ * that is `given_up` (which lives until `done`) before its turn comes costs nothing and ends with
+ * SH_CANCELLED. */
 void sh_engine_describe_topics(ShEngine *engine, const char *const *names, size_t name_count,
-                               ShAdminDoneFn done, void *arg);
+                               const atomic_bool *given_up, ShAdminDoneFn done, void *arg);
 
 #endif

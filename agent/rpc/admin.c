@@ -5,6 +5,9 @@
 #include "agent/rpc/message.h"
 #include "agent/rpc/server.h"
 
+/* Of those that may wait for the engine. */
+#define CALLS_OF_HOST_MAX (SH_ADMIN_JOBS_MAX / 8)
+
 /* The engine's result lives during its callback only, so the answer is packed there, and sent on the call's
  * thread. */
 typedef struct AdminCall {
@@ -12,6 +15,8 @@ typedef struct AdminCall {
     ShWake wake;
     ShError error;
     grpc_byte_buffer *answer; /* with error.status SH_OK */
+    bool is_counted;
+    atomic_bool given_up;
 } AdminCall;
 
 static void start_create(ShCall *call, grpc_byte_buffer *message);
@@ -22,6 +27,9 @@ static void on_created(void *arg, ShStatus status, const ShError *err, const voi
 static void on_deleted(void *arg, ShStatus status, const ShError *err, const void *result);
 static void on_described(void *arg, ShStatus status, const ShError *err, const void *result);
 static void on_producer(void *arg, ShStatus status, const ShError *err, const void *result);
+static bool count_call(AdminCall *self);
+static void forget_count(AdminCall *self);
+static void give_up(ShCall *call);
 static bool is_failed(AdminCall *self, ShStatus status, const ShError *err);
 static grpc_byte_buffer *pack_description(AdminCall *self, const ShTopicSizes *sizes);
 static void fill_topic(const ShPartitionSize *from, Streamhouse__V1__TopicDescription *out);
@@ -51,6 +59,7 @@ const ShMethod sh_method_describe_topics = {
     .name = "DescribeTopics",
     .call_bytes = sizeof(AdminCall),
     .start = start_describe,
+    .cancelled = give_up,
     .destroy = destroy,
 };
 
@@ -65,6 +74,8 @@ const ShMethod sh_method_init_producer = {
 static void start_create(ShCall *call, grpc_byte_buffer *message)
 {
     ShError err = {0};
+    if (!count_call((AdminCall *)call))
+        return;
     const Streamhouse__V1__CreateTopicRequest *request = (const Streamhouse__V1__CreateTopicRequest *)
         sh_call_parse(call, message, &streamhouse__v1__create_topic_request__descriptor, 0, &err);
     if (request == NULL) {
@@ -82,6 +93,8 @@ static void start_create(ShCall *call, grpc_byte_buffer *message)
 static void start_delete(ShCall *call, grpc_byte_buffer *message)
 {
     ShError err = {0};
+    if (!count_call((AdminCall *)call))
+        return;
     const Streamhouse__V1__DeleteTopicRequest *request = (const Streamhouse__V1__DeleteTopicRequest *)
         sh_call_parse(call, message, &streamhouse__v1__delete_topic_request__descriptor, 0, &err);
     if (request == NULL) {
@@ -94,6 +107,8 @@ static void start_delete(ShCall *call, grpc_byte_buffer *message)
 static void start_describe(ShCall *call, grpc_byte_buffer *message)
 {
     ShError err = {0};
+    if (!count_call((AdminCall *)call))
+        return;
     const Streamhouse__V1__DescribeTopicsRequest *request = (const Streamhouse__V1__DescribeTopicsRequest *)
         sh_call_parse(call, message, &streamhouse__v1__describe_topics_request__descriptor, 1, &err);
     if (request == NULL) {
@@ -101,12 +116,14 @@ static void start_describe(ShCall *call, grpc_byte_buffer *message)
         return;
     }
     sh_engine_describe_topics(sh_call_engine(call), (const char *const *)request->topics, request->n_topics,
-                              on_described, begin(call));
+                              &((AdminCall *)call)->given_up, on_described, begin(call));
 }
 
 static void start_init_producer(ShCall *call, grpc_byte_buffer *message)
 {
     ShError err = {0};
+    if (!count_call((AdminCall *)call))
+        return;
     const Streamhouse__V1__InitProducerRequest *request = (const Streamhouse__V1__InitProducerRequest *)
         sh_call_parse(call, message, &streamhouse__v1__init_producer_request__descriptor, 0, &err);
     if (request != NULL && request->transactional_id[0] != '\0') {
@@ -163,6 +180,33 @@ static void on_producer(void *arg, ShStatus status, const ShError *err, const vo
         self->answer = sh_message_pack(&response.base);
     }
     sh_worker_post(&self->wake);
+}
+
+/* The calls of all run one after the other, so that what one host has waiting keeps the others waiting. */
+static bool count_call(AdminCall *self)
+{
+    ShCall *call = &self->call;
+    if (call->connection == NULL)
+        return true;
+    self->is_counted = true;
+    if (atomic_fetch_add(&call->connection->host->admin_calls, 1) < CALLS_OF_HOST_MAX)
+        return true;
+    ShError err = {0};
+    (void)sh_fail_for_room(&err, "too many calls of administration of this address are under way");
+    sh_call_fail(call, &err);
+    return false;
+}
+
+static void forget_count(AdminCall *self)
+{
+    if (self->is_counted)
+        atomic_fetch_sub(&self->call.connection->host->admin_calls, 1);
+    self->is_counted = false;
+}
+
+static void give_up(ShCall *call)
+{
+    atomic_store(&((AdminCall *)call)->given_up, true);
 }
 
 static bool is_failed(AdminCall *self, ShStatus status, const ShError *err)
@@ -241,6 +285,7 @@ static void on_wake(ShWake *wake)
 {
     ShCall *call = wake->call;
     AdminCall *self = (AdminCall *)call;
+    forget_count(self);
     if (self->error.status != SH_OK) {
         sh_call_fail(call, &self->error);
     } else if (self->answer == NULL) {
@@ -255,5 +300,6 @@ static void on_wake(ShWake *wake)
 static void destroy(ShCall *call)
 {
     AdminCall *self = (AdminCall *)call;
+    forget_count(self);
     grpc_byte_buffer_destroy(self->answer);
 }

@@ -42,7 +42,6 @@ typedef struct ShConnection {
     atomic_ullong lost_reads;     /* calls that ended while gRPC received a message */
     atomic_ullong torn;           /* calls that were given up as they began, or were too many */
     atomic_llong checks_until_us; /* its requests are checked by the pool until then (checker.h) */
-    atomic_int lists;             /* ListOffsets calls under way */
 
     /* The acceptor's thread's, of its looks. */
     int64_t looked_ms;

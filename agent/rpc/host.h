@@ -19,6 +19,8 @@ typedef struct ShHost {
     uint8_t key[SH_ADDRESS_KEY_BYTES];
     atomic_long calls;          /* open */
     atomic_llong request_bytes; /* that its requests to produce hold */
+    atomic_int lists;           /* ListOffsets calls under way */
+    atomic_int admin_calls;     /* calls of administration under way */
     long connections;           /* that stand; the acceptor's thread's */
     long refs;                  /* by the table's mutex, as the next */
     UT_hash_handle hh;

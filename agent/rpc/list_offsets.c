@@ -92,7 +92,7 @@ static bool count_call(ListCall *self)
     ShConnection *connection = self->call.connection;
     self->is_counted = true;
     int64_t all = atomic_fetch_add(&rpc->lists.calls, 1);
-    int64_t own = connection != NULL ? atomic_fetch_add(&connection->lists, 1) : 0;
+    int64_t own = connection != NULL ? atomic_fetch_add(&connection->host->lists, 1) : 0;
     return sh_connection_may_take(own, all, 1, CALLS_MAX);
 }
 
@@ -108,7 +108,7 @@ static void destroy(ShCall *call)
         return;
     atomic_fetch_sub(&call->worker->rpc->lists.calls, 1);
     if (call->connection != NULL)
-        atomic_fetch_sub(&call->connection->lists, 1);
+        atomic_fetch_sub(&call->connection->host->lists, 1);
 }
 
 static ShStatus read_request(ListCall *self, grpc_byte_buffer *message, ShError *err)

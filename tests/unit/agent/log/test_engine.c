@@ -477,6 +477,21 @@ static void test_calls_of_a_topic_that_is_no_longer_object_are_answered_before_t
     assert_ok(sh_fault_arm(NULL, err));
 }
 
+/* PostgreSQL is not asked for what nobody waits for. */
+static void test_a_description_that_was_given_up_is_left_out(void **state)
+{
+    Fixture *fixture = *state;
+    start(fixture);
+    for (int i = 0; i < 2; i++) {
+        atomic_bool given_up = i == 0;
+        Signal signal;
+        signal_init(&signal);
+        sh_engine_describe_topics(fixture->engine, NULL, 0, &given_up, admin_done, &signal);
+        assert_true(signal_wait(&signal, DEADLINE_MS));
+        assert_int_equal(signal.status, i == 0 ? SH_CANCELLED : SH_OK);
+    }
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
 int main(void)
@@ -508,6 +523,7 @@ int main(void)
         TEST(test_a_fenced_incarnation_is_fatal),
         TEST(test_offsets_are_found_by_time),
         TEST(test_a_changed_topic_is_known_when_the_change_is_answered),
+        TEST(test_a_description_that_was_given_up_is_left_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

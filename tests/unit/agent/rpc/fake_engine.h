@@ -36,6 +36,12 @@ typedef struct FakeLog {
     int64_t end; /* above the last batch there may be a hole before it */
 } FakeLog;
 
+typedef struct FakeDescribe {
+    const atomic_bool *given_up;
+    ShAdminDoneFn done;
+    void *arg;
+} FakeDescribe;
+
 struct ShEngine {
     pthread_mutex_t mutex;
     pthread_cond_t changed;
@@ -63,6 +69,9 @@ struct ShEngine {
     ShMeta meta[2];
     int meta_now;
     char created[64];
+    bool hold_describes; /* complete none for now */
+    FakeDescribe describes[64];
+    size_t describe_count;
     ShSchemaTable *schemas; /* NULL: nothing is validated */
     bool knows_all;         /* what is not to be appended counts as stored */
 };
@@ -312,6 +321,47 @@ static inline size_t fake_waiting_appends(ShEngine *engine)
     return count;
 }
 
+static inline void fake_describe(ShAdminDoneFn done, void *arg)
+{
+    static const ShPartitionSize rows[3] = {
+        {.topic_id = {{1}}, .topic = "a", .durability = "wal", .records = 5, .bytes = 50},
+        {.topic_id = {{2}}, .topic = "b", .durability = "wal", .records = 1, .bytes = 10},
+        {.topic_id = {{2}}, .topic = "b", .durability = "wal", .partition = 1, .records = 2, .bytes = 20},
+    };
+    ShTopicSizes sizes = {.partitions = rows, .count = 3};
+    done(arg, SH_OK, NULL, &sizes);
+}
+
+static inline void fake_hold_describes(ShEngine *engine)
+{
+    pthread_mutex_lock(&engine->mutex);
+    engine->hold_describes = true;
+    pthread_mutex_unlock(&engine->mutex);
+}
+
+/* Those that are held, and the next ones. */
+static inline void fake_release_describes(ShEngine *engine)
+{
+    pthread_mutex_lock(&engine->mutex);
+    engine->hold_describes = false;
+    size_t count = engine->describe_count;
+    engine->describe_count = 0;
+    pthread_mutex_unlock(&engine->mutex);
+    for (size_t i = 0; i < count; i++)
+        fake_describe(engine->describes[i].done, engine->describes[i].arg);
+}
+
+/* How many are held, or of them given up. */
+static inline size_t fake_held_describes(ShEngine *engine, bool given_up)
+{
+    size_t count = 0;
+    pthread_mutex_lock(&engine->mutex);
+    for (size_t i = 0; i < engine->describe_count; i++)
+        count += !given_up || atomic_load(engine->describes[i].given_up);
+    pthread_mutex_unlock(&engine->mutex);
+    return count;
+}
+
 /* --- what agent/rpc calls ----------------------------------------------------------------------------------
  */
 
@@ -356,8 +406,8 @@ bool sh_engine_check_begin(ShEngine *engine, const ShTarget *target, ShSchemaBud
     if (engine->schemas == NULL)
         return false;
     sh_schema_table_ref(engine->schemas);
-    sh_record_check_begin(check, engine->schemas, sh_schema_table_find(engine->schemas, &fake_topic_id),
-                          NULL, budget);
+    sh_record_check_begin(check, engine->schemas, sh_schema_table_find(engine->schemas, &fake_topic_id), NULL,
+                          budget);
     check->lacks = fake_lacks;
     return true;
 }
@@ -505,18 +555,19 @@ void sh_engine_init_producer(ShEngine *engine, ShAdminDoneFn done, void *arg)
 }
 
 void sh_engine_describe_topics(ShEngine *engine, const char *const *names, size_t name_count,
-                               ShAdminDoneFn done, void *arg)
+                               const atomic_bool *given_up, ShAdminDoneFn done, void *arg)
 {
-    (void)engine;
     (void)names;
     (void)name_count;
-    static const ShPartitionSize rows[3] = {
-        {.topic_id = {{1}}, .topic = "a", .durability = "wal", .records = 5, .bytes = 50},
-        {.topic_id = {{2}}, .topic = "b", .durability = "wal", .records = 1, .bytes = 10},
-        {.topic_id = {{2}}, .topic = "b", .durability = "wal", .partition = 1, .records = 2, .bytes = 20},
-    };
-    ShTopicSizes sizes = {.partitions = rows, .count = 3};
-    done(arg, SH_OK, NULL, &sizes);
+    pthread_mutex_lock(&engine->mutex);
+    bool is_held = engine->hold_describes;
+    if (is_held && engine->describe_count == sizeof engine->describes / sizeof engine->describes[0])
+        abort();
+    if (is_held)
+        engine->describes[engine->describe_count++] = (FakeDescribe){given_up, done, arg};
+    pthread_mutex_unlock(&engine->mutex);
+    if (!is_held)
+        fake_describe(done, arg);
 }
 
 #endif

@@ -83,6 +83,7 @@ static inline int fixture_tear_down(void **state)
     Fixture *fixture = *state;
     grpc_channel_destroy(fixture->channel);
     fake_hold_appends(fixture->engine, false);
+    fake_release_describes(fixture->engine);
     sh_rpc_stop(fixture->rpc, 100);
     assert_int_equal(fake_held_bytes(fixture->engine), 0);
     fake_engine_free(fixture->engine);

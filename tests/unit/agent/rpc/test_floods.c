@@ -298,6 +298,39 @@ static void what_nobody_reads_ends_its_connection(void **state)
     grpc_channel_destroy(channel);
 }
 
+/* A host's calls of administration that wait are an eighth of what may: of others there is room for. Those
+ * that are given up are not run. */
+static void administration_leaves_room_for_other_hosts(void **state)
+{
+    enum { CALLS = 50, MOST = SH_ADMIN_JOBS_MAX / 8 };
+    Fixture *fixture = *state;
+    ShEngine *engine = fixture->engine;
+    static Peer peer;
+    fake_hold_describes(engine);
+    peer_open(&peer, fixture, 2);
+    for (uint32_t i = 0; i < CALLS; i++) {
+        put_headers(&peer, END_HEADERS, 2 * i + 1, "/streamhouse.v1.Admin/DescribeTopics");
+        put_frame(&peer, DATA, END_STREAM, 2 * i + 1, "\0\0\0\0\0", 5);
+    }
+    assert_true(send_all(&peer));
+    WAIT_UNTIL(fake_held_describes(engine, false) + atomic_load(&fixture->rpc->answers) >= CALLS);
+    assert_int_equal(fake_held_describes(engine, false), MOST);
+
+    ClientCall client;
+    client_open(&client, fixture->channel, "/streamhouse.v1.Admin/DescribeTopics", CLIENT_TIMEOUT_MS);
+    client_send_raw(&client, "", 0);
+    client_close(&client);
+    WAIT_UNTIL(fake_held_describes(engine, false) == MOST + 1);
+    assert_int_equal(fake_held_describes(engine, true), 0);
+    close(peer.fd);
+    WAIT_UNTIL(fake_held_describes(engine, true) == MOST);
+    fake_release_describes(engine);
+    size_t length;
+    gpr_free(client_receive_raw(&client, &length));
+    assert_int_equal(client_wait(&client), GRPC_STATUS_OK);
+    client_free(&client);
+}
+
 static int set_up_middle(void **state)
 {
     return fixture_start_small(state, 16 << 20);
@@ -314,6 +347,7 @@ int main(void)
         MIDDLE_TEST(a_host_does_not_have_all_calls),
         MIDDLE_TEST(calls_make_room_for_other_hosts),
         MIDDLE_TEST(what_nobody_reads_ends_its_connection),
+        MIDDLE_TEST(administration_leaves_room_for_other_hosts),
         MIDDLE_TEST(streams_leave_room_for_other_hosts),
         SMALL_TEST(connections_make_room_for_other_hosts),
     };
