@@ -68,15 +68,15 @@ static int64_t smaller(int64_t left, int64_t right)
     return left < right ? left : right;
 }
 
-/* What has come since a call or a message was last taken, less what the peer may have had to say of what it
- * was sent and of being alive, and less what gRPC has not read. */
+/* What has come since a call or a message was last taken, or since the beginning where none was, less what
+ * the peer may have had to say of what it was sent and of being alive, and less what gRPC has not read. */
 static int64_t since_taken(ShConnection *connection, const ShTraffic *traffic, int64_t now_ms)
 {
     uint64_t takes = atomic_load(&connection->takes);
     if (takes != connection->taken.takes || connection->taken.ms == 0) {
         connection->taken.takes = takes;
         connection->taken.lost_reads = atomic_load(&connection->lost_reads);
-        connection->taken.traffic = *traffic;
+        connection->taken.traffic = takes > 0 ? *traffic : (ShTraffic){0};
         connection->taken.ms = now_ms;
     }
     const ShTraffic *then = &connection->taken.traffic;

@@ -100,6 +100,14 @@ static void headers_without_an_end_are_stray(void **state)
     }
 }
 
+/* The first look may be late. */
+static void headers_before_the_first_look_are_stray(void **state)
+{
+    (void)state;
+    Peer peer = {.connection = {.fd = -1}, .now_ms = 1000, .traffic.received_bytes = 8 * MIB};
+    assert_in_range(looks_until_stray(&peer, MINUTE_LOOKS, 0, 0), 9, 20);
+}
+
 /* A call whose message does not come to its end, because its time is over. */
 static void an_upload_that_is_given_up_is_no_stray(void **state)
 {
@@ -184,6 +192,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_honest_clients_say_is_no_stray),
         cmocka_unit_test(headers_without_an_end_are_stray),
+        cmocka_unit_test(headers_before_the_first_look_are_stray),
         cmocka_unit_test(an_upload_that_is_given_up_is_no_stray),
         cmocka_unit_test(what_is_taken_is_not_waiting),
         cmocka_unit_test(what_calls_leave_unread_is_remembered),
