@@ -76,6 +76,7 @@ struct ShAcceptor {
     int fd_end; /* above the highest descriptor of a connection */
     int64_t count;
     int64_t waiting_bytes; /* of all connections */
+    int64_t counted_bytes; /* of them, what the engine has been told */
     int64_t torn_lately;   /* likewise */
     /* What a host had, at the least, for whose newcomer no room could be made since the last sweep. */
     int64_t crowded_at;
@@ -180,7 +181,7 @@ void sh_acceptor_free(ShAcceptor *acceptor)
         return;
     sh_acceptor_stop(acceptor);
     if (acceptor->engine != NULL)
-        sh_engine_hold_memory(acceptor->engine, -acceptor->waiting_bytes);
+        sh_engine_hold_memory(acceptor->engine, -acceptor->counted_bytes);
     for (size_t fd = 0; acceptor->by_fd != NULL && fd < acceptor->by_fd_count; fd++)
         sh_connection_unref(acceptor->by_fd[fd]);
     for (size_t i = 0; i < acceptor->refused_count; i++)
@@ -402,7 +403,6 @@ static void sweep(ShAcceptor *acceptor)
 {
     int64_t now_ms = sh_clock_now_ms();
     int fd_end = 0;
-    int64_t before = acceptor->waiting_bytes;
     for (int fd = 0; fd < acceptor->fd_end; fd++) {
         if (acceptor->by_fd[fd] != NULL)
             look_at(acceptor, acceptor->by_fd[fd], now_ms);
@@ -413,8 +413,9 @@ static void sweep(ShAcceptor *acceptor)
     end_hoarders(acceptor);
     end_tearers(acceptor);
     make_room_for_calls(acceptor);
-    if (acceptor->waiting_bytes != before)
-        sh_engine_hold_memory(acceptor->engine, acceptor->waiting_bytes - before);
+    if (acceptor->waiting_bytes != acceptor->counted_bytes)
+        sh_engine_hold_memory(acceptor->engine, acceptor->waiting_bytes - acceptor->counted_bytes);
+    acceptor->counted_bytes = acceptor->waiting_bytes;
     sh_metric_set(acceptor->connections, acceptor->count);
 }
 
