@@ -13,7 +13,6 @@
 
 typedef enum RoundResult { ROUND_ENOUGH, ROUND_WAIT, ROUND_STORE, ROUND_REFRESH } RoundResult;
 
-static ShStatus keep_slice(ShFetchPart *part, const ShSlice *slice, ShError *err);
 static void wake_parked(ShFetcher *fetcher);
 static ShFetchState *new_state(ShEngine *engine, ShFetch *fetch);
 static void run_round(ShFetchState *state, ShPg *pg);
@@ -132,35 +131,13 @@ void sh_fetch_end_waits(ShEngine *engine)
     pthread_mutex_unlock(&engine->fetcher.lock);
 }
 
-ShStatus sh_fetch_add_slice(ShFetchState *state, size_t index, const ShSlice *slice, bool *added,
-                            ShError *err)
+ShStatus sh_fetch_grow_slices(ShFetchPart *part, ShError *err)
 {
-    ShFetchPart *part = &state->fetch->parts[index];
-    bool fits = state->bytes + slice->length <= state->bytes_max &&
-                (part->bytes_max == 0 || part->bytes + slice->length <= (uint64_t)part->bytes_max);
-    *added = fits || state->bytes == 0;
-    if (!*added) {
-        state->is_full |= state->bytes + slice->length > state->bytes_max;
-        return SH_OK;
-    }
-    if (!state->counts_only && keep_slice(part, slice, err) != SH_OK)
-        return SH_NO_MEMORY;
-    part->bytes += slice->length;
-    state->bytes += slice->length;
-    return SH_OK;
-}
-
-static ShStatus keep_slice(ShFetchPart *part, const ShSlice *slice, ShError *err)
-{
-    if ((part->slice_count & (part->slice_count - 1)) == 0) { /* full at each power of two */
-        size_t capacity = part->slice_count == 0 ? 1 : part->slice_count * 2;
-        ShSlice *slices = realloc(part->slices, capacity * sizeof *slices);
-        if (slices == NULL)
-            return sh_fail(err, SH_NO_MEMORY, "no memory for an answer of %zu batches", capacity);
-        part->slices = slices;
-    }
-    sh_buf_ref(slice->owner);
-    part->slices[part->slice_count++] = *slice;
+    size_t capacity = part->slice_count == 0 ? 1 : part->slice_count * 2;
+    ShSlice *slices = realloc(part->slices, capacity * sizeof *slices);
+    if (slices == NULL)
+        return sh_fail(err, SH_NO_MEMORY, "no memory for an answer of %zu batches", capacity);
+    part->slices = slices;
     return SH_OK;
 }
 

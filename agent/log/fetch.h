@@ -115,10 +115,33 @@ ShReadOutcome sh_read_store(ShFetchState *state, size_t index, ShPartition *part
  * nothing (read_store.c). */
 ShReadOutcome sh_read_cached(ShFetchState *state, size_t index, ShPartition *partition);
 
+/* Room for as many slices again: they are full at each power of two. */
+ShStatus sh_fetch_grow_slices(ShFetchPart *part, ShError *err) SH_MUST_CHECK;
+
 /* Add a batch or several whole ones to part `index`, with a reference on the owner, if they fit into the
  * bounds of part and fetch; the first batch of a fetch always does. `*added` tells. In a round that only
  * counts the slice is not kept. */
-ShStatus sh_fetch_add_slice(ShFetchState *state, size_t index, const ShSlice *slice, bool *added,
-                            ShError *err) SH_MUST_CHECK;
+static inline ShStatus sh_fetch_add_slice(ShFetchState *state, size_t index, const ShSlice *slice,
+                                          bool *added, ShError *err)
+{
+    ShFetchPart *part = &state->fetch->parts[index];
+    bool fits = state->bytes + slice->length <= state->bytes_max &&
+                (part->bytes_max == 0 || part->bytes + slice->length <= (uint64_t)part->bytes_max);
+    *added = fits || state->bytes == 0;
+    if (!*added) {
+        state->is_full |= state->bytes + slice->length > state->bytes_max;
+        return SH_OK;
+    }
+    if (!state->counts_only) {
+        bool is_full = (part->slice_count & (part->slice_count - 1)) == 0;
+        if (is_full && sh_fetch_grow_slices(part, err) != SH_OK)
+            return SH_NO_MEMORY;
+        sh_buf_ref(slice->owner);
+        part->slices[part->slice_count++] = *slice;
+    }
+    part->bytes += slice->length;
+    state->bytes += slice->length;
+    return SH_OK;
+}
 
 #endif
