@@ -46,10 +46,10 @@ static void check_postponed(ShCheckJob *job, ShCheckTools *tools);
 static void on_checked(ShWake *wake);
 static void append(ShProduceRequest *request);
 static void on_append_done(ShAppend *append);
-static size_t result_bytes(const ShAppendPart *part, const ShPartitionError *error);
+static inline size_t result_bytes(const ShAppendPart *part, const ShPartitionError *error);
 static const ShRecordErrors *told_misfits(const ShAppendPart *part);
 static size_t record_error_bytes(const ShRecordError *error);
-static void put_result(ShOut *out, const ShAppendPart *part, const ShPartitionError *error);
+static inline void put_result(ShOut *out, const ShAppendPart *part, const ShPartitionError *error);
 static void put_record_errors(ShOut *out, const ShRecordErrors *errors);
 
 ShStatus sh_produce_request_new(ShCall *call, grpc_byte_buffer *message, ShProduceRequest **out, ShError *err)
@@ -351,7 +351,7 @@ static void on_append_done(ShAppend *append)
 }
 
 /* The size of a ProduceResult's fields; zero and empty ones are left out. */
-static size_t result_bytes(const ShAppendPart *part, const ShPartitionError *error)
+static inline size_t result_bytes(const ShAppendPart *part, const ShPartitionError *error)
 {
     size_t bytes = sh_target_bytes(&part->target);
     const ShRecordErrors *misfits = told_misfits(part);
@@ -387,7 +387,7 @@ static size_t record_error_bytes(const ShRecordError *error)
                                  : bytes + sh_out_bytes_size(RECORD_ERROR_MESSAGE, strlen(error->reason));
 }
 
-static void put_result(ShOut *out, const ShAppendPart *part, const ShPartitionError *error)
+static inline void put_result(ShOut *out, const ShAppendPart *part, const ShPartitionError *error)
 {
     sh_out_open(out, RESPONSE_RESULTS, result_bytes(part, error));
     sh_target_put(out, &part->target);

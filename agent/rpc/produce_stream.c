@@ -57,6 +57,7 @@ static void read_on(ProduceStream *stream);
 static bool may_read(const ProduceStream *stream);
 static void write_next(ProduceStream *stream);
 static void write_answer(ProduceStream *stream, grpc_byte_buffer *answer);
+static bool keep_answer(ProduceStream *stream, int64_t bytes);
 static void account(ProduceStream *stream, ShProduceRequest *request, int sign);
 static ShProduceRequest *pop_answer(ProduceStream *stream);
 static void end_if_done(ProduceStream *stream);
@@ -265,19 +266,13 @@ static void write_next(ProduceStream *stream)
 static void write_answer(ProduceStream *stream, grpc_byte_buffer *answer)
 {
     ShCall *call = &stream->call;
-    ShError err = {0};
     int64_t bytes = (int64_t)grpc_byte_buffer_length(answer);
-    if (call->ended || call->ending) {
+    bool is_large = bytes >= SH_ROOM_COUNTED_BYTES;
+    if (call->ended || call->ending || (is_large && !keep_answer(stream, bytes))) {
         grpc_byte_buffer_destroy(answer);
         return;
     }
-    if (sh_call_keep_answer(call, bytes, &err) != SH_OK) {
-        grpc_byte_buffer_destroy(answer);
-        stream->read_all = true;
-        sh_call_fail(call, &err);
-        return;
-    }
-    if (bytes < SH_ROOM_COUNTED_BYTES && stream->under_way == 0 && !stream->reading && !stream->read_all) {
+    if (!is_large && stream->under_way == 0 && !stream->reading && !stream->read_all) {
         stream->reading = true;
         sh_call_write_and_read(call, answer);
         return;
@@ -289,6 +284,17 @@ static void write_answer(ProduceStream *stream, grpc_byte_buffer *answer)
 }
 
 /* What a request holds grows while it is checked: what was added is what is taken away. */
+/* False: there is no room for it, and the stream has ended. */
+static bool keep_answer(ProduceStream *stream, int64_t bytes)
+{
+    ShError err = {0};
+    if (sh_call_keep_answer(&stream->call, bytes, &err) == SH_OK)
+        return true;
+    stream->read_all = true;
+    sh_call_fail(&stream->call, &err);
+    return false;
+}
+
 static void account(ProduceStream *stream, ShProduceRequest *request, int sign)
 {
     if (sign > 0)
