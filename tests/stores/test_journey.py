@@ -78,13 +78,17 @@ def test_records_come_back_after_a_restart_and_a_rebuild_and_go_when_they_are_de
 
 
 def test_a_compaction_goes_up_in_parts(world):
-    agent = world.agent(s3_multipart_size="5MB", compaction_rate="1GB", compaction_interval="200ms").start()
+    agent = world.agent(s3_multipart_size="5MB", compaction_interval="200ms").start()
     world.database.execute("SELECT streamhouse.create_topic('large')")
     sent = [bytes([i]) * (MEGABYTE - 1000) for i in range(14)]
     client = world.client(agent)
     for value in sent:
         client.produce("large", values=[value])
     published(world, "large", len(sent))
+    # It begins when all are there, and takes them together.
+    assert agent.terminate() == 0
+    agent.settings["compaction_rate"] = "1GB"
+    agent.start()
     wait_until("a compaction has made a large object", lambda: world.database.value(
         "SELECT count(*) FROM streamhouse.object WHERE state = 'live' AND object_key LIKE '%%/compact-%%' AND bytes > %s",
         12 * MEGABYTE), 60)
