@@ -11,6 +11,7 @@ agent's process has. Bounds: 100 ms, and the budget plus 64 MiB; with --check wh
 """
 import argparse
 import contextlib
+import functools
 import gzip
 import json
 import multiprocessing
@@ -20,6 +21,7 @@ import shutil
 import socket
 import sys
 import tempfile
+import threading
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -36,6 +38,7 @@ from harness.rpc import Client, pb  # noqa: E402
 MIB = 1 << 20
 BUDGET_MIB = 128
 SECONDS = 10
+STRANGER = "127.0.0.2"  # the victim comes from 127.0.0.1
 ATTACKERS = 2
 P99_MS_MAX = 100
 MEMORY_OVER_MIB_MAX = 64
@@ -45,14 +48,12 @@ STALLED = b"\0" + (15_500_000).to_bytes(4, "big") + b"\x0a" * 15_000_000
 
 # --- attacks: each goes on until its process is ended
 
-def again(attack):
+def attack_again(name, ports):
     """An attacker comes back when it is thrown out."""
-    def run(ports):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
-        while True:
-            with contextlib.suppress(OSError, grpc.RpcError):
-                attack(ports)
-    return run
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+    while True:
+        with contextlib.suppress(OSError, grpc.RpcError):
+            ATTACKS[name](ports)
 
 
 def place(address):
@@ -60,23 +61,58 @@ def place(address):
     return host, int(port)
 
 
+def connect(address):
+    return socket.create_connection(place(address), timeout=5, source_address=(STRANGER, 0))
+
+
+@functools.cache
+def relay(address):
+    """A port of this process that leads to `address` from the strangers' address, which gRPC's client cannot choose."""
+    def copy(source, target):
+        with contextlib.suppress(OSError):
+            while data := source.recv(1 << 20):
+                target.sendall(data)
+        for one in (source, target):
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+
+    def serve():
+        while True:
+            near, _ = listener.accept()
+            far = connect(address)
+            far.settimeout(None)
+            for pair in ((near, far), (far, near)):
+                threading.Thread(target=copy, args=pair, daemon=True).start()
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    threading.Thread(target=serve, daemon=True).start()
+    return "127.0.0.1:%d" % listener.getsockname()[1]
+
+
+def busy_machine(ports):
+    """No attack: what the others take of the processors beside what they make the agent do."""
+    del ports
+    while True:
+        pass
+
+
 def idle_connections(ports):
     made = []
     for _ in range(3000):
-        made.append(socket.create_connection(place(ports["grpc"]), timeout=5))
+        made.append(connect(ports["grpc"]))
     time.sleep(1)
 
 
 def stall(method):
     def attack(ports):
-        client = Http2(ports["grpc"])
+        client = Http2(ports["grpc"], source=STRANGER)
         while not client.closed:
             client.send(client.open(SERVICE + method), STALLED, 2)
     return attack
 
 
 def headers_only(ports):
-    clients = [Http2(ports["grpc"]) for _ in range(25)]
+    clients = [Http2(ports["grpc"], source=STRANGER) for _ in range(25)]
     for client in clients:
         for _ in range(1000):
             client.open(SERVICE + "Produce")
@@ -85,13 +121,13 @@ def headers_only(ports):
 
 def calls_given_up(ports):
     """HTTP/2's "rapid reset"."""
-    client = Http2(ports["grpc"], source="127.0.0.2")
+    client = Http2(ports["grpc"], source=STRANGER)
     while not client.closed:
         client.give_up(SERVICE + "Metadata", 100)
 
 
 def endless_headers(ports):
-    client = Http2(ports["grpc"], source="127.0.0.2")
+    client = Http2(ports["grpc"], source=STRANGER)
     stream = client.open_for_ever(SERVICE + "Metadata")
     while not client.closed:
         client.more_headers(stream, (b"\x00\x01x\x64" + b"y" * 100) * 150)
@@ -119,7 +155,7 @@ def bomb():
 def unfolding(ports):
     request = pb.ProduceRequest()
     request.partitions.add(topic="t", partition=1, batches=bomb() * 200)
-    with Client(ports["grpc"]) as client:
+    with Client(relay(ports["grpc"])) as client:
         while True:
             with contextlib.suppress(grpc.RpcError):
                 client._Produce(request, timeout=60)
@@ -133,7 +169,7 @@ def tiny_records(ports):
     request = pb.ProduceRequest()
     request.partitions.add(topic="t", partition=1, batches=batches.batch([], records=body, count=count) * 15
                            + batches.batch([b"x"], crc=1))
-    with Client(ports["grpc"]) as client:
+    with Client(relay(ports["grpc"])) as client:
         while True:
             with contextlib.suppress(grpc.RpcError):
                 client._Produce(request, timeout=60)
@@ -144,7 +180,7 @@ def decoded_fetches(ports):
     request = pb.FetchRequest(decode=True)
     request.partitions.add(topic="folded", partition=0, offset=0)
     text = request.SerializeToString()
-    clients = [Http2(ports["grpc"]) for _ in range(40)]
+    clients = [Http2(ports["grpc"], source=STRANGER) for _ in range(40)]
     for client in clients:
         stream = client.open(SERVICE + "Fetch")
         client.send_last(stream, b"\0" + len(text).to_bytes(4, "big") + text)
@@ -153,7 +189,7 @@ def decoded_fetches(ports):
 
 def repeated_metadata(ports):
     request = pb.MetadataRequest(topics=["wide"] * 10_000)
-    with Client(ports["grpc"]) as client:
+    with Client(relay(ports["grpc"])) as client:
         while True:
             with contextlib.suppress(grpc.RpcError):
                 client._Metadata(request, timeout=60)
@@ -163,7 +199,7 @@ def repeated_offsets(ports):
     request = pb.ListOffsetsRequest()
     for i in range(1500):
         request.partitions.add(topic="t", partition=0, timestamp_ms=1 + i % 16)
-    with Client(ports["grpc"]) as client:
+    with Client(relay(ports["grpc"])) as client:
         while True:
             with contextlib.suppress(grpc.RpcError):
                 client._ListOffsets(request, timeout=60)
@@ -171,7 +207,7 @@ def repeated_offsets(ports):
 
 def trickle(name, count, first):
     def attack(ports):
-        made = [socket.create_connection(place(ports[name]), timeout=5) for _ in range(count)]
+        made = [connect(ports[name]) for _ in range(count)]
         for one in made:
             one.sendall(first)
         for _ in range(20):
@@ -183,6 +219,7 @@ def trickle(name, count, first):
 
 
 ATTACKS = {
+    "a busy machine": busy_machine,
     "idle connections": idle_connections,
     "stalled Produce": stall("Produce"),
     "stalled ProduceStream": stall("ProduceStream"),
@@ -266,20 +303,21 @@ def main():
     parser.add_argument("attacks", nargs="*")
     parser.add_argument("--check", action="store_true")
     options = parser.parse_args()
+    if unknown := set(options.attacks) - set(ATTACKS):
+        parser.error(f"no attack {', '.join(unknown)}: {', '.join(ATTACKS)}")
     directory = pathlib.Path(tempfile.mkdtemp(prefix="sh-hostile-", dir="/dev/shm"))
     server = Postgres()
     failed = False
     try:
-        for name, attack in ATTACKS.items():
-            if not options.attacks or name in options.attacks:
-                failed |= measure(server, directory, name, attack)
+        for name in options.attacks or ATTACKS:
+            failed |= measure(server, directory, name)
     finally:
         server.stop()
         shutil.rmtree(directory, ignore_errors=True)
     return 1 if failed and options.check else 0
 
 
-def measure(server, directory, name, attack):
+def measure(server, directory, name):
     database = server.database()
     agent = Agent(directory / "agent", database.conninfo, memory_budget=f"{BUDGET_MIB}MB", store_dir=directory / "store")
     (directory / "store").mkdir(exist_ok=True)
@@ -288,7 +326,9 @@ def measure(server, directory, name, attack):
         agent.start()
         prepare(database, agent)
         alone = watch(agent, 3)
-        attackers = [multiprocessing.Process(target=again(attack), args=(agent.ports,), daemon=True) for _ in range(ATTACKERS)]
+        # Not forked: gRPC's pollers would share the victim's, and take its news.
+        attackers = [multiprocessing.get_context("spawn").Process(target=attack_again, args=(name, agent.ports), daemon=True)
+                     for _ in range(ATTACKERS)]
         for attacker in attackers:
             attacker.start()
         beside = watch(agent, SECONDS)
