@@ -175,7 +175,8 @@ class Producer(Worker):
             if self.give_up.is_set() or (maybe_stored and not self.idempotent) or error.reason in _FORGOTTEN:
                 event.outcome = UNKNOWN if maybe_stored else FAILED
                 return left
-            if self.recuts and len(event.values) > 1:
+            # Once: of two cuts the first may be stored, and what follows the second would overlap it.
+            if self.recuts and not left and len(event.values) > 1:
                 cut = self.rng.randint(1, len(event.values) - 1)
                 event.values, left = event.values[:cut], event.values[cut:] + left
                 request = self.request(partition, event.values)
