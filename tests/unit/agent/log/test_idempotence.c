@@ -383,11 +383,35 @@ static void test_what_postgresql_knows_of_a_producer_is_asked_for(void **state)
     assert_int_equal(send_batch(fixture, 2, 1, 2), 3);
 }
 
+/* Of a producer that nobody knows here PostgreSQL is asked first; what comes for the same partition meanwhile
+ * keeps its place behind it. */
+static void test_what_comes_behind_a_stranger_waits_for_it(void **state)
+{
+    Fixture *fixture = *state;
+    Append stranger;
+    Append behind;
+    start(fixture);
+    assert_int_equal(append_patiently(fixture, "t", 1, 10), 0);
+    FAKE_CHANGE(fake.holds_grants = true);
+    fake_topic("held", false);
+    wait_until(FAKE_GET(fake.grants_held) > 0); /* and so no question is asked */
+    begin(fixture, &stranger, "t", ID, 0, 0);
+    append_begin(fixture, &behind, target_of("t", 0), 1, 10, 1000);
+    int waiting = atomic_load(&fixture->engine->parked.count);
+    FAKE_CHANGE(fake.holds_grants = false);
+    assert_int_equal(waiting, 2);
+    assert_int_equal(append_end(&stranger), SH_OK);
+    assert_int_equal(append_end(&behind), SH_OK);
+    assert_int_equal(stranger.part.base_offset, 1);
+    assert_int_equal(behind.part.base_offset, 2);
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(test_what_comes_behind_a_stranger_waits_for_it),
         TEST(test_a_duplicate_is_acknowledged_when_the_first_is_durable),
         TEST(test_a_full_wal_leaves_no_trace_of_a_sequence),
         TEST(test_a_producer_is_claimed_once_after_a_takeover),
