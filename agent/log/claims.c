@@ -255,7 +255,9 @@ static ShStatus leave_out(ShEngine *engine, const ShFlight *flight, const ShPgPa
     ShPartition *partition = NULL;
     for (size_t i = 0; i < flight->range_count; i++) {
         ShPartition *other = flight->ranges[i].partition;
-        if (other->key.number == epoch->partition && sh_uuid_equal(&other->key.topic_id, &epoch->topic_id))
+        /* Of a topic whose durability changed there may be two: each has epochs of its own. */
+        if (flight->ranges[i].epoch == epoch->epoch && other->key.number == epoch->partition &&
+            sh_uuid_equal(&other->key.topic_id, &epoch->topic_id))
             partition = other;
     }
     ShStatus status = SH_OK;

@@ -9,6 +9,7 @@ static bool continues(const ShFlightRange *range, const ShPartition *partition, 
 static ShStatus add_range(ShFlight *flight, ShPartition *partition, uint64_t seq, ShError *err);
 static ShStatus split_range(ShFlight *flight, const ShFlightRange *range, ShError *err);
 static void forget_ranges(ShFlightRange *ranges, size_t count);
+static void number_ranges(ShFlight *flight);
 static ShStatus add_batches(ShFlight *flight, ShFlightRange *range, ShError *err);
 
 ShFlight *sh_flight_new(void)
@@ -67,6 +68,7 @@ ShStatus sh_flight_build(ShEngine *engine, ShFlight *flight, ShError *err)
     sh_uuid_format(&flight->id.object_id, uuid);
     snprintf(flight->key, sizeof flight->key, "%.2s/%s/%lld/%lld-%s.seg", uuid, engine->config->agent_id,
              (long long)flight->id.incarnation, (long long)flight->id.publish_no, uuid);
+    number_ranges(flight);
     status = sh_flight_note_stretches(flight, err);
     if (status != SH_OK)
         return status;
@@ -74,12 +76,8 @@ ShStatus sh_flight_build(ShEngine *engine, ShFlight *flight, ShError *err)
     flight->writer = sh_segment_writer_new(&flight->id, flight->results, flight->result_count);
     if (flight->writer == NULL)
         return sh_fail(err, SH_NO_MEMORY, "no memory for an object");
-    size_t run_count = 0;
-    for (size_t i = 0; i < flight->range_count && status == SH_OK; i++) {
-        flight->ranges[i].run = run_count;
-        run_count += !flight->ranges[i].is_void;
+    for (size_t i = 0; i < flight->range_count && status == SH_OK; i++)
         status = add_batches(flight, &flight->ranges[i], err);
-    }
     if (status == SH_OK)
         status = sh_segment_writer_finish(flight->writer, &flight->object, err);
     return status;
@@ -176,11 +174,27 @@ static void forget_ranges(ShFlightRange *ranges, size_t count)
     free(ranges);
 }
 
+static void number_ranges(ShFlight *flight)
+{
+    size_t run_count = 0;
+    flight->told_count = 0;
+    for (size_t i = 0; i < flight->range_count; i++) {
+        ShFlightRange *range = &flight->ranges[i];
+        pthread_mutex_lock(&range->partition->mutex);
+        range->first_offset = sh_batch_ring_at(&range->partition->ring, range->first)->header.base_offset;
+        pthread_mutex_unlock(&range->partition->mutex);
+        range->is_untold = range->is_void && range->first_offset == SH_OFFSET_UNASSIGNED;
+        range->run = run_count;
+        run_count += !range->is_void;
+        range->place = flight->told_count;
+        flight->told_count += !range->is_untold;
+    }
+}
+
 static ShStatus add_batches(ShFlight *flight, ShFlightRange *range, ShError *err)
 {
     ShPartition *partition = range->partition;
     pthread_mutex_lock(&partition->mutex);
-    range->first_offset = sh_batch_ring_at(&partition->ring, range->first)->header.base_offset;
     range->offset_count = 0;
     ShStatus status = SH_OK;
     if (!range->is_void)

@@ -33,7 +33,9 @@ typedef struct ShFlightRange {
     /* Set when the object is built. */
     int64_t first_offset;
     int64_t offset_count;
-    size_t run; /* of the object, unless it is void */
+    bool is_untold; /* void, and it has no offsets to leave out: the publish is not told of it */
+    size_t run;     /* of the object, unless it is void */
+    size_t place;   /* among the runs that the publish is told of, unless it is untold */
 } ShFlightRange;
 
 typedef struct ShFlight {
@@ -44,7 +46,8 @@ typedef struct ShFlight {
     ShFlightRange *ranges;
     size_t range_count;
     size_t range_capacity;
-    int64_t cost; /* of the batches, as the memory budget counts it */
+    size_t told_count; /* runs that the publish is told of */
+    int64_t cost;      /* of the batches, as the memory budget counts it */
     ShSegmentResult *results;
     size_t result_count;
     ShPgStretch *stretches; /* of idempotent producers */

@@ -19,8 +19,10 @@ static bool try_again(ShEngine *engine, ShFlight *flight, ShPgRun *runs, ShStatu
                       int attempt);
 static void leave_claimed_out(ShEngine *engine, ShFlight *flight);
 static void fill_runs(const ShFlight *flight, ShPgRun *runs);
-static bool apply_result(ShEngine *engine, const ShFlight *flight, size_t run, const ShPgRunResult *result);
-static void note_result(ShEngine *engine, const ShFlight *flight, size_t run, const ShPgRunResult *result);
+static bool apply_result(ShEngine *engine, const ShFlight *flight, const ShFlightRange *range,
+                         const ShPgRunResult *result);
+static void note_result(ShEngine *engine, const ShFlight *flight, const ShFlightRange *range,
+                        const ShPgRunResult *result);
 static void apply_published(ShEngine *engine, const ShFlightRange *range, const ShPgRunResult *result);
 static void apply_dropped(ShEngine *engine, const ShFlightRange *range, const ShError *err);
 static void apply_sequence(ShEngine *engine, const ShFlightRange *range, const ShPgRunResult *result);
@@ -45,7 +47,7 @@ void *sh_publish_run(void *arg)
         ShPgRunResult *results = calloc(flight->range_count + 1, sizeof *results);
         bool done = runs != NULL && results != NULL && publish_flight(engine, pg, flight, runs, results);
         for (size_t i = 0; done && i < flight->range_count; i++)
-            done = apply_result(engine, flight, i, &results[i]);
+            done = apply_result(engine, flight, &flight->ranges[i], &results[flight->ranges[i].place]);
         free(results);
         free(runs);
         if (done)
@@ -87,7 +89,7 @@ static ShStatus call_publish(ShEngine *engine, ShPg *pg, const ShFlight *flight,
                            .object_key = flight->key,
                            .object_bytes = flight->object.total_bytes,
                            .runs = runs,
-                           .run_count = flight->range_count,
+                           .run_count = flight->told_count,
                            .stretches = flight->stretches,
                            .stretch_count = flight->stretch_count};
     if (sh_fault_hit("publish.before"))
@@ -148,28 +150,33 @@ static void fill_runs(const ShFlight *flight, ShPgRun *runs)
 {
     for (size_t i = 0; i < flight->range_count; i++) {
         const ShFlightRange *range = &flight->ranges[i];
+        if (range->is_untold)
+            continue;
         if (range->is_void) {
-            runs[i] = (ShPgRun){.topic_id = range->partition->key.topic_id,
-                                .partition = range->partition->key.number,
-                                .epoch = range->epoch,
-                                .first_offset = range->first_offset,
-                                .offset_count = range->offset_count,
-                                .is_void = true};
+            runs[range->place] = (ShPgRun){.topic_id = range->partition->key.topic_id,
+                                           .partition = range->partition->key.number,
+                                           .epoch = range->epoch,
+                                           .first_offset = range->first_offset,
+                                           .offset_count = range->offset_count,
+                                           .is_void = true};
             continue;
         }
-        const ShSegmentRun *from = &flight->object.runs[range->run];
-        runs[i] = sh_flight_pg_run(from);
+        runs[range->place] = sh_flight_pg_run(&flight->object.runs[range->run]);
     }
 }
 
 /* False when the engine cannot go on: the WAL keeps what is left. */
-static bool apply_result(ShEngine *engine, const ShFlight *flight, size_t run, const ShPgRunResult *result)
+static bool apply_result(ShEngine *engine, const ShFlight *flight, const ShFlightRange *range,
+                         const ShPgRunResult *result)
 {
-    const ShFlightRange *range = &flight->ranges[run];
     ShPartition *partition = range->partition;
     ShError err = {0};
     if (sh_late_skip(engine, range))
         return true;
+    if (range->is_untold) {
+        apply_sequence(engine, range, &(ShPgRunResult){.result = SH_PUBLISH_VOID});
+        return true;
+    }
     switch (result->result) {
     case SH_PUBLISH_OUT_OF_ORDER:
     case SH_PUBLISH_OLD_PRODUCER:
@@ -208,11 +215,12 @@ static bool apply_result(ShEngine *engine, const ShFlight *flight, size_t run, c
         refuse(engine, flight, range, result);
         return false;
     }
-    note_result(engine, flight, run, result);
+    note_result(engine, flight, range, result);
     return true;
 }
 
-static void note_result(ShEngine *engine, const ShFlight *flight, size_t run, const ShPgRunResult *result)
+static void note_result(ShEngine *engine, const ShFlight *flight, const ShFlightRange *range,
+                        const ShPgRunResult *result)
 {
     static const ShDisposition dispositions[] = {
         [SH_PUBLISH_PUBLISHED] = SH_DISPOSITION_PUBLISHED,
@@ -221,7 +229,6 @@ static void note_result(ShEngine *engine, const ShFlight *flight, size_t run, co
         [SH_PUBLISH_DROPPED] = SH_DISPOSITION_DROPPED,
         [SH_PUBLISH_TOO_MANY_PRODUCERS] = 0,
     };
-    const ShFlightRange *range = &flight->ranges[run];
     ShDisposition disposition = dispositions[result->result];
     ShSegmentResult note = {.object_id = flight->id.object_id,
                             .publish_no = flight->id.publish_no,
@@ -273,8 +280,8 @@ static void apply_dropped(ShEngine *engine, const ShFlightRange *range, const Sh
     sh_control_refresh(engine);
 }
 
-/* An idempotent producer's batch in an `object` topic that is stored already, or must not be: it leaves no
- * trace in the log. */
+/* An idempotent producer's batch in an `object` topic that is stored already, or must not be, or that it has
+ * claimed since for an owner (void): it leaves no trace in the log. */
 static void apply_sequence(ShEngine *engine, const ShFlightRange *range, const ShPgRunResult *result)
 {
     ShPartition *partition = range->partition;
@@ -361,6 +368,12 @@ static ShStatus sequence_error(const ShPartition *partition, const ShBatchHeader
                        name, (long long)header->producer_id, header->base_sequence);
     case SH_PUBLISH_TOO_MANY_PRODUCERS:
         return sh_strangers_refuse_undecided(header->producer_id, err);
+    case SH_PUBLISH_VOID:
+        return sh_fail(
+            err, SH_UNAVAILABLE,
+            "partition %s: its topic changed, and producer %lld sends from a sequence before %d on "
+            "to its owner: try again",
+            name, (long long)header->producer_id, header->base_sequence);
     default:
         return SH_OK;
     }

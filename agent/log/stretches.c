@@ -10,7 +10,7 @@
 #include "agent/log/flight.h"
 #include "agent/log/producers.h"
 
-static ShStatus collect(ShFlight *flight, size_t run, ShPgStretch **list, size_t *count, size_t *capacity,
+static ShStatus collect(const ShFlightRange *range, ShPgStretch **list, size_t *count, size_t *capacity,
                         ShError *err);
 static int compare(const void *a, const void *b);
 static bool same_producer(const ShPgStretch *a, const ShPgStretch *b);
@@ -25,7 +25,7 @@ ShStatus sh_flight_note_stretches(ShFlight *flight, ShError *err)
     ShStatus status = SH_OK;
     for (size_t i = 0; i < flight->range_count && status == SH_OK; i++)
         if (flight->ranges[i].idempotent && !flight->ranges[i].is_void)
-            status = collect(flight, i, &list, &count, &capacity, err);
+            status = collect(&flight->ranges[i], &list, &count, &capacity, err);
     if (status != SH_OK) {
         free(list);
         return status;
@@ -41,10 +41,9 @@ ShStatus sh_flight_note_stretches(ShFlight *flight, ShError *err)
 }
 
 /* One entry for each batch. */
-static ShStatus collect(ShFlight *flight, size_t run, ShPgStretch **list, size_t *count, size_t *capacity,
+static ShStatus collect(const ShFlightRange *range, ShPgStretch **list, size_t *count, size_t *capacity,
                         ShError *err)
 {
-    const ShFlightRange *range = &flight->ranges[run];
     size_t needed = *count + (size_t)(range->end - range->first);
     if (needed > *capacity) {
         size_t larger = needed > 2 * *capacity ? needed : 2 * *capacity;
@@ -60,7 +59,7 @@ static ShStatus collect(ShFlight *flight, size_t run, ShPgStretch **list, size_t
         const ShBatchHeader *header = &batch->header;
         if (header->producer_id < 0)
             continue;
-        (*list)[(*count)++] = (ShPgStretch){.run = run,
+        (*list)[(*count)++] = (ShPgStretch){.run = range->place,
                                             .producer_id = header->producer_id,
                                             .producer_epoch = header->producer_epoch,
                                             .base_sequence = header->base_sequence,

@@ -85,6 +85,7 @@ typedef struct FakeCluster {
     ShPgClaim last_claim;
     int64_t claimed_id; /* 0: none; else publishes of its sequences from claimed_from on are refused */
     int32_t claimed_from;
+    int64_t claimed_epoch; /* only what is published of this one; 0: of any */
     int refused;
     int lookups; /* of strangers */
     int64_t unknown_id;
@@ -459,7 +460,8 @@ static bool fake_is_claimed(const ShPgPublish *publish)
     for (size_t i = 0; i < publish->stretch_count && fake.claimed_id > 0; i++) {
         const ShPgStretch *stretch = &publish->stretches[i];
         if (stretch->producer_id == fake.claimed_id &&
-            stretch->base_sequence + stretch->count > fake.claimed_from)
+            stretch->base_sequence + stretch->count > fake.claimed_from &&
+            (fake.claimed_epoch == 0 || publish->runs[stretch->run].epoch == fake.claimed_epoch))
             return true;
     }
     return false;
@@ -476,6 +478,11 @@ ShStatus sh_pg_publish(ShPg *pg, const ShPgPublish *publish, ShPgRunResult *resu
         fake_leave();
         return sh_fail(err, SH_CANCELLED, "the object was abandoned");
     }
+    for (size_t i = 0; i < publish->run_count; i++)
+        if (publish->runs[i].is_void && publish->runs[i].first_offset < 0) {
+            fake_leave();
+            return sh_fail(err, SH_INTERNAL, "entry %zu is malformed", i + 1);
+        }
     if (fake_is_claimed(publish)) {
         fake.refused++;
         fake_leave();

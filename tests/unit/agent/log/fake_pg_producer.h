@@ -77,13 +77,16 @@ ShStatus sh_pg_claim(ShPg *pg, int64_t incarnation, const ShPgClaim *claims, siz
 ShStatus sh_pg_claims(ShPg *pg, int64_t incarnation, const ShPgPartition *epochs, size_t count,
                       ShPgVoid **out, size_t *out_count, ShError *err)
 {
-    (void)pg, (void)epochs, (void)count;
+    (void)pg;
     ShStatus status = fake_enter(incarnation, err);
     if (status != SH_OK)
         return status;
-    *out = calloc(1, sizeof **out);
-    *out_count = fake.claimed_id > 0;
-    **out = (ShPgVoid){.producer_id = fake.claimed_id, .first_unacked_seq = fake.claimed_from};
+    *out = calloc(count + 1, sizeof **out);
+    *out_count = 0;
+    for (size_t i = 0; i < count && fake.claimed_id > 0; i++)
+        if (fake.claimed_epoch == 0 || epochs[i].epoch == fake.claimed_epoch)
+            (*out)[(*out_count)++] = (ShPgVoid){
+                .place = i, .producer_id = fake.claimed_id, .first_unacked_seq = fake.claimed_from};
     return fake_leave();
 }
 

@@ -187,6 +187,22 @@ static inline ShStatus append_end(Append *append)
     return append->part.error.status;
 }
 
+static inline void admin_done(void *arg, ShStatus status, const ShError *err, const void *result)
+{
+    (void)err, (void)result;
+    signal_set(arg, status);
+}
+
+/* Change the durability of the fake's topic from `object` to `wal`, and have the engine learn of it. */
+static inline void make_wal(Fixture *fixture, size_t topic)
+{
+    FAKE_CHANGE(fake.topics[topic].object_durability = false);
+    Signal signal;
+    signal_init(&signal);
+    sh_engine_drop_topic(fixture->engine, "t", admin_done, &signal); /* a change has the metadata loaded */
+    assert_true(signal_wait(&signal, DEADLINE_MS));
+}
+
 /* The base offset, or minus the status. */
 static inline int64_t append_to(Fixture *fixture, const char *topic, int count, size_t bytes)
 {

@@ -408,12 +408,6 @@ static void test_offsets_are_found_by_time(void **state)
     }
 }
 
-static void admin_done(void *arg, ShStatus status, const ShError *err, const void *result)
-{
-    (void)err, (void)result;
-    signal_set(arg, status);
-}
-
 static void test_a_changed_topic_is_known_when_the_change_is_answered(void **state)
 {
     Fixture *fixture = *state;
@@ -464,13 +458,7 @@ static void test_calls_of_a_topic_that_is_no_longer_object_are_answered_before_t
     assert_ok(sh_fault_arm("flush.before_upload=error", err));
     Append append;
     append_begin(fixture, &append, target_of("o", 0), 1, 10, 1000);
-    pthread_mutex_lock(&fake.lock);
-    fake.topics[1].object_durability = false;
-    pthread_mutex_unlock(&fake.lock);
-    Signal signal;
-    signal_init(&signal);
-    sh_engine_drop_topic(fixture->engine, "t", admin_done, &signal); /* has the metadata loaded */
-    assert_true(signal_wait(&signal, DEADLINE_MS));
+    make_wal(fixture, 1);
     assert_false(signal_wait(&append.signal, 20));
     sh_engine_end_calls(fixture->engine);
     assert_int_equal(append_end(&append), SH_CANCELLED);

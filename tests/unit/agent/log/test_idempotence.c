@@ -292,6 +292,73 @@ static void test_object_topics_leave_the_check_to_the_publish(void **state)
     assert_int_equal(read_to(fixture, "o", 0, 2), 2);
 }
 
+/* Its topic became one with owners while a producer's calls waited, it gave some of them up and has sent them
+ * to the owner. They have no offsets that could be left out. */
+static void test_claimed_calls_of_an_object_topic_are_told_to_try_again(void **state)
+{
+    for (int32_t from = 0; from <= 3; from++) {
+        Fixture *fixture = *state;
+        set(fixture, 0, "OBJECT_FLUSH_INTERVAL=1min");
+        start(fixture);
+        Append other, appends[3];
+        for (int32_t i = 0; i < 3; i++)
+            begin(fixture, &appends[i], "o", ID, i, 0);
+        begin(fixture, &other, "o", ID + 1, 0, 0);
+        FAKE_CHANGE(fake.claimed_id = ID);
+        FAKE_CHANGE(fake.claimed_from = from);
+        assert_ok(sh_engine_drain(fixture->engine, err));
+        for (int32_t i = 0; i < 3; i++) {
+            assert_int_equal(append_end(&appends[i]), i < from ? SH_OK : SH_UNAVAILABLE);
+            if (i < from)
+                assert_int_equal(appends[i].part.base_offset, i);
+        }
+        assert_int_equal(append_end(&other), SH_OK);
+        assert_int_equal(other.part.base_offset, from);
+        assert_int_equal(fake_published(1), from + 1);
+        assert_int_equal(fake.voids, 0);
+        assert_int_equal(fake.refused, from < 3);
+        teardown(state);
+        setup(state);
+    }
+}
+
+/* What waited when the topic's durability changed is another partition's than what has come since. */
+static void test_claims_find_the_epoch_they_name(void **state)
+{
+    for (int64_t claimed_epoch = 5; claimed_epoch <= 6; claimed_epoch++) {
+        Fixture *fixture = *state;
+        set(fixture, 0, "FLUSH_INTERVAL=10ms");
+        set(fixture, 1, "UPLOADS_MAX=1");
+        FAKE_CHANGE(fake.topics[1].partitions[0].epoch = 5);
+        start(fixture);
+        /* Two objects wait for the store, and all else for one that follows them. */
+        assert_int_equal(append_patiently(fixture, "t", 1, 10), 0);
+        wait_until(fake_published(0) == 1);
+        assert_ok(sh_fault_arm("flush.before_upload=error", err));
+        for (int64_t i = 1; i <= 2; i++) {
+            assert_int_equal(append_to(fixture, "t", 1, 10), i);
+            wait_until(sh_flush_is_idle(fixture->engine));
+        }
+        Append before;
+        begin(fixture, &before, "o", ID, 0, 0);
+        make_wal(fixture, 1);
+        int64_t offset;
+        wait_until((offset = send(fixture, "o", ID, 0, 0)) >= 0);
+        assert_int_equal(offset, 0);
+        FAKE_CHANGE(fake.claimed_id = ID);
+        FAKE_CHANGE(fake.claimed_epoch = claimed_epoch);
+        assert_ok(sh_fault_arm(NULL, err));
+        assert_int_equal(append_end(&before), SH_UNAVAILABLE);
+        wait_until(fake_published(1) == 1);
+        assert_int_equal(fake.refused, 1);
+        assert_int_equal(fake.voids, claimed_epoch == 6);
+        assert_ok(sh_engine_drain(fixture->engine, err));
+        assert_int_equal(sh_wal_batches(fixture->engine->wal), 0);
+        teardown(state);
+        setup(state);
+    }
+}
+
 static void test_an_id_that_was_not_given_is_refused(void **state)
 {
     Fixture *fixture = *state;
@@ -422,6 +489,8 @@ int main(void)
         TEST(test_the_tail_is_served_though_postgresql_leaves_at_once),
         TEST(test_what_is_published_is_readable),
         TEST(test_object_topics_leave_the_check_to_the_publish),
+        TEST(test_claimed_calls_of_an_object_topic_are_told_to_try_again),
+        TEST(test_claims_find_the_epoch_they_name),
         TEST(test_an_id_that_was_not_given_is_refused),
         TEST(test_an_id_that_was_given_here_is_asked_about_too),
         TEST(test_producers_that_come_at_a_time_are_all_asked_about),
