@@ -186,8 +186,9 @@ class Cluster:
             node.agent.start(wait=False)
 
     def stored_files(self):
-        """Of a store that is a directory: what is complete in it."""
-        return sorted(p for p in (self.directory / "store").rglob("*") if p.is_file() and "tmp" not in str(p.relative_to(self.directory)))
+        """Of a store that is a directory: what is complete in it. Folders may go meanwhile, which os.walk bears."""
+        files = (pathlib.Path(folder) / name for folder, _, names in os.walk(self.directory / "store") for name in names)
+        return sorted(p for p in files if "tmp" not in str(p.relative_to(self.directory)))
 
     def crash_postgres(self):
         self.postgres.control("stop", "-m", "immediate")
