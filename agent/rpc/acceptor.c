@@ -3,12 +3,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grpc/grpc_posix.h>
-#include <grpc/grpc_security.h>
 #include <grpc/support/alloc.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,21 +17,16 @@
 #include "agent/base/fault.h"
 #include "agent/base/listener.h"
 #include "agent/base/log.h"
-#include "agent/base/metrics.h"
 #include "agent/base/open_files.h"
-#include "agent/base/process_metrics.h"
-#include "agent/rpc/crowd.h"
 #include "agent/rpc/server.h"
-#include "agent/rpc/unread.h"
+#include "agent/rpc/sweep.h"
 
-#define LISTENERS_MAX 4
 /* Accepted in a row before the thread looks after those that it has. */
 #define ACCEPTS_MAX       64
 #define SWEEP_INTERVAL_MS 100
 /* ... of many connections: their number by this many milliseconds, so that sweeps cost a bounded share. */
 #define SWEEP_CONNECTIONS_A_MS 20
 #define IDLE_INTERVAL_MS       1000
-#define FIRST_WORD_MS          10000
 /* A peer that takes nothing off the wire for so long is gone, or might as well be. */
 #define SEND_TIMEOUT_MS 300000
 /* No descriptor: how long to wait for one. */
@@ -42,49 +35,8 @@
 #define CONNECTIONS_MIN 16
 /* Ended at once to make room, at most. */
 #define ENDED_MAX 64
-/* Hosts that are remembered between sweeps because their calls were refused, at most. */
-#define REFUSED_MAX 16
-/* Calls that all clients together may give up in a second while memory is wanted, and while the process has
- * more than its budget. */
-#define TORN_MAX       1000
-#define TORN_MAX_SHORT 100
 
-struct ShAcceptor {
-    const ShConfig *config;
-    ShEngine *engine;
-    grpc_server *server;
-    grpc_server_credentials *plain;
-    char bound[SH_ADDRESS_TEXT_BYTES];
-    int listeners[LISTENERS_MAX];
-    size_t listener_count;
-    int wake;  /* an eventfd: written to when the thread shall end */
-    int spare; /* a descriptor to give up when there is no other */
-    pthread_t thread;
-    bool started;
-    atomic_bool stopping;
-    atomic_int own_port;
-
-    ShHosts *hosts;
-    int64_t connections_max;
-    pthread_mutex_t lock;
-    ShConnection **by_fd; /* by lock; changed by the thread alone, which reads without it */
-    size_t by_fd_count;
-    /* By lock: connections of different hosts whose calls were refused since the last sweep. */
-    ShConnection *refused_calls[REFUSED_MAX];
-    size_t refused_count;
-    /* the thread's */
-    int fd_end; /* above the highest descriptor of a connection */
-    int64_t count;
-    int64_t waiting_bytes; /* of all connections */
-    int64_t counted_bytes; /* of them, what the engine has been told */
-    int64_t torn_lately;   /* likewise */
-    /* What a host had, at the least, for whose newcomer no room could be made since the last sweep. */
-    int64_t crowded_at;
-    ShMetric *connections;
-    ShMetric *refused;
-    ShMetric *ended;
-};
-
+static bool wake(const ShAcceptor *acceptor);
 static void *run(void *arg);
 static void accept_some(ShAcceptor *acceptor, int listener);
 static bool take(ShAcceptor *acceptor, int fd, const struct sockaddr_storage *peer);
@@ -92,15 +44,6 @@ static bool is_own(const ShAcceptor *acceptor, int fd, const struct sockaddr_sto
 static void prepare(int fd);
 static void survive_shortage(ShAcceptor *acceptor, int listener);
 static bool make_room(ShAcceptor *acceptor, const ShConnection *newcomer);
-static ShCrowd the_crowd(const ShAcceptor *acceptor);
-static void sweep(ShAcceptor *acceptor);
-static void look_at(ShAcceptor *acceptor, ShConnection *connection, int64_t now_ms);
-static void count_torn(ShAcceptor *acceptor, ShConnection *connection, int64_t now_ms);
-static void end_hoarders(ShAcceptor *acceptor);
-static void end_tearers(ShAcceptor *acceptor);
-static void make_room_for_calls(ShAcceptor *acceptor);
-static bool end(ShAcceptor *acceptor, ShConnection *connection, const char *reason);
-static void forget(ShAcceptor *acceptor, ShConnection *connection);
 
 ShStatus sh_acceptor_bind(const ShConfig *config, ShAcceptor **out, const char **bound, ShError *err)
 {
@@ -114,7 +57,7 @@ ShStatus sh_acceptor_bind(const ShConfig *config, ShAcceptor **out, const char *
     acceptor->by_fd_count = (size_t)sh_open_files_max();
     acceptor->hosts = sh_hosts_new();
     acceptor->by_fd = calloc(acceptor->by_fd_count, sizeof(ShConnection *));
-    acceptor->wake = eventfd(0, EFD_CLOEXEC);
+    acceptor->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     acceptor->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
     int64_t by_memory = config->memory_budget_bytes / 4 / SH_RPC_CONNECTION_BYTES;
     int64_t by_files = sh_open_files_of_rpc();
@@ -127,8 +70,8 @@ ShStatus sh_acceptor_bind(const ShConfig *config, ShAcceptor **out, const char *
     if (acceptor->hosts == NULL || acceptor->by_fd == NULL || acceptor->wake < 0)
         status = sh_fail(err, SH_NO_MEMORY, "no memory or no descriptor to listen");
     if (status == SH_OK)
-        status = sh_listen_all("listen_address", config->listen_address, acceptor->listeners, LISTENERS_MAX,
-                               &acceptor->listener_count, address, err);
+        status = sh_listen_all("listen_address", config->listen_address, acceptor->listeners,
+                               SH_LISTENERS_MAX, &acceptor->listener_count, address, err);
     if (status != SH_OK) {
         sh_acceptor_free(acceptor);
         return status;
@@ -166,8 +109,7 @@ void sh_acceptor_stop(ShAcceptor *acceptor)
     if (acceptor == NULL)
         return;
     atomic_store(&acceptor->stopping, true);
-    uint64_t one = 1;
-    if (acceptor->started && write(acceptor->wake, &one, sizeof one) == sizeof one)
+    if (acceptor->started && wake(acceptor))
         pthread_join(acceptor->thread, NULL);
     acceptor->started = false;
     for (size_t i = 0; i < acceptor->listener_count; i++)
@@ -186,6 +128,7 @@ void sh_acceptor_free(ShAcceptor *acceptor)
         sh_connection_unref(acceptor->by_fd[fd]);
     for (size_t i = 0; i < acceptor->refused_count; i++)
         sh_connection_unref(acceptor->refused_calls[i]);
+    sh_offenders_forget(&acceptor->offenders, INT64_MAX);
     sh_hosts_free(acceptor->hosts);
     free(acceptor->by_fd);
     if (acceptor->plain != NULL)
@@ -214,10 +157,15 @@ ShConnection *sh_acceptor_connection_of(ShAcceptor *acceptor, grpc_call *call)
     return found;
 }
 
-void sh_acceptor_call_refused(ShAcceptor *acceptor, ShConnection *connection)
+void sh_acceptor_call_refused(ShAcceptor *acceptor, ShConnection *connection, bool is_crowded)
 {
+    atomic_fetch_add(&connection->offences, 1);
+    if (atomic_fetch_add(&connection->host->offences, 1) % SH_OFFENCES_MAX == SH_OFFENCES_MAX - 1)
+        wake(acceptor);
+    if (!is_crowded)
+        return;
     pthread_mutex_lock(&acceptor->lock);
-    bool is_known = acceptor->refused_count == REFUSED_MAX;
+    bool is_known = acceptor->refused_count == SH_REFUSED_MAX;
     for (size_t i = 0; i < acceptor->refused_count && !is_known; i++)
         is_known = sh_crowd_same_host(acceptor->refused_calls[i], connection);
     if (!is_known)
@@ -242,10 +190,16 @@ void sh_acceptor_address(const ShAcceptor *acceptor, struct sockaddr_storage *ad
     (void)getsockname(acceptor->listeners[0], (struct sockaddr *)address, length);
 }
 
+static bool wake(const ShAcceptor *acceptor)
+{
+    uint64_t one = 1;
+    return write(acceptor->wake, &one, sizeof one) == sizeof one;
+}
+
 static void *run(void *arg)
 {
     ShAcceptor *acceptor = arg;
-    struct pollfd watched[LISTENERS_MAX + 1];
+    struct pollfd watched[SH_LISTENERS_MAX + 1];
     size_t count = acceptor->listener_count;
     for (size_t i = 0; i < count; i++)
         watched[i] = (struct pollfd){.fd = acceptor->listeners[i], .events = POLLIN};
@@ -262,8 +216,10 @@ static void *run(void *arg)
             }
         }
         int64_t now_ms = sh_clock_now_ms();
-        if (now_ms - swept_ms >= interval_ms) {
-            sweep(acceptor);
+        uint64_t wakes;
+        bool hurries = read(acceptor->wake, &wakes, sizeof wakes) == sizeof wakes;
+        if (hurries || now_ms - swept_ms >= interval_ms) {
+            sh_sweep(acceptor);
             acceptor->crowded_at = INT64_MAX;
             swept_ms = now_ms;
         }
@@ -295,11 +251,16 @@ static bool take(ShAcceptor *acceptor, int fd, const struct sockaddr_storage *pe
     if ((size_t)fd >= acceptor->by_fd_count)
         return false;
     if (acceptor->by_fd[fd] != NULL)
-        forget(acceptor, acceptor->by_fd[fd]); /* it has ended, and its number is used again */
+        sh_sweep_forget(acceptor, acceptor->by_fd[fd]); /* it has ended, and its number is used again */
     ShConnection *connection = sh_connection_new(fd, peer, acceptor->hosts);
     if (connection == NULL)
         return false;
     connection->is_own = is_own(acceptor, fd, peer);
+    if (!connection->is_own && sh_sweep_is_barred(acceptor, connection->host, connection->accepted_ms)) {
+        sh_metric_add(acceptor->refused, 1);
+        sh_connection_unref(connection);
+        return false;
+    }
     if (acceptor->count >= acceptor->connections_max && !connection->is_own &&
         !make_room(acceptor, connection)) {
         sh_metric_add(acceptor->refused, 1);
@@ -372,13 +333,13 @@ static bool make_room(ShAcceptor *acceptor, const ShConnection *newcomer)
     int64_t newcomer_has = newcomer != NULL ? newcomer->host->connections : INT64_MAX - 1;
     if (newcomer_has >= acceptor->crowded_at)
         return false; /* no room was found for one that has less */
-    sweep(acceptor);
+    sh_sweep(acceptor);
     if (acceptor->count < acceptor->connections_max && newcomer != NULL)
         return true;
     /* Several at a time, for each look at all of them costs. */
     size_t wanted = (size_t)acceptor->connections_max / 64 + 1;
     ShConnection *chosen[ENDED_MAX];
-    ShCrowd crowd = the_crowd(acceptor);
+    ShCrowd crowd = sh_sweep_crowd(acceptor);
     size_t count = 0;
     if (wanted > ENDED_MAX)
         wanted = ENDED_MAX;
@@ -388,145 +349,8 @@ static bool make_room(ShAcceptor *acceptor, const ShConnection *newcomer)
         count = sh_crowd_idle(&crowd, newcomer, chosen, wanted);
     int ended = 0;
     for (size_t i = 0; i < count; i++)
-        ended += end(acceptor, chosen[i], "makes room");
+        ended += sh_sweep_end(acceptor, chosen[i], "makes room");
     if (ended == 0)
         acceptor->crowded_at = newcomer_has;
     return ended > 0;
-}
-
-static ShCrowd the_crowd(const ShAcceptor *acceptor)
-{
-    return (ShCrowd){acceptor->by_fd, acceptor->fd_end};
-}
-
-static void sweep(ShAcceptor *acceptor)
-{
-    int64_t now_ms = sh_clock_now_ms();
-    int fd_end = 0;
-    for (int fd = 0; fd < acceptor->fd_end; fd++) {
-        if (acceptor->by_fd[fd] != NULL)
-            look_at(acceptor, acceptor->by_fd[fd], now_ms);
-        if (acceptor->by_fd[fd] != NULL)
-            fd_end = fd + 1;
-    }
-    acceptor->fd_end = fd_end;
-    end_hoarders(acceptor);
-    end_tearers(acceptor);
-    make_room_for_calls(acceptor);
-    if (acceptor->waiting_bytes != acceptor->counted_bytes)
-        sh_engine_hold_memory(acceptor->engine, acceptor->waiting_bytes - acceptor->counted_bytes);
-    acceptor->counted_bytes = acceptor->waiting_bytes;
-    sh_metric_set(acceptor->connections, acceptor->count);
-}
-
-static void look_at(ShAcceptor *acceptor, ShConnection *connection, int64_t now_ms)
-{
-    ShTraffic traffic;
-    if (!sh_connection_is_open(connection)) {
-        forget(acceptor, connection);
-        return;
-    }
-    if (!sh_connection_traffic(connection, &traffic))
-        return;
-    if (traffic.received_bytes < SH_FIRST_WORD_BYTES && now_ms - connection->accepted_ms > FIRST_WORD_MS) {
-        end(acceptor, connection, "said nothing");
-        return;
-    }
-    int64_t waiting;
-    if (!sh_unread_look(connection, &traffic, acceptor->config->message_bytes_max, now_ms, &waiting)) {
-        end(acceptor, connection, "sends what belongs to no call");
-        return;
-    }
-    acceptor->waiting_bytes += waiting - connection->waiting_bytes;
-    connection->waiting_bytes = waiting;
-    count_torn(acceptor, connection, now_ms);
-    connection->looked_ms = now_ms;
-}
-
-/* The count of the last second or so: what was there before loses its share of each second that passes. */
-static void count_torn(ShAcceptor *acceptor, ShConnection *connection, int64_t now_ms)
-{
-    uint64_t torn = atomic_load(&connection->torn);
-    int64_t passed_ms = now_ms - connection->looked_ms;
-    int64_t kept = passed_ms < 1000 ? connection->torn_lately * (1000 - passed_ms) / 1000 : 0;
-    int64_t lately = kept + (int64_t)(torn - connection->torn_before);
-    connection->torn_before = torn;
-    acceptor->torn_lately += lately - connection->torn_lately;
-    connection->torn_lately = lately;
-}
-
-static void end_hoarders(ShAcceptor *acceptor)
-{
-    ShCrowd crowd = the_crowd(acceptor);
-    while (acceptor->waiting_bytes > acceptor->config->memory_budget_bytes / 4) {
-        ShConnection *most = sh_crowd_most(&crowd, sh_crowd_waiting);
-        if (most == NULL || !end(acceptor, most, "sends more than there is memory for"))
-            return;
-    }
-}
-
-/* Calls that are begun and torn cost their client some bytes and gRPC, until the agent has taken them, some
- * kilobytes that nothing tells of but the size of the process. */
-static void end_tearers(ShAcceptor *acceptor)
-{
-    int64_t budget = acceptor->config->memory_budget_bytes;
-    if (acceptor->torn_lately <= TORN_MAX_SHORT)
-        return;
-    int64_t resident = sh_process_resident_bytes();
-    int64_t most = resident > budget ? TORN_MAX_SHORT : TORN_MAX;
-    if (resident < budget / 4)
-        return;
-    ShCrowd crowd = the_crowd(acceptor);
-    while (acceptor->torn_lately > most) {
-        ShConnection *tearer = sh_crowd_most(&crowd, sh_crowd_torn);
-        if (tearer == NULL || !end(acceptor, tearer, "gives its calls up faster than they can be taken"))
-            return;
-    }
-}
-
-/* Where calls were refused because others hold all that may be open: a host that has far more than one of
- * those that were refused loses a connection. */
-static void make_room_for_calls(ShAcceptor *acceptor)
-{
-    ShConnection *refused[REFUSED_MAX];
-    pthread_mutex_lock(&acceptor->lock);
-    size_t count = acceptor->refused_count;
-    memcpy(refused, acceptor->refused_calls, sizeof refused);
-    acceptor->refused_count = 0;
-    pthread_mutex_unlock(&acceptor->lock);
-    if (count == 0)
-        return;
-    ShCrowd crowd = the_crowd(acceptor);
-    ShConnection *richest;
-    const ShConnection *poorest = sh_crowd_poorest(&crowd, sh_crowd_calls, refused, count);
-    if (sh_crowd_richest(&crowd, sh_crowd_calls, poorest, &richest, 1) == 1)
-        end(acceptor, richest, "makes room for calls of other hosts");
-    for (size_t i = 0; i < count; i++)
-        sh_connection_unref(refused[i]);
-}
-
-static bool end(ShAcceptor *acceptor, ShConnection *connection, const char *reason)
-{
-    bool ended = sh_connection_end(connection);
-    if (ended) {
-        sh_metric_add(acceptor->ended, 1);
-        sh_log_warn("rpc_connection_ended", "reason=\"%s\" calls=%ld waiting_bytes=%lld connections=%lld",
-                    reason, atomic_load(&connection->calls), (long long)connection->waiting_bytes,
-                    (long long)acceptor->count);
-        forget(acceptor, connection);
-    }
-    return ended;
-}
-
-static void forget(ShAcceptor *acceptor, ShConnection *connection)
-{
-    acceptor->waiting_bytes -= connection->waiting_bytes;
-    acceptor->torn_lately -= connection->torn_lately;
-    connection->waiting_bytes = connection->torn_lately = 0;
-    pthread_mutex_lock(&acceptor->lock);
-    acceptor->by_fd[connection->fd] = NULL;
-    pthread_mutex_unlock(&acceptor->lock);
-    acceptor->count--;
-    connection->host->connections--;
-    sh_connection_unref(connection);
 }

@@ -25,6 +25,7 @@
 #define MOST_CALLS(rpc) (2 * (rpc)->calls_max - (rpc)->calls_max / 4)
 static void on_new(void *owner, bool ok);
 static bool admit(ShCall *call);
+static void give_place_up(ShCall *call);
 static bool may_begin(ShRpc *rpc, int64_t all, int64_t of_connection, int64_t of_host);
 static bool is_excess(const ShCall *call);
 static void drop(ShCall *call);
@@ -306,23 +307,38 @@ static void drop(ShCall *call)
 static bool admit(ShCall *call)
 {
     ShRpc *rpc = call->worker->rpc;
-    int64_t all = atomic_fetch_add_explicit(&rpc->calls_open, 1, memory_order_relaxed);
-    int64_t of_connection = 0;
-    int64_t of_host = 0;
-    call->connection = sh_acceptor_connection_of(rpc->acceptor, call->call);
-    if (call->connection != NULL) {
-        of_connection = atomic_fetch_add(&call->connection->calls, 1);
-        of_host = atomic_fetch_add(&call->connection->host->calls, 1);
-        atomic_fetch_add(&call->connection->beside_bytes, CALL_EXTRA_BYTES);
-        atomic_fetch_add(&call->connection->takes, 1);
-    }
+    ShConnection *connection = sh_acceptor_connection_of(rpc->acceptor, call->call);
+    atomic_fetch_add_explicit(&rpc->calls_open, 1, memory_order_relaxed);
     sh_call_count_memory(call, SH_RPC_CALL_BYTES);
-    if (call->connection == NULL || call->connection->is_own)
-        return true; /* it is dropped; the agent's own look is one call */
-    bool admitted = may_begin(rpc, all, of_connection, of_host);
-    if (!admitted && (all >= MOST_CALLS(rpc) || sh_connection_has_little(of_host, 1, 2 * rpc->calls_max)))
-        sh_acceptor_call_refused(rpc->acceptor, call->connection);
-    return admitted;
+    call->connection = connection;
+    if (connection == NULL)
+        return true; /* it is dropped */
+    atomic_fetch_add(&connection->calls, 1);
+    atomic_fetch_add(&connection->beside_bytes, CALL_EXTRA_BYTES);
+    atomic_fetch_add(&connection->takes, 1);
+    if (connection->is_own)
+        return true; /* the agent's own look is one call */
+    int64_t all = atomic_fetch_add(&rpc->calls_admitted, 1);
+    int64_t of_connection = atomic_fetch_add(&connection->admitted, 1);
+    int64_t of_host = atomic_fetch_add(&connection->host->calls, 1);
+    call->is_admitted = true;
+    if (may_begin(rpc, all, of_connection, of_host))
+        return true;
+    bool is_crowded = all >= MOST_CALLS(rpc) || sh_connection_has_little(of_host, 1, 2 * rpc->calls_max);
+    sh_acceptor_call_refused(rpc->acceptor, connection, is_crowded);
+    give_place_up(call);
+    return false;
+}
+
+/* What is refused may take long to be gone, and keeps nobody else out. */
+static void give_place_up(ShCall *call)
+{
+    if (!call->is_admitted)
+        return;
+    atomic_fetch_sub(&call->worker->rpc->calls_admitted, 1);
+    atomic_fetch_sub(&call->connection->admitted, 1);
+    atomic_fetch_sub(&call->connection->host->calls, 1);
+    call->is_admitted = false;
 }
 
 /* The last eighth is for hosts that have few calls, however many connections others make. */
@@ -525,7 +541,7 @@ static void unref(ShCall *call)
     sh_call_clear_due(call);
     if (call->connection != NULL) {
         atomic_fetch_sub(&call->connection->calls, 1);
-        atomic_fetch_sub(&call->connection->host->calls, 1);
+        give_place_up(call);
         if (call->close_cancelled && sh_clock_now_us() - call->arrived_us < TORN_US)
             atomic_fetch_add(&call->connection->torn, 1);
     }

@@ -85,7 +85,8 @@ struct ShCall {
     int64_t due_us; /* 0: in no list */
     TAILQ_ENTRY(ShCall) timed_link;
     bool awaits_request;
-    bool begun; /* `start` has run */
+    bool begun;       /* `start` has run */
+    bool is_admitted; /* counted among those that may be */
 
     struct ShCallChunk *chunks; /* sh_call_alloc's */
     int64_t chunk_bytes;

@@ -12,6 +12,8 @@
 
 #include "agent/base/clock.h"
 
+#define THROWN_AWAY_BYTES (16U << 20) /* at a time */
+
 static bool is_same(int fd, ino_t inode);
 
 ShConnection *sh_connection_new(int fd, const struct sockaddr_storage *peer, ShHosts *hosts)
@@ -75,6 +77,8 @@ bool sh_connection_end(const ShConnection *connection)
     if (copy < 0)
         return false;
     bool ended = is_same(copy, connection->inode) && shutdown(copy, SHUT_RDWR) == 0;
+    while (ended && recv(copy, NULL, THROWN_AWAY_BYTES, MSG_DONTWAIT | MSG_TRUNC) > 0)
+        continue;
     close(copy);
     return ended;
 }

@@ -34,20 +34,24 @@ typedef struct ShConnection {
     bool is_own; /* the agent's own look at its port (probe.h) */
 
     atomic_int refs;
-    atomic_long calls;            /* open */
+    atomic_long calls;            /* open, refused ones among them */
+    atomic_long admitted;         /* of them, those that were not refused */
     atomic_long reading;          /* of them, those for which gRPC receives a message */
     atomic_llong taken_bytes;     /* of messages that came */
     atomic_llong beside_bytes;    /* what may have come with them and with calls, by rule of thumb */
     atomic_ullong takes;          /* calls and messages that came */
     atomic_ullong lost_reads;     /* calls that ended while gRPC received a message */
+    atomic_ullong offences;       /* calls that were refused */
     atomic_ullong torn;           /* calls that were given up as they began, or were too many */
     atomic_llong checks_until_us; /* its requests are checked by the pool until then (checker.h) */
 
     /* The acceptor's thread's, of its looks. */
     int64_t looked_ms;
     int64_t waiting_bytes; /* received and not taken */
-    int64_t torn_lately;   /* calls, of the last second or so */
-    uint64_t torn_before;  /* `torn` at the last look */
+    int64_t offended_ms;   /* when it was last seen that a call had been refused */
+    uint64_t offences_before;
+    int64_t torn_lately;  /* calls, of the last second or so */
+    uint64_t torn_before; /* `torn` at the last look */
     struct {
         uint64_t takes;      /* `takes` at the last look */
         uint64_t lost_reads; /* when it was last seen that something had been taken, as the next */
@@ -80,7 +84,8 @@ bool sh_connection_traffic(const ShConnection *connection, ShTraffic *traffic);
 /* Bytes that came and that gRPC has not read yet: the kernel holds them. */
 int64_t sh_connection_unread_bytes(const ShConnection *connection);
 
-/* End it: gRPC finds it closed by the client. False when it is not open any more, or descriptors are short.
+/* End it: gRPC finds it closed by the client, and what it has not read yet is thrown away. False when it is
+ * not open any more, or descriptors are short.
  */
 bool sh_connection_end(const ShConnection *connection);
 

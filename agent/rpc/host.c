@@ -43,6 +43,14 @@ ShHost *sh_host_of(ShHosts *hosts, const struct sockaddr_storage *peer)
     return host;
 }
 
+ShHost *sh_host_ref(ShHost *host)
+{
+    pthread_mutex_lock(&host->hosts->mutex);
+    host->refs++;
+    pthread_mutex_unlock(&host->hosts->mutex);
+    return host;
+}
+
 void sh_host_release(ShHost *host)
 {
     ShHosts *hosts = host->hosts;

@@ -17,12 +17,17 @@ typedef struct ShHosts ShHosts;
 typedef struct ShHost {
     ShHosts *hosts;
     uint8_t key[SH_ADDRESS_KEY_BYTES];
-    atomic_long calls;          /* open */
+    atomic_long calls;          /* admitted, and not freed yet */
     atomic_llong request_bytes; /* that its requests to produce hold */
     atomic_int lists;           /* ListOffsets calls under way */
     atomic_int admin_calls;     /* calls of administration under way */
-    long connections;           /* that stand; the acceptor's thread's */
-    long refs;                  /* by the table's mutex, as the next */
+    atomic_ullong offences;     /* calls that were refused (offenders.h) */
+    /* The acceptor's thread's. */
+    long connections; /* that stand */
+    int64_t looked_ms;
+    int64_t offences_lately;  /* within a second or so */
+    uint64_t offences_before; /* `offences` at the last look */
+    long refs;                /* by the table's mutex, as the next */
     UT_hash_handle hh;
 } ShHost;
 
@@ -33,6 +38,7 @@ void sh_hosts_free(ShHosts *hosts);
 
 /* The host of a peer, with a reference: one object as long as anybody holds it. NULL when memory is short. */
 ShHost *sh_host_of(ShHosts *hosts, const struct sockaddr_storage *peer);
+ShHost *sh_host_ref(ShHost *host);
 void sh_host_release(ShHost *host);
 
 #endif

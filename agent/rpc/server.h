@@ -60,7 +60,7 @@ struct ShRpc {
     atomic_ullong answers;      /* requests of clients that were answered */
     atomic_llong request_bytes; /* that requests to produce hold (produce_request.h) */
     atomic_long fetch_streams;  /* open */
-    int64_t calls_max;          /* open at once */
+    int64_t calls_max;          /* admitted at once, of those who have many */
     ShRoom calls_room;          /* memory of calls beside what each has at least */
     ShRoom answers_room;        /* unary answers on their way */
     ShRoom streams_room;        /* answers of FetchStreams on their way */
@@ -70,7 +70,8 @@ struct ShRpc {
     atomic_llong slow_topics_until_us[SH_RPC_SLOW_TOPICS];
     atomic_llong slow_until_us; /* ... and the last of them */
 
-    atomic_long calls_open;
+    atomic_long calls_open;     /* that are not freed yet, refused ones among them */
+    atomic_long calls_admitted; /* of them, those that calls_max bounds */
     pthread_mutex_t mutex;
     pthread_cond_t changed;
     bool shut_down; /* by `mutex`: no more calls will come */

@@ -191,6 +191,47 @@ static void a_host_does_not_have_all_calls(void **state)
     assert_int_equal(let_calls_go(peers), 0);
 }
 
+/* Whether the server has closed a new connection from the host within a moment. */
+static bool is_let_in(const Fixture *fixture, uint8_t host)
+{
+    static Peer peer;
+    struct pollfd watched = {.events = POLLRDHUP};
+    peer_open(&peer, fixture, host);
+    put_watches(&peer, 1);
+    (void)send_all(&peer);
+    watched.fd = peer.fd;
+    bool closed = poll(&watched, 1, 100) > 0 && is_closed(&peer);
+    close(peer.fd);
+    return !closed;
+}
+
+/* Each refusal costs the agent about as much as an answer. */
+static void who_begins_calls_without_end_is_barred_for_a_while(void **state)
+{
+    enum { FLOODS = 16, CALLS = 250 };
+    static Peer quiet, peers[FLOODS];
+    Fixture *fixture = *state;
+    peer_open(&quiet, fixture, 2);
+    put_watches(&quiet, 1);
+    assert_true(send_all(&quiet));
+    assert_true(is_let_in(fixture, 2));
+    for (int i = 0; i < FLOODS; i++) {
+        peer_open(&peers[i], fixture, 2);
+        put_watches(&peers[i], CALLS);
+        (void)send_all(&peers[i]);
+    }
+    WAIT_UNTIL(!is_let_in(fixture, 2));
+    assert_int_equal(check_health(fixture), GRPC_STATUS_OK);
+    assert_true(is_let_in(fixture, 3));
+    assert_false(is_closed(&quiet));
+    for (int i = 0; i < FLOODS; i++) {
+        WAIT_UNTIL(is_closed(&peers[i]));
+        close(peers[i].fd);
+    }
+    WAIT_UNTIL(is_let_in(fixture, 2));
+    close(quiet.fd);
+}
+
 static void calls_make_room_for_other_hosts(void **state)
 {
     static Peer peers[HOLDERS];
@@ -345,6 +386,7 @@ int main(void)
         TEST(headers_without_an_end_are_ended),
         MIDDLE_TEST(calls_that_are_given_up_at_once_end_their_connection),
         MIDDLE_TEST(a_host_does_not_have_all_calls),
+        MIDDLE_TEST(who_begins_calls_without_end_is_barred_for_a_while),
         MIDDLE_TEST(calls_make_room_for_other_hosts),
         MIDDLE_TEST(what_nobody_reads_ends_its_connection),
         MIDDLE_TEST(administration_leaves_room_for_other_hosts),

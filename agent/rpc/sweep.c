@@ -1,0 +1,216 @@
+#include "agent/rpc/sweep.h"
+
+#include <string.h>
+
+#include "agent/base/clock.h"
+#include "agent/base/log.h"
+#include "agent/base/process_metrics.h"
+#include "agent/rpc/server.h"
+#include "agent/rpc/unread.h"
+
+#define FIRST_WORD_MS 10000
+/* Calls that all clients together may give up in a second while memory is wanted, and while the process has
+ * more than its budget. */
+#define TORN_MAX       1000
+#define TORN_MAX_SHORT 100
+/* Of a host that is barred, those connections go whose calls were refused within so long. */
+#define OFFENDED_MS 1000
+/* ... and those that have as much open, or as much on the way. */
+#define SUSPECT_CALLS        32
+#define SUSPECT_UNREAD_BYTES (16 << 10)
+#define TOO_FAST             "begins calls much faster than they may be taken"
+
+static void look_at(ShAcceptor *acceptor, ShConnection *connection, int64_t now_ms);
+static void count_torn(ShAcceptor *acceptor, ShConnection *connection, int64_t now_ms);
+static void end_hoarders(ShAcceptor *acceptor);
+static void end_tearers(ShAcceptor *acceptor, int64_t now_ms);
+static void make_room_for_calls(ShAcceptor *acceptor);
+static void bar_offenders(ShAcceptor *acceptor, int64_t now_ms);
+static void bar(ShAcceptor *acceptor, ShHost *host, int64_t now_ms, const char *reason);
+static bool is_part_of_it(const ShConnection *connection, int64_t now_ms);
+
+void sh_sweep(ShAcceptor *acceptor)
+{
+    int64_t now_ms = sh_clock_now_ms();
+    int fd_end = 0;
+    for (int fd = 0; fd < acceptor->fd_end; fd++) {
+        if (acceptor->by_fd[fd] != NULL)
+            look_at(acceptor, acceptor->by_fd[fd], now_ms);
+        if (acceptor->by_fd[fd] != NULL)
+            fd_end = fd + 1;
+    }
+    acceptor->fd_end = fd_end;
+    end_hoarders(acceptor);
+    end_tearers(acceptor, now_ms);
+    make_room_for_calls(acceptor);
+    bar_offenders(acceptor, now_ms);
+    if (acceptor->waiting_bytes != acceptor->counted_bytes)
+        sh_engine_hold_memory(acceptor->engine, acceptor->waiting_bytes - acceptor->counted_bytes);
+    acceptor->counted_bytes = acceptor->waiting_bytes;
+    sh_metric_set(acceptor->connections, acceptor->count);
+}
+
+static void look_at(ShAcceptor *acceptor, ShConnection *connection, int64_t now_ms)
+{
+    ShTraffic traffic;
+    if (!sh_connection_is_open(connection)) {
+        sh_sweep_forget(acceptor, connection);
+        return;
+    }
+    if (!sh_connection_traffic(connection, &traffic))
+        return;
+    if (traffic.received_bytes < SH_FIRST_WORD_BYTES && now_ms - connection->accepted_ms > FIRST_WORD_MS) {
+        sh_sweep_end(acceptor, connection, "said nothing");
+        return;
+    }
+    int64_t waiting;
+    if (!sh_unread_look(connection, &traffic, acceptor->config->message_bytes_max, now_ms, &waiting)) {
+        sh_sweep_end(acceptor, connection, "sends what belongs to no call");
+        return;
+    }
+    acceptor->waiting_bytes += waiting - connection->waiting_bytes;
+    connection->waiting_bytes = waiting;
+    count_torn(acceptor, connection, now_ms);
+    uint64_t offences = atomic_load(&connection->offences);
+    if (offences != connection->offences_before)
+        connection->offended_ms = now_ms;
+    connection->offences_before = offences;
+    connection->looked_ms = now_ms;
+}
+
+/* The count of the last second or so: what was there before loses its share of each second that passes. */
+static void count_torn(ShAcceptor *acceptor, ShConnection *connection, int64_t now_ms)
+{
+    uint64_t torn = atomic_load(&connection->torn);
+    int64_t passed_ms = now_ms - connection->looked_ms;
+    int64_t kept = passed_ms < 1000 ? connection->torn_lately * (1000 - passed_ms) / 1000 : 0;
+    int64_t lately = kept + (int64_t)(torn - connection->torn_before);
+    connection->torn_before = torn;
+    acceptor->torn_lately += lately - connection->torn_lately;
+    connection->torn_lately = lately;
+}
+
+static void end_hoarders(ShAcceptor *acceptor)
+{
+    ShCrowd crowd = sh_sweep_crowd(acceptor);
+    while (acceptor->waiting_bytes > acceptor->config->memory_budget_bytes / 4) {
+        ShConnection *most = sh_crowd_most(&crowd, sh_crowd_waiting);
+        if (most == NULL || !sh_sweep_end(acceptor, most, "sends more than there is memory for"))
+            return;
+    }
+}
+
+/* Calls that are begun and torn cost their client some bytes and gRPC, until the agent has taken them, some
+ * kilobytes that nothing tells of but the size of the process. */
+static void end_tearers(ShAcceptor *acceptor, int64_t now_ms)
+{
+    const char *reason = "gives its calls up faster than they can be taken";
+    int64_t budget = acceptor->config->memory_budget_bytes;
+    if (acceptor->torn_lately <= TORN_MAX_SHORT)
+        return;
+    int64_t resident = sh_process_resident_bytes();
+    int64_t most = resident > budget ? TORN_MAX_SHORT : TORN_MAX;
+    if (resident < budget / 4)
+        return;
+    ShCrowd crowd = sh_sweep_crowd(acceptor);
+    while (acceptor->torn_lately > most) {
+        ShConnection *tearer = sh_crowd_most(&crowd, sh_crowd_torn);
+        if (tearer == NULL)
+            return;
+        int fd = tearer->fd;
+        if (tearer->torn_lately > TORN_MAX_SHORT)
+            bar(acceptor, tearer->host, now_ms, reason); /* this one may go with it */
+        if (acceptor->by_fd[fd] != NULL && !sh_sweep_end(acceptor, acceptor->by_fd[fd], reason))
+            return;
+    }
+}
+
+/* Where calls were refused because others hold all that may be open: a host that has far more than one of
+ * those that were refused loses a connection. */
+static void make_room_for_calls(ShAcceptor *acceptor)
+{
+    ShConnection *refused[SH_REFUSED_MAX];
+    pthread_mutex_lock(&acceptor->lock);
+    size_t count = acceptor->refused_count;
+    memcpy(refused, acceptor->refused_calls, sizeof refused);
+    acceptor->refused_count = 0;
+    pthread_mutex_unlock(&acceptor->lock);
+    if (count == 0)
+        return;
+    ShCrowd crowd = sh_sweep_crowd(acceptor);
+    ShConnection *richest;
+    const ShConnection *poorest = sh_crowd_poorest(&crowd, sh_crowd_calls, refused, count);
+    if (sh_crowd_richest(&crowd, sh_crowd_calls, poorest, &richest, 1) == 1)
+        sh_sweep_end(acceptor, richest, "makes room for calls of other hosts");
+    for (size_t i = 0; i < count; i++)
+        sh_connection_unref(refused[i]);
+}
+
+/* Its calls may keep a host in mind when none of its connections stands any more. */
+bool sh_sweep_is_barred(ShAcceptor *acceptor, ShHost *host, int64_t now_ms)
+{
+    if (sh_offenders_look(host, now_ms))
+        bar(acceptor, host, now_ms, TOO_FAST);
+    return sh_offenders_is_barred(&acceptor->offenders, host, now_ms);
+}
+
+static void bar_offenders(ShAcceptor *acceptor, int64_t now_ms)
+{
+    sh_offenders_forget(&acceptor->offenders, now_ms);
+    for (int fd = 0; fd < acceptor->fd_end; fd++) {
+        ShConnection *connection = acceptor->by_fd[fd];
+        if (connection != NULL && sh_offenders_look(connection->host, now_ms))
+            bar(acceptor, connection->host, now_ms, TOO_FAST);
+    }
+}
+
+static void bar(ShAcceptor *acceptor, ShHost *host, int64_t now_ms, const char *reason)
+{
+    int64_t barred_ms = sh_offenders_bar(&acceptor->offenders, host, now_ms);
+    sh_log_warn("rpc_host_barred", "reason=\"%s\" connections=%ld seconds=%lld", reason, host->connections,
+                (long long)(barred_ms / 1000));
+    for (int fd = 0; fd < acceptor->fd_end; fd++) {
+        ShConnection *connection = acceptor->by_fd[fd];
+        if (connection != NULL && connection->host == host && is_part_of_it(connection, now_ms))
+            sh_sweep_end(acceptor, connection, reason);
+    }
+}
+
+/* Its calls were refused of late, or more is to come. */
+static bool is_part_of_it(const ShConnection *connection, int64_t now_ms)
+{
+    return now_ms - connection->offended_ms < OFFENDED_MS ||
+           atomic_load(&connection->calls) > SUSPECT_CALLS ||
+           sh_connection_unread_bytes(connection) > SUSPECT_UNREAD_BYTES;
+}
+
+bool sh_sweep_end(ShAcceptor *acceptor, ShConnection *connection, const char *reason)
+{
+    bool ended = sh_connection_end(connection);
+    if (ended) {
+        sh_metric_add(acceptor->ended, 1);
+        sh_log_warn("rpc_connection_ended", "reason=\"%s\" calls=%ld waiting_bytes=%lld connections=%lld",
+                    reason, atomic_load(&connection->calls), (long long)connection->waiting_bytes,
+                    (long long)acceptor->count);
+        sh_sweep_forget(acceptor, connection);
+    }
+    return ended;
+}
+
+void sh_sweep_forget(ShAcceptor *acceptor, ShConnection *connection)
+{
+    acceptor->waiting_bytes -= connection->waiting_bytes;
+    acceptor->torn_lately -= connection->torn_lately;
+    connection->waiting_bytes = connection->torn_lately = 0;
+    pthread_mutex_lock(&acceptor->lock);
+    acceptor->by_fd[connection->fd] = NULL;
+    pthread_mutex_unlock(&acceptor->lock);
+    acceptor->count--;
+    connection->host->connections--;
+    sh_connection_unref(connection);
+}
+
+ShCrowd sh_sweep_crowd(const ShAcceptor *acceptor)
+{
+    return (ShCrowd){acceptor->by_fd, acceptor->fd_end};
+}
