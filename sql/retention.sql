@@ -140,4 +140,14 @@ SELECT is_purged FROM streamhouse.dropped_topic;
 SELECT streamhouse.apply_retention(2), streamhouse.apply_retention(2);
 SELECT is_purged FROM streamhouse.dropped_topic;
 SELECT count(*) FROM streamhouse.segment WHERE topic_id = topic('s');
+
+-- Each step goes on behind the partition at which the last one was: one that has much to go holds up no other.
+SELECT streamhouse.create_topic('w', partitions => 2, retention => '1 hour') IS NOT NULL AS made;
+SELECT take(:a);
+SELECT count(*) FROM publish(:a, 90, '{w 0 0+1,w 0 1+1,w 0 2+1,w 1 0+1,w 1 1+1,w 1 2+1}');
+UPDATE streamhouse.segment SET arrived_ms = 0 WHERE topic_id = topic('w');
+SELECT streamhouse.apply_retention(1), streamhouse.apply_retention(1);
+SELECT segments FROM kept('w');
+SELECT streamhouse.apply_retention(1), streamhouse.apply_retention(1);
+SELECT segments FROM kept('w');
 DROP FUNCTION kept;

@@ -207,6 +207,8 @@ def test_slow_uploads_make_room_for_others(agent):
         one.sendall(b"POST /subjects/slow/versions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9000000\r\n"
                     b"Content-Type: application/vnd.schemaregistry.v1+json\r\n\r\n" + b" " * 8_900_000)
         hanging.append(one)
+    status, _ = ask_registry(agent, "POST", "/subjects/s/versions", " " * 8_900_000)
+    assert status == 503 or select.select(hanging, [], [], 0)[0], "there is room for it only where another makes some"
     schema = json.dumps({"schema": json.dumps({"type": "string"})})
 
     def registered():

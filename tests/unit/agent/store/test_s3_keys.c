@@ -147,6 +147,34 @@ static void test_what_is_no_answer(void **state)
     }
 }
 
+/* Whoever answers there is not trusted with memory. */
+static void test_an_endless_answer(void **state)
+{
+    (void)state;
+    static char reply[512 + (64 << 10)];
+    for (size_t beyond = 0; beyond < 2; beyond++) {
+        const char *keys = keys_for(3600);
+        const char *body = strstr(keys, "\r\n\r\n") + 4;
+        size_t head = (size_t)(body - keys);
+        size_t body_bytes = (64 << 10) + beyond;
+        memcpy(reply, keys, head);
+        memset(reply + head, ' ', body_bytes);
+        memcpy(reply + head, body, strlen(body));
+        reply[head + body_bytes] = '\0';
+        ScriptedServer server;
+        const ScriptStep step = {SCRIPT_CUT, reply};
+        script_start(&server, &step, 1);
+        ShS3Keyring *keyring = keyring_at(server.endpoint);
+        ShS3Keys got;
+        ShError err = {0};
+        ShStatus status = sh_s3_keyring_get(keyring, &got, &err);
+        assert_int_equal(status == SH_OK, beyond == 0);
+        assert_true(beyond == 0 || strstr(err.message, "longer than what was asked for") != NULL);
+        sh_s3_keyring_free(keyring);
+        script_stop(&server);
+    }
+}
+
 int main(void)
 {
     sh_log_setup(SH_LOG_ERROR, SH_LOG_TEXT);
@@ -154,6 +182,7 @@ int main(void)
         cmocka_unit_test(test_one_asks_for_all),
         cmocka_unit_test(test_a_renewal_that_fails_leaves_the_keys),
         cmocka_unit_test(test_what_is_no_answer),
+        cmocka_unit_test(test_an_endless_answer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
