@@ -13,10 +13,9 @@
 typedef enum JobKind { JOB_CREATE, JOB_DROP, JOB_DESCRIBE, JOB_INIT_PRODUCER } JobKind;
 
 typedef struct ShAdminJob {
-    struct ShAdminJob *next;
+    ShRoundJob turn; /* first */
     JobKind kind;
-    ShAdminDoneFn done;
-    void *arg;
+    ShAdminCaller caller;
     char name[TEXT_BYTES];
     int32_t partitions;
     char durability[TEXT_BYTES];
@@ -28,7 +27,7 @@ typedef struct ShAdminJob {
     ShUuid topic_id;             /* the result of JOB_CREATE */
 } ShAdminJob;
 
-static ShAdminJob *new_job(JobKind kind, ShAdminDoneFn done, void *arg);
+static ShAdminJob *new_job(JobKind kind, const ShAdminCaller *caller);
 static bool set_text(char to[TEXT_BYTES], const char *from);
 static void submit(ShEngine *engine, ShAdminJob *job, bool texts_fit);
 static void fail_job(ShAdminJob *job, ShStatus status, const char *why);
@@ -44,6 +43,7 @@ static void copy_size(ShPartitionSize *to, const ShPgPartitionSize *from);
 ShStatus sh_admin_init(ShAdmin *admin, ShError *err)
 {
     *admin = (ShAdmin){0};
+    sh_rounds_init(&admin->rounds);
     pthread_mutex_init(&admin->lock, NULL);
     return sh_cond_init(&admin->wake, err);
 }
@@ -82,9 +82,9 @@ void sh_admin_destroy(ShAdmin *admin)
     pthread_mutex_destroy(&admin->lock);
 }
 
-void sh_engine_create_topic(ShEngine *engine, const ShTopicSpec *spec, ShAdminDoneFn done, void *arg)
+void sh_engine_create_topic(ShEngine *engine, const ShTopicSpec *spec, const ShAdminCaller *caller)
 {
-    ShAdminJob *job = new_job(JOB_CREATE, done, arg);
+    ShAdminJob *job = new_job(JOB_CREATE, caller);
     if (job == NULL)
         return;
     job->partitions = spec->partitions;
@@ -93,17 +93,17 @@ void sh_engine_create_topic(ShEngine *engine, const ShTopicSpec *spec, ShAdminDo
     submit(engine, job, fit);
 }
 
-void sh_engine_drop_topic(ShEngine *engine, const char *name, ShAdminDoneFn done, void *arg)
+void sh_engine_drop_topic(ShEngine *engine, const char *name, const ShAdminCaller *caller)
 {
-    ShAdminJob *job = new_job(JOB_DROP, done, arg);
+    ShAdminJob *job = new_job(JOB_DROP, caller);
     if (job != NULL)
         submit(engine, job, set_text(job->name, name));
 }
 
 void sh_engine_describe_topics(ShEngine *engine, const char *const *names, size_t name_count,
-                               const atomic_bool *given_up, ShAdminDoneFn done, void *arg)
+                               const atomic_bool *given_up, const ShAdminCaller *caller)
 {
-    ShAdminJob *job = new_job(JOB_DESCRIBE, done, arg);
+    ShAdminJob *job = new_job(JOB_DESCRIBE, caller);
     if (job == NULL)
         return;
     job->given_up = given_up;
@@ -120,25 +120,24 @@ void sh_engine_describe_topics(ShEngine *engine, const char *const *names, size_
         fail_job(job, SH_NO_MEMORY, "no memory for the call");
 }
 
-void sh_engine_init_producer(ShEngine *engine, ShAdminDoneFn done, void *arg)
+void sh_engine_init_producer(ShEngine *engine, const ShAdminCaller *caller)
 {
-    ShAdminJob *job = new_job(JOB_INIT_PRODUCER, done, arg);
+    ShAdminJob *job = new_job(JOB_INIT_PRODUCER, caller);
     if (job != NULL)
         submit(engine, job, true);
 }
 
 /* NULL after the caller was told that memory is short. */
-static ShAdminJob *new_job(JobKind kind, ShAdminDoneFn done, void *arg)
+static ShAdminJob *new_job(JobKind kind, const ShAdminCaller *caller)
 {
     ShAdminJob *job = calloc(1, sizeof *job);
     if (job == NULL) {
         ShError err = {0};
-        done(arg, sh_fail(&err, SH_NO_MEMORY, "no memory for the call"), &err, NULL);
+        caller->done(caller->arg, sh_fail(&err, SH_NO_MEMORY, "no memory for the call"), &err, NULL);
         return NULL;
     }
     job->kind = kind;
-    job->done = done;
-    job->arg = arg;
+    job->caller = *caller;
     return job;
 }
 
@@ -157,12 +156,8 @@ static void submit(ShEngine *engine, ShAdminJob *job, bool texts_fit)
     pthread_mutex_lock(&admin->lock);
     bool stopping = admin->stopping;
     bool full = admin->count >= SH_ADMIN_JOBS_MAX;
-    if (!stopping && !full) {
-        if (admin->last != NULL)
-            admin->last->next = job;
-        else
-            admin->first = job;
-        admin->last = job;
+    bool taken = !stopping && !full && sh_rounds_put(&admin->rounds, NULL, job->caller.asker, &job->turn);
+    if (taken) {
         admin->count++;
         pthread_cond_signal(&admin->wake);
     }
@@ -171,6 +166,8 @@ static void submit(ShEngine *engine, ShAdminJob *job, bool texts_fit)
         fail_job(job, SH_UNAVAILABLE, "the agent is stopping");
     else if (full)
         fail_job(job, SH_EXHAUSTED, "too many administration calls are waiting");
+    else if (!taken)
+        fail_job(job, SH_NO_MEMORY, "no memory for the call");
 }
 
 static void fail_job(ShAdminJob *job, ShStatus status, const char *why)
@@ -179,7 +176,7 @@ static void fail_job(ShAdminJob *job, ShStatus status, const char *why)
     (void)sh_fail(&err, status, "%s", why);
     if (status == SH_EXHAUSTED)
         (void)sh_fail_retry_after(&err, status, RETRY_MS);
-    job->done(job->arg, status, &err, NULL);
+    job->caller.done(job->caller.arg, status, &err, NULL);
     free_job(job);
 }
 
@@ -212,15 +209,12 @@ static void *run(void *arg)
 static ShAdminJob *take(ShAdmin *admin, bool wait)
 {
     pthread_mutex_lock(&admin->lock);
-    while (wait && admin->first == NULL && !admin->stopping)
+    while (wait && admin->count == 0 && !admin->stopping)
         sh_cond_wait_ms(&admin->wake, &admin->lock, ADMIN_WAIT_MS);
-    ShAdminJob *job = wait && admin->stopping ? NULL : admin->first;
-    if (job != NULL) {
-        admin->first = job->next;
-        if (admin->first == NULL)
-            admin->last = NULL;
-        admin->count--;
-    }
+    ShAdminJob *job = NULL;
+    if (!wait || !admin->stopping)
+        job = (ShAdminJob *)sh_rounds_take(&admin->rounds);
+    admin->count -= job != NULL;
     pthread_mutex_unlock(&admin->lock);
     return job;
 }
@@ -245,7 +239,7 @@ static void run_change(ShEngine *engine, ShAdminJob *job)
         sh_engine_meta_refresh(engine, on_refreshed, job);
         return;
     }
-    job->done(job->arg, status, &err, NULL);
+    job->caller.done(job->caller.arg, status, &err, NULL);
     free_job(job);
 }
 
@@ -254,7 +248,7 @@ static void on_refreshed(void *arg, ShStatus status, const ShError *err)
     ShAdminJob *job = arg;
     (void)status; /* the change is made, whatever became of the look at it */
     (void)err;
-    job->done(job->arg, SH_OK, NULL, &job->topic_id);
+    job->caller.done(job->caller.arg, SH_OK, NULL, &job->topic_id);
     free_job(job);
 }
 
@@ -271,7 +265,8 @@ static void run_describe(ShEngine *engine, ShAdminJob *job)
     for (size_t i = 0; status == SH_OK && i < count; i++)
         copy_size(&sizes[i], &rows[i]);
     ShTopicSizes result = {.partitions = sizes, .count = count};
-    job->done(job->arg, status, status == SH_OK ? NULL : &err, status == SH_OK ? &result : NULL);
+    job->caller.done(job->caller.arg, status, status == SH_OK ? NULL : &err,
+                     status == SH_OK ? &result : NULL);
     free(sizes);
     free(rows);
     free_job(job);
@@ -283,7 +278,8 @@ static void run_init_producer(ShEngine *engine, ShAdminJob *job)
     ShProducerId producer = {0};
     ShStatus status = sh_pg_init_producer(engine->admin.pg, engine->registered.incarnation, &producer.id,
                                           &producer.epoch, &err);
-    job->done(job->arg, status, status == SH_OK ? NULL : &err, status == SH_OK ? &producer : NULL);
+    job->caller.done(job->caller.arg, status, status == SH_OK ? NULL : &err,
+                     status == SH_OK ? &producer : NULL);
     free_job(job);
 }
 

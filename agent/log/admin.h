@@ -1,5 +1,6 @@
 /*
- * admin.h - the thread that runs administration calls, one after the other, on a connection of its own.
+ * admin.h - the thread that runs administration calls, one after the other and of each asker in turn, on a
+ * connection of its own.
  */
 #ifndef SH_AGENT_LOG_ADMIN_H
 #define SH_AGENT_LOG_ADMIN_H
@@ -7,10 +8,9 @@
 #include <pthread.h>
 #include <stdbool.h>
 
+#include "agent/base/rounds.h"
 #include "agent/log/engine.h"
 #include "agent/pg/pg.h"
-
-struct ShAdminJob;
 
 typedef struct ShAdmin {
     pthread_t thread;
@@ -20,8 +20,7 @@ typedef struct ShAdmin {
     pthread_cond_t wake;
     /* guarded by lock */
     bool stopping;
-    struct ShAdminJob *first;
-    struct ShAdminJob *last;
+    ShRounds rounds; /* of jobs that wait */
     int count;
 } ShAdmin;
 

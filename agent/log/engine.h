@@ -277,21 +277,28 @@ typedef struct ShTopicSpec {
 } ShTopicSpec;
 
 /* Calls of administration that wait at most; more are refused with SH_EXHAUSTED. They run one after the
- * other. */
+ * other, and those who ask take turns. */
 #define SH_ADMIN_JOBS_MAX 256
 
 typedef void (*ShAdminDoneFn)(void *arg, ShStatus status, const ShError *err, const void *result);
 
+/* Who asks, only compared and alive until `done`, and what is to be called. */
+typedef struct ShAdminCaller {
+    const void *asker;
+    ShAdminDoneFn done;
+    void *arg;
+} ShAdminCaller;
+
 /* result: const ShUuid *, valid during the callback. */
-void sh_engine_create_topic(ShEngine *engine, const ShTopicSpec *spec, ShAdminDoneFn done, void *arg);
-void sh_engine_drop_topic(ShEngine *engine, const char *name, ShAdminDoneFn done, void *arg);
+void sh_engine_create_topic(ShEngine *engine, const ShTopicSpec *spec, const ShAdminCaller *caller);
+void sh_engine_drop_topic(ShEngine *engine, const char *name, const ShAdminCaller *caller);
 
 /* An id for an idempotent producer. result: const ShProducerId *, valid during the callback. */
 typedef struct ShProducerId {
     int64_t id;
     int16_t epoch;
 } ShProducerId;
-void sh_engine_init_producer(ShEngine *engine, ShAdminDoneFn done, void *arg);
+void sh_engine_init_producer(ShEngine *engine, const ShAdminCaller *caller);
 
 /* One partition's sizes, as the view streamhouse.partitions has them. */
 typedef struct ShPartitionSize {
@@ -318,6 +325,6 @@ typedef struct ShTopicSizes {
  * that is `given_up` (which lives until `done`) before its turn comes costs nothing and ends with
  * SH_CANCELLED. */
 void sh_engine_describe_topics(ShEngine *engine, const char *const *names, size_t name_count,
-                               const atomic_bool *given_up, ShAdminDoneFn done, void *arg);
+                               const atomic_bool *given_up, const ShAdminCaller *caller);
 
 #endif

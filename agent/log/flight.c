@@ -10,7 +10,7 @@ static ShStatus add_range(ShFlight *flight, ShPartition *partition, uint64_t seq
 static ShStatus split_range(ShFlight *flight, const ShFlightRange *range, ShError *err);
 static void forget_ranges(ShFlightRange *ranges, size_t count);
 static void number_ranges(ShFlight *flight);
-static ShStatus add_batches(ShFlight *flight, ShFlightRange *range, ShError *err);
+static ShStatus add_batches(ShSegmentWriter *writer, ShFlightRange *range, ShError *err);
 
 ShFlight *sh_flight_new(void)
 {
@@ -58,29 +58,40 @@ ShStatus sh_flight_collect(ShFlight *flight, ShPartition *partition, int64_t cos
 
 ShStatus sh_flight_build(ShEngine *engine, ShFlight *flight, ShError *err)
 {
-    flight->id.wal_uuid = engine->identity.wal_uuid;
-    flight->id.incarnation = engine->registered.incarnation;
-    flight->id.created_ms = sh_clock_wall_ms();
-    ShStatus status = sh_uuid_random(&flight->id.object_id, err);
+    ShSegmentWriterId id = {.wal_uuid = engine->identity.wal_uuid,
+                            .incarnation = engine->registered.incarnation,
+                            .publish_no = flight->id.publish_no,
+                            .created_ms = sh_clock_wall_ms()};
+    ShSegmentObject object;
+    ShStatus status = sh_uuid_random(&id.object_id, err);
     if (status != SH_OK)
         return status;
-    char uuid[SH_UUID_TEXT_BYTES];
-    sh_uuid_format(&flight->id.object_id, uuid);
-    snprintf(flight->key, sizeof flight->key, "%.2s/%s/%lld/%lld-%s.seg", uuid, engine->config->agent_id,
-             (long long)flight->id.incarnation, (long long)flight->id.publish_no, uuid);
     number_ranges(flight);
-    status = sh_flight_note_stretches(flight, err);
-    if (status != SH_OK)
-        return status;
-    sh_segment_writer_free(flight->writer);
-    flight->writer = sh_segment_writer_new(&flight->id, flight->results, flight->result_count);
-    if (flight->writer == NULL)
+    ShSegmentWriter *writer = sh_segment_writer_new(&id, flight->results, flight->result_count);
+    if (writer == NULL)
         return sh_fail(err, SH_NO_MEMORY, "no memory for an object");
     for (size_t i = 0; i < flight->range_count && status == SH_OK; i++)
-        status = add_batches(flight, &flight->ranges[i], err);
+        status = add_batches(writer, &flight->ranges[i], err);
+    if (status == SH_OK && sh_fault_hit("flush.build"))
+        status = sh_fail(err, SH_NO_MEMORY, "fault point flush.build");
     if (status == SH_OK)
-        status = sh_segment_writer_finish(flight->writer, &flight->object, err);
-    return status;
+        status = sh_segment_writer_finish(writer, &object, err);
+    if (status == SH_OK)
+        status = sh_flight_note_stretches(flight, err);
+    if (status != SH_OK) {
+        sh_segment_writer_free(writer);
+        return status;
+    }
+    sh_segment_writer_free(flight->writer);
+    flight->writer = writer;
+    flight->object = object;
+    flight->id = id;
+    flight->is_stale = false;
+    char uuid[SH_UUID_TEXT_BYTES];
+    sh_uuid_format(&id.object_id, uuid);
+    snprintf(flight->key, sizeof flight->key, "%.2s/%s/%lld/%lld-%s.seg", uuid, engine->config->agent_id,
+             (long long)id.incarnation, (long long)id.publish_no, uuid);
+    return SH_OK;
 }
 
 ShStatus sh_flight_split(ShFlight *flight, ShError *err)
@@ -95,6 +106,7 @@ ShStatus sh_flight_split(ShFlight *flight, ShError *err)
         status = split_range(flight, &whole[i], err);
     if (status == SH_OK) {
         forget_ranges(whole, whole_count);
+        flight->is_stale = true;
         return SH_OK;
     }
     forget_ranges(flight->ranges, flight->range_count);
@@ -191,20 +203,20 @@ static void number_ranges(ShFlight *flight)
     }
 }
 
-static ShStatus add_batches(ShFlight *flight, ShFlightRange *range, ShError *err)
+static ShStatus add_batches(ShSegmentWriter *writer, ShFlightRange *range, ShError *err)
 {
     ShPartition *partition = range->partition;
     pthread_mutex_lock(&partition->mutex);
     range->offset_count = 0;
     ShStatus status = SH_OK;
     if (!range->is_void)
-        status = sh_segment_writer_begin_run(flight->writer, &partition->key.topic_id, partition->key.number,
+        status = sh_segment_writer_begin_run(writer, &partition->key.topic_id, partition->key.number,
                                              range->epoch, range->first_offset, err);
     for (uint64_t seq = range->first; seq < range->end && status == SH_OK; seq++) {
         const ShLogBatch *batch = sh_batch_ring_at(&partition->ring, seq);
         range->offset_count += (int64_t)batch->header.last_offset_delta + 1;
         if (!range->is_void)
-            status = sh_segment_writer_add(flight->writer, batch->wal.batch, &batch->header, err);
+            status = sh_segment_writer_add(writer, batch->wal.batch, &batch->header, err);
     }
     pthread_mutex_unlock(&partition->mutex);
     return status;

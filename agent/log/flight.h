@@ -54,6 +54,7 @@ typedef struct ShFlight {
     size_t stretch_count;
     ShSegmentWriter *writer;
     ShSegmentObject object; /* borrows from writer */
+    bool is_stale;          /* the object is not what the ranges say */
     int64_t started_us;
 } ShFlight;
 
@@ -66,10 +67,12 @@ void sh_flight_free(ShFlight *flight);
 ShStatus sh_flight_collect(ShFlight *flight, ShPartition *partition, int64_t cost_max, bool *more,
                            ShError *err) SH_MUST_CHECK;
 
-/* Build the object under a new id and key. May be done again after the object was abandoned. */
+/* Build the object under a new id and key. May be done again after the object was abandoned; where that
+ * fails, the flight is as it was. */
 ShStatus sh_flight_build(struct ShEngine *engine, ShFlight *flight, ShError *err) SH_MUST_CHECK;
 
-/* Part the ranges anew after batches of them became void. */
+/* Part the ranges anew after batches of them became void. The object is stale then: it has to be built and
+ * uploaded anew. */
 ShStatus sh_flight_split(ShFlight *flight, ShError *err) SH_MUST_CHECK;
 
 /* Note what the ranges hold of idempotent producers (stretches.c). */

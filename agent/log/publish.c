@@ -18,6 +18,7 @@ static ShStatus call_publish(ShEngine *engine, ShPg *pg, const ShFlight *flight,
 static bool try_again(ShEngine *engine, ShFlight *flight, ShPgRun *runs, ShStatus status, const ShError *err,
                       int attempt);
 static void leave_claimed_out(ShEngine *engine, ShFlight *flight);
+static bool rebuild(ShEngine *engine, ShFlight *flight);
 static void fill_runs(const ShFlight *flight, ShPgRun *runs);
 static bool apply_result(ShEngine *engine, const ShFlight *flight, const ShFlightRange *range,
                          const ShPgRunResult *result);
@@ -62,6 +63,8 @@ void *sh_publish_run(void *arg)
 static bool publish_flight(ShEngine *engine, ShPg *pg, ShFlight *flight, ShPgRun *runs,
                            ShPgRunResult *results)
 {
+    if (flight->is_stale && !rebuild(engine, flight))
+        return false;
     fill_runs(flight, runs);
     for (int attempt = 0; !atomic_load(&engine->stopping); attempt++) {
         ShError err = {0};
@@ -118,32 +121,37 @@ static bool try_again(ShEngine *engine, ShFlight *flight, ShPgRun *runs, ShStatu
         return false;
     }
     if (status == SH_CANCELLED) {
-        ShError build_err = {0};
-        if (sh_flight_build(engine, flight, &build_err) != SH_OK) {
-            sh_log_error("flush_failed", "publish_no=%lld reason=\"%s\"", (long long)flight->id.publish_no,
-                         build_err.message);
-            return sh_engine_pause(engine, sh_engine_backoff_ms(attempt));
-        }
-        fill_runs(flight, runs);
-        return sh_upload_flight(engine, flight);
+        bool rebuilt = rebuild(engine, flight);
+        if (rebuilt)
+            fill_runs(flight, runs);
+        return rebuilt;
     }
     return sh_engine_pause(engine, sh_engine_backoff_ms(attempt));
 }
 
-/* Batches of the object were sent anew in a later epoch: build it without them, as void. */
+/* Batches of the object were sent anew in a later epoch: it is to be without them, as void. */
 static void leave_claimed_out(ShEngine *engine, ShFlight *flight)
 {
     ShError err = {0};
     ShStatus status = sh_claims_learn(engine, engine->pipeline.publish_pg, flight, &err);
     if (status == SH_OK)
         status = sh_flight_split(flight, &err);
-    if (status == SH_OK)
-        status = sh_flight_build(engine, flight, &err);
-    if (status == SH_OK)
-        (void)sh_upload_flight(engine, flight); /* fails only when the engine is stopping */
-    else
+    if (status != SH_OK)
         sh_log_error("flush_failed", "publish_no=%lld reason=\"%s\"", (long long)flight->id.publish_no,
                      err.message);
+}
+
+/* Make another object of the flight and put it into the store. False only when the engine is stopping. */
+static bool rebuild(ShEngine *engine, ShFlight *flight)
+{
+    ShError err = {0};
+    for (int attempt = 0; sh_flight_build(engine, flight, &err) != SH_OK; attempt++) {
+        sh_log_error("flush_failed", "publish_no=%lld reason=\"%s\"", (long long)flight->id.publish_no,
+                     err.message);
+        if (!sh_engine_pause(engine, sh_engine_backoff_ms(attempt)))
+            return false;
+    }
+    return sh_upload_flight(engine, flight);
 }
 
 static void fill_runs(const ShFlight *flight, ShPgRun *runs)

@@ -7,17 +7,11 @@
 #define POOL_WAIT_MS 1000
 
 typedef struct ShReadJob {
-    STAILQ_ENTRY(ShReadJob) link;
+    ShRoundJob turn; /* first */
     ShReadFn fn;
     void *arg;
     bool is_ahead;
 } ShReadJob;
-
-typedef struct ShReadTurn {
-    STAILQ_ENTRY(ShReadTurn) link;
-    const void *asker;
-    STAILQ_HEAD(, ShReadJob) jobs; /* one at least */
-} ShReadTurn;
 
 typedef struct ShReadWorker {
     ShEngine *engine;
@@ -25,18 +19,16 @@ typedef struct ShReadWorker {
     pthread_t thread;
 } ShReadWorker;
 
-static void submit(ShEngine *engine, ShReadQueue *queue, const void *asker, ShReadFn fn, void *arg);
-static bool push(ShReadQueue *queue, const void *asker, ShReadJob *job);
+static void submit(ShEngine *engine, ShRounds *rounds, const void *asker, ShReadFn fn, void *arg);
 static void *run(void *arg);
 static ShReadJob *take(ShReadPool *pool);
-static ShReadJob *pop(ShReadQueue *queue);
-static void cancel(ShEngine *engine, ShReadQueue *queue);
+static void cancel(ShEngine *engine, ShRounds *rounds);
 
 ShStatus sh_read_pool_init(ShReadPool *pool, ShError *err)
 {
     *pool = (ShReadPool){0};
-    STAILQ_INIT(&pool->wanted);
-    STAILQ_INIT(&pool->ahead);
+    sh_rounds_init(&pool->wanted);
+    sh_rounds_init(&pool->ahead);
     pthread_mutex_init(&pool->lock, NULL);
     return sh_cond_init(&pool->wake, err);
 }
@@ -98,15 +90,15 @@ void sh_read_pool_submit_ahead(ShEngine *engine, ShReadFn fn, void *arg)
     submit(engine, &engine->read_pool.ahead, NULL, fn, arg);
 }
 
-static void submit(ShEngine *engine, ShReadQueue *queue, const void *asker, ShReadFn fn, void *arg)
+static void submit(ShEngine *engine, ShRounds *rounds, const void *asker, ShReadFn fn, void *arg)
 {
     ShReadPool *pool = &engine->read_pool;
     ShReadJob *job = malloc(sizeof *job);
     bool accepted = false;
     if (job != NULL) {
-        *job = (ShReadJob){.fn = fn, .arg = arg, .is_ahead = queue == &pool->ahead};
+        *job = (ShReadJob){.fn = fn, .arg = arg, .is_ahead = rounds == &pool->ahead};
         pthread_mutex_lock(&pool->lock);
-        accepted = !pool->stopping && push(queue, asker, job);
+        accepted = !pool->stopping && sh_rounds_put(rounds, NULL, asker, &job->turn);
         if (accepted)
             pthread_cond_signal(&pool->wake);
         pthread_mutex_unlock(&pool->lock);
@@ -115,25 +107,6 @@ static void submit(ShEngine *engine, ShReadQueue *queue, const void *asker, ShRe
         free(job);
         fn(engine, NULL, arg, true);
     }
-}
-
-/* With the lock held; false when memory is short. */
-static bool push(ShReadQueue *queue, const void *asker, ShReadJob *job)
-{
-    ShReadTurn *turn;
-    STAILQ_FOREACH(turn, queue, link)
-    if (turn->asker == asker)
-        break;
-    if (turn == NULL) {
-        turn = malloc(sizeof *turn);
-        if (turn == NULL)
-            return false;
-        turn->asker = asker;
-        STAILQ_INIT(&turn->jobs);
-        STAILQ_INSERT_TAIL(queue, turn, link);
-    }
-    STAILQ_INSERT_TAIL(&turn->jobs, job, link);
-    return true;
 }
 
 static void *run(void *arg)
@@ -159,9 +132,9 @@ static ShReadJob *take(ShReadPool *pool)
     ShReadJob *job = NULL;
     pthread_mutex_lock(&pool->lock);
     while (!pool->stopping && job == NULL) {
-        job = pop(&pool->wanted);
+        job = (ShReadJob *)sh_rounds_take(&pool->wanted);
         if (job == NULL && pool->ahead_count < pool->ahead_max)
-            job = pop(&pool->ahead);
+            job = (ShReadJob *)sh_rounds_take(&pool->ahead);
         if (job == NULL)
             sh_cond_wait_ms(&pool->wake, &pool->lock, POOL_WAIT_MS);
     }
@@ -171,25 +144,9 @@ static ShReadJob *take(ShReadPool *pool)
     return job;
 }
 
-/* With the lock held: the first job of the one whose turn it is, who then waits behind the others. */
-static ShReadJob *pop(ShReadQueue *queue)
-{
-    ShReadTurn *turn = STAILQ_FIRST(queue);
-    if (turn == NULL)
-        return NULL;
-    ShReadJob *job = STAILQ_FIRST(&turn->jobs);
-    STAILQ_REMOVE_HEAD(&turn->jobs, link);
-    STAILQ_REMOVE_HEAD(queue, link);
-    if (STAILQ_EMPTY(&turn->jobs))
-        free(turn);
-    else
-        STAILQ_INSERT_TAIL(queue, turn, link);
-    return job;
-}
-
 /* After the threads have ended. */
-static void cancel(ShEngine *engine, ShReadQueue *queue)
+static void cancel(ShEngine *engine, ShRounds *rounds)
 {
-    for (ShReadJob *job; (job = pop(queue)) != NULL; free(job))
+    for (ShReadJob *job; (job = (ShReadJob *)sh_rounds_take(rounds)) != NULL; free(job))
         job->fn(engine, NULL, job->arg, true);
 }

@@ -6,28 +6,24 @@
 
 #include <pthread.h>
 #include <stdbool.h>
-#include <sys/queue.h>
 
+#include "agent/base/rounds.h"
 #include "agent/pg/pg.h"
 #include "core/status.h"
 
 struct ShEngine;
-struct ShReadTurn;
 struct ShReadWorker;
 
 /* Called once, on a read thread; or, when the engine stops, with `cancelled` and no connection. */
 typedef void (*ShReadFn)(struct ShEngine *engine, ShPg *pg, void *arg, bool cancelled);
-
-/* Those who ask, each with its jobs: they take turns, one job each. */
-typedef STAILQ_HEAD(ShReadQueue, ShReadTurn) ShReadQueue;
 
 typedef struct ShReadPool {
     pthread_mutex_t lock;
     pthread_cond_t wake;
     /* guarded by lock */
     bool stopping;
-    ShReadQueue wanted; /* somebody waits for them */
-    ShReadQueue ahead;  /* nobody does yet */
+    ShRounds wanted;    /* somebody waits for them */
+    ShRounds ahead;     /* nobody does yet */
     size_t ahead_count; /* of them, under way */
     size_t ahead_max;   /* set before the threads start */
     struct ShReadWorker *workers;

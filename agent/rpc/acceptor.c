@@ -157,13 +157,14 @@ ShConnection *sh_acceptor_connection_of(ShAcceptor *acceptor, grpc_call *call)
     return found;
 }
 
-void sh_acceptor_call_refused(ShAcceptor *acceptor, ShConnection *connection, bool is_crowded)
+void sh_acceptor_call_refused(ShAcceptor *acceptor, ShConnection *connection, int64_t of_host)
 {
-    atomic_fetch_add(&connection->offences, 1);
-    if (atomic_fetch_add(&connection->host->offences, 1) % SH_OFFENCES_MAX == SH_OFFENCES_MAX - 1)
-        wake(acceptor);
-    if (!is_crowded)
+    if (2 * of_host >= atomic_load(&acceptor->calls_of_richest)) {
+        atomic_fetch_add(&connection->offences, 1);
+        if (atomic_fetch_add(&connection->host->offences, 1) % SH_OFFENCES_MAX == SH_OFFENCES_MAX - 1)
+            wake(acceptor);
         return;
+    }
     pthread_mutex_lock(&acceptor->lock);
     bool is_known = acceptor->refused_count == SH_REFUSED_MAX;
     for (size_t i = 0; i < acceptor->refused_count && !is_known; i++)

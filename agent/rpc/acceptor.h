@@ -42,9 +42,9 @@ void sh_acceptor_free(ShAcceptor *acceptor);
 /* The connection that a call came over, with a reference; NULL when it is unknown. Any thread. */
 ShConnection *sh_acceptor_connection_of(ShAcceptor *acceptor, grpc_call *call);
 
-/* A call of the connection was refused. `is_crowded`: because all calls that may be open are, and other hosts
- * may have to make room. Any thread. */
-void sh_acceptor_call_refused(ShAcceptor *acceptor, ShConnection *connection, bool is_crowded);
+/* A call of the connection was refused, whose host has `of_host`. Where another host has far more, that one
+ * may have to make room; else it is this host's own doing (offenders.h). Any thread. */
+void sh_acceptor_call_refused(ShAcceptor *acceptor, ShConnection *connection, int64_t of_host);
 
 /* Connections that may stand at once. */
 int64_t sh_acceptor_connections_max(const ShAcceptor *acceptor);

@@ -34,7 +34,7 @@ static bool is_failed(AdminCall *self, ShStatus status, const ShError *err);
 static grpc_byte_buffer *pack_description(AdminCall *self, const ShTopicSizes *sizes);
 static void fill_topic(const ShPartitionSize *from, Streamhouse__V1__TopicDescription *out);
 static void fill_partition(const ShPartitionSize *from, Streamhouse__V1__PartitionDescription *out);
-static AdminCall *begin(ShCall *call);
+static ShAdminCaller begin(ShCall *call, ShAdminDoneFn done);
 static void on_wake(ShWake *wake);
 static void destroy(ShCall *call);
 
@@ -87,7 +87,8 @@ static void start_create(ShCall *call, grpc_byte_buffer *message)
                         .durability = request->durability,
                         .retention = request->retention,
                         .segment_size = request->segment_size};
-    sh_engine_create_topic(sh_call_engine(call), &spec, on_created, begin(call));
+    ShAdminCaller caller = begin(call, on_created);
+    sh_engine_create_topic(sh_call_engine(call), &spec, &caller);
 }
 
 static void start_delete(ShCall *call, grpc_byte_buffer *message)
@@ -101,7 +102,8 @@ static void start_delete(ShCall *call, grpc_byte_buffer *message)
         sh_call_fail(call, &err);
         return;
     }
-    sh_engine_drop_topic(sh_call_engine(call), request->name, on_deleted, begin(call));
+    ShAdminCaller caller = begin(call, on_deleted);
+    sh_engine_drop_topic(sh_call_engine(call), request->name, &caller);
 }
 
 static void start_describe(ShCall *call, grpc_byte_buffer *message)
@@ -115,8 +117,9 @@ static void start_describe(ShCall *call, grpc_byte_buffer *message)
         sh_call_fail(call, &err);
         return;
     }
+    ShAdminCaller caller = begin(call, on_described);
     sh_engine_describe_topics(sh_call_engine(call), (const char *const *)request->topics, request->n_topics,
-                              &((AdminCall *)call)->given_up, on_described, begin(call));
+                              &((AdminCall *)call)->given_up, &caller);
 }
 
 static void start_init_producer(ShCall *call, grpc_byte_buffer *message)
@@ -134,7 +137,8 @@ static void start_init_producer(ShCall *call, grpc_byte_buffer *message)
         sh_call_fail(call, &err);
         return;
     }
-    sh_engine_init_producer(sh_call_engine(call), on_producer, begin(call));
+    ShAdminCaller caller = begin(call, on_producer);
+    sh_engine_init_producer(sh_call_engine(call), &caller);
 }
 
 static void on_created(void *arg, ShStatus status, const ShError *err, const void *result)
@@ -182,7 +186,7 @@ static void on_producer(void *arg, ShStatus status, const ShError *err, const vo
     sh_worker_post(&self->wake);
 }
 
-/* The calls of all run one after the other, so that what one host has waiting keeps the others waiting. */
+/* The calls of all run one after the other. */
 static bool count_call(AdminCall *self)
 {
     ShCall *call = &self->call;
@@ -272,13 +276,14 @@ static void fill_partition(const ShPartitionSize *from, Streamhouse__V1__Partiti
     out->bytes = from->bytes;
 }
 
-/* The call, held until the engine's callback has been followed by on_wake. */
-static AdminCall *begin(ShCall *call)
+/* The call is held until the engine's callback has been followed by on_wake. Hosts take turns. */
+static ShAdminCaller begin(ShCall *call, ShAdminDoneFn done)
 {
     AdminCall *self = (AdminCall *)call;
     self->wake = (ShWake){.call = call, .run = on_wake};
     sh_call_hold(call);
-    return self;
+    return (ShAdminCaller){
+        .asker = call->connection != NULL ? call->connection->host : NULL, .done = done, .arg = self};
 }
 
 static void on_wake(ShWake *wake)

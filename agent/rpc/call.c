@@ -288,10 +288,14 @@ static void on_new(void *owner, bool ok)
 
 /* Is it of a connection that has ended, or that has more than a client can have that knows what is allowed?
  * Calls that were answered or given up count until gRPC has said so of each operation: they may be as many
- * again. */
+ * again. Nor is a refusal sent where too many of those that were have not been taken. */
 static bool is_excess(const ShCall *call)
 {
-    return call->connection == NULL || atomic_load(&call->connection->calls) > 2 * SH_RPC_STREAMS_MAX;
+    ShRpc *rpc = call->worker->rpc;
+    if (call->connection == NULL || atomic_load(&call->connection->calls) > 2 * SH_RPC_STREAMS_MAX)
+        return true;
+    return !call->is_admitted && !call->connection->is_own &&
+           atomic_load(&rpc->calls_open) - atomic_load(&rpc->calls_admitted) > rpc->calls_max / 4;
 }
 
 /* End the call without an operation, which costs gRPC far less than an answer. */
@@ -299,7 +303,7 @@ static void drop(ShCall *call)
 {
     call->close_cancelled = true;
     call->code = GRPC_STATUS_RESOURCE_EXHAUSTED;
-    grpc_call_cancel_with_status(call->call, call->code, "the connection has too many calls at once", NULL);
+    grpc_call_cancel_with_status(call->call, call->code, "there are too many calls at once", NULL);
     mark_ended(call);
 }
 
@@ -324,8 +328,7 @@ static bool admit(ShCall *call)
     call->is_admitted = true;
     if (may_begin(rpc, all, of_connection, of_host))
         return true;
-    bool is_crowded = all >= MOST_CALLS(rpc) || sh_connection_has_little(of_host, 1, 2 * rpc->calls_max);
-    sh_acceptor_call_refused(rpc->acceptor, connection, is_crowded);
+    sh_acceptor_call_refused(rpc->acceptor, connection, of_host);
     give_place_up(call);
     return false;
 }

@@ -3,7 +3,6 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/queue.h>
 
 #include "agent/base/clock.h"
 
@@ -12,20 +11,6 @@
 /* Memory that a thread keeps from job to job. */
 #define KEPT_BYTES_MAX ((size_t)4 << 20)
 
-/* The jobs of one connection, and its place in its host's round. */
-typedef struct Turn {
-    STAILQ_ENTRY(Turn) link;
-    const ShConnection *connection; /* only compared; its calls keep it alive while it has a turn */
-    STAILQ_HEAD(Jobs, ShCheckJob) jobs;
-} Turn;
-
-/* The connections of one host, and its place in the round of all. */
-typedef struct HostTurn {
-    STAILQ_ENTRY(HostTurn) link;
-    const ShHost *host; /* as above; NULL: of connections that are not known */
-    STAILQ_HEAD(Turns, Turn) turns;
-} HostTurn;
-
 struct ShChecker {
     pthread_t threads[THREADS_MAX];
     size_t thread_count;
@@ -33,12 +18,10 @@ struct ShChecker {
     pthread_cond_t wake;
     /* by lock */
     bool stopping;
-    STAILQ_HEAD(HostTurns, HostTurn) hosts; /* each has a turn at least, and each turn a job */
-    STAILQ_HEAD(, ShCheckJob) urgent;       /* those for which there was no memory to give them a turn */
+    ShRounds rounds;                  /* of hosts and their connections, whose calls keep them alive */
+    STAILQ_HEAD(, ShRoundJob) urgent; /* those for which there was no memory to give them a turn */
 };
 
-static HostTurn *host_turn(ShChecker *checker, const ShHost *host);
-static Turn *turn_of(HostTurn *host, const ShConnection *connection);
 static void *run(void *arg);
 static ShCheckJob *take_job(ShChecker *checker);
 static ShCheckJob *next_job(ShChecker *checker, ShCheckTools *tools);
@@ -71,7 +54,7 @@ ShStatus sh_checker_start(size_t threads, ShChecker **out, ShError *err)
     ShChecker *checker = calloc(1, sizeof *checker);
     if (checker == NULL)
         return sh_fail(err, SH_NO_MEMORY, "no memory for the threads that check requests");
-    STAILQ_INIT(&checker->hosts);
+    sh_rounds_init(&checker->rounds);
     STAILQ_INIT(&checker->urgent);
     pthread_mutex_init(&checker->lock, NULL);
     ShStatus status = sh_cond_init(&checker->wake, err);
@@ -107,50 +90,11 @@ void sh_checker_stop(ShChecker *checker)
 void sh_checker_submit(ShChecker *checker, ShCheckJob *job, ShConnection *connection)
 {
     pthread_mutex_lock(&checker->lock);
-    HostTurn *host = host_turn(checker, connection != NULL ? connection->host : NULL);
-    Turn *turn = host != NULL ? turn_of(host, connection) : NULL;
-    if (turn != NULL)
-        STAILQ_INSERT_TAIL(&turn->jobs, job, link);
-    else
-        STAILQ_INSERT_TAIL(&checker->urgent, job, link);
-    if (host != NULL && STAILQ_EMPTY(&host->turns)) {
-        STAILQ_REMOVE(&checker->hosts, host, HostTurn, link);
-        free(host);
-    }
+    if (!sh_rounds_put(&checker->rounds, connection != NULL ? connection->host : NULL, connection,
+                       &job->turn))
+        STAILQ_INSERT_TAIL(&checker->urgent, &job->turn, link);
     pthread_cond_signal(&checker->wake);
     pthread_mutex_unlock(&checker->lock);
-}
-
-/* NULL when memory is short. */
-static HostTurn *host_turn(ShChecker *checker, const ShHost *host)
-{
-    HostTurn *turn;
-    STAILQ_FOREACH(turn, &checker->hosts, link)
-    if (turn->host == host)
-        return turn;
-    turn = malloc(sizeof *turn);
-    if (turn == NULL)
-        return NULL;
-    turn->host = host;
-    STAILQ_INIT(&turn->turns);
-    STAILQ_INSERT_TAIL(&checker->hosts, turn, link);
-    return turn;
-}
-
-/* Likewise. */
-static Turn *turn_of(HostTurn *host, const ShConnection *connection)
-{
-    Turn *turn;
-    STAILQ_FOREACH(turn, &host->turns, link)
-    if (turn->connection == connection)
-        return turn;
-    turn = malloc(sizeof *turn);
-    if (turn == NULL)
-        return NULL;
-    turn->connection = connection;
-    STAILQ_INIT(&turn->jobs);
-    STAILQ_INSERT_TAIL(&host->turns, turn, link);
-    return turn;
 }
 
 static void *run(void *arg)
@@ -177,32 +121,14 @@ static ShCheckJob *next_job(ShChecker *checker, ShCheckTools *tools)
     return job;
 }
 
-/* The first of the connection whose turn it is at the host whose turn it is: both then wait behind the
- * others. */
 static ShCheckJob *take_job(ShChecker *checker)
 {
-    ShCheckJob *job = STAILQ_FIRST(&checker->urgent);
-    if (job != NULL) {
+    ShRoundJob *job = STAILQ_FIRST(&checker->urgent);
+    if (job != NULL)
         STAILQ_REMOVE_HEAD(&checker->urgent, link);
-        return job;
-    }
-    HostTurn *host = STAILQ_FIRST(&checker->hosts);
-    if (host == NULL)
-        return NULL;
-    Turn *turn = STAILQ_FIRST(&host->turns);
-    STAILQ_REMOVE_HEAD(&checker->hosts, link);
-    STAILQ_REMOVE_HEAD(&host->turns, link);
-    job = STAILQ_FIRST(&turn->jobs);
-    STAILQ_REMOVE_HEAD(&turn->jobs, link);
-    if (STAILQ_EMPTY(&turn->jobs))
-        free(turn);
     else
-        STAILQ_INSERT_TAIL(&host->turns, turn, link);
-    if (STAILQ_EMPTY(&host->turns))
-        free(host);
-    else
-        STAILQ_INSERT_TAIL(&checker->hosts, host, link);
-    return job;
+        job = sh_rounds_take(&checker->rounds);
+    return (ShCheckJob *)job;
 }
 
 /* Nothing has come for a while: give back what large requests have left. The lock is not held meanwhile. */

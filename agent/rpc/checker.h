@@ -11,8 +11,7 @@
 #ifndef SH_AGENT_RPC_CHECKER_H
 #define SH_AGENT_RPC_CHECKER_H
 
-#include <sys/queue.h>
-
+#include "agent/base/rounds.h"
 #include "agent/rpc/connection.h"
 #include "core/batch.h"
 #include "core/codec.h"
@@ -38,7 +37,7 @@ typedef struct ShChecker ShChecker;
 
 /* Lives in the request; `run` is called once, on a thread of the checker, and may free it. */
 typedef struct ShCheckJob {
-    STAILQ_ENTRY(ShCheckJob) link;
+    ShRoundJob turn; /* first */
     void (*run)(struct ShCheckJob *job, ShCheckTools *tools);
 } ShCheckJob;
 

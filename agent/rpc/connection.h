@@ -41,7 +41,7 @@ typedef struct ShConnection {
     atomic_llong beside_bytes;    /* what may have come with them and with calls, by rule of thumb */
     atomic_ullong takes;          /* calls and messages that came */
     atomic_ullong lost_reads;     /* calls that ended while gRPC received a message */
-    atomic_ullong offences;       /* calls that were refused */
+    atomic_ullong offences;       /* calls that were refused by its host's own doing (offenders.h) */
     atomic_ullong torn;           /* calls that were given up as they began, or were too many */
     atomic_llong checks_until_us; /* its requests are checked by the pool until then (checker.h) */
 

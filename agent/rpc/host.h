@@ -21,11 +21,11 @@ typedef struct ShHost {
     atomic_llong request_bytes; /* that its requests to produce hold */
     atomic_int lists;           /* ListOffsets calls under way */
     atomic_int admin_calls;     /* calls of administration under way */
-    atomic_ullong offences;     /* calls that were refused (offenders.h) */
+    atomic_ullong offences;     /* as ShConnection.offences */
     /* The acceptor's thread's. */
     long connections; /* that stand */
     int64_t looked_ms;
-    int64_t offences_lately;  /* within a second or so */
+    int64_t offences_lately;  /* less what is forgotten */
     uint64_t offences_before; /* `offences` at the last look */
     long refs;                /* by the table's mutex, as the next */
     UT_hash_handle hh;

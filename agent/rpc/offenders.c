@@ -9,8 +9,8 @@ bool sh_offenders_look(ShHost *host, int64_t now_ms)
     if (passed_ms <= 0)
         return false;
     uint64_t offences = atomic_load(&host->offences);
-    int64_t kept = passed_ms < 1000 ? host->offences_lately * (1000 - passed_ms) / 1000 : 0;
-    host->offences_lately = kept + (int64_t)(offences - host->offences_before);
+    int64_t kept = host->offences_lately - passed_ms * SH_OFFENCES_A_MS;
+    host->offences_lately = (kept > 0 ? kept : 0) + (int64_t)(offences - host->offences_before);
     host->offences_before = offences;
     host->looked_ms = now_ms;
     if (host->offences_lately <= SH_OFFENCES_MAX)
@@ -24,9 +24,8 @@ int64_t sh_offenders_bar(ShOffenders *offenders, ShHost *host, int64_t now_ms)
     ShOffender *offender = find(offenders, host);
     if (offender == NULL)
         offender = add(offenders, host);
-    if (now_ms < offender->until_ms)
-        return offender->until_ms - now_ms; /* what it had begun before */
-    offender->barred_ms = offender->barred_ms == 0 ? SH_BARRED_MS_MIN : 2 * offender->barred_ms;
+    if (now_ms >= offender->until_ms) /* else it goes on with what it had begun before */
+        offender->barred_ms = offender->barred_ms == 0 ? SH_BARRED_MS_MIN : 2 * offender->barred_ms;
     if (offender->barred_ms > SH_BARRED_MS_MAX)
         offender->barred_ms = SH_BARRED_MS_MAX;
     offender->until_ms = now_ms + offender->barred_ms;

@@ -15,11 +15,13 @@
 
 #include "agent/rpc/host.h"
 
-/* Calls of a host that are refused within a second or so: as many as two connections may have at once. */
+/* Calls of a host that may be refused at once, as many as two connections may have; and how many are
+ * forgotten each millisecond. */
 #define SH_OFFENCES_MAX  2000
-#define SH_OFFENDERS_MAX 64
+#define SH_OFFENCES_A_MS 1
+#define SH_OFFENDERS_MAX 1024
 #define SH_BARRED_MS_MIN 1000
-#define SH_BARRED_MS_MAX 30000
+#define SH_BARRED_MS_MAX 10000
 /* For how long a host is remembered after its bar has ended. */
 #define SH_OFFENDER_KNOWN_MS 30000
 
@@ -38,7 +40,7 @@ typedef struct ShOffenders {
  * too much. The count then begins anew. */
 bool sh_offenders_look(ShHost *host, int64_t now_ms);
 
-/* Bar the host; how many milliseconds are left of it. One that is barred stays so for no longer. Where there
+/* Bar the host; for how many milliseconds from now on: one that is barred for as long as before. Where there
  * are too many, who would be let in first makes room. */
 int64_t sh_offenders_bar(ShOffenders *offenders, ShHost *host, int64_t now_ms);
 bool sh_offenders_is_barred(const ShOffenders *offenders, const ShHost *host, int64_t now_ms);

@@ -24,22 +24,28 @@ static void look_at(ShAcceptor *acceptor, ShConnection *connection, int64_t now_
 static void count_torn(ShAcceptor *acceptor, ShConnection *connection, int64_t now_ms);
 static void end_hoarders(ShAcceptor *acceptor);
 static void end_tearers(ShAcceptor *acceptor, int64_t now_ms);
+static int64_t torn_by(const ShAcceptor *acceptor, const ShHost *host);
 static void make_room_for_calls(ShAcceptor *acceptor);
 static void bar_offenders(ShAcceptor *acceptor, int64_t now_ms);
 static void bar(ShAcceptor *acceptor, ShHost *host, int64_t now_ms, const char *reason);
-static bool is_part_of_it(const ShConnection *connection, int64_t now_ms);
+static bool is_part_of_it(const ShConnection *connection, int64_t now_ms, bool goes_on);
 
 void sh_sweep(ShAcceptor *acceptor)
 {
     int64_t now_ms = sh_clock_now_ms();
+    int64_t most = 0;
     int fd_end = 0;
     for (int fd = 0; fd < acceptor->fd_end; fd++) {
         if (acceptor->by_fd[fd] != NULL)
             look_at(acceptor, acceptor->by_fd[fd], now_ms);
-        if (acceptor->by_fd[fd] != NULL)
-            fd_end = fd + 1;
+        if (acceptor->by_fd[fd] == NULL)
+            continue;
+        int64_t calls = atomic_load(&acceptor->by_fd[fd]->host->calls);
+        most = calls > most ? calls : most;
+        fd_end = fd + 1;
     }
     acceptor->fd_end = fd_end;
+    atomic_store(&acceptor->calls_of_richest, most);
     end_hoarders(acceptor);
     end_tearers(acceptor, now_ms);
     make_room_for_calls(acceptor);
@@ -118,11 +124,22 @@ static void end_tearers(ShAcceptor *acceptor, int64_t now_ms)
         if (tearer == NULL)
             return;
         int fd = tearer->fd;
-        if (tearer->torn_lately > TORN_MAX_SHORT)
+        if (torn_by(acceptor, tearer->host) > SH_OFFENCES_MAX)
             bar(acceptor, tearer->host, now_ms, reason); /* this one may go with it */
         if (acceptor->by_fd[fd] != NULL && !sh_sweep_end(acceptor, acceptor->by_fd[fd], reason))
             return;
     }
+}
+
+static int64_t torn_by(const ShAcceptor *acceptor, const ShHost *host)
+{
+    int64_t torn = 0;
+    for (int fd = 0; fd < acceptor->fd_end; fd++) {
+        const ShConnection *connection = acceptor->by_fd[fd];
+        if (connection != NULL && connection->host == host)
+            torn += connection->torn_lately;
+    }
+    return torn;
 }
 
 /* Where calls were refused because others hold all that may be open: a host that has far more than one of
@@ -159,29 +176,36 @@ static void bar_offenders(ShAcceptor *acceptor, int64_t now_ms)
     sh_offenders_forget(&acceptor->offenders, now_ms);
     for (int fd = 0; fd < acceptor->fd_end; fd++) {
         ShConnection *connection = acceptor->by_fd[fd];
-        if (connection != NULL && sh_offenders_look(connection->host, now_ms))
+        if (connection == NULL)
+            continue;
+        if (sh_offenders_look(connection->host, now_ms))
             bar(acceptor, connection->host, now_ms, TOO_FAST);
+        else if (connection->offended_ms == now_ms && /* its calls were on their way */
+                 sh_offenders_is_barred(&acceptor->offenders, connection->host, now_ms))
+            sh_sweep_end(acceptor, connection, TOO_FAST);
     }
 }
 
 static void bar(ShAcceptor *acceptor, ShHost *host, int64_t now_ms, const char *reason)
 {
+    bool goes_on = sh_offenders_is_barred(&acceptor->offenders, host, now_ms);
     int64_t barred_ms = sh_offenders_bar(&acceptor->offenders, host, now_ms);
     sh_log_warn("rpc_host_barred", "reason=\"%s\" connections=%ld seconds=%lld", reason, host->connections,
                 (long long)(barred_ms / 1000));
     for (int fd = 0; fd < acceptor->fd_end; fd++) {
         ShConnection *connection = acceptor->by_fd[fd];
-        if (connection != NULL && connection->host == host && is_part_of_it(connection, now_ms))
+        if (connection != NULL && connection->host == host && is_part_of_it(connection, now_ms, goes_on))
             sh_sweep_end(acceptor, connection, reason);
     }
 }
 
-/* Its calls were refused of late, or more is to come. */
-static bool is_part_of_it(const ShConnection *connection, int64_t now_ms)
+/* Its calls were refused of late, or more is to come. Where the flood goes on, it may go on over one that has
+ * no call. */
+static bool is_part_of_it(const ShConnection *connection, int64_t now_ms, bool goes_on)
 {
-    return now_ms - connection->offended_ms < OFFENDED_MS ||
-           atomic_load(&connection->calls) > SUSPECT_CALLS ||
-           sh_connection_unread_bytes(connection) > SUSPECT_UNREAD_BYTES;
+    long calls = atomic_load(&connection->calls);
+    return now_ms - connection->offended_ms < OFFENDED_MS || calls > SUSPECT_CALLS ||
+           sh_connection_unread_bytes(connection) > SUSPECT_UNREAD_BYTES || (goes_on && calls == 0);
 }
 
 bool sh_sweep_end(ShAcceptor *acceptor, ShConnection *connection, const char *reason)

@@ -35,6 +35,7 @@ struct ShAcceptor {
     bool started;
     atomic_bool stopping;
     atomic_int own_port;
+    atomic_llong calls_of_richest; /* calls of the host that had most at the last sweep */
 
     ShHosts *hosts;
     int64_t connections_max;

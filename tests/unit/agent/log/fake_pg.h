@@ -86,6 +86,7 @@ typedef struct FakeCluster {
     int64_t claimed_id; /* 0: none; else publishes of its sequences from claimed_from on are refused */
     int32_t claimed_from;
     int64_t claimed_epoch; /* only what is published of this one; 0: of any */
+    bool builds_fail;      /* twice, once the claims were told */
     int refused;
     int lookups; /* of strangers */
     int64_t unknown_id;

@@ -83,6 +83,8 @@ ShStatus sh_pg_claims(ShPg *pg, int64_t incarnation, const ShPgPartition *epochs
         return status;
     *out = calloc(count + 1, sizeof **out);
     *out_count = 0;
+    if (fake.builds_fail && sh_fault_arm("flush.build=error:2", err) != SH_OK)
+        abort();
     for (size_t i = 0; i < count && fake.claimed_id > 0; i++)
         if (fake.claimed_epoch == 0 || epochs[i].epoch == fake.claimed_epoch)
             (*out)[(*out_count)++] = (ShPgVoid){

@@ -199,7 +199,9 @@ static inline void make_wal(Fixture *fixture, size_t topic)
     FAKE_CHANGE(fake.topics[topic].object_durability = false);
     Signal signal;
     signal_init(&signal);
-    sh_engine_drop_topic(fixture->engine, "t", admin_done, &signal); /* a change has the metadata loaded */
+    sh_engine_drop_topic(
+        fixture->engine, "t",
+        &(ShAdminCaller){.done = admin_done, .arg = &signal}); /* a change has the metadata loaded */
     assert_true(signal_wait(&signal, DEADLINE_MS));
 }
 

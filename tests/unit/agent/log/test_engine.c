@@ -187,8 +187,11 @@ static void test_an_abandoned_object_goes_up_again(void **state)
     set(fixture, 0, "FLUSH_INTERVAL=10ms");
     start(fixture);
     FAKE_CHANGE(fake.abandon_next = true);
+    assert_ok(sh_fault_arm("publish.before=error:2", err));
     assert_int_equal(append_patiently(fixture, "t", 1, 10), 0);
+    assert_ok(sh_fault_arm("flush.build=error:3", err)); /* by the time of the third attempt */
     wait_until(fake_published(0) == 1);
+    assert_false(sh_fault_hit("flush.build"));
     assert_ok(sh_engine_drain(fixture->engine, err));
     stop(fixture);
     start(fixture);
@@ -414,13 +417,13 @@ static void test_a_changed_topic_is_known_when_the_change_is_answered(void **sta
     start(fixture);
     Signal signal;
     signal_init(&signal);
-    sh_engine_drop_topic(fixture->engine, "t", admin_done, &signal);
+    sh_engine_drop_topic(fixture->engine, "t", &(ShAdminCaller){.done = admin_done, .arg = &signal});
     assert_true(signal_wait(&signal, DEADLINE_MS));
     assert_int_equal(signal.status, SH_OK);
     assert_int_equal(append_to(fixture, "t", 1, 10), -SH_NOT_FOUND);
     ShTopicSpec spec = {.name = "t", .durability = ""};
     signal_init(&signal);
-    sh_engine_create_topic(fixture->engine, &spec, admin_done, &signal);
+    sh_engine_create_topic(fixture->engine, &spec, &(ShAdminCaller){.done = admin_done, .arg = &signal});
     assert_true(signal_wait(&signal, DEADLINE_MS));
     assert_int_equal(append_to(fixture, "t", 1, 10), 0);
 }
@@ -446,7 +449,7 @@ static void test_calls_that_wait_are_answered_before_the_stop(void **state)
     assert_int_equal(append_to(fixture, "unheard-of", 1, 10), -SH_UNAVAILABLE);
     Signal signal;
     signal_init(&signal);
-    sh_engine_drop_topic(fixture->engine, "t", admin_done, &signal);
+    sh_engine_drop_topic(fixture->engine, "t", &(ShAdminCaller){.done = admin_done, .arg = &signal});
     assert_true(signal_wait(&signal, DEADLINE_MS));
 }
 
@@ -474,7 +477,8 @@ static void test_a_description_that_was_given_up_is_left_out(void **state)
         atomic_bool given_up = i == 0;
         Signal signal;
         signal_init(&signal);
-        sh_engine_describe_topics(fixture->engine, NULL, 0, &given_up, admin_done, &signal);
+        sh_engine_describe_topics(fixture->engine, NULL, 0, &given_up,
+                                  &(ShAdminCaller){.done = admin_done, .arg = &signal});
         assert_true(signal_wait(&signal, DEADLINE_MS));
         assert_int_equal(signal.status, i == 0 ? SH_CANCELLED : SH_OK);
     }

@@ -526,36 +526,37 @@ void sh_engine_meta_refresh(ShEngine *engine, void (*done)(void *arg, ShStatus s
     done(arg, SH_OK, NULL);
 }
 
-void sh_engine_create_topic(ShEngine *engine, const ShTopicSpec *spec, ShAdminDoneFn done, void *arg)
+void sh_engine_create_topic(ShEngine *engine, const ShTopicSpec *spec, const ShAdminCaller *caller)
 {
     if (strcmp(spec->name, "orders") == 0) {
         ShError err;
-        done(arg, sh_fail(&err, SH_EXISTS, "topic \"orders\" exists"), &err, NULL);
+        caller->done(caller->arg, sh_fail(&err, SH_EXISTS, "topic \"orders\" exists"), &err, NULL);
         return;
     }
     strncpy(engine->created, spec->name, sizeof engine->created - 1);
-    done(arg, SH_OK, NULL, &fake_topic_id);
+    caller->done(caller->arg, SH_OK, NULL, &fake_topic_id);
 }
 
-void sh_engine_drop_topic(ShEngine *engine, const char *name, ShAdminDoneFn done, void *arg)
+void sh_engine_drop_topic(ShEngine *engine, const char *name, const ShAdminCaller *caller)
 {
     (void)engine;
     ShError err;
     if (strcmp(name, "orders") == 0)
-        done(arg, SH_OK, NULL, NULL);
+        caller->done(caller->arg, SH_OK, NULL, NULL);
     else
-        done(arg, sh_fail(&err, SH_NOT_FOUND, "topic \"%s\" does not exist", name), &err, NULL);
+        caller->done(caller->arg, sh_fail(&err, SH_NOT_FOUND, "topic \"%s\" does not exist", name), &err,
+                     NULL);
 }
 
-void sh_engine_init_producer(ShEngine *engine, ShAdminDoneFn done, void *arg)
+void sh_engine_init_producer(ShEngine *engine, const ShAdminCaller *caller)
 {
     (void)engine;
     ShProducerId producer = {.id = 1099511627777, .epoch = 0};
-    done(arg, SH_OK, NULL, &producer);
+    caller->done(caller->arg, SH_OK, NULL, &producer);
 }
 
 void sh_engine_describe_topics(ShEngine *engine, const char *const *names, size_t name_count,
-                               const atomic_bool *given_up, ShAdminDoneFn done, void *arg)
+                               const atomic_bool *given_up, const ShAdminCaller *caller)
 {
     (void)names;
     (void)name_count;
@@ -564,10 +565,10 @@ void sh_engine_describe_topics(ShEngine *engine, const char *const *names, size_
     if (is_held && engine->describe_count == sizeof engine->describes / sizeof engine->describes[0])
         abort();
     if (is_held)
-        engine->describes[engine->describe_count++] = (FakeDescribe){given_up, done, arg};
+        engine->describes[engine->describe_count++] = (FakeDescribe){given_up, caller->done, caller->arg};
     pthread_mutex_unlock(&engine->mutex);
     if (!is_held)
-        fake_describe(done, arg);
+        fake_describe(caller->done, caller->arg);
 }
 
 #endif

@@ -1,4 +1,5 @@
 /* Who is barred, from when on and for how long. */
+#include <arpa/inet.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -7,16 +8,17 @@
 #include <cmocka.h>
 
 #include "agent/rpc/offenders.h"
+#include "agent/rpc/sweep.h"
 
 typedef struct Fixture {
     ShHosts *hosts;
     ShOffenders offenders;
 } Fixture;
 
-static ShHost *host_at(const Fixture *fixture, uint8_t last)
+static ShHost *host_at(const Fixture *fixture, int number)
 {
     struct sockaddr_storage peer = {.ss_family = AF_INET};
-    ((uint8_t *)&peer)[7] = last; /* the last byte of an IPv4 address */
+    ((struct sockaddr_in *)&peer)->sin_addr.s_addr = htonl((uint32_t)number);
     return sh_host_of(fixture->hosts, &peer);
 }
 
@@ -43,20 +45,20 @@ static bool offend(ShHost *host, uint64_t offences, int64_t now_ms)
     return sh_offenders_look(host, now_ms);
 }
 
-static void offences_count_for_a_second_or_so(void **state)
+static void offences_are_forgotten_with_time(void **state)
 {
     ShHost *host = host_at(*state, 1);
     assert_false(offend(host, SH_OFFENCES_MAX, 10000));
-    assert_true(offend(host, 1, 10000 + 0) == false); /* one look at a time */
-    assert_true(sh_offenders_look(host, 10000 + 1) == false);
-    host->offences_lately = SH_OFFENCES_MAX;
-    assert_true(offend(host, 10, 10003));
-    assert_false(offend(host, 0, 10004)); /* it begins anew */
-    host->offences_lately = SH_OFFENCES_MAX;
-    assert_false(offend(host, SH_OFFENCES_MAX / 2, 10504));
+    assert_false(offend(host, 1, 10000)); /* one look at a time */
+    assert_false(sh_offenders_look(host, 10001));
     assert_int_equal(host->offences_lately, SH_OFFENCES_MAX);
-    assert_false(offend(host, SH_OFFENCES_MAX, 11504)); /* nothing is left of those before */
-    assert_true(offend(host, SH_OFFENCES_MAX + 1, 20000));
+    assert_true(offend(host, 11, 10011));
+    assert_false(offend(host, SH_OFFENCES_MAX, 10012)); /* it begins anew */
+    assert_false(offend(host, 500, 10512));
+    assert_false(offend(host, SH_OFFENCES_MAX, 20000));
+    for (int64_t now_ms = 20100; now_ms < 30000; now_ms += 100)
+        assert_false(offend(host, 100, now_ms));
+    assert_true(offend(host, 101, 30000));
     sh_host_release(host);
 }
 
@@ -67,15 +69,16 @@ static void a_bar_grows_each_time_and_is_forgotten_at_last(void **state)
     ShHost *other = host_at(fixture, 2);
     int64_t now_ms = 1000000;
     assert_false(sh_offenders_is_barred(&fixture->offenders, host, now_ms));
-    int64_t expected_ms = SH_BARRED_MS_MIN;
-    for (int i = 0; i < 8; i++) {
+    static const int64_t bars_ms[] = {1000, 2000, 4000, 8000, 10000, 10000};
+    for (size_t i = 0; i < sizeof bars_ms / sizeof bars_ms[0]; i++) {
+        int64_t expected_ms = bars_ms[i];
         assert_int_equal(sh_offenders_bar(&fixture->offenders, host, now_ms), expected_ms);
-        assert_int_equal(sh_offenders_bar(&fixture->offenders, host, now_ms + 10), expected_ms - 10);
+        assert_int_equal(sh_offenders_bar(&fixture->offenders, host, now_ms + 10), expected_ms);
+        now_ms += 10;
         assert_true(sh_offenders_is_barred(&fixture->offenders, host, now_ms + expected_ms - 1));
         assert_false(sh_offenders_is_barred(&fixture->offenders, host, now_ms + expected_ms));
         assert_false(sh_offenders_is_barred(&fixture->offenders, other, now_ms));
         now_ms += expected_ms;
-        expected_ms = 2 * expected_ms < SH_BARRED_MS_MAX ? 2 * expected_ms : SH_BARRED_MS_MAX;
         sh_offenders_forget(&fixture->offenders, now_ms + SH_OFFENDER_KNOWN_MS - 1);
     }
     sh_offenders_forget(&fixture->offenders, now_ms + SH_OFFENDER_KNOWN_MS);
@@ -89,16 +92,34 @@ static void who_would_be_let_in_first_makes_room(void **state)
 {
     Fixture *fixture = *state;
     for (int i = 0; i <= SH_OFFENDERS_MAX; i++) {
-        ShHost *host = host_at(fixture, (uint8_t)i);
-        (void)sh_offenders_bar(&fixture->offenders, host, i == 5 ? 100 : 200 + i);
+        ShHost *host = host_at(fixture, i);
+        (void)sh_offenders_bar(&fixture->offenders, host, i == 5 ? 100 : 200);
         sh_host_release(host);
     }
     assert_int_equal(fixture->offenders.count, SH_OFFENDERS_MAX);
     for (int i = 0; i <= SH_OFFENDERS_MAX; i++) {
-        ShHost *host = host_at(fixture, (uint8_t)i);
+        ShHost *host = host_at(fixture, i);
         assert_int_equal(sh_offenders_is_barred(&fixture->offenders, host, 500), i != 5);
         sh_host_release(host);
     }
+}
+
+/* Who is refused because another has far more has done nothing. */
+static void who_stands_in_ones_way_is_to_blame(void **state)
+{
+    ShHost *host = host_at(*state, 1);
+    ShConnection connection = {.host = host};
+    ShAcceptor acceptor = {.calls_of_richest = 100, .wake = -1};
+    pthread_mutex_init(&acceptor.lock, NULL);
+    sh_acceptor_call_refused(&acceptor, &connection, 49);
+    assert_int_equal(atomic_load(&host->offences), 0);
+    assert_int_equal(acceptor.refused_count, 1);
+    sh_acceptor_call_refused(&acceptor, &connection, 50);
+    assert_int_equal(atomic_load(&host->offences), 1);
+    assert_int_equal(atomic_load(&connection.offences), 1);
+    assert_int_equal(acceptor.refused_count, 1);
+    pthread_mutex_destroy(&acceptor.lock);
+    sh_host_release(host);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -106,9 +127,10 @@ static void who_would_be_let_in_first_makes_room(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(offences_count_for_a_second_or_so),
+        TEST(offences_are_forgotten_with_time),
         TEST(a_bar_grows_each_time_and_is_forgotten_at_last),
         TEST(who_would_be_let_in_first_makes_room),
+        TEST(who_stands_in_ones_way_is_to_blame),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

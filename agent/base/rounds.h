@@ -1,0 +1,35 @@
+/*
+ * rounds.h - a queue in which those who ask take turns.
+ *
+ * Jobs of one asker keep their order. After each of its jobs an asker waits behind the others of its group,
+ * and the group behind the other groups: a host's connections, say, and the hosts. So nobody waits for more
+ * than one job of each other, however many that one has. The caller has the lock.
+ */
+#ifndef SH_AGENT_BASE_ROUNDS_H
+#define SH_AGENT_BASE_ROUNDS_H
+
+#include <stdbool.h>
+#include <sys/queue.h>
+
+struct ShRoundGroup;
+
+/* Lives in what is to be done. */
+typedef struct ShRoundJob {
+    STAILQ_ENTRY(ShRoundJob) link;
+} ShRoundJob;
+
+typedef struct ShRounds {
+    STAILQ_HEAD(, ShRoundGroup) groups; /* whose turn it is first; each has a job at least */
+    struct ShRoundGroup *by_key;
+} ShRounds;
+
+void sh_rounds_init(ShRounds *rounds);
+
+/* Put the job behind the asker's others. `group` and `asker` may be NULL; they are only compared, and are
+ * no other's while jobs of theirs wait. False when memory is short. */
+bool sh_rounds_put(ShRounds *rounds, const void *group, const void *asker, ShRoundJob *job);
+
+/* The job whose turn it is; NULL when none waits. */
+ShRoundJob *sh_rounds_take(ShRounds *rounds);
+
+#endif
