@@ -124,7 +124,7 @@ static void end_tearers(ShAcceptor *acceptor, int64_t now_ms)
         if (tearer == NULL)
             return;
         int fd = tearer->fd;
-        if (torn_by(acceptor, tearer->host) > SH_OFFENCES_MAX)
+        if (torn_by(acceptor, tearer->host) > TORN_MAX)
             bar(acceptor, tearer->host, now_ms, reason); /* this one may go with it */
         if (acceptor->by_fd[fd] != NULL && !sh_sweep_end(acceptor, acceptor->by_fd[fd], reason))
             return;

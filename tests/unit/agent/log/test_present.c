@@ -187,6 +187,7 @@ static void a_producer_may_have_an_answer_unless_this_process_knows_better(void 
     int64_t answered = fixture->engine->pipeline.answered_no;
     assert_true(answered > 0);
     stop(fixture);
+    sh_present_note_end(&(ShEngine){0}); /* of an engine that PostgreSQL did not know yet */
     fake_present.awaited = true;
     const struct {
         ShUuid wal_uuid;

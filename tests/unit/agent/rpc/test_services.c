@@ -234,7 +234,7 @@ static void reflection_serves_the_contract(void **state)
     expect_reflected(fixture, reflection_path, "\x22\x21grpc.health.v1.HealthCheckRequest", 35,
                      "ServingStatus");
     expect_reflected(fixture, reflection_path, "\x22\x30grpc.health.v1.HealthCheckResponse.ServingStatus", 50,
-                     "HealthCheckResponse"); /* an enum in a message */
+                     "NOT_SERVING"); /* an enum in a message */
     expect_reflected(fixture, reflection_path, "\x22\x0estreamhouse.v1", 16, "no served file");
     expect_reflected(fixture, reflection_path, "\x22\x00", 2, "no served file");
     expect_reflected(fixture, reflection_path, "\x32\x01x", 3, "no extensions");
