@@ -35,6 +35,7 @@ typedef struct ShFetchWaiter {
     /* What the last round has found, if the state `has_found` something. */
     uint64_t found_bytes;
     int64_t found_end_offset;
+    struct ShSegmentSearch *search; /* of the part's offset in the store, or NULL */
 } ShFetchWaiter;
 
 typedef struct ShFetchState {
@@ -101,6 +102,7 @@ typedef enum ShReadOutcome {
     SH_READ_END,    /* nothing there yet */
     SH_READ_BOUNDS, /* the same, and whether it is the end is being asked */
     SH_READ_STORE,  /* what is wanted lies in the store */
+    SH_READ_LATER,  /* likewise, far into a segment: others have their turn before it is read on */
     SH_READ_FAILED  /* the part's error says why */
 } ShReadOutcome;
 

@@ -481,6 +481,39 @@ static void test_who_asks_little_does_not_wait_for_who_asks_much(void **state)
     sh_fetch_release(&other.call);
 }
 
+/* Where the batches of a large segment begin is known only of those before. */
+static void test_who_reads_far_into_a_segment_lets_others_have_their_turn(void **state)
+{
+    enum { LARGE_BYTES = 700000 };
+    Fixture *fixture = *state;
+    Fetch far;
+    Fetch near;
+    static const char *const settings[] = {"READ_THREADS=1", "FLUSH_SIZE=64MB", "FLUSH_INTERVAL=1h"};
+    for (int i = 0; i < 3; i++)
+        snprintf(fixture->extra[i], sizeof fixture->extra[i], "STREAMHOUSE_%s", settings[i]);
+    start(fixture);
+    for (int i = 0; i < BATCHES; i++)
+        assert_int_equal(append_patiently(fixture, "t", 1, LARGE_BYTES), i);
+    start_again(fixture);
+    assert_int_equal(fake.topics[0].partitions[0].segment_count, 1);
+    fixture->engine->read_cache.bytes_max = 4 *
+                                            LARGE_BYTES; /* others keep what this one has read out of it */
+    allow(0);
+    fetch_as(fixture, &far, "far", BATCHES - 1);
+    wait_until(begun() == 1);
+    fetch_as(fixture, &near, "near", 0);
+    allow(BATCHES - 1);
+    assert_int_equal(fetch_end(&near), SH_OK);
+    assert_int_equal(near.part.slice_count, 1);
+    assert_false(signal_wait(&far.signal, 0));
+    allow(INT32_MAX);
+    assert_int_equal(fetch_end(&far), SH_OK);
+    assert_int_equal(far.part.next_offset, BATCHES);
+    assert_in_range(begun(), BATCHES, BATCHES + 4); /* it went on where it was */
+    sh_fetch_release(&far.call);
+    sh_fetch_release(&near.call);
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
 int main(void)
@@ -498,6 +531,7 @@ int main(void)
         TEST(test_partitions_take_turns_in_filling_an_answer),
         TEST(test_one_answer_makes_few_reads_of_the_store),
         TEST(test_who_has_given_up_is_not_read_for),
+        TEST(test_who_reads_far_into_a_segment_lets_others_have_their_turn),
         TEST(test_who_asks_little_does_not_wait_for_who_asks_much),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
