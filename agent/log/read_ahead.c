@@ -103,6 +103,7 @@ static bool start(ShEngine *engine, ShPartition *partition, int64_t from, int64_
     pthread_mutex_unlock(&ahead->lock);
     if (is_known)
         return true;
+    (void)sh_fault_hit("read.ahead");
     ShAheadRead *read = make_room(engine, bytes) ? new_read(engine, partition, from, bytes) : NULL;
     if (read == NULL)
         return false;

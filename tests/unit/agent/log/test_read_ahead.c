@@ -53,6 +53,15 @@ static int begun(void)
     return count;
 }
 
+/* ... so many within a moment. */
+static bool has_begun(int count)
+{
+    int64_t until_ms = sh_clock_now_ms() + 200;
+    while (begun() < count && sh_clock_now_ms() < until_ms)
+        sched_yield();
+    return begun() >= count;
+}
+
 static int64_t under_way_bytes(const Fixture *fixture)
 {
     ShEngine *engine = fixture->engine;
@@ -152,6 +161,12 @@ static void fetch_each_record(Fixture *fixture, Fetch *fetch, ShFetchPart parts[
     sh_engine_fetch(fixture->engine, &fetch->call);
 }
 
+typedef struct Reader {
+    Fixture *fixture;
+    Fetch fetch;
+    pthread_t thread;
+} Reader;
+
 /* The next answer of a reader who goes on; `offset` begins one. */
 static void ask(Fixture *fixture, Fetch *reader, int64_t offset)
 {
@@ -203,6 +218,45 @@ static void test_who_goes_on_is_read_for_and_nothing_is_read_twice(void **state)
     sh_fetch_release(&reader.call);
     assert_int_equal(gate.bytes, stored_bytes());
     wait_until(ahead_bytes(fixture) == 0); /* a range is there a moment before its read counts as done */
+}
+
+static void *ask_on_beside(void *arg)
+{
+    Reader *reader = arg;
+    ask_on(reader->fixture, &reader->fetch);
+    return NULL;
+}
+
+/* Two find at once that the same is to be read. */
+static void test_readers_that_go_on_together_read_it_once(void **state)
+{
+    Fixture *fixture = *state;
+    static Reader readers[2];
+    snprintf(fixture->extra[1], sizeof fixture->extra[1],
+             "STREAMHOUSE_READ_THREADS=3"); /* one is for others */
+    start_with_objects(fixture);
+    for (int i = 0; i < 2; i++) {
+        readers[i].fixture = fixture;
+        first_answer(fixture, &readers[i].fetch, 0);
+    }
+    int before = begun();
+    allow(before);
+    assert_ok(sh_fault_arm("read.ahead=stall:200", err));
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(pthread_create(&readers[i].thread, NULL, ask_on_beside, &readers[i]), 0);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(pthread_join(readers[i].thread, NULL), 0);
+        assert_int_equal(fetch_end(&readers[i].fetch), SH_OK);
+    }
+    assert_ok(sh_fault_arm(NULL, err));
+    assert_false(has_begun(before + 2)); /* another thread would have had time */
+    allow(INT32_MAX);
+    while (readers[0].fetch.part.next_offset < BATCHES)
+        next_answer(fixture, &readers[0].fetch);
+    assert_int_equal(gate.bytes, stored_bytes());
+    wait_until(under_way_bytes(fixture) == 0);
+    for (int i = 0; i < 2; i++)
+        sh_fetch_release(&readers[i].fetch.call);
 }
 
 static void test_readers_of_scattered_places_are_not_read_for(void **state)
@@ -520,6 +574,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_who_goes_on_is_read_for_and_nothing_is_read_twice),
+        TEST(test_readers_that_go_on_together_read_it_once),
         TEST(test_readers_of_scattered_places_are_not_read_for),
         TEST(test_a_read_ahead_delays_only_who_gets_there),
         TEST(test_one_that_has_not_begun_is_taken_over),
