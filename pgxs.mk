@@ -14,7 +14,7 @@ DATA_built = extension/streamhouse--0.1.0.sql
 EXTRA_CLEAN = $(OBJS:.o=.d)
 
 PG_CONFIG ?= pg_config
-PG_CPPFLAGS = -isystem $(shell $(PG_CONFIG) --includedir-server) -I$(CURDIR)
+PG_CPPFLAGS = -isystem $(shell $(PG_CONFIG) --includedir-server) -DHASH_NONFATAL_OOM=1 -I$(CURDIR)
 PG_CFLAGS = -MMD -MP -std=gnu11 -Wextra -Wshadow -Wconversion -Werror \
             -Wno-declaration-after-statement -Wno-unused-parameter
 override with_llvm = no

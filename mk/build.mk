@@ -19,7 +19,8 @@ OPT_tsan := -O1 -g -fsanitize=thread -fno-omit-frame-pointer
 
 # Initialisers in protobuf-c's generated headers lack braces.
 WARN := -Wall -Wextra -Wshadow -Wconversion -Wno-missing-braces -Werror
-CFLAGS_ALL = -std=gnu11 $(WARN) $(OPT_$(VARIANT)) -MMD -MP -D_GNU_SOURCE -I. -I$(GEN) $(PKG_CFLAGS) $(CFLAGS)
+# HASH_NONFATAL_OOM: uthash leaves out what it finds no memory for (its hh.tbl is NULL then), and does not end the process.
+CFLAGS_ALL = -std=gnu11 $(WARN) $(OPT_$(VARIANT)) -MMD -MP -D_GNU_SOURCE -DHASH_NONFATAL_OOM=1 -I. -I$(GEN) $(PKG_CFLAGS) $(CFLAGS)
 LDFLAGS_ALL = $(OPT_$(VARIANT)) $(LDFLAGS)
 
 obj = $(patsubst %.c,$(B)/%.o,$(1))
@@ -91,19 +92,20 @@ $(B)/streamhouse-agent: $(B)/agent/main.o $(B)/libagent.a $(B)/libschema.a $(B)/
 $(B)/streamhouse: $(CLI_OBJS) $(B)/libagent.a $(B)/libstreamhouse.a
 	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS) -lpthread
 
-# What writes Avro apart from us.
+# What writes Avro apart from us; a test that has the allocation of memory fail.
 $(B)/tests/unit/schema/test_avro_data: LIBS = -lavro
+$(B)/tests/unit/agent/base/test_rounds: LIBS = -Wl,--wrap=malloc
 
 # A unit test may use the agent, the client, the schemas and the core; it stands where its subject stands.
 $(B)/tests/unit/schema/%: $(B)/tests/unit/schema/%.o $(B)/libschema.a $(B)/libcore.a
 	$(CC) $(LDFLAGS_ALL) -o $@ $< $(B)/libschema.a $(B)/libcore.a $(PKG_LIBS) $(LIBS) -lcmocka -lpthread -lm
 $(B)/tests/unit/%: $(B)/tests/unit/%.o $(B)/libagent.a $(B)/libstreamhouse.a $(B)/libschema.a $(B)/libcore.a
-	$(CC) $(LDFLAGS_ALL) -o $@ $< $(B)/libagent.a $(B)/libstreamhouse.a $(B)/libschema.a $(B)/libcore.a $(PKG_LIBS) -lcmocka -lpthread -lm
+	$(CC) $(LDFLAGS_ALL) -o $@ $< $(B)/libagent.a $(B)/libstreamhouse.a $(B)/libschema.a $(B)/libcore.a $(PKG_LIBS) $(LIBS) -lcmocka -lpthread -lm
 $(B)/bench/%: $(B)/bench/%.o $(BENCH_COMMON_OBJS) $(B)/libagent.a $(B)/libstreamhouse.a $(B)/libschema.a $(B)/libcore.a
 	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS) -lpthread -lm
 
 # Fuzz targets: libFuzzer with ASan and UBSan, over the core and the agent's parsers.
-FUZZ_CFLAGS := -std=gnu11 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined -D_GNU_SOURCE -I. -I$(GEN)
+FUZZ_CFLAGS := -std=gnu11 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined -D_GNU_SOURCE -DHASH_NONFATAL_OOM=1 -I. -I$(GEN)
 build/fuzz/proto_shim.o: schema/proto_shim.cc schema/proto_model.h
 	@mkdir -p $(@D)
 	clang++ -std=gnu++17 $(filter-out -std=%,$(FUZZ_CFLAGS)) -fsanitize=fuzzer-no-link -fno-sanitize=vptr,function -c -o $@ $<

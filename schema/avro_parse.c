@@ -63,6 +63,7 @@ static const char *full_name(Parse *parse, const char *name, const char *space);
 static bool is_name(const char *name, bool may_have_dots);
 static ShAvroNode *new_node(Parse *parse, ShAvroType type, const json_t *json);
 static void *allocate(Parse *parse, size_t bytes);
+static void *lack_memory(Parse *parse);
 static void *refuse(Parse *parse, const char *fmt, ...) SH_PRINTF(2, 3);
 static size_t enter(Parse *parse, const char *fmt, ...) SH_PRINTF(2, 3);
 static void leave(Parse *parse, size_t length);
@@ -307,6 +308,8 @@ static const ShAvroNode *parse_named(Parse *parse, ShAvroType type, const json_t
         return NULL;
     *known = (Known){.name = full, .node = node};
     HASH_ADD_KEYPTR(hh, parse->known, known->name, strlen(known->name), known);
+    if (known->hh.tbl == NULL)
+        return lack_memory(parse);
 
     node->aliases = parse_aliases(parse, json, within, &node->alias_count);
     if (parse->status != SH_OK || !sort_aliases(parse, node))
@@ -524,9 +527,15 @@ static ShAvroNode *new_node(Parse *parse, ShAvroType type, const json_t *json)
 static void *allocate(Parse *parse, size_t bytes)
 {
     void *memory = sh_schema_arena_alloc(parse->schema->arena, bytes);
-    if (memory == NULL && parse->status == SH_OK)
+    return memory != NULL ? memory : lack_memory(parse);
+}
+
+/* NULL. */
+static void *lack_memory(Parse *parse)
+{
+    if (parse->status == SH_OK)
         parse->status = sh_fail(parse->err, SH_NO_MEMORY, "no memory to parse a schema");
-    return memory;
+    return NULL;
 }
 
 /* NULL; the first complaint is kept. */

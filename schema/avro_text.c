@@ -151,7 +151,8 @@ static bool write_out(Text *text, const ShAvroNode *node)
     }
     found->node = node;
     HASH_ADD_PTR(text->written, node, found);
-    return true;
+    text->failed |= found->hh.tbl == NULL;
+    return !text->failed;
 }
 
 static json_t *fields_of(Text *text, const ShAvroNode *node)

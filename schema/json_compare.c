@@ -113,6 +113,10 @@ bool sh_json_accepts(ShJsonComparison *work, const ShJsonNode *reader, const ShJ
         }
         pair->key = key;
         HASH_ADD(hh, work->pairs, key, sizeof pair->key, pair);
+        if (pair->hh.tbl == NULL) {
+            work->no_memory = true;
+            return false;
+        }
     }
     pair->fits = true; /* until it is known */
     work->depth++;

@@ -24,6 +24,7 @@ typedef struct Slot {
 static const ShJsonNode any_node = {.path = "#", .types = SH_JSON_ANY, .has = SH_JSON_IS_EMPTY};
 static const ShJsonNode no_node = {.path = "#", .types = 0, .has = SH_JSON_IS_FALSE};
 
+static void lack_memory(ShJsonParse *parse);
 static ShStatus load(ShJsonParse *parse, const char *text, size_t text_bytes,
                      const ShSchemaReference *references, size_t reference_count, ShJsonPlace *root);
 static ShStatus load_one(ShJsonParse *parse, const char *text, size_t text_bytes, const char *name,
@@ -151,6 +152,10 @@ const ShJsonNode *sh_json_node_of(ShJsonParse *parse, const ShJsonPlace *place)
     slot->node = (ShJsonNode){
         .json = place->json, .path = place->path, .base = place->base, .draft = place->draft};
     HASH_ADD_PTR(parse->slots, json, slot);
+    if (slot->hh.tbl == NULL) {
+        lack_memory(parse);
+        return &any_node;
+    }
     if (parse->last == NULL)
         parse->first = slot;
     else
@@ -163,6 +168,11 @@ void *sh_json_room(ShJsonParse *parse, size_t bytes)
 {
     void *out = sh_schema_arena_alloc(parse->schema->arena, bytes);
     if (out == NULL)
-        sh_json_stop(parse, sh_fail(parse->err, SH_NO_MEMORY, "no memory to parse a JSON schema"));
+        lack_memory(parse);
     return out;
+}
+
+static void lack_memory(ShJsonParse *parse)
+{
+    sh_json_stop(parse, sh_fail(parse->err, SH_NO_MEMORY, "no memory to parse a JSON schema"));
 }

@@ -275,7 +275,7 @@ static ShStatus add_entry(ShJsonIndex *index, const char *uri, const char *separ
     entry->uri = name;
     entry->place = *place;
     HASH_ADD_KEYPTR(hh, index->entries, entry->uri, strlen(entry->uri), entry);
-    return SH_OK;
+    return entry->hh.tbl != NULL ? SH_OK : no_memory(err);
 }
 
 /* One step of a JSON pointer, "~0", "~1" and %XX undone; returns its end. */

@@ -367,6 +367,10 @@ static Pair *pair_of(Comparison *work, const ShProtoMessage *reader, const ShPro
         return NULL;
     pair->key = key;
     HASH_ADD(hh, work->pairs, key, sizeof pair->key, pair);
+    if (pair->hh.tbl == NULL) {
+        work->no_memory = true;
+        return NULL;
+    }
     if (work->last == NULL)
         work->first = pair;
     else

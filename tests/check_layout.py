@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """The folder tree is the architecture: check who includes whom, the sizes of files, that folders say what they hold,
-and that what the mutants name is there.
+and that what the mutants name is there; that hash tables may be out of memory.
 
 Prints one line a finding and exits 1 when there is any.
 """
@@ -97,6 +97,13 @@ def word_findings(path, text):
             yield f"{path}:{number}: unfinished work is an issue, not a comment"
 
 
+def memory_findings(path, text):
+    """What uthash finds no memory for is not in the table: it has to be looked at."""
+    for found in re.finditer(r"\bHASH_ADD\w*\([^;]*;(.*\n.*\n.*)", text):
+        if "hh.tbl" not in found.group(1):
+            yield f"{path}:{text.count(chr(10), 0, found.start()) + 1}: whether HASH_ADD found memory (hh.tbl) is not looked at"
+
+
 def readme_findings(paths):
     folders = {}
     for path in paths:
@@ -144,7 +151,7 @@ def main():
         text = (ROOT / path).read_text(errors="replace")
         findings += [*size_findings(path, text), *word_findings(path, text)]
         if pathlib.Path(path).suffix in CODE:
-            findings += include_findings(path, text)
+            findings += [*include_findings(path, text), *memory_findings(path, text)]
     print("\n".join(findings) if findings else f"layout: {len(paths)} files keep the order")
     return 1 if findings else 0
 

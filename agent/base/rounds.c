@@ -73,6 +73,10 @@ static Group *group_of(ShRounds *rounds, const void *key)
     group->key = key;
     STAILQ_INIT(&group->turns);
     HASH_ADD_PTR(rounds->by_key, key, group);
+    if (group->hh.tbl == NULL) {
+        free(group);
+        return NULL;
+    }
     STAILQ_INSERT_TAIL(&rounds->groups, group, link);
     return group;
 }
@@ -86,6 +90,10 @@ static Turn *turn_of(Group *group, const void *asker)
     turn->asker = asker;
     STAILQ_INIT(&turn->jobs);
     HASH_ADD_PTR(group->by_asker, asker, turn);
+    if (turn->hh.tbl == NULL) {
+        free(turn);
+        return NULL;
+    }
     STAILQ_INSERT_TAIL(&group->turns, turn, link);
     return turn;
 }

@@ -234,6 +234,10 @@ static RoundResult try_parts(ShFetchState *state, ShPg *pg)
         ShReadOutcome outcome = try_part(state, index, pg, &refresh);
         if (refresh)
             return ROUND_REFRESH;
+        if (outcome == SH_READ_LATER && (is_answered || state->bytes > 0)) {
+            state->is_full = true; /* what others have is not found again for this one */
+            outcome = SH_READ_DATA;
+        }
         if (outcome == SH_READ_STORE || outcome == SH_READ_LATER)
             return ROUND_STORE;
         is_answered |= outcome == SH_READ_FAILED || sh_fetch_part_is_led_on(&state->fetch->parts[index]);
@@ -409,8 +413,6 @@ static void finish(ShFetchState *state)
         fail_parts(fetch, SH_CANCELLED, "the fetch was cancelled");
     else if (state->turned_away && state->bytes == 0)
         fail_parts(fetch, SH_UNAVAILABLE, "the agent is leaving: turn to another one");
-    for (size_t i = 0; i < fetch->part_count; i++)
-        free(state->waiters[i].search);
     free(state->waiters);
     free(state);
     fetch->done(fetch);

@@ -35,7 +35,6 @@ typedef struct ShFetchWaiter {
     /* What the last round has found, if the state `has_found` something. */
     uint64_t found_bytes;
     int64_t found_end_offset;
-    struct ShSegmentSearch *search; /* of the part's offset in the store, or NULL */
 } ShFetchWaiter;
 
 typedef struct ShFetchState {

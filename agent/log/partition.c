@@ -35,6 +35,7 @@ void sh_partition_unref(ShPartition *partition)
     sh_batch_ring_destroy(&partition->ring);
     sh_producers_clear(&partition->producers);
     free(partition->segments);
+    free(partition->searched);
     pthread_mutex_destroy(&partition->mutex);
     free(partition);
 }

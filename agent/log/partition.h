@@ -102,6 +102,7 @@ typedef struct ShPartition {
     ShPgSegment *segments; /* some consecutive rows of the index */
     size_t segment_count;
     struct ShCachedRange *ranges;
+    struct ShSearched *searched; /* places in segments, or NULL */
 } ShPartition;
 
 /* One reference; NULL when memory is short. */

@@ -71,6 +71,10 @@ ShPartition *sh_partition_table_add(ShPartitionTable *table, const ShUuid *topic
         partition = sh_partition_new(topic_id, number, topic, object_durability);
         if (partition != NULL)
             HASH_ADD_BYHASHVALUE(hh, table->by_key, key, sizeof partition->key, hash, partition);
+        if (partition != NULL && partition->hh.tbl == NULL) {
+            sh_partition_unref(partition);
+            partition = NULL;
+        }
     }
     if (partition != NULL)
         sh_partition_ref(partition);

@@ -1,11 +1,15 @@
 #include "agent/log/read_cache.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "agent/log/engine_internal.h"
 
 /* Ranges are searched one by one. */
 #define RANGES_PER_PARTITION_MAX 64
+/* Searches that go on at a time, in one partition. */
+#define SEARCHED_MAX 8
 
 typedef struct ShCachedRange {
     ShRange range;
@@ -18,6 +22,18 @@ typedef struct ShCachedRange {
     int64_t added_ms;
 } ShCachedRange;
 
+typedef struct SearchedPlace {
+    char object_key[SH_STORE_KEY_BYTES_MAX];
+    uint64_t position; /* of the segment in the object */
+    ShRunPlace place;
+} SearchedPlace;
+
+typedef struct ShSearched {
+    SearchedPlace places[SEARCHED_MAX];
+    size_t next; /* to be overwritten */
+} ShSearched;
+
+static bool is_in(const SearchedPlace *searched, const ShPgSegment *segment);
 static ShCachedRange *find(const ShPartition *partition, int64_t offset);
 static void set_read(ShReadCache *cache, ShCachedRange *cached);
 static ShCachedRange *find_surplus(const ShPartition *partition);
@@ -81,8 +97,44 @@ ShRunPlace sh_read_cache_place(ShReadCache *cache, const ShPartition *partition,
             cached->range.run_offset == segment->base_offset && cached->range.end_offset <= offset &&
             cached->range.next_position > place.position)
             place = (ShRunPlace){.position = cached->range.next_position, .offset = cached->range.end_offset};
+    for (size_t i = 0; partition->searched != NULL && i < SEARCHED_MAX; i++) {
+        const SearchedPlace *searched = &partition->searched->places[i];
+        if (is_in(searched, segment) && searched->place.offset <= offset &&
+            searched->place.position > place.position)
+            place = searched->place;
+    }
     pthread_mutex_unlock(&cache->lock);
     return place;
+}
+
+ShStatus sh_read_cache_note_place(ShReadCache *cache, ShPartition *partition, const ShPgSegment *segment,
+                                  ShRunPlace from, ShRunPlace to, ShError *err)
+{
+    ShStatus status = SH_OK;
+    pthread_mutex_lock(&cache->lock);
+    ShSearched *searched = partition->searched;
+    if (searched == NULL)
+        searched = partition->searched = calloc(1, sizeof *searched);
+    if (searched != NULL) {
+        size_t at = 0;
+        while (at < SEARCHED_MAX && !(is_in(&searched->places[at], segment) &&
+                                      searched->places[at].place.position == from.position))
+            at++;
+        if (at == SEARCHED_MAX)
+            at = searched->next++ % SEARCHED_MAX;
+        searched->places[at] = (SearchedPlace){.position = segment->position, .place = to};
+        snprintf(searched->places[at].object_key, sizeof searched->places[at].object_key, "%s",
+                 segment->object_key);
+    } else {
+        status = sh_fail(err, SH_NO_MEMORY, "no memory for a place in a segment");
+    }
+    pthread_mutex_unlock(&cache->lock);
+    return status;
+}
+
+static bool is_in(const SearchedPlace *searched, const ShPgSegment *segment)
+{
+    return searched->position == segment->position && strcmp(searched->object_key, segment->object_key) == 0;
 }
 
 void sh_read_cache_add(ShEngine *engine, ShPartition *partition, const ShRange *range, bool is_ahead)

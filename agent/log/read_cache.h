@@ -52,6 +52,11 @@ typedef struct ShRunPlace {
 ShRunPlace sh_read_cache_place(ShReadCache *cache, const ShPartition *partition, const ShPgSegment *segment,
                                int64_t offset);
 
+/* A search of the segment that began at `from` has come to `to` without what it looks for: who looks for what
+ * lies behind goes on there. Of a partition the last few are known, whatever else goes out of the cache. */
+ShStatus sh_read_cache_note_place(ShReadCache *cache, ShPartition *partition, const ShPgSegment *segment,
+                                  ShRunPlace from, ShRunPlace to, ShError *err) SH_MUST_CHECK;
+
 /* Like find, but nobody uses the range now: where it ends, and about how much of it lies from `offset` on. */
 bool sh_read_cache_peek(ShReadCache *cache, const ShPartition *partition, int64_t offset, int64_t *end_offset,
                         int64_t *bytes);

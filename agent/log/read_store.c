@@ -53,20 +53,18 @@ ShReadOutcome sh_read_store(ShFetchState *state, size_t index, ShPartition *part
             break;
         }
         ShSegmentRead read = {.given_up = &state->cancelled,
-                              .reads_max = STORE_READS_MAX - state->store_reads,
-                              .search = waiter->search};
+                              .reads_max = STORE_READS_MAX - state->store_reads};
         ShError err = {0};
         ShStatus status = sh_segment_read(engine, pg, partition, from, &read, &err);
-        waiter->search = read.search;
         bool cached = status == SH_OK && read.found && read.store_reads == 0;
         if (!cached)
             state->store_reads += read.store_reads > 0 ? read.store_reads : 1;
         if (status == SH_OK && !read.found)
             break;
         if (status == SH_OK && read.goes_on) {
-            if (state->bytes == 0)
+            if (part->slice_count == 0)
                 return SH_READ_LATER;
-            full = state->is_full = true; /* what others have is not read again for this one */
+            full = state->is_full = true;
             break;
         }
         if (status == SH_OK) {

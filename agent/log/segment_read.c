@@ -1,8 +1,6 @@
 #include "agent/log/segment_read.h"
 
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "agent/log/engine_internal.h"
 
@@ -15,8 +13,6 @@ static ShStatus find_segment(ShEngine *engine, ShPg *pg, ShPartition *partition,
                              ShPgSegment *out, bool *found, ShError *err);
 static ShStatus search_segment(ShEngine *engine, ShPartition *partition, const ShPgSegment *segment,
                                int64_t offset, bool is_ahead, ShSegmentRead *read, ShError *err);
-static bool is_of(const ShSegmentSearch *search, const ShPgSegment *segment);
-static ShStatus go_on_later(ShSegmentRead *read, const ShPgSegment *segment, ShRunPlace place, ShError *err);
 static ShStatus get_batches(ShEngine *engine, const ShPgSegment *segment, ShRunPlace place,
                             uint64_t chunk_bytes, ShRange *out, int *store_reads, ShError *err);
 static ShStatus get_bytes(ShEngine *engine, const ShPgSegment *segment, ShRunPlace place, uint64_t wanted,
@@ -34,6 +30,8 @@ ShStatus sh_segment_read(ShEngine *engine, ShPg *pg, ShPartition *partition, int
         /* The object may have been replaced since the index was read. */
         sh_read_cache_forget(engine, partition);
         sh_error_clear(&first);
+        if (read->store_reads >= read->reads_max && read->reads_max > 0)
+            read->reads_max = read->store_reads + 1; /* what is missing has to be found so */
         status = read_once(engine, pg, partition, offset, read, &first);
     }
     if (status == SH_NOT_FOUND)
@@ -112,14 +110,14 @@ static ShStatus search_segment(ShEngine *engine, ShPartition *partition, const S
 {
     uint64_t chunk_bytes = is_ahead ? SH_AHEAD_CHUNK_BYTES : CHUNK_BYTES;
     ShRunPlace place = sh_read_cache_place(&engine->read_cache, partition, segment, offset);
-    if (is_of(read->search, segment) && read->search->place.offset <= offset &&
-        read->search->place.position > place.position)
-        place = read->search->place;
+    const ShRunPlace begun = place;
     while (place.position < segment->length) {
         if (read->given_up != NULL && atomic_load(read->given_up))
             return sh_fail(err, SH_CANCELLED, "the read was given up");
-        if (read->reads_max > 0 && read->store_reads >= read->reads_max)
-            return go_on_later(read, segment, place, err);
+        if (read->reads_max > 0 && read->store_reads >= read->reads_max) {
+            read->goes_on = true;
+            return sh_read_cache_note_place(&engine->read_cache, partition, segment, begun, place, err);
+        }
         ShRange range = {.segment_offset = segment->first_offset, .run_offset = segment->base_offset};
         ShStatus status = get_batches(engine, segment, place, chunk_bytes, &range, &read->store_reads, err);
         if (status != SH_OK)
@@ -134,22 +132,6 @@ static ShStatus search_segment(ShEngine *engine, ShPartition *partition, const S
     }
     return sh_fail(err, SH_CORRUPT, "object %s does not hold offset %lld, although the index says so",
                    segment->object_key, (long long)offset);
-}
-
-static bool is_of(const ShSegmentSearch *search, const ShPgSegment *segment)
-{
-    return search != NULL && search->position == segment->position &&
-           strcmp(search->object_key, segment->object_key) == 0;
-}
-
-static ShStatus go_on_later(ShSegmentRead *read, const ShPgSegment *segment, ShRunPlace place, ShError *err)
-{
-    if (read->search == NULL && (read->search = calloc(1, sizeof *read->search)) == NULL)
-        return sh_fail(err, SH_NO_MEMORY, "no memory for the search of a segment");
-    *read->search = (ShSegmentSearch){.position = segment->position, .place = place};
-    snprintf(read->search->object_key, sizeof read->search->object_key, "%s", segment->object_key);
-    read->goes_on = true;
-    return SH_OK;
 }
 
 /* Whole batches from a place in the segment on, with their offsets. */

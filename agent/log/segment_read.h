@@ -9,23 +9,14 @@
 
 #include "agent/log/read_cache.h"
 #include "agent/pg/pg.h"
-#include "agent/store/store.h"
-
-/* How far a segment has been searched that holds the offset further on. */
-typedef struct ShSegmentSearch {
-    char object_key[SH_STORE_KEY_BYTES_MAX];
-    uint64_t position; /* of the segment in the object */
-    ShRunPlace place;
-} ShSegmentSearch;
 
 typedef struct ShSegmentRead {
     const atomic_bool *given_up; /* nobody waits for it any more; NULL: somebody does */
     int reads_max;               /* of the store, about; 0: as many as it takes */
-    ShSegmentSearch *search;     /* where an earlier call has come to, or NULL; the caller frees it */
     /* results */
-    bool found;      /* false: the index has nothing at or above the offset */
-    bool goes_on;    /* `reads_max` was reached, and `search` says where: there is no range yet */
-    ShRange range;   /* with a reference on the owner of its bytes */
+    bool found;    /* false: the index has nothing at or above the offset */
+    bool goes_on;  /* `reads_max` was reached: there is no range yet, and the next call goes on from there */
+    ShRange range; /* with a reference on the owner of its bytes */
     int store_reads; /* also after an error; 0: it was in the cache */
 } ShSegmentRead;
 

@@ -159,12 +159,14 @@ ShConnection *sh_acceptor_connection_of(ShAcceptor *acceptor, grpc_call *call)
 
 void sh_acceptor_call_refused(ShAcceptor *acceptor, ShConnection *connection, int64_t of_host)
 {
-    if (2 * of_host >= atomic_load(&acceptor->calls_of_richest)) {
-        atomic_fetch_add(&connection->offences, 1);
-        if (atomic_fetch_add(&connection->host->offences, 1) % SH_OFFENCES_MAX == SH_OFFENCES_MAX - 1)
-            wake(acceptor);
+    bool is_own_doing = 2 * of_host >= atomic_load(&acceptor->calls_of_richest);
+    uint64_t offence = is_own_doing ? SH_OFFENCE : SH_OFFENCE / 4;
+    uint64_t before = atomic_fetch_add(&connection->host->offences, offence);
+    atomic_fetch_add(&connection->offences, offence);
+    if (before / SH_OFFENCES_MAX != (before + offence) / SH_OFFENCES_MAX)
+        wake(acceptor);
+    if (is_own_doing)
         return;
-    }
     pthread_mutex_lock(&acceptor->lock);
     bool is_known = acceptor->refused_count == SH_REFUSED_MAX;
     for (size_t i = 0; i < acceptor->refused_count && !is_known; i++)

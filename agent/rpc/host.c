@@ -36,6 +36,10 @@ ShHost *sh_host_of(ShHosts *hosts, const struct sockaddr_storage *peer)
         host->hosts = hosts;
         memcpy(host->key, key, sizeof key);
         HASH_ADD(hh, hosts->by_key, key, sizeof host->key, host);
+        if (host->hh.tbl == NULL) {
+            free(host);
+            host = NULL;
+        }
     }
     if (host != NULL)
         host->refs++;

@@ -25,6 +25,7 @@ typedef struct ShHost {
     /* The acceptor's thread's. */
     long connections; /* that stand */
     int64_t looked_ms;
+    int64_t barred_at_ms;     /* the last time */
     int64_t offences_lately;  /* less what is forgotten */
     uint64_t offences_before; /* `offences` at the last look */
     long refs;                /* by the table's mutex, as the next */

@@ -15,10 +15,11 @@
 
 #include "agent/rpc/host.h"
 
-/* Calls of a host that may be refused at once, as many as two connections may have; and how many are
- * forgotten each millisecond. */
-#define SH_OFFENCES_MAX  2000
-#define SH_OFFENCES_A_MS 1
+/* What a call counts that is refused while no other host has far more; while one has, a quarter of it. And
+ * how much may come at once, 2,000 calls as two connections may have, and is forgotten each millisecond. */
+#define SH_OFFENCE       4
+#define SH_OFFENCES_MAX  (2000 * SH_OFFENCE)
+#define SH_OFFENCES_A_MS SH_OFFENCE
 #define SH_OFFENDERS_MAX 1024
 #define SH_BARRED_MS_MIN 1000
 #define SH_BARRED_MS_MAX 10000

@@ -188,6 +188,9 @@ static void bar_offenders(ShAcceptor *acceptor, int64_t now_ms)
 
 static void bar(ShAcceptor *acceptor, ShHost *host, int64_t now_ms, const char *reason)
 {
+    if (host->barred_at_ms == now_ms)
+        return; /* in this sweep */
+    host->barred_at_ms = now_ms;
     bool goes_on = sh_offenders_is_barred(&acceptor->offenders, host, now_ms);
     int64_t barred_ms = sh_offenders_bar(&acceptor->offenders, host, now_ms);
     sh_log_warn("rpc_host_barred", "reason=\"%s\" connections=%ld seconds=%lld", reason, host->connections,
@@ -204,8 +207,9 @@ static void bar(ShAcceptor *acceptor, ShHost *host, int64_t now_ms, const char *
 static bool is_part_of_it(const ShConnection *connection, int64_t now_ms, bool goes_on)
 {
     long calls = atomic_load(&connection->calls);
-    return now_ms - connection->offended_ms < OFFENDED_MS || calls > SUSPECT_CALLS ||
-           sh_connection_unread_bytes(connection) > SUSPECT_UNREAD_BYTES || (goes_on && calls == 0);
+    return now_ms - connection->offended_ms < OFFENDED_MS || connection->torn_lately > TORN_MAX_SHORT ||
+           calls > SUSPECT_CALLS || sh_connection_unread_bytes(connection) > SUSPECT_UNREAD_BYTES ||
+           (goes_on && calls == 0);
 }
 
 bool sh_sweep_end(ShAcceptor *acceptor, ShConnection *connection, const char *reason)

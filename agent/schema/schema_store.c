@@ -132,8 +132,12 @@ void sh_schema_store_put(ShSchemaStore *store, int32_t id, const ShPgSchema *sch
                                     store->bytes + fresh->bytes > SH_SCHEMA_STORE_BYTES_MAX))
         drop(store, store->by_id);
     HASH_ADD(hh, store->by_id, stored.id, sizeof id, fresh);
-    store->bytes += fresh->bytes;
+    bool is_kept = fresh->hh.tbl != NULL;
+    if (is_kept)
+        store->bytes += fresh->bytes;
     pthread_mutex_unlock(&store->lock);
+    if (!is_kept)
+        release(fresh);
 }
 
 /* With the lock held. Who has found it keeps it. */

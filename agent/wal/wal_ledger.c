@@ -100,6 +100,10 @@ static Entry *find(ShWalLedger *ledger, const Key *key)
         entry->account = (ShWalAccount){
             .topic_id = key->topic_id, .partition = key->partition, .epoch = key->epoch};
         HASH_ADD(hh, ledger->entries, key, sizeof entry->key, entry);
+        if (entry->hh.tbl == NULL) {
+            free(entry);
+            return NULL;
+        }
     }
     if (entry != NULL)
         ledger->last = entry;

@@ -13,6 +13,18 @@ typedef struct Job {
     const char *name;
 } Job;
 
+/* The linker sends the hash tables' calls here. */
+void *__real_malloc(size_t bytes);
+void *__wrap_malloc(size_t bytes);
+static int fail_after = -1; /* so many calls; -1: none fails */
+
+void *__wrap_malloc(size_t bytes)
+{
+    if (fail_after >= 0 && fail_after-- == 0)
+        return NULL;
+    return __real_malloc(bytes);
+}
+
 #define KEY(letter) ((const void *)(uintptr_t)(letter))
 
 /* Each job's name is its group, its asker and its number. */
@@ -70,11 +82,37 @@ static void test_a_newcomer_waits_for_one_of_each(void **state)
     assert_null(sh_rounds_take(&rounds));
 }
 
+static void test_no_memory_refuses_the_job_alone(void **state)
+{
+    (void)state;
+    int refused = 0;
+    for (int after = 0; after < 6; after++) {
+        Job first;
+        Job second = {.name = "2b1"};
+        ShRounds rounds;
+        sh_rounds_init(&rounds);
+        put(&rounds, &first, "1a1");
+        fail_after = after;
+        bool taken = sh_rounds_put(&rounds, KEY(2), KEY('b'), &second.turn);
+        fail_after = -1;
+        refused += !taken;
+        expect(&rounds, "1a1");
+        if (taken)
+            expect(&rounds, "2b1");
+        assert_null(sh_rounds_take(&rounds));
+        put(&rounds, &second, "2b1");
+        expect(&rounds, "2b1");
+        assert_null(sh_rounds_take(&rounds));
+    }
+    assert_in_range(refused, 1, 5);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_turns),
         cmocka_unit_test(test_a_newcomer_waits_for_one_of_each),
+        cmocka_unit_test(test_no_memory_refuses_the_job_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -49,16 +49,16 @@ static void offences_are_forgotten_with_time(void **state)
 {
     ShHost *host = host_at(*state, 1);
     assert_false(offend(host, SH_OFFENCES_MAX, 10000));
-    assert_false(offend(host, 1, 10000)); /* one look at a time */
+    assert_false(offend(host, SH_OFFENCE, 10000)); /* one look at a time */
     assert_false(sh_offenders_look(host, 10001));
     assert_int_equal(host->offences_lately, SH_OFFENCES_MAX);
-    assert_true(offend(host, 11, 10011));
+    assert_true(offend(host, 10 * SH_OFFENCE + 1, 10011));
     assert_false(offend(host, SH_OFFENCES_MAX, 10012)); /* it begins anew */
-    assert_false(offend(host, 500, 10512));
+    assert_false(offend(host, 500 * SH_OFFENCE, 10512));
     assert_false(offend(host, SH_OFFENCES_MAX, 20000));
     for (int64_t now_ms = 20100; now_ms < 30000; now_ms += 100)
-        assert_false(offend(host, 100, now_ms));
-    assert_true(offend(host, 101, 30000));
+        assert_false(offend(host, 100 * SH_OFFENCE, now_ms));
+    assert_true(offend(host, 100 * SH_OFFENCE + 1, 30000));
     sh_host_release(host);
 }
 
@@ -104,7 +104,7 @@ static void who_would_be_let_in_first_makes_room(void **state)
     }
 }
 
-/* Who is refused because another has far more has done nothing. */
+/* Who is refused because another has far more has done less. */
 static void who_stands_in_ones_way_is_to_blame(void **state)
 {
     ShHost *host = host_at(*state, 1);
@@ -112,11 +112,11 @@ static void who_stands_in_ones_way_is_to_blame(void **state)
     ShAcceptor acceptor = {.calls_of_richest = 100, .wake = -1};
     pthread_mutex_init(&acceptor.lock, NULL);
     sh_acceptor_call_refused(&acceptor, &connection, 49);
-    assert_int_equal(atomic_load(&host->offences), 0);
+    assert_int_equal(atomic_load(&host->offences), 1);
     assert_int_equal(acceptor.refused_count, 1);
     sh_acceptor_call_refused(&acceptor, &connection, 50);
-    assert_int_equal(atomic_load(&host->offences), 1);
-    assert_int_equal(atomic_load(&connection.offences), 1);
+    assert_int_equal(atomic_load(&host->offences), 5);
+    assert_int_equal(atomic_load(&connection.offences), 5);
     assert_int_equal(acceptor.refused_count, 1);
     pthread_mutex_destroy(&acceptor.lock);
     sh_host_release(host);
