@@ -2,56 +2,11 @@
 #include "tests/unit/agent/log/log_fixture.h"
 
 #include "agent/log/segment_read.h"
-#include "agent/store/store_internal.h"
+#include "tests/unit/agent/log/gated_store.h"
 
 #define BATCH_BYTES  100000
 #define BATCHES      40
 #define ANSWER_BYTES (2 * BATCH_BYTES + 10000)
-
-/* What the store's reads go through. */
-static struct {
-    const ShStoreOps *real;
-    ShStoreOps ops;
-    pthread_mutex_t lock;
-    pthread_cond_t cond;
-    int begun;
-    int allowed;    /* so many may go on */
-    int fail_first; /* [fail_first, fail_end) fail */
-    int fail_end;
-    uint64_t bytes; /* that were asked for */
-} gate;
-
-static ShStatus gated_get(ShStore *store, const char *key, uint64_t position, uint64_t length, ShBuf **out,
-                          ShError *err)
-{
-    int64_t until_ms = sh_clock_now_ms() + DEADLINE_MS;
-    pthread_mutex_lock(&gate.lock);
-    int index = gate.begun++;
-    gate.bytes += length;
-    pthread_cond_broadcast(&gate.cond);
-    while (index >= gate.allowed && sh_clock_now_ms() < until_ms)
-        sh_cond_wait_ms(&gate.cond, &gate.lock, 100);
-    bool fails = index >= gate.fail_first && index < gate.fail_end;
-    pthread_mutex_unlock(&gate.lock);
-    return fails ? sh_fail(err, SH_UNAVAILABLE, "the test fails this read")
-                 : gate.real->get(store, key, position, length, out, err);
-}
-
-static void allow(int count)
-{
-    pthread_mutex_lock(&gate.lock);
-    gate.allowed = count;
-    pthread_cond_broadcast(&gate.cond);
-    pthread_mutex_unlock(&gate.lock);
-}
-
-static int begun(void)
-{
-    pthread_mutex_lock(&gate.lock);
-    int count = gate.begun;
-    pthread_mutex_unlock(&gate.lock);
-    return count;
-}
 
 /* ... so many within a moment. */
 static bool has_begun(int count)
@@ -106,23 +61,6 @@ static uint64_t stored_bytes(void)
     for (size_t i = 0; i < fake.topics[0].partitions[0].segment_count; i++)
         bytes += segment(i)->length;
     return bytes;
-}
-
-/* An agent that has nothing in memory of what this one has taken, and a store behind the gate. */
-static void start_again(Fixture *fixture)
-{
-    assert_ok(sh_engine_drain(fixture->engine, err));
-    stop(fixture);
-    start(fixture);
-    gate.real = fixture->engine->store->ops;
-    gate.ops = *gate.real;
-    gate.ops.get = gated_get;
-    gate.begun = gate.fail_first = gate.fail_end = 0;
-    gate.bytes = 0;
-    gate.allowed = INT32_MAX;
-    pthread_mutex_init(&gate.lock, NULL);
-    assert_ok(sh_cond_init(&gate.cond, err));
-    fixture->engine->store->ops = &gate.ops;
 }
 
 /* Batches of one record in several objects. */
@@ -498,21 +436,6 @@ static void test_who_has_given_up_is_not_read_for(void **state)
     sh_fetch_release(&fetch.call);
 }
 
-static void fetch_as(Fixture *fixture, Fetch *fetch, const char *asker, int64_t offset)
-{
-    memset(fetch, 0, sizeof *fetch);
-    signal_init(&fetch->signal);
-    fetch->part = (ShFetchPart){.target = target_of("t", 0), .offset = offset, .bytes_max = 1};
-    fetch->call = (ShFetch){.parts = &fetch->part,
-                            .part_count = 1,
-                            .wait_max_ms = 2000,
-                            .bytes_min = 1,
-                            .bytes_max = 1,
-                            .asker = asker,
-                            .done = fetch_done};
-    sh_engine_fetch(fixture->engine, &fetch->call);
-}
-
 static void test_who_asks_little_does_not_wait_for_who_asks_much(void **state)
 {
     Fixture *fixture = *state;
@@ -535,39 +458,6 @@ static void test_who_asks_little_does_not_wait_for_who_asks_much(void **state)
     sh_fetch_release(&other.call);
 }
 
-/* Where the batches of a large segment begin is known only of those before. */
-static void test_who_reads_far_into_a_segment_lets_others_have_their_turn(void **state)
-{
-    enum { LARGE_BYTES = 700000 };
-    Fixture *fixture = *state;
-    Fetch far;
-    Fetch near;
-    static const char *const settings[] = {"READ_THREADS=1", "FLUSH_SIZE=64MB", "FLUSH_INTERVAL=1h"};
-    for (int i = 0; i < 3; i++)
-        snprintf(fixture->extra[i], sizeof fixture->extra[i], "STREAMHOUSE_%s", settings[i]);
-    start(fixture);
-    for (int i = 0; i < BATCHES; i++)
-        assert_int_equal(append_patiently(fixture, "t", 1, LARGE_BYTES), i);
-    start_again(fixture);
-    assert_int_equal(fake.topics[0].partitions[0].segment_count, 1);
-    fixture->engine->read_cache.bytes_max = 4 *
-                                            LARGE_BYTES; /* others keep what this one has read out of it */
-    allow(0);
-    fetch_as(fixture, &far, "far", BATCHES - 1);
-    wait_until(begun() == 1);
-    fetch_as(fixture, &near, "near", 0);
-    allow(BATCHES - 1);
-    assert_int_equal(fetch_end(&near), SH_OK);
-    assert_int_equal(near.part.slice_count, 1);
-    assert_false(signal_wait(&far.signal, 0));
-    allow(INT32_MAX);
-    assert_int_equal(fetch_end(&far), SH_OK);
-    assert_int_equal(far.part.next_offset, BATCHES);
-    assert_in_range(begun(), BATCHES, BATCHES + 4); /* it went on where it was */
-    sh_fetch_release(&far.call);
-    sh_fetch_release(&near.call);
-}
-
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
 int main(void)
@@ -586,7 +476,6 @@ int main(void)
         TEST(test_partitions_take_turns_in_filling_an_answer),
         TEST(test_one_answer_makes_few_reads_of_the_store),
         TEST(test_who_has_given_up_is_not_read_for),
-        TEST(test_who_reads_far_into_a_segment_lets_others_have_their_turn),
         TEST(test_who_asks_little_does_not_wait_for_who_asks_much),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
