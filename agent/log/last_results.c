@@ -4,7 +4,11 @@
 
 #include "agent/log/engine_internal.h"
 
+/* What is built and not stored. Engines follow each other, so nothing guards it. */
+static ShFlight *unsent;
+
 static ShStatus take_back(ShEngine *engine, ShError *err);
+static ShStatus put(ShEngine *engine, const ShFlight *flight, ShError *err);
 
 void sh_last_results_leave(ShEngine *engine)
 {
@@ -21,15 +25,39 @@ void sh_last_results_leave(ShEngine *engine)
     }
     if (status == SH_OK && flight->result_count > 0) {
         status = sh_flight_build(engine, flight, &err);
-        if (status == SH_OK)
-            status = sh_store_put(engine->store, flight->key, flight->object.pieces,
-                                  flight->object.piece_count, flight->object.total_bytes, &err);
-        if (status == SH_OK)
-            sh_log_info("last_results_stored", "object=%s results=%zu", flight->key, flight->result_count);
+        if (status == SH_OK && put(engine, flight, &err) != SH_OK) {
+            sh_log_warn("last_results_kept", "object=%s results=%zu reason=\"%s\"", flight->key,
+                        flight->result_count, err.message);
+            flight->next = unsent;
+            unsent = flight;
+            return;
+        }
     }
     if (status != SH_OK)
         sh_log_warn("last_results_lost", "reason=\"%s\"", err.message);
     sh_flight_free(flight);
+}
+
+ShStatus sh_last_results_send(ShEngine *engine, ShError *err)
+{
+    while (unsent != NULL) {
+        ShFlight *flight = unsent;
+        ShStatus status = put(engine, flight, err);
+        if (status != SH_OK)
+            return status;
+        unsent = flight->next;
+        sh_flight_free(flight);
+    }
+    return SH_OK;
+}
+
+static ShStatus put(ShEngine *engine, const ShFlight *flight, ShError *err)
+{
+    ShStatus status = sh_store_put(engine->store, flight->key, flight->object.pieces,
+                                   flight->object.piece_count, flight->object.total_bytes, err);
+    if (status == SH_OK)
+        sh_log_info("last_results_stored", "object=%s results=%zu", flight->key, flight->result_count);
+    return status;
 }
 
 /* Of objects that may not be in the store. Told twice does no harm. */

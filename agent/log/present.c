@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "agent/log/engine_internal.h"
+#include "agent/log/last_results.h"
 #include "agent/log/present_claims.h"
 #include "agent/log/present_origins.h"
 #include "agent/log/present_twice.h"
@@ -179,7 +180,9 @@ static ShStatus read_store_patiently(Scan *scan)
 
 static ShStatus read_store(Scan *scan)
 {
-    ShStatus status = sh_store_list(scan->engine->store, "", on_listed, scan, scan->err);
+    ShStatus status = sh_last_results_send(scan->engine, scan->err);
+    if (status == SH_OK)
+        status = sh_store_list(scan->engine->store, "", on_listed, scan, scan->err);
     scan->store_failed |= status != SH_OK;
     if (scan->status == SH_OK && status == SH_OK)
         ask(scan);

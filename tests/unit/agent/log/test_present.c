@@ -1,6 +1,7 @@
 /* What of the store is presented in a new term, in which order, and with which offsets. */
 #include "tests/unit/agent/log/log_fixture.h"
 
+#include <glob.h>
 #include <inttypes.h>
 
 #include "agent/log/present.h"
@@ -219,6 +220,43 @@ static void a_producer_may_have_an_answer_unless_this_process_knows_better(void 
     assert_int_equal(found, 4);
 }
 
+static size_t count_objects(const Fixture *fixture)
+{
+    char pattern[200];
+    glob_t found;
+    snprintf(pattern, sizeof pattern, "%s/store/*/*/*/*.seg", fixture->dir);
+    if (glob(pattern, 0, NULL, &found) != 0)
+        return 0;
+    size_t count = found.gl_pathc;
+    globfree(&found);
+    return count;
+}
+
+/* What the last publishes have decided about ownerless epochs is known nowhere else, once the database has
+ * lost it. */
+static void what_a_store_that_was_away_did_not_take_is_stored_before_it_is_read(void **state)
+{
+    Fixture *fixture = *state;
+    fake_present.awaited = false;
+    start(fixture);
+    assert_int_equal(append_patiently(fixture, "o", 1, 10), 0);
+    assert_int_equal(count_objects(fixture), 1);
+    ShError lost = {0};
+    (void)sh_fail(&lost, SH_OUTDATED, "the database lost history");
+    sh_engine_set_fatal(fixture->engine, &lost);
+    assert_ok(sh_fault_arm("store.put=error", err));
+    stop(fixture);
+    assert_int_equal(count_objects(fixture), 1);
+    assert_ok(sh_fault_arm("store.put=error:3", err));
+    fake_present.awaited = true;
+    start(fixture);
+    assert_false(sh_fault_hit("store.put"));
+    assert_int_equal(count_objects(fixture), 2);
+    stop(fixture);
+    start(fixture);
+    assert_int_equal(count_objects(fixture), 2); /* once */
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup_present, teardown)
 
 int main(void)
@@ -227,6 +265,7 @@ int main(void)
         TEST(an_epoch_begins_at_the_lowest_offset_that_is_known),
         TEST(a_producer_may_have_an_answer_unless_this_process_knows_better),
         TEST(what_was_void_is_presented_as_that),
+        TEST(what_a_store_that_was_away_did_not_take_is_stored_before_it_is_read),
         TEST(what_a_part_of_an_object_was_waited_for_gets_its_place),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
