@@ -94,7 +94,7 @@ $(B)/streamhouse: $(CLI_OBJS) $(B)/libagent.a $(B)/libstreamhouse.a
 
 # What writes Avro apart from us; a test that has the allocation of memory fail.
 $(B)/tests/unit/schema/test_avro_data: LIBS = -lavro
-$(B)/tests/unit/agent/base/test_rounds: LIBS = -Wl,--wrap=malloc
+$(B)/tests/unit/agent/base/test_rounds: LIBS = -Wl,--wrap=calloc
 
 # A unit test may use the agent, the client, the schemas and the core; it stands where its subject stands.
 $(B)/tests/unit/schema/%: $(B)/tests/unit/schema/%.o $(B)/libschema.a $(B)/libcore.a

@@ -3,7 +3,8 @@
  *
  * Jobs of one asker keep their order. After each of its jobs an asker waits behind the others of its group,
  * and the group behind the other groups: a host's connections, say, and the hosts. So nobody waits for more
- * than one job of each other, however many that one has. The caller has the lock.
+ * than one job of each other, however many that one has. Groups and askers are searched one by one: only
+ * those that have a job waiting are there, mostly none. The caller has the lock.
  */
 #ifndef SH_AGENT_BASE_ROUNDS_H
 #define SH_AGENT_BASE_ROUNDS_H
@@ -20,7 +21,6 @@ typedef struct ShRoundJob {
 
 typedef struct ShRounds {
     STAILQ_HEAD(, ShRoundGroup) groups; /* whose turn it is first; each has a job at least */
-    struct ShRoundGroup *by_key;
 } ShRounds;
 
 void sh_rounds_init(ShRounds *rounds);

@@ -15,8 +15,8 @@ beside it counts gRPC, libc and all else too.
 
 The machine's speed and load do not change the counts, but for how many batches happen to share an answer, a write or
 an object, and for what the agent does by the clock meanwhile. How much that is differs from figure to figure, so
-`committed.json` has it beside each: `spread` is the greatest of its runs less the least, those before among them, for one
-machine's differ by less than several machines' do; and a figure is worse when it is more than twice that over the median.
+`committed.json` has it beside each: `spread` is the greatest of its runs less the least, and a figure is worse when it is
+more than twice that over the median.
 """
 import argparse
 import collections
@@ -300,12 +300,9 @@ def commit(runs):
     def middle(name, place):
         return round(statistics.median(run[name][place] for run in runs), 2)
 
-    before = json.loads(COMMITTED.read_text())
     committed = {}
     for name in runs[0]:
         own = [run[name][0] for run in runs]
-        if name in before:
-            own += [before[name]["value"] + sign * before[name]["spread"] / 2 for sign in (-1, 1)]
         committed[name] = {"value": middle(name, 0), "spread": round(max(own) - min(own), 2), "in_all": middle(name, 1)}
     COMMITTED.write_text(json.dumps(committed, indent=4) + "\n")
 

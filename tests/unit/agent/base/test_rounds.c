@@ -13,16 +13,16 @@ typedef struct Job {
     const char *name;
 } Job;
 
-/* The linker sends the hash tables' calls here. */
-void *__real_malloc(size_t bytes);
-void *__wrap_malloc(size_t bytes);
+/* The linker sends calls here. */
+void *__real_calloc(size_t count, size_t bytes);
+void *__wrap_calloc(size_t count, size_t bytes);
 static int fail_after = -1; /* so many calls; -1: none fails */
 
-void *__wrap_malloc(size_t bytes)
+void *__wrap_calloc(size_t count, size_t bytes)
 {
     if (fail_after >= 0 && fail_after-- == 0)
         return NULL;
-    return __real_malloc(bytes);
+    return __real_calloc(count, bytes);
 }
 
 #define KEY(letter) ((const void *)(uintptr_t)(letter))
