@@ -2,92 +2,71 @@
 
 #include <stdlib.h>
 
-typedef struct Turn {
-    STAILQ_ENTRY(Turn) link;
-    const void *asker;
-    STAILQ_HEAD(, ShRoundJob) jobs;
-} Turn;
-
-typedef struct ShRoundGroup {
-    STAILQ_ENTRY(ShRoundGroup) link;
+/* A group with its askers, or an asker with its jobs. */
+typedef struct ShRoundNode {
+    STAILQ_ENTRY(ShRoundNode) link;
     const void *key;
-    STAILQ_HEAD(, Turn) turns;
-} Group;
+    ShRoundNodes askers;
+    STAILQ_HEAD(, ShRoundJob) jobs;
+} Node;
 
-static Group *group_of(ShRounds *rounds, const void *key);
-static Turn *turn_of(Group *group, const void *asker);
-static void remove_group(ShRounds *rounds, Group *group);
+static Node *node_of(ShRoundNodes *nodes, const void *key);
+static void end_turn(ShRoundNodes *nodes, bool is_done);
 
 void sh_rounds_init(ShRounds *rounds)
 {
     STAILQ_INIT(&rounds->groups);
 }
 
-bool sh_rounds_put(ShRounds *rounds, const void *group, const void *asker, ShRoundJob *job)
+bool sh_rounds_put(ShRounds *rounds, const void *group_key, const void *asker_key, ShRoundJob *job)
 {
-    Group *of_group = group_of(rounds, group);
-    Turn *turn = of_group != NULL ? turn_of(of_group, asker) : NULL;
-    if (turn != NULL)
-        STAILQ_INSERT_TAIL(&turn->jobs, job, link);
-    else if (of_group != NULL && STAILQ_EMPTY(&of_group->turns))
-        remove_group(rounds, of_group);
-    return turn != NULL;
+    Node *group = node_of(&rounds->groups, group_key);
+    Node *asker = group != NULL ? node_of(&group->askers, asker_key) : NULL;
+    if (asker != NULL) {
+        STAILQ_INSERT_TAIL(&asker->jobs, job, link);
+    } else if (group != NULL && STAILQ_EMPTY(&group->askers)) {
+        STAILQ_REMOVE(&rounds->groups, group, ShRoundNode, link);
+        free(group);
+    }
+    return asker != NULL;
 }
 
 ShRoundJob *sh_rounds_take(ShRounds *rounds)
 {
-    Group *group = STAILQ_FIRST(&rounds->groups);
+    Node *group = STAILQ_FIRST(&rounds->groups);
     if (group == NULL)
         return NULL;
-    Turn *turn = STAILQ_FIRST(&group->turns);
-    ShRoundJob *job = STAILQ_FIRST(&turn->jobs);
-    STAILQ_REMOVE_HEAD(&turn->jobs, link);
-    STAILQ_REMOVE_HEAD(&group->turns, link);
-    if (STAILQ_EMPTY(&turn->jobs)) {
-        free(turn);
-    } else {
-        STAILQ_INSERT_TAIL(&group->turns, turn, link);
-    }
-    if (STAILQ_EMPTY(&group->turns)) {
-        remove_group(rounds, group);
-    } else {
-        STAILQ_REMOVE_HEAD(&rounds->groups, link);
-        STAILQ_INSERT_TAIL(&rounds->groups, group, link);
-    }
+    Node *asker = STAILQ_FIRST(&group->askers);
+    ShRoundJob *job = STAILQ_FIRST(&asker->jobs);
+    STAILQ_REMOVE_HEAD(&asker->jobs, link);
+    end_turn(&group->askers, STAILQ_EMPTY(&asker->jobs));
+    end_turn(&rounds->groups, STAILQ_EMPTY(&group->askers));
     return job;
 }
 
-/* NULL when memory is short, as the next. */
-static Group *group_of(ShRounds *rounds, const void *key)
+/* The node of that key, made if there is none; NULL when memory is short. */
+static Node *node_of(ShRoundNodes *nodes, const void *key)
 {
-    Group *group;
-    STAILQ_FOREACH(group, &rounds->groups, link)
-    if (group->key == key)
-        return group;
-    if ((group = calloc(1, sizeof *group)) == NULL)
+    Node *node;
+    STAILQ_FOREACH(node, nodes, link)
+    if (node->key == key)
+        return node;
+    if ((node = calloc(1, sizeof *node)) == NULL)
         return NULL;
-    group->key = key;
-    STAILQ_INIT(&group->turns);
-    STAILQ_INSERT_TAIL(&rounds->groups, group, link);
-    return group;
+    node->key = key;
+    STAILQ_INIT(&node->askers);
+    STAILQ_INIT(&node->jobs);
+    STAILQ_INSERT_TAIL(nodes, node, link);
+    return node;
 }
 
-static Turn *turn_of(Group *group, const void *asker)
+/* The first waits behind the others, unless it has nothing left to wait for. */
+static void end_turn(ShRoundNodes *nodes, bool is_done)
 {
-    Turn *turn;
-    STAILQ_FOREACH(turn, &group->turns, link)
-    if (turn->asker == asker)
-        return turn;
-    if ((turn = calloc(1, sizeof *turn)) == NULL)
-        return NULL;
-    turn->asker = asker;
-    STAILQ_INIT(&turn->jobs);
-    STAILQ_INSERT_TAIL(&group->turns, turn, link);
-    return turn;
-}
-
-static void remove_group(ShRounds *rounds, Group *group)
-{
-    STAILQ_REMOVE(&rounds->groups, group, ShRoundGroup, link);
-    free(group);
+    Node *first = STAILQ_FIRST(nodes);
+    STAILQ_REMOVE_HEAD(nodes, link);
+    if (is_done)
+        free(first);
+    else
+        STAILQ_INSERT_TAIL(nodes, first, link);
 }

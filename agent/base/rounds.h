@@ -12,7 +12,7 @@
 #include <stdbool.h>
 #include <sys/queue.h>
 
-struct ShRoundGroup;
+typedef STAILQ_HEAD(ShRoundNodes, ShRoundNode) ShRoundNodes;
 
 /* Lives in what is to be done. */
 typedef struct ShRoundJob {
@@ -20,14 +20,14 @@ typedef struct ShRoundJob {
 } ShRoundJob;
 
 typedef struct ShRounds {
-    STAILQ_HEAD(, ShRoundGroup) groups; /* whose turn it is first; each has a job at least */
+    ShRoundNodes groups; /* whose turn it is first; each has a job at least */
 } ShRounds;
 
 void sh_rounds_init(ShRounds *rounds);
 
-/* Put the job behind the asker's others. `group` and `asker` may be NULL; they are only compared, and are
- * no other's while jobs of theirs wait. False when memory is short. */
-bool sh_rounds_put(ShRounds *rounds, const void *group, const void *asker, ShRoundJob *job);
+/* Put the job behind the asker's others. The keys may be NULL; they are only compared, and are no other's
+ * while jobs of theirs wait. False when memory is short. */
+bool sh_rounds_put(ShRounds *rounds, const void *group_key, const void *asker_key, ShRoundJob *job);
 
 /* The job whose turn it is; NULL when none waits. */
 ShRoundJob *sh_rounds_take(ShRounds *rounds);

@@ -26,7 +26,7 @@ typedef struct ShAdmin {
 
 ShStatus sh_admin_init(ShAdmin *admin, ShError *err) SH_MUST_CHECK;
 ShStatus sh_admin_start(ShEngine *engine, ShError *err) SH_MUST_CHECK;
-/* End the thread; calls that did not begin get SH_CANCELLED. */
+/* End the thread; calls that did not begin get SH_UNAVAILABLE. */
 void sh_admin_stop(ShEngine *engine);
 void sh_admin_destroy(ShAdmin *admin);
 

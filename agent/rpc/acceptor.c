@@ -220,7 +220,8 @@ static void *run(void *arg)
         }
         int64_t now_ms = sh_clock_now_ms();
         uint64_t wakes;
-        bool hurries = read(acceptor->wake, &wakes, sizeof wakes) == sizeof wakes;
+        bool hurries = watched[count].revents != 0 &&
+                       read(acceptor->wake, &wakes, sizeof wakes) == sizeof wakes;
         if (hurries || now_ms - swept_ms >= interval_ms) {
             sh_sweep(acceptor);
             acceptor->crowded_at = INT64_MAX;

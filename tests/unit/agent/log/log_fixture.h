@@ -254,6 +254,16 @@ static inline void fetch_begin(Fixture *fixture, Fetch *fetch, const char *topic
     sh_engine_fetch(fixture->engine, &fetch->call);
 }
 
+/* A fetch of parts that the caller keeps; one byte of any is enough. */
+static inline void fetch_parts_begin(Fixture *fixture, Fetch *fetch, ShFetchPart *parts, size_t count)
+{
+    memset(fetch, 0, sizeof *fetch);
+    signal_init(&fetch->signal);
+    fetch->call = (ShFetch){
+        .parts = parts, .part_count = count, .wait_max_ms = 2000, .bytes_min = 1, .done = fetch_done};
+    sh_engine_fetch(fixture->engine, &fetch->call);
+}
+
 static inline ShStatus fetch_end(Fetch *fetch)
 {
     if (!signal_wait(&fetch->signal, DEADLINE_MS))

@@ -90,13 +90,9 @@ static void start_with_small_objects(Fixture *fixture)
 /* One part for each record. Of each a byte is wanted, so that only the first gets any. */
 static void fetch_each_record(Fixture *fixture, Fetch *fetch, ShFetchPart parts[BATCHES])
 {
-    memset(fetch, 0, sizeof *fetch);
-    signal_init(&fetch->signal);
     for (int i = 0; i < BATCHES; i++)
         parts[i] = (ShFetchPart){.target = target_of("t", 0), .offset = i, .bytes_max = 1};
-    fetch->call = (ShFetch){
-        .parts = parts, .part_count = BATCHES, .wait_max_ms = 2000, .bytes_min = 1, .done = fetch_done};
-    sh_engine_fetch(fixture->engine, &fetch->call);
+    fetch_parts_begin(fixture, fetch, parts, BATCHES);
 }
 
 typedef struct Reader {

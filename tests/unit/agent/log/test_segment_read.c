@@ -51,11 +51,7 @@ static void test_a_part_that_fails_does_not_wait_for_one_that_is_far(void **stat
     ShFetchPart parts[2] = {{.target = target_of("nope", 0)},
                             {.target = target_of("t", 0), .offset = BATCHES - 1, .bytes_max = 1}};
     fixture->engine->read_cache.bytes_max = LARGE_BYTES / 2; /* nothing is kept */
-    memset(&both, 0, sizeof both);
-    signal_init(&both.signal);
-    both.call = (ShFetch){
-        .parts = parts, .part_count = 2, .wait_max_ms = DEADLINE_MS, .bytes_min = 1, .done = fetch_done};
-    sh_engine_fetch(fixture->engine, &both.call);
+    fetch_parts_begin(fixture, &both, parts, 2);
     assert_true(signal_wait(&both.signal, DEADLINE_MS));
     assert_int_equal(parts[0].error.status, SH_NOT_FOUND);
     assert_int_equal(parts[1].error.status, SH_OK);

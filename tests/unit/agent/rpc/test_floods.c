@@ -235,6 +235,38 @@ static void who_begins_calls_without_end_is_barred_for_a_while(void **state)
     close(quiet.fd);
 }
 
+/* Answers that nobody takes: their calls stay, refused ones too. */
+static void refusals_that_are_not_taken_are_bounded(void **state)
+{
+    enum { HOSTS = 8, CALLS = 1000 };
+    static Peer peers[HOSTS];
+    Fixture *fixture = *state;
+    ShRpc *rpc = fixture->rpc;
+    int64_t most = 0;
+    for (int i = 0; i < HOSTS; i++) {
+        int small = 1024;
+        peer_open(&peers[i], fixture, (uint8_t)(2 + i));
+        (void)setsockopt(peers[i].fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+        for (uint32_t call = 0; call < CALLS; call++) {
+            put_headers(&peers[i], END_HEADERS, 2 * call + 1, "/grpc.health.v1.Health/Watch");
+            put_frame(&peers[i], DATA, END_STREAM, 2 * call + 1, "\0\0\0\0\0", 5);
+            if (call % 100 == 99)
+                (void)send_all(&peers[i]);
+            int64_t lingering = atomic_load(&rpc->calls_open) - atomic_load(&rpc->calls_admitted);
+            most = lingering > most ? lingering : most;
+        }
+    }
+    int64_t until_ms = sh_clock_now_ms() + 500;
+    while (sh_clock_now_ms() < until_ms) {
+        int64_t lingering = atomic_load(&rpc->calls_open) - atomic_load(&rpc->calls_admitted);
+        most = lingering > most ? lingering : most;
+    }
+    assert_in_range(most, 1, rpc->calls_max / 4 + 16);
+    assert_int_equal(check_health(fixture), GRPC_STATUS_OK);
+    for (int i = 0; i < HOSTS; i++)
+        close(peers[i].fd);
+}
+
 static void calls_make_room_for_other_hosts(void **state)
 {
     static Peer peers[HOLDERS];
@@ -390,6 +422,7 @@ int main(void)
         MIDDLE_TEST(calls_that_are_given_up_at_once_end_their_connection),
         MIDDLE_TEST(a_host_does_not_have_all_calls),
         MIDDLE_TEST(who_begins_calls_without_end_is_barred_for_a_while),
+        MIDDLE_TEST(refusals_that_are_not_taken_are_bounded),
         MIDDLE_TEST(calls_make_room_for_other_hosts),
         MIDDLE_TEST(what_nobody_reads_ends_its_connection),
         MIDDLE_TEST(administration_leaves_room_for_other_hosts),
