@@ -94,11 +94,13 @@ ShStatus sh_acceptor_start(ShAcceptor *acceptor, grpc_server *server, ShEngine *
     acceptor->engine = engine;
     acceptor->connections = sh_metric_gauge("streamhouse_rpc_connections", NULL,
                                             "gRPC connections that are open.");
-    acceptor->refused = sh_metric_counter("streamhouse_rpc_connections_refused_total", NULL,
-                                          "gRPC connections that were refused because there were too many.");
+    acceptor->refused = sh_metric_counter(
+        "streamhouse_rpc_connections_refused_total", NULL,
+        "gRPC connections that were refused because there were too many, or their "
+        "address has to wait.");
     acceptor->ended = sh_metric_counter("streamhouse_rpc_connections_ended_total", NULL,
                                         "gRPC connections that were ended: silent ones, and those that held "
-                                        "too much, gave up too many calls or had to make room.");
+                                        "too much, began or gave up too many calls or had to make room.");
     ShStatus status = sh_thread_start(&acceptor->thread, "rpc-accept", run, acceptor, err);
     acceptor->started = status == SH_OK;
     return status;
