@@ -58,6 +58,15 @@ static double drop(int number)
     return (double)(sh_bench_now_us() - begun) / 1e6;
 }
 
+/* Agents that nobody plays live on, and the lease worker has placed partitions for that: it would hold the
+ * lock while what follows is measured. */
+static void revive(void)
+{
+    run("UPDATE streamhouse.lease SET ticks_left = 3600");
+    run("DO \\$\\$ BEGIN WHILE streamhouse.agents_changed() LOOP COMMIT; PERFORM pg_sleep(0.01); END LOOP; "
+        "END \\$\\$");
+}
+
 int main(void)
 {
     double slowest = 0;
@@ -77,12 +86,12 @@ int main(void)
     for (int i = 5; i < TOPICS; i++)
         create(i);
 
-    run("UPDATE streamhouse.partition SET target_agent = NULL; UPDATE streamhouse.lease SET ticks_left = "
-        "3600");
+    revive();
+    took = seconds_of("UPDATE streamhouse.partition SET target_agent = NULL");
+    sh_bench_line("placement", "one plain UPDATE of these 200,000 rows: the least it could take", took, "s");
     run("VACUUM streamhouse.partition"); /* as autovacuum leaves it, soon after such a change */
     sh_bench_line_against("placement", "200,000 partitions placed over 100 agents",
                           seconds_of("SELECT streamhouse.rebalance()"), "s", "target", TARGET_S);
-    run("UPDATE streamhouse.lease SET ticks_left = 3600");
     sh_bench_line_against(
         "placement", "an agent joins at 200,000 partitions",
         seconds_of("SELECT incarnation_id FROM streamhouse.agent_register('late', gen_random_uuid(), 1, "

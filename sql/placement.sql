@@ -68,3 +68,13 @@ WHERE topic = :'free_topic' AND partition = :free_partition;
 SELECT result FROM streamhouse.agent_grant(:b, ARRAY[topic(:'free_topic')], ARRAY[:free_partition]);
 SELECT result FROM streamhouse.agent_open(:d, ARRAY[topic(:'free_topic')], ARRAY[:free_partition],
     ARRAY[(1::bigint << 40) + 1]);
+
+-- So many that move at once are noted as a change of everything, and dealt out as evenly as few are.
+SELECT streamhouse.create_topic('many-' || n, partitions => 4000) IS NOT NULL AS made FROM generate_series(1, 3) AS n;
+UPDATE streamhouse.partition SET target_agent = NULL;
+SELECT register('e', 5) AS e \gset
+SELECT bool_or(topic_id IS NULL) AS everything, count(*) < 100 AS few FROM streamhouse.control_change
+WHERE version = streamhouse.metadata_version();
+SELECT max(held) - min(held) <= 1 AS even, max(of_topic) - min(of_topic) <= 2 AS of_each_topic
+FROM (SELECT target, topic, count(*) AS of_topic, sum(count(*)) OVER (PARTITION BY target) AS held
+      FROM streamhouse.partitions WHERE topic LIKE 'many-%' GROUP BY target, topic) AS s;

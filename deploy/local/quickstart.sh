@@ -19,6 +19,11 @@ fi
 psql_admin -tAc "SELECT streamhouse.create_topic('$TOPIC', partitions => 4, retention => '7 days')" >/dev/null
 say "Created topic $TOPIC with 4 partitions."
 
+# The agent hears of it in a moment. Until then the name may stand for the topic that was dropped.
+TOPIC_ID=$(psql_admin -tAc "SELECT topic_id FROM streamhouse.topics WHERE topic = '$TOPIC'")
+heard() { "${SH[@]}" topic describe "$TOPIC" --output json | grep -qF "$TOPIC_ID"; }
+wait_for 10 heard || fail "the agent did not hear of the new topic within 10 s; see $HOME_DIR/agent.log"
+
 "${SH[@]}" produce "$TOPIC" --file "$DATA" --key-json net
 "${SH[@]}" consume "$TOPIC" --from earliest --output value >"$TMP/read"
 

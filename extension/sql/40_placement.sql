@@ -46,71 +46,85 @@ LANGUAGE plpgsql SET search_path = pg_catalog, streamhouse, pg_temp SET enable_n
 SET work_mem = '64MB' -- 200,000 partitions are sorted in memory
 AS $$
 DECLARE
-    placeable text[] := placeable_agent_ids();
-    live      text[] := live_agent_ids();
-    changed   text[];
-    topics    uuid[];
-    parts     int[];
-    formers   text[];
-    targets   text[];
+    placeable   text[] := placeable_agent_ids();
+    live        text[] := live_agent_ids();
+    changed     text[];
+    moved_count int;
+    topics      uuid[]; -- of those that moved, unless they are more than are noted one by one
+    parts       int[];
+    formers     text[];
+    targets     text[];
 BEGIN
     -- Each agent gets a quota, the larger quotas going to those that hold most already. An agent keeps
     -- what it holds up to its quota, of each topic about the same share; the rest is dealt out in turn.
     -- An agent that recovers its WAL keeps what it holds, and gets no more: it could not begin yet.
     WITH open AS (
-        SELECT o.agent_id FROM unnest(placeable) AS o(agent_id)
+        SELECT o.agent_id, o.agent_no FROM unnest(placeable) WITH ORDINALITY AS o(agent_id, agent_no)
     ), keeper AS (
         SELECT k.agent_id FROM unnest(live) AS k(agent_id) JOIN agent AS a USING (agent_id)
         WHERE NOT a.draining AND NOT a.lacks_room AND k.agent_id <> ALL (placeable)
-    ), movable AS (
-        SELECT p.topic_id, p.partition, t.name, p.target_agent, open.agent_id AS holder
+    ), movable AS ( -- place: by topic's name, then by number. Numbers are sorted several times faster than text
+        SELECT p.topic_id, p.partition, p.target_agent, t.topic_no << 32 | p.partition AS place,
+               open.agent_no AS holder
         FROM partition AS p
-        JOIN topic AS t USING (topic_id)
+        JOIN (SELECT w.topic_id, row_number() OVER (ORDER BY w.name) AS topic_no
+              FROM topic AS w WHERE w.durability = 'wal') AS t USING (topic_id)
         LEFT JOIN open ON open.agent_id = p.target_agent
         LEFT JOIN keeper ON keeper.agent_id = p.target_agent
-        WHERE t.durability = 'wal' AND keeper.agent_id IS NULL
-    ), depth AS (
-        SELECT *, percent_rank() OVER (PARTITION BY holder, topic_id ORDER BY partition) AS topic_rank
-        FROM movable
-    ), ranked AS (
-        SELECT *, row_number() OVER (PARTITION BY holder ORDER BY topic_rank, name, partition) AS holder_rank
-        FROM depth
+        WHERE keeper.agent_id IS NULL
+    ), counted AS (
+        SELECT m.holder, count(*) AS partitions FROM movable AS m GROUP BY m.holder
     ), held AS (
-        SELECT open.agent_id, count(m.holder) AS held
-        FROM open LEFT JOIN movable AS m ON m.holder = open.agent_id
-        GROUP BY open.agent_id
+        SELECT open.agent_no, coalesce(c.partitions, 0) AS held
+        FROM open LEFT JOIN counted AS c ON c.holder = open.agent_no
     ), quota AS (
-        SELECT agent_id, held,
+        SELECT agent_no, held,
                n.total / count(*) OVER ()
-               + (row_number() OVER (ORDER BY held DESC, agent_id) <= n.total % count(*) OVER ())::int
+               + (row_number() OVER (ORDER BY held DESC, agent_no) <= n.total % count(*) OVER ())::int
                    AS quota
-        FROM held, (SELECT count(*) AS total FROM movable) AS n
+        FROM held, (SELECT sum(c.partitions)::bigint AS total FROM counted AS c) AS n
+    ), depth AS (
+        SELECT *, percent_rank() OVER (PARTITION BY holder, topic_id ORDER BY place) AS topic_rank
+        FROM movable
+        WHERE holder IN (SELECT q.agent_no FROM quota AS q WHERE q.held > q.quota)
+    ), ranked AS (
+        SELECT *, row_number() OVER (PARTITION BY holder ORDER BY topic_rank, place) AS holder_rank
+        FROM depth
     ), free_partition AS (
-        SELECT r.topic_id, r.partition, r.target_agent, row_number() OVER (ORDER BY r.name, r.partition) AS seat
-        FROM ranked AS r LEFT JOIN quota AS q ON q.agent_id = r.holder
-        WHERE q.agent_id IS NULL OR r.holder_rank > q.quota
+        SELECT f.topic_id, f.partition, f.target_agent, row_number() OVER (ORDER BY f.place) AS seat
+        FROM (SELECT m.topic_id, m.partition, m.target_agent, m.place FROM movable AS m WHERE m.holder IS NULL
+              UNION ALL
+              SELECT r.topic_id, r.partition, r.target_agent, r.place
+              FROM ranked AS r JOIN quota AS q ON q.agent_no = r.holder
+              WHERE r.holder_rank > q.quota) AS f
     ), free_seat AS (
-        SELECT agent_id, row_number() OVER (ORDER BY nth, agent_id) AS seat
+        SELECT array_agg(agent_no::int ORDER BY nth << 32 | agent_no) AS agents
         FROM quota, generate_series(1, quota - held) AS nth
     ), moved AS (
-        UPDATE partition AS p SET target_agent = s.agent_id
-        FROM free_partition AS f JOIN free_seat AS s USING (seat)
+        UPDATE partition AS p SET target_agent = o.agent_id
+        FROM free_partition AS f JOIN open AS o ON o.agent_no = (SELECT agents FROM free_seat)[f.seat]
         WHERE (p.topic_id, p.partition) = (f.topic_id, f.partition)
-          AND p.target_agent IS DISTINCT FROM s.agent_id
-        RETURNING p.topic_id, p.partition, f.target_agent AS former, s.agent_id AS target
+          AND p.target_agent IS DISTINCT FROM o.agent_id
+        RETURNING p.topic_id, p.partition, f.target_agent AS former, o.agent_id AS target
     )
-    SELECT array_agg(m.topic_id), array_agg(m.partition), array_agg(m.former), array_agg(m.target)
-    INTO topics, parts, formers, targets FROM moved AS m;
+    SELECT (SELECT count(*) FROM moved),
+           array_agg(m.topic_id), array_agg(m.partition), array_agg(m.former), array_agg(m.target)
+    INTO moved_count, topics, parts, formers, targets
+    FROM moved AS m WHERE (SELECT count(*) FROM moved) <= change_rows_max();
 
     SELECT coalesce(array_agg(coalesce(n.agent_id, o.agent_id)), '{}') INTO changed
     FROM (SELECT unnest(c.seen_agents) AS agent_id FROM cluster AS c) AS o
     FULL JOIN unnest(live) AS n(agent_id) USING (agent_id)
     WHERE n.agent_id IS NULL OR o.agent_id IS NULL;
-    PERFORM note_placement(topics, parts, formers, targets);
-    PERFORM note_agents(changed);
+    IF moved_count > change_rows_max() THEN
+        PERFORM note_everything();
+    ELSE
+        PERFORM note_placement(topics, parts, formers, targets);
+        PERFORM note_agents(changed);
+    END IF;
     UPDATE cluster SET placed_agents = placeable, seen_agents = live
     WHERE (placed_agents, seen_agents) IS DISTINCT FROM (placeable, live);
-    RETURN coalesce(cardinality(topics), 0);
+    RETURN moved_count;
 END
 $$;
 COMMENT ON FUNCTION streamhouse.place_partitions IS
