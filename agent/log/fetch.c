@@ -414,6 +414,7 @@ static void finish(ShFetchState *state)
     else if (state->turned_away && state->bytes == 0)
         fail_parts(fetch, SH_UNAVAILABLE, "the agent is leaving: turn to another one");
     free(state->waiters);
+    free(state->searched);
     free(state);
     fetch->done(fetch);
 }

@@ -47,15 +47,16 @@ typedef struct ShFetchState {
     ShError refresh_error;     /* ... and why it did not come */
     ShFetchWaiter *waiters;    /* one for each part */
     uint64_t bytes_max;
-    uint64_t bytes_enough; /* with so many the call is answered */
-    uint64_t bytes;        /* of all parts, in this round */
-    uint64_t tail_bytes;   /* of them, from memory */
-    bool has_found;        /* the last round found something, and too little */
-    bool counts_only;      /* this round collects nothing */
-    int store_reads;       /* made in this round */
-    bool is_full;          /* a batch did not fit into the answer, or the round may read no more */
-    bool from_store;       /* something came out of the read cache or the store */
-    uint64_t generation;   /* the fetcher's, when this round began */
+    uint64_t bytes_enough;            /* with so many the call is answered */
+    uint64_t bytes;                   /* of all parts, in this round */
+    uint64_t tail_bytes;              /* of them, from memory */
+    bool has_found;                   /* the last round found something, and too little */
+    bool counts_only;                 /* this round collects nothing */
+    int store_reads;                  /* made in this round */
+    struct ShSearchedPlace *searched; /* how far the last round came in a large segment, or NULL */
+    bool is_full;                     /* a batch did not fit into the answer, or the round may read no more */
+    bool from_store;                  /* something came out of the read cache or the store */
+    uint64_t generation;              /* the fetcher's, when this round began */
     /* guarded by the fetcher's lock */
     bool running; /* a round is under way */
     bool again;   /* ... and another one is wanted */

@@ -34,8 +34,6 @@ void sh_partition_unref(ShPartition *partition)
         sh_log_batch_free(batch);
     sh_batch_ring_destroy(&partition->ring);
     sh_producers_clear(&partition->producers);
-    free(partition->segments);
-    free(partition->searched);
     pthread_mutex_destroy(&partition->mutex);
     free(partition);
 }

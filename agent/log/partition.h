@@ -99,10 +99,8 @@ typedef struct ShPartition {
     struct ShPartition *bounds_next;
 
     /* guarded by the read cache's lock */
-    ShPgSegment *segments; /* some consecutive rows of the index */
-    size_t segment_count;
+    struct ShIndexRows *rows; /* some consecutive rows of the index, or NULL */
     struct ShCachedRange *ranges;
-    struct ShSearched *searched; /* places in segments, or NULL */
 } ShPartition;
 
 /* One reference; NULL when memory is short. */

@@ -8,8 +8,10 @@
 
 /* Ranges are searched one by one. */
 #define RANGES_PER_PARTITION_MAX 64
-/* Searches that go on at a time, in one partition. */
-#define SEARCHED_MAX 8
+/* Rows of the index may take the budget's share of ranges divided by this, beside them. */
+#define ROWS_SHARE 4
+/* A search that was not heard of for so long does not go on. */
+#define SEARCH_OVER_MS 10000
 
 typedef struct ShCachedRange {
     ShRange range;
@@ -22,18 +24,20 @@ typedef struct ShCachedRange {
     int64_t added_ms;
 } ShCachedRange;
 
-typedef struct SearchedPlace {
-    char object_key[SH_STORE_KEY_BYTES_MAX];
-    uint64_t position; /* of the segment in the object */
-    ShRunPlace place;
-} SearchedPlace;
+typedef struct ShIndexRows {
+    TAILQ_ENTRY(ShIndexRows) link;
+    ShPartition *partition; /* a reference */
+    size_t count;
+    ShPgSegment rows[];
+} ShIndexRows;
 
-typedef struct ShSearched {
-    SearchedPlace places[SEARCHED_MAX];
-    size_t next; /* to be overwritten */
-} ShSearched;
-
-static bool is_in(const SearchedPlace *searched, const ShPgSegment *segment);
+static bool is_in(const ShSearchedPlace *searched, const ShPgSegment *segment);
+static ShIndexRows *new_rows(ShEngine *engine, ShPartition *partition, const ShPgSegment *segments,
+                             size_t count);
+static ShIndexRows *detach_surplus_rows(ShReadCache *cache);
+static ShIndexRows *detach_rows(ShReadCache *cache, ShIndexRows *rows);
+static void drop_rows(ShEngine *engine, ShIndexRows *rows);
+static int64_t cost_of_rows(size_t count);
 static ShCachedRange *find(const ShPartition *partition, int64_t offset);
 static void set_read(ShReadCache *cache, ShCachedRange *cached);
 static ShCachedRange *find_surplus(const ShPartition *partition);
@@ -46,6 +50,7 @@ static int64_t cost_of(const ShRange *range);
 void sh_read_cache_init(ShReadCache *cache, int64_t bytes_max)
 {
     *cache = (ShReadCache){.bytes_max = bytes_max};
+    TAILQ_INIT(&cache->rows);
     pthread_mutex_init(&cache->lock, NULL);
 }
 
@@ -97,42 +102,50 @@ ShRunPlace sh_read_cache_place(ShReadCache *cache, const ShPartition *partition,
             cached->range.run_offset == segment->base_offset && cached->range.end_offset <= offset &&
             cached->range.next_position > place.position)
             place = (ShRunPlace){.position = cached->range.next_position, .offset = cached->range.end_offset};
-    for (size_t i = 0; partition->searched != NULL && i < SEARCHED_MAX; i++) {
-        const SearchedPlace *searched = &partition->searched->places[i];
-        if (is_in(searched, segment) && searched->place.offset <= offset &&
-            searched->place.position > place.position)
-            place = searched->place;
-    }
+    for (size_t i = 0; i < SH_SEARCHED_MAX; i++)
+        place = sh_searched_further(&cache->searched[i], segment, offset, place);
     pthread_mutex_unlock(&cache->lock);
     return place;
 }
 
-ShStatus sh_read_cache_note_place(ShReadCache *cache, ShPartition *partition, const ShPgSegment *segment,
-                                  ShRunPlace from, ShRunPlace to, ShError *err)
+void sh_read_cache_note_place(ShReadCache *cache, const ShPgSegment *segment, ShRunPlace from, ShRunPlace to)
 {
-    ShStatus status = SH_OK;
+    int64_t now_ms = sh_clock_now_ms();
     pthread_mutex_lock(&cache->lock);
-    ShSearched *searched = partition->searched;
-    if (searched == NULL)
-        searched = partition->searched = calloc(1, sizeof *searched);
-    if (searched != NULL) {
-        size_t at = 0;
-        while (at < SEARCHED_MAX && !(is_in(&searched->places[at], segment) &&
-                                      searched->places[at].place.position == from.position))
-            at++;
-        if (at == SEARCHED_MAX)
-            at = searched->next++ % SEARCHED_MAX;
-        searched->places[at] = (SearchedPlace){.position = segment->position, .place = to};
-        snprintf(searched->places[at].object_key, sizeof searched->places[at].object_key, "%s",
-                 segment->object_key);
-    } else {
-        status = sh_fail(err, SH_NO_MEMORY, "no memory for a place in a segment");
+    ShSearchedPlace *own = NULL;
+    ShSearchedPlace *oldest = &cache->searched[0];
+    for (size_t i = 0; i < SH_SEARCHED_MAX && own == NULL; i++) {
+        ShSearchedPlace *searched = &cache->searched[i];
+        if (is_in(searched, segment) && searched->place.position == from.position)
+            own = searched;
+        if (searched->noted_ms < oldest->noted_ms)
+            oldest = searched;
+    }
+    if (own == NULL && (oldest->object_key[0] == '\0' || now_ms - oldest->noted_ms >= SEARCH_OVER_MS))
+        own = oldest;
+    if (own != NULL) {
+        sh_searched_set(own, segment, to);
+        own->noted_ms = now_ms;
     }
     pthread_mutex_unlock(&cache->lock);
-    return status;
 }
 
-static bool is_in(const SearchedPlace *searched, const ShPgSegment *segment)
+void sh_searched_set(ShSearchedPlace *searched, const ShPgSegment *segment, ShRunPlace place)
+{
+    searched->position = segment->position;
+    searched->place = place;
+    snprintf(searched->object_key, sizeof searched->object_key, "%s", segment->object_key);
+}
+
+ShRunPlace sh_searched_further(const ShSearchedPlace *searched, const ShPgSegment *segment, int64_t offset,
+                               ShRunPlace place)
+{
+    bool is_further = searched->place.position > place.position && searched->place.offset <= offset &&
+                      is_in(searched, segment);
+    return is_further ? searched->place : place;
+}
+
+static bool is_in(const ShSearchedPlace *searched, const ShPgSegment *segment)
 {
     return searched->position == segment->position && strcmp(searched->object_key, segment->object_key) == 0;
 }
@@ -179,38 +192,57 @@ bool sh_read_cache_segment(ShReadCache *cache, const ShPartition *partition, int
 {
     bool found = false;
     pthread_mutex_lock(&cache->lock);
+    const ShIndexRows *known = partition->rows;
     size_t low = 0;
-    size_t high = partition->segment_count;
+    size_t high = known != NULL ? known->count : 0;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        if (partition->segments[middle].last_offset >= offset)
+        if (known->rows[middle].last_offset >= offset)
             high = middle;
         else
             low = middle + 1;
     }
     /* Below the first known row there may be others; between two known ones there are none. */
-    found = low < partition->segment_count && (low > 0 || partition->segments[low].first_offset <= offset);
+    found = known != NULL && low < known->count && (low > 0 || known->rows[low].first_offset <= offset);
     if (found)
-        *out = partition->segments[low];
+        *out = known->rows[low];
     pthread_mutex_unlock(&cache->lock);
     return found;
 }
 
-void sh_read_cache_set_segments(ShReadCache *cache, ShPartition *partition, ShPgSegment *take_segments,
+void sh_read_cache_set_segments(ShEngine *engine, ShPartition *partition, const ShPgSegment *segments,
                                 size_t count)
 {
+    ShReadCache *cache = &engine->read_cache;
+    ShIndexRows *rows = count > 0 ? new_rows(engine, partition, segments, count) : NULL;
     pthread_mutex_lock(&cache->lock);
-    ShPgSegment *old = partition->segments;
-    partition->segments = take_segments;
-    partition->segment_count = count;
+    ShIndexRows *dropped = detach_rows(cache, partition->rows);
+    if (rows != NULL) {
+        partition->rows = rows;
+        TAILQ_INSERT_TAIL(&cache->rows, rows, link);
+        cache->rows_bytes += cost_of_rows(rows->count);
+    }
     pthread_mutex_unlock(&cache->lock);
-    free(old);
+    if (dropped != NULL)
+        drop_rows(engine, dropped);
+    while ((dropped = detach_surplus_rows(cache)) != NULL)
+        drop_rows(engine, dropped);
+}
+
+/* The oldest rows, where there are more than may be; or NULL. */
+static ShIndexRows *detach_surplus_rows(ShReadCache *cache)
+{
+    pthread_mutex_lock(&cache->lock);
+    bool is_over = cache->rows_bytes > cache->bytes_max / ROWS_SHARE;
+    ShIndexRows *rows = is_over ? detach_rows(cache, TAILQ_FIRST(&cache->rows)) : NULL;
+    pthread_mutex_unlock(&cache->lock);
+    return rows;
 }
 
 void sh_read_cache_forget(ShEngine *engine, ShPartition *partition)
 {
     ShReadCache *cache = &engine->read_cache;
-    sh_read_cache_set_segments(cache, partition, NULL, 0);
+    sh_read_cache_set_segments(engine, partition, NULL, 0);
     for (;;) {
         pthread_mutex_lock(&cache->lock);
         ShCachedRange *cached = detach(cache, partition->ranges);
@@ -226,11 +258,13 @@ bool sh_read_cache_evict(ShEngine *engine)
     ShReadCache *cache = &engine->read_cache;
     pthread_mutex_lock(&cache->lock);
     ShCachedRange *cached = detach(cache, cache->oldest);
+    ShIndexRows *rows = cached == NULL ? detach_rows(cache, TAILQ_FIRST(&cache->rows)) : NULL;
     pthread_mutex_unlock(&cache->lock);
-    if (cached == NULL)
-        return false;
-    drop(engine, cached);
-    return true;
+    if (cached != NULL)
+        drop(engine, cached);
+    else if (rows != NULL)
+        drop_rows(engine, rows);
+    return cached != NULL || rows != NULL;
 }
 
 bool sh_read_cache_evict_unread(ShEngine *engine, int64_t before_ms)
@@ -327,4 +361,42 @@ static void drop(ShEngine *engine, ShCachedRange *cached)
 static int64_t cost_of(const ShRange *range)
 {
     return (int64_t)(range->bytes.owner->capacity + sizeof(ShCachedRange));
+}
+
+/* NULL when there is no room for them. */
+static ShIndexRows *new_rows(ShEngine *engine, ShPartition *partition, const ShPgSegment *segments,
+                             size_t count)
+{
+    ShIndexRows *rows = malloc(sizeof *rows + count * sizeof rows->rows[0]);
+    if (rows == NULL || !sh_memory_reserve(engine, cost_of_rows(count))) {
+        free(rows);
+        return NULL;
+    }
+    rows->partition = sh_partition_ref(partition);
+    rows->count = count;
+    memcpy(rows->rows, segments, count * sizeof rows->rows[0]);
+    return rows;
+}
+
+/* With the lock held: take rows (or NULL) out of the list and from their partition. */
+static ShIndexRows *detach_rows(ShReadCache *cache, ShIndexRows *rows)
+{
+    if (rows == NULL)
+        return NULL;
+    TAILQ_REMOVE(&cache->rows, rows, link);
+    rows->partition->rows = NULL;
+    cache->rows_bytes -= cost_of_rows(rows->count);
+    return rows;
+}
+
+static void drop_rows(ShEngine *engine, ShIndexRows *rows)
+{
+    sh_memory_release(&engine->memory, cost_of_rows(rows->count));
+    sh_partition_unref(rows->partition);
+    free(rows);
+}
+
+static int64_t cost_of_rows(size_t count)
+{
+    return (int64_t)(sizeof(ShIndexRows) + count * sizeof(ShPgSegment));
 }

@@ -1,6 +1,8 @@
 /*
  * read_store.c - serving a part from the store, on a read thread, or from what was read before, on any.
  */
+#include <stdlib.h>
+
 #include "agent/log/engine_internal.h"
 #include "agent/log/segment_read.h"
 
@@ -47,13 +49,18 @@ ShReadOutcome sh_read_store(ShFetchState *state, size_t index, ShPartition *part
     bool full = false;
     int64_t store_end = get_store_end(partition);
     int64_t from = waiter->resume_offset;
+    if (state->searched == NULL && (state->searched = calloc(1, sizeof *state->searched)) == NULL) {
+        (void)sh_fail(&part->error, SH_NO_MEMORY, "no memory to look through a segment");
+        return SH_READ_FAILED;
+    }
     for (int ranges = 0; !full && from < store_end && ranges < RANGES_MAX; ranges++) {
         if (state->store_reads >= STORE_READS_MAX || atomic_load(&state->cancelled)) {
             full = state->is_full = true; /* the turn of what is left comes with the next answer */
             break;
         }
         ShSegmentRead read = {.given_up = &state->cancelled,
-                              .reads_max = STORE_READS_MAX - state->store_reads};
+                              .reads_max = STORE_READS_MAX - state->store_reads,
+                              .searched = state->searched};
         ShError err = {0};
         ShStatus status = sh_segment_read(engine, pg, partition, from, &read, &err);
         bool cached = status == SH_OK && read.found && read.store_reads == 0;

@@ -100,7 +100,8 @@ static ShStatus find_segment(ShEngine *engine, ShPg *pg, ShPartition *partition,
     }
     *out = rows[0];
     *found = true;
-    sh_read_cache_set_segments(&engine->read_cache, partition, rows, count);
+    sh_read_cache_set_segments(engine, partition, rows, count);
+    free(rows);
     return SH_OK;
 }
 
@@ -110,13 +111,17 @@ static ShStatus search_segment(ShEngine *engine, ShPartition *partition, const S
 {
     uint64_t chunk_bytes = is_ahead ? SH_AHEAD_CHUNK_BYTES : CHUNK_BYTES;
     ShRunPlace place = sh_read_cache_place(&engine->read_cache, partition, segment, offset);
+    if (read->searched != NULL)
+        place = sh_searched_further(read->searched, segment, offset, place);
     const ShRunPlace begun = place;
     while (place.position < segment->length) {
         if (read->given_up != NULL && atomic_load(read->given_up))
             return sh_fail(err, SH_CANCELLED, "the read was given up");
         if (read->reads_max > 0 && read->store_reads >= read->reads_max) {
             read->goes_on = true;
-            return sh_read_cache_note_place(&engine->read_cache, partition, segment, begun, place, err);
+            sh_searched_set(read->searched, segment, place);
+            sh_read_cache_note_place(&engine->read_cache, segment, begun, place);
+            return SH_OK;
         }
         ShRange range = {.segment_offset = segment->first_offset, .run_offset = segment->base_offset};
         ShStatus status = get_batches(engine, segment, place, chunk_bytes, &range, &read->store_reads, err);

@@ -13,6 +13,7 @@
 typedef struct ShSegmentRead {
     const atomic_bool *given_up; /* nobody waits for it any more; NULL: somebody does */
     int reads_max;               /* of the store, about; 0: as many as it takes */
+    ShSearchedPlace *searched;   /* with `reads_max`: how far an earlier call came, and this one */
     /* results */
     bool found;    /* false: the index has nothing at or above the offset */
     bool goes_on;  /* `reads_max` was reached: there is no range yet, and the next call goes on from there */
