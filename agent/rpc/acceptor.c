@@ -153,7 +153,8 @@ ShConnection *sh_acceptor_connection_of(ShAcceptor *acceptor, grpc_call *call)
         fd = strtoul(peer + 3, NULL, 10);
     gpr_free(peer);
     pthread_mutex_lock(&acceptor->lock);
-    if (fd < acceptor->by_fd_count && acceptor->by_fd[fd] != NULL)
+    if (fd < acceptor->by_fd_count && acceptor->by_fd[fd] != NULL &&
+        !atomic_load(&acceptor->by_fd[fd]->is_over))
         found = sh_connection_ref(acceptor->by_fd[fd]);
     pthread_mutex_unlock(&acceptor->lock);
     return found;
@@ -267,10 +268,13 @@ static bool take(ShAcceptor *acceptor, int fd, const struct sockaddr_storage *pe
         sh_connection_unref(connection);
         return false;
     }
-    if (acceptor->count >= acceptor->connections_max && !connection->is_own &&
-        !make_room(acceptor, connection)) {
+    bool is_short = acceptor->count + acceptor->over_count >=
+                    acceptor->connections_max + acceptor->connections_max / 4;
+    if (!connection->is_own &&
+        (is_short || (acceptor->count >= acceptor->connections_max && !make_room(acceptor, connection)))) {
         sh_metric_add(acceptor->refused, 1);
-        sh_log_warn("rpc_connection_refused", "connections=%lld", (long long)acceptor->count);
+        sh_log_warn("rpc_connection_refused", "connections=%lld ended=%lld", (long long)acceptor->count,
+                    (long long)acceptor->over_count);
         sh_connection_unref(connection);
         return false;
     }

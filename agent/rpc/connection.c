@@ -1,5 +1,6 @@
 #include "agent/rpc/connection.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <linux/tcp.h>
@@ -13,6 +14,7 @@
 #include "agent/base/clock.h"
 
 #define THROWN_AWAY_BYTES (16U << 20) /* at a time */
+#define STATE_CLOSE       7           /* TCP_CLOSE of <netinet/tcp.h>, which does not go with <linux/tcp.h> */
 
 static bool is_same(int fd, ino_t inode);
 
@@ -61,6 +63,7 @@ bool sh_connection_traffic(const ShConnection *connection, ShTraffic *traffic)
     traffic->received_bytes = (int64_t)info.tcpi_bytes_received;
     traffic->segments_sent = info.tcpi_data_segs_out;
     traffic->idle_ms = info.tcpi_last_data_recv;
+    traffic->is_over = info.tcpi_state == STATE_CLOSE;
     return true;
 }
 
@@ -76,7 +79,7 @@ bool sh_connection_end(const ShConnection *connection)
     int copy = fcntl(connection->fd, F_DUPFD_CLOEXEC, 0);
     if (copy < 0)
         return false;
-    bool ended = is_same(copy, connection->inode) && shutdown(copy, SHUT_RDWR) == 0;
+    bool ended = is_same(copy, connection->inode) && (shutdown(copy, SHUT_RDWR) == 0 || errno == ENOTCONN);
     while (ended && recv(copy, NULL, THROWN_AWAY_BYTES, MSG_DONTWAIT | MSG_TRUNC) > 0)
         continue;
     close(copy);

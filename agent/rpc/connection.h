@@ -23,6 +23,7 @@ typedef struct ShTraffic {
     int64_t received_bytes; /* since it began */
     int64_t segments_sent;  /* with data in them, likewise */
     int64_t idle_ms;        /* since bytes came last */
+    bool is_over;           /* nothing can come or go any more */
 } ShTraffic;
 
 typedef struct ShConnection {
@@ -32,6 +33,9 @@ typedef struct ShConnection {
     ShHost *host;
     int64_t accepted_ms;
     bool is_own; /* the agent's own look at its port (probe.h) */
+    /* It has ended, however long gRPC keeps the descriptor: as long as a call of it goes on. The acceptor's
+     * thread says so. */
+    atomic_bool is_over;
 
     atomic_int refs;
     atomic_long calls;            /* open, refused ones among them */
@@ -84,9 +88,8 @@ bool sh_connection_traffic(const ShConnection *connection, ShTraffic *traffic);
 /* Bytes that came and that gRPC has not read yet: the kernel holds them. */
 int64_t sh_connection_unread_bytes(const ShConnection *connection);
 
-/* End it: gRPC finds it closed by the client, and what it has not read yet is thrown away. False when it is
- * not open any more, or descriptors are short.
- */
+/* End it, unless it has ended by itself: gRPC finds it closed by the client, and what it has not read yet is
+ * thrown away. False when the descriptor is another's by now, or descriptors are short. */
 bool sh_connection_end(const ShConnection *connection);
 
 /* Does who has `own` of a bound have nothing yet, or little with `want` more? */

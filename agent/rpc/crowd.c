@@ -10,6 +10,7 @@ typedef struct Candidate {
 } Candidate;
 
 static size_t collect(const ShCrowd *crowd, ShCrowdMeasure measure, Candidate **out);
+static bool may_go(const ShConnection *connection);
 static int64_t share_of(const Candidate *candidates, size_t count, const ShConnection *connection);
 static int64_t idleness(const ShConnection *connection);
 static int by_host(const void *left, const void *right);
@@ -50,7 +51,7 @@ ShConnection *sh_crowd_most(const ShCrowd *crowd, ShCrowdMeasure measure)
     int64_t most_has = 0;
     for (int fd = 0; fd < crowd->fd_end; fd++) {
         ShConnection *connection = crowd->by_fd[fd];
-        int64_t has = connection != NULL && !connection->is_own ? measure(connection) : 0;
+        int64_t has = may_go(connection) ? measure(connection) : 0;
         if (has > most_has) {
             most = connection;
             most_has = has;
@@ -129,7 +130,7 @@ static size_t collect(const ShCrowd *crowd, ShCrowdMeasure measure, Candidate **
     size_t count = 0;
     for (int fd = 0; candidates != NULL && fd < crowd->fd_end; fd++) {
         ShConnection *connection = crowd->by_fd[fd];
-        if (connection != NULL && !connection->is_own)
+        if (may_go(connection))
             candidates[count++] = (Candidate){.connection = connection, .has = measure(connection)};
     }
     if (count > 1)
@@ -143,6 +144,11 @@ static size_t collect(const ShCrowd *crowd, ShCrowdMeasure measure, Candidate **
     }
     *out = candidates;
     return count;
+}
+
+static bool may_go(const ShConnection *connection)
+{
+    return connection != NULL && !connection->is_own && !atomic_load(&connection->is_over);
 }
 
 /* What the host of a connection has, which need not be among the candidates. */

@@ -2,7 +2,7 @@
  * crowd.h - which connection goes first where there is too much of something.
  *
  * The functions choose, the acceptor ends. Connections come as the acceptor's table by descriptor, in which
- * places may be NULL. The agent's own look at itself is never chosen.
+ * places may be NULL. The agent's own look at itself is never chosen, nor what has ended.
  */
 #ifndef SH_AGENT_RPC_CROWD_H
 #define SH_AGENT_RPC_CROWD_H

@@ -31,6 +31,7 @@ typedef struct Checking {
 
 static ShStatus check_all(Checking *checking, const ShWirePartition *last, ShError *err);
 static ShStatus check_time(Checking *checking, ShError *err);
+static bool has_gone(const Checking *checking);
 static void init_part(ShAppendPart *part, ShAppendBatch *batches);
 static ShStatus check_part(Checking *checking, const ShWirePartition *wire, ShAppendPart *part, ShError *err);
 static ShStatus take_batches(Checking *checking, const ShWirePartition *wire, const ShBatchLimits *limits,
@@ -116,6 +117,8 @@ static ShStatus check_time(Checking *checking, ShError *err)
         checking->is_over = now_us - checking->begun_us > INLINE_US;
         return checking->is_over ? sh_fail(err, SH_UNAVAILABLE, "the check goes on elsewhere") : SH_OK;
     }
+    if (has_gone(checking))
+        return sh_fail(err, SH_CANCELLED, "the client has gone");
     if (sh_rpc_phase(checking->call->worker->rpc) == SH_PHASE_STOPPING)
         return sh_fail(err, SH_UNAVAILABLE, "the agent is shutting down; ask for the partitions' new owners");
     if (now_us - checking->begun_us > CHECK_US_MAX)
@@ -123,6 +126,13 @@ static ShStatus check_time(Checking *checking, ShError *err)
                        "the check of the request takes more than %d s: send it in smaller ones",
                        CHECK_US_MAX / 1000000);
     return SH_OK;
+}
+
+/* Nobody is there to be told, or to send the same again. */
+static bool has_gone(const Checking *checking)
+{
+    const ShConnection *connection = checking->call->connection;
+    return connection != NULL && atomic_load(&connection->is_over);
 }
 
 /* Only what is read before the engine sets it: the structs are large, and requests many. */
@@ -154,7 +164,8 @@ static ShStatus check_part(Checking *checking, const ShWirePartition *wire, ShAp
         return sh_fail(err, SH_INVALID, "both batches and records are given");
     if (wire->batches.length == 0 && wire->record_count == 0)
         return confirm(call, wire, part, err);
-    if (checking->request->next_part > 0 && (status = check_time(checking, err)) != SH_OK)
+    bool is_first = checking->is_inline && checking->request->next_part == 0;
+    if (!is_first && (status = check_time(checking, err)) != SH_OK)
         return status;
 
     bool is_known;
@@ -246,7 +257,8 @@ static bool stops(void *arg)
     int64_t us = sh_clock_now_us() - checking->begun_us;
     if (checking->is_inline)
         return us > INLINE_US;
-    return us > CHECK_US_MAX || sh_rpc_phase(checking->call->worker->rpc) == SH_PHASE_STOPPING;
+    return us > CHECK_US_MAX || has_gone(checking) ||
+           sh_rpc_phase(checking->call->worker->rpc) == SH_PHASE_STOPPING;
 }
 
 /* Schemas may cost far more than the bytes that are held against them. Topics for which that was seen are

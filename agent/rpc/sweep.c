@@ -21,6 +21,7 @@
 #define TOO_FAST             "begins calls much faster than they may be taken"
 
 static void look_at(ShAcceptor *acceptor, ShConnection *connection, int64_t now_ms);
+static void set_over(ShAcceptor *acceptor, ShConnection *connection);
 static void count_torn(ShAcceptor *acceptor, ShConnection *connection, int64_t now_ms);
 static void end_hoarders(ShAcceptor *acceptor);
 static void end_tearers(ShAcceptor *acceptor, int64_t now_ms);
@@ -63,8 +64,12 @@ static void look_at(ShAcceptor *acceptor, ShConnection *connection, int64_t now_
         sh_sweep_forget(acceptor, connection);
         return;
     }
-    if (!sh_connection_traffic(connection, &traffic))
+    if (atomic_load(&connection->is_over) || !sh_connection_traffic(connection, &traffic))
         return;
+    if (traffic.is_over) {
+        set_over(acceptor, connection);
+        return;
+    }
     if (traffic.received_bytes < SH_FIRST_WORD_BYTES && now_ms - connection->accepted_ms > FIRST_WORD_MS) {
         sh_sweep_end(acceptor, connection, "said nothing");
         return;
@@ -176,7 +181,7 @@ static void bar_offenders(ShAcceptor *acceptor, int64_t now_ms)
     sh_offenders_forget(&acceptor->offenders, now_ms);
     for (int fd = 0; fd < acceptor->fd_end; fd++) {
         ShConnection *connection = acceptor->by_fd[fd];
-        if (connection == NULL)
+        if (connection == NULL || atomic_load(&connection->is_over))
             continue;
         if (sh_offenders_look(connection->host, now_ms))
             bar(acceptor, connection->host, now_ms, TOO_FAST);
@@ -197,7 +202,8 @@ static void bar(ShAcceptor *acceptor, ShHost *host, int64_t now_ms, const char *
                 (long long)(barred_ms / 1000));
     for (int fd = 0; fd < acceptor->fd_end; fd++) {
         ShConnection *connection = acceptor->by_fd[fd];
-        if (connection != NULL && connection->host == host && is_part_of_it(connection, now_ms, goes_on))
+        if (connection != NULL && !atomic_load(&connection->is_over) && connection->host == host &&
+            is_part_of_it(connection, now_ms, goes_on))
             sh_sweep_end(acceptor, connection, reason);
     }
 }
@@ -220,21 +226,31 @@ bool sh_sweep_end(ShAcceptor *acceptor, ShConnection *connection, const char *re
         sh_log_warn("rpc_connection_ended", "reason=\"%s\" calls=%ld waiting_bytes=%lld connections=%lld",
                     reason, atomic_load(&connection->calls), (long long)connection->waiting_bytes,
                     (long long)acceptor->count);
-        sh_sweep_forget(acceptor, connection);
+        set_over(acceptor, connection);
     }
     return ended;
 }
 
-void sh_sweep_forget(ShAcceptor *acceptor, ShConnection *connection)
+/* It has no part in anything any more, but for its descriptor. */
+static void set_over(ShAcceptor *acceptor, ShConnection *connection)
 {
+    if (atomic_exchange(&connection->is_over, true))
+        return;
     acceptor->waiting_bytes -= connection->waiting_bytes;
     acceptor->torn_lately -= connection->torn_lately;
     connection->waiting_bytes = connection->torn_lately = 0;
+    acceptor->count--;
+    acceptor->over_count++;
+    connection->host->connections--;
+}
+
+void sh_sweep_forget(ShAcceptor *acceptor, ShConnection *connection)
+{
+    set_over(acceptor, connection);
     pthread_mutex_lock(&acceptor->lock);
     acceptor->by_fd[connection->fd] = NULL;
     pthread_mutex_unlock(&acceptor->lock);
-    acceptor->count--;
-    connection->host->connections--;
+    acceptor->over_count--;
     sh_connection_unref(connection);
 }
 

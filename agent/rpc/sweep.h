@@ -46,8 +46,9 @@ struct ShAcceptor {
     ShConnection *refused_calls[SH_REFUSED_MAX];
     size_t refused_count;
     /* the thread's */
-    int fd_end; /* above the highest descriptor of a connection */
-    int64_t count;
+    int fd_end;            /* above the highest descriptor of a connection */
+    int64_t count;         /* of connections that stand */
+    int64_t over_count;    /* of those that have ended, and whose descriptors gRPC keeps */
     int64_t waiting_bytes; /* of all connections */
     int64_t counted_bytes; /* of them, what the engine has been told */
     int64_t torn_lately;   /* likewise */
@@ -62,9 +63,9 @@ struct ShAcceptor {
 /* Look at every connection, and end those that must not stay. */
 void sh_sweep(ShAcceptor *acceptor);
 
-/* End a connection, and forget it. False when that is not possible. `reason` is for the log. */
+/* End a connection. False when that is not possible. `reason` is for the log. */
 bool sh_sweep_end(ShAcceptor *acceptor, ShConnection *connection, const char *reason);
-/* A connection that has ended is none any more. */
+/* A connection's descriptor is none any more, or another's. */
 void sh_sweep_forget(ShAcceptor *acceptor, ShConnection *connection);
 
 /* Has the host to wait until it may connect again? */

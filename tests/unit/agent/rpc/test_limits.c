@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "agent/rpc/checker.h"
+#include "agent/rpc/server.h"
 #include "tests/unit/agent/rpc/rpc_fixture.h"
 
 static void expect_invalid(Fixture *fixture, const char *path, const char *request, size_t length,
@@ -303,6 +304,37 @@ static void one_request_unfolds_to_so_much(void **state)
     sh_buf_unref(bombs);
 }
 
+/* What waits for its check when its client has gone is not checked: nobody would be told. */
+static void nothing_is_checked_for_who_has_gone(void **state)
+{
+    enum { CALLS = 30 };
+    Fixture *fixture = *state;
+    ShBuf *heavy = repeat(make_bomb(20 << 20), 3);
+    grpc_channel *channel = client_connect(fixture->address);
+    ClientCall calls[CALLS];
+    Request request;
+    request_init(&request, 1);
+    request_add(&request, 0, heavy);
+    for (int i = 0; i < CALLS; i++) {
+        client_open(&calls[i], channel, "/streamhouse.v1.StreamHouse/Produce", CLIENT_TIMEOUT_MS);
+        client_send(&calls[i], &request.message.base);
+        client_close(&calls[i]);
+    }
+    Streamhouse__V1__ProduceResponse *response = client_receive(
+        &calls[0], &streamhouse__v1__produce_response__descriptor);
+    assert_non_null(response);
+    streamhouse__v1__produce_response__free_unpacked(response, NULL);
+    for (int i = 0; i < CALLS; i++) {
+        grpc_call_cancel(calls[i].call, NULL);
+        client_free(&calls[i]);
+    }
+    grpc_channel_destroy(channel);
+    while (atomic_load(&fixture->rpc->calls_open) > 0)
+        (void)poll(NULL, 0, 10);
+    assert_in_range(fake_read(fixture->engine, &fixture->engine->logs[0].end), 3, 3 * CALLS / 2);
+    sh_buf_unref(heavy);
+}
+
 /* --- whose turn it is at the checker */
 
 enum { CHECKS = 6 };
@@ -452,6 +484,7 @@ int main(void)
         TEST(unary_fetches_take_turns),
         TEST(offsets_that_are_asked_often_are_looked_up_once),
         WIDE_TEST(requests_that_are_postponed_keep_their_order),
+        WIDE_TEST(nothing_is_checked_for_who_has_gone),
         WIDE_TEST(what_was_accepted_is_read),
         WIDE_TEST(one_request_unfolds_to_so_much),
         cmocka_unit_test(checks_take_turns_by_host),

@@ -1,4 +1,5 @@
-/* Which connections of a host go with its bar: those that take part, and where it goes on those at hand. */
+/* Which connections of a host go with its bar: those that take part, and where it goes on those at hand. And
+ * what becomes of connections that have ended. */
 #include <arpa/inet.h>
 #include <poll.h>
 #include <setjmp.h>
@@ -31,6 +32,9 @@ static int setup(void **state)
     pthread_mutex_init(&acceptor->lock, NULL);
     acceptor->hosts = sh_hosts_new();
     acceptor->by_fd = fixture.by_fd;
+    static const ShConfig config = {.memory_budget_bytes = 512 << 20, .message_bytes_max = 16 << 20};
+    acceptor->config = &config;
+    acceptor->connections = sh_metric_gauge("test_connections", NULL, "Connections that stand.");
     acceptor->ended = sh_metric_counter("test_ended", NULL, "Connections that were ended.");
     fixture.now_ms = sh_clock_now_ms() + 100000;
     for (int i = 0; i < COUNT; i++) {
@@ -119,6 +123,88 @@ static void who_may_go_on_with_it_goes_where_it_goes_on(void **state)
     assert_false(sh_sweep_is_barred(&fixture->acceptor, fixture->host, fixture->now_ms + 1999));
 }
 
+/* A connection over TCP whose client has reset it, and whose descriptor somebody keeps. */
+static ShConnection *add_reset(Fixture *fixture)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_storage peer = {0};
+    socklen_t length = sizeof address;
+    struct linger at_once = {.l_onoff = 1};
+    struct pollfd reset = {.events = POLLHUP};
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(listener, (struct sockaddr *)&address, sizeof address), 0);
+    assert_int_equal(listen(listener, 1), 0);
+    assert_int_equal(getsockname(listener, (struct sockaddr *)&address, &length), 0);
+    assert_int_equal(connect(client, (struct sockaddr *)&address, sizeof address), 0);
+    reset.fd = accept(listener, NULL, NULL);
+    assert_in_range(reset.fd, 0, 255);
+    assert_int_equal(setsockopt(client, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once), 0);
+    close(client);
+    close(listener);
+    assert_int_equal(poll(&reset, 1, 10000), 1);
+    memcpy(&peer, &address, sizeof address);
+    ShConnection *connection = sh_connection_new(reset.fd, &peer, fixture->acceptor.hosts);
+    assert_non_null(connection);
+    atomic_store(&connection->calls, 1);
+    fixture->by_fd[reset.fd] = connection;
+    if (fixture->acceptor.fd_end <= reset.fd)
+        fixture->acceptor.fd_end = reset.fd + 1;
+    fixture->acceptor.count++;
+    connection->host->connections++;
+    return connection;
+}
+
+static void has_waiting(Fixture *fixture, ShConnection *connection, int64_t bytes)
+{
+    connection->waiting_bytes = bytes;
+    fixture->acceptor.waiting_bytes += bytes;
+}
+
+/* Its calls go on, and gRPC keeps its descriptor: it is not chosen in place of those that stand. */
+static void who_has_reset_shields_nobody(void **state)
+{
+    Fixture *fixture = *state;
+    ShAcceptor *acceptor = &fixture->acceptor;
+    static const ShConfig config = {.memory_budget_bytes = 40 << 20, .message_bytes_max = 16 << 20};
+    acceptor->config = &config;
+    acceptor->counted_bytes = 1 << 20;
+    ShConnection *reset = add_reset(fixture);
+    has_waiting(fixture, reset, 20 << 20);
+    has_waiting(fixture, fixture->connections[BUSY], 15 << 20);
+    has_waiting(fixture, fixture->connections[OTHER], 1 << 20);
+    sh_sweep(acceptor);
+    expect_ended(fixture, "....x..");
+    assert_int_equal(acceptor->waiting_bytes, 1 << 20);
+    assert_int_equal(acceptor->count, COUNT - 1);
+    assert_int_equal(acceptor->over_count, 2);
+
+    ShConnection *chosen[COUNT + 1];
+    ShCrowd crowd = sh_sweep_crowd(acceptor);
+    assert_int_equal(sh_crowd_richest(&crowd, sh_crowd_one, fixture->connections[OTHER], chosen, 9), 3);
+    for (int i = 0; i < 3; i++)
+        assert_false(atomic_load(&chosen[i]->is_over));
+}
+
+/* Seen or not, it has ended; and what has ended is known as long as its descriptor is there. */
+static void who_has_reset_is_ended(void **state)
+{
+    Fixture *fixture = *state;
+    ShAcceptor *acceptor = &fixture->acceptor;
+    ShConnection *reset = add_reset(fixture);
+    int fd = reset->fd;
+    assert_true(sh_sweep_end(acceptor, reset, "test"));
+    assert_true(atomic_load(&reset->is_over));
+    assert_int_equal(acceptor->count, COUNT);
+    sh_sweep(acceptor);
+    assert_int_equal(acceptor->over_count, 1);
+    close(fd);
+    sh_sweep(acceptor);
+    assert_int_equal(acceptor->over_count, 0);
+    assert_null(fixture->by_fd[fd]);
+    assert_int_equal(acceptor->count, COUNT);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -126,6 +212,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(who_takes_part_goes),
         TEST(who_may_go_on_with_it_goes_where_it_goes_on),
+        TEST(who_has_reset_shields_nobody),
+        TEST(who_has_reset_is_ended),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
