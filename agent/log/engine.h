@@ -220,7 +220,8 @@ typedef struct ShListPart {
 typedef struct ShListOffsets {
     ShListPart *parts;
     size_t part_count;
-    const void *asker; /* as ShFetch.asker */
+    const void *asker;           /* as ShFetch.asker */
+    const atomic_bool *given_up; /* set: nobody waits for it any more. NULL: somebody does */
     void (*done)(struct ShListOffsets *list);
     void *arg;
 } ShListOffsets;

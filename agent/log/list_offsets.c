@@ -20,16 +20,17 @@ typedef struct ListJob {
 } ListJob;
 
 static void run_job(ShEngine *engine, ShPg *pg, void *arg, bool cancelled);
+static bool is_given_up(const ShListOffsets *list);
 static void on_refreshed(void *arg, ShStatus status, const ShError *err);
 static ShStatus list_part(ListJob *job, ShPg *pg, ShListPart *part, ShError *err);
-static ShStatus list_partition(ShEngine *engine, ShPg *pg, ShPartition *partition, ShListPart *part,
+static ShStatus list_partition(const ListJob *job, ShPg *pg, ShPartition *partition, ShListPart *part,
                                ShError *err);
-static ShStatus list_once(ShEngine *engine, ShPg *pg, ShPartition *partition, ShListPart *part, bool *again,
+static ShStatus list_once(const ListJob *job, ShPg *pg, ShPartition *partition, ShListPart *part, bool *again,
                           ShError *err);
 static ShStatus ask_bounds(ShPg *pg, const ShPartition *partition, ShPgBounds *bounds, ShError *err);
-static ShStatus find_in_store(ShEngine *engine, ShPg *pg, ShPartition *partition, ShListPart *part,
+static ShStatus find_in_store(const ListJob *job, ShPg *pg, ShPartition *partition, ShListPart *part,
                               int64_t from, bool *found, ShError *err);
-static ShStatus find_in_segment(ShEngine *engine, ShPg *pg, ShPartition *partition, ShListPart *part,
+static ShStatus find_in_segment(const ListJob *job, ShPg *pg, ShPartition *partition, ShListPart *part,
                                 const ShPgSegment *segment, bool *found, ShError *err);
 static ShStatus find_in_memory(ShPartition *partition, ShListPart *part, int64_t published_end, bool *found,
                                bool *again, ShError *err);
@@ -57,8 +58,9 @@ static void run_job(ShEngine *engine, ShPg *pg, void *arg, bool cancelled)
     for (size_t i = 0; i < list->part_count; i++) {
         ShListPart *part = &list->parts[i];
         sh_error_clear(&part->error);
-        if (cancelled) {
-            (void)sh_fail(&part->error, SH_CANCELLED, "the agent is stopping");
+        if (cancelled || is_given_up(list)) {
+            (void)sh_fail(&part->error, SH_CANCELLED,
+                          cancelled ? "the agent is stopping" : "the call was given up");
             continue;
         }
         ShStatus status = list_part(job, pg, part, &part->error);
@@ -71,6 +73,11 @@ static void run_job(ShEngine *engine, ShPg *pg, void *arg, bool cancelled)
     }
     free(job);
     list->done(list);
+}
+
+static bool is_given_up(const ShListOffsets *list)
+{
+    return list->given_up != NULL && atomic_load(list->given_up);
 }
 
 static void on_refreshed(void *arg, ShStatus status, const ShError *err)
@@ -93,17 +100,17 @@ static ShStatus list_part(ListJob *job, ShPg *pg, ShListPart *part, ShError *err
     ShStatus status = sh_meta_resolve(job->engine, &part->target, &found, err);
     if (status != SH_OK)
         return status;
-    status = list_partition(job->engine, pg, found.partition, part, err);
+    status = list_partition(job, pg, found.partition, part, err);
     sh_partition_unref(found.partition);
     return status;
 }
 
-static ShStatus list_partition(ShEngine *engine, ShPg *pg, ShPartition *partition, ShListPart *part,
+static ShStatus list_partition(const ListJob *job, ShPg *pg, ShPartition *partition, ShListPart *part,
                                ShError *err)
 {
     for (int i = 0; i < TRIES_MAX; i++) {
         bool again = false;
-        ShStatus status = list_once(engine, pg, partition, part, &again, err);
+        ShStatus status = list_once(job, pg, partition, part, &again, err);
         if (status != SH_OK || !again)
             return status;
     }
@@ -115,7 +122,7 @@ static ShStatus list_partition(ShEngine *engine, ShPg *pg, ShPartition *partitio
 
 /* The lowest offset from the log start on whose record is at the time or after it: what is published is
  * looked up in the index, the rest, which is the owner's, in memory. */
-static ShStatus list_once(ShEngine *engine, ShPg *pg, ShPartition *partition, ShListPart *part, bool *again,
+static ShStatus list_once(const ListJob *job, ShPg *pg, ShPartition *partition, ShListPart *part, bool *again,
                           ShError *err)
 {
     ShPgBounds bounds;
@@ -124,15 +131,15 @@ static ShStatus list_once(ShEngine *engine, ShPg *pg, ShPartition *partition, Sh
         return status;
     pthread_mutex_lock(&partition->mutex);
     bool owned = sh_partition_is_owned(partition) && bounds.epoch == partition->epoch &&
-                 !sh_control_is_overdue(engine, partition);
+                 !sh_control_is_overdue(job->engine, partition);
     int64_t end = owned ? sh_firm_end(partition) : bounds.published_end;
     pthread_mutex_unlock(&partition->mutex);
     if (!owned && !partition->object_durability && part->timestamp_ms != SH_TIMESTAMP_EARLIEST) {
         /* The newest records are at the owner. */
         ShOwner owner;
         char name[SH_PARTITION_NAME_BYTES];
-        if (sh_meta_owner(engine, partition, &owner) &&
-            strcmp(owner.agent_id, engine->config->agent_id) != 0) {
+        if (sh_meta_owner(job->engine, partition, &owner) &&
+            strcmp(owner.agent_id, job->engine->config->agent_id) != 0) {
             part->redirect = owner;
             return sh_fail(err, SH_NOT_OWNER, "partition %s is owned by agent %s at %s in epoch %lld",
                            sh_partition_name(partition, name), owner.agent_id, owner.address,
@@ -143,7 +150,7 @@ static ShStatus list_once(ShEngine *engine, ShPg *pg, ShPartition *partition, Sh
     if (part->timestamp_ms < 0)
         return SH_OK;
     bool found = false;
-    status = find_in_store(engine, pg, partition, part, bounds.log_start, &found, err);
+    status = find_in_store(job, pg, partition, part, bounds.log_start, &found, err);
     if (status == SH_OK && !found && owned)
         status = find_in_memory(partition, part, bounds.published_end, &found, again, err);
     return status;
@@ -158,7 +165,7 @@ static ShStatus ask_bounds(ShPg *pg, const ShPartition *partition, ShPgBounds *b
     return status;
 }
 
-static ShStatus find_in_store(ShEngine *engine, ShPg *pg, ShPartition *partition, ShListPart *part,
+static ShStatus find_in_store(const ListJob *job, ShPg *pg, ShPartition *partition, ShListPart *part,
                               int64_t from, bool *found, ShError *err)
 {
     for (;;) {
@@ -167,7 +174,7 @@ static ShStatus find_in_store(ShEngine *engine, ShPg *pg, ShPartition *partition
         ShStatus status = sh_pg_find_timestamp(pg, &partition->key.topic_id, partition->key.number,
                                                part->timestamp_ms, from, &segment, &any, err);
         if (status == SH_OK && any)
-            status = find_in_segment(engine, pg, partition, part, &segment, found, err);
+            status = find_in_segment(job, pg, partition, part, &segment, found, err);
         if (status != SH_OK || !any || *found)
             return status;
         /* The newest record of the segment lies below the part of it that counts. */
@@ -175,12 +182,12 @@ static ShStatus find_in_store(ShEngine *engine, ShPg *pg, ShPartition *partition
     }
 }
 
-static ShStatus find_in_segment(ShEngine *engine, ShPg *pg, ShPartition *partition, ShListPart *part,
+static ShStatus find_in_segment(const ListJob *job, ShPg *pg, ShPartition *partition, ShListPart *part,
                                 const ShPgSegment *segment, bool *found, ShError *err)
 {
     for (int64_t from = segment->first_offset; !*found && from <= segment->last_offset;) {
-        ShSegmentRead read = {0};
-        ShStatus status = sh_segment_read(engine, pg, partition, from, &read, err);
+        ShSegmentRead read = {.given_up = job->list->given_up};
+        ShStatus status = sh_segment_read(job->engine, pg, partition, from, &read, err);
         if (status != SH_OK || !read.found)
             return status;
         status = find_in_batches(read.range.bytes, part, segment->first_offset, found, err);

@@ -5,7 +5,7 @@
 #include "agent/rpc/message.h"
 #include "agent/rpc/server.h"
 
-/* Of those that may wait for the engine. */
+/* Of those that may wait for the engine. With more than half of these each has little. */
 #define CALLS_OF_HOST_MAX (SH_ADMIN_JOBS_MAX / 8)
 
 /* The engine's result lives during its callback only, so the answer is packed there, and sent on the call's
@@ -193,7 +193,9 @@ static bool count_call(AdminCall *self)
     if (call->connection == NULL)
         return true;
     self->is_counted = true;
-    if (atomic_fetch_add(&call->connection->host->admin_calls, 1) < CALLS_OF_HOST_MAX)
+    int64_t all = atomic_fetch_add(&call->worker->rpc->admin_calls, 1);
+    int64_t own = atomic_fetch_add(&call->connection->host->admin_calls, 1);
+    if (own < CALLS_OF_HOST_MAX && sh_connection_may_take(own, all, 1, SH_ADMIN_JOBS_MAX))
         return true;
     ShError err = {0};
     (void)sh_fail_for_room(&err, "too many calls of administration of this address are under way");
@@ -203,8 +205,10 @@ static bool count_call(AdminCall *self)
 
 static void forget_count(AdminCall *self)
 {
-    if (self->is_counted)
+    if (self->is_counted) {
+        atomic_fetch_sub(&self->call.worker->rpc->admin_calls, 1);
         atomic_fetch_sub(&self->call.connection->host->admin_calls, 1);
+    }
     self->is_counted = false;
 }
 

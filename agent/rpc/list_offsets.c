@@ -5,6 +5,7 @@
  * request asks twice is looked up once, half of those threads serve these calls at most, and a call gives up
  * its turn after LOOKUPS_A_TURN of them.
  */
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,14 +26,15 @@
 typedef struct ListCall {
     ShCall call;
     ShWake wake;
-    struct ListCall *next; /* of those that wait for their turn */
-    ShListPart *parts;     /* each once */
+    ShRoundJob turn;   /* while it waits for it */
+    ShListPart *parts; /* each once */
     size_t part_count;
     size_t done_count;
     uint32_t *places; /* which of the parts each partition of the request is */
     size_t place_count;
     ShListOffsets list; /* the look-ups of this turn */
     bool is_counted;
+    atomic_bool given_up;
 } ListCall;
 
 /* A partition of the request, to be sorted. */
@@ -49,7 +51,8 @@ static ShStatus read_request(ListCall *self, grpc_byte_buffer *message, ShError 
 static ShStatus join_equal(ListCall *self, Asked *asked, ShError *err);
 static int by_part(const void *left, const void *right);
 static int compare_targets(const ShTarget *a, const ShTarget *b);
-static void wait_for_turn(ListCall *self);
+static ShStatus wait_for_turn(ListCall *self, ShError *err);
+static const ShHost *host_of(const ListCall *self);
 static void pass_turn(ShRpc *rpc);
 static void take_turn(ListCall *self);
 static void on_listed(ShListOffsets *list);
@@ -83,7 +86,10 @@ static void start(ShCall *call, grpc_byte_buffer *message)
     }
     self->wake = (ShWake){.call = call, .run = on_wake};
     sh_call_hold(call);
-    wait_for_turn(self);
+    if (wait_for_turn(self, &err) == SH_OK)
+        return;
+    sh_call_fail(call, &err);
+    sh_call_release(call);
 }
 
 static bool count_call(ListCall *self)
@@ -98,7 +104,7 @@ static bool count_call(ListCall *self)
 
 static void forget(ShCall *call)
 {
-    (void)call; /* its next turn is its last */
+    atomic_store(&((ListCall *)call)->given_up, true); /* its next turn is its last */
 }
 
 static void destroy(ShCall *call)
@@ -179,49 +185,54 @@ static int compare_targets(const ShTarget *a, const ShTarget *b)
     return order != 0 ? order : memcmp(a->topic_id.bytes, b->topic_id.bytes, sizeof a->topic_id.bytes);
 }
 
-static void wait_for_turn(ListCall *self)
+/* Where as many look up already as may: hosts take turns. */
+static ShStatus wait_for_turn(ListCall *self, ShError *err)
 {
     ShRpc *rpc = self->call.worker->rpc;
     int64_t turns = rpc->config->read_threads / 2;
     pthread_mutex_lock(&rpc->lists.mutex);
     bool is_free = rpc->lists.running < (turns > 1 ? turns : 1);
+    bool waits = !is_free && sh_rounds_put(&rpc->lists.waiting, NULL, host_of(self), &self->turn);
     rpc->lists.running += is_free;
-    if (!is_free) {
-        self->next = NULL;
-        *rpc->lists.last = self;
-        rpc->lists.last = &self->next;
-    }
     pthread_mutex_unlock(&rpc->lists.mutex);
     if (is_free)
         take_turn(self);
+    else if (!waits)
+        return sh_fail(err, SH_NO_MEMORY, "no memory to wait for a turn");
+    return SH_OK;
 }
 
 /* The turn of a call is over: it is the next one's, which may be of another worker. */
 static void pass_turn(ShRpc *rpc)
 {
     pthread_mutex_lock(&rpc->lists.mutex);
-    ListCall *next = rpc->lists.first;
-    if (next == NULL) {
+    ShRoundJob *next = sh_rounds_take(&rpc->lists.waiting);
+    if (next == NULL)
         rpc->lists.running--;
-    } else {
-        rpc->lists.first = next->next;
-        if (next->next == NULL)
-            rpc->lists.last = &rpc->lists.first;
-    }
     pthread_mutex_unlock(&rpc->lists.mutex);
     if (next != NULL)
-        take_turn(next);
+        take_turn((ListCall *)(void *)((char *)next - offsetof(ListCall, turn)));
 }
 
+/* One that was given up has its turn to end in. */
 static void take_turn(ListCall *self)
 {
-    size_t left = self->part_count - self->done_count;
+    size_t left = atomic_load(&self->given_up) ? 0 : self->part_count - self->done_count;
     self->list = (ShListOffsets){.parts = self->parts + self->done_count,
                                  .part_count = left < LOOKUPS_A_TURN ? left : LOOKUPS_A_TURN,
-                                 .asker = self->call.connection != NULL ? self->call.connection->host : NULL,
+                                 .asker = host_of(self),
+                                 .given_up = &self->given_up,
                                  .done = on_listed,
                                  .arg = self};
-    sh_engine_list_offsets(sh_call_engine(&self->call), &self->list);
+    if (left > 0)
+        sh_engine_list_offsets(sh_call_engine(&self->call), &self->list);
+    else
+        on_listed(&self->list);
+}
+
+static const ShHost *host_of(const ListCall *self)
+{
+    return self->call.connection != NULL ? self->call.connection->host : NULL;
 }
 
 static void on_listed(ShListOffsets *list)
@@ -236,19 +247,23 @@ static void on_wake(ShWake *wake)
     ShRpc *rpc = call->worker->rpc;
     ListCall *self = (ListCall *)call;
     self->done_count += self->list.part_count;
-    if (self->done_count < self->part_count && !call->ended) {
-        /* Behind those that wait: it gives up its turn and takes the next that is free. */
+    bool waits = false;
+    bool is_done = self->done_count == self->part_count;
+    if (!is_done && !call->ended) { /* it gives up its turn, and waits for the next behind others */
         pthread_mutex_lock(&rpc->lists.mutex);
-        self->next = NULL;
-        *rpc->lists.last = self;
-        rpc->lists.last = &self->next;
+        waits = sh_rounds_put(&rpc->lists.waiting, NULL, host_of(self), &self->turn);
         pthread_mutex_unlock(&rpc->lists.mutex);
-        pass_turn(rpc);
-        return;
     }
     pass_turn(rpc);
-    if (!call->ended)
+    if (waits)
+        return;
+    ShError err = {0};
+    if (!is_done)
+        (void)sh_fail(&err, SH_NO_MEMORY, "no memory to wait for a turn");
+    if (!call->ended && is_done)
         answer(self);
+    else if (!call->ended)
+        sh_call_fail(call, &err);
     sh_call_release(call);
 }
 

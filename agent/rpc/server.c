@@ -61,7 +61,7 @@ ShStatus sh_rpc_bind(const ShConfig *config, ShRpc **out, const char **bound, Sh
     rpc->shutdown_tag = (ShTag){.run = on_shut_down, .owner = rpc};
     pthread_mutex_init(&rpc->mutex, NULL);
     pthread_mutex_init(&rpc->lists.mutex, NULL);
-    rpc->lists.last = &rpc->lists.first;
+    sh_rounds_init(&rpc->lists.waiting);
     sh_room_init(&rpc->calls_room, "calls", config->memory_budget_bytes / 4, false);
     sh_room_init(&rpc->answers_room, "answers", config->memory_budget_bytes / 4, false);
     sh_room_init(&rpc->streams_room, "streams", config->memory_budget_bytes / 4, true);

@@ -32,15 +32,12 @@ typedef enum ShPhase { SH_PHASE_SERVING, SH_PHASE_DRAINING, SH_PHASE_STOPPING } 
 
 #define SH_RPC_SLOW_TOPICS 64
 
-struct ListCall;
-
 /* Calls of ListOffsets that wait for their turn (list_offsets.c). */
 typedef struct ShListTurns {
     atomic_long calls; /* under way */
     pthread_mutex_t mutex;
     int64_t running; /* by `mutex`, as the next: calls whose turn it is */
-    struct ListCall *first;
-    struct ListCall **last;
+    ShRounds waiting;
 } ShListTurns;
 
 struct ShRpc {
@@ -65,6 +62,7 @@ struct ShRpc {
     ShRoom answers_room;        /* unary answers on their way */
     ShRoom streams_room;        /* answers of FetchStreams on their way */
     ShListTurns lists;
+    atomic_long admin_calls; /* of administration, under way */
     ShChecker *checker;
     /* Until when requests for topics, by a hash of their names, are checked there (produce_request.c). */
     atomic_llong slow_topics_until_us[SH_RPC_SLOW_TOPICS];

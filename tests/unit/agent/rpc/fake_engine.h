@@ -69,8 +69,11 @@ struct ShEngine {
     ShMeta meta[2];
     int meta_now;
     char created[64];
+    ShListOffsets *lists[64]; /* held back */
+    size_t list_count;
+    bool hold_lists;
     bool hold_describes; /* complete none for now */
-    FakeDescribe describes[64];
+    FakeDescribe describes[SH_ADMIN_JOBS_MAX];
     size_t describe_count;
     ShSchemaTable *schemas; /* NULL: nothing is validated */
     bool knows_all;         /* what is not to be appended counts as stored */
@@ -473,11 +476,37 @@ void sh_fetch_release(ShFetch *fetch)
     }
 }
 
+static inline void fake_hold_lists(ShEngine *engine)
+{
+    pthread_mutex_lock(&engine->mutex);
+    engine->hold_lists = true;
+    pthread_mutex_unlock(&engine->mutex);
+}
+
+/* How many are held back; with `release` the first is answered. */
+static inline size_t fake_held_lists(ShEngine *engine, bool release)
+{
+    pthread_mutex_lock(&engine->mutex);
+    size_t count = engine->list_count;
+    ShListOffsets *first = engine->lists[0];
+    if (release && count > 0)
+        memmove(engine->lists, engine->lists + 1, --engine->list_count * sizeof(ShListOffsets *));
+    pthread_mutex_unlock(&engine->mutex);
+    if (release && count > 0)
+        first->done(first);
+    return count;
+}
+
 void sh_engine_list_offsets(ShEngine *engine, ShListOffsets *list)
 {
     pthread_mutex_lock(&engine->mutex);
     engine->lookups += (long)list->part_count;
+    bool is_held = engine->hold_lists;
+    if (is_held)
+        engine->lists[engine->list_count++] = list;
     pthread_mutex_unlock(&engine->mutex);
+    if (is_held)
+        return;
     for (size_t i = 0; i < list->part_count; i++) {
         ShListPart *part = &list->parts[i];
         sh_error_clear(&part->error);

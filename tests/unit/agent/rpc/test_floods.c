@@ -407,6 +407,82 @@ static void administration_leaves_room_for_other_hosts(void **state)
     client_free(&client);
 }
 
+/* Hosts that each have as many as they may, together more than may wait: there is room for one that has none.
+ */
+static void administration_leaves_room_whoever_fills_it(void **state)
+{
+    enum { HOSTS = 12, CALLS = SH_ADMIN_JOBS_MAX / 8 + 1 };
+    Fixture *fixture = *state;
+    ShEngine *engine = fixture->engine;
+    static Peer peers[HOSTS];
+    fake_hold_describes(engine);
+    for (int host = 0; host < HOSTS; host++) {
+        peer_open(&peers[host], fixture, (uint8_t)(2 + host));
+        for (uint32_t i = 0; i < CALLS; i++) {
+            put_headers(&peers[host], END_HEADERS, 2 * i + 1, "/streamhouse.v1.Admin/DescribeTopics");
+            put_frame(&peers[host], DATA, END_STREAM, 2 * i + 1, "\0\0\0\0\0", 5);
+        }
+        assert_true(send_all(&peers[host]));
+    }
+    WAIT_UNTIL(fake_held_describes(engine, false) + atomic_load(&fixture->rpc->answers) >= HOSTS * CALLS);
+    size_t held = fake_held_describes(engine, false);
+    assert_in_range(held, SH_ADMIN_JOBS_MAX / 2, SH_ADMIN_JOBS_MAX - 8);
+
+    ClientCall client;
+    client_open(&client, fixture->channel, "/streamhouse.v1.Admin/DescribeTopics", CLIENT_TIMEOUT_MS);
+    client_send_raw(&client, "", 0);
+    client_close(&client);
+    WAIT_UNTIL(fake_held_describes(engine, false) == held + 1);
+    fake_release_describes(engine);
+    size_t length;
+    gpr_free(client_receive_raw(&client, &length));
+    assert_int_equal(client_wait(&client), GRPC_STATUS_OK);
+    client_free(&client);
+    for (int host = 0; host < HOSTS; host++)
+        close(peers[host].fd);
+}
+
+/* ListOffsets of the first partition of `orders`, for the latest. */
+static const char list_latest[] =
+    "\0\0\0\0\x15\x0a\x13\x0a\x06orders\x20\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01";
+
+/* Look-ups take turns by host, and those that were given up look up nothing. */
+static void lookups_take_turns(void **state)
+{
+    enum { CALLS = 30 };
+    Fixture *fixture = *state;
+    ShEngine *engine = fixture->engine;
+    static Peer peer;
+    fake_hold_lists(engine);
+    peer_open(&peer, fixture, 2);
+    for (uint32_t i = 0; i < CALLS; i++) {
+        put_headers(&peer, END_HEADERS, 2 * i + 1, "/streamhouse.v1.StreamHouse/ListOffsets");
+        put_frame(&peer, DATA, END_STREAM, 2 * i + 1, list_latest, sizeof list_latest - 1);
+    }
+    assert_true(send_all(&peer));
+    WAIT_UNTIL(atomic_load(&fixture->rpc->lists.calls) == CALLS);
+    WAIT_UNTIL(fake_held_lists(engine, false) > 0);
+
+    ClientCall client;
+    client_open(&client, fixture->channel, "/streamhouse.v1.StreamHouse/ListOffsets", CLIENT_TIMEOUT_MS);
+    client_send_raw(&client, list_latest + 5, sizeof list_latest - 6);
+    client_close(&client);
+    WAIT_UNTIL(atomic_load(&fixture->rpc->lists.calls) == CALLS + 1);
+    size_t turns = fake_held_lists(engine, false);
+    for (size_t i = 0; i < 2 * turns + 1; i++) {
+        WAIT_UNTIL(fake_held_lists(engine, false) == turns);
+        (void)fake_held_lists(engine, true);
+    }
+    size_t length;
+    gpr_free(client_receive_raw(&client, &length));
+    assert_int_equal(client_wait(&client), GRPC_STATUS_OK);
+    client_free(&client);
+
+    close(peer.fd);
+    WAIT_UNTIL(fake_held_lists(engine, true) == 0 && atomic_load(&fixture->rpc->lists.calls) == 0);
+    assert_in_range(fake_read(engine, &engine->lookups), 1, CALLS - 10);
+}
+
 static int set_up_middle(void **state)
 {
     return fixture_start_small(state, 16 << 20);
@@ -426,6 +502,8 @@ int main(void)
         MIDDLE_TEST(calls_make_room_for_other_hosts),
         MIDDLE_TEST(what_nobody_reads_ends_its_connection),
         MIDDLE_TEST(administration_leaves_room_for_other_hosts),
+        MIDDLE_TEST(administration_leaves_room_whoever_fills_it),
+        MIDDLE_TEST(lookups_take_turns),
         MIDDLE_TEST(streams_leave_room_for_other_hosts),
         SMALL_TEST(connections_make_room_for_other_hosts),
     };
