@@ -33,6 +33,9 @@
 #define SHORTAGE_PAUSE_MS 50
 /* Of what may be taken: the fewest connections, whatever the limits. */
 #define CONNECTIONS_MIN 16
+/* Connections that have ended and whose descriptors gRPC keeps: so many beside a quarter of those that may
+ * stand. */
+#define OVER_SLACK 64
 /* Ended at once to make room, at most. */
 #define ENDED_MAX 64
 
@@ -40,6 +43,7 @@ static bool wake(const ShAcceptor *acceptor);
 static void *run(void *arg);
 static void accept_some(ShAcceptor *acceptor, int listener);
 static bool take(ShAcceptor *acceptor, int fd, const struct sockaddr_storage *peer);
+static bool has_descriptors(ShAcceptor *acceptor);
 static bool is_own(const ShAcceptor *acceptor, int fd, const struct sockaddr_storage *peer);
 static void prepare(int fd);
 static void survive_shortage(ShAcceptor *acceptor, int listener);
@@ -228,6 +232,7 @@ static void *run(void *arg)
         if (hurries || now_ms - swept_ms >= interval_ms) {
             sh_sweep(acceptor);
             acceptor->crowded_at = INT64_MAX;
+            acceptor->is_short = false;
             swept_ms = now_ms;
         }
     }
@@ -268,10 +273,9 @@ static bool take(ShAcceptor *acceptor, int fd, const struct sockaddr_storage *pe
         sh_connection_unref(connection);
         return false;
     }
-    bool is_short = acceptor->count + acceptor->over_count >=
-                    acceptor->connections_max + acceptor->connections_max / 4;
+    bool is_full = acceptor->count >= acceptor->connections_max;
     if (!connection->is_own &&
-        (is_short || (acceptor->count >= acceptor->connections_max && !make_room(acceptor, connection)))) {
+        (!has_descriptors(acceptor) || (is_full && !make_room(acceptor, connection)))) {
         sh_metric_add(acceptor->refused, 1);
         sh_log_warn("rpc_connection_refused", "connections=%lld ended=%lld", (long long)acceptor->count,
                     (long long)acceptor->over_count);
@@ -289,6 +293,18 @@ static bool take(ShAcceptor *acceptor, int fd, const struct sockaddr_storage *pe
     sh_metric_set(acceptor->connections, acceptor->count);
     grpc_server_add_channel_from_fd(acceptor->server, fd, acceptor->plain);
     return true;
+}
+
+/* Those that have ended keep theirs for a moment, and as long as a call of them goes on. */
+static bool has_descriptors(ShAcceptor *acceptor)
+{
+    int64_t over_max = acceptor->connections_max / 4 + OVER_SLACK;
+    if (acceptor->over_count < over_max)
+        return true;
+    if (!acceptor->is_short)
+        sh_sweep(acceptor);
+    acceptor->is_short = acceptor->over_count >= over_max;
+    return !acceptor->is_short;
 }
 
 /* Is it from the port of the agent's own look, and from the address that it came to? */

@@ -28,6 +28,7 @@ static bool admit(ShCall *call);
 static void give_place_up(ShCall *call);
 static bool may_begin(ShRpc *rpc, int64_t all, int64_t of_connection, int64_t of_host);
 static bool is_excess(const ShCall *call);
+static bool has_too_many(const ShConnection *connection);
 static void drop(ShCall *call);
 static void await_request(ShCall *call);
 static void begin_read(ShCall *call);
@@ -292,16 +293,22 @@ static void on_new(void *owner, bool ok)
 static bool is_excess(const ShCall *call)
 {
     ShRpc *rpc = call->worker->rpc;
-    if (call->connection == NULL || atomic_load(&call->connection->calls) > 2 * SH_RPC_STREAMS_MAX)
+    if (call->connection == NULL || has_too_many(call->connection))
         return true;
     return !call->is_admitted && !call->connection->is_own &&
            atomic_load(&rpc->calls_open) - atomic_load(&rpc->calls_admitted) > rpc->calls_max / 4;
 }
 
-/* End the call without an operation, which costs gRPC far less than an answer. */
+static bool has_too_many(const ShConnection *connection)
+{
+    return atomic_load(&connection->calls) > 2 * SH_RPC_STREAMS_MAX;
+}
+
+/* End the call without an operation, which costs gRPC far less than an answer. What was refused because of
+ * others was not torn by its client. */
 static void drop(ShCall *call)
 {
-    call->close_cancelled = true;
+    call->close_cancelled = call->connection == NULL || has_too_many(call->connection);
     call->code = GRPC_STATUS_RESOURCE_EXHAUSTED;
     grpc_call_cancel_with_status(call->call, call->code, "there are too many calls at once", NULL);
     mark_ended(call);

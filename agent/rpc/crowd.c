@@ -32,7 +32,7 @@ int64_t sh_crowd_one(const ShConnection *connection)
 
 int64_t sh_crowd_calls(const ShConnection *connection)
 {
-    return atomic_load(&connection->calls);
+    return atomic_load(&connection->admitted);
 }
 
 int64_t sh_crowd_waiting(const ShConnection *connection)
@@ -88,7 +88,7 @@ size_t sh_crowd_richest(const ShCrowd *crowd, ShCrowdMeasure measure, const ShCo
 {
     Candidate *candidates;
     size_t count = collect(crowd, measure, &candidates);
-    int64_t newcomer_has = share_of(candidates, count, newcomer);
+    int64_t newcomer_has = newcomer != NULL ? share_of(candidates, count, newcomer) : 0;
     if (count > 1)
         qsort(candidates, count, sizeof *candidates, by_wealth);
     int64_t left = count > 0 ? candidates[0].host_has : 0;

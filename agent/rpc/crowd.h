@@ -23,7 +23,8 @@ typedef int64_t (*ShCrowdMeasure)(const ShConnection *connection);
 
 /* Measures. */
 int64_t sh_crowd_one(const ShConnection *connection); /* the connection itself */
-int64_t sh_crowd_calls(const ShConnection *connection);
+int64_t
+sh_crowd_calls(const ShConnection *connection); /* that were admitted: refused ones take nobody's place */
 int64_t sh_crowd_waiting(const ShConnection *connection);
 int64_t sh_crowd_torn(const ShConnection *connection);
 
@@ -37,7 +38,7 @@ size_t sh_crowd_idle(const ShCrowd *crowd, const ShConnection *newcomer, ShConne
 
 /* Where a host has more than twice what the newcomer's has, and more than one: of the host that has
  * most, up to `wanted` connections into `out`, as long as it has so much more: those that have most, of equal
- * ones those with the fewest calls, then the latest. Their number. */
+ * ones those with the fewest calls, then the latest. `newcomer` NULL: as if it had nothing. Their number. */
 size_t sh_crowd_richest(const ShCrowd *crowd, ShCrowdMeasure measure, const ShConnection *newcomer,
                         ShConnection **out, size_t wanted);
 

@@ -13,6 +13,7 @@
  * more than its budget. */
 #define TORN_MAX       1000
 #define TORN_MAX_SHORT 100
+#define ENDED_AT_ONCE  64
 /* Of a host that is barred, those connections go whose calls were refused within so long. */
 #define OFFENDED_MS 1000
 /* ... and those that have as much open, or as much on the way. */
@@ -124,15 +125,15 @@ static void end_tearers(ShAcceptor *acceptor, int64_t now_ms)
     if (resident < budget / 4)
         return;
     ShCrowd crowd = sh_sweep_crowd(acceptor);
-    while (acceptor->torn_lately > most) {
-        ShConnection *tearer = sh_crowd_most(&crowd, sh_crowd_torn);
-        if (tearer == NULL)
-            return;
-        int fd = tearer->fd;
-        if (torn_by(acceptor, tearer->host) > TORN_MAX)
-            bar(acceptor, tearer->host, now_ms, reason); /* this one may go with it */
-        if (acceptor->by_fd[fd] != NULL && !sh_sweep_end(acceptor, acceptor->by_fd[fd], reason))
-            return;
+    ShConnection *tearers[ENDED_AT_ONCE];
+    size_t count;
+    while (acceptor->torn_lately > most &&
+           (count = sh_crowd_richest(&crowd, sh_crowd_torn, NULL, tearers, ENDED_AT_ONCE)) > 0) {
+        if (torn_by(acceptor, tearers[0]->host) > TORN_MAX)
+            bar(acceptor, tearers[0]->host, now_ms, reason);
+        for (size_t i = 0; i < count && acceptor->torn_lately > most; i++)
+            if (!atomic_load(&tearers[i]->is_over) && !sh_sweep_end(acceptor, tearers[i], reason))
+                return;
     }
 }
 

@@ -55,6 +55,7 @@ struct ShAcceptor {
     ShOffenders offenders;
     /* What a host had, at the least, for whose newcomer no room could be made since the last sweep. */
     int64_t crowded_at;
+    bool is_short; /* too many that have ended were there still, likewise */
     ShMetric *connections;
     ShMetric *refused;
     ShMetric *ended;

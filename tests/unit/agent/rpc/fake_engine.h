@@ -277,6 +277,15 @@ static inline void fake_engine_free(ShEngine *engine)
     free(engine);
 }
 
+/* Appends that are not completed yet. */
+static inline size_t fake_appends(ShEngine *engine)
+{
+    pthread_mutex_lock(&engine->mutex);
+    size_t count = engine->append_count;
+    pthread_mutex_unlock(&engine->mutex);
+    return count;
+}
+
 static inline void fake_hold_appends(ShEngine *engine, bool hold)
 {
     pthread_mutex_lock(&engine->mutex);

@@ -33,7 +33,8 @@ static ShConnection *join(Crowd *crowd, uint8_t last, long calls)
     connection->host = host_at(crowd, last);
     connection->accepted_ms = crowd->count;
     connection->fd = -1;
-    atomic_store(&connection->calls, calls);
+    atomic_store(&connection->calls, calls + 1000); /* refused ones among them */
+    atomic_store(&connection->admitted, calls);
     crowd->by_fd[crowd->count - 1] = connection;
     return connection;
 }

@@ -483,6 +483,53 @@ static void lookups_take_turns(void **state)
     assert_in_range(fake_read(engine, &engine->lookups), 1, CALLS - 10);
 }
 
+static void put_produce(Peer *peer)
+{
+    uint8_t message[512] = {0};
+    ShBuf *batch = make_batch(1, "v", 1);
+    Request request;
+    request_init(&request, 1);
+    request_add(&request, 0, batch);
+    size_t length = streamhouse__v1__produce_request__pack(&request.message, message + 5);
+    message[3] = (uint8_t)(length >> 8);
+    message[4] = (uint8_t)length;
+    put_headers(peer, END_HEADERS, 1, "/streamhouse.v1.StreamHouse/Produce");
+    put_frame(peer, DATA, END_STREAM, 1, message, 5 + length);
+    sh_buf_unref(batch);
+}
+
+static bool is_shut(const Peer *peer)
+{
+    struct pollfd watched = {.fd = peer->fd, .events = POLLRDHUP};
+    return poll(&watched, 1, 0) > 0;
+}
+
+/* Connections that were reset while a call of theirs goes on: each keeps its descriptor, so they are bounded,
+ * and when the calls are done there is room again. */
+static void resets_are_bounded(void **state)
+{
+    enum { STANDING = 128, MOST = STANDING / 4 + 64, ENOUGH = 3 * STANDING };
+    Fixture *fixture = *state;
+    ShEngine *engine = fixture->engine;
+    struct linger at_once = {.l_onoff = 1};
+    static Peer peer;
+    int taken = 0;
+    bool is_refused = false;
+    fake_hold_appends(engine, true);
+    while (!is_refused && taken < ENOUGH) {
+        peer_open(&peer, fixture, (uint8_t)(2 + taken % 250));
+        put_produce(&peer);
+        (void)send_all(&peer);
+        WAIT_UNTIL(fake_appends(engine) > (size_t)taken || (is_refused = is_shut(&peer)));
+        taken += !is_refused;
+        (void)setsockopt(peer.fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+        close(peer.fd);
+    }
+    assert_in_range(taken, MOST, MOST + STANDING + 1); /* some of them not seen to be reset yet */
+    fake_hold_appends(engine, false);
+    WAIT_UNTIL(check_health(fixture) == GRPC_STATUS_OK);
+}
+
 static int set_up_middle(void **state)
 {
     return fixture_start_small(state, 16 << 20);
@@ -506,6 +553,7 @@ int main(void)
         MIDDLE_TEST(lookups_take_turns),
         MIDDLE_TEST(streams_leave_room_for_other_hosts),
         SMALL_TEST(connections_make_room_for_other_hosts),
+        MIDDLE_TEST(resets_are_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

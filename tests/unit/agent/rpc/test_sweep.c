@@ -123,6 +123,23 @@ static void who_may_go_on_with_it_goes_where_it_goes_on(void **state)
     assert_false(sh_sweep_is_barred(&fixture->acceptor, fixture->host, fixture->now_ms + 1999));
 }
 
+/* Who tears most goes, by host: many connections that each tear a little are one client's like any other. */
+static void who_tears_goes_by_host(void **state)
+{
+    Fixture *fixture = *state;
+    ShAcceptor *acceptor = &fixture->acceptor;
+    static const ShConfig tiny = {.memory_budget_bytes = 1, .message_bytes_max = 1 << 20}; /* it is over it */
+    acceptor->config = &tiny;
+    for (int i = 0; i < COUNT; i++) {
+        fixture->connections[i]->torn_lately = i == OTHER ? 60 : 20;
+        acceptor->torn_lately += fixture->connections[i]->torn_lately;
+    }
+    sh_sweep(acceptor);
+    assert_false(is_ended(fixture, OTHER));
+    assert_int_equal(acceptor->torn_lately, 100);
+    assert_int_equal(acceptor->count, COUNT - 4);
+}
+
 /* A connection over TCP whose client has reset it, and whose descriptor somebody keeps. */
 static ShConnection *add_reset(Fixture *fixture)
 {
@@ -210,9 +227,8 @@ static void who_has_reset_is_ended(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(who_takes_part_goes),
-        TEST(who_may_go_on_with_it_goes_where_it_goes_on),
-        TEST(who_has_reset_shields_nobody),
+        TEST(who_takes_part_goes),    TEST(who_may_go_on_with_it_goes_where_it_goes_on),
+        TEST(who_tears_goes_by_host), TEST(who_has_reset_shields_nobody),
         TEST(who_has_reset_is_ended),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
