@@ -38,8 +38,6 @@
 /* After so many looks at its own port in a row that failed (rpc.h), the agent gives its partitions to others.
  */
 #define UNREACHABLE_LOOKS_MAX 10
-/* An agent that cannot stop in good order within this time ends as in a crash. */
-#define STOP_MAX_MS 60000
 
 extern char **environ;
 
@@ -539,7 +537,7 @@ static void *watch_stop(void *arg)
     static const char on_signal[] = "streamhouse-agent: stopped by a signal while it was stopping\n";
     static const char on_time[] = "streamhouse-agent: it does not come to an end, and exits as it is\n";
     const struct timespec interval = {.tv_nsec = WATCH_INTERVAL_MS / 4 * 1000000L};
-    int64_t deadline_ms = sh_clock_now_ms() + STOP_MAX_MS;
+    int64_t deadline_ms = sh_clock_now_ms() + SH_ENGINE_STOP_MAX_MS;
     while (!stopped) {
         int signal = sigtimedwait(arg, NULL, &interval);
         bool is_late = sh_clock_now_ms() >= deadline_ms;

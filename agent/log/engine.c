@@ -1,6 +1,7 @@
 #include "agent/log/engine.h"
 
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +16,8 @@
 #include "agent/log/term.h"
 
 #ifndef SH_VERSION
-#define SH_VERSION "0.1.0"
+#define MEMORY_PAUSE_MS 100
+#define SH_VERSION      "0.1.0"
 #endif
 
 #define PG_TIMEOUT_MS 15000
@@ -118,6 +120,7 @@ void sh_engine_stop(ShEngine *engine)
 {
     if (engine == NULL)
         return;
+    int64_t begun_ms = sh_clock_now_ms();
     sh_metrics_forget_on_print(sh_log_metrics_refresh, engine);
     pthread_mutex_lock(&engine->stop_lock);
     atomic_store(&engine->stopping, true);
@@ -135,7 +138,7 @@ void sh_engine_stop(ShEngine *engine)
     sh_pipeline_stop(engine);
     sh_present_note_end(engine);
     sh_flush_stop(engine);
-    sh_last_results_leave(engine);
+    sh_last_results_leave(engine, begun_ms);
     sh_wal_close(engine->wal); /* its last group is acknowledged before this returns */
     end_waits(engine);
     sh_pipeline_destroy(&engine->pipeline);
@@ -415,10 +418,12 @@ static void end_waits(ShEngine *engine)
     size_t count = 0;
     ShAppendWait *waits = NULL;
     ShAppendWait **waits_end = &waits;
-    if (sh_partition_table_list(&engine->partitions, &partitions, &count, NULL) == SH_OK)
-        take_waits(partitions, count, &waits_end);
-    if (sh_partition_table_list_left(&engine->partitions, &partitions, &count, NULL) == SH_OK)
-        take_waits(partitions, count, &waits_end);
+    while (sh_partition_table_list(&engine->partitions, &partitions, &count, NULL) != SH_OK)
+        (void)poll(NULL, 0, MEMORY_PAUSE_MS); /* somebody has to tell them */
+    take_waits(partitions, count, &waits_end);
+    while (sh_partition_table_list_left(&engine->partitions, &partitions, &count, NULL) != SH_OK)
+        (void)poll(NULL, 0, MEMORY_PAUSE_MS);
+    take_waits(partitions, count, &waits_end);
     ShError err = {0};
     (void)sh_fail_retry_after(
         &err,

@@ -42,6 +42,8 @@ void sh_engine_end_calls(ShEngine *engine);
 /* Stop the threads and free. Calls still waiting get SH_CANCELLED. Without a drain before it this is a crash
  * in good order: the WAL keeps what is not published. NULL allowed. */
 void sh_engine_stop(ShEngine *engine);
+/* An agent that cannot stop in good order within this time ends as in a crash. */
+#define SH_ENGINE_STOP_MAX_MS 60000
 
 /* Ready to serve (lease held, WAL alive)? If not, `why` says what is missing. */
 bool sh_engine_ready(ShEngine *engine, char *why, size_t why_bytes);

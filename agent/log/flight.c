@@ -207,17 +207,19 @@ static ShStatus add_batches(ShSegmentWriter *writer, ShFlightRange *range, ShErr
 {
     ShPartition *partition = range->partition;
     pthread_mutex_lock(&partition->mutex);
-    range->offset_count = 0;
+    int64_t offset_count = 0;
     ShStatus status = SH_OK;
     if (!range->is_void)
         status = sh_segment_writer_begin_run(writer, &partition->key.topic_id, partition->key.number,
                                              range->epoch, range->first_offset, err);
     for (uint64_t seq = range->first; seq < range->end && status == SH_OK; seq++) {
         const ShLogBatch *batch = sh_batch_ring_at(&partition->ring, seq);
-        range->offset_count += (int64_t)batch->header.last_offset_delta + 1;
+        offset_count += (int64_t)batch->header.last_offset_delta + 1;
         if (!range->is_void)
             status = sh_segment_writer_add(writer, batch->wal.batch, &batch->header, err);
     }
     pthread_mutex_unlock(&partition->mutex);
+    if (status == SH_OK)
+        range->offset_count = offset_count;
     return status;
 }

@@ -176,6 +176,10 @@ static void flush_once(ShEngine *engine)
     /* The batches are in the WAL, but in no later object: nothing could close this gap. */
     if (status != SH_OK)
         sh_engine_set_fatal(engine, &err);
+    /* ... but results may still be told. */
+    if (sh_results_add(&engine->results, flight->results, flight->result_count, &err) != SH_OK)
+        sh_log_error("results_not_kept", "publish_no=%lld attempt=1 reason=\"%s\"",
+                     (long long)flight->id.publish_no, err.message);
     sh_flight_free(flight);
 }
 

@@ -402,6 +402,8 @@ static const ShSegmentResult *take_result(Result *results, size_t count, const S
         if (results[i].taken || told->partition != run->partition || told->epoch != run->epoch ||
             !sh_uuid_equal(&told->topic_id, &run->topic_id))
             continue;
+        if (told->offset_count != run->offset_count)
+            return NULL; /* what the run was told is missing: no other's will do */
         results[i].taken = true;
         return told;
     }

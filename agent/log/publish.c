@@ -20,10 +20,13 @@ static bool try_again(ShEngine *engine, ShFlight *flight, ShPgRun *runs, ShStatu
 static void leave_claimed_out(ShEngine *engine, ShFlight *flight);
 static bool rebuild(ShEngine *engine, ShFlight *flight);
 static void fill_runs(const ShFlight *flight, ShPgRun *runs);
+static bool apply_results(ShEngine *engine, const ShFlight *flight, const ShPgRunResult *results,
+                          ShSegmentResult *notes);
 static bool apply_result(ShEngine *engine, const ShFlight *flight, const ShFlightRange *range,
-                         const ShPgRunResult *result);
-static void note_result(ShEngine *engine, const ShFlight *flight, const ShFlightRange *range,
-                        const ShPgRunResult *result);
+                         const ShPgRunResult *result, bool *noted);
+static ShSegmentResult note_of(const ShFlight *flight, const ShFlightRange *range,
+                               const ShPgRunResult *result);
+static void keep_notes(ShEngine *engine, const ShFlight *flight, const ShSegmentResult *notes, size_t count);
 static void apply_published(ShEngine *engine, const ShFlightRange *range, const ShPgRunResult *result);
 static void apply_dropped(ShEngine *engine, const ShFlightRange *range, const ShError *err);
 static void apply_sequence(ShEngine *engine, const ShFlightRange *range, const ShPgRunResult *result);
@@ -46,9 +49,11 @@ void *sh_publish_run(void *arg)
     while ((flight = sh_pipeline_wait_uploaded(&engine->pipeline)) != NULL) {
         ShPgRun *runs = calloc(flight->range_count + 1, sizeof *runs);
         ShPgRunResult *results = calloc(flight->range_count + 1, sizeof *results);
-        bool done = runs != NULL && results != NULL && publish_flight(engine, pg, flight, runs, results);
-        for (size_t i = 0; done && i < flight->range_count; i++)
-            done = apply_result(engine, flight, &flight->ranges[i], &results[flight->ranges[i].place]);
+        ShSegmentResult *notes = calloc(flight->range_count + 1, sizeof *notes);
+        bool done = runs != NULL && results != NULL && notes != NULL &&
+                    publish_flight(engine, pg, flight, runs, results) &&
+                    apply_results(engine, flight, results, notes);
+        free(notes);
         free(results);
         free(runs);
         if (done)
@@ -174,8 +179,26 @@ static void fill_runs(const ShFlight *flight, ShPgRun *runs)
 }
 
 /* False when the engine cannot go on: the WAL keeps what is left. */
+static bool apply_results(ShEngine *engine, const ShFlight *flight, const ShPgRunResult *results,
+                          ShSegmentResult *notes)
+{
+    bool done = true;
+    size_t note_count = 0;
+    for (size_t i = 0; done && i < flight->range_count; i++) {
+        const ShFlightRange *range = &flight->ranges[i];
+        const ShPgRunResult *result = &results[range->place];
+        bool noted = false;
+        done = apply_result(engine, flight, range, result, &noted);
+        if (noted)
+            notes[note_count++] = note_of(flight, range, result);
+    }
+    keep_notes(engine, flight, notes, note_count);
+    return done;
+}
+
+/* `*noted`: objects have to tell of it. */
 static bool apply_result(ShEngine *engine, const ShFlight *flight, const ShFlightRange *range,
-                         const ShPgRunResult *result)
+                         const ShPgRunResult *result, bool *noted)
 {
     ShPartition *partition = range->partition;
     ShError err = {0};
@@ -223,12 +246,12 @@ static bool apply_result(ShEngine *engine, const ShFlight *flight, const ShFligh
         refuse(engine, flight, range, result);
         return false;
     }
-    note_result(engine, flight, range, result);
+    *noted = true;
     return true;
 }
 
-static void note_result(ShEngine *engine, const ShFlight *flight, const ShFlightRange *range,
-                        const ShPgRunResult *result)
+static ShSegmentResult note_of(const ShFlight *flight, const ShFlightRange *range,
+                               const ShPgRunResult *result)
 {
     static const ShDisposition dispositions[] = {
         [SH_PUBLISH_PUBLISHED] = SH_DISPOSITION_PUBLISHED,
@@ -238,18 +261,25 @@ static void note_result(ShEngine *engine, const ShFlight *flight, const ShFlight
         [SH_PUBLISH_TOO_MANY_PRODUCERS] = 0,
     };
     ShDisposition disposition = dispositions[result->result];
-    ShSegmentResult note = {.object_id = flight->id.object_id,
-                            .publish_no = flight->id.publish_no,
-                            .topic_id = range->partition->key.topic_id,
-                            .partition = range->partition->key.number,
-                            .epoch = range->epoch,
-                            .first_offset = result->first_offset,
-                            .offset_count = range->offset_count,
-                            .disposition = disposition != 0 ? disposition : SH_DISPOSITION_REFUSED};
+    return (ShSegmentResult){.object_id = flight->id.object_id,
+                             .publish_no = flight->id.publish_no,
+                             .topic_id = range->partition->key.topic_id,
+                             .partition = range->partition->key.number,
+                             .epoch = range->epoch,
+                             .first_offset = result->first_offset,
+                             .offset_count = range->offset_count,
+                             .disposition = disposition != 0 ? disposition : SH_DISPOSITION_REFUSED};
+}
+
+static void keep_notes(ShEngine *engine, const ShFlight *flight, const ShSegmentResult *notes, size_t count)
+{
     ShError err = {0};
-    if (sh_results_add(&engine->results, &note, &err) != SH_OK)
-        sh_log_error("result_not_kept", "publish_no=%lld reason=\"%s\"", (long long)flight->id.publish_no,
-                     err.message);
+    for (int attempt = 0; sh_results_add(&engine->results, notes, count, &err) != SH_OK; attempt++) {
+        sh_log_error("results_not_kept", "publish_no=%lld attempt=%d reason=\"%s\"",
+                     (long long)flight->id.publish_no, attempt + 1, err.message);
+        if (!sh_engine_pause(engine, sh_engine_backoff_ms(attempt)))
+            return;
+    }
 }
 
 static void apply_published(ShEngine *engine, const ShFlightRange *range, const ShPgRunResult *result)

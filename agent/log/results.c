@@ -1,6 +1,7 @@
 #include "agent/log/results.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "agent/base/clock.h"
 
@@ -16,12 +17,14 @@ void sh_results_destroy(ShResults *results)
     pthread_mutex_destroy(&results->lock);
 }
 
-ShStatus sh_results_add(ShResults *results, const ShSegmentResult *result, ShError *err)
+ShStatus sh_results_add(ShResults *results, const ShSegmentResult *added, size_t count, ShError *err)
 {
     ShStatus status = SH_OK;
+    if (count == 0)
+        return SH_OK;
     pthread_mutex_lock(&results->lock);
-    if (results->count == results->capacity) {
-        size_t capacity = results->capacity == 0 ? 64 : results->capacity * 2;
+    if (results->count + count > results->capacity) {
+        size_t capacity = 2 * (results->count + count);
         ShSegmentResult *list = realloc(results->list, capacity * sizeof *list);
         if (list == NULL) {
             status = sh_fail(err, SH_NO_MEMORY, "no memory for %zu publish results", capacity);
@@ -32,7 +35,8 @@ ShStatus sh_results_add(ShResults *results, const ShSegmentResult *result, ShErr
     }
     if (results->count == 0)
         results->oldest_ms = sh_clock_now_ms();
-    results->list[results->count++] = *result;
+    memcpy(results->list + results->count, added, count * sizeof *added);
+    results->count += count;
 done:
     pthread_mutex_unlock(&results->lock);
     return status;

@@ -28,7 +28,10 @@ typedef struct ShResults {
 void sh_results_init(ShResults *results);
 void sh_results_destroy(ShResults *results);
 
-ShStatus sh_results_add(ShResults *results, const ShSegmentResult *result, ShError *err) SH_MUST_CHECK;
+/* Add all or, without memory, none. What a publish said of an object's runs is told in the order of these, so
+ * it comes at once: one object carries all of it. */
+ShStatus sh_results_add(ShResults *results, const ShSegmentResult *added, size_t count,
+                        ShError *err) SH_MUST_CHECK;
 
 /* Take all; `*out` (NULL when there are none) is freed with free(). */
 void sh_results_take(ShResults *results, ShSegmentResult **out, size_t *count);

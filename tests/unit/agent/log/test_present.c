@@ -125,6 +125,21 @@ static void an_epoch_begins_at_the_lowest_offset_that_is_known(void **state)
     }
 }
 
+/* Of an object's results one may be missing: the run gets no other's offset. */
+static void a_run_takes_no_other_runs_result(void **state)
+{
+    Fixture *fixture = *state;
+    store(fixture, 1, 1,
+          (Run[]){{.first = SH_OFFSET_UNASSIGNED, .told = -1, .count = 4},
+                  {.first = SH_OFFSET_UNASSIGNED, .told = 20, .count = 2},
+                  {.first = SH_OFFSET_UNASSIGNED, .told = 22, .count = 3}},
+          3);
+    fake_present.ends[0] = 20;
+    start(fixture);
+    assert_int_equal(fake_present.count, 1);
+    assert_int_equal(fake_present.calls[0].first_offset, SH_OFFSET_UNASSIGNED); /* of the first run */
+}
+
 /* What follows a gap gets no place; what follows something else that stands in the same object does. */
 static void what_a_part_of_an_object_was_waited_for_gets_its_place(void **state)
 {
@@ -263,6 +278,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(an_epoch_begins_at_the_lowest_offset_that_is_known),
+        TEST(a_run_takes_no_other_runs_result),
         TEST(a_producer_may_have_an_answer_unless_this_process_knows_better),
         TEST(what_was_void_is_presented_as_that),
         TEST(what_a_store_that_was_away_did_not_take_is_stored_before_it_is_read),
