@@ -1,9 +1,10 @@
 /*
- * memory.h - the memory budget: batches in the partitions' rings, ranges read from the store, and what calls
- * hold beside them (sh_engine_hold_memory).
+ * memory.h - the memory budget: batches in the partitions' rings, ranges read from the store, rows of the
+ * index, and what calls hold beside them (sh_engine_hold_memory).
  *
  * What is accepted and not yet published is never given up. At the bound the published tail goes first,
- * oldest publish first, then ranges read from the store; when neither is left the caller is pushed back.
+ * oldest publish first, then ranges read from the store, then rows of the index; when none is left the caller
+ * is pushed back.
  */
 #ifndef SH_AGENT_LOG_MEMORY_H
 #define SH_AGENT_LOG_MEMORY_H
