@@ -40,6 +40,7 @@ static ShStatus take_records(Checking *checking, const ShWirePartition *wire, co
                              ShAppendPart *part, ShError *err);
 static bool begin_check(Checking *checking, ShAppendPart *part, ShRecordCheck *check);
 static bool stops(void *arg);
+static bool ends_elsewhere(const Checking *checking, int64_t us);
 static bool has_slow_schemas(const Checking *checking, const ShTarget *target, size_t bytes);
 static atomic_llong *slow_until_us(const Checking *checking, const ShTarget *target);
 static void note_slow_schemas(const Checking *checking, const ShTarget *target, int64_t begun_us);
@@ -255,8 +256,11 @@ static bool stops(void *arg)
 {
     const Checking *checking = arg;
     int64_t us = sh_clock_now_us() - checking->begun_us;
-    if (checking->is_inline)
-        return us > INLINE_US;
+    return checking->is_inline ? us > INLINE_US : ends_elsewhere(checking, us);
+}
+
+static bool ends_elsewhere(const Checking *checking, int64_t us)
+{
     return us > CHECK_US_MAX || has_gone(checking) ||
            sh_rpc_phase(checking->call->worker->rpc) == SH_PHASE_STOPPING;
 }
