@@ -17,7 +17,8 @@
 #include "core/codec.h"
 #include "core/status.h"
 
-/* What a batch may unfold to on a worker. */
+/* What the check of a request may take on a worker, and what a batch may unfold to there. */
+#define SH_CHECK_INLINE_US        2000
 #define SH_CHECK_INLINE_BYTES_MAX ((size_t)4 << 20)
 
 /* What a thread that checks reuses from request to request. */

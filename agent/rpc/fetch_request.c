@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/base/clock.h"
 #include "agent/base/log.h"
 #include "agent/rpc/decode.h"
 #include "agent/rpc/message.h"
@@ -31,6 +32,7 @@ static int64_t at_most(int32_t asked, int64_t limit);
 static void on_fetch_done(ShFetch *fetch);
 static void log_data_loss(const ShFetchPart *part);
 static void decode_postponed(ShCheckJob *job, ShCheckTools *tools);
+static bool decode_inline(ShFetchRequest *request);
 static bool decode_parts(ShFetchRequest *request, ShCheckTools *tools, bool is_inline);
 static void keep_decoded(ShFetchRequest *request, size_t i, const ShScratch *encoded);
 static void fail_for_memory(ShFetchPart *part);
@@ -113,12 +115,27 @@ void sh_fetch_request_unfold(ShFetchRequest *request, void (*unfolded)(ShWake *w
 {
     ShCall *call = request->wake.call;
     request->wake.run = unfolded;
-    if (!request->decode || decode_parts(request, &call->worker->tools, true)) {
+    if (!request->decode || decode_inline(request)) {
         unfolded(&request->wake);
         return;
     }
     request->job.run = decode_postponed;
     sh_checker_submit(call->worker->rpc->checker, &request->job, call->connection);
+}
+
+/* On the worker, as long as its host does not keep it for too long. False: it has to go elsewhere. */
+static bool decode_inline(ShFetchRequest *request)
+{
+    const ShCall *call = request->wake.call;
+    ShHost *host = call->connection != NULL ? call->connection->host : NULL;
+    int64_t begun_us = sh_clock_now_us();
+    if (host != NULL && !sh_host_may_keep_worker(host, begun_us))
+        return false;
+    bool done = decode_parts(request, &call->worker->tools, true);
+    int64_t now_us = sh_clock_now_us();
+    if (host != NULL)
+        sh_host_kept_worker(host, now_us, now_us - begun_us);
+    return done;
 }
 
 grpc_byte_buffer *sh_fetch_request_answer(ShFetchRequest *request, bool news_only)

@@ -47,6 +47,19 @@ ShHost *sh_host_of(ShHosts *hosts, const struct sockaddr_storage *peer)
     return host;
 }
 
+bool sh_host_may_keep_worker(const ShHost *host, int64_t now_us)
+{
+    int64_t until_us = atomic_load_explicit(&host->kept_until_us, memory_order_relaxed);
+    return until_us - now_us < SH_HOST_KEEPS_MAX_US * SH_HOST_KEEPS_RATIO;
+}
+
+void sh_host_kept_worker(ShHost *host, int64_t now_us, int64_t us)
+{
+    int64_t until_us = atomic_load_explicit(&host->kept_until_us, memory_order_relaxed);
+    int64_t from_us = until_us > now_us ? until_us : now_us;
+    atomic_store_explicit(&host->kept_until_us, from_us + us * SH_HOST_KEEPS_RATIO, memory_order_relaxed);
+}
+
 ShHost *sh_host_ref(ShHost *host)
 {
     pthread_mutex_lock(&host->hosts->mutex);

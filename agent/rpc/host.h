@@ -6,6 +6,7 @@
 #define SH_AGENT_RPC_HOST_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/socket.h>
 #include <uthash.h>
@@ -22,6 +23,8 @@ typedef struct ShHost {
     atomic_int lists;           /* ListOffsets calls under way */
     atomic_int admin_calls;     /* calls of administration under way */
     atomic_ullong offences;     /* as ShConnection.offences */
+    atomic_llong
+        kept_until_us; /* its share of the workers' time is used up to then (sh_host_may_keep_worker) */
     /* The acceptor's thread's. */
     long connections; /* that stand */
     int64_t looked_ms;
@@ -39,6 +42,14 @@ void sh_hosts_free(ShHosts *hosts);
 
 /* The host of a peer, with a reference: one object as long as anybody holds it. NULL when memory is short. */
 ShHost *sh_host_of(ShHosts *hosts, const struct sockaddr_storage *peer);
+/* A worker serves everybody. Of what keeps it for long a host may have a quarter of one's time, and so much
+ * at once; what is more goes elsewhere (checker.h). Any thread; a time that passes unseen does no harm. */
+#define SH_HOST_KEEPS_MAX_US 10000
+#define SH_HOST_KEEPS_RATIO  4
+bool sh_host_may_keep_worker(const ShHost *host, int64_t now_us);
+/* It has kept one for `us`. */
+void sh_host_kept_worker(ShHost *host, int64_t now_us, int64_t us);
+
 ShHost *sh_host_ref(ShHost *host);
 void sh_host_release(ShHost *host);
 

@@ -5,9 +5,6 @@
 #include "agent/rpc/server.h"
 #include "agent/rpc/target.h"
 
-/* A worker gives a request so much time, and a batch SH_CHECK_INLINE_BYTES_MAX to unfold in; what wants more
- * is postponed. */
-#define INLINE_US 2000
 /* Structured records are encoded and compressed, all of a part at once. */
 #define INLINE_RECORDS_BYTES ((size_t)256 << 10)
 /* Where a topic's schemas cost more than that, requests for it are postponed at once for so long. */
@@ -115,7 +112,7 @@ static ShStatus check_time(Checking *checking, ShError *err)
 {
     int64_t now_us = sh_clock_now_us();
     if (checking->is_inline) {
-        checking->is_over = now_us - checking->begun_us > INLINE_US;
+        checking->is_over = now_us - checking->begun_us > SH_CHECK_INLINE_US;
         return checking->is_over ? sh_fail(err, SH_UNAVAILABLE, "the check goes on elsewhere") : SH_OK;
     }
     if (has_gone(checking))
@@ -256,7 +253,7 @@ static bool stops(void *arg)
 {
     const Checking *checking = arg;
     int64_t us = sh_clock_now_us() - checking->begun_us;
-    return checking->is_inline ? us > INLINE_US : ends_elsewhere(checking, us);
+    return checking->is_inline ? us > SH_CHECK_INLINE_US : ends_elsewhere(checking, us);
 }
 
 static bool ends_elsewhere(const Checking *checking, int64_t us)
@@ -288,7 +285,7 @@ static atomic_llong *slow_until_us(const Checking *checking, const ShTarget *tar
 static void note_slow_schemas(const Checking *checking, const ShTarget *target, int64_t begun_us)
 {
     int64_t now_us = sh_clock_now_us();
-    if (now_us - begun_us <= 2 * INLINE_US)
+    if (now_us - begun_us <= 2 * SH_CHECK_INLINE_US)
         return;
     atomic_store(slow_until_us(checking, target), now_us + SLOW_TOPIC_US);
     atomic_store(&checking->call->worker->rpc->slow_until_us, now_us + SLOW_TOPIC_US);

@@ -81,7 +81,7 @@ ShStatus sh_produce_request_new(ShCall *call, grpc_byte_buffer *message, ShProdu
     request->back = sizes.parts;
     request->reader = sh_wire_reader(joined->data, joined->length);
 
-    request->is_postponed = starts_postponed(call, request);
+    request->is_postponed = request->began_postponed = starts_postponed(call, request);
     if (!request->is_postponed)
         status = sh_produce_check(request, &call->worker->tools, &sizes.last, true, err);
     if (status != SH_OK) {
@@ -153,8 +153,11 @@ void sh_produce_request_append(ShProduceRequest *request, void (*checked)(ShProd
         return;
     }
     ShCall *call = request->wake.call;
-    if (call->connection != NULL)
-        atomic_store(&call->connection->checks_until_us, sh_clock_now_us() + SLOW_CONNECTION_US);
+    if (call->connection != NULL && !request->began_postponed) {
+        int64_t now_us = sh_clock_now_us();
+        atomic_store(&call->connection->checks_until_us, now_us + SLOW_CONNECTION_US);
+        sh_host_kept_worker(call->connection->host, now_us, now_us - request->started_us);
+    }
     request->job.run = check_postponed;
     sh_checker_submit(call->worker->rpc->checker, &request->job, call->connection);
 }
@@ -304,17 +307,24 @@ static ShProduceRequest *alloc_request(ShCall *call, ShBuf *message, const Sizes
 /* Behind a request of the connection that took long, the next one likely does as well. */
 static bool starts_postponed(const ShCall *call, const ShProduceRequest *request)
 {
-    return call->connection != NULL && atomic_load_explicit(&call->connection->checks_until_us,
-                                                            memory_order_relaxed) > request->started_us;
+    const ShConnection *connection = call->connection;
+    return connection != NULL &&
+           (atomic_load_explicit(&connection->checks_until_us, memory_order_relaxed) > request->started_us ||
+            !sh_host_may_keep_worker(connection->host, request->started_us));
 }
 
 static void check_postponed(ShCheckJob *job, ShCheckTools *tools)
 {
     ShProduceRequest *request = (ShProduceRequest *)((char *)job - offsetof(ShProduceRequest, job));
     ShError err;
+    int64_t begun_us = sh_clock_now_us();
     /* The message was walked through once: that it is well-formed is known. */
     if (sh_produce_check(request, tools, NULL, false, &err) != SH_OK)
         sh_log_error("check_failed", "reason=\"%s\"", err.message);
+    ShConnection *connection = request->wake.call->connection;
+    int64_t now_us = sh_clock_now_us();
+    if (connection != NULL && now_us - begun_us > SH_CHECK_INLINE_US) /* the next would be no faster */
+        atomic_store(&connection->checks_until_us, now_us + SLOW_CONNECTION_US);
     request->wake.run = on_checked;
     sh_worker_post(&request->wake);
 }

@@ -35,6 +35,7 @@ typedef struct ShProduceRequest {
     size_t back;
     size_t unfolded_bytes; /* of compressed batches, so far */
     bool is_postponed;     /* the rest is for the checker */
+    bool began_postponed;  /* nothing of it was checked on the worker */
     ShCheckJob job;
     void (*checked)(struct ShProduceRequest *request);
     void (*answered)(ShWake *wake);

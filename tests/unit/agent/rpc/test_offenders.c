@@ -124,9 +124,27 @@ static void who_stands_in_ones_way_is_to_blame(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+/* A quarter of a worker's time, and ten milliseconds at once. */
+static void a_host_keeps_workers_for_its_share(void **state)
+{
+    (void)state;
+    ShHost host = {0};
+    assert_true(sh_host_may_keep_worker(&host, 1000000));
+    sh_host_kept_worker(&host, 1000000, 9000);
+    assert_true(sh_host_may_keep_worker(&host, 1000000));
+    sh_host_kept_worker(&host, 1000000, 2000);
+    assert_false(sh_host_may_keep_worker(&host, 1000000));
+    assert_false(sh_host_may_keep_worker(&host, 1004000));
+    assert_true(sh_host_may_keep_worker(&host, 1004001));
+    sh_host_kept_worker(&host, 2000000, 100000);
+    assert_false(sh_host_may_keep_worker(&host, 2360000));
+    assert_true(sh_host_may_keep_worker(&host, 2360001));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_host_keeps_workers_for_its_share),
         TEST(offences_are_forgotten_with_time),
         TEST(a_bar_grows_each_time_and_is_forgotten_at_last),
         TEST(who_would_be_let_in_first_makes_room),
