@@ -16,8 +16,7 @@
 #include "agent/log/term.h"
 
 #ifndef SH_VERSION
-#define MEMORY_PAUSE_MS 100
-#define SH_VERSION      "0.1.0"
+#define SH_VERSION "0.1.0"
 #endif
 
 #define PG_TIMEOUT_MS 15000
@@ -27,6 +26,8 @@
 #define BACKOFF_MAX_MS      5000
 #define DRAIN_POLL_MS       10
 #define END_RETRY_MS        500
+/* Memory is short, and something has to be done. */
+#define MEMORY_PAUSE_MS 100
 /* Connections beside those of readers and the registry: heartbeat, control, publish, admin, bounds, garbage,
  * compaction, snapshots, one that reads a snapshot while it is written, and one to end with. */
 #define OWN_CONNECTIONS 10
@@ -109,6 +110,7 @@ ShStatus sh_engine_drain(ShEngine *engine, ShError *err)
 
 void sh_engine_end_calls(ShEngine *engine)
 {
+    engine->ending_since_ms = sh_clock_now_ms();
     atomic_store(&engine->refusing, true);
     sh_admin_stop(engine);
     sh_control_stop(engine); /* answers those that wait for metadata */
@@ -120,7 +122,7 @@ void sh_engine_stop(ShEngine *engine)
 {
     if (engine == NULL)
         return;
-    int64_t begun_ms = sh_clock_now_ms();
+    int64_t begun_ms = engine->ending_since_ms > 0 ? engine->ending_since_ms : sh_clock_now_ms();
     sh_metrics_forget_on_print(sh_log_metrics_refresh, engine);
     pthread_mutex_lock(&engine->stop_lock);
     atomic_store(&engine->stopping, true);

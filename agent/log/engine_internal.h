@@ -61,6 +61,7 @@ struct ShEngine {
     atomic_bool recovering; /* cleared when start is over */
     atomic_bool refusing;   /* takes no call and renews no lease: it failed, or is about to stop */
 
+    int64_t ending_since_ms; /* its calls are ended since then; 0: not yet */
     pthread_mutex_t stop_lock;
     pthread_cond_t stop_cond; /* signalled when stopping is set */
     ShError fatal;            /* guarded by stop_lock */

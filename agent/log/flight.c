@@ -24,6 +24,7 @@ void sh_flight_free(ShFlight *flight)
     sh_segment_writer_free(flight->writer);
     forget_ranges(flight->ranges, flight->range_count);
     free(flight->results);
+    free(flight->notes);
     free(flight->stretches);
     free(flight);
 }

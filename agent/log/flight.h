@@ -50,6 +50,8 @@ typedef struct ShFlight {
     int64_t cost;      /* of the batches, as the memory budget counts it */
     ShSegmentResult *results;
     size_t result_count;
+    ShSegmentResult *notes; /* what its own publish decided, until an object can tell it */
+    size_t note_count;
     ShPgStretch *stretches; /* of idempotent producers */
     size_t stretch_count;
     ShSegmentWriter *writer;

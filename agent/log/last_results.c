@@ -67,12 +67,14 @@ static ShStatus collect(ShEngine *engine, ShFlight *flight, ShError *err)
     const ShResults *own = &engine->results;
     size_t count = own->count;
     for (const ShFlight *other = engine->pipeline.first; other != NULL; other = other->next)
-        count += other->result_count;
+        count += other->result_count + other->note_count;
     flight->results = malloc((count + 1) * sizeof *flight->results);
     if (flight->results == NULL)
         return sh_fail(err, SH_NO_MEMORY, "no memory for %zu publish results", count);
-    for (const ShFlight *other = engine->pipeline.first; other != NULL; other = other->next)
+    for (const ShFlight *other = engine->pipeline.first; other != NULL; other = other->next) {
         append(flight, other->results, other->result_count);
+        append(flight, other->notes, other->note_count);
+    }
     append(flight, own->list, own->count);
     return SH_OK;
 }

@@ -20,13 +20,12 @@ static bool try_again(ShEngine *engine, ShFlight *flight, ShPgRun *runs, ShStatu
 static void leave_claimed_out(ShEngine *engine, ShFlight *flight);
 static bool rebuild(ShEngine *engine, ShFlight *flight);
 static void fill_runs(const ShFlight *flight, ShPgRun *runs);
-static bool apply_results(ShEngine *engine, const ShFlight *flight, const ShPgRunResult *results,
-                          ShSegmentResult *notes);
+static bool apply_results(ShEngine *engine, ShFlight *flight, const ShPgRunResult *results);
 static bool apply_result(ShEngine *engine, const ShFlight *flight, const ShFlightRange *range,
                          const ShPgRunResult *result, bool *noted);
 static ShSegmentResult note_of(const ShFlight *flight, const ShFlightRange *range,
                                const ShPgRunResult *result);
-static void keep_notes(ShEngine *engine, const ShFlight *flight, const ShSegmentResult *notes, size_t count);
+static bool keep_notes(ShEngine *engine, ShFlight *flight);
 static void apply_published(ShEngine *engine, const ShFlightRange *range, const ShPgRunResult *result);
 static void apply_dropped(ShEngine *engine, const ShFlightRange *range, const ShError *err);
 static void apply_sequence(ShEngine *engine, const ShFlightRange *range, const ShPgRunResult *result);
@@ -49,11 +48,12 @@ void *sh_publish_run(void *arg)
     while ((flight = sh_pipeline_wait_uploaded(&engine->pipeline)) != NULL) {
         ShPgRun *runs = calloc(flight->range_count + 1, sizeof *runs);
         ShPgRunResult *results = calloc(flight->range_count + 1, sizeof *results);
-        ShSegmentResult *notes = calloc(flight->range_count + 1, sizeof *notes);
-        bool done = runs != NULL && results != NULL && notes != NULL &&
+        free(flight->notes);
+        flight->note_count = 0;
+        flight->notes = calloc(flight->range_count + 1, sizeof *flight->notes);
+        bool done = runs != NULL && results != NULL && flight->notes != NULL &&
                     publish_flight(engine, pg, flight, runs, results) &&
-                    apply_results(engine, flight, results, notes);
-        free(notes);
+                    apply_results(engine, flight, results);
         free(results);
         free(runs);
         if (done)
@@ -179,21 +179,18 @@ static void fill_runs(const ShFlight *flight, ShPgRun *runs)
 }
 
 /* False when the engine cannot go on: the WAL keeps what is left. */
-static bool apply_results(ShEngine *engine, const ShFlight *flight, const ShPgRunResult *results,
-                          ShSegmentResult *notes)
+static bool apply_results(ShEngine *engine, ShFlight *flight, const ShPgRunResult *results)
 {
     bool done = true;
-    size_t note_count = 0;
     for (size_t i = 0; done && i < flight->range_count; i++) {
         const ShFlightRange *range = &flight->ranges[i];
         const ShPgRunResult *result = &results[range->place];
         bool noted = false;
         done = apply_result(engine, flight, range, result, &noted);
         if (noted)
-            notes[note_count++] = note_of(flight, range, result);
+            flight->notes[flight->note_count++] = note_of(flight, range, result);
     }
-    keep_notes(engine, flight, notes, note_count);
-    return done;
+    return keep_notes(engine, flight) && done;
 }
 
 /* `*noted`: objects have to tell of it. */
@@ -271,15 +268,19 @@ static ShSegmentResult note_of(const ShFlight *flight, const ShFlightRange *rang
                              .disposition = disposition != 0 ? disposition : SH_DISPOSITION_REFUSED};
 }
 
-static void keep_notes(ShEngine *engine, const ShFlight *flight, const ShSegmentResult *notes, size_t count)
+/* False when the engine ends before there is memory: the flight keeps them. */
+static bool keep_notes(ShEngine *engine, ShFlight *flight)
 {
     ShError err = {0};
-    for (int attempt = 0; sh_results_add(&engine->results, notes, count, &err) != SH_OK; attempt++) {
+    for (int attempt = 0; sh_results_add(&engine->results, flight->notes, flight->note_count, &err) != SH_OK;
+         attempt++) {
         sh_log_error("results_not_kept", "publish_no=%lld attempt=%d reason=\"%s\"",
                      (long long)flight->id.publish_no, attempt + 1, err.message);
         if (!sh_engine_pause(engine, sh_engine_backoff_ms(attempt)))
-            return;
+            return false;
     }
+    flight->note_count = 0;
+    return true;
 }
 
 static void apply_published(ShEngine *engine, const ShFlightRange *range, const ShPgRunResult *result)

@@ -192,7 +192,7 @@ bool sh_read_cache_segment(ShReadCache *cache, const ShPartition *partition, int
 {
     bool found = false;
     pthread_mutex_lock(&cache->lock);
-    const ShIndexRows *known = partition->rows;
+    ShIndexRows *known = partition->rows;
     size_t low = 0;
     size_t high = known != NULL ? known->count : 0;
     while (low < high) {
@@ -204,8 +204,11 @@ bool sh_read_cache_segment(ShReadCache *cache, const ShPartition *partition, int
     }
     /* Below the first known row there may be others; between two known ones there are none. */
     found = known != NULL && low < known->count && (low > 0 || known->rows[low].first_offset <= offset);
-    if (found)
+    if (found) {
         *out = known->rows[low];
+        TAILQ_REMOVE(&cache->rows, known, link);
+        TAILQ_INSERT_TAIL(&cache->rows, known, link);
+    }
     pthread_mutex_unlock(&cache->lock);
     return found;
 }

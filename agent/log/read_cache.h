@@ -43,7 +43,7 @@ typedef struct ShReadCache {
     struct ShCachedRange *newest; /* by use */
     struct ShCachedRange *oldest;
     int64_t rows_bytes;             /* of rows of the index */
-    TAILQ_HEAD(, ShIndexRows) rows; /* the oldest first */
+    TAILQ_HEAD(, ShIndexRows) rows; /* by use */
     ShSearchedPlace searched[SH_SEARCHED_MAX];
 } ShReadCache;
 
@@ -94,7 +94,8 @@ void sh_read_cache_set_segments(struct ShEngine *engine, ShPartition *partition,
 /* Forget what is known of a partition. */
 void sh_read_cache_forget(struct ShEngine *engine, ShPartition *partition);
 
-/* Drop the least recently used range, or else the oldest rows of the index; false when there is nothing. */
+/* Drop the least recently used range, or else the least recently used rows of the index; false when there is
+ * nothing. */
 bool sh_read_cache_evict(struct ShEngine *engine);
 /* Drop the oldest range that was read ahead before `before_ms` and is not used yet: its reader has left or is
  * slow. False when there is none. */

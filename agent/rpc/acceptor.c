@@ -33,9 +33,9 @@
 #define SHORTAGE_PAUSE_MS 50
 /* Of what may be taken: the fewest connections, whatever the limits. */
 #define CONNECTIONS_MIN 16
-/* Connections that have ended and whose descriptors gRPC keeps: so many beside a quarter of those that may
- * stand. */
-#define OVER_SLACK 64
+/* Connections that have ended and whose descriptors gRPC keeps: half as many as may stand, and at least this.
+ */
+#define OVER_MIN 64
 /* Ended at once to make room, at most. */
 #define ENDED_MAX 64
 
@@ -43,7 +43,8 @@ static bool wake(const ShAcceptor *acceptor);
 static void *run(void *arg);
 static void accept_some(ShAcceptor *acceptor, int listener);
 static bool take(ShAcceptor *acceptor, int fd, const struct sockaddr_storage *peer);
-static bool has_descriptors(ShAcceptor *acceptor);
+static bool may_have_descriptor(ShAcceptor *acceptor, const ShHost *host);
+static bool has_descriptor(const ShAcceptor *acceptor, const ShHost *host);
 static bool is_own(const ShAcceptor *acceptor, int fd, const struct sockaddr_storage *peer);
 static void prepare(int fd);
 static void survive_shortage(ShAcceptor *acceptor, int listener);
@@ -64,7 +65,7 @@ ShStatus sh_acceptor_bind(const ShConfig *config, ShAcceptor **out, const char *
     acceptor->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     acceptor->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
     int64_t by_memory = config->memory_budget_bytes / 4 / SH_RPC_CONNECTION_BYTES;
-    int64_t by_files = sh_open_files_of_rpc();
+    int64_t by_files = sh_open_files_of_rpc() * 2 / 3; /* the rest is for those that have ended */
     acceptor->connections_max = by_memory < by_files ? by_memory : by_files;
     if (acceptor->connections_max < CONNECTIONS_MIN)
         acceptor->connections_max = CONNECTIONS_MIN;
@@ -157,8 +158,7 @@ ShConnection *sh_acceptor_connection_of(ShAcceptor *acceptor, grpc_call *call)
         fd = strtoul(peer + 3, NULL, 10);
     gpr_free(peer);
     pthread_mutex_lock(&acceptor->lock);
-    if (fd < acceptor->by_fd_count && acceptor->by_fd[fd] != NULL &&
-        !atomic_load(&acceptor->by_fd[fd]->is_over))
+    if (fd < acceptor->by_fd_count && acceptor->by_fd[fd] != NULL)
         found = sh_connection_ref(acceptor->by_fd[fd]);
     pthread_mutex_unlock(&acceptor->lock);
     return found;
@@ -275,7 +275,7 @@ static bool take(ShAcceptor *acceptor, int fd, const struct sockaddr_storage *pe
     }
     bool is_full = acceptor->count >= acceptor->connections_max;
     if (!connection->is_own &&
-        (!has_descriptors(acceptor) || (is_full && !make_room(acceptor, connection)))) {
+        (!may_have_descriptor(acceptor, connection->host) || (is_full && !make_room(acceptor, connection)))) {
         sh_metric_add(acceptor->refused, 1);
         sh_log_warn("rpc_connection_refused", "connections=%lld ended=%lld", (long long)acceptor->count,
                     (long long)acceptor->over_count);
@@ -295,16 +295,26 @@ static bool take(ShAcceptor *acceptor, int fd, const struct sockaddr_storage *pe
     return true;
 }
 
-/* Those that have ended keep theirs for a moment, and as long as a call of them goes on. */
-static bool has_descriptors(ShAcceptor *acceptor)
+/* Those that have ended keep theirs for a moment, and as long as a call of them goes on. Where there are many
+ * of these, hosts that have few of them come in. */
+static bool may_have_descriptor(ShAcceptor *acceptor, const ShHost *host)
 {
-    int64_t over_max = acceptor->connections_max / 4 + OVER_SLACK;
-    if (acceptor->over_count < over_max)
-        return true;
-    if (!acceptor->is_short)
-        sh_sweep(acceptor);
-    acceptor->is_short = acceptor->over_count >= over_max;
+    bool may_have = has_descriptor(acceptor, host);
+    if (may_have || acceptor->is_short)
+        return may_have;
+    sh_sweep(acceptor); /* some may be gone */
+    acceptor->is_short = !has_descriptor(acceptor, host);
     return !acceptor->is_short;
+}
+
+static bool has_descriptor(const ShAcceptor *acceptor, const ShHost *host)
+{
+    int64_t over_max = acceptor->connections_max / 2;
+    if (over_max < OVER_MIN)
+        over_max = OVER_MIN;
+    if (acceptor->count + acceptor->over_count >= acceptor->connections_max + over_max)
+        return false;
+    return acceptor->over_count < over_max / 2 || sh_connection_has_little(host->over, 1, over_max);
 }
 
 /* Is it from the port of the agent's own look, and from the address that it came to? */

@@ -10,7 +10,7 @@
  * descriptor is to be had the thread drops what comes, and goes on.
  *
  * What has ended keeps its descriptor, and some memory of gRPC's, as long as a call of it goes on. Of such
- * connections there may be a quarter as many besides; above that nobody new is taken.
+ * connections there may be half as many besides: the more there are, the fewer a host may have that connects.
  *
  * A connection has 10 s to say its first word. What connections have sent and gRPC has not handed over as
  * calls or messages is memory that gRPC holds: where all together have more than a quarter of the memory

@@ -198,7 +198,8 @@ static bool count_call(AdminCall *self)
     if (own < CALLS_OF_HOST_MAX && sh_connection_may_take(own, all, 1, SH_ADMIN_JOBS_MAX))
         return true;
     ShError err = {0};
-    (void)sh_fail_for_room(&err, "too many calls of administration of this address are under way");
+    (void)sh_fail_for_room(&err, "too many calls of administration are under way, or of this address");
+    forget_count(self); /* however long the refusal is on its way */
     sh_call_fail(call, &err);
     return false;
 }

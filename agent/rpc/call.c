@@ -11,6 +11,7 @@
 #include "agent/base/log.h"
 #include "agent/rpc/error.h"
 #include "agent/rpc/message.h"
+#include "agent/rpc/offenders.h"
 #include "agent/rpc/server.h"
 
 /* Until a unary call's request is here. */
@@ -293,7 +294,7 @@ static void on_new(void *owner, bool ok)
 static bool is_excess(const ShCall *call)
 {
     ShRpc *rpc = call->worker->rpc;
-    if (call->connection == NULL || has_too_many(call->connection))
+    if (call->connection == NULL || atomic_load(&call->connection->is_over) || has_too_many(call->connection))
         return true;
     return !call->is_admitted && !call->connection->is_own &&
            atomic_load(&rpc->calls_open) - atomic_load(&rpc->calls_admitted) > rpc->calls_max / 4;
@@ -309,6 +310,8 @@ static bool has_too_many(const ShConnection *connection)
 static void drop(ShCall *call)
 {
     call->close_cancelled = call->connection == NULL || has_too_many(call->connection);
+    if (call->connection != NULL && atomic_load(&call->connection->is_over)) /* nobody looks at it any more */
+        atomic_fetch_add(&call->connection->host->offences, SH_OFFENCE);
     call->code = GRPC_STATUS_RESOURCE_EXHAUSTED;
     grpc_call_cancel_with_status(call->call, call->code, "there are too many calls at once", NULL);
     mark_ended(call);

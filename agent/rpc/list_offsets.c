@@ -45,6 +45,7 @@ typedef struct Asked {
 
 static void start(ShCall *call, grpc_byte_buffer *message);
 static bool count_call(ListCall *self);
+static void forget_count(ListCall *self);
 static void forget(ShCall *call);
 static void destroy(ShCall *call);
 static ShStatus read_request(ListCall *self, grpc_byte_buffer *message, ShError *err);
@@ -99,7 +100,20 @@ static bool count_call(ListCall *self)
     self->is_counted = true;
     int64_t all = atomic_fetch_add(&rpc->lists.calls, 1);
     int64_t own = connection != NULL ? atomic_fetch_add(&connection->host->lists, 1) : 0;
-    return sh_connection_may_take(own, all, 1, CALLS_MAX);
+    if (sh_connection_may_take(own, all, 1, CALLS_MAX))
+        return true;
+    forget_count(self); /* however long the refusal is on its way */
+    return false;
+}
+
+static void forget_count(ListCall *self)
+{
+    if (!self->is_counted)
+        return;
+    atomic_fetch_sub(&self->call.worker->rpc->lists.calls, 1);
+    if (self->call.connection != NULL)
+        atomic_fetch_sub(&self->call.connection->host->lists, 1);
+    self->is_counted = false;
 }
 
 static void forget(ShCall *call)
@@ -109,12 +123,7 @@ static void forget(ShCall *call)
 
 static void destroy(ShCall *call)
 {
-    ListCall *self = (ListCall *)call;
-    if (!self->is_counted)
-        return;
-    atomic_fetch_sub(&call->worker->rpc->lists.calls, 1);
-    if (call->connection != NULL)
-        atomic_fetch_sub(&call->connection->host->lists, 1);
+    forget_count((ListCall *)call);
 }
 
 static ShStatus read_request(ListCall *self, grpc_byte_buffer *message, ShError *err)

@@ -161,7 +161,7 @@ static void make_room_for_calls(ShAcceptor *acceptor)
     if (count == 0)
         return;
     ShCrowd crowd = sh_sweep_crowd(acceptor);
-    ShConnection *richest;
+    ShConnection *richest; /* room is made for one that has gone, too: it may come again */
     const ShConnection *poorest = sh_crowd_poorest(&crowd, sh_crowd_calls, refused, count);
     if (sh_crowd_richest(&crowd, sh_crowd_calls, poorest, &richest, 1) == 1)
         sh_sweep_end(acceptor, richest, "makes room for calls of other hosts");
@@ -237,12 +237,17 @@ static void set_over(ShAcceptor *acceptor, ShConnection *connection)
 {
     if (atomic_exchange(&connection->is_over, true))
         return;
+    /* What it has torn is its host's, which may come again. */
+    int64_t torn = connection->torn_lately +
+                   (int64_t)(atomic_load(&connection->torn) - connection->torn_before);
+    atomic_fetch_add(&connection->host->offences, (uint64_t)torn * SH_OFFENCE);
     acceptor->waiting_bytes -= connection->waiting_bytes;
     acceptor->torn_lately -= connection->torn_lately;
     connection->waiting_bytes = connection->torn_lately = 0;
     acceptor->count--;
     acceptor->over_count++;
     connection->host->connections--;
+    connection->host->over++;
 }
 
 void sh_sweep_forget(ShAcceptor *acceptor, ShConnection *connection)
@@ -252,6 +257,7 @@ void sh_sweep_forget(ShAcceptor *acceptor, ShConnection *connection)
     acceptor->by_fd[connection->fd] = NULL;
     pthread_mutex_unlock(&acceptor->lock);
     acceptor->over_count--;
+    connection->host->over--;
     sh_connection_unref(connection);
 }
 

@@ -99,7 +99,7 @@ static void test_what_is_there_comes_when_the_wait_is_over(void **state)
     append_many(fixture, 10);
     read_all(fixture, 10);
     Fetch fetch;
-    fetch_begin(fixture, &fetch, "t", 3, 100, 1 << 20);
+    fetch_begin(fixture, &fetch, "t", 3, 1000, 1 << 20);
     append_many(fixture, 5);
     assert_int_equal(fetch_end(&fetch), SH_OK);
     assert_int_equal(fetch.part.slice_count, 12);
@@ -148,6 +148,7 @@ static void test_a_wake_costs_what_has_come_and_not_what_was_there(void **state)
 {
     Fixture *fixture = *state;
     static Fetch fetches[WAITING];
+    snprintf(fixture->extra[0], sizeof fixture->extra[0], "STREAMHOUSE_FETCH_WAIT_MAX=10min");
     start(fixture);
     append_many(fixture, BATCHES);
     Fetch reader;

@@ -137,16 +137,20 @@ static void test_rows_of_the_index_count(void **state)
     for (int i = 0; i < 3; i++) {
         partitions[i] = sh_partition_new(&id, i, "t", false);
         sh_read_cache_set_segments(engine, partitions[i], rows, 8);
+        if (i == 1) /* used last, it goes last */
+            assert_true(sh_read_cache_segment(&engine->read_cache, partitions[0], 75, &found));
     }
-    assert_false(sh_read_cache_segment(&engine->read_cache, partitions[0], 75, &found));
-    assert_true(sh_read_cache_segment(&engine->read_cache, partitions[1], 75, &found));
+    assert_false(sh_read_cache_segment(&engine->read_cache, partitions[1], 75, &found));
+    assert_true(sh_read_cache_segment(&engine->read_cache, partitions[2], 75, &found));
+    assert_true(sh_read_cache_segment(&engine->read_cache, partitions[0], 75, &found));
     assert_int_equal(found.first_offset, 70);
     assert_in_range(sh_memory_used(&engine->memory) - before, 2 * sizeof rows, 2 * sizeof rows + 200);
     assert_true(sh_read_cache_evict(engine));
-    assert_false(sh_read_cache_segment(&engine->read_cache, partitions[1], 75, &found));
+    assert_false(sh_read_cache_segment(&engine->read_cache, partitions[2], 75, &found));
     sh_read_cache_set_segments(engine, partitions[2], rows, 1);
     assert_false(sh_read_cache_segment(&engine->read_cache, partitions[2], 75, &found));
     sh_read_cache_forget(engine, partitions[2]);
+    sh_read_cache_forget(engine, partitions[0]);
     assert_false(sh_read_cache_segment(&engine->read_cache, partitions[2], 5, &found));
     assert_int_equal(sh_memory_used(&engine->memory), before);
     assert_false(sh_read_cache_evict(engine));

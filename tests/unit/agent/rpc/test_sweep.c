@@ -210,8 +210,11 @@ static void who_has_reset_is_ended(void **state)
     ShAcceptor *acceptor = &fixture->acceptor;
     ShConnection *reset = add_reset(fixture);
     int fd = reset->fd;
+    atomic_store(&reset->torn, 7);
     assert_true(sh_sweep_end(acceptor, reset, "test"));
     assert_true(atomic_load(&reset->is_over));
+    assert_int_equal(atomic_load(&reset->host->offences), 7 * SH_OFFENCE);
+    assert_int_equal(reset->host->over, 1);
     assert_int_equal(acceptor->count, COUNT);
     sh_sweep(acceptor);
     assert_int_equal(acceptor->over_count, 1);
