@@ -51,6 +51,7 @@ typedef struct ShConnection {
 
     /* The acceptor's thread's, of its looks. */
     int64_t looked_ms;
+    bool is_held;          /* it had calls when it ended: gRPC may keep its descriptor for long */
     int64_t waiting_bytes; /* received and not taken */
     int64_t offended_ms;   /* when it was last seen that a call had been refused */
     uint64_t offences_before;

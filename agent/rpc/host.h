@@ -27,7 +27,7 @@ typedef struct ShHost {
         kept_until_us; /* its share of the workers' time is used up to then (sh_host_may_keep_worker) */
     /* The acceptor's thread's. */
     long connections; /* that stand */
-    long over;        /* that have ended, and whose descriptors gRPC keeps */
+    long over;        /* that ended with calls, and whose descriptors gRPC keeps */
     int64_t looked_ms;
     int64_t barred_at_ms;     /* the last time */
     int64_t offences_lately;  /* less what is forgotten */

@@ -245,9 +245,10 @@ static void set_over(ShAcceptor *acceptor, ShConnection *connection)
     acceptor->torn_lately -= connection->torn_lately;
     connection->waiting_bytes = connection->torn_lately = 0;
     acceptor->count--;
-    acceptor->over_count++;
     connection->host->connections--;
-    connection->host->over++;
+    connection->is_held = atomic_load(&connection->calls) > 0;
+    acceptor->over_count += connection->is_held;
+    connection->host->over += connection->is_held;
 }
 
 void sh_sweep_forget(ShAcceptor *acceptor, ShConnection *connection)
@@ -256,8 +257,8 @@ void sh_sweep_forget(ShAcceptor *acceptor, ShConnection *connection)
     pthread_mutex_lock(&acceptor->lock);
     acceptor->by_fd[connection->fd] = NULL;
     pthread_mutex_unlock(&acceptor->lock);
-    acceptor->over_count--;
-    connection->host->over--;
+    acceptor->over_count -= connection->is_held;
+    connection->host->over -= connection->is_held;
     sh_connection_unref(connection);
 }
 
