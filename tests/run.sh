@@ -173,7 +173,7 @@ layer_tsan_all() { run_instrumented tsan ""; }
 
 # Seconds that each layer may take on two cores of its own; over it the layer says so and fails. CI, whose machine may
 # be busy, allows twice as many.
-declare -A BUDGET=([layout]=10 [build]=180 [units]=180 [sql]=90 [isolation]=100 [integration]=600 [chaos]=160 [clients]=60 [dba]=600 [instructions]=90
+declare -A BUDGET=([layout]=10 [build]=180 [units]=120 [sql]=60 [isolation]=75 [integration]=380 [chaos]=120 [clients]=60 [dba]=600 [instructions]=90
     [fuzz]=135 [asan]=500 [tsan]=600 [asan_all]=1200 [tsan_all]=1500)
 
 for layer in $LAYERS; do

@@ -90,6 +90,8 @@ static void append(ShFlight *flight, const ShSegmentResult *results, size_t coun
 static bool has_time(ShEngine *engine, int64_t begun_ms, ShError *err)
 {
     int retry_after_ms;
+    if (atomic_load(&engine->draining))
+        return true; /* the process does not go on: it is now or never */
     if (sh_store_is_away(engine->store, &retry_after_ms)) {
         (void)sh_fail(err, SH_UNAVAILABLE, "the store is away");
         return false;

@@ -22,9 +22,8 @@ bool sh_crowd_same_host(const ShConnection *left, const ShConnection *right);
 typedef int64_t (*ShCrowdMeasure)(const ShConnection *connection);
 
 /* Measures. */
-int64_t sh_crowd_one(const ShConnection *connection); /* the connection itself */
-int64_t
-sh_crowd_calls(const ShConnection *connection); /* that were admitted: refused ones take nobody's place */
+int64_t sh_crowd_one(const ShConnection *connection);   /* the connection itself */
+int64_t sh_crowd_calls(const ShConnection *connection); /* those admitted: others take nobody's place */
 int64_t sh_crowd_waiting(const ShConnection *connection);
 int64_t sh_crowd_torn(const ShConnection *connection);
 

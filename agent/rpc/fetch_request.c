@@ -133,7 +133,7 @@ static bool decode_inline(ShFetchRequest *request)
         return false;
     bool done = decode_parts(request, &call->worker->tools, true);
     int64_t now_us = sh_clock_now_us();
-    if (host != NULL)
+    if (host != NULL && now_us - begun_us > SH_CHECK_INLINE_US)
         sh_host_kept_worker(host, now_us, now_us - begun_us);
     return done;
 }

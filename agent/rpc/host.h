@@ -23,8 +23,7 @@ typedef struct ShHost {
     atomic_int lists;           /* ListOffsets calls under way */
     atomic_int admin_calls;     /* calls of administration under way */
     atomic_ullong offences;     /* as ShConnection.offences */
-    atomic_llong
-        kept_until_us; /* its share of the workers' time is used up to then (sh_host_may_keep_worker) */
+    atomic_llong kept_until_us; /* its share of the workers' time is used up to then */
     /* The acceptor's thread's. */
     long connections; /* that stand */
     long over;        /* that ended with calls, and whose descriptors gRPC keeps */

@@ -63,6 +63,16 @@ static bool send_all(Peer *peer)
     return true;
 }
 
+/* Calls with a message each, which gRPC's prefix is part of, and sent. */
+static void send_calls(Peer *peer, uint32_t count, const char *path, const void *message, size_t length)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        put_headers(peer, END_HEADERS, 2 * i + 1, path);
+        put_frame(peer, DATA, END_STREAM, 2 * i + 1, message, length);
+    }
+    assert_true(send_all(peer));
+}
+
 /* Connect from 127.0.0.`host`; only a server that lets nobody wait answers at once, so nothing is awaited. */
 static void peer_open(Peer *peer, const Fixture *fixture, uint8_t host)
 {
@@ -395,11 +405,7 @@ static void administration_leaves_room_for_other_hosts(void **state)
     static Peer peer;
     fake_hold_describes(engine);
     peer_open(&peer, fixture, 2);
-    for (uint32_t i = 0; i < CALLS; i++) {
-        put_headers(&peer, END_HEADERS, 2 * i + 1, "/streamhouse.v1.Admin/DescribeTopics");
-        put_frame(&peer, DATA, END_STREAM, 2 * i + 1, "\0\0\0\0\0", 5);
-    }
-    assert_true(send_all(&peer));
+    send_calls(&peer, CALLS, "/streamhouse.v1.Admin/DescribeTopics", "\0\0\0\0\0", 5);
     WAIT_UNTIL(fake_held_describes(engine, false) + atomic_load(&fixture->rpc->answers) >= CALLS);
     assert_int_equal(fake_held_describes(engine, false), MOST);
 
@@ -429,11 +435,7 @@ static void administration_leaves_room_whoever_fills_it(void **state)
     fake_hold_describes(engine);
     for (int host = 0; host < HOSTS; host++) {
         peer_open(&peers[host], fixture, (uint8_t)(2 + host));
-        for (uint32_t i = 0; i < CALLS; i++) {
-            put_headers(&peers[host], END_HEADERS, 2 * i + 1, "/streamhouse.v1.Admin/DescribeTopics");
-            put_frame(&peers[host], DATA, END_STREAM, 2 * i + 1, "\0\0\0\0\0", 5);
-        }
-        assert_true(send_all(&peers[host]));
+        send_calls(&peers[host], CALLS, "/streamhouse.v1.Admin/DescribeTopics", "\0\0\0\0\0", 5);
     }
     WAIT_UNTIL(fake_held_describes(engine, false) + atomic_load(&fixture->rpc->answers) >= HOSTS * CALLS);
     size_t held = fake_held_describes(engine, false);
@@ -467,11 +469,7 @@ static void lookups_take_turns(void **state)
     static Peer peer;
     fake_hold_lists(engine);
     peer_open(&peer, fixture, 2);
-    for (uint32_t i = 0; i < CALLS; i++) {
-        put_headers(&peer, END_HEADERS, 2 * i + 1, "/streamhouse.v1.StreamHouse/ListOffsets");
-        put_frame(&peer, DATA, END_STREAM, 2 * i + 1, list_latest, sizeof list_latest - 1);
-    }
-    assert_true(send_all(&peer));
+    send_calls(&peer, CALLS, "/streamhouse.v1.StreamHouse/ListOffsets", list_latest, sizeof list_latest - 1);
     WAIT_UNTIL(atomic_load(&fixture->rpc->lists.calls) == CALLS);
     WAIT_UNTIL(fake_held_lists(engine, false) > 0);
 
