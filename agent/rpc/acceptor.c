@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <grpc/grpc_posix.h>
 #include <grpc/support/alloc.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -87,7 +86,6 @@ ShStatus sh_acceptor_bind(const ShConfig *config, ShAcceptor **out, const char *
     const char *colon = strrchr(config->listen_address, ':');
     snprintf(acceptor->bound, sizeof acceptor->bound, "%.*s%s", (int)(colon - config->listen_address),
              config->listen_address, strrchr(address, ':'));
-    acceptor->plain = grpc_insecure_server_credentials_create();
     *out = acceptor;
     *bound = acceptor->bound;
     return SH_OK;
@@ -95,7 +93,6 @@ ShStatus sh_acceptor_bind(const ShConfig *config, ShAcceptor **out, const char *
 
 ShStatus sh_acceptor_start(ShAcceptor *acceptor, grpc_server *server, ShEngine *engine, ShError *err)
 {
-    acceptor->server = server;
     acceptor->engine = engine;
     acceptor->connections = sh_metric_gauge("streamhouse_rpc_connections", NULL,
                                             "gRPC connections that are open.");
@@ -106,7 +103,9 @@ ShStatus sh_acceptor_start(ShAcceptor *acceptor, grpc_server *server, ShEngine *
     acceptor->ended = sh_metric_counter("streamhouse_rpc_connections_ended_total", NULL,
                                         "gRPC connections that were ended: silent ones, and those that held "
                                         "too much, began or gave up too many calls or had to make room.");
-    ShStatus status = sh_thread_start(&acceptor->thread, "rpc-accept", run, acceptor, err);
+    ShStatus status = sh_adopters_start(&acceptor->adopters, server, err);
+    if (status == SH_OK)
+        status = sh_thread_start(&acceptor->thread, "rpc-accept", run, acceptor, err);
     acceptor->started = status == SH_OK;
     return status;
 }
@@ -119,6 +118,8 @@ void sh_acceptor_stop(ShAcceptor *acceptor)
     if (acceptor->started && wake(acceptor))
         pthread_join(acceptor->thread, NULL);
     acceptor->started = false;
+    sh_adopters_stop(acceptor->adopters);
+    acceptor->adopters = NULL;
     for (size_t i = 0; i < acceptor->listener_count; i++)
         close(acceptor->listeners[i]);
     acceptor->listener_count = 0;
@@ -138,8 +139,6 @@ void sh_acceptor_free(ShAcceptor *acceptor)
     sh_offenders_forget(&acceptor->offenders, INT64_MAX);
     sh_hosts_free(acceptor->hosts);
     free(acceptor->by_fd);
-    if (acceptor->plain != NULL)
-        grpc_server_credentials_release(acceptor->plain);
     if (acceptor->wake >= 0)
         close(acceptor->wake);
     if (acceptor->spare >= 0)
@@ -291,7 +290,7 @@ static bool take(ShAcceptor *acceptor, int fd, const struct sockaddr_storage *pe
     if (fd >= acceptor->fd_end)
         acceptor->fd_end = fd + 1;
     sh_metric_set(acceptor->connections, acceptor->count);
-    grpc_server_add_channel_from_fd(acceptor->server, fd, acceptor->plain);
+    sh_adopters_take(acceptor->adopters, connection);
     return true;
 }
 

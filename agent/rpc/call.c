@@ -381,7 +381,6 @@ static void end_read(ShCall *call)
 {
     if (call->connection == NULL)
         return;
-    atomic_fetch_sub(&call->connection->reading, 1);
     if (call->incoming != NULL) {
         long long length = (long long)grpc_byte_buffer_length(call->incoming);
         atomic_fetch_add(&call->connection->taken_bytes, length);
@@ -392,6 +391,7 @@ static void end_read(ShCall *call)
     } else {
         atomic_fetch_add(&call->connection->lost_reads, 1);
     }
+    atomic_fetch_sub(&call->connection->reading, 1); /* at last, for unread.c */
 }
 
 static ShStatus take_answer_room(ShCall *call, int64_t bytes, bool is_answered, ShError *err)

@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/queue.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 
@@ -36,6 +37,7 @@ typedef struct ShConnection {
     /* It has ended, however long gRPC keeps the descriptor: as long as a call of it goes on. The acceptor's
      * thread says so. */
     atomic_bool is_over;
+    STAILQ_ENTRY(ShConnection) adopt_link; /* adopt.c's */
 
     atomic_int refs;
     atomic_long calls;            /* open, refused ones among them */

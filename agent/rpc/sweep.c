@@ -19,6 +19,7 @@
 /* ... and those that have as much open, or as much on the way. */
 #define SUSPECT_CALLS        32
 #define SUSPECT_UNREAD_BYTES (16 << 10)
+#define STRAY                "sends what belongs to no call"
 #define TOO_FAST             "begins calls much faster than they may be taken"
 
 static void look_at(ShAcceptor *acceptor, ShConnection *connection, int64_t now_ms);
@@ -77,7 +78,8 @@ static void look_at(ShAcceptor *acceptor, ShConnection *connection, int64_t now_
     }
     int64_t waiting;
     if (!sh_unread_look(connection, &traffic, acceptor->config->message_bytes_max, now_ms, &waiting)) {
-        sh_sweep_end(acceptor, connection, "sends what belongs to no call");
+        sh_sweep_end(acceptor, connection, STRAY);
+        bar(acceptor, connection->host, now_ms, STRAY); /* it kept a thread, and would again */
         return;
     }
     acceptor->waiting_bytes += waiting - connection->waiting_bytes;

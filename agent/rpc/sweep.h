@@ -6,14 +6,13 @@
 #ifndef SH_AGENT_RPC_SWEEP_H
 #define SH_AGENT_RPC_SWEEP_H
 
-#include <grpc/grpc.h>
-#include <grpc/grpc_security.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
 #include "agent/base/listener.h"
 #include "agent/base/metrics.h"
 #include "agent/rpc/acceptor.h"
+#include "agent/rpc/adopt.h"
 #include "agent/rpc/crowd.h"
 #include "agent/rpc/offenders.h"
 
@@ -24,8 +23,7 @@
 struct ShAcceptor {
     const ShConfig *config;
     ShEngine *engine;
-    grpc_server *server;
-    grpc_server_credentials *plain;
+    ShAdopters *adopters;
     char bound[SH_ADDRESS_TEXT_BYTES];
     int listeners[SH_LISTENERS_MAX];
     size_t listener_count;

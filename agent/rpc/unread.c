@@ -11,6 +11,9 @@
 /* Headers of calls, by windows, and how long they may come before one is taken. */
 #define HEADER_WINDOWS 4
 #define STRAY_MS       1000
+/* So much beyond is no client's that waits for busy threads. */
+#define FAR_BYTES (1 << 20)
+#define FAR_MS    150
 /* Of the peer's preface and settings. */
 #define FIRST_BYTES 1024
 /* The two counts are of different moments, and what is said comes later than what it is said of. */
@@ -29,8 +32,10 @@ bool sh_unread_look(ShConnection *connection, const ShTraffic *traffic, int64_t 
     int64_t guessed = of_calls(connection, traffic, message_bytes_max, now_ms);
     int64_t silent = since_taken(connection, traffic, now_ms);
     *waiting_bytes = silent > guessed ? silent : guessed;
-    return silent <= most_since_taken(connection, traffic, message_bytes_max) ||
-           now_ms - connection->taken.ms <= STRAY_MS;
+    int64_t beyond = silent - most_since_taken(connection, traffic, message_bytes_max);
+    if (beyond <= 0 || atomic_load(&connection->takes) != connection->taken.takes)
+        return true; /* so is what was taken only now, and is of no open read any more */
+    return now_ms - connection->taken.ms <= (beyond > FAR_BYTES ? FAR_MS : STRAY_MS);
 }
 
 /* What has come and no call has taken. What a peer may have said beside messages is taken from it, as far as

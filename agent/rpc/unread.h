@@ -5,7 +5,7 @@
  * came, the agent what it was handed. In between are messages that are under way, what was sent to calls
  * that read nothing more, calls that wait to be taken, and what the peer says of what it is sent (window
  * updates, pings): all of it within bounds. What is beyond is headers without an end, which gRPC gathers, at
- * a cost by the square of their length.
+ * a cost by the square of their length, on a thread that it keeps.
  */
 #ifndef SH_AGENT_RPC_UNREAD_H
 #define SH_AGENT_RPC_UNREAD_H
@@ -13,7 +13,7 @@
 #include "agent/rpc/connection.h"
 
 /* Look at a connection, now and then, by one thread: `*waiting_bytes` is what gRPC holds of it. False: for a
- * second and more it has sent what can be no message, and too much of it. */
+ * second and more it has sent what can be no message, and too much of it; or far too much, in less. */
 bool sh_unread_look(ShConnection *connection, const ShTraffic *traffic, int64_t message_bytes_max,
                     int64_t now_ms, int64_t *waiting_bytes);
 
