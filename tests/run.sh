@@ -136,18 +136,25 @@ layer_instructions() {
 }
 
 # By one seed, so that two runs of one commit go the same way; FUZZ_SEED=0 draws another, FUZZ_SECONDS hunts longer.
+run_fuzzer() {
+    local name seeds
+    name=$(basename "$1")
+    seeds=tests/fuzz/corpus/${name#fuzz_}
+    [ -d "$seeds" ] || seeds=
+    mkdir -p "build/fuzz/corpus/$name"
+    "$1" -seed="${FUZZ_SEED:-1}" -max_total_time="${FUZZ_SECONDS:-8}" -rss_limit_mb=4096 -print_final_stats=0 -verbosity=0 \
+        -artifact_prefix="$LOGS/$name-" "build/fuzz/corpus/$name" $seeds >"$LOGS/$name.log" 2>&1
+    echo $? >"$LOGS/$name.status"
+}
+export -f run_fuzzer
 layer_fuzz() {
-    local target name seeds
+    local targets target name
     make -s -j"$JOBS" fuzzers >"$LOGS/fuzz-build.log" 2>&1 || { bad=1; tail -40 "$LOGS/fuzz-build.log"; return; }
-    for target in build/fuzz/fuzz_*; do
-        [ -x "$target" ] || continue
+    targets=$(find build/fuzz -maxdepth 1 -name 'fuzz_*' -type f -executable)
+    xargs -P "$JOBS" -I {} bash -c "run_fuzzer {}" <<<"$targets"
+    for target in $targets; do
         name=$(basename "$target")
-        seeds=tests/fuzz/corpus/${name#fuzz_}
-        [ -d "$seeds" ] || seeds=
-        mkdir -p "build/fuzz/corpus/$name"
-        if "$target" -seed="${FUZZ_SEED:-1}" -max_total_time="${FUZZ_SECONDS:-8}" -rss_limit_mb=4096 -print_final_stats=0 -verbosity=0 \
-            -artifact_prefix="$LOGS/$name-" "build/fuzz/corpus/$name" $seeds >"$LOGS/$name.log" 2>&1
-        then good=$((good + 1)); else bad=$((bad + 1)); tail -40 "$LOGS/$name.log"; fi
+        if [ "$(cat "$LOGS/$name.status")" = 0 ]; then good=$((good + 1)); else bad=$((bad + 1)); tail -40 "$LOGS/$name.log"; fi
     done
 }
 
