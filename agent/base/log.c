@@ -1,6 +1,8 @@
 #include "agent/base/log.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <string.h>
@@ -29,9 +31,13 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static EventRate rates[EVENTS_MAX]; /* under lock, as the count */
 static int rate_count;
 
+static pthread_mutex_t output_lock = PTHREAD_MUTEX_INITIALIZER;
+static int64_t dropped_lines; /* under it; since the last that was written */
+
 static bool may_print(const char *event, int64_t *suppressed);
 static EventRate *find_rate(const char *event, int64_t now_ms);
-static void write_line(const char *text, size_t length);
+static void write_line(const ShLogLine *line);
+static bool write_at_once(const ShLogLine *line);
 
 void sh_log_setup(ShLogLevel level, ShLogFormat format)
 {
@@ -57,7 +63,7 @@ void sh_log_write(ShLogLevel level, const char *event, const char *fmt, ...)
     if (suppressed > 0)
         sh_log_line_number(&line, "suppressed", suppressed);
     sh_log_line_end(&line);
-    write_line(line.text, line.length);
+    write_line(&line);
     errno = saved_errno;
 }
 
@@ -101,10 +107,33 @@ static EventRate *find_rate(const char *event, int64_t now_ms)
     return rate;
 }
 
-static void write_line(const char *text, size_t length)
+static void write_line(const ShLogLine *line)
 {
+    pthread_mutex_lock(&output_lock);
+    if (dropped_lines > 0) {
+        ShLogLine note;
+        sh_log_line_begin(&note, log_format, sh_clock_wall_ms(), SH_LOG_WARN, "log_dropped");
+        sh_log_line_number(&note, "lines", dropped_lines);
+        sh_log_line_end(&note);
+        if (write_at_once(&note))
+            dropped_lines = 0;
+    }
+    if (dropped_lines > 0 || !write_at_once(line))
+        dropped_lines++;
+    pthread_mutex_unlock(&output_lock);
+}
+
+/* What poll says is ready takes PIPE_BUF bytes without waiting: a pipe, a socket, a terminal. False: it is
+ * not ready. */
+static bool write_at_once(const ShLogLine *line)
+{
+    _Static_assert(sizeof line->text <= PIPE_BUF, "a line is taken whole");
+    struct pollfd output = {.fd = STDERR_FILENO, .events = POLLOUT};
+    if (poll(&output, 1, 0) <= 0)
+        return false;
     ssize_t written;
     do
-        written = write(STDERR_FILENO, text, length);
+        written = write(STDERR_FILENO, line->text, line->length);
     while (written < 0 && errno == EINTR);
+    return true;
 }

@@ -5,8 +5,8 @@
 #include <time.h>
 
 #define KEY_BYTES   64
-#define VALUE_BYTES 1024
-#define TAIL_BYTES  2 /* the closing brace and the newline always have room */
+#define VALUE_BYTES 600 /* escaped, one fits into a line */
+#define TAIL_BYTES  2   /* the closing brace and the newline always have room */
 
 /* va_list may be an array type: inside a struct it can be handed on by pointer. */
 typedef struct Arguments {

@@ -14,7 +14,7 @@
 
 #include "agent/base/config.h"
 
-#define SH_LOG_LINE_BYTES 8192
+#define SH_LOG_LINE_BYTES 4096
 
 /* A line under construction; what does not fit is left out, whole pairs at a time. */
 typedef struct ShLogLine {

@@ -10,6 +10,8 @@
 
 /* What is on its way at the stop has so long. */
 #define STOP_MS 1000
+/* Where no descriptor is left to end it by, it is tried again. */
+#define END_AGAIN_MS 100
 
 typedef struct Adopter {
     struct ShAdopters *adopters;
@@ -79,9 +81,13 @@ void sh_adopters_stop(ShAdopters *adopters)
     pthread_mutex_lock(&adopters->mutex);
     adopters->stopping = true;
     pthread_cond_broadcast(&adopters->changed);
-    while (adopters->busy > 0 && sh_clock_now_ms() < deadline_ms)
-        sh_cond_wait_ms(&adopters->changed, &adopters->mutex, deadline_ms - sh_clock_now_ms());
-    end_current(adopters);
+    while (adopters->busy > 0) {
+        int64_t left_ms = deadline_ms - sh_clock_now_ms();
+        sh_cond_wait_ms(&adopters->changed, &adopters->mutex,
+                        left_ms > END_AGAIN_MS ? left_ms : END_AGAIN_MS);
+        if (sh_clock_now_ms() >= deadline_ms)
+            end_current(adopters);
+    }
     pthread_mutex_unlock(&adopters->mutex);
     for (size_t i = 0; i < adopters->started; i++)
         pthread_join(adopters->threads[i].thread, NULL);
@@ -113,6 +119,7 @@ static void *run(void *arg)
         adopters->busy++;
         pthread_mutex_unlock(&adopters->mutex);
         adopt(adopters, connection);
+        atomic_store(&connection->is_adopted, true);
         pthread_mutex_lock(&adopters->mutex);
         adopter->current = NULL;
         adopters->busy--;

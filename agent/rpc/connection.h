@@ -37,6 +37,7 @@ typedef struct ShConnection {
     /* It has ended, however long gRPC keeps the descriptor: as long as a call of it goes on. The acceptor's
      * thread says so. */
     atomic_bool is_over;
+    atomic_bool is_adopted;                /* gRPC has it, and what was there has been read */
     STAILQ_ENTRY(ShConnection) adopt_link; /* adopt.c's */
 
     atomic_int refs;
@@ -66,15 +67,22 @@ typedef struct ShConnection {
         int64_t ms;
     } taken; /* unread.c's, as the next */
     struct {
-        int64_t bytes; /* what calls have not taken, less than 0 when more was taken than was seen to come */
-        int64_t spare; /* bytes that may have been said beside messages and were not */
+        int64_t bytes;  /* what calls have not taken, less than 0 when more was taken than was seen to come */
+        int64_t beyond; /* what is of no call */
+        int64_t spare;  /* bytes that may have been said beside messages and were not */
         /* of the last look */
         int64_t received_bytes;
         int64_t segments_sent;
         int64_t taken_bytes;
         int64_t beside_bytes;
+        uint64_t takes;
+        uint64_t lost_reads;
         int64_t ms;
     } unread;
+    struct {
+        int looks; /* in a row that have seen too much, and the first of them */
+        int64_t since_ms;
+    } stray;
 } ShConnection;
 
 /* The connection of an accepted socket; NULL when memory is short. The caller has the one reference. */

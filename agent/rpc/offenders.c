@@ -32,6 +32,14 @@ int64_t sh_offenders_bar(ShOffenders *offenders, ShHost *host, int64_t now_ms)
     return offender->barred_ms;
 }
 
+bool sh_offenders_knew(ShOffenders *offenders, ShHost *host, int64_t now_ms)
+{
+    if (find(offenders, host) != NULL)
+        return true;
+    add(offenders, host)->until_ms = now_ms;
+    return false;
+}
+
 bool sh_offenders_is_barred(const ShOffenders *offenders, const ShHost *host, int64_t now_ms)
 {
     for (size_t i = 0; i < offenders->count; i++) {

@@ -44,6 +44,8 @@ bool sh_offenders_look(ShHost *host, int64_t now_ms);
 /* Bar the host; for how many milliseconds from now on: one that is barred for as long as before. Where there
  * are too many, who would be let in first makes room. */
 int64_t sh_offenders_bar(ShOffenders *offenders, ShHost *host, int64_t now_ms);
+/* Is the host remembered? Else it is from now on, as one whose bar ends now. */
+bool sh_offenders_knew(ShOffenders *offenders, ShHost *host, int64_t now_ms);
 bool sh_offenders_is_barred(const ShOffenders *offenders, const ShHost *host, int64_t now_ms);
 /* Forget those whose bar ended long ago; with INT64_MAX all. */
 void sh_offenders_forget(ShOffenders *offenders, int64_t now_ms);

@@ -31,6 +31,8 @@ static int64_t torn_by(const ShAcceptor *acceptor, const ShHost *host);
 static void make_room_for_calls(ShAcceptor *acceptor);
 static void bar_offenders(ShAcceptor *acceptor, int64_t now_ms);
 static void bar(ShAcceptor *acceptor, ShHost *host, int64_t now_ms, const char *reason);
+static void end_stray(ShAcceptor *acceptor, ShConnection *connection, int64_t now_ms);
+static void bar_newcomers(ShAcceptor *acceptor, ShHost *host, int64_t now_ms, const char *reason);
 static bool is_part_of_it(const ShConnection *connection, int64_t now_ms, bool goes_on);
 
 void sh_sweep(ShAcceptor *acceptor)
@@ -78,8 +80,7 @@ static void look_at(ShAcceptor *acceptor, ShConnection *connection, int64_t now_
     }
     int64_t waiting;
     if (!sh_unread_look(connection, &traffic, acceptor->config->message_bytes_max, now_ms, &waiting)) {
-        sh_sweep_end(acceptor, connection, STRAY);
-        bar(acceptor, connection->host, now_ms, STRAY); /* it kept a thread, and would again */
+        end_stray(acceptor, connection, now_ms);
         return;
     }
     acceptor->waiting_bytes += waiting - connection->waiting_bytes;
@@ -196,19 +197,34 @@ static void bar_offenders(ShAcceptor *acceptor, int64_t now_ms)
 
 static void bar(ShAcceptor *acceptor, ShHost *host, int64_t now_ms, const char *reason)
 {
+    bool goes_on = sh_offenders_is_barred(&acceptor->offenders, host, now_ms);
+    if (host->barred_at_ms == now_ms)
+        return; /* in this sweep */
+    bar_newcomers(acceptor, host, now_ms, reason);
+    for (int fd = 0; fd < acceptor->fd_end; fd++) {
+        ShConnection *connection = acceptor->by_fd[fd];
+        if (connection != NULL && !connection->is_own && !atomic_load(&connection->is_over) &&
+            connection->host == host && is_part_of_it(connection, now_ms, goes_on))
+            sh_sweep_end(acceptor, connection, reason);
+    }
+}
+
+/* It kept a thread. Whose connections do so again has to wait; the others that it has stay. */
+static void end_stray(ShAcceptor *acceptor, ShConnection *connection, int64_t now_ms)
+{
+    if (sh_sweep_end(acceptor, connection, STRAY) &&
+        sh_offenders_knew(&acceptor->offenders, connection->host, now_ms))
+        bar_newcomers(acceptor, connection->host, now_ms, STRAY);
+}
+
+static void bar_newcomers(ShAcceptor *acceptor, ShHost *host, int64_t now_ms, const char *reason)
+{
     if (host->barred_at_ms == now_ms)
         return; /* in this sweep */
     host->barred_at_ms = now_ms;
-    bool goes_on = sh_offenders_is_barred(&acceptor->offenders, host, now_ms);
     int64_t barred_ms = sh_offenders_bar(&acceptor->offenders, host, now_ms);
     sh_log_warn("rpc_host_barred", "reason=\"%s\" connections=%ld seconds=%lld", reason, host->connections,
                 (long long)(barred_ms / 1000));
-    for (int fd = 0; fd < acceptor->fd_end; fd++) {
-        ShConnection *connection = acceptor->by_fd[fd];
-        if (connection != NULL && !atomic_load(&connection->is_over) && connection->host == host &&
-            is_part_of_it(connection, now_ms, goes_on))
-            sh_sweep_end(acceptor, connection, reason);
-    }
 }
 
 /* Its calls were refused of late, or more is to come. Where the flood goes on, it may go on over one that has
@@ -248,7 +264,7 @@ static void set_over(ShAcceptor *acceptor, ShConnection *connection)
     connection->waiting_bytes = connection->torn_lately = 0;
     acceptor->count--;
     connection->host->connections--;
-    connection->is_held = atomic_load(&connection->calls) > 0;
+    connection->is_held = atomic_load(&connection->calls) > 0 || !atomic_load(&connection->is_adopted);
     acceptor->over_count += connection->is_held;
     connection->host->over += connection->is_held;
 }

@@ -8,12 +8,16 @@
 #define PING_BYTES_A_MS 1
 /* gRPC lets in this much of a message, at most, with a segment of its own. */
 #define WINDOW_OPENED_BYTES (5 << 18)
-/* Headers of calls, by windows, and how long they may come before one is taken. */
+/* Headers of calls, by windows, before one is taken. */
 #define HEADER_WINDOWS 4
-#define STRAY_MS       1000
-/* So much beyond is no client's that waits for busy threads. */
-#define FAR_BYTES (1 << 20)
-#define FAR_MS    150
+/* For how long too much has to be seen, and how often: threads may be busy, or all of this may have stood. */
+#define STRAY_MS    1000
+#define STRAY_LOOKS 5
+/* What is of no call: what may be there, what is forgotten each millisecond, and what may come with each call
+ * and message beside what is counted for them. */
+#define BEYOND_MAX       (2 << 20)
+#define FORGOTTEN_A_MS   1024
+#define BEYOND_OF_A_TAKE 4096
 /* Of the peer's preface and settings. */
 #define FIRST_BYTES 1024
 /* The two counts are of different moments, and what is said comes later than what it is said of. */
@@ -21,7 +25,11 @@
 
 static int64_t of_calls(ShConnection *connection, const ShTraffic *traffic, int64_t message_bytes_max,
                         int64_t now_ms);
+static void count_beyond(ShConnection *connection, const ShTraffic *traffic, int64_t message_bytes_max,
+                         int64_t now_ms, int64_t bytes);
 static int64_t smaller(int64_t left, int64_t right);
+static bool is_stray(ShConnection *connection, const ShTraffic *traffic, int64_t message_bytes_max,
+                     int64_t silent);
 static int64_t since_taken(ShConnection *connection, const ShTraffic *traffic, int64_t now_ms);
 static int64_t most_since_taken(const ShConnection *connection, const ShTraffic *traffic,
                                 int64_t message_bytes_max);
@@ -32,10 +40,24 @@ bool sh_unread_look(ShConnection *connection, const ShTraffic *traffic, int64_t 
     int64_t guessed = of_calls(connection, traffic, message_bytes_max, now_ms);
     int64_t silent = since_taken(connection, traffic, now_ms);
     *waiting_bytes = silent > guessed ? silent : guessed;
-    int64_t beyond = silent - most_since_taken(connection, traffic, message_bytes_max);
-    if (beyond <= 0 || atomic_load(&connection->takes) != connection->taken.takes)
-        return true; /* so is what was taken only now, and is of no open read any more */
-    return now_ms - connection->taken.ms <= (beyond > FAR_BYTES ? FAR_MS : STRAY_MS);
+    if (!is_stray(connection, traffic, message_bytes_max, silent)) {
+        connection->stray.looks = 0;
+        return true;
+    }
+    if (connection->stray.looks++ == 0)
+        connection->stray.since_ms = now_ms;
+    return connection->stray.looks < STRAY_LOOKS || now_ms - connection->stray.since_ms <= STRAY_MS;
+}
+
+static bool is_stray(ShConnection *connection, const ShTraffic *traffic, int64_t message_bytes_max,
+                     int64_t silent)
+{
+    if (connection->unread.beyond > BEYOND_MAX &&
+        connection->unread.beyond - sh_connection_unread_bytes(connection) > BEYOND_MAX)
+        return true;
+    return silent > most_since_taken(connection, traffic, message_bytes_max) &&
+           atomic_load(&connection->takes) ==
+               connection->taken.takes; /* else a read may be counted no more */
 }
 
 /* What has come and no call has taken. What a peer may have said beside messages is taken from it, as far as
@@ -50,13 +72,16 @@ static int64_t of_calls(ShConnection *connection, const ShTraffic *traffic, int6
     int64_t calls = atomic_load(&connection->calls);
     int64_t reading = atomic_load(&connection->reading);
     int64_t received = traffic->received_bytes - connection->unread.received_bytes;
-    int64_t bytes = connection->unread.bytes + received - (taken - connection->unread.taken_bytes);
+    int64_t bytes = connection->unread.bytes + connection->unread.beyond + received -
+                    (taken - connection->unread.taken_bytes);
     int64_t spare = connection->unread.spare + beside - connection->unread.beside_bytes +
                     (traffic->segments_sent - connection->unread.segments_sent) * SEGMENT_TALK;
     spare += connection->unread.ms > 0 ? (now_ms - connection->unread.ms) * PING_BYTES_A_MS : FIRST_BYTES;
     int64_t said = smaller(spare, smaller(received, bytes > 0 ? bytes : 0));
     int64_t idle = calls > reading ? calls - reading : 0;
     int64_t most = reading * (message_bytes_max + SH_RPC_WINDOW_BYTES) + idle * SH_RPC_WINDOW_BYTES;
+    count_beyond(connection, traffic, message_bytes_max, now_ms,
+                 smaller(bytes - said - most, connection->unread.beyond + received - said));
     bytes = smaller(bytes - said, most);
     connection->unread.bytes = bytes > -SLACK_BYTES ? bytes : -SLACK_BYTES;
     connection->unread.spare = smaller(spare - said, SLACK_BYTES);
@@ -66,6 +91,23 @@ static int64_t of_calls(ShConnection *connection, const ShTraffic *traffic, int6
     connection->unread.beside_bytes = beside;
     connection->unread.ms = now_ms;
     return bytes > 0 ? bytes : 0;
+}
+
+/* What came and is of no call that is open, as far as it came since the last look: what ended calls left is
+ * forgotten. `bytes` of it less what may be so. */
+static void count_beyond(ShConnection *connection, const ShTraffic *traffic, int64_t message_bytes_max,
+                         int64_t now_ms, int64_t bytes)
+{
+    uint64_t takes = atomic_load(&connection->takes);
+    uint64_t lost_reads = atomic_load(&connection->lost_reads);
+    int64_t of_lost = (int64_t)(lost_reads - connection->unread.lost_reads) * message_bytes_max;
+    int64_t let_in = (traffic->segments_sent - connection->unread.segments_sent) * WINDOW_OPENED_BYTES;
+    bytes -= smaller(of_lost, let_in);
+    bytes -= (int64_t)(takes - connection->unread.takes) * BEYOND_OF_A_TAKE;
+    bytes -= (now_ms - connection->unread.ms) * FORGOTTEN_A_MS;
+    connection->unread.beyond = bytes > 0 ? bytes : 0;
+    connection->unread.takes = takes;
+    connection->unread.lost_reads = lost_reads;
 }
 
 static int64_t smaller(int64_t left, int64_t right)

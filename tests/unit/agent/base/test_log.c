@@ -126,6 +126,29 @@ static void test_repeated_warnings_are_counted(void **state)
     assert_contains(lines, "store_slow n=27\n");
 }
 
+/* Who waited here would wait for ever. */
+static void test_nobody_waits_for_a_full_pipe(void **state)
+{
+    (void)state;
+    static char page[4096];
+    sh_log_setup(SH_LOG_INFO, SH_LOG_TEXT);
+    capture_lines();
+    while (fcntl(pipe_ends[1], F_SETFL, O_NONBLOCK) == 0 && write(pipe_ends[1], page, sizeof page) > 0)
+        continue;
+    assert_int_equal(fcntl(pipe_ends[1], F_SETFL, 0), 0);
+    alarm(10);
+    sh_log_info("first", " ");
+    sh_log_info("second", " ");
+    alarm(0);
+    while (read(pipe_ends[0], page, sizeof page) > 0)
+        continue;
+    sh_log_info("third", " ");
+    const char *lines = captured_lines();
+    const char *third = strchr(lines, '\n') + 1;
+    assert_true(strncmp(after_time(lines), "WARN log_dropped lines=2\n", 25) == 0);
+    assert_string_equal(after_time(third), "INFO third\n");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -134,6 +157,7 @@ int main(void)
         cmocka_unit_test(test_json_lines_parse),
         cmocka_unit_test(test_long_lines_stay_whole),
         cmocka_unit_test(test_levels_below_are_left_out),
+        cmocka_unit_test(test_nobody_waits_for_a_full_pipe),
         cmocka_unit_test(test_repeated_warnings_are_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,99 +1,10 @@
-/* What a peer can do below gRPC's calls, frame by frame: headers without an end, calls that are given up as
- * they begin, and more calls, connections or memory than are everybody's. */
-#include <arpa/inet.h>
-#include <errno.h>
-#include <poll.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
+/* What a peer can do below gRPC's calls, frame by frame: calls that are given up as they begin, and more
+ * calls, connections or memory than are everybody's. */
 #include "agent/rpc/server.h"
+#include "tests/unit/agent/rpc/peer.h"
 #include "tests/unit/agent/rpc/rpc_fixture.h"
 
 #define HOLDERS 70
-
-enum { DATA = 0, HEADERS = 1, RST_STREAM = 3, SETTINGS = 4, CONTINUATION = 9 };
-enum { END_STREAM = 1, END_HEADERS = 4 };
-
-typedef struct Peer {
-    int fd;
-    uint8_t bytes[64 << 10]; /* to be sent */
-    size_t length;
-} Peer;
-
-static void put(Peer *peer, const void *bytes, size_t length)
-{
-    assert_true(peer->length + length <= sizeof peer->bytes);
-    memcpy(peer->bytes + peer->length, bytes, length);
-    peer->length += length;
-}
-
-static void put_frame(Peer *peer, uint8_t type, uint8_t flags, uint32_t stream, const void *payload,
-                      size_t length)
-{
-    uint8_t head[9] = {
-        (uint8_t)(length >> 16), (uint8_t)(length >> 8),  (uint8_t)length,        type,           flags,
-        (uint8_t)(stream >> 24), (uint8_t)(stream >> 16), (uint8_t)(stream >> 8), (uint8_t)stream};
-    put(peer, head, sizeof head);
-    put(peer, payload, length);
-}
-
-/* The headers of a call, each a literal that is not indexed (RFC 7541, 6.2.2). */
-static void put_headers(Peer *peer, uint8_t flags, uint32_t stream, const char *path)
-{
-    uint8_t block[256] = "\x83\x86\x01\x01t\x0f\x10\x10"
-                         "application/grpc"
-                         "\x00\x02te\x08trailers\x04";
-    size_t length = 3 + 2 + 3 + 16 + 1 + 3 + 9 + 1;
-    block[length] = (uint8_t)strlen(path);
-    memcpy(block + length + 1, path, strlen(path));
-    put_frame(peer, HEADERS, flags, stream, block, length + 1 + strlen(path));
-}
-
-/* Send what was put. False: the server has closed the connection. */
-static bool send_all(Peer *peer)
-{
-    size_t sent = 0;
-    while (sent < peer->length) {
-        ssize_t count = send(peer->fd, peer->bytes + sent, peer->length - sent, MSG_NOSIGNAL);
-        if (count < 0 && errno != EINTR)
-            return false;
-        sent += count > 0 ? (size_t)count : 0;
-    }
-    peer->length = 0;
-    return true;
-}
-
-/* Calls with a message each, which gRPC's prefix is part of, and sent. */
-static void send_calls(Peer *peer, uint32_t count, const char *path, const void *message, size_t length)
-{
-    for (uint32_t i = 0; i < count; i++) {
-        put_headers(peer, END_HEADERS, 2 * i + 1, path);
-        put_frame(peer, DATA, END_STREAM, 2 * i + 1, message, length);
-    }
-    assert_true(send_all(peer));
-}
-
-/* Connect from 127.0.0.`host`; only a server that lets nobody wait answers at once, so nothing is awaited. */
-static void peer_open(Peer *peer, const Fixture *fixture, uint8_t host)
-{
-    struct sockaddr_in own = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(0x7F000000U + host)};
-    struct sockaddr_in place = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    struct timeval timeout = {.tv_sec = WAIT_MS / 1000};
-    place.sin_port = htons((uint16_t)atoi(strrchr(fixture->address, ':') + 1));
-    peer->length = 0;
-    peer->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_int_equal(bind(peer->fd, (struct sockaddr *)&own, sizeof own), 0);
-    assert_int_equal(setsockopt(peer->fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout), 0);
-    assert_int_equal(connect(peer->fd, (struct sockaddr *)&place, sizeof place), 0);
-    put(peer, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 24);
-    put_frame(peer, SETTINGS, 0, 0, "", 0);
-}
-
-static bool is_closed(const Peer *peer)
-{
-    struct pollfd watched = {.fd = peer->fd, .events = POLLRDHUP};
-    return poll(&watched, 1, 0) > 0 && (watched.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
-}
 
 static void put_watches(Peer *peer, uint32_t calls)
 {
@@ -101,64 +12,6 @@ static void put_watches(Peer *peer, uint32_t calls)
         put_headers(peer, END_HEADERS, 2 * i + 1, "/grpc.health.v1.Health/Watch");
         put_frame(peer, DATA, END_STREAM, 2 * i + 1, "\0\0\0\0\0", 5);
     }
-}
-
-static grpc_status_code check_health_of(grpc_channel *channel)
-{
-    ClientCall call;
-    size_t length;
-    client_open(&call, channel, "/grpc.health.v1.Health/Check", CLIENT_TIMEOUT_MS);
-    client_send_raw(&call, "", 0);
-    client_close(&call);
-    gpr_free(client_receive_raw(&call, &length));
-    grpc_status_code status = client_wait(&call);
-    client_free(&call);
-    return status;
-}
-
-/* ... on a connection of its own. */
-static grpc_status_code check_health(const Fixture *fixture)
-{
-    grpc_channel *channel = client_connect(fixture->address);
-    grpc_status_code status = check_health_of(channel);
-    grpc_channel_destroy(channel);
-    return status;
-}
-
-/* gRPC gathers headers until they end, whatever they come to, and reads on and on. A field's value of 256 MB
- * begins, and goes on slowly. */
-static void send_endless_headers(const Fixture *fixture, uint8_t host)
-{
-    static Peer peer;
-    static uint8_t fields[16000];
-    memset(fields, 'v', sizeof fields);
-    peer_open(&peer, fixture, host);
-    put_headers(&peer, 0, 1, "/grpc.health.v1.Health/Check");
-    bool open = send_all(&peer);
-    int64_t deadline_ms = sh_clock_now_ms() + WAIT_MS;
-    put_frame(&peer, CONTINUATION, 0, 1, "\x00\x01x\x7f\x80\x80\x80\x80\x01", 9);
-    for (size_t sent = 0; open && sh_clock_now_ms() < deadline_ms;) {
-        if (sent < 8 << 20)
-            put_frame(&peer, CONTINUATION, 0, 1, fields, sizeof fields);
-        sent += sizeof fields;
-        open = send_all(&peer) && !is_closed(&peer);
-        (void)poll(NULL, 0, 1);
-    }
-    assert_false(open);
-    close(peer.fd);
-}
-
-/* Several, for they keep a worker or who hands connections over, as it happens. */
-static void headers_without_an_end_are_ended(void **state)
-{
-    Fixture *fixture = *state;
-    for (uint8_t host = 2; host < 10; host++)
-        send_endless_headers(fixture, host);
-    WAIT_UNTIL(check_health(fixture) == GRPC_STATUS_OK);
-    static Peer again; /* its host has to wait */
-    peer_open(&again, fixture, 9);
-    WAIT_UNTIL(is_closed(&again));
-    close(again.fd);
 }
 
 /* "Rapid reset": the agent never has many of these calls open. */
@@ -581,7 +434,6 @@ static int set_up_middle(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(headers_without_an_end_are_ended),
         MIDDLE_TEST(calls_that_are_given_up_at_once_end_their_connection),
         MIDDLE_TEST(a_host_does_not_have_all_calls),
         MIDDLE_TEST(who_begins_calls_without_end_is_barred_for_a_while),

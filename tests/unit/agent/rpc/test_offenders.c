@@ -88,6 +88,22 @@ static void a_bar_grows_each_time_and_is_forgotten_at_last(void **state)
     sh_host_release(other);
 }
 
+/* Once is no habit. */
+static void who_does_it_again_is_known(void **state)
+{
+    Fixture *fixture = *state;
+    ShHost *host = host_at(fixture, 1);
+    int64_t now_ms = 1000000;
+    assert_false(sh_offenders_knew(&fixture->offenders, host, now_ms));
+    assert_false(sh_offenders_is_barred(&fixture->offenders, host, now_ms));
+    sh_offenders_forget(&fixture->offenders, now_ms + SH_OFFENDER_KNOWN_MS - 1);
+    assert_true(sh_offenders_knew(&fixture->offenders, host, now_ms + 1));
+    assert_int_equal(sh_offenders_bar(&fixture->offenders, host, now_ms + 1), SH_BARRED_MS_MIN);
+    sh_offenders_forget(&fixture->offenders, now_ms + 1 + SH_BARRED_MS_MIN + SH_OFFENDER_KNOWN_MS);
+    assert_false(sh_offenders_knew(&fixture->offenders, host, now_ms));
+    sh_host_release(host);
+}
+
 static void who_would_be_let_in_first_makes_room(void **state)
 {
     Fixture *fixture = *state;
@@ -144,11 +160,9 @@ static void a_host_keeps_workers_for_its_share(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_host_keeps_workers_for_its_share),
-        TEST(offences_are_forgotten_with_time),
-        TEST(a_bar_grows_each_time_and_is_forgotten_at_last),
-        TEST(who_would_be_let_in_first_makes_room),
-        TEST(who_stands_in_ones_way_is_to_blame),
+        cmocka_unit_test(a_host_keeps_workers_for_its_share), TEST(offences_are_forgotten_with_time),
+        TEST(a_bar_grows_each_time_and_is_forgotten_at_last), TEST(who_does_it_again_is_known),
+        TEST(who_would_be_let_in_first_makes_room),           TEST(who_stands_in_ones_way_is_to_blame),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

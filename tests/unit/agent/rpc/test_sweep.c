@@ -48,6 +48,7 @@ static int setup(void **state)
         fixture.connections[i] = sh_connection_new(ends[0], &address, acceptor->hosts);
         assert_non_null(fixture.connections[i]);
         atomic_store(&fixture.connections[i]->calls, i == IDLE ? 0 : 1);
+        atomic_store(&fixture.connections[i]->is_adopted, true);
         fixture.by_fd[ends[0]] = fixture.connections[i];
         acceptor->fd_end = ends[0] + 1;
         acceptor->count++;
@@ -110,6 +111,29 @@ static void who_takes_part_goes(void **state)
     expect_ended(fixture, "..xxxx.");
     assert_int_equal(fixture->acceptor.count, 3);
     assert_int_equal(fixture->acceptor.torn_lately, 0);
+}
+
+/* The agent's look at itself may come from a host that is barred. */
+static void the_own_look_stays(void **state)
+{
+    Fixture *fixture = *state;
+    fixture->connections[IDLE]->is_own = true;
+    fixture->connections[REFUSED]->offended_ms = fixture->now_ms;
+    flood(fixture, fixture->now_ms);
+    flood(fixture, fixture->now_ms + 999);
+    expect_ended(fixture, "..x....");
+}
+
+/* gRPC has not closed what it has not got: the descriptor counts until then. */
+static void what_was_not_handed_over_keeps_its_descriptor(void **state)
+{
+    Fixture *fixture = *state;
+    atomic_store(&fixture->connections[IDLE]->is_adopted, false);
+    assert_true(sh_sweep_end(&fixture->acceptor, fixture->connections[IDLE], "makes room"));
+    assert_int_equal(fixture->acceptor.over_count, 1);
+    assert_int_equal(fixture->host->over, 1);
+    sh_sweep_forget(&fixture->acceptor, fixture->connections[IDLE]);
+    assert_int_equal(fixture->acceptor.over_count, 0);
 }
 
 static void who_may_go_on_with_it_goes_where_it_goes_on(void **state)
@@ -232,9 +256,13 @@ static void who_has_reset_is_ended(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(who_takes_part_goes),    TEST(who_may_go_on_with_it_goes_where_it_goes_on),
-        TEST(who_tears_goes_by_host), TEST(who_has_reset_shields_nobody),
+        TEST(who_takes_part_goes),
+        TEST(who_may_go_on_with_it_goes_where_it_goes_on),
+        TEST(who_tears_goes_by_host),
+        TEST(who_has_reset_shields_nobody),
         TEST(who_has_reset_is_ended),
+        TEST(the_own_look_stays),
+        TEST(what_was_not_handed_over_keeps_its_descriptor),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

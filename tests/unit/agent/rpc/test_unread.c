@@ -86,8 +86,8 @@ static void headers_without_an_end_are_stray(void **state)
         long calls, reading;
         int64_t most; /* bytes that may pass */
     } cases[] = {
-        {"without a call", 0, 0, MIB},
-        {"beside an idle ProduceStream", 1, 1, 2 * MIB},
+        {"without a call", 0, 0, 2 * MIB},
+        {"beside an idle ProduceStream", 1, 1, 3 * MIB},
         {"beside ten FetchStreams", 10, 0, 2 * MIB},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -105,7 +105,43 @@ static void headers_before_the_first_look_are_stray(void **state)
 {
     (void)state;
     Peer peer = {.connection = {.fd = -1}, .now_ms = 1000, .traffic.received_bytes = 8 * MIB};
-    assert_in_range(looks_until_stray(&peer, MINUTE_LOOKS, 0, 0), 1, 3);
+    assert_in_range(looks_until_stray(&peer, MINUTE_LOOKS, 0, 0), 9, 20);
+}
+
+/* Headers that are whole and belong to no call cost their reading, whatever calls come beside them. */
+static void headers_of_no_call_are_stray(void **state)
+{
+    (void)state;
+    Peer peer = peer_with(1, 1);
+    int looks = 0;
+    for (bool good = true; good && looks < MINUTE_LOOKS; looks++) {
+        peer.traffic.received_bytes += 5 * MIB;
+        peer.traffic.segments_sent += 2;
+        atomic_fetch_add(&peer.connection.takes, 2);
+        atomic_fetch_add(&peer.connection.beside_bytes, 1024);
+        good = look(&peer);
+    }
+    assert_in_range(looks, 9, 40);
+}
+
+/* Calls that wait for busy threads, after a second without any: they are taken in time. */
+static void a_burst_that_waits_is_no_stray(void **state)
+{
+    enum { CALLS = 100, CALL_BYTES = 64 << 10 };
+    (void)state;
+    Peer peer = peer_with(0, 0);
+    for (int round = 0; round < 10; round++) {
+        assert_int_equal(looks_until_stray(&peer, 100, 0, 0), 100);
+        for (int i = 0; i < 8; i++) {
+            peer.traffic.received_bytes += i < 4 ? CALLS / 4 * (CALL_BYTES + 300) : 0;
+            assert_true(look(&peer));
+        }
+        atomic_fetch_add(&peer.connection.taken_bytes, CALLS * CALL_BYTES);
+        atomic_fetch_add(&peer.connection.beside_bytes, CALLS * (1024 + 64 + 64));
+        atomic_fetch_add(&peer.connection.takes, 2 * CALLS);
+        assert_true(look(&peer));
+    }
+    assert_in_range(peer.waiting_bytes, 0, MIB);
 }
 
 /* A call whose message does not come to its end, because its time is over. */
@@ -193,6 +229,8 @@ int main(void)
         cmocka_unit_test(what_honest_clients_say_is_no_stray),
         cmocka_unit_test(headers_without_an_end_are_stray),
         cmocka_unit_test(headers_before_the_first_look_are_stray),
+        cmocka_unit_test(headers_of_no_call_are_stray),
+        cmocka_unit_test(a_burst_that_waits_is_no_stray),
         cmocka_unit_test(an_upload_that_is_given_up_is_no_stray),
         cmocka_unit_test(what_is_taken_is_not_waiting),
         cmocka_unit_test(what_calls_leave_unread_is_remembered),
