@@ -56,6 +56,7 @@ static ShRegistryJob *first_of(const ShRegistryPool *pool, const Turn *turn);
 static bool may_run(const ShRegistryPool *pool, ShRegistryKind kind);
 static void end_job(ShRegistryPool *pool, Turn *turn, ShRegistryKind kind, size_t bytes);
 static void serve(Worker *worker, ShRegistryJob *job);
+static bool prepare(ShRegistryJob *job);
 static ShStatus ask(Worker *worker, ShRegistryJob *job, ShPgSchemaAnswer *said, ShError *err);
 static void answer_with(ShRegistryPool *pool, ShRegistryJob *job, const ShPgSchemaAnswer *said);
 static void answer_failed(ShRegistryJob *job, const ShError *err);
@@ -288,6 +289,8 @@ static void serve(Worker *worker, ShRegistryJob *job)
         status = sh_fail(&err, SH_UNAVAILABLE, "the agent stops");
     else if (now_ms > job->deadline_ms)
         status = sh_fail(&err, SH_TIMEOUT, "waited for a connection for %d ms", JOB_TIMEOUT_MS);
+    else if (!prepare(job))
+        return; /* it has an answer */
     else if (now_ms < pool->away_until_ms)
         status = sh_fail(&err, SH_UNAVAILABLE, "PostgreSQL was away a moment ago");
     else
@@ -297,6 +300,16 @@ static void serve(Worker *worker, ShRegistryJob *job)
     else
         answer_failed(job, &err);
     sh_pg_schema_answer_free(&said);
+}
+
+static bool prepare(ShRegistryJob *job)
+{
+    if (job->body.data == NULL)
+        return true;
+    bool asks = sh_registry_call_prepare(&job->call, (const char *)job->body.data, job->body.length,
+                                         &job->answer);
+    sh_scratch_free(&job->body);
+    return asks;
 }
 
 static ShStatus ask(Worker *worker, ShRegistryJob *job, ShPgSchemaAnswer *said, ShError *err)

@@ -16,6 +16,7 @@
 
 #include "agent/base/address.h"
 #include "agent/registry/routes.h"
+#include "core/codec.h"
 
 #define SH_REGISTRY_BODIES_BYTES_MAX ((size_t)64 << 20) /* of all requests until they are answered */
 #define SH_REGISTRY_SMALL_BYTES      ((size_t)8 << 10)  /* there is always room for a body of these */
@@ -28,6 +29,7 @@ typedef struct ShRegistryJob {
     ShRegistryAnswer answer; /* an old one from the cache, with status 0, may be there before */
     void (*done)(struct ShRegistryJob *job); /* from a thread of the pool, once the answer is there */
     void *owner;
+    ShScratch body; /* if it has data, it is to be read first (sh_registry_call_prepare), and freed */
     uint8_t origin[SH_ADDRESS_KEY_BYTES]; /* whose it is */
     size_t bytes;                         /* of its body */
     /* the pool's */

@@ -38,6 +38,7 @@
 #define ANSWERS_BYTES_MAX       ((int64_t)64 << 20) /* that are made and not taken yet */
 #define ANSWER_MS_MIN           1000                /* after which one makes room for more others */
 #define SMALL_BYTES             SH_REGISTRY_SMALL_BYTES
+#define READ_HERE_BYTES_MAX     ((size_t)64 << 10) /* a millisecond or two of JSON */
 #define UPLOAD_BYTES_MAX        ((size_t)64 << 20) /* after which a client that sends on is cut off */
 
 struct ShRegistry {
@@ -80,6 +81,7 @@ static bool is_allowed(Request *request, const char *method, const ShHttpTarget 
 static enum MHD_Result take_body(Request *request, const char *upload, size_t *upload_bytes);
 static bool may_keep(Request *request, int64_t all_bytes);
 static bool answer_or_ask(Request *request);
+static void ask(Request *request);
 static void tell_origin(Request *request);
 static bool find_in_cache(Request *request);
 static void on_answered(ShRegistryJob *job);
@@ -323,10 +325,17 @@ static bool may_keep(Request *request, int64_t all_bytes)
 }
 
 /* False: the connection is suspended. What the question takes of the body is no more than that was, and
- * stays counted so. */
+ * stays counted so. Some megabytes of JSON take as many hundred milliseconds, which everybody would wait for
+ * here: the pool reads them, of each address in turn. */
 static bool answer_or_ask(Request *request)
 {
     ShRegistryJob *job = &request->job;
+    if (request->body.length > READ_HERE_BYTES_MAX) {
+        job->body = request->body;
+        request->body = (ShScratch){0};
+        ask(request);
+        return false;
+    }
     bool asks = sh_registry_call_prepare(&job->call, (const char *)request->body.data, request->body.length,
                                          &job->answer);
     sh_scratch_free(&request->body);
@@ -335,14 +344,19 @@ static bool answer_or_ask(Request *request)
         hold_answer(request);
         return true;
     }
+    ask(request);
+    return false;
+}
+
+static void ask(Request *request)
+{
+    ShRegistryJob *job = &request->job;
     job->bytes = request->body_bytes;
     tell_origin(request);
     sh_visitors_set_busy(request->registry->visitors, request->connection, true);
     MHD_suspend_connection(request->connection);
-    if (sh_registry_pool_ask(request->registry->pool, job))
-        return false;
-    on_answered(job);
-    return false;
+    if (!sh_registry_pool_ask(request->registry->pool, job))
+        on_answered(job);
 }
 
 static void tell_origin(Request *request)
@@ -382,6 +396,7 @@ static void forget_body(Request *request)
     if (request->body_bytes == 0)
         return;
     sh_scratch_free(&request->body);
+    sh_scratch_free(&request->job.body);
     sh_registry_call_free_body(&request->job.call);
     atomic_fetch_sub(&request->registry->body_bytes, (int64_t)request->body_bytes);
     request->body_bytes = 0;

@@ -387,6 +387,29 @@ static void test_what_is_kept_and_what_is_forgotten(void **state)
     assert_false(is_kept(fixture, 3));
 }
 
+/* A large body is read by a thread of the pool: what is wrong with it is said whether or not PostgreSQL is
+ * there, and what it says is asked. */
+static void test_a_large_body_is_read_in_turn(void **state)
+{
+    static const struct {
+        const char *body;
+        int status;
+    } cases[] = {{"{\"compatibility\":\"FULL\"}", 200}, {"{\"compatibility\":", 400}, {"[]", 400}};
+    Fixture *fixture = *state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        ShRegistryJob *job = &fixture->jobs[fixture->used];
+        assert_true(sh_registry_call_route(&job->call, "PUT", "/config", &job->answer));
+        assert_int_equal(sh_scratch_reserve(&job->body, strlen(cases[i].body), NULL), SH_OK);
+        memcpy(job->body.data, cases[i].body, strlen(cases[i].body));
+        job->body.length = strlen(cases[i].body);
+        fake.is_away = cases[i].status != 200;
+        assert_int_equal(ask(fixture, NULL, NULL)->status, cases[i].status);
+        assert_null(job->body.data);
+        sh_registry_call_free(&job->call);
+    }
+    assert_int_equal(fake.asked, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -397,6 +420,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_what_was_known_is_told_while_postgresql_is_away, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_a_failure_alone_is_no_pause, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_large_body_is_read_in_turn, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_what_is_kept_and_what_is_forgotten, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
