@@ -83,6 +83,10 @@ static void small_and_impossible_ones_are_not_the_pools(void **state)
     ShBuf *small = sh_buf_pool_take(pool, 100);
     assert_int_equal(small->capacity, 100);
     assert_null(small->pool);
+    sh_buf_unref(small);
+    small = sh_buf_pool_take(pool, (64 << 10) - 1);
+    assert_int_equal(small->capacity, (64 << 10) - 1);
+    assert_null(small->pool);
     assert_null(sh_buf_pool_take(pool, SIZE_MAX));
     sh_buf_pool_free(pool);
     sh_buf_unref(small);

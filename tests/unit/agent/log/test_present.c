@@ -272,6 +272,31 @@ static void what_a_store_that_was_away_did_not_take_is_stored_before_it_is_read(
     assert_int_equal(count_objects(fixture), 2); /* once */
 }
 
+/* A stop that has time puts them at once; one that has begun long ago leaves them to the next start. */
+static void what_a_stop_has_time_for_is_stored_by_it(void **state)
+{
+    Fixture *fixture = *state;
+    ShError lost = {0};
+    (void)sh_fail(&lost, SH_OUTDATED, "the database lost history");
+    fake_present.awaited = false;
+    start(fixture);
+    assert_int_equal(append_patiently(fixture, "o", 1, 10), 0);
+    sh_engine_set_fatal(fixture->engine, &lost);
+    stop(fixture);
+    assert_int_equal(count_objects(fixture), 2);
+
+    start(fixture);
+    assert_int_equal(append_patiently(fixture, "o", 1, 10), 1);
+    sh_engine_set_fatal(fixture->engine, &lost);
+    sh_engine_end_calls(fixture->engine);
+    fixture->engine->ending_since_ms = sh_clock_now_ms() - SH_ENGINE_STOP_MAX_MS;
+    stop(fixture);
+    assert_int_equal(count_objects(fixture), 3);
+    fake_present.awaited = true;
+    start(fixture);
+    assert_int_equal(count_objects(fixture), 4);
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup_present, teardown)
 
 int main(void)
@@ -282,6 +307,7 @@ int main(void)
         TEST(a_producer_may_have_an_answer_unless_this_process_knows_better),
         TEST(what_was_void_is_presented_as_that),
         TEST(what_a_store_that_was_away_did_not_take_is_stored_before_it_is_read),
+        TEST(what_a_stop_has_time_for_is_stored_by_it),
         TEST(what_a_part_of_an_object_was_waited_for_gets_its_place),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

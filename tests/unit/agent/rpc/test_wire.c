@@ -159,7 +159,7 @@ static void knows_utf8(void **state)
 {
     (void)state;
     static const char *const good[] = {
-        "", "plain", "\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x98\x80", "\xf4\x8f\xbf\xbf"};
+        "", "plain", "\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x98\x80", "\xf0\x90\x80\x80", "\xf4\x8f\xbf\xbf"};
     static const char *const bad[] = {
         "\x80", "\xc3",   "\xc0\x80", "\xe0\x80\x80", "\xed\xa0\x80", "\xf0\x80\x80\x80", "\xf4\x90\x80\x80",
         "\xff", "ok\xc3("};

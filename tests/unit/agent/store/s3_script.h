@@ -57,10 +57,10 @@ static inline Fixture *start_with(const ScriptStep *steps, size_t step_count, in
                        .s3_prefix = "pre/fix",
                        .s3_region = "us-east-1",
                        .s3_path_style = true,
-                       .s3_sign_payload = SH_SIGN_AUTO,
                        .s3_multipart_bytes = 8,
                        .s3_timeout_ms = timeout_ms,
                        .s3_retries_max = retries_max};
+    config.s3_sign_payload = more->s3_sign_payload;
     config.s3_encryption = more->s3_encryption;
     config.s3_kms_key = more->s3_kms_key;
     config.s3_checksum = more->s3_checksum;

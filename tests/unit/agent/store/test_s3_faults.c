@@ -352,6 +352,27 @@ static void test_fault_points_fail_attempts(void **state)
     stop(f);
 }
 
+/* Without TLS nothing else says that a body came as it was sent. */
+static void test_bodies_are_signed_unless_it_is_not_wanted(void **state)
+{
+    (void)state;
+    static const ScriptStep steps[] = {{SCRIPT_REPLY, OK}};
+    static const struct {
+        ShSignPayload sign;
+        const char *header;
+    } cases[] = {{SH_SIGN_AUTO, "\r\nx-amz-content-sha256: "
+                                "5994471abb01112afcc18159f6cc74b4f511b99806da59b3caf5a9c173cacfc5\r\n"},
+                 {SH_SIGN_ALWAYS, "\r\nx-amz-content-sha256: "
+                                  "5994471abb01112afcc18159f6cc74b4f511b99806da59b3caf5a9c173cacfc5\r\n"},
+                 {SH_SIGN_NEVER, "\r\nx-amz-content-sha256: UNSIGNED-PAYLOAD\r\n"}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        Fixture *f = start_with(STEPS(steps), 5000, 0, &(ShConfig){.s3_sign_payload = cases[i].sign});
+        contract_assert_status(contract_put_text(f->store, "a", "12345", &f->err), SH_OK, &f->err);
+        assert_asked(f, 0, "PUT ", cases[i].header);
+        stop(f);
+    }
+}
+
 /* What is asked of the server with each upload: "12345" has these checksums. */
 static void test_uploads_carry_checksums_and_encryption(void **state)
 {
@@ -457,6 +478,7 @@ int main(void)
         cmocka_unit_test(test_check_gets_along_without_conditions),
         cmocka_unit_test(test_check_keeps_conditions_that_are_not_to_blame),
         cmocka_unit_test(test_fault_points_fail_attempts),
+        cmocka_unit_test(test_bodies_are_signed_unless_it_is_not_wanted),
         cmocka_unit_test(test_uploads_carry_checksums_and_encryption),
         cmocka_unit_test(test_bad_addresses_are_refused),
     };
