@@ -278,11 +278,31 @@ static void test_what_another_library_writes(void **state)
     avro_schema_decref(theirs);
 }
 
+/* Of a deep place the innermost 255 characters are told. */
+static void test_a_deep_place_is_cut(void **state)
+{
+    enum { DEPTH = 60, TOLD = 51 };
+    (void)state;
+    uint8_t data[2 * DEPTH + 2];
+    char place[5 * TOLD + 3] = "(";
+    memset(data, 2, sizeof data); /* a number, and another one follows */
+    data[sizeof data - 1] = 6;    /* there is no such branch */
+    for (int i = 0; i < TOLD; i++)
+        strcat(place, "/next");
+    strcat(place, ")");
+    ShSchema *schema = parse(LIST);
+    ShError err = {0};
+    assert_int_equal(sh_schema_validate(schema, data, sizeof data, NULL, &err), SH_INVALID);
+    assert_non_null(strstr(err.message, place));
+    sh_schema_free(schema);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cases),
         cmocka_unit_test(test_deep_data),
+        cmocka_unit_test(test_a_deep_place_is_cut),
         cmocka_unit_test(test_empty_records),
         cmocka_unit_test(test_what_another_library_writes),
     };
