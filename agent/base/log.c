@@ -123,17 +123,20 @@ static void write_line(const ShLogLine *line)
     pthread_mutex_unlock(&output_lock);
 }
 
-/* What poll says is ready takes PIPE_BUF bytes without waiting: a pipe, a socket, a terminal. False: it is
- * not ready. */
+/* A pipe or a socket that poll says is ready takes PIPE_BUF bytes without waiting. False: it is not ready, or
+ * takes nothing any more. */
 static bool write_at_once(const ShLogLine *line)
 {
     _Static_assert(sizeof line->text <= PIPE_BUF, "a line is taken whole");
     struct pollfd output = {.fd = STDERR_FILENO, .events = POLLOUT};
-    if (poll(&output, 1, 0) <= 0)
-        return false;
-    ssize_t written;
+    ssize_t done;
     do
-        written = write(STDERR_FILENO, line->text, line->length);
-    while (written < 0 && errno == EINTR);
-    return true;
+        done = poll(&output, 1, 0);
+    while (done < 0 && errno == EINTR);
+    if (done <= 0)
+        return false;
+    do
+        done = write(STDERR_FILENO, line->text, line->length);
+    while (done < 0 && errno == EINTR);
+    return done >= 0;
 }

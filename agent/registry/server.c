@@ -330,7 +330,7 @@ static bool may_keep(Request *request, int64_t all_bytes)
 static bool answer_or_ask(Request *request)
 {
     ShRegistryJob *job = &request->job;
-    if (request->body.length > READ_HERE_BYTES_MAX) {
+    if (request->body.length > READ_HERE_BYTES_MAX && job->call.kind != SH_REGISTRY_LOOK_UP) {
         job->body = request->body;
         request->body = (ShScratch){0};
         ask(request);

@@ -2,11 +2,13 @@
 
 #include <grpc/grpc_posix.h>
 #include <pthread.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "agent/base/clock.h"
+#include "agent/base/rounds.h"
 
 /* What is on its way at the stop has so long. */
 #define STOP_MS 1000
@@ -24,7 +26,7 @@ struct ShAdopters {
     grpc_server_credentials *plain;
     pthread_mutex_t mutex;
     pthread_cond_t changed;
-    STAILQ_HEAD(ShAdopted, ShConnection) waiting;
+    ShRounds waiting; /* hosts in turn, and the agent's own look as if it came from another one */
     int busy;
     bool stopping;
     Adopter threads[SH_ADOPTERS];
@@ -32,6 +34,8 @@ struct ShAdopters {
 };
 
 static void *run(void *arg);
+static ShConnection *next(ShAdopters *adopters);
+static void drop(ShConnection *connection);
 static void adopt(const ShAdopters *adopters, const ShConnection *connection);
 static void end_current(ShAdopters *adopters);
 
@@ -46,7 +50,7 @@ ShStatus sh_adopters_start(ShAdopters **out, grpc_server *server, ShError *err)
         return status;
     }
     pthread_mutex_init(&adopters->mutex, NULL);
-    STAILQ_INIT(&adopters->waiting);
+    sh_rounds_init(&adopters->waiting);
     adopters->server = server;
     adopters->plain = grpc_insecure_server_credentials_create();
     while (adopters->started < SH_ADOPTERS && status == SH_OK) {
@@ -66,11 +70,14 @@ ShStatus sh_adopters_start(ShAdopters **out, grpc_server *server, ShError *err)
 
 void sh_adopters_take(ShAdopters *adopters, ShConnection *connection)
 {
+    const void *whose = connection->is_own ? (const void *)connection : connection->host;
     sh_connection_ref(connection);
     pthread_mutex_lock(&adopters->mutex);
-    STAILQ_INSERT_TAIL(&adopters->waiting, connection, adopt_link);
+    bool waits = sh_rounds_put(&adopters->waiting, whose, whose, &connection->adopt_turn);
     pthread_cond_signal(&adopters->changed);
     pthread_mutex_unlock(&adopters->mutex);
+    if (!waits)
+        drop(connection);
 }
 
 void sh_adopters_stop(ShAdopters *adopters)
@@ -91,12 +98,9 @@ void sh_adopters_stop(ShAdopters *adopters)
     pthread_mutex_unlock(&adopters->mutex);
     for (size_t i = 0; i < adopters->started; i++)
         pthread_join(adopters->threads[i].thread, NULL);
-    while (!STAILQ_EMPTY(&adopters->waiting)) {
-        ShConnection *connection = STAILQ_FIRST(&adopters->waiting);
-        STAILQ_REMOVE_HEAD(&adopters->waiting, adopt_link);
-        close(connection->fd);
-        sh_connection_unref(connection);
-    }
+    ShConnection *connection;
+    while ((connection = next(adopters)) != NULL)
+        drop(connection);
     grpc_server_credentials_release(adopters->plain);
     pthread_cond_destroy(&adopters->changed);
     pthread_mutex_destroy(&adopters->mutex);
@@ -109,12 +113,11 @@ static void *run(void *arg)
     ShAdopters *adopters = adopter->adopters;
     pthread_mutex_lock(&adopters->mutex);
     while (!adopters->stopping) {
-        ShConnection *connection = STAILQ_FIRST(&adopters->waiting);
+        ShConnection *connection = next(adopters);
         if (connection == NULL) {
             pthread_cond_wait(&adopters->changed, &adopters->mutex);
             continue;
         }
-        STAILQ_REMOVE_HEAD(&adopters->waiting, adopt_link);
         adopter->current = connection;
         adopters->busy++;
         pthread_mutex_unlock(&adopters->mutex);
@@ -129,6 +132,20 @@ static void *run(void *arg)
     }
     pthread_mutex_unlock(&adopters->mutex);
     return NULL;
+}
+
+/* With the mutex held, or no thread there: whose turn it is, with its reference; NULL: nobody waits. */
+static ShConnection *next(ShAdopters *adopters)
+{
+    ShRoundJob *turn = sh_rounds_take(&adopters->waiting);
+    return turn != NULL ? (ShConnection *)((char *)turn - offsetof(ShConnection, adopt_turn)) : NULL;
+}
+
+/* The looks find it closed. */
+static void drop(ShConnection *connection)
+{
+    close(connection->fd);
+    sh_connection_unref(connection);
 }
 
 /* What was ended meanwhile costs gRPC nothing. */

@@ -266,6 +266,9 @@ static void on_new(void *owner, bool ok)
     if (call->entry->streams != NULL)
         sh_metric_add(call->entry->streams, 1);
     bool admitted = admit(call);
+    bool reads_nothing = !admitted || call->method->path == NULL;
+    if (reads_nothing && call->connection != NULL)
+        atomic_fetch_add(&call->connection->lost_reads, 1); /* what may come with it stays unread */
     if (is_excess(call)) {
         drop(call);
         return;

@@ -10,10 +10,10 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <sys/queue.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 
+#include "agent/base/rounds.h"
 #include "agent/rpc/host.h"
 
 /* HTTP/2's preface: who has sent less has said nothing. */
@@ -37,8 +37,8 @@ typedef struct ShConnection {
     /* It has ended, however long gRPC keeps the descriptor: as long as a call of it goes on. The acceptor's
      * thread says so. */
     atomic_bool is_over;
-    atomic_bool is_adopted;                /* gRPC has it, and what was there has been read */
-    STAILQ_ENTRY(ShConnection) adopt_link; /* adopt.c's */
+    atomic_bool is_adopted; /* gRPC has it, and what was there has been read */
+    ShRoundJob adopt_turn;  /* adopt.c's */
 
     atomic_int refs;
     atomic_long calls;            /* open, refused ones among them */
@@ -47,14 +47,16 @@ typedef struct ShConnection {
     atomic_llong taken_bytes;     /* of messages that came */
     atomic_llong beside_bytes;    /* what may have come with them and with calls, by rule of thumb */
     atomic_ullong takes;          /* calls and messages that came */
-    atomic_ullong lost_reads;     /* calls that ended while gRPC received a message */
+    atomic_ullong lost_reads;     /* calls that ended unread, or while gRPC received a message */
     atomic_ullong offences;       /* calls that were refused by its host's own doing (offenders.h) */
     atomic_ullong torn;           /* calls that were given up as they began, or were too many */
     atomic_llong checks_until_us; /* its requests are checked by the pool until then (checker.h) */
 
     /* The acceptor's thread's, of its looks. */
     int64_t looked_ms;
-    bool is_held;          /* it had calls when it ended: gRPC may keep its descriptor for long */
+    bool is_held; /* it had calls when it ended, or gRPC did not have it: its descriptor may be kept for long
+                   */
+    int64_t segments_sent; /* as in ShTraffic; the kernel counts modulo 2^32 */
     int64_t waiting_bytes; /* received and not taken */
     int64_t offended_ms;   /* when it was last seen that a call had been refused */
     uint64_t offences_before;
@@ -69,7 +71,8 @@ typedef struct ShConnection {
     struct {
         int64_t bytes;  /* what calls have not taken, less than 0 when more was taken than was seen to come */
         int64_t beyond; /* what is of no call */
-        int64_t spare;  /* bytes that may have been said beside messages and were not */
+        int64_t lost_spare; /* what may be forgotten for calls that ended unread */
+        int64_t spare;      /* bytes that may have been said beside messages and were not */
         /* of the last look */
         int64_t received_bytes;
         int64_t segments_sent;
@@ -95,7 +98,7 @@ void sh_connection_unref(ShConnection *connection);
 bool sh_connection_is_open(const ShConnection *connection);
 
 /* False when it cannot be told. */
-bool sh_connection_traffic(const ShConnection *connection, ShTraffic *traffic);
+bool sh_connection_traffic(ShConnection *connection, ShTraffic *traffic);
 /* Bytes that came and that gRPC has not read yet: the kernel holds them. */
 int64_t sh_connection_unread_bytes(const ShConnection *connection);
 

@@ -19,8 +19,10 @@
 /* ... and those that have as much open, or as much on the way. */
 #define SUSPECT_CALLS        32
 #define SUSPECT_UNREAD_BYTES (16 << 10)
-#define STRAY                "sends what belongs to no call"
-#define TOO_FAST             "begins calls much faster than they may be taken"
+/* In how many looks too much has to be seen of a connection, whose end is then no excuse. */
+#define BLAMED_LOOKS 3
+#define STRAY        "sends what belongs to no call"
+#define TOO_FAST     "begins calls much faster than they may be taken"
 
 static void look_at(ShAcceptor *acceptor, ShConnection *connection, int64_t now_ms);
 static void set_over(ShAcceptor *acceptor, ShConnection *connection);
@@ -31,7 +33,7 @@ static int64_t torn_by(const ShAcceptor *acceptor, const ShHost *host);
 static void make_room_for_calls(ShAcceptor *acceptor);
 static void bar_offenders(ShAcceptor *acceptor, int64_t now_ms);
 static void bar(ShAcceptor *acceptor, ShHost *host, int64_t now_ms, const char *reason);
-static void end_stray(ShAcceptor *acceptor, ShConnection *connection, int64_t now_ms);
+static void blame_for_stray(ShAcceptor *acceptor, ShHost *host);
 static void bar_newcomers(ShAcceptor *acceptor, ShHost *host, int64_t now_ms, const char *reason);
 static bool is_part_of_it(const ShConnection *connection, int64_t now_ms, bool goes_on);
 
@@ -80,7 +82,7 @@ static void look_at(ShAcceptor *acceptor, ShConnection *connection, int64_t now_
     }
     int64_t waiting;
     if (!sh_unread_look(connection, &traffic, acceptor->config->message_bytes_max, now_ms, &waiting)) {
-        end_stray(acceptor, connection, now_ms);
+        sh_sweep_end(acceptor, connection, STRAY);
         return;
     }
     acceptor->waiting_bytes += waiting - connection->waiting_bytes;
@@ -209,12 +211,20 @@ static void bar(ShAcceptor *acceptor, ShHost *host, int64_t now_ms, const char *
     }
 }
 
-/* It kept a thread. Whose connections do so again has to wait; the others that it has stay. */
-static void end_stray(ShAcceptor *acceptor, ShConnection *connection, int64_t now_ms)
+/* It kept a thread. Whose connections do so again has to wait, and so have those that gRPC has not got yet
+ * and that would keep one each; the others that it has stay. */
+static void blame_for_stray(ShAcceptor *acceptor, ShHost *host)
 {
-    if (sh_sweep_end(acceptor, connection, STRAY) &&
-        sh_offenders_knew(&acceptor->offenders, connection->host, now_ms))
-        bar_newcomers(acceptor, connection->host, now_ms, STRAY);
+    int64_t now_ms = sh_clock_now_ms();
+    if (!sh_offenders_knew(&acceptor->offenders, host, now_ms) || host->barred_at_ms == now_ms)
+        return;
+    bar_newcomers(acceptor, host, now_ms, STRAY);
+    for (int fd = 0; fd < acceptor->fd_end; fd++) {
+        ShConnection *connection = acceptor->by_fd[fd];
+        if (connection != NULL && connection->host == host && !connection->is_own &&
+            !atomic_load(&connection->is_over) && !atomic_load(&connection->is_adopted))
+            sh_sweep_end(acceptor, connection, STRAY);
+    }
 }
 
 static void bar_newcomers(ShAcceptor *acceptor, ShHost *host, int64_t now_ms, const char *reason)
@@ -264,6 +274,8 @@ static void set_over(ShAcceptor *acceptor, ShConnection *connection)
     connection->waiting_bytes = connection->torn_lately = 0;
     acceptor->count--;
     connection->host->connections--;
+    if (connection->stray.looks >= BLAMED_LOOKS)
+        blame_for_stray(acceptor, connection->host); /* it may end before it is ended */
     connection->is_held = atomic_load(&connection->calls) > 0 || !atomic_load(&connection->is_adopted);
     acceptor->over_count += connection->is_held;
     connection->host->over += connection->is_held;

@@ -46,7 +46,7 @@ struct ShAcceptor {
     /* the thread's */
     int fd_end;            /* above the highest descriptor of a connection */
     int64_t count;         /* of connections that stand */
-    int64_t over_count;    /* of those that ended with calls, and whose descriptors gRPC keeps */
+    int64_t over_count;    /* of those that ended with calls, or before gRPC had them: their descriptors are kept */
     int64_t waiting_bytes; /* of all connections */
     int64_t counted_bytes; /* of them, what the engine has been told */
     int64_t torn_lately;   /* likewise */

@@ -18,10 +18,14 @@
 #define BEYOND_MAX       (2 << 20)
 #define FORGOTTEN_A_MS   1024
 #define BEYOND_OF_A_TAKE 4096
+/* ... and for calls that ended unread: so much each millisecond, and so much at once. */
+#define LOST_A_MS      (8 << 10)
+#define LOST_SPARE_MAX (128 << 20)
 /* Of the peer's preface and settings. */
 #define FIRST_BYTES 1024
 /* The two counts are of different moments, and what is said comes later than what it is said of. */
 #define SLACK_BYTES (1 << 20)
+#define EARLY_BYTES (16 << 20) /* what was taken after the kernel had counted what came */
 
 static int64_t of_calls(ShConnection *connection, const ShTraffic *traffic, int64_t message_bytes_max,
                         int64_t now_ms);
@@ -83,7 +87,7 @@ static int64_t of_calls(ShConnection *connection, const ShTraffic *traffic, int6
     count_beyond(connection, traffic, message_bytes_max, now_ms,
                  smaller(bytes - said - most, connection->unread.beyond + received - said));
     bytes = smaller(bytes - said, most);
-    connection->unread.bytes = bytes > -SLACK_BYTES ? bytes : -SLACK_BYTES;
+    connection->unread.bytes = bytes > -EARLY_BYTES ? bytes : -EARLY_BYTES;
     connection->unread.spare = smaller(spare - said, SLACK_BYTES);
     connection->unread.received_bytes = traffic->received_bytes;
     connection->unread.segments_sent = traffic->segments_sent;
@@ -102,9 +106,13 @@ static void count_beyond(ShConnection *connection, const ShTraffic *traffic, int
     uint64_t lost_reads = atomic_load(&connection->lost_reads);
     int64_t of_lost = (int64_t)(lost_reads - connection->unread.lost_reads) * message_bytes_max;
     int64_t let_in = (traffic->segments_sent - connection->unread.segments_sent) * WINDOW_OPENED_BYTES;
-    bytes -= smaller(of_lost, let_in);
+    int64_t passed_ms = now_ms - connection->unread.ms;
+    int64_t spare = smaller(connection->unread.lost_spare + passed_ms * LOST_A_MS, LOST_SPARE_MAX);
+    int64_t forgiven = bytes > 0 ? smaller(smaller(of_lost, let_in), smaller(spare, bytes)) : 0;
+    connection->unread.lost_spare = spare - forgiven;
+    bytes -= forgiven;
     bytes -= (int64_t)(takes - connection->unread.takes) * BEYOND_OF_A_TAKE;
-    bytes -= (now_ms - connection->unread.ms) * FORGOTTEN_A_MS;
+    bytes -= passed_ms * FORGOTTEN_A_MS;
     connection->unread.beyond = bytes > 0 ? bytes : 0;
     connection->unread.takes = takes;
     connection->unread.lost_reads = lost_reads;

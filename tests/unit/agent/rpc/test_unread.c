@@ -124,6 +124,38 @@ static void headers_of_no_call_are_stray(void **state)
     assert_in_range(looks, 9, 40);
 }
 
+/* A call that brings no request at all, or is refused, forgives what may have come with it, and no more. */
+static void empty_calls_forgive_little(void **state)
+{
+    (void)state;
+    Peer peer = peer_with(1, 1);
+    int looks = 0;
+    for (bool good = true; good && looks < 2 * MINUTE_LOOKS; looks++) {
+        peer.traffic.received_bytes += 5 * MIB;
+        peer.traffic.segments_sent += 13;
+        atomic_fetch_add(&peer.connection.takes, 1);
+        atomic_fetch_add(&peer.connection.lost_reads, 1);
+        atomic_fetch_add(&peer.connection.beside_bytes, 1024);
+        good = look(&peer);
+    }
+    assert_in_range(looks, 9, 100);
+}
+
+/* Ten calls of 64 KiB each look are refused, which reads nothing of them. */
+static void refused_calls_are_no_stray(void **state)
+{
+    (void)state;
+    Peer peer = peer_with(1, 0);
+    for (int i = 0; i < MINUTE_LOOKS; i++) {
+        peer.traffic.received_bytes += 10 * ((64 << 10) + 300);
+        peer.traffic.segments_sent += 10;
+        atomic_fetch_add(&peer.connection.takes, 10);
+        atomic_fetch_add(&peer.connection.lost_reads, 10);
+        atomic_fetch_add(&peer.connection.beside_bytes, 10 * 1024);
+        assert_true(look(&peer));
+    }
+}
+
 /* Calls that wait for busy threads, after a second without any: they are taken in time. */
 static void a_burst_that_waits_is_no_stray(void **state)
 {
@@ -230,6 +262,8 @@ int main(void)
         cmocka_unit_test(headers_without_an_end_are_stray),
         cmocka_unit_test(headers_before_the_first_look_are_stray),
         cmocka_unit_test(headers_of_no_call_are_stray),
+        cmocka_unit_test(empty_calls_forgive_little),
+        cmocka_unit_test(refused_calls_are_no_stray),
         cmocka_unit_test(a_burst_that_waits_is_no_stray),
         cmocka_unit_test(an_upload_that_is_given_up_is_no_stray),
         cmocka_unit_test(what_is_taken_is_not_waiting),
