@@ -5,8 +5,8 @@
  *
  * Values with blanks or quotes are quoted; with log_format json each line is a JSON object. A message is one
  * write(2). Nobody waits for who reads stderr: what a full pipe does not take is dropped and counted, and
- * "log_dropped lines=3" stands before what it takes next. The same event at WARN or ERROR is printed at most ten times in ten seconds, then counted, and
- * the count is printed with the next one that gets through.
+ * "log_dropped lines=3" stands before what it takes next. The same event at WARN or ERROR is printed at most
+ * ten times in ten seconds, then counted, and the count is printed with the next one that gets through.
  */
 #ifndef SH_AGENT_BASE_LOG_H
 #define SH_AGENT_BASE_LOG_H

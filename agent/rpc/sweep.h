@@ -44,9 +44,10 @@ struct ShAcceptor {
     ShConnection *refused_calls[SH_REFUSED_MAX];
     size_t refused_count;
     /* the thread's */
-    int fd_end;            /* above the highest descriptor of a connection */
-    int64_t count;         /* of connections that stand */
-    int64_t over_count;    /* of those that ended with calls, or before gRPC had them: their descriptors are kept */
+    int fd_end;    /* above the highest descriptor of a connection */
+    int64_t count; /* of connections that stand */
+    int64_t
+        over_count; /* of those whose descriptors are kept: they ended with calls, or before gRPC had them */
     int64_t waiting_bytes; /* of all connections */
     int64_t counted_bytes; /* of them, what the engine has been told */
     int64_t torn_lately;   /* likewise */
