@@ -17,6 +17,7 @@
 #include "agent/base/listener.h"
 #include "agent/base/log.h"
 #include "agent/base/open_files.h"
+#include "agent/rpc/receive.h"
 #include "agent/rpc/server.h"
 #include "agent/rpc/sweep.h"
 
@@ -282,6 +283,7 @@ static bool take(ShAcceptor *acceptor, int fd, const struct sockaddr_storage *pe
         return false;
     }
     prepare(fd);
+    (void)sh_receive_watch(fd, connection->inode); /* else its memory is not known, and gRPC's quota holds */
     pthread_mutex_lock(&acceptor->lock);
     acceptor->by_fd[fd] = connection;
     pthread_mutex_unlock(&acceptor->lock);

@@ -16,10 +16,7 @@
 
 /* Until a unary call's request is here. */
 #define REQUEST_TIMEOUT_US (30 * 1000000LL)
-/* What comes with a call or a message beside it: frames and headers, by rule of thumb. */
-#define CALL_EXTRA_BYTES       1024
-#define MESSAGE_EXTRA_BYTES    64
-#define MESSAGE_BYTES_AN_EXTRA 1024
+#define PREFIX_BYTES 5 /* of each message */
 /* Who gives a call up so soon after it came has not waited for it. */
 #define TORN_US (500 * 1000LL)
 /* Calls of hosts that have many. */
@@ -266,9 +263,6 @@ static void on_new(void *owner, bool ok)
     if (call->entry->streams != NULL)
         sh_metric_add(call->entry->streams, 1);
     bool admitted = admit(call);
-    bool reads_nothing = !admitted || call->method->path == NULL;
-    if (reads_nothing && call->connection != NULL)
-        atomic_fetch_add(&call->connection->lost_reads, 1); /* what may come with it stays unread */
     if (is_excess(call)) {
         drop(call);
         return;
@@ -331,8 +325,7 @@ static bool admit(ShCall *call)
     if (connection == NULL)
         return true; /* it is dropped */
     atomic_fetch_add(&connection->calls, 1);
-    atomic_fetch_add(&connection->beside_bytes, CALL_EXTRA_BYTES);
-    atomic_fetch_add(&connection->takes, 1);
+    atomic_fetch_add(&connection->taken_calls, 1);
     if (connection->is_own)
         return true; /* the agent's own look is one call */
     int64_t all = atomic_fetch_add(&rpc->calls_admitted, 1);
@@ -384,17 +377,10 @@ static void end_read(ShCall *call)
 {
     if (call->connection == NULL)
         return;
-    if (call->incoming != NULL) {
-        long long length = (long long)grpc_byte_buffer_length(call->incoming);
-        atomic_fetch_add(&call->connection->taken_bytes, length);
-        atomic_fetch_add_explicit(&call->connection->beside_bytes,
-                                  MESSAGE_EXTRA_BYTES + length / MESSAGE_BYTES_AN_EXTRA,
-                                  memory_order_relaxed);
-        atomic_fetch_add(&call->connection->takes, 1);
-    } else {
-        atomic_fetch_add(&call->connection->lost_reads, 1);
-    }
-    atomic_fetch_sub(&call->connection->reading, 1); /* at last, for unread.c */
+    if (call->incoming != NULL)
+        atomic_fetch_add(&call->connection->taken_bytes,
+                         (long long)grpc_byte_buffer_length(call->incoming) + PREFIX_BYTES);
+    atomic_fetch_sub(&call->connection->reading, 1);
 }
 
 static ShStatus take_answer_room(ShCall *call, int64_t bytes, bool is_answered, ShError *err)

@@ -53,16 +53,14 @@ bool sh_connection_is_open(const ShConnection *connection)
     return is_same(connection->fd, connection->inode);
 }
 
-bool sh_connection_traffic(ShConnection *connection, ShTraffic *traffic)
+bool sh_connection_traffic(const ShConnection *connection, ShTraffic *traffic)
 {
     struct tcp_info info = {0};
     socklen_t length = sizeof info;
     if (getsockopt(connection->fd, IPPROTO_TCP, TCP_INFO, &info, &length) != 0 ||
-        length < offsetof(struct tcp_info, tcpi_data_segs_out) + sizeof info.tcpi_data_segs_out)
+        length < offsetof(struct tcp_info, tcpi_bytes_received) + sizeof info.tcpi_bytes_received)
         return false;
     traffic->received_bytes = (int64_t)info.tcpi_bytes_received;
-    connection->segments_sent += (uint32_t)(info.tcpi_data_segs_out - (uint32_t)connection->segments_sent);
-    traffic->segments_sent = connection->segments_sent;
     traffic->idle_ms = info.tcpi_last_data_recv;
     traffic->is_over = info.tcpi_state == STATE_CLOSE;
     return true;

@@ -22,7 +22,6 @@
 /* What the kernel says of a connection. */
 typedef struct ShTraffic {
     int64_t received_bytes; /* since it began */
-    int64_t segments_sent;  /* with data in them, likewise */
     int64_t idle_ms;        /* since bytes came last */
     bool is_over;           /* nothing can come or go any more */
 } ShTraffic;
@@ -44,10 +43,8 @@ typedef struct ShConnection {
     atomic_long calls;            /* open, refused ones among them */
     atomic_long admitted;         /* of them, those that were not refused */
     atomic_long reading;          /* of them, those for which gRPC receives a message */
-    atomic_llong taken_bytes;     /* of messages that came */
-    atomic_llong beside_bytes;    /* what may have come with them and with calls, by rule of thumb */
-    atomic_ullong takes;          /* calls and messages that came */
-    atomic_ullong lost_reads;     /* calls that ended unread, or while gRPC received a message */
+    atomic_llong taken_bytes;     /* of messages that came, with their prefixes */
+    atomic_ullong taken_calls;    /* that came */
     atomic_ullong offences;       /* calls that were refused by its host's own doing (offenders.h) */
     atomic_ullong torn;           /* calls that were given up as they began, or were too many */
     atomic_llong checks_until_us; /* its requests are checked by the pool until then (checker.h) */
@@ -56,36 +53,12 @@ typedef struct ShConnection {
     int64_t looked_ms;
     bool is_held; /* it had calls when it ended, or gRPC did not have it: its descriptor may be kept for long
                    */
-    int64_t segments_sent; /* as in ShTraffic; the kernel counts modulo 2^32 */
-    int64_t waiting_bytes; /* received and not taken */
-    int64_t offended_ms;   /* when it was last seen that a call had been refused */
+    int64_t waiting_bytes;   /* received and not taken */
+    int64_t forgotten_bytes; /* what calls that ended have left unread: unread.c's */
+    int64_t offended_ms;     /* when it was last seen that a call had been refused */
     uint64_t offences_before;
     int64_t torn_lately;  /* calls, of the last second or so */
     uint64_t torn_before; /* `torn` at the last look */
-    struct {
-        uint64_t takes;      /* `takes` at the last look */
-        uint64_t lost_reads; /* when it was last seen that something had been taken, as the next */
-        ShTraffic traffic;
-        int64_t ms;
-    } taken; /* unread.c's, as the next */
-    struct {
-        int64_t bytes;  /* what calls have not taken, less than 0 when more was taken than was seen to come */
-        int64_t beyond; /* what is of no call */
-        int64_t lost_spare; /* what may be forgotten for calls that ended unread */
-        int64_t spare;      /* bytes that may have been said beside messages and were not */
-        /* of the last look */
-        int64_t received_bytes;
-        int64_t segments_sent;
-        int64_t taken_bytes;
-        int64_t beside_bytes;
-        uint64_t takes;
-        uint64_t lost_reads;
-        int64_t ms;
-    } unread;
-    struct {
-        int looks; /* in a row that have seen too much, and the first of them */
-        int64_t since_ms;
-    } stray;
 } ShConnection;
 
 /* The connection of an accepted socket; NULL when memory is short. The caller has the one reference. */
@@ -98,7 +71,7 @@ void sh_connection_unref(ShConnection *connection);
 bool sh_connection_is_open(const ShConnection *connection);
 
 /* False when it cannot be told. */
-bool sh_connection_traffic(ShConnection *connection, ShTraffic *traffic);
+bool sh_connection_traffic(const ShConnection *connection, ShTraffic *traffic);
 /* Bytes that came and that gRPC has not read yet: the kernel holds them. */
 int64_t sh_connection_unread_bytes(const ShConnection *connection);
 

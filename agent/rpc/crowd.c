@@ -12,7 +12,7 @@ typedef struct Candidate {
 static size_t collect(const ShCrowd *crowd, ShCrowdMeasure measure, Candidate **out);
 static bool may_go(const ShConnection *connection);
 static int64_t share_of(const Candidate *candidates, size_t count, const ShConnection *connection);
-static int64_t idleness(ShConnection *connection);
+static int64_t idleness(const ShConnection *connection);
 static int by_host(const void *left, const void *right);
 static int by_wealth(const void *left, const void *right);
 static int by_has(const void *left, const void *right);
@@ -162,7 +162,7 @@ static int64_t share_of(const Candidate *candidates, size_t count, const ShConne
 }
 
 /* The milliseconds of its silence, and far more for one that has never spoken; -1 when it has a call. */
-static int64_t idleness(ShConnection *connection)
+static int64_t idleness(const ShConnection *connection)
 {
     ShTraffic traffic;
     if (atomic_load(&connection->calls) > 0 || !sh_connection_traffic(connection, &traffic))

@@ -19,10 +19,7 @@
 /* ... and those that have as much open, or as much on the way. */
 #define SUSPECT_CALLS        32
 #define SUSPECT_UNREAD_BYTES (16 << 10)
-/* In how many looks too much has to be seen of a connection, whose end is then no excuse. */
-#define BLAMED_LOOKS 3
-#define STRAY        "sends what belongs to no call"
-#define TOO_FAST     "begins calls much faster than they may be taken"
+#define TOO_FAST             "begins calls much faster than they may be taken"
 
 static void look_at(ShAcceptor *acceptor, ShConnection *connection, int64_t now_ms);
 static void set_over(ShAcceptor *acceptor, ShConnection *connection);
@@ -33,7 +30,8 @@ static int64_t torn_by(const ShAcceptor *acceptor, const ShHost *host);
 static void make_room_for_calls(ShAcceptor *acceptor);
 static void bar_offenders(ShAcceptor *acceptor, int64_t now_ms);
 static void bar(ShAcceptor *acceptor, ShHost *host, int64_t now_ms, const char *reason);
-static void blame_for_stray(ShAcceptor *acceptor, ShHost *host);
+static void settle_fault(ShAcceptor *acceptor, ShConnection *connection, const char *fault);
+static void blame(ShAcceptor *acceptor, ShHost *host, const char *fault);
 static void bar_newcomers(ShAcceptor *acceptor, ShHost *host, int64_t now_ms, const char *reason);
 static bool is_part_of_it(const ShConnection *connection, int64_t now_ms, bool goes_on);
 
@@ -66,6 +64,8 @@ void sh_sweep(ShAcceptor *acceptor)
 static void look_at(ShAcceptor *acceptor, ShConnection *connection, int64_t now_ms)
 {
     ShTraffic traffic;
+    ShReceived received = sh_receive_look(connection->fd, connection->inode);
+    settle_fault(acceptor, connection, received.fault);
     if (!sh_connection_is_open(connection)) {
         sh_sweep_forget(acceptor, connection);
         return;
@@ -80,11 +80,7 @@ static void look_at(ShAcceptor *acceptor, ShConnection *connection, int64_t now_
         sh_sweep_end(acceptor, connection, "said nothing");
         return;
     }
-    int64_t waiting;
-    if (!sh_unread_look(connection, &traffic, acceptor->config->message_bytes_max, now_ms, &waiting)) {
-        sh_sweep_end(acceptor, connection, STRAY);
-        return;
-    }
+    int64_t waiting = sh_unread_look(connection, &received, acceptor->config->message_bytes_max);
     acceptor->waiting_bytes += waiting - connection->waiting_bytes;
     connection->waiting_bytes = waiting;
     count_torn(acceptor, connection, now_ms);
@@ -211,19 +207,33 @@ static void bar(ShAcceptor *acceptor, ShHost *host, int64_t now_ms, const char *
     }
 }
 
-/* It kept a thread. Whose connections do so again has to wait, and so have those that gRPC has not got yet
- * and that would keep one each; the others that it has stay. */
-static void blame_for_stray(ShAcceptor *acceptor, ShHost *host)
+/* What has sent what it should not: gRPC has closed it, or does so soon. `fault` may be NULL. */
+static void settle_fault(ShAcceptor *acceptor, ShConnection *connection, const char *fault)
+{
+    if (fault == NULL || atomic_load(&connection->is_over))
+        return;
+    (void)sh_connection_end(connection);
+    sh_metric_add(acceptor->ended, 1);
+    sh_log_warn("rpc_connection_ended", "reason=\"%s\" calls=%ld waiting_bytes=%lld connections=%lld", fault,
+                atomic_load(&connection->calls), (long long)connection->waiting_bytes,
+                (long long)acceptor->count);
+    set_over(acceptor, connection);
+    blame(acceptor, connection->host, fault);
+}
+
+/* Whose connections do so again has to wait, and so have those that gRPC has not got yet; the others that it
+ * has stay. */
+static void blame(ShAcceptor *acceptor, ShHost *host, const char *fault)
 {
     int64_t now_ms = sh_clock_now_ms();
     if (!sh_offenders_knew(&acceptor->offenders, host, now_ms) || host->barred_at_ms == now_ms)
         return;
-    bar_newcomers(acceptor, host, now_ms, STRAY);
+    bar_newcomers(acceptor, host, now_ms, fault);
     for (int fd = 0; fd < acceptor->fd_end; fd++) {
         ShConnection *connection = acceptor->by_fd[fd];
         if (connection != NULL && connection->host == host && !connection->is_own &&
             !atomic_load(&connection->is_over) && !atomic_load(&connection->is_adopted))
-            sh_sweep_end(acceptor, connection, STRAY);
+            sh_sweep_end(acceptor, connection, fault);
     }
 }
 
@@ -274,8 +284,6 @@ static void set_over(ShAcceptor *acceptor, ShConnection *connection)
     connection->waiting_bytes = connection->torn_lately = 0;
     acceptor->count--;
     connection->host->connections--;
-    if (connection->stray.looks >= BLAMED_LOOKS)
-        blame_for_stray(acceptor, connection->host); /* it may end before it is ended */
     connection->is_held = atomic_load(&connection->calls) > 0 || !atomic_load(&connection->is_adopted);
     acceptor->over_count += connection->is_held;
     connection->host->over += connection->is_held;
@@ -283,6 +291,7 @@ static void set_over(ShAcceptor *acceptor, ShConnection *connection)
 
 void sh_sweep_forget(ShAcceptor *acceptor, ShConnection *connection)
 {
+    settle_fault(acceptor, connection, sh_receive_look(connection->fd, connection->inode).fault);
     set_over(acceptor, connection);
     pthread_mutex_lock(&acceptor->lock);
     acceptor->by_fd[connection->fd] = NULL;

@@ -352,6 +352,22 @@ static void test_fault_points_fail_attempts(void **state)
     stop(f);
 }
 
+/* It comes from the server and goes back to it, inside XML. */
+static void test_an_upload_needs_a_plain_etag(void **state)
+{
+    (void)state;
+    static const ScriptStep steps[][1] = {
+        {{SCRIPT_REPLY, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"}},
+        {{SCRIPT_REPLY, "HTTP/1.1 200 OK\r\nETag: \"a<b\"\r\nContent-Length: 0\r\n\r\n"}},
+        {{SCRIPT_REPLY, "HTTP/1.1 200 OK\r\nETag: \"a&amp;\"\r\nContent-Length: 0\r\n\r\n"}}};
+    for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
+        Fixture *f = start(STEPS(steps[i]), 5000, 0);
+        assert_int_not_equal(contract_put_text(f->store, "a", "12345", &f->err), SH_OK);
+        assert_non_null(strstr(f->err.message, "ETag"));
+        stop(f);
+    }
+}
+
 /* Without TLS nothing else says that a body came as it was sent. */
 static void test_bodies_are_signed_unless_it_is_not_wanted(void **state)
 {
@@ -478,6 +494,7 @@ int main(void)
         cmocka_unit_test(test_check_gets_along_without_conditions),
         cmocka_unit_test(test_check_keeps_conditions_that_are_not_to_blame),
         cmocka_unit_test(test_fault_points_fail_attempts),
+        cmocka_unit_test(test_an_upload_needs_a_plain_etag),
         cmocka_unit_test(test_bodies_are_signed_unless_it_is_not_wanted),
         cmocka_unit_test(test_uploads_carry_checksums_and_encryption),
         cmocka_unit_test(test_bad_addresses_are_refused),
