@@ -10,6 +10,7 @@ typedef struct ShRoundNode {
     STAILQ_HEAD(, ShRoundJob) jobs;
 } Node;
 
+static Node *find(const ShRoundNodes *nodes, const void *key);
 static Node *node_of(ShRoundNodes *nodes, const void *key);
 static void end_turn(ShRoundNodes *nodes, bool is_done);
 
@@ -44,12 +45,35 @@ ShRoundJob *sh_rounds_take(ShRounds *rounds)
     return job;
 }
 
+void sh_rounds_remove(ShRounds *rounds, const void *group_key, const void *asker_key, ShRoundJob *job)
+{
+    Node *group = find(&rounds->groups, group_key);
+    Node *asker = find(&group->askers, asker_key);
+    STAILQ_REMOVE(&asker->jobs, job, ShRoundJob, link);
+    if (STAILQ_EMPTY(&asker->jobs)) {
+        STAILQ_REMOVE(&group->askers, asker, ShRoundNode, link);
+        free(asker);
+    }
+    if (STAILQ_EMPTY(&group->askers)) {
+        STAILQ_REMOVE(&rounds->groups, group, ShRoundNode, link);
+        free(group);
+    }
+}
+
+/* NULL: there is none. */
+static Node *find(const ShRoundNodes *nodes, const void *key)
+{
+    Node *node = STAILQ_FIRST(nodes);
+    while (node != NULL && node->key != key)
+        node = STAILQ_NEXT(node, link);
+    return node;
+}
+
 /* The node of that key, made if there is none; NULL when memory is short. */
 static Node *node_of(ShRoundNodes *nodes, const void *key)
 {
-    Node *node;
-    STAILQ_FOREACH(node, nodes, link)
-    if (node->key == key)
+    Node *node = find(nodes, key);
+    if (node != NULL)
         return node;
     if ((node = calloc(1, sizeof *node)) == NULL)
         return NULL;

@@ -32,4 +32,7 @@ bool sh_rounds_put(ShRounds *rounds, const void *group_key, const void *asker_ke
 /* The job whose turn it is; NULL when none waits. */
 ShRoundJob *sh_rounds_take(ShRounds *rounds);
 
+/* Take back a job that waits, by the keys it was put with. */
+void sh_rounds_remove(ShRounds *rounds, const void *group_key, const void *asker_key, ShRoundJob *job);
+
 #endif

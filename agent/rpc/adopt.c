@@ -33,6 +33,7 @@ struct ShAdopters {
     size_t started;
 };
 
+static const void *whose_turn(const ShConnection *connection);
 static void *run(void *arg);
 static ShConnection *next(ShAdopters *adopters);
 static void drop(ShConnection *connection);
@@ -70,14 +71,34 @@ ShStatus sh_adopters_start(ShAdopters **out, grpc_server *server, ShError *err)
 
 void sh_adopters_take(ShAdopters *adopters, ShConnection *connection)
 {
-    const void *whose = connection->is_own ? (const void *)connection : connection->host;
+    const void *whose = whose_turn(connection);
     sh_connection_ref(connection);
     pthread_mutex_lock(&adopters->mutex);
-    bool waits = sh_rounds_put(&adopters->waiting, whose, whose, &connection->adopt_turn);
+    connection->waits_for_adoption = sh_rounds_put(&adopters->waiting, whose, whose, &connection->adopt_turn);
+    bool waits = connection->waits_for_adoption;
     pthread_cond_signal(&adopters->changed);
     pthread_mutex_unlock(&adopters->mutex);
     if (!waits)
         drop(connection);
+}
+
+bool sh_adopters_withdraw(ShAdopters *adopters, ShConnection *connection)
+{
+    const void *whose = whose_turn(connection);
+    pthread_mutex_lock(&adopters->mutex);
+    bool waits = connection->waits_for_adoption;
+    if (waits)
+        sh_rounds_remove(&adopters->waiting, whose, whose, &connection->adopt_turn);
+    connection->waits_for_adoption = false;
+    pthread_mutex_unlock(&adopters->mutex);
+    if (waits)
+        drop(connection);
+    return waits;
+}
+
+static const void *whose_turn(const ShConnection *connection)
+{
+    return connection->is_own ? (const void *)connection : connection->host;
 }
 
 void sh_adopters_stop(ShAdopters *adopters)
@@ -138,7 +159,11 @@ static void *run(void *arg)
 static ShConnection *next(ShAdopters *adopters)
 {
     ShRoundJob *turn = sh_rounds_take(&adopters->waiting);
-    return turn != NULL ? (ShConnection *)((char *)turn - offsetof(ShConnection, adopt_turn)) : NULL;
+    if (turn == NULL)
+        return NULL;
+    ShConnection *connection = (ShConnection *)((char *)turn - offsetof(ShConnection, adopt_turn));
+    connection->waits_for_adoption = false;
+    return connection;
 }
 
 /* The looks find it closed. */

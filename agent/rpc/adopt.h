@@ -25,6 +25,9 @@ ShStatus sh_adopters_start(ShAdopters **out, grpc_server *server, ShError *err) 
 /* Hand the connection over, soon, and with it its descriptor. One at a time may call this. */
 void sh_adopters_take(ShAdopters *adopters, ShConnection *connection);
 
+/* Close a connection that waits to be handed over; false: none of it waits any more. */
+bool sh_adopters_withdraw(ShAdopters *adopters, ShConnection *connection);
+
 /* Close what was not handed over, end what keeps a thread for longer than a moment, and free. NULL allowed.
  */
 void sh_adopters_stop(ShAdopters *adopters);

@@ -36,8 +36,9 @@ typedef struct ShConnection {
     /* It has ended, however long gRPC keeps the descriptor: as long as a call of it goes on. The acceptor's
      * thread says so. */
     atomic_bool is_over;
-    atomic_bool is_adopted; /* gRPC has it, and what was there has been read */
-    ShRoundJob adopt_turn;  /* adopt.c's */
+    atomic_bool is_adopted;  /* gRPC has it, and what was there has been read */
+    ShRoundJob adopt_turn;   /* adopt.c's, as the next */
+    bool waits_for_adoption; /* by its mutex */
 
     atomic_int refs;
     atomic_long calls;            /* open, refused ones among them */

@@ -284,7 +284,9 @@ static void set_over(ShAcceptor *acceptor, ShConnection *connection)
     connection->waiting_bytes = connection->torn_lately = 0;
     acceptor->count--;
     connection->host->connections--;
-    connection->is_held = atomic_load(&connection->calls) > 0 || !atomic_load(&connection->is_adopted);
+    bool is_waiting = !atomic_load(&connection->is_adopted) &&
+                      (acceptor->adopters == NULL || !sh_adopters_withdraw(acceptor->adopters, connection));
+    connection->is_held = atomic_load(&connection->calls) > 0 || is_waiting;
     acceptor->over_count += connection->is_held;
     connection->host->over += connection->is_held;
 }

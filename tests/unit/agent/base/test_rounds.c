@@ -57,6 +57,27 @@ static void test_turns(void **state)
     assert_null(sh_rounds_take(&rounds));
 }
 
+/* What is taken back leaves the others their turns, and nothing behind. */
+static void test_jobs_are_taken_back(void **state)
+{
+    (void)state;
+    static const char *const came[] = {"1a1", "1a2", "1b1", "2c1", "0d1", "0d2"};
+    Job jobs[sizeof came / sizeof came[0]];
+    ShRounds rounds;
+    sh_rounds_init(&rounds);
+    for (size_t i = 0; i < sizeof came / sizeof came[0]; i++)
+        put(&rounds, &jobs[i], came[i]);
+    sh_rounds_remove(&rounds, KEY(1), KEY('a'), &jobs[0].turn);
+    sh_rounds_remove(&rounds, KEY(2), KEY('c'), &jobs[3].turn);
+    sh_rounds_remove(&rounds, KEY(0), KEY('d'), &jobs[5].turn);
+    expect(&rounds, "1a2");
+    expect(&rounds, "0d1");
+    sh_rounds_remove(&rounds, KEY(1), KEY('b'), &jobs[2].turn);
+    assert_null(sh_rounds_take(&rounds));
+    put(&rounds, &jobs[3], "2c1");
+    expect(&rounds, "2c1");
+}
+
 /* Who comes while others are served waits for one job of each, whatever they have. */
 static void test_a_newcomer_waits_for_one_of_each(void **state)
 {
@@ -111,6 +132,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_turns),
+        cmocka_unit_test(test_jobs_are_taken_back),
         cmocka_unit_test(test_a_newcomer_waits_for_one_of_each),
         cmocka_unit_test(test_no_memory_refuses_the_job_alone),
     };

@@ -176,11 +176,33 @@ static void what_has_been_ended_is_closed(void **state)
     }
 }
 
+/* Each is either handed over or taken back. */
+static void what_waits_can_be_taken_back(void **state)
+{
+    Fixture *fixture = *state;
+    ShError err;
+    assert_int_equal(sh_adopters_start(&fixture->adopters, fixture->server, &err), SH_OK);
+    for (int round = 0; round < ROUNDS; round++) {
+        open_peers(fixture);
+        for (int i = 0; i < PEERS; i++)
+            sh_adopters_take(fixture->adopters, fixture->connections[i]);
+        for (int i = 0; i < PEERS; i++) {
+            bool taken_back = sh_adopters_withdraw(fixture->adopters, fixture->connections[i]);
+            assert_false(sh_adopters_withdraw(fixture->adopters, fixture->connections[i]));
+            assert_int_equal(is_closed(fixture->peers[i]), taken_back);
+            sh_connection_unref(fixture->connections[i]);
+        }
+        for (int i = 0; i < PEERS; i++)
+            close(fixture->peers[i]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_stop_waits_for_none_that_keeps_a_thread, setup, teardown),
         cmocka_unit_test_setup_teardown(what_has_been_ended_is_closed, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_waits_can_be_taken_back, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
