@@ -12,9 +12,9 @@
 enum { DATA = 0, HEADERS = 1, RST_STREAM = 3, CONTINUATION = 9 };
 enum { END_HEADERS = 4, PADDED = 8 };
 
-static size_t take_head(ShFrames *frames, const uint8_t *bytes, size_t length);
-static const char *begin(ShFrames *frames, int64_t now_ms);
-static const char *begin_headers(ShFrames *frames, uint32_t stream);
+static size_t gather_head(ShFrames *frames, const uint8_t *bytes, size_t length);
+static const char *begin(ShFrames *frames, const uint8_t *head, int64_t now_ms);
+static const char *begin_headers(ShFrames *frames, const uint8_t *head);
 static const char *add_to_block(ShFrames *frames);
 static const char *count_talk(ShFrames *frames, int64_t now_ms);
 static size_t take_payload(ShFrames *frames, const uint8_t *bytes, size_t length);
@@ -25,22 +25,28 @@ const char *sh_frames_take(ShFrames *frames, const uint8_t *bytes, size_t length
     size_t at = smaller(PREFACE_BYTES - frames->preface_bytes, length);
     frames->preface_bytes += (uint32_t)at;
     while (at < length) {
+        const uint8_t *head = bytes + at;
         if (frames->payload_left > 0) {
             at += take_payload(frames, bytes + at, length - at);
             continue;
         }
-        at += take_head(frames, bytes + at, length - at);
-        if (frames->head_bytes < SH_FRAME_HEAD_BYTES)
-            break;
-        frames->head_bytes = 0;
-        const char *fault = begin(frames, now_ms);
+        if (frames->head_bytes == 0 && length - at >= SH_FRAME_HEAD_BYTES) {
+            at += SH_FRAME_HEAD_BYTES; /* as mostly: it lies there whole */
+        } else {
+            at += gather_head(frames, bytes + at, length - at);
+            if (frames->head_bytes < SH_FRAME_HEAD_BYTES)
+                break;
+            frames->head_bytes = 0;
+            head = frames->head;
+        }
+        const char *fault = begin(frames, head, now_ms);
         if (fault != NULL)
             return fault;
     }
     return NULL;
 }
 
-static size_t take_head(ShFrames *frames, const uint8_t *bytes, size_t length)
+static size_t gather_head(ShFrames *frames, const uint8_t *bytes, size_t length)
 {
     size_t count = smaller((size_t)SH_FRAME_HEAD_BYTES - frames->head_bytes, length);
     for (size_t i = 0; i < count; i++)
@@ -48,23 +54,22 @@ static size_t take_head(ShFrames *frames, const uint8_t *bytes, size_t length)
     return count;
 }
 
-static const char *begin(ShFrames *frames, int64_t now_ms)
+static const char *begin(ShFrames *frames, const uint8_t *head, int64_t now_ms)
 {
-    const uint8_t *head = frames->head;
     uint8_t type = head[3];
     uint8_t flags = head[4];
-    uint32_t stream = (uint32_t)(head[5] & 0x7F) << 24 | (uint32_t)head[6] << 16 | (uint32_t)head[7] << 8 |
-                      head[8];
     frames->payload_left = (uint32_t)head[0] << 16 | (uint32_t)head[1] << 8 | head[2];
     frames->is_data = type == DATA;
     frames->wants_padding = type == DATA && (flags & PADDED) != 0;
     frames->padding_left = 0;
+    if (type == DATA && frames->payload_left > 0)
+        return NULL;
     const char *fault = NULL;
     if (type == HEADERS)
-        fault = begin_headers(frames, stream);
+        fault = begin_headers(frames, head);
     else if (type == CONTINUATION && frames->in_block)
         fault = add_to_block(frames);
-    else if (type != DATA || frames->payload_left == 0)
+    else
         fault = count_talk(frames, now_ms);
     if (type == RST_STREAM)
         frames->reset++;
@@ -74,8 +79,10 @@ static const char *begin(ShFrames *frames, int64_t now_ms)
 }
 
 /* A client of gRPC sends headers once for each call, and each call has a higher number than the last. */
-static const char *begin_headers(ShFrames *frames, uint32_t stream)
+static const char *begin_headers(ShFrames *frames, const uint8_t *head)
 {
+    uint32_t stream = (uint32_t)(head[5] & 0x7F) << 24 | (uint32_t)head[6] << 16 | (uint32_t)head[7] << 8 |
+                      head[8];
     if (stream <= frames->last_stream)
         return "sends headers of no new call";
     frames->last_stream = stream;
@@ -108,11 +115,15 @@ static const char *count_talk(ShFrames *frames, int64_t now_ms)
 static size_t take_payload(ShFrames *frames, const uint8_t *bytes, size_t length)
 {
     size_t count = smaller(frames->payload_left, length);
+    if (!frames->is_data) {
+        frames->payload_left -= (uint32_t)count;
+        return count;
+    }
     if (frames->wants_padding) {
         count = 1;
         frames->wants_padding = false;
         frames->padding_left = bytes[0];
-    } else if (frames->is_data && frames->payload_left > frames->padding_left) {
+    } else if (frames->payload_left > frames->padding_left) {
         count = smaller(frames->payload_left - frames->padding_left, length);
         frames->data_bytes += (int64_t)count;
     }
