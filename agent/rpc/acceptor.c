@@ -103,7 +103,8 @@ ShStatus sh_acceptor_start(ShAcceptor *acceptor, grpc_server *server, ShEngine *
         "address has to wait.");
     acceptor->ended = sh_metric_counter("streamhouse_rpc_connections_ended_total", NULL,
                                         "gRPC connections that were ended: silent ones, and those that held "
-                                        "too much, began or gave up too many calls or had to make room.");
+                                        "too much, began or gave up too many calls, sent frames that are "
+                                        "kept from gRPC, or had to make room.");
     ShStatus status = sh_adopters_start(&acceptor->adopters, server, err);
     if (status == SH_OK)
         status = sh_thread_start(&acceptor->thread, "rpc-accept", run, acceptor, err);

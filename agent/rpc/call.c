@@ -16,7 +16,7 @@
 
 /* Until a unary call's request is here. */
 #define REQUEST_TIMEOUT_US (30 * 1000000LL)
-#define PREFIX_BYTES 5 /* of each message */
+#define PREFIX_BYTES       5 /* of each message */
 /* Who gives a call up so soon after it came has not waited for it. */
 #define TORN_US (500 * 1000LL)
 /* Calls of hosts that have many. */
@@ -380,6 +380,8 @@ static void end_read(ShCall *call)
     if (call->incoming != NULL)
         atomic_fetch_add(&call->connection->taken_bytes,
                          (long long)grpc_byte_buffer_length(call->incoming) + PREFIX_BYTES);
+    else
+        atomic_fetch_add(&call->connection->lost_reads, 1);
     atomic_fetch_sub(&call->connection->reading, 1);
 }
 

@@ -46,6 +46,7 @@ typedef struct ShConnection {
     atomic_long reading;          /* of them, those for which gRPC receives a message */
     atomic_llong taken_bytes;     /* of messages that came, with their prefixes */
     atomic_ullong taken_calls;    /* that came */
+    atomic_ullong lost_reads;     /* calls that ended while gRPC received a message */
     atomic_ullong offences;       /* calls that were refused by its host's own doing (offenders.h) */
     atomic_ullong torn;           /* calls that were given up as they began, or were too many */
     atomic_llong checks_until_us; /* its requests are checked by the pool until then (checker.h) */
@@ -54,9 +55,14 @@ typedef struct ShConnection {
     int64_t looked_ms;
     bool is_held; /* it had calls when it ended, or gRPC did not have it: its descriptor may be kept for long
                    */
-    int64_t waiting_bytes;   /* received and not taken */
-    int64_t forgotten_bytes; /* what calls that ended have left unread: unread.c's */
-    int64_t offended_ms;     /* when it was last seen that a call had been refused */
+    int64_t waiting_bytes; /* received and not taken */
+    struct {
+        int64_t forgotten; /* bytes that calls which ended have left unread */
+        int64_t spare;     /* that may be forgotten yet */
+        int64_t ended;     /* calls, and those given up, at the last look */
+        int64_t lost;      /* `lost_reads`, likewise */
+    } unread;              /* unread.c's */
+    int64_t offended_ms;   /* when it was last seen that a call had been refused */
     uint64_t offences_before;
     int64_t torn_lately;  /* calls, of the last second or so */
     uint64_t torn_before; /* `torn` at the last look */

@@ -18,6 +18,7 @@
 /* Zero-initialise it: a connection begins. */
 typedef struct ShFrames {
     uint32_t preface_bytes; /* seen of the client's first words, which are no frame */
+    bool is_other;          /* they are not HTTP/2's: gRPC says so, and here nothing is looked at */
     uint8_t head[SH_FRAME_HEAD_BYTES];
     uint8_t head_bytes;    /* seen of the next frame's head */
     uint32_t payload_left; /* of the frame under way */
@@ -31,6 +32,7 @@ typedef struct ShFrames {
     int64_t talk_ms;       /* when that was reckoned */
     int64_t data_bytes;    /* of messages, with their prefixes */
     int64_t opened;        /* calls that the client has begun */
+    int64_t trailers;      /* headers that end one */
     int64_t reset;         /* frames that give one up */
 } ShFrames;
 

@@ -76,6 +76,7 @@ ssize_t recvmsg(int fd, struct msghdr *message, int flags)
     int error = errno;
     Watch *watch = find(fd);
     if (watch != NULL && take(watch, message, (size_t)received) != NULL) {
+        (void)shutdown(fd, SHUT_RDWR);
         errno = ECONNRESET;
         return -1;
     }

@@ -103,10 +103,14 @@ static void count_torn(ShAcceptor *acceptor, ShConnection *connection, int64_t n
     connection->torn_lately = lately;
 }
 
+/* Where the process has so much at all: what waits is reckoned, and may be too much. */
 static void end_hoarders(ShAcceptor *acceptor)
 {
+    int64_t bytes_max = acceptor->config->memory_budget_bytes / 4;
+    if (acceptor->waiting_bytes <= bytes_max || sh_process_resident_bytes() < bytes_max)
+        return;
     ShCrowd crowd = sh_sweep_crowd(acceptor);
-    while (acceptor->waiting_bytes > acceptor->config->memory_budget_bytes / 4) {
+    while (acceptor->waiting_bytes > bytes_max) {
         ShConnection *most = sh_crowd_most(&crowd, sh_crowd_waiting);
         if (most == NULL || !sh_sweep_end(acceptor, most, "sends more than there is memory for"))
             return;

@@ -96,6 +96,41 @@ static void what_calls_leave_unread_is_remembered(void **state)
     assert_int_equal(look(&peer), 500);
 }
 
+/* gRPC gathers a message that is longer than any may be before it says so: all of it counts. */
+static void a_message_that_is_too_long_counts(void **state)
+{
+    (void)state;
+    Peer peer = {0};
+    begin(&peer, 1);
+    atomic_store(&peer.connection.reading, 1);
+    for (int i = 1; i <= 100; i++) {
+        peer.received.data_bytes += MIB;
+        assert_int_equal(look(&peer), i * MIB);
+    }
+    atomic_store(&peer.connection.calls, 0); /* it is refused, and what there was of it goes */
+    atomic_store(&peer.connection.reading, 0);
+    atomic_fetch_add(&peer.connection.lost_reads, 10);
+    assert_int_equal(look(&peer), 0);
+}
+
+/* Calls that are refused are not read. Beside others that are, as beside none, they leave nothing behind. */
+static void refused_calls_leave_nothing(void **state)
+{
+    (void)state;
+    for (int reading = 0; reading <= 1; reading++) {
+        Peer peer = {0};
+        begin(&peer, reading);
+        atomic_store(&peer.connection.reading, reading);
+        for (int i = 0; i < 3000; i++) {
+            begin(&peer, 1);
+            peer.received.data_bytes += WINDOW;
+            atomic_fetch_sub(&peer.connection.calls, 1);
+            (void)look(&peer);
+        }
+        assert_in_range(look(&peer), 0, reading * (MESSAGE_BYTES_MAX + WINDOW));
+    }
+}
+
 /* A call whose message does not come to its end, because its time is over. */
 static void an_upload_that_is_given_up_is_forgotten(void **state)
 {
@@ -107,6 +142,7 @@ static void an_upload_that_is_given_up_is_forgotten(void **state)
     assert_int_equal(look(&peer), 10 * MIB);
     atomic_store(&peer.connection.calls, 1);
     atomic_store(&peer.connection.reading, 0);
+    atomic_store(&peer.connection.lost_reads, 1);
     assert_in_range(look(&peer), 0, WINDOW);
     atomic_store(&peer.connection.calls, 0);
     assert_int_equal(look(&peer), 0);
@@ -136,6 +172,8 @@ int main(void)
         cmocka_unit_test(a_message_counts_until_it_is_taken),
         cmocka_unit_test(calls_that_wait_to_be_taken_count),
         cmocka_unit_test(what_calls_leave_unread_is_remembered),
+        cmocka_unit_test(a_message_that_is_too_long_counts),
+        cmocka_unit_test(refused_calls_leave_nothing),
         cmocka_unit_test(an_upload_that_is_given_up_is_forgotten),
         cmocka_unit_test(early_counts_leave_nothing),
     };
