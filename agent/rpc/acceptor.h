@@ -15,8 +15,8 @@
  * A connection has 10 s to say its first word. What connections have sent and gRPC has not handed over as
  * calls or messages is memory that gRPC holds: where all together have more than a quarter of the memory
  * budget, those that have most are ended. So are, while the process has more than that quarter, those that
- * give up calls by the thousand (HTTP/2's "rapid reset"), which gRPC keeps until the agent has taken them. And
- * so are those that have sent frames which gRPC should not read (frames.h).
+ * give up calls by the thousand (HTTP/2's "rapid reset"), which gRPC keeps until the agent has taken them;
+ * and those that have sent frames which gRPC should not read (frames.h).
  */
 #ifndef SH_AGENT_RPC_ACCEPTOR_H
 #define SH_AGENT_RPC_ACCEPTOR_H
