@@ -3,8 +3,8 @@
  *
  * gRPC begins to read from a connection on the thread that hands it over, and goes on there for as long as
  * something is to be read: its peer can keep that thread. So the one that accepts and looks after connections
- * must not be it. Here are some, each kept by one connection at most, until the looks end it (unread.h).
- * Hosts take turns.
+ * must not be it. Here are some, each kept by one connection at most; what would keep one without end is
+ * found as it comes (frames.h). Hosts take turns.
  */
 #ifndef SH_AGENT_RPC_ADOPT_H
 #define SH_AGENT_RPC_ADOPT_H

@@ -31,8 +31,9 @@ static void make_room_for_calls(ShAcceptor *acceptor);
 static void bar_offenders(ShAcceptor *acceptor, int64_t now_ms);
 static void bar(ShAcceptor *acceptor, ShHost *host, int64_t now_ms, const char *reason);
 static void settle_fault(ShAcceptor *acceptor, ShConnection *connection, const char *fault);
+static void tell_ended(ShAcceptor *acceptor, ShConnection *connection, const char *reason);
 static void blame(ShAcceptor *acceptor, ShHost *host, const char *fault);
-static void bar_newcomers(ShAcceptor *acceptor, ShHost *host, int64_t now_ms, const char *reason);
+static bool bar_newcomers(ShAcceptor *acceptor, ShHost *host, int64_t now_ms, const char *reason);
 static bool is_part_of_it(const ShConnection *connection, int64_t now_ms, bool goes_on);
 
 void sh_sweep(ShAcceptor *acceptor)
@@ -200,9 +201,8 @@ static void bar_offenders(ShAcceptor *acceptor, int64_t now_ms)
 static void bar(ShAcceptor *acceptor, ShHost *host, int64_t now_ms, const char *reason)
 {
     bool goes_on = sh_offenders_is_barred(&acceptor->offenders, host, now_ms);
-    if (host->barred_at_ms == now_ms)
-        return; /* in this sweep */
-    bar_newcomers(acceptor, host, now_ms, reason);
+    if (!bar_newcomers(acceptor, host, now_ms, reason))
+        return;
     for (int fd = 0; fd < acceptor->fd_end; fd++) {
         ShConnection *connection = acceptor->by_fd[fd];
         if (connection != NULL && !connection->is_own && !atomic_load(&connection->is_over) &&
@@ -217,11 +217,7 @@ static void settle_fault(ShAcceptor *acceptor, ShConnection *connection, const c
     if (fault == NULL || atomic_load(&connection->is_over))
         return;
     (void)sh_connection_end(connection);
-    sh_metric_add(acceptor->ended, 1);
-    sh_log_warn("rpc_connection_ended", "reason=\"%s\" calls=%ld waiting_bytes=%lld connections=%lld", fault,
-                atomic_load(&connection->calls), (long long)connection->waiting_bytes,
-                (long long)acceptor->count);
-    set_over(acceptor, connection);
+    tell_ended(acceptor, connection, fault);
     blame(acceptor, connection->host, fault);
 }
 
@@ -230,9 +226,9 @@ static void settle_fault(ShAcceptor *acceptor, ShConnection *connection, const c
 static void blame(ShAcceptor *acceptor, ShHost *host, const char *fault)
 {
     int64_t now_ms = sh_clock_now_ms();
-    if (!sh_offenders_knew(&acceptor->offenders, host, now_ms) || host->barred_at_ms == now_ms)
+    if (!sh_offenders_knew(&acceptor->offenders, host, now_ms) ||
+        !bar_newcomers(acceptor, host, now_ms, fault))
         return;
-    bar_newcomers(acceptor, host, now_ms, fault);
     for (int fd = 0; fd < acceptor->fd_end; fd++) {
         ShConnection *connection = acceptor->by_fd[fd];
         if (connection != NULL && connection->host == host && !connection->is_own &&
@@ -241,14 +237,16 @@ static void blame(ShAcceptor *acceptor, ShHost *host, const char *fault)
     }
 }
 
-static void bar_newcomers(ShAcceptor *acceptor, ShHost *host, int64_t now_ms, const char *reason)
+/* False: it was in this sweep. */
+static bool bar_newcomers(ShAcceptor *acceptor, ShHost *host, int64_t now_ms, const char *reason)
 {
     if (host->barred_at_ms == now_ms)
-        return; /* in this sweep */
+        return false;
     host->barred_at_ms = now_ms;
     int64_t barred_ms = sh_offenders_bar(&acceptor->offenders, host, now_ms);
     sh_log_warn("rpc_host_barred", "reason=\"%s\" connections=%ld seconds=%lld", reason, host->connections,
                 (long long)(barred_ms / 1000));
+    return true;
 }
 
 /* Its calls were refused of late, or more is to come. Where the flood goes on, it may go on over one that has
@@ -264,14 +262,18 @@ static bool is_part_of_it(const ShConnection *connection, int64_t now_ms, bool g
 bool sh_sweep_end(ShAcceptor *acceptor, ShConnection *connection, const char *reason)
 {
     bool ended = sh_connection_end(connection);
-    if (ended) {
-        sh_metric_add(acceptor->ended, 1);
-        sh_log_warn("rpc_connection_ended", "reason=\"%s\" calls=%ld waiting_bytes=%lld connections=%lld",
-                    reason, atomic_load(&connection->calls), (long long)connection->waiting_bytes,
-                    (long long)acceptor->count);
-        set_over(acceptor, connection);
-    }
+    if (ended)
+        tell_ended(acceptor, connection, reason);
     return ended;
+}
+
+static void tell_ended(ShAcceptor *acceptor, ShConnection *connection, const char *reason)
+{
+    sh_metric_add(acceptor->ended, 1);
+    sh_log_warn("rpc_connection_ended", "reason=\"%s\" calls=%ld waiting_bytes=%lld connections=%lld", reason,
+                atomic_load(&connection->calls), (long long)connection->waiting_bytes,
+                (long long)acceptor->count);
+    set_over(acceptor, connection);
 }
 
 /* It has no part in anything any more, but for its descriptor. */

@@ -124,6 +124,18 @@ static void the_own_look_stays(void **state)
     expect_ended(fixture, "..x....");
 }
 
+/* What waits is reckoned, and a process that has not so much cannot hold it. */
+static void nobody_hoards_what_is_not_there(void **state)
+{
+    Fixture *fixture = *state;
+    static const ShConfig vast = {.memory_budget_bytes = 1LL << 50, .message_bytes_max = 16 << 20};
+    fixture->acceptor.config = &vast;
+    fixture->connections[BUSY]->waiting_bytes = fixture->acceptor.waiting_bytes = 1LL << 49;
+    fixture->acceptor.counted_bytes = 1LL << 49;
+    sh_sweep(&fixture->acceptor);
+    expect_ended(fixture, ".......");
+}
+
 /* gRPC has not closed what it has not got: the descriptor counts until then. */
 static void what_was_not_handed_over_keeps_its_descriptor(void **state)
 {
@@ -262,6 +274,7 @@ int main(void)
         TEST(who_has_reset_shields_nobody),
         TEST(who_has_reset_is_ended),
         TEST(the_own_look_stays),
+        TEST(nobody_hoards_what_is_not_there),
         TEST(what_was_not_handed_over_keeps_its_descriptor),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
